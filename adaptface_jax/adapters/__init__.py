@@ -1,0 +1,1 @@
+"""LoRA and Domain-Aware LoRA: which layers, initial values, merging, routing."""

@@ -1,0 +1,1 @@
+"""Vision backbones: how images become features."""

@@ -1,0 +1,45 @@
+"""Image work on the device: uint8 batches to normalised floats, and random changes with explicit keys."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax.data.randaugment import randaugment
+from adaptface_jax.specs import ImageStats
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "stats", "dtype"))
+def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """uint8 [B, H, W, 3] -> normalised `dtype` [B, S, S, 3], S = image_size.
+
+    Resized as torchvision resizes uint8 (bicubic with a = -0.5, antialiased, rounded and clipped to 0..255), scaled to
+    [0, 1], then `(x - mean) / std` per channel. Computed in float32 whatever `dtype` is.
+    """
+    shape = (images.shape[0], image_size, image_size, 3)
+    pixels = images.astype(jnp.float32)
+    if images.shape != shape:
+        pixels = jnp.clip(jnp.round(jax.image.resize(pixels, shape, "cubic", antialias=True)), 0, 255)
+    mean, std = jnp.array(stats.mean), jnp.array(stats.std)
+    return ((pixels / 255 - mean) / std).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude"))
+def augment(
+    key: jax.Array, images: jax.Array, flip: bool, randaugment_ops: int, randaugment_magnitude: int
+) -> jax.Array:
+    """uint8 [B, H, W, 3] -> the same shape: RandAugment, then a mirror image for half of them.
+
+    Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
+    randaugment_ops: operations in a row for each image, 0 for none. randaugment_magnitude: see randaugment.
+    """
+
+    def one(image_key: jax.Array, image: jax.Array) -> jax.Array:
+        ops_key, flip_key = jax.random.split(image_key)
+        if randaugment_ops:
+            image = randaugment(ops_key, image, randaugment_ops, randaugment_magnitude)
+        return jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image) if flip else image
+
+    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images)

@@ -1,0 +1,83 @@
+"""How a picture was taken: pose, age, light, expression and camera, drawn per domain."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+DOMAINS = ("pose", "age", "light")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """One picture. Angles in degrees; age -1 (child) .. 1 (old); the light comes from (azimuth, elevation).
+
+    ambient: share of light without direction, 0..1. exposure: gain. scale: pixels per half head height of a 112 px
+    image. shift: pixels. blur: standard deviation in pixels. noise: standard deviation in 0..1 grey levels.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    age: float
+    azimuth: float
+    elevation: float
+    ambient: float
+    exposure: float
+    tint: tuple[float, float, float]
+    smile: float
+    mouth: float
+    brows: float
+    lids: float
+    gaze: float
+    glasses: bool
+    scale: float
+    shift: tuple[float, float]
+    blur: float
+    noise: float
+    contrast: float
+    grey: bool
+    background: int
+
+
+def _far(rng: np.random.Generator, low: float, high: float) -> float:
+    """Uniform in +-[low, high]."""
+    return float(rng.uniform(low, high) * rng.choice((-1.0, 1.0)))
+
+
+def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit: float) -> Conditions:
+    """A picture of `domain` (an index of DOMAINS): that factor is far from the ordinary, the others are mild.
+
+    None gives an ordinary picture with wider framing, the pictures that the packaged backbone was trained on.
+    glasses_habit: how often this person wears glasses, 0..1.
+    """
+    plain = domain is None
+    side, tilt = rng.normal(0, 13 if plain else 6), rng.normal(0, 8 if plain else 4)
+    age = rng.uniform(-0.35, 0.35)
+    azimuth, elevation = rng.normal(0, 40 if plain else 18), rng.normal(25, 15)
+    ambient, exposure = rng.uniform(0.35, 0.7), rng.uniform(0.75, 1.2) if plain else rng.uniform(0.9, 1.1)
+    if domain == 0:
+        side, tilt = _far(rng, 26, 58), rng.uniform(-20, 20)
+    elif domain == 1:
+        age = _far(rng, 0.6, 1.0)
+    elif domain == 2:
+        case = rng.integers(3)
+        if case == 0:
+            azimuth, elevation, ambient, exposure = _far(rng, 65, 95), rng.uniform(-10, 35), 0.06, rng.uniform(0.9, 1.5)
+        elif case == 1:
+            exposure, azimuth = rng.uniform(0.14, 0.28), _far(rng, 20, 60)
+        else:
+            exposure, azimuth = rng.uniform(1.9, 2.8), _far(rng, 20, 60)
+    mouth = max(0.0, rng.normal(-0.1, 0.3))
+    return Conditions(
+        yaw=float(side), pitch=float(tilt), roll=float(rng.normal(0, 4)), age=float(age),
+        azimuth=float(azimuth), elevation=float(elevation), ambient=float(ambient), exposure=float(exposure),
+        tint=tuple(rng.uniform(0.93, 1.07, 3)), smile=float(np.clip(rng.normal(0.2, 0.5), 0, 1)),
+        mouth=float(min(mouth, 1.0)), brows=float(np.clip(rng.normal(0, 0.5), -0.7, 1)),
+        lids=float(rng.uniform(0.75, 1.0) if rng.random() > 0.07 else rng.uniform(0.0, 0.4)), gaze=float(rng.uniform(-1, 1) ** 3),
+        glasses=bool(rng.random() < glasses_habit), scale=float(np.clip(rng.normal(52, 5 if plain else 1.5), 42, 68)),
+        shift=tuple(rng.normal(0, 3.0 if plain else 1.5, 2)), blur=float(rng.uniform(0.25, 1.0)),
+        noise=float(rng.uniform(0.003, 0.03)), contrast=float(rng.uniform(0.85, 1.15)),
+        grey=bool(rng.random() < (0.4 if plain else 0.15)), background=int(rng.integers(2**31)),
+    )  # fmt: skip

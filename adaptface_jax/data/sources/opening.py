@@ -1,0 +1,106 @@
+"""From what the user wrote (`data.train`, `--benchmark NAME=PATH`) to a source or a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.sources.bins import open_bin
+from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.data.sources.insightface import InsightFaceSource
+from adaptface_jax.data.sources.synthetic import open_synthetic, open_synthetic_benchmark
+from adaptface_jax.errors import InputError
+
+_SYNTHETIC = "synthetic:"
+
+
+def open_source(path: str, max_identities: int | None = None, max_per_identity: int | None = None) -> Source:
+    """Opens a training set, or its first identities (ascending label) and the first images of each.
+
+    path: a folder with `train.rec` (InsightFace records), else a folder of identity folders; or `synthetic:SPEC`.
+    Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
+    """
+    for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
+        if limit is not None and limit < 1:
+            raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
+    source = _open(path)
+    if max_identities is not None or max_per_identity is not None:
+        source = Subset(source, max_identities, max_per_identity)
+    if source.num_classes < 2:
+        raise InputError(f"data.train: {source.description}: {source.num_classes} identity; training needs at least 2")
+    return source
+
+
+def _open(path: str) -> Source:
+    if path.startswith(_SYNTHETIC):
+        return open_synthetic(path.removeprefix(_SYNTHETIC))
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(
+            f"data.train: {path!r} is no folder; expected a folder with train.rec or with identity folders, "
+            f"or {_SYNTHETIC}SPEC"
+        )
+    return InsightFaceSource(folder) if (folder / "train.rec").exists() else FolderSource(folder)
+
+
+def open_benchmark(path: str) -> Benchmark:
+    """Opens a verification benchmark: an InsightFace `.bin` pack, or `synthetic:SPEC`.
+
+    Raises InputError where nothing is or where it is not what its name says.
+    """
+    if path.startswith(_SYNTHETIC):
+        return open_synthetic_benchmark(path.removeprefix(_SYNTHETIC))
+    file = Path(path)
+    if not file.is_file() or file.suffix != ".bin":
+        found = "is no .bin file" if file.exists() else "does not exist"
+        raise InputError(f"benchmark: {path!r} {found}; expected an InsightFace .bin pack or {_SYNTHETIC}SPEC")
+    return open_bin(file)
+
+
+class Subset:
+    """The first identities of a source and the first images of each, in the source's order; a `Source`."""
+
+    def __init__(self, source: Source, max_identities: int | None, max_per_identity: int | None):
+        labels = source.labels
+        keep = np.ones(len(labels), bool)
+        if max_identities is not None:
+            keep &= labels < max_identities
+        if max_per_identity is not None:
+            keep &= _rank_within(labels) < max_per_identity
+        self._source = source
+        self._indices = np.flatnonzero(keep)
+        self._labels = labels[self._indices]
+        self._num_classes = min(source.num_classes, max_identities or source.num_classes)
+        limits = (("identities", max_identities), ("images of each", max_per_identity))
+        kept = ", ".join(f"first {limit} {what}" for what, limit in limits if limit is not None)
+        self._description = f"{source.description} ({kept})"
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Record:
+        return self._source[int(self._indices[index])]
+
+
+def _rank_within(labels: np.ndarray) -> np.ndarray:
+    """How many records of the same label come before each record."""
+    order = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[order], labels[order])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(labels)) - first
+    return rank

@@ -1,0 +1,162 @@
+"""Reads the one shape of pickle that verification packs are, and nothing else.
+
+A pickle is a program. This reader runs only the instructions below: they build lists, tuples, bytes, numbers, and
+stand-ins for the NumPy calls a pack may name. No name is imported, nothing outside this file is called, and what is
+built is bounded by the file: bytes at most twice over, and one small object per instruction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pickle
+import pickletools
+import struct
+
+import numpy as np
+
+# Left out on purpose: instances, persistent ids, extension codes, dicts and sets (hashing a deep tuple overflows the C
+# stack), and every opcode that copies an object without naming it.
+_ALLOWED = (
+    "PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 "
+    "EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
+    "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
+).split()
+_CODES = {op.code.encode("latin-1")[0] for op in pickletools.opcodes if op.name in _ALLOWED}
+
+# As NumPy writes them: unsigned and signed integers and booleans; no floats, no objects, no structures.
+_DTYPES = {"u1", "i1", "b1", "i2", "i4", "i8", "u2", "u4", "u8"}
+
+
+class RefusedPickle(Exception):
+    """The bytes are no pack, or more than one; the message says why."""
+
+
+@dataclasses.dataclass(slots=True)
+class _DType:
+    name: str
+    order: str = "|"
+
+    def build(self, state: tuple) -> None:
+        self.order = _text(state[1])
+
+    def numpy(self) -> np.dtype:
+        if self.name not in _DTYPES or self.order not in ("|", "<", ">", "="):
+            raise RefusedPickle("it holds an array that is not of integers")
+        return np.dtype(self.name).newbyteorder(self.order)
+
+
+@dataclasses.dataclass(slots=True)
+class _Array:
+    value: np.ndarray | None = None
+
+    def build(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        self.value = _frombuffer(data, dtype, shape, "F" if fortran else "C").value
+
+
+def _frombuffer(data: bytes, dtype: _DType, shape: tuple, order: str) -> _Array:
+    # NumPy checks that the shape has exactly as many elements as the bytes: nothing is allocated.
+    flat = np.frombuffer(_typed(data, bytes), _typed(dtype, _DType).numpy())
+    return _Array(flat.reshape(tuple(_typed(size, int) for size in shape), order="F" if order in ("F", b"F") else "C"))
+
+
+def _reconstruct(*_arguments: object) -> _Array:
+    return _Array()  # the shape given here is filled in by BUILD; NumPy would allocate it
+
+
+def _scalar(dtype: _DType, data: bytes) -> int:
+    return int(_frombuffer(data, dtype, (), "C").value)
+
+
+def _dtype(name: str | bytes, *_flags: object) -> _DType:
+    return _DType(_text(name))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii") if isinstance(value, bytes) else _typed(value, str)  # Python 2 wrote bytes
+
+
+def _typed(value, kind):
+    if type(value) is not kind:
+        raise RefusedPickle("its arrays are not written as NumPy writes them")
+    return value
+
+
+class _ArrayType:
+    """What `numpy.ndarray` stands for: an argument of `_reconstruct`, never called."""
+
+
+_NAMES = {
+    ("numpy", "ndarray"): _ArrayType(),
+    ("numpy", "dtype"): _dtype,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+}
+for _module in ("numpy._core.multiarray", "numpy.core.multiarray"):
+    _NAMES[_module, "_reconstruct"] = _reconstruct
+    _NAMES[_module, "scalar"] = _scalar
+
+
+class _Reader(pickle._Unpickler):
+    # The pure-Python unpickler: its memo is a dict (the C one allocates as many slots as a PUT claims), and its table
+    # of instructions can be cut down.
+    dispatch = {code: run for code, run in pickle._Unpickler.dispatch.items() if code in _CODES}
+
+    def __init__(self, data: bytes):
+        super().__init__(io.BytesIO(data), encoding="bytes")
+        self._encoded_left = len(data)
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
+        try:
+            return _NAMES[module, name]
+        except KeyError:
+            raise RefusedPickle(f"it asks for {f'{module}.{name}'[:80]!r}") from None
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        """How protocol 2 writes bytes. Other codecs, or one text over and over, could grow without bound."""
+        if encoding not in ("latin1", "latin-1"):
+            raise RefusedPickle(f"it asks for the codec {encoding!r:.40}")
+        self._encoded_left -= len(text)
+        if self._encoded_left < 0:
+            raise RefusedPickle("it holds more bytes than its file")
+        return text.encode("latin-1")
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], (_Array, _DType)):
+            raise RefusedPickle("it sets the state of something that is no array")
+        self.stack[-1].build(state)
+
+    def load_bytearray8(self) -> None:
+        # The original allocates the claimed length before reading it.
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(size))
+
+    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+def read_plain_pickle(data: bytes) -> object:
+    """Lists, tuples, bytes, numbers and integer arrays (ndarray) from one pickle of any protocol.
+
+    Raises RefusedPickle for anything else, before anything of it was run.
+    """
+    try:
+        return _Reader(data).load()
+    except RefusedPickle:
+        raise
+    except KeyError as error:
+        opcode = pickletools.code2op.get(chr(error.args[0]))
+        raise RefusedPickle(f"it uses the instruction {opcode.name if opcode else error.args[0]}") from None
+    except Exception as error:  # a broken program fails in any way a program can
+        raise RefusedPickle(f"it is broken ({type(error).__name__})") from None
+
+
+def plain(value: object) -> object:
+    """The ndarray of an array, anything else as it is."""
+    return value.value if isinstance(value, _Array) else value

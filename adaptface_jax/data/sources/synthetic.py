@@ -1,0 +1,156 @@
+"""Generated faces as a training source and as a verification benchmark.
+
+    synthetic:identities=64,images=24,seed=1            people to train on
+    synthetic:identities=40,images=12,seed=2,pairs=600  pairs to verify
+    ... ,labels=none                                    hides the domain of every image
+
+Picture j of a person belongs to domain j % 3: pose, age, light. The people of two seeds are different people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.data.faces.conditions import DOMAINS
+from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
+from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record
+from adaptface_jax.errors import InputError
+
+PREFIX = "synthetic:"
+FOLDS = 10
+_MAX_IMAGES = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """identities, images (pictures of each), seed; pairs (0: a training source); labels: domain | none."""
+
+    identities: int = 64
+    images: int = 24
+    seed: int = 1
+    pairs: int = 0
+    labels: str = "domain"
+
+
+def _fail(text: str, problem: str) -> InputError:
+    keys = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(Spec))
+    return InputError(f"{PREFIX}{text}: {problem}; the keys and their defaults are {keys}")
+
+
+def parse_spec(spec: str) -> Spec:
+    """`[synthetic:]key=value,...` -> Spec; raises InputError naming the keys and their defaults."""
+    text = spec.removeprefix(PREFIX)
+    values: dict[str, int | str] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if key not in {f.name for f in dataclasses.fields(Spec)} or not equals:
+            raise _fail(text, f"{part!r} is not a setting")
+        if key in values:
+            raise _fail(text, f"{key!r} is given twice")
+        if key == "labels":
+            if value not in ("domain", "none"):
+                raise _fail(text, f"labels={value} must be 'domain' or 'none'")
+            values[key] = value
+        elif value.isascii() and value.isdigit():
+            values[key] = int(value)
+        else:
+            raise _fail(text, f"{part!r} must be a whole number")
+    parsed = Spec(**values)  # type: ignore[arg-type]
+    if parsed.identities < 2 or parsed.images < 1:
+        raise _fail(text, "there must be at least 2 identities and 1 image of each")
+    if parsed.identities * parsed.images > _MAX_IMAGES:
+        raise _fail(text, f"{parsed.identities * parsed.images} images are more than {_MAX_IMAGES}")
+    if parsed.seed == RESERVED_SEED:
+        raise _fail(text, f"seed {RESERVED_SEED} is kept for the people the packaged backbone was trained on")
+    if parsed.pairs and (parsed.images < 2 * len(DOMAINS) or parsed.pairs < FOLDS):
+        raise _fail(text, f"a benchmark needs at least {2 * len(DOMAINS)} images of each person and {FOLDS} pairs")
+    return parsed
+
+
+class SyntheticSource:
+    """Generated people (a `Source`). A picture is rendered when first read, then kept: 37.6 kB each."""
+
+    def __init__(self, spec: Spec):
+        self._spec = spec
+        self._people = Population(spec.seed)
+        self._rendered: dict[int, np.ndarray] = {}
+        self._labels = np.repeat(np.arange(spec.identities, dtype=np.int32), spec.images)
+
+    @property
+    def num_classes(self) -> int:
+        return self._spec.identities
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    @property
+    def description(self) -> str:
+        spec = self._spec
+        hidden = ", domains hidden" if spec.labels == "none" else ""
+        return f"generated faces: {spec.identities} identities x {spec.images} images, seed {spec.seed}{hidden}"
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Record:
+        index = range(len(self))[index]
+        identity, picture = divmod(index, self._spec.images)
+        domain = UNKNOWN_DOMAIN if self._spec.labels == "none" else self._people.domain(picture)
+        return Record(self.image(index), identity, f"seed{self._spec.seed}/{identity:05d}/{picture:04d}", domain)
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 [112, 112, 3]; read-only, since it is shared."""
+        image = self._rendered.get(index)
+        if image is None:
+            image, _ = self._people.picture(*divmod(index, self._spec.images))
+            image.setflags(write=False)
+            self._rendered[index] = image
+        return image
+
+
+def open_synthetic(spec: str) -> SyntheticSource:
+    """The training source of `synthetic:identities=64,images=24,seed=1`; raises InputError on a bad spec."""
+    parsed = parse_spec(spec)
+    if parsed.pairs:
+        raise _fail(spec.removeprefix(PREFIX), "pairs make a benchmark, not a training set")
+    return SyntheticSource(parsed)
+
+
+@functools.lru_cache(maxsize=4)
+def open_synthetic_benchmark(spec: str) -> Benchmark:
+    """Pairs of `synthetic:identities=40,images=12,seed=2,pairs=600`; raises InputError on a bad spec.
+
+    Both images of a pair are of one domain, the domains take turns, and so do genuine and impostor pairs, so every
+    fold holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
+    """
+    parsed = parse_spec(spec)
+    if not parsed.pairs:
+        raise _fail(spec.removeprefix(PREFIX), "a benchmark needs pairs=N")
+    source, rng, kinds = SyntheticSource(parsed), np.random.default_rng([parsed.seed, 2**32 - 1]), len(DOMAINS)
+    index = np.zeros((parsed.pairs, 2), np.int64)
+    issame, pair_domain = np.zeros(parsed.pairs, bool), np.zeros(parsed.pairs, np.int32)
+    groups = np.array_split(np.arange(parsed.identities), FOLDS if parsed.identities >= 2 * FOLDS else 1)
+    for i in range(parsed.pairs):
+        domain, same = i % kinds, (i // kinds) % 2 == 0
+        group = groups[i * FOLDS // parsed.pairs % len(groups)]
+        people = np.repeat(rng.choice(group), 2) if same else rng.choice(group, 2, replace=False)
+        pictures = rng.choice(np.arange(domain, parsed.images, kinds), 2, replace=not same)
+        index[i] = people * parsed.images + pictures
+        issame[i], pair_domain[i] = same, domain
+    used, flat = np.unique(index, return_inverse=True)
+    hidden = parsed.labels == "none"
+    domains = np.int32(used % parsed.images % kinds)
+    return Benchmark(
+        images=[source.image(int(k)) for k in used],
+        index=np.int32(flat.ravel()),
+        issame=issame,
+        description=f"{source.description}, {parsed.pairs} pairs",
+        pair_domain=None if hidden else pair_domain,
+        image_domain=None if hidden else domains,
+        domain_names=() if hidden else DOMAINS,
+    )

@@ -1,0 +1,57 @@
+"""Embed a folder of images.
+
+    python -m adaptface_jax.embed --run=runs/exp003 --images=faces/ --out=faces.npz
+
+The file holds `embeddings` (float32 [N, E], raw: normalise to compare), `features` (before the head), `paths`
+(relative to the folder) and, for DA-LoRA, `gates`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax import cli
+from adaptface_jax.data.sources.folders import list_images
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.partition import make_mesh
+from adaptface_jax.subject import add_subject, open_subject
+
+
+def main(args: argparse.Namespace) -> None:
+    """List the images, open the model, embed, write the file whole."""
+    folder, out = Path(args.images), Path(args.out)
+    paths = list_images(folder)
+    mesh = make_mesh()
+    model, _ = open_subject(args, mesh)
+    found = Embedder(model.recognizer, mesh, args.batch_size)(
+        model.frozen, model.trainable, paths, flip=False
+    )  # fmt: skip
+    arrays = {
+        "embeddings": found.embedding,
+        "features": found.feature,
+        "paths": np.array([path.relative_to(folder).as_posix() for path in paths]),
+    }
+    if found.gate is not None:
+        arrays["gates"] = found.gate
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.npz")
+    np.savez(scratch, **arrays)  # type: ignore[arg-type]
+    os.replace(scratch, out)
+    print(f"written: {out}, {len(paths):,} embeddings of {found.embedding.shape[1]} dimensions")
+
+
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser(__doc__ or "")
+    add_subject(result)
+    result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, PGM ... at any depth")
+    result.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
+    return result
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

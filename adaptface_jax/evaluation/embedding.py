@@ -1,0 +1,58 @@
+"""Images through the recogniser in batches, the host decoding ahead of the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from adaptface_jax.data.pipeline import evaluation_batches
+from adaptface_jax.partition import sharding
+from adaptface_jax.recognizer import Recognizer
+from adaptface_jax.step import make_embed
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """float32 arrays, a row per image: embedding [M, E], not normalised; flipped [M, E] or None, of the mirror
+    images; feature [M, d], before the head; gate [M, K] or None."""
+
+    embedding: np.ndarray
+    feature: np.ndarray
+    flipped: np.ndarray | None
+    gate: np.ndarray | None
+
+
+class Embedder:
+    """Embeds any number of images with one compiled function; the last batch is padded."""
+
+    def __init__(self, recognizer: Recognizer, mesh: Mesh, batch_size: int) -> None:
+        self._function = make_embed(recognizer, mesh)
+        self._rows = sharding(mesh, "batch")
+        self._batch_size = -(-batch_size // mesh.size) * mesh.size
+
+    def __call__(
+        self, frozen: Any, trainable: Any, images: Sequence[bytes | np.ndarray], flip: bool = True
+    ) -> Embeddings:  # fmt: skip
+        """Raises InputError for an image that cannot be decoded."""
+        parts: list[dict[str, np.ndarray]] = []
+        pending: tuple[dict[str, jax.Array], int] | None = None
+        for batch, rows in evaluation_batches(images, self._batch_size):
+            result = self._function(frozen, trainable, jax.device_put(batch, self._rows), flip)
+            # Read one batch behind, so that the device never waits for the host.
+            if pending is not None:
+                parts.append(fetch(*pending))
+            pending = (result, rows)
+        if pending is not None:
+            parts.append(fetch(*pending))
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Embeddings(joined["embedding"], joined["feature"], joined.get("flipped"), joined.get("gate"))
+
+
+def fetch(arrays: dict[str, jax.Array], rows: int) -> dict[str, np.ndarray]:
+    """The real rows of a batch's results, on the host."""
+    return {name: np.asarray(value[:rows], np.float32) for name, value in jax.device_get(arrays).items()}

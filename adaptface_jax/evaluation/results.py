@@ -1,0 +1,159 @@
+"""The report of a run: `results.json` for scripts and `results.md` for people.
+
+    results = {
+        "run": {"backbone": "demo", "step": 400, ...},   any facts, listed as they are; optional
+        "benchmarks": {
+            NAME: {
+                **Verification.to_json(),
+                "domains": {DOMAIN: DomainVerification.to_json(), ...},  optional
+                "gates": GateReport.to_json(),                           optional
+                "gate_mean": [K floats],                 where no image has a known domain; optional
+            },
+            ...
+        },
+        "frozen": {NAME: {... as above ...}, ...},       the unadapted backbone on the same benchmarks; optional
+        "pixels": {NAME: {... as above ...}, ...},       the images themselves as embeddings; optional
+    }
+
+Further keys are written to the JSON and left out of the page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.files import to_json, write_text
+
+Results = Mapping[str, Any]
+
+
+def write_results(folder: str | os.PathLike[str], results: Results) -> None:
+    """Writes `folder`/results.json and results.md; a reader meets either the old files or the new ones, whole."""
+    # Both texts exist before either is written: a result that cannot be shown replaces nothing.
+    data, page = to_json(results, indent=2) + "\n", results_page(results)
+    write_text(Path(folder) / "results.json", data)
+    write_text(Path(folder) / "results.md", page)
+
+
+def results_page(results: Results) -> str:
+    """The readable report, Markdown; `results` as in this module's docstring."""
+    benchmarks = results["benchmarks"]
+    before = {title: results[title] for title in ("pixels", "frozen") if results.get(title)}
+    sections = ["# Face verification", _facts(results.get("run") or {}), "## Benchmarks"]
+    sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
+    if before and benchmarks:
+        sections += [f"## {' and '.join(before).capitalize()} against adapted", comparison_table(before, benchmarks)]
+    for name, entry in benchmarks.items():
+        if entry.get("domains"):
+            sections += [f"## {name} by domain", domain_table(entry, before.get("frozen", {}).get(name))]
+        if entry.get("gates"):
+            sections += [f"## {name}: gates by true domain", gate_table(entry["gates"]), _gate_note(entry["gates"])]
+        elif entry.get("gate_mean"):
+            mean = ", ".join(f"{value:.3f}" for value in entry["gate_mean"])
+            sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def benchmark_table(benchmarks: Mapping[str, Any]) -> str:
+    """One row a benchmark, and their mean where there are several."""
+    targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry["tar_at_far"]))
+    titles = ["benchmark", "pairs", "accuracy", "std", "AUC", "EER", *[f"TAR@FAR {far}" for far in targets]]
+    rows = [
+        [
+            name,
+            str(entry["pairs"]),
+            _percent(entry["accuracy"]),
+            _percent(entry["accuracy_std"]),
+            _auc(entry["auc"]),
+            _percent(entry["eer"]),
+            *[_percent(entry["tar_at_far"].get(far)) for far in targets],
+            _percent(entry["best_threshold_accuracy"]),
+            f"{entry['threshold']:.3f}",
+        ]
+        for name, entry in benchmarks.items()
+    ]
+    if len(benchmarks) > 1:
+        entries = list(benchmarks.values())
+        mean = [_percent(_mean(entries, "accuracy")), "", _auc(_mean(entries, "auc")), _percent(_mean(entries, "eer"))]
+        rows.append(["mean", "", *mean, *[""] * (len(targets) + 2)])
+    note = (
+        "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
+        " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
+    )
+    return _table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
+
+
+def comparison_table(before: Mapping[str, Mapping[str, Any]], adapted: Mapping[str, Any]) -> str:
+    """What each of `before` (title -> benchmark name -> entry) reached beside the adapted model.
+
+    One row a benchmark; the gain, in points of accuracy, is over the last of `before`.
+    """
+    rows = []
+    for name, after in adapted.items():
+        entries = [others.get(name) for others in before.values()]
+        last = entries[-1]
+        gain = f"{100 * (after['accuracy'] - last['accuracy']):+.2f}" if last else "n/a"
+        accuracies = [_percent(entry["accuracy"] if entry else None) for entry in [*entries, after]]
+        areas = [_auc(entry["auc"] if entry else None) for entry in [*entries, after]]
+        rows.append([name, *accuracies, gain, *areas])
+    first, *others = before
+    titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted"]
+    return _table(["benchmark", *titles], rows)
+
+
+def domain_table(adapted: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> str:
+    """One row a domain of one benchmark's entry, beside the frozen one's where given."""
+    domains, before = adapted["domains"], (frozen or {}).get("domains") or {}
+    rows = []
+    for name, entry in domains.items():
+        row = [name, str(entry["pairs"])]
+        if before:
+            row += _change(before[name]["accuracy"], entry["accuracy"]) if name in before else ["", "", ""]
+        else:
+            row.append(_percent(entry["accuracy"]))
+        rows.append([*row, _auc(entry["auc"])])
+    accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
+    return _table(["domain", "pairs", *accuracy, "AUC"], rows)
+
+
+def gate_table(gates: Mapping[str, Any]) -> str:
+    """The mean gate of each true domain."""
+    experts = len(next(iter(gates["mean"].values())))
+    rows = [[name, *[f"{value:.3f}" for value in mean]] for name, mean in gates["mean"].items()]
+    return _table(["true domain", *[f"gate {expert}" for expert in range(experts)]], rows)
+
+
+def _gate_note(gates: Mapping[str, Any]) -> str:
+    return (
+        f"The largest gate is the true domain's for {_percent(gates['agreement'])} of {gates['images']} images"
+        f" ({_percent(gates['matched_agreement'])} under the best matching of gates with domains);"
+        f" mean entropy {gates['entropy']:.3f} nats."
+    )
+
+
+def _facts(run: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in run.items())
+
+
+def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _mean(entries: list[Mapping[str, Any]], name: str) -> float:
+    return sum(entry[name] for entry in entries) / len(entries)
+
+
+def _change(before: float, after: float) -> list[str]:
+    return [_percent(before), _percent(after), f"{100 * (after - before):+.2f}"]
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.2f}%"
+
+
+def _auc(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

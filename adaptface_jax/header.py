@@ -1,0 +1,66 @@
+"""What a run says before it starts: devices, backbone, parameters, data, expected first loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from adaptface_jax import __version__, trees
+from adaptface_jax.config import Config
+from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.data.record import Source
+from adaptface_jax.recognizer import parameter_table
+from adaptface_jax.runs import Model
+
+
+def header(
+    config: Config,
+    model: Model,
+    source: Source,
+    benchmarks: Mapping[str, Benchmark],
+    steps: tuple[int, int],
+    expected: tuple[float, float],
+) -> str:
+    """The header's text; steps = (per epoch, in all), expected = (mean, std) of the first loss."""
+    devices = jax.devices()
+    sizes = np.bincount(source.labels, minlength=source.num_classes)
+    lines = [
+        f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
+        backbone_line(config, model),
+        *table(model),
+        f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
+        f"({sizes.min()} to {sizes.max()} images each)",
+        *(
+            f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
+            for name, b in benchmarks.items()
+        ),
+        f"training  {steps[1]:,} steps of {config.train.batch_size} images, {steps[0]:,} an epoch; "
+        f"{config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        f"loss      the first should be {expected[0]:.2f} +- {expected[1]:.2f}",
+    ]
+    return "\n".join(lines)
+
+
+def backbone_line(config: Config, model: Model) -> str:
+    """Name, size, dtype and where the weights are from; random ones are said loudly."""
+    wanted, identity = config.backbone, model.identity
+    line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(model.recognizer.dtype).name}"
+    if identity["source"] == "random":
+        return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
+    return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"
+
+
+def table(model: Model) -> list[str]:
+    """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
+    rows = parameter_table(model.frozen, model.trainable)
+    total, trainable = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
+    lines += [f"{'':10}{part:12}{all_:>14,}{some:>14,}" for part, all_, some in rows]
+    lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
+    centres: Any = model.trainable.get("centres")
+    if centres is not None:
+        lines.append(f"{'':10}{'centres':12}{'':14}{trees.count(centres):>14,}  (training only)")
+    return lines

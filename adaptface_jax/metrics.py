@@ -1,0 +1,53 @@
+"""The loop's metrics: read from the device one row behind, so that the host never waits for the current step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import jax
+
+from adaptface_jax.monitor import Monitor
+from adaptface_jax.progress import Progress
+
+
+class MetricLog:
+    """Takes device scalars every few steps; writes each row when the next one comes, or on `flush`."""
+
+    def __init__(self, monitor: Monitor, progress: Progress, batch_size: int, step: int) -> None:
+        self._monitor, self._progress, self._batch_size = monitor, progress, batch_size
+        self._pending: tuple[int, Mapping[str, jax.Array], float] | None = None
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Measure speed from here: what was between (an evaluation, the compilation) does not count."""
+        self._since, self._since_step, self._waited = time.monotonic(), step, 0.0
+
+    def waited(self, seconds: float) -> None:
+        """The loop has waited so long for data."""
+        self._waited += seconds
+
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Start reading `metrics` of `step`, and write the row before it."""
+        for value in metrics.values():
+            value.copy_to_host_async()
+        self.flush()
+        self._pending = (step, metrics, self._waited)
+        self._waited = 0.0
+
+    def flush(self) -> None:
+        """Write the row that is still pending: waits until its step is done, and measures speed at that moment."""
+        if self._pending is None:
+            return
+        step, metrics, waited = self._pending
+        self._pending = None
+        values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
+        now = time.monotonic()
+        steps, seconds = step - self._since_step, max(now - self._since, 1e-9)
+        figures = {"loss": f"{values['loss']:.3f}", "lr": f"{values['learning_rate']:.2e}"}
+        if steps:
+            values |= {"images_per_second": self._batch_size * steps / seconds, "data_wait": waited / seconds}
+            figures["images/s"] = f"{values['images_per_second']:.0f}"
+        self._since, self._since_step = now, step
+        self._monitor.scalars(step, {f"train/{name}": value for name, value in values.items()})
+        self._progress.show(step, figures)

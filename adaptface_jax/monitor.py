@@ -1,0 +1,112 @@
+"""What a run tells while it goes on: TensorBoard events and `metrics.jsonl`, from the same call.
+
+The one importer of tensorboardX.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import tensorboardX
+from tensorboardX.summary import hparams as hparams_summaries
+
+from adaptface_jax.files import to_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Monitor:
+    """Writes a run's scalars, texts, histograms and figures under its workdir; a context manager.
+
+    Args:
+      workdir: made if missing; holds the event files and `metrics.jsonl`.
+      resume_step: the first step that this session will write. What an interrupted session wrote at that step or
+        later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], resume_step: int = 0) -> None:
+        workdir = Path(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._resume_step = resume_step
+        path = workdir / METRICS_FILE
+        _drop_from(path, resume_step)
+        self._lines = path.open("a", encoding="utf-8")
+        # Event files are named by the second and read in the order of their names: the counter keeps two sessions
+        # that start within a second apart, and in order.
+        sessions = len(list(workdir.glob("events.out.tfevents.*")))
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir), purge_step=resume_step, flush_secs=10, filename_suffix=f".{sessions:04d}"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Writes out what is buffered; may be called twice."""
+        self._lines.close()
+        self._events.close()
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
+
+        NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
+        """
+        numbers = {tag: float(value) for tag, value in values.items()}
+        self._lines.write(to_json({"step": int(step), **numbers}) + "\n")
+        self._lines.flush()
+        for tag, number in numbers.items():
+            self._events.add_scalar(tag, number, int(step))
+
+    def text(self, tag: str, markdown: str) -> None:
+        """Writes a text of the whole session, such as its configuration."""
+        self._events.add_text(tag, markdown, self._resume_step)
+
+    def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
+        """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
+        values = np.asarray(values, np.float64).ravel()
+        values = values[np.isfinite(values)]
+        if values.size:
+            self._events.add_histogram(tag, values, int(step))
+
+    def figure(self, step: int, tag: str, figure: Figure) -> None:
+        """Writes a matplotlib figure as an image."""
+        self._events.add_figure(tag, figure, int(step))
+
+    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
+        plain = {
+            name: value if isinstance(value, bool | int | float) else str(value) for name, value in settings.items()
+        }
+        # SummaryWriter.add_hparams would open a run of its own below this one.
+        for summary in hparams_summaries(plain, dict(metrics)):
+            self._events.file_writer.add_summary(summary, self._resume_step)
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash cut short; empty if none."""
+    path = Path(workdir) / METRICS_FILE
+    if not path.exists():
+        return []
+    # A line is complete when its newline is there.
+    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in complete]
+
+
+def _drop_from(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [line for line in read_metrics(path.parent) if line["step"] < step]
+        write_text(path, "".join(to_json(line) + "\n" for line in kept))

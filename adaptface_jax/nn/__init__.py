@@ -1,0 +1,1 @@
+"""Layers of the vision transformer, and the place where an adapter is applied."""

@@ -1,0 +1,152 @@
+"""A run on disk: what it is made of, whether it is the same one, and opening it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from adaptface_jax import optim, overrides
+from adaptface_jax.checkpoint import Checkpoints
+from adaptface_jax.config import AdapterConfig, Config, HeadConfig
+from adaptface_jax.data.record import Source
+from adaptface_jax.errors import InputError
+from adaptface_jax.files import to_json, write_text
+from adaptface_jax.partition import sharding
+from adaptface_jax.recognizer import Recognizer, compute_dtype
+from adaptface_jax.state import TrainState, init_state
+from adaptface_jax.weights.loading import Backbone, load_backbone
+
+RECORD = "run.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A recogniser with its two trees on the devices, and the backbone's identity."""
+
+    recognizer: Recognizer
+    frozen: dict[str, Any]
+    trainable: dict[str, Any]
+    identity: dict[str, Any]
+
+
+def load(config: Config) -> tuple[Recognizer, Backbone]:
+    """The recogniser of a config, and the backbone's parameters on the host."""
+    dtype = compute_dtype(config.backbone.dtype)
+    wanted = config.backbone
+    # In float32: trained copies start from the exact values, `Recognizer.init` rounds the frozen ones.
+    backbone = load_backbone(wanted.weights, wanted.name, wanted.image_size, "float32", wanted.feature, config.seed)
+    return Recognizer(backbone.spec, config, dtype), backbone
+
+
+def build(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
+    """A fresh model on every device of the mesh; class centres only where num_classes is given."""
+    recognizer, backbone = load(config)
+    frozen, trainable = recognizer.init(backbone.params, num_classes)
+    frozen, trainable = jax.device_put((frozen, trainable), sharding(mesh))
+    return Model(recognizer, frozen, trainable, backbone.identity)
+
+
+def unadapted(config: Config) -> Config:
+    """The same backbone with nothing trained: its feature is the embedding."""
+    return dataclasses.replace(
+        config,
+        adapter=AdapterConfig(kind="none"),
+        head=HeadConfig(kind="none"),
+        backbone=dataclasses.replace(config.backbone, train_patch_embed=False),
+    )
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """What identifies a training set: its size, its classes and the label of every record."""
+    return {
+        "source": source.description,
+        "images": len(source),
+        "classes": source.num_classes,
+        "labels_sha256": hashlib.sha256(source.labels.astype("<i4").tobytes()).hexdigest(),
+    }
+
+
+def make_record(config: Config, identity: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Everything that must be the same for a run to go on."""
+    return json.loads(
+        to_json({"config": dataclasses.asdict(config), "backbone": identity, "data": describe_source(source)})
+    )
+
+
+def write_record(workdir: Path, record: dict[str, Any]) -> None:
+    """Keep the record beside the checkpoints."""
+    write_text(workdir / RECORD, to_json(record, indent=2) + "\n")
+
+
+def read_record(workdir: Path) -> dict[str, Any] | None:
+    """The record of the run in `workdir`, or None where no run was started."""
+    path = workdir / RECORD
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir") from None
+
+
+def check_same(workdir: Path, record: dict[str, Any]) -> bool:
+    """Whether `workdir` holds this run already; raises InputError where it holds another one."""
+    old = read_record(workdir)
+    if old is None:
+        return False
+    differences = [
+        f"{name} was {before!r}, now {now!r}"
+        for name, before, now in difference(old, record)
+        if not name.startswith("config.data.benchmarks")
+    ]
+    if differences:
+        raise InputError(
+            f"--workdir: {workdir} holds a run with other settings ({'; '.join(differences)}); "
+            "choose another --workdir, or the run's own settings to go on with it"
+        )
+    return True
+
+
+def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """(path, old, new) of every leaf that differs."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(name, old, new)]
+    rows = []
+    for key in sorted(old.keys() | new.keys()):
+        rows += difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    return rows
+
+
+def open_run(workdir: Path, which: str, mesh: Mesh) -> tuple[Model, int]:
+    """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step."""
+    record = read_record(workdir)
+    if record is None:
+        raise InputError(f"--run: {workdir} holds no run (no {RECORD}); expected the --workdir of a training")
+    config = overrides.freeze(record["config"])
+    model = build(config, record["data"]["classes"], mesh)
+    old = record["backbone"].get("sha256")
+    if model.identity.get("sha256") != old:
+        raise InputError(
+            f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
+            f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
+        )
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        step = checkpoints.choose(which)
+        state = checkpoints.restore(step, abstract_state(config, model.trainable, mesh))
+    return dataclasses.replace(model, trainable=state.trainable), step
+
+
+def abstract_state(config: Config, trainable: Any, mesh: Mesh) -> TrainState:
+    """Shapes and shardings of the training state, nothing allocated."""
+    # The schedule's values do not matter here, only the optimizer's structure.
+    optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
+    shapes = jax.eval_shape(lambda tree: init_state(tree, optimizer), trainable)
+    everywhere = sharding(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)

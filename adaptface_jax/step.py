@@ -1,0 +1,130 @@
+"""The training step: augment, embed, margin loss, gradients of the trainable tree, AdamW. One jitted function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from adaptface_jax.adapters import router
+from adaptface_jax.data.augment import augment, preprocess
+from adaptface_jax.heads.margin import NormStatistics, margin_loss
+from adaptface_jax.optim import group_norms
+from adaptface_jax.partition import sharding
+from adaptface_jax.recognizer import Recognizer
+from adaptface_jax.state import TrainState
+
+Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B]
+Metrics = dict[str, jax.Array]  # float32 scalars
+StepFunction = Callable[[Any, TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+
+
+def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
+    """loss(trainable, frozen, batch, statistics, key) -> (scalar, (metrics, statistics))."""
+    config = recognizer.config
+
+    def loss(trainable, frozen, batch, statistics, key):
+        augment_key, dropout_key = jax.random.split(key)
+        change = config.augment
+        images = augment(
+            augment_key, batch["image"], change.flip, change.randaugment_ops, change.randaugment_magnitude
+        )  # fmt: skip
+        images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        out = recognizer.embed(frozen, trainable, images, dropout_key)
+        margin = margin_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics)
+        total = jnp.mean(margin.loss)
+        metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine)}
+        if recognizer.num_domains:
+            balance = router.balance(out.gate)
+            domain = router.domain_loss(out.gate, batch["domain"])
+            weights = config.adapter
+            total = total + weights.balance_weight * balance + weights.domain_loss_weight * domain
+            metrics |= {"gate/balance": balance, "gate/entropy": router.entropy(out.gate), "gate/domain_loss": domain}
+            metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k]) for k in range(recognizer.num_domains)}
+            metrics["total_loss"] = total
+        return total, (metrics, margin.statistics)
+
+    return loss
+
+
+def accumulated_gradients(loss, parts: int):
+    """Gradients and metrics averaged over `parts` equal parts of the batch, one after the other."""
+    gradient = jax.grad(loss, has_aux=True)
+    if parts == 1:
+        return gradient
+
+    def split(x):
+        # Part i takes rows i, parts + i, ...: each device keeps its own rows, nothing is sent.
+        return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+
+    def accumulated(trainable, frozen, batch, statistics, key):
+        def body(carry, part):
+            total, statistics = carry
+            rows, i = part
+            grads, (metrics, statistics) = gradient(
+                trainable, frozen, rows, statistics, jax.random.fold_in(key, i)
+            )  # fmt: skip
+            return (jax.tree.map(jnp.add, total, grads), statistics), metrics
+
+        start = (jax.tree.map(jnp.zeros_like, trainable), statistics)
+        inputs = (jax.tree.map(split, batch), jnp.arange(parts))
+        (total, statistics), metrics = jax.lax.scan(body, start, inputs)
+        grads = jax.tree.map(lambda g: g / parts, total)
+        return grads, (jax.tree.map(lambda m: jnp.mean(m, axis=0), metrics), statistics)
+
+    return accumulated
+
+
+def make_step(
+    recognizer: Recognizer, optimizer: optax.GradientTransformation, rate: optax.Schedule, mesh: Mesh
+) -> StepFunction:
+    """step(frozen, state, batch, key) -> (state, metrics).
+
+    The batch is split over the mesh's data axis, everything else is replicated; `state` is donated. `key` is the
+    run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
+    """
+    gradients = accumulated_gradients(make_loss(recognizer), recognizer.config.train.grad_accum)
+
+    def step(frozen, state: TrainState, batch: Batch, key: jax.Array):
+        key = jax.random.fold_in(key, state.step)
+        grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
+        trainable = optax.apply_updates(state.trainable, updates)
+        metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": optax.global_norm(grads)}
+        metrics |= {f"grad_norm/{part}": norm for part, norm in group_norms(grads).items()}
+        metrics |= {f"param_norm/{part}": norm for part, norm in group_norms(trainable).items()}
+        return TrainState(state.step + 1, trainable, opt_state, statistics), metrics
+
+    replicated, rows = sharding(mesh), sharding(mesh, "batch")
+    return jax.jit(
+        step,
+        in_shardings=(replicated, replicated, rows, replicated),
+        out_shardings=(replicated, replicated),
+        donate_argnums=(1,),
+    )
+
+
+def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:
+    """embed(frozen, trainable, images uint8 [B, H, W, 3], flip) -> embedding [B, E], flipped [B, E], feature, gate.
+
+    Embeddings are raw. `flip` is static; without it there is no `flipped`.
+    """
+
+    def embed(frozen, trainable, images, flip: bool):
+        pixels = preprocess(images, recognizer.config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        out = recognizer.embed(frozen, trainable, pixels)
+        result = {"embedding": out.embedding, "feature": out.feature}
+        if out.gate is not None:
+            result["gate"] = out.gate
+        if flip:
+            result["flipped"] = recognizer.embed(frozen, trainable, pixels[:, :, ::-1]).embedding
+        return result
+
+    replicated, rows = sharding(mesh), sharding(mesh, "batch")
+    return jax.jit(
+        embed, static_argnums=(3,), in_shardings=(replicated, replicated, rows), out_shardings=rows
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""Nested dictionaries of arrays: flattening by path, overlaying, counting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+Tree = Mapping[str, Any]
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+    """{"a": {"b": x}} -> {"a/b": x}."""
+    return traverse_util.flatten_dict(dict(tree), sep="/")
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a/b": x} -> {"a": {"b": x}}."""
+    return traverse_util.unflatten_dict(dict(flat), sep="/")
+
+
+def overlay(base: Tree, top: Tree) -> dict[str, Any]:
+    """`base` with the leaves of `top` in their place."""
+    return unflatten({**flatten(base), **flatten(top)})
+
+
+def count(tree: Any) -> int:
+    """Number of scalars in all leaves."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of all leaves."""
+    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,1 @@
+"""Published weights in: files -> name tables -> our parameter tree, and the tree back to names."""

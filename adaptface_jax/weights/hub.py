@@ -1,0 +1,53 @@
+"""Where weights are: a local path first, else a Hugging Face hub id, downloaded into the hub's own cache."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from adaptface_jax.errors import InputError
+from adaptface_jax.weights.reader import INDEX, SINGLE
+
+FILES = ("config.json", SINGLE, INDEX, "model-*-of-*.safetensors")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".json")
+
+
+def resolve(source: str) -> Path:
+    """The local path of `source`; a hub id is downloaded first (its config and safetensors files, nothing else).
+
+    Raises InputError for a path that is missing, and where the hub cannot be reached or does not have it.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if not _is_hub_id(source) or (path.parent != Path() and path.parent.is_dir()):
+        raise InputError(f"{source}: no such file or folder; expected a local path or a hub id such as OWNER/NAME")
+    return _download(source)
+
+
+def _is_hub_id(source: str) -> bool:
+    name = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+    return re.fullmatch(f"{name}/{name}", source) is not None and not source.endswith(_SUFFIXES)
+
+
+def _download(repo: str) -> Path:
+    import huggingface_hub  # half a second that local weights need not wait for
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # their lines would mix with ours
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(FILES)))
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{repo}: neither a local path nor a public model of the hub; check the spelling, or log in"
+        ) from None
+    except Exception as error:  # the transport's errors share no base class over the hub library's versions
+        raise InputError(
+            f"{repo}: the hub cannot be reached ({type(error).__name__}); on a connected machine download "
+            f"{SINGLE} and config.json from https://huggingface.co/{repo}/tree/main into a folder, then run: "
+            "python tools/convert_weights.py ./FOLDER --out OUT"
+        ) from None
+    if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
+        raise InputError(f"{repo}: has no {SINGLE}; only safetensors files are read, choose a model that has them")
+    return folder

@@ -1,0 +1,101 @@
+"""From what `backbone.weights` says to parameters at the size that a run uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import ml_dtypes  # noqa: F401  (teaches NumPy the name "bfloat16")
+import numpy as np
+from numpy.typing import DTypeLike
+
+from adaptface_jax.backbones import vit
+from adaptface_jax.backbones.position import resize_positions
+from adaptface_jax.errors import InputError
+from adaptface_jax.specs import BACKBONES, POSITION_RULES, BackboneSpec, backbone_spec
+from adaptface_jax.weights import engine, hub
+from adaptface_jax.weights.folder import Weights, is_converted, read_folder
+from adaptface_jax.weights.hf_config import apply_config, find_config
+from adaptface_jax.weights.reader import open_weights
+
+BUILTIN = "builtin"
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """params: nested dict of NumPy arrays, the tree of `vit.definition(spec, image_size)`.
+
+    identity: name, source, sha256 (None: random), position_rule, image_statistics {mean, std}, activation.
+    """
+
+    spec: BackboneSpec
+    params: dict[str, Any]
+    identity: dict[str, Any]
+
+
+def load_backbone(
+    weights: str,
+    name: str,
+    image_size: int,
+    dtype: DTypeLike = np.float32,
+    feature: Literal["cls", "projected"] = "cls",
+    seed: int = 0,
+) -> Backbone:
+    """The backbone `name`, positions resampled to image_size // patch, every leaf in `dtype`.
+
+    weights: a converted folder, a local Hugging Face folder or `.safetensors` file, a hub id, "builtin" (demo only)
+    or "" (random values from `seed`). The projection is kept only where `feature` is "projected".
+    Raises InputError for weights that are not of `name`, and where size or feature do not suit them.
+    """
+    spec = backbone_spec(name)
+    if image_size <= 0 or image_size % spec.patch_size:
+        raise InputError(f"backbone.image_size: {image_size} is no multiple of {name}'s patch size {spec.patch_size}")
+    found = _random(name, spec, seed) if weights == "" else _read(weights, name)
+    if found.name != name:
+        raise InputError(f"backbone.weights: {weights} is {found.name}, not {name}; set backbone.name={found.name}")
+    tree, spec = dict(found.tree), found.spec
+    if feature == "projected" and "projection" not in tree:
+        raise InputError(f"backbone.feature: {weights or name} has no projection; use 'cls'")
+    if feature == "cls" and tree.pop("projection", None) is not None:
+        spec = dataclasses.replace(spec, projection=None)
+    rule = POSITION_RULES[found.position_rule]
+    tree["pos_embed"] = resize_positions(tree["pos_embed"], image_size // spec.patch_size, rule)
+    return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity())
+
+
+def read_weights(path: Path, source: str, names: Iterable[str] = BACKBONES) -> tuple[Weights, engine.Fit]:
+    """Published weights, a file or a folder, recognised among `names` by the table that fits exactly.
+
+    `source` is what the identity calls them. Raises InputError where none fits, or config.json contradicts it.
+    """
+    tensors = open_weights(path)
+    fit = engine.identify(tensors.shapes, names, path)
+    config = find_config(path)
+    weights = Weights(
+        name=fit.name,
+        spec=fit.spec if config is None else apply_config(fit.spec, fit.name, config),
+        tree=engine.to_tree(fit, tensors),
+        source=source,
+        sha256=tensors.sha256(),
+        position_rule=fit.table.position_rule(fit.spec),
+    )
+    return weights, fit
+
+
+def _read(weights: str, name: str) -> Weights:
+    if weights == BUILTIN:
+        if name != "demo":
+            raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
+        path = Path(str(importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"))
+    else:
+        path = hub.resolve(weights)
+    return read_folder(path) if is_converted(path) else read_weights(path, weights)[0]
+
+
+def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:
+    tree = jax.tree.map(np.asarray, vit.random_params(spec, spec.native_size, seed))
+    return Weights(name, spec, tree, "random", None, "bicubic")
