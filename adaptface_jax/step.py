@@ -31,8 +31,13 @@ def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Me
         augment_key, dropout_key = jax.random.split(key)
         change = config.augment
         images = augment(
-            augment_key, batch["image"], change.flip, change.randaugment_ops, change.randaugment_magnitude
-        )  # fmt: skip
+            augment_key,
+            batch["image"],
+            flip=change.flip,
+            randaugment_ops=change.randaugment_ops,
+            randaugment_magnitude=change.randaugment_magnitude,
+            shift=change.shift,
+        )
         images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
         margin = margin_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics)

@@ -9,7 +9,12 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
+import hypothesis
 import pytest
+
+# The first call of a jitted function compiles: a deadline per example would measure that.
+hypothesis.settings.register_profile("jax", deadline=None)
+hypothesis.settings.load_profile("jax")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def convert(source: str, out: Path, name: str | None = None, *, overwrite: bool 
     path = hub.resolve(source)
     if folder.is_converted(path):
         raise InputError(f"{source}: is a converted folder already; use it as backbone.weights")
-    weights, fit = read_weights(path, source, BACKBONES if name is None else [name])
+    weights, fit = read_weights(path, source, name)
     folder.write_folder(weights, out, overwrite=overwrite)
     spec = weights.spec
     dropped = ", ".join(fit.dropped[:3]) + (", ..." if len(fit.dropped) > 3 else "") or "none"

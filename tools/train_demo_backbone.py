@@ -23,7 +23,11 @@ from safetensors.numpy import save_file
 
 from adaptface_jax.backbones.vit import ViT, definition, random_params
 from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
+from adaptface_jax.data.faces.traits import HAIR_STYLES
+from adaptface_jax.nn.linear import init_linear, linear
 from adaptface_jax.specs import backbone_spec
+from adaptface_jax.weights.engine import to_names
+from adaptface_jax.weights.tables import TABLES
 
 SPEC = backbone_spec("demo")
 SIZE = SPEC.native_size
@@ -78,45 +82,12 @@ def augment(images: jax.Array, key: jax.Array) -> jax.Array:
     return (jnp.clip(x, 0, 1) - jnp.array(SPEC.stats.mean)) / jnp.array(SPEC.stats.std)
 
 
-def huggingface_tensors(params: dict) -> dict[str, np.ndarray]:
-    """Our parameter tree as float16 tensors under the names of transformers' Dinov2Model."""
-    tensors: dict[str, np.ndarray] = {}
-
-    def put(name: str, value: jax.Array) -> None:
-        tensors[name] = np.ascontiguousarray(np.asarray(value, np.float16))
-
-    patch, width = SPEC.patch_size, SPEC.width
-    kernel = np.asarray(params["patch_embed"]["kernel"]).reshape(patch, patch, 3, width)
-    put("embeddings.patch_embeddings.projection.weight", kernel.transpose(3, 2, 0, 1))
-    put("embeddings.patch_embeddings.projection.bias", params["patch_embed"]["bias"])
-    put("embeddings.cls_token", params["cls_token"])
-    put("embeddings.mask_token", np.zeros((1, width)))
-    put("embeddings.position_embeddings", params["pos_embed"])
-    put("layernorm.weight", params["norm"]["scale"])
-    put("layernorm.bias", params["norm"]["bias"])
-    blocks = params["blocks"]
-    for i in range(SPEC.depth):
-        at = f"encoder.layer.{i}."
-        for norm in ("norm1", "norm2"):
-            put(f"{at}{norm}.weight", blocks[norm]["scale"][i])
-            put(f"{at}{norm}.bias", blocks[norm]["bias"][i])
-        for part, name in enumerate(("query", "key", "value")):
-            columns = slice(part * width, (part + 1) * width)
-            put(f"{at}attention.attention.{name}.weight", blocks["attn"]["qkv"]["kernel"][i][:, columns].T)
-            put(f"{at}attention.attention.{name}.bias", blocks["attn"]["qkv"]["bias"][i][columns])
-        dense = {"attention.output.dense": blocks["attn"]["proj"], "mlp.fc1": blocks["mlp"]["fc1"], "mlp.fc2": blocks["mlp"]["fc2"]}
-        for name, layer in dense.items():
-            put(f"{at}{name}.weight", layer["kernel"][i].T)
-            put(f"{at}{name}.bias", layer["bias"][i])
-        put(f"{at}layer_scale1.lambda1", blocks["scale1"]["gamma"][i])
-        put(f"{at}layer_scale2.lambda1", blocks["scale2"]["gamma"][i])
-    return tensors
-
-
 def write_asset(params: dict, out: pathlib.Path) -> None:
     """model.safetensors and config.json, as `transformers` writes them."""
     out.mkdir(parents=True, exist_ok=True)
-    save_file(huggingface_tensors(params), out / "model.safetensors", metadata={"format": "pt"})
+    table = next(table for table in TABLES if table.name == "hf_dinov2")
+    tensors = to_names(table, SPEC, jax.device_get(params)) | {"embeddings.mask_token": np.zeros((1, SPEC.width))}
+    save_file({k: v.astype(np.float16) for k, v in tensors.items()}, out / "model.safetensors", metadata={"format": "pt"})
     config = {
         "architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": SPEC.width,
         "num_hidden_layers": SPEC.depth, "num_attention_heads": SPEC.heads, "mlp_ratio": SPEC.mlp_width // SPEC.width,
@@ -128,16 +99,52 @@ def write_asset(params: dict, out: pathlib.Path) -> None:
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def trait_targets(identities: int) -> np.ndarray:
+    """What every person is, as standardised numbers: float32 [identities, T]."""
+    rows = []
+    for identity in range(identities):
+        t = Population(RESERVED_SEED).traits(identity)
+        style = [4.0 * (t.hair_style == name) for name in HAIR_STYLES]
+        worn = [2 * t.beard, 2 * t.moustache, 2 * t.glasses, t.glasses_tone * t.glasses]
+        rows.append([*t.shape.values(), *(3 * t.skin), *(3 * t.hair), *t.eyes, *style, *worn])
+    values = np.float32(rows)
+    return (values - values.mean(0)) / (values.std(0) + 1e-6)
+
+
+def initial(seed: int) -> dict:
+    """Random parameters scaled for a narrow network: kernels of variance 1/in, positions that can be told apart."""
+
+    def rescale(path: tuple, value: jax.Array) -> jax.Array:
+        name = path[-1].key
+        if name == "kernel":
+            return value / 0.0176 / value.shape[-2] ** 0.5
+        return value * 10 if name in ("pos_embed", "cls_token") else value
+
+    return jax.tree_util.tree_map_with_path(rescale, random_params(SPEC, SIZE, seed))
+
+
+def unit(x: jax.Array) -> jax.Array:
+    return x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
+
+
+def contrast(feature: jax.Array, temperature: float) -> tuple[jax.Array, jax.Array]:
+    """Rows i and i + B/2 are one person: the cross-entropy of finding each other (arXiv 2002.05709), and how often."""
+    half = feature.shape[0] // 2
+    cosine = unit(feature) @ unit(feature).T - 9.0 * jnp.eye(2 * half)
+    other = jnp.roll(jnp.arange(2 * half), half)
+    loss = optax.softmax_cross_entropy_with_integer_labels(cosine / temperature, other).mean()
+    return loss, jnp.mean(jnp.argmax(cosine, axis=1) == other)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=int, default=3200)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--learning_rate", type=float, default=1.5e-3)
-    parser.add_argument("--full_from", type=float, default=0.8, help="share of the steps that see only KEEP patches")
-    parser.add_argument("--margin", type=float, default=0.3)
-    parser.add_argument("--scale", type=float, default=32.0)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--part", type=float, default=0.85, help="share of the steps that see only KEEP patches")
+    parser.add_argument("--temperature", type=float, default=0.1)
     parser.add_argument("--pool", type=pathlib.Path, help="render once to this .npy and reuse it")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -150,18 +157,16 @@ def main() -> None:
         pool = np.stack([people.picture(i // args.images, i % args.images)[0] for i in range(count)])
         if args.pool:
             np.save(args.pool, pool)
+    targets = trait_targets(args.identities)
     graph, _ = definition(SPEC, SIZE)
     part_graph, _ = nnx.split(nnx.eval_shape(lambda: PatchDropout(SPEC, SIZE, rngs=nnx.Rngs(0))))
-    params = {
-        "vit": random_params(SPEC, SIZE, 0),
-        "centres": 0.1 * jax.random.normal(jax.random.key(1), (args.identities, SPEC.width)),
-    }
-    schedule = optax.warmup_cosine_decay_schedule(0, args.learning_rate, args.steps // 15, args.steps, 1e-6)
+    params = {"vit": initial(0), "traits": init_linear(jax.random.key(1), SPEC.width, targets.shape[1])}
+    schedule = optax.warmup_cosine_decay_schedule(0, args.learning_rate, args.steps // 20, args.steps, 1e-6)
     decay = jax.tree.map(lambda p: p.ndim > 1, params)
     optimizer = optax.chain(optax.clip_by_global_norm(3.0), optax.adamw(schedule, weight_decay=0.05, mask=decay))
 
     @functools.partial(jax.jit, static_argnums=5, donate_argnums=(0, 1))
-    def step(params, state, images, labels, i, part):
+    def step(params, state, images, wanted, i, part):
         first, second = jax.random.split(jax.random.fold_in(jax.random.key(2), i))
         x = augment(images, first)
 
@@ -170,30 +175,26 @@ def main() -> None:
                 feature = nnx.merge(part_graph, params["vit"])((x, second)).feature
             else:
                 feature = nnx.merge(graph, params["vit"])(x).feature
-            unit = lambda a: a / (jnp.linalg.norm(a, axis=-1, keepdims=True) + 1e-6)  # noqa: E731
-            cosine = unit(feature) @ unit(params["centres"]).T
-            margin = args.margin * jnp.minimum(1.0, i / (0.4 * args.steps))
-            logits = args.scale * (cosine - margin * jax.nn.one_hot(labels, cosine.shape[1]))
-            right = jnp.mean(jnp.argmax(cosine, 1) == labels)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), right
+            told = jnp.mean(jnp.square(linear(params["traits"], feature) - wanted))
+            found, right = contrast(feature, args.temperature)
+            return found + 2 * told, jnp.stack([found, told, right])
 
-        (loss, right), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        (_, report), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state, loss, right
+        return optax.apply_updates(params, updates), state, report
 
-    state, rng, start, order = optimizer.init(params), np.random.default_rng(3), time.time(), np.zeros(0, int)
-    losses = []
+    state, rng, start, reports = optimizer.init(params), np.random.default_rng(3), time.time(), []
     for i in range(args.steps):
-        if len(order) < args.batch:
-            order = rng.permutation(count)
-        rows, order = np.sort(order[: args.batch]), order[args.batch :]
-        part = i < args.full_from * args.steps
-        params, state, loss, right = step(params, state, np.asarray(pool[rows]), rows // args.images, i, part)
-        losses.append((float(loss), float(right)))
+        people = rng.choice(args.identities, args.batch // 2, replace=False)
+        pictures = np.stack([rng.choice(args.images, 2, replace=False) for _ in people], axis=1)
+        rows = (people * args.images + pictures).ravel()
+        wanted = np.tile(targets[people], (2, 1))
+        params, state, report = step(params, state, pool[rows], wanted, i, i < args.part * args.steps)
+        reports.append(report)
         if (i + 1) % 50 == 0 or i + 1 == args.steps:
-            mean = np.mean(losses[-50:], axis=0)
+            found, told, right = np.mean(jax.device_get(reports[-50:]), axis=0)
             rate = (i + 1) * args.batch / (time.time() - start)
-            print(f"step {i + 1}  loss {mean[0]:.3f}  accuracy {mean[1]:.3f}  {rate:.0f} images/s", flush=True)
+            print(f"step {i + 1}  contrast {found:.3f}  traits {told:.3f}  found {right:.3f}  {rate:.0f} images/s", flush=True)
             write_asset(params["vit"], args.out)
 
 

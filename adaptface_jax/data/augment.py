@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.data.jitter import jitter
 from adaptface_jax.data.randaugment import randaugment
 from adaptface_jax.specs import ImageStats
 
@@ -15,31 +16,37 @@ from adaptface_jax.specs import ImageStats
 def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
     """uint8 [B, H, W, 3] -> normalised `dtype` [B, S, S, 3], S = image_size.
 
-    Resized as torchvision resizes uint8 (bicubic with a = -0.5, antialiased, rounded and clipped to 0..255), scaled to
-    [0, 1], then `(x - mean) / std` per channel. Computed in float32 whatever `dtype` is.
+    Resized as Pillow and torchvision resize uint8: bicubic with a = -0.5, antialiased, first along rows, then along
+    columns, rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per
+    channel. Computed in float32 whatever `dtype` is.
     """
-    shape = (images.shape[0], image_size, image_size, 3)
     pixels = images.astype(jnp.float32)
-    if images.shape != shape:
-        pixels = jnp.clip(jnp.round(jax.image.resize(pixels, shape, "cubic", antialias=True)), 0, 255)
+    for axis in (2, 1):
+        if pixels.shape[axis] != image_size:
+            shape = (*pixels.shape[:axis], image_size, *pixels.shape[axis + 1 :])
+            pixels = jax.image.resize(pixels, shape, "cubic", antialias=True)
+            pixels = jnp.clip(jnp.floor(pixels + 0.5), 0, 255)
     mean, std = jnp.array(stats.mean), jnp.array(stats.std)
     return ((pixels / 255 - mean) / std).astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude"))
+@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift"))
 def augment(
-    key: jax.Array, images: jax.Array, flip: bool, randaugment_ops: int, randaugment_magnitude: int
+    key: jax.Array, images: jax.Array, flip: bool, randaugment_ops: int, randaugment_magnitude: int, shift: float = 0.0
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> the same shape: RandAugment, then a mirror image for half of them.
+    """uint8 [B, H, W, 3] -> the same shape: RandAugment, a small misalignment, a mirror image for half of them.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
     randaugment_ops: operations in a row for each image, 0 for none. randaugment_magnitude: see randaugment.
+    shift: see jitter, 0 for none.
     """
 
     def one(image_key: jax.Array, image: jax.Array) -> jax.Array:
-        ops_key, flip_key = jax.random.split(image_key)
+        ops_key, shift_key, flip_key = jax.random.split(image_key, 3)
         if randaugment_ops:
             image = randaugment(ops_key, image, randaugment_ops, randaugment_magnitude)
+        if shift:
+            image = jitter(shift_key, image, shift)
         return jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image) if flip else image
 
     return jax.vmap(one)(jax.random.split(key, images.shape[0]), images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adaptface_jax.errors import InputError
 
@@ -47,7 +47,7 @@ def decode(image: bytes | np.ndarray, key: str) -> np.ndarray:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes
         kinds = ", ".join(FORMATS)
-        if isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, UnidentifiedImageError):
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__

@@ -121,5 +121,6 @@ def _shuffle_seed(seed: int) -> int:
 
 def _ahead(threads: int | None) -> grain.ReadOptions:
     if threads is None:
-        threads = min(16, len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = min(16, cores)
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 if threads else 0)

@@ -46,13 +46,18 @@ def randaugment(key: jax.Array, image: jax.Array, ops: int, max_level: int) -> j
         raise InputError(f"augment.randaugment_magnitude: {max_level} is not one of 1 to {LEVELS - 1}")
 
     def step(image: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-        op_key, level_key, sign_key = jax.random.split(key, 3)
-        op = jax.random.randint(op_key, (), 0, len(OPS))
-        value = jnp.asarray(_VALUES)[op, jax.random.randint(level_key, (), 1, max_level + 1)]
-        negative = jax.random.bernoulli(sign_key) & jnp.asarray(_HAS_SIGN)[op]
-        return apply_op(image, op, jnp.where(negative, -value, value)), None
+        return apply_op(image, *_draw(key, max_level)), None
 
     return jax.lax.scan(step, image, jax.random.split(key, ops))[0]
+
+
+def _draw(key: jax.Array, max_level: int) -> tuple[jax.Array, jax.Array]:
+    """The number in OPS (int32) and the value (float32) of one random operation."""
+    op_key, level_key, sign_key = jax.random.split(key, 3)
+    op = jax.random.randint(op_key, (), 0, len(OPS))
+    value = jnp.asarray(_VALUES)[op, jax.random.randint(level_key, (), 1, max_level + 1)]
+    negative = jax.random.bernoulli(sign_key) & jnp.asarray(_HAS_SIGN)[op]
+    return op, jnp.where(negative, -value, value)
 
 
 def apply_op(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
@@ -103,7 +108,7 @@ def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
     auto_contrast = jnp.where(high > low, stretched, ramp)
 
     step = (pixels - jnp.take_along_axis(counts, high, axis=1)) // 255
-    below = jnp.cumsum(counts, axis=1) - counts
+    below = jax.lax.associative_scan(jnp.add, counts, axis=1) - counts  # jnp.cumsum takes quadratic work on a CPU
     equalised = jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255)
     equalize = jnp.where(step > 0, equalised, ramp)
 

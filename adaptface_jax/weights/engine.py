@@ -67,15 +67,15 @@ def match(table: Table, name: str, shapes: Mapping[str, Shape], where: object = 
     return fit
 
 
-def identify(shapes: Mapping[str, Shape], names: Iterable[str] = BACKBONES, where: object = "weights") -> Fit:
-    """The table, and the backbone among `names`, that fit exactly.
+def identify(shapes: Mapping[str, Shape], where: object = "weights") -> Fit:
+    """The table and the known backbone that fit the file `where` exactly.
 
     Raises InputError naming the nearest pair (most names placed, then fewest differences) and all that differs.
     """
     nearest: tuple[tuple[int, int], Fit, _Differences] | None = None
     for table in TABLES:
         parsed = _parse(table, shapes)
-        for name in names:
+        for name in BACKBONES:
             if BACKBONES[name].family != table.family:
                 continue
             fit, differences = _compare(table, name, parsed, shapes)
@@ -86,7 +86,7 @@ def identify(shapes: Mapping[str, Shape], names: Iterable[str] = BACKBONES, wher
                 nearest = rank, fit, differences
     if nearest is None:
         raise InputError(
-            f"{where}: none of its {len(shapes)} tensor names is known ({_listed(list(shapes))}); "
+            f"{where}: none of its {len(shapes)} tensor names is known ({_listed([_shown(name) for name in shapes])}); "
             "expected DINOv2 or a CLIP vision tower as Hugging Face publishes them"
         )
     _, fit, differences = nearest
@@ -116,6 +116,11 @@ def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[
         for slot, (slot_name, row) in _expected(table, spec).items()
         if slot.path in leaves
     }
+
+
+def file_shapes(table: Table, spec: BackboneSpec) -> dict[str, Shape]:
+    """Every name that a file of this table and backbone has, with its shape."""
+    return {name: _file_shape(row, slot, spec) for slot, (name, row) in _expected(table, spec).items()}
 
 
 def tree_table(spec: BackboneSpec) -> Table:
@@ -179,12 +184,12 @@ def _compare(table: Table, name: str, parsed: _Parsed, shapes: Mapping[str, Shap
             continue
         slot = None if row is None or row.path is None else Slot(row.path, block, row.part)
         if row is None or slot is None or slot not in expected or slot in places or not _applies(row, spec):
-            differences.extra.append(f"{tensor} {list(shape)}")
+            differences.extra.append(f"{_shown(tensor)} {list(shape)}")
             continue
         places[slot] = (tensor, row)
-        wanted = row.transform.shape(_slice_shape(slot, tree_shapes(spec)[slot.path]))
+        wanted = _file_shape(row, slot, spec)
         if tuple(shape) != wanted:
-            differences.misshapen.append(f"{tensor} {list(shape)}, expected {list(wanted)}")
+            differences.misshapen.append(f"{_shown(tensor)} {list(shape)}, expected {list(wanted)}")
     unfilled = {slot: place for slot, place in expected.items() if slot not in places}
     differences.missing.extend(tensor for tensor, row in unfilled.values() if not row.optional)
     if any(slot.path.startswith("projection/") for slot in unfilled):
@@ -197,10 +202,19 @@ def _slice_shape(slot: Slot, shape: Shape) -> Shape:
     return (*inner[:-1], inner[-1] // slot.part[1])
 
 
+def _file_shape(row: Row, slot: Slot, spec: BackboneSpec) -> Shape:
+    return row.transform.shape(_slice_shape(slot, tree_shapes(spec)[slot.path]))
+
+
 def _view(leaf: np.ndarray, slot: Slot) -> np.ndarray:
     inner = leaf if slot.block is None else leaf[slot.block]
     width = inner.shape[-1] // slot.part[1]
     return inner[..., slot.part[0] * width : (slot.part[0] + 1) * width]
+
+
+def _shown(name: str) -> str:
+    """A file's name for a tensor, safe to print: no line breaks or terminal sequences, not endless."""
+    return name if name.isprintable() and len(name) < 200 else repr(name[:200])
 
 
 def _listed(names: list[str]) -> str:

@@ -96,11 +96,21 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             raise InputError(f"{out}: holds something other than converted weights; choose another --out")
 
 
-def read_folder(path: Path) -> Weights:
-    """The converted folder at `path`, as `write_folder` left it; raises InputError where it is not."""
+def check_name(path: Path, found: str, wanted: str | None) -> None:
+    """Raises InputError where weights at `path` are of another backbone than the wanted one."""
+    if wanted not in (None, found):
+        raise InputError(f"{path}: these are weights of {found}, not of {wanted}; name the backbone {found}")
+
+
+def read_folder(path: Path, wanted: str | None = None) -> Weights:
+    """The converted folder at `path`, as `write_folder` left it.
+
+    Raises InputError where it is not, and where it holds another backbone than `wanted`.
+    """
     where = path / DESCRIPTION
     description = read_json(where)
     name = _choice(where, description, "name", BACKBONES)
+    check_name(path, name, wanted)
     spec = dataclasses.replace(
         BACKBONES[name],
         activation=_choice(where, description, "activation", ACTIVATIONS),

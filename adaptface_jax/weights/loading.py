@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +15,9 @@ from numpy.typing import DTypeLike
 from adaptface_jax.backbones import vit
 from adaptface_jax.backbones.position import resize_positions
 from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES, POSITION_RULES, BackboneSpec, backbone_spec
+from adaptface_jax.specs import POSITION_RULES, BackboneSpec, backbone_spec
 from adaptface_jax.weights import engine, hub
-from adaptface_jax.weights.folder import Weights, is_converted, read_folder
+from adaptface_jax.weights.folder import Weights, check_name, is_converted, read_folder
 from adaptface_jax.weights.hf_config import apply_config, find_config
 from adaptface_jax.weights.reader import open_weights
 
@@ -55,8 +54,6 @@ def load_backbone(
     if image_size <= 0 or image_size % spec.patch_size:
         raise InputError(f"backbone.image_size: {image_size} is no multiple of {name}'s patch size {spec.patch_size}")
     found = _random(name, spec, seed) if weights == "" else _read(weights, name)
-    if found.name != name:
-        raise InputError(f"backbone.weights: {weights} is {found.name}, not {name}; set backbone.name={found.name}")
     tree, spec = dict(found.tree), found.spec
     if feature == "projected" and "projection" not in tree:
         raise InputError(f"backbone.feature: {weights or name} has no projection; use 'cls'")
@@ -67,13 +64,15 @@ def load_backbone(
     return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity())
 
 
-def read_weights(path: Path, source: str, names: Iterable[str] = BACKBONES) -> tuple[Weights, engine.Fit]:
-    """Published weights, a file or a folder, recognised among `names` by the table that fits exactly.
+def read_weights(path: Path, source: str, wanted: str | None = None) -> tuple[Weights, engine.Fit]:
+    """Published weights, a file or a folder, recognised by the table and the known backbone that fit exactly.
 
-    `source` is what the identity calls them. Raises InputError where none fits, or config.json contradicts it.
+    `source` is what the identity calls them. Raises InputError where none fits, where config.json contradicts the
+    backbone found, and where that is another one than `wanted`.
     """
     tensors = open_weights(path)
-    fit = engine.identify(tensors.shapes, names, path)
+    fit = engine.identify(tensors.shapes, path)
+    check_name(path, fit.name, wanted)
     config = find_config(path)
     weights = Weights(
         name=fit.name,
@@ -93,7 +92,7 @@ def _read(weights: str, name: str) -> Weights:
         path = Path(str(importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"))
     else:
         path = hub.resolve(weights)
-    return read_folder(path) if is_converted(path) else read_weights(path, weights)[0]
+    return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name)[0]
 
 
 def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:

@@ -43,11 +43,11 @@ class Tensors(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self.entries[name]
         if entry.dtype not in FLOATS:
-            raise InputError(f"{entry.file}: {name} is {entry.dtype}; expected one of {', '.join(FLOATS)}")
+            raise InputError(f"{entry.file}: {name!r} is {entry.dtype}; expected one of {', '.join(FLOATS)}")
         count = int(np.prod(entry.shape, dtype=np.int64))
         data = np.fromfile(entry.file, FLOATS[entry.dtype], count, offset=entry.start)
         if data.size != count:
-            raise InputError(f"{entry.file}: ends inside {name}; download the file again")
+            raise InputError(f"{entry.file}: ends inside {name!r}; download the file again")
         return data.reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:

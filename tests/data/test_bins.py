@@ -68,10 +68,10 @@ def test_a_pack_of_python_2(tmp_path):
 def test_arrays_of_python_2(tmp_path):
     array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
     state = b"(K\x01%scnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-    images = b"".join(
-        array + state % (b"M" + struct.pack("<H", len(file)) + b"\x85") + b"T" + struct.pack("<i", len(file)) + file + b"tb"
-        for file in PAIRS
-    )
+    images = b""
+    for file in PAIRS:
+        shape = b"M" + struct.pack("<H", len(file)) + b"\x85"
+        images += array + state % shape + b"T" + struct.pack("<i", len(file)) + file + b"tb"
     check(open_bin(written(tmp_path, b"\x80\x02](" + images + b"e](\x88\x89e\x86.")))
 
 
@@ -153,7 +153,7 @@ HOSTILE = {
     "deep nesting": program(nested(200_000)),
     "a persistent id": program(b"Pcanary\n"),
     "an extension code": program(b"\x82\x01"),
-    "the state of something else": program(b"](K\x01e}b"),
+    "the state of something else": program(b"]K\x01\x85b"),
     "a call of a number": program(b"K\x01)R"),
     "an unknown instruction": program(b"\xff"),
     "an empty stack": program(b"0"),

@@ -8,11 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
-from .packing import encoded, picture
 from PIL import Image
 
 from adaptface_jax.data.decode import MAX_PIXELS, decode, to_size
 from adaptface_jax.errors import InputError
+
+from .packing import encoded, picture
 
 RGB = picture(0, 20, 10)
 GREY = RGB[..., 0]
@@ -89,7 +90,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("image", BROKEN.values(), ids=BROKEN.keys())
 def test_what_is_no_image_is_named(image):
-    with pytest.raises(InputError, match="^set/record 7: ") as caught:
+    with pytest.raises(InputError, match=r"^set/record 7: ") as caught:
         decode(image, "set/record 7")
     assert "\n" not in str(caught.value)
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from .packing import MAGIC, encoded, frame, header, identity_payloads, picture, write_records
 
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.errors import InputError
+
+from .packing import MAGIC, encoded, frame, header, identity_payloads, picture, write_records
 
 # Labels start anywhere and skip; the classes are their ranks.
 PEOPLE = {9.0: [b"a", b"bb"], 4.0: [b"ccc"], 21.0: [b"dddd", b"eeeee", b"f"]}
@@ -189,7 +190,7 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize("name, change", DAMAGE)
+@pytest.mark.parametrize(("name", "change"), DAMAGE)
 def test_damaged_files(tmp_path, name, change):
     file = write_records(tmp_path, GOOD) / name
     content = change(file.read_bytes())
@@ -206,7 +207,5 @@ def test_a_missing_record_file(tmp_path):
 
 def refuse(folder):
     with pytest.raises(InputError, match=str(folder)) as caught:
-        source = InsightFaceSource(folder)
-        for index in range(len(source)):
-            source[index]
+        contents(InsightFaceSource(folder))
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ import numpy as np
 
 from adaptface_jax.data.faces.conditions import DOMAINS, draw_conditions
 from adaptface_jax.data.faces.render import Person, build_person, render
-from adaptface_jax.data.faces.traits import draw_traits
+from adaptface_jax.data.faces.traits import Traits, draw_traits
 
 RESERVED_SEED = 20261  # the packaged backbone has seen these people
 
@@ -22,7 +22,11 @@ class Population:
         self._person = functools.lru_cache(maxsize=8)(self._build)
 
     def _build(self, identity: int) -> Person:
-        return build_person(draw_traits(np.random.default_rng([self.seed, identity, 0])))
+        return build_person(self.traits(identity))
+
+    def traits(self, identity: int) -> Traits:
+        """Who this person is, without rendering."""
+        return draw_traits(np.random.default_rng([self.seed, identity, 0]))
 
     def domain(self, picture: int) -> int:
         """The domain of a person's n-th picture: they take turns."""

@@ -98,8 +98,8 @@ class InsightFaceSource:
             if not np.isnan(raw[low:high]).all():
                 raise InputError(f"{self._folder}: two identities claim images {start} to {stop}; {_PACK}")
             if low < high:
-                raw[low:high] = self._label(low)
-        for index in np.flatnonzero(np.isnan(raw)):
+                raw[low:high] = self._label(int(low))
+        for index in np.flatnonzero(np.isnan(raw)).tolist():
             raw[index] = self._label(index)
         return raw
 

@@ -43,7 +43,9 @@ def _open(path: str) -> Source:
             f"data.train: {path!r} is no folder; expected a folder with train.rec or with identity folders, "
             f"or {_SYNTHETIC}SPEC"
         )
-    return InsightFaceSource(folder) if (folder / "train.rec").exists() else FolderSource(folder)
+    # Either file is enough: half of a set is better named so than as a folder without identities.
+    packed = (folder / "train.rec").exists() or (folder / "train.idx").exists()
+    return InsightFaceSource(folder) if packed else FolderSource(folder)
 
 
 def open_benchmark(path: str) -> Benchmark:

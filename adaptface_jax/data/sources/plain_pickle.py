@@ -12,6 +12,8 @@ import io
 import pickle
 import pickletools
 import struct
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +26,8 @@ _ALLOWED = (
     "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
     "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
 ).split()
-_CODES = {op.code.encode("latin-1")[0] for op in pickletools.opcodes if op.name in _ALLOWED}
+_NAME_OF = {ord(op.code): op.name for op in pickletools.opcodes}
+_CODES = {code for code, name in _NAME_OF.items() if name in _ALLOWED}
 
 # As NumPy writes them: unsigned and signed integers and booleans; no floats, no objects, no structures.
 _DTYPES = {"u1", "i1", "b1", "i2", "i4", "i8", "u2", "u4", "u8"}
@@ -43,14 +46,14 @@ class _DType:
         self.order = _text(state[1])
 
     def numpy(self) -> np.dtype:
-        if self.name not in _DTYPES or self.order not in ("|", "<", ">", "="):
+        if self.name not in _DTYPES or self.order not in ("|", "<", ">"):
             raise RefusedPickle("it holds an array that is not of integers")
-        return np.dtype(self.name).newbyteorder(self.order)
+        return np.dtype(self.order + self.name)
 
 
 @dataclasses.dataclass(slots=True)
 class _Array:
-    value: np.ndarray | None = None
+    value: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.uint8))
 
     def build(self, state: tuple) -> None:
         _, shape, dtype, fortran, data = state
@@ -79,7 +82,7 @@ def _text(value: str | bytes) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else _typed(value, str)  # Python 2 wrote bytes
 
 
-def _typed(value, kind):
+def _typed(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise RefusedPickle("its arrays are not written as NumPy writes them")
     return value
@@ -103,13 +106,19 @@ for _module in ("numpy._core.multiarray", "numpy.core.multiarray"):
 class _Reader(pickle._Unpickler):
     # The pure-Python unpickler: its memo is a dict (the C one allocates as many slots as a PUT claims), and its table
     # of instructions can be cut down.
-    dispatch = {code: run for code, run in pickle._Unpickler.dispatch.items() if code in _CODES}
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: run for code, run in pickle._Unpickler.dispatch.items() if code in _CODES
+    }
+    # The base class makes these while it loads.
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[object], None]
 
     def __init__(self, data: bytes):
         super().__init__(io.BytesIO(data), encoding="bytes")
         self._encoded_left = len(data)
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
             return self._encode
         try:
@@ -151,8 +160,7 @@ def read_plain_pickle(data: bytes) -> object:
     except RefusedPickle:
         raise
     except KeyError as error:
-        opcode = pickletools.code2op.get(chr(error.args[0]))
-        raise RefusedPickle(f"it uses the instruction {opcode.name if opcode else error.args[0]}") from None
+        raise RefusedPickle(f"it uses the instruction {_NAME_OF.get(error.args[0], error.args[0])}") from None
     except Exception as error:  # a broken program fails in any way a program can
         raise RefusedPickle(f"it is broken ({type(error).__name__})") from None
 

@@ -60,7 +60,7 @@ class RecordFile:
         place = int(np.searchsorted(self.keys, key))
         if place == len(self.keys) or self.keys[place] != key:
             raise InputError(f"{self.name(key)}: the key is not in the index; {_REBUILD}")
-        offset, parts = int(self._offsets[place]), []
+        offset, parts = int(self._offsets[place]), list[bytes]()
         while True:
             magic, word = _FRAME.unpack(self._bytes(key, offset, _FRAME.size))
             part, length = word >> 29, word & _LENGTH_MASK

@@ -1,0 +1,112 @@
+"""The training step of this project, as `train.py` runs it: uint8 images in, resized and normalised on the device."""
+
+from __future__ import annotations
+
+import time
+
+import flax
+import jax
+import numpy as np
+import optax
+from serving import Problem, Ready, serve
+
+from adaptface_jax import config as settings
+from adaptface_jax.backbones.vit import random_params
+from adaptface_jax.optim import optimizer, schedule
+from adaptface_jax.partition import make_mesh, sharding
+from adaptface_jax.recognizer import Recognizer, compute_dtype
+from adaptface_jax.specs import backbone_spec
+from adaptface_jax.state import init_state
+from adaptface_jax.step import make_embed, make_step
+
+# variant -> (adapter.kind, adapter.router); `frozen` is a forward pass alone.
+VARIANTS = {
+    "lora": ("lora", "frozen"),
+    "dalora_frozen": ("dalora", "frozen"),
+    "dalora_block2": ("dalora", "block:2"),
+    "frozen": ("none", "frozen"),
+}
+
+
+def configuration(problem: Problem) -> settings.Config:
+    kind, router = VARIANTS[problem.variant]
+    return settings.Config(
+        backbone=settings.BackboneConfig(
+            name=problem.backbone, image_size=problem.image_size, dtype=problem.dtype
+        ),  # fmt: skip
+        adapter=settings.AdapterConfig(
+            kind=kind, router=router, rank=problem.rank, alpha=float(problem.rank), targets=problem.targets
+        ),
+        head=settings.HeadConfig(embedding_dim=problem.embedding_dim),
+        loss=settings.LossConfig(scale=problem.scale, margin=problem.margin),
+        train=settings.TrainConfig(
+            batch_size=problem.batch_size, learning_rate=problem.learning_rate, weight_decay=problem.weight_decay
+        ),
+    )
+
+
+def build(problem: Problem) -> Ready:
+    config = configuration(problem)
+    spec, mesh = backbone_spec(problem.backbone), make_mesh(jax.devices()[:1])
+    recognizer = Recognizer(spec, config, compute_dtype(problem.dtype))
+    replicated, rows = sharding(mesh), sharding(mesh, "batch")
+    frozen, trainable = recognizer.init(random_params(spec, problem.image_size, config.seed), problem.classes)
+    frozen, trainable = jax.device_put((frozen, trainable), replicated)
+    rng = np.random.default_rng(0)
+    shape = (problem.batch_size, problem.source_size, problem.source_size, 3)
+    batch = {
+        "image": rng.integers(0, 256, shape, dtype=np.uint8),
+        "label": rng.integers(0, problem.classes, problem.batch_size, dtype=np.int32),
+        "domain": np.full(problem.batch_size, -1, np.int32),
+    }
+    batch = jax.device_put(batch, rows)
+    start = time.perf_counter()
+    if problem.variant == "frozen":
+        compiled = make_embed(recognizer, mesh).lower(frozen, trainable, batch["image"], False).compile()
+        compile_seconds = time.perf_counter() - start
+
+        def run(steps: int) -> float:
+            start = time.perf_counter()
+            for _ in range(steps):
+                out = compiled(frozen, trainable, batch["image"])
+            jax.block_until_ready(out)
+            return time.perf_counter() - start
+
+        loss = None
+    else:
+        rate = schedule(config.train, steps_per_epoch=1000, total_steps=40_000)
+        tx = optimizer(config.train, rate)
+        carried = [jax.device_put(init_state(trainable, tx), replicated)]
+        key = jax.device_put(jax.random.key(config.seed), replicated)
+        compiled = make_step(recognizer, tx, rate, mesh).lower(frozen, carried[0], batch, key).compile()
+        compile_seconds = time.perf_counter() - start
+
+        def run(steps: int) -> float:
+            start = time.perf_counter()
+            for _ in range(steps):
+                carried[0], metrics = compiled(frozen, carried[0], batch, key)
+            jax.block_until_ready((carried[0], metrics))
+            return time.perf_counter() - start
+
+        carried[0], metrics = compiled(frozen, carried[0], batch, key)
+        loss = float(metrics["loss"])
+    run(1)
+    device = jax.devices()[0]
+
+    def peak_bytes() -> int | None:
+        return None if device.platform == "cpu" else device.memory_stats()["peak_bytes_in_use"]
+
+    return Ready(
+        run,
+        peak_bytes,
+        {
+            "compile_seconds": compile_seconds,
+            "first_loss": loss,
+            "device": device.device_kind,
+            "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
+        },
+    )
+
+
+if __name__ == "__main__":
+    serve(build)

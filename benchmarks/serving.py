@@ -1,0 +1,70 @@
+"""What both sides of the benchmark share: the measured problem, and a worker that waits on a pipe.
+
+Only one worker runs at a time; the others sit in `readline`, warm and idle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One training step: sizes, and the dtype of the backbone."""
+
+    variant: str
+    backbone: str = "dinov2_vits14"
+    image_size: int = 224
+    source_size: int = 112
+    classes: int = 10_572
+    embedding_dim: int = 512
+    rank: int = 16
+    targets: tuple[str, ...] = ("q", "k", "v", "proj")
+    batch_size: int = 16
+    dtype: str = "float32"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    scale: float = 64.0
+    margin: float = 0.35
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A compiled, warmed-up variant.
+
+    run(steps) -> seconds for so many steps, finished on the device; peak_bytes() -> the most the device held, or None
+    where the process' own memory is what counts.
+    """
+
+    run: Callable[[int], float]
+    peak_bytes: Callable[[], int | None]
+    facts: dict[str, Any]
+
+
+def serve(build: Callable[[Problem], Ready]) -> None:
+    """Build the problem named on the command line, then answer each line `N` on stdin with the seconds of N steps."""
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # a library that prints must not disturb the answers
+    problem = json.loads(sys.argv[1])
+    start = peak_rss()
+    ready = build(Problem(**{**problem, "targets": tuple(problem["targets"])}))
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
+
+    answer(imported_bytes=start, **ready.facts)
+    for line in sys.stdin:
+        seconds = ready.run(int(line))
+        device = ready.peak_bytes()
+        answer(seconds=seconds, peak_bytes=peak_rss() if device is None else device)
+
+
+def peak_rss() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,180 @@
+"""Images per second of one training step, here and in transformers + PEFT, in one run on one machine.
+
+    python benchmarks/train_step.py                        both dtypes, every variant
+    python benchmarks/train_step.py --quick                a minute: float32, few short rounds
+    python benchmarks/train_step.py --variants lora peft   only these
+
+The step: DINOv2 ViT-S/14 at 224 px with random weights, LoRA of rank 16 on q, k, v and the output projection, a linear
+head of 512, CosFace over 10,572 classes, AdamW. Every variant lives in a process of its own, warmed up; they take turns
+in short rounds, so that a change in the machine's speed meets all of them. Images/s is the median over rounds, a ratio
+the median over rounds of the quotient within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving import Problem
+
+HERE = Path(__file__).resolve().parent
+OURS = ("lora", "dalora_frozen", "dalora_block2", "frozen")
+PEERS = ("peft", "peft_compiled")
+REFERENCES = ("peft", "lora")  # what the others are divided by
+
+
+class Worker:
+    """A variant in its own process."""
+
+    def __init__(self, problem: Problem) -> None:
+        script = HERE / ("peer.py" if problem.variant in PEERS else "ours.py")
+        paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # leave the device's memory to the others
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), json.dumps(dataclasses.asdict(problem))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        self.problem = problem
+        self.facts = self.answer()
+        self.seconds: list[float] = []
+        self.peak_bytes = 0
+
+    def answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.problem.variant}: the worker ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def run(self, steps: int) -> None:
+        print(steps, file=self.process.stdin, flush=True)
+        answer = self.answer()
+        self.seconds.append(answer["seconds"] / steps)
+        self.peak_bytes = answer["peak_bytes"]
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(problems: list[Problem], rounds: int, steps: int) -> list[dict[str, Any]]:
+    """A row of results for each variant; the problems differ in nothing else."""
+    workers: list[Worker] = []
+    try:
+        for problem in problems:
+            print(f"starting {problem.variant} ({problem.dtype})", file=sys.stderr)
+            workers.append(Worker(problem))
+        for number in range(rounds):
+            # Alternating directions: nobody always follows the same one.
+            for worker in workers if number % 2 == 0 else reversed(workers):
+                worker.run(steps)
+    finally:
+        for worker in workers:
+            worker.close()
+    times = {worker.problem.variant: worker.seconds for worker in workers}
+    return [row(worker, times) for worker in workers]
+
+
+def row(worker: Worker, times: dict[str, list[float]]) -> dict[str, Any]:
+    batch = worker.problem.batch_size
+    ratios = {
+        f"speed_over_{name}": statistics.median(theirs / ours for ours, theirs in zip(worker.seconds, times[name]))
+        for name in REFERENCES
+        if name in times and name != worker.problem.variant
+    }
+    return {
+        "variant": worker.problem.variant,
+        "dtype": worker.problem.dtype,
+        "images_per_second": batch / statistics.median(worker.seconds),
+        "images_per_second_rounds": [round(batch / seconds, 2) for seconds in worker.seconds],
+        **ratios,
+        "peak_bytes": worker.peak_bytes,
+        **worker.facts,
+    }
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}{'peak MB':>9}{'compile s':>11}"]
+    for r in rows:
+        over = [f"{r[f'speed_over_{name}']:.2f}" if f"speed_over_{name}" in r else "" for name in REFERENCES]
+        lines.append(
+            f"{r['variant']:15}{r['dtype']:>10}{r['images_per_second']:>10.2f}{over[0]:>8}{over[1]:>8}"
+            f"{r['peak_bytes'] / 1e6:>9.0f}{r['compile_seconds']:>11.1f}"
+        )
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    defaults = Problem("lora")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
+    parser.add_argument("--rounds", type=int, help="turns of each variant (8; 3 with --quick)")
+    parser.add_argument("--steps", type=int, help="steps in a turn (2 on a CPU; 20 with a GPU)")
+    parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"), help="default: both")
+    parser.add_argument("--variants", nargs="+", choices=OURS + PEERS, help="default: all; peft_compiled only on a GPU")
+    parser.add_argument("--backbone", default=defaults.backbone, help="a DINOv2 row of specs.py")
+    parser.add_argument("--image_size", type=int, default=defaults.image_size)
+    parser.add_argument("--classes", type=int, default=defaults.classes)
+    parser.add_argument("--quick", action="store_true", help="float32, three rounds of one step")
+    parser.add_argument("--out", type=Path, help="JSON file; default: printed only")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse()
+    gpu = Path("/proc/driver/nvidia/version").exists()
+    steps = options.steps or (1 if options.quick else 20 if gpu else 2)
+    rounds = options.rounds or (3 if options.quick else 8)
+    dtypes = options.dtype or (["float32"] if options.quick else ["float32", "bfloat16"])
+    variants = options.variants or [v for v in OURS + PEERS if gpu or v != "peft_compiled"]
+    rows: list[dict[str, Any]] = []
+    for dtype in dtypes:
+        problems = [
+            Problem(
+                variant, options.backbone, options.image_size, classes=options.classes,
+                batch_size=options.batch_size, dtype=dtype,
+            )
+            for variant in variants
+        ]  # fmt: skip
+        rows += measure(problems, rounds, steps)
+    machine = {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "devices": sorted({r["device"] for r in rows}),
+        "python": platform.python_version(),
+        "versions": {name: version for r in rows for name, version in r["versions"].items()},
+        "date": datetime.date.today().isoformat(),
+    }
+    problem = {k: v for k, v in dataclasses.asdict(problems[0]).items() if k not in ("variant", "dtype")}
+    print(f"{problem['backbone']} at {problem['image_size']} px, batch {problem['batch_size']}, {machine['processor']}, "
+          f"{machine['cores']} cores, {', '.join(machine['devices'])}")  # fmt: skip
+    print(table(rows))
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{k: v for k, v in r.items() if k != "versions"} for r in rows]
+        result = {"machine": machine, "problem": problem, "rounds": rounds, "steps": steps, "results": rows}
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Full-size DINOv2-S/14 (with and without registers) and CLIP B/16 against transformers, on made weights.
+
+Each model is built from its config, saved, converted with the command line tool's function and loaded again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import runpy
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from adaptface_jax.backbones import vit
+from adaptface_jax.backbones.position import resize_positions
+from adaptface_jax.specs import BACKBONES, POSITION_RULES
+from adaptface_jax.weights import engine
+from adaptface_jax.weights.loading import load_backbone
+from adaptface_jax.weights.reader import open_weights
+
+pytestmark = pytest.mark.peers
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKER = runpy.run_path(str(ROOT / "tests" / "goldens" / "make_backbones.py"))
+TOLERANCE = 1e-5
+
+
+def dinov2(**more):
+    return transformers.Dinov2Model(transformers.Dinov2Config(**DINOV2, **more))
+
+
+def dinov2_with_registers():
+    return transformers.Dinov2WithRegistersModel(
+        transformers.Dinov2WithRegistersConfig(**DINOV2, num_register_tokens=4)
+    )
+
+
+def clip():
+    config = transformers.CLIPVisionConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=224,
+        patch_size=16, projection_dim=512,
+    )  # fmt: skip
+    return transformers.CLIPVisionModelWithProjection(config)
+
+
+DINOV2 = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "image_size": 518, "patch_size": 14}
+MODELS = {"dinov2_vits14": dinov2, "dinov2_vits14_reg4": dinov2_with_registers, "clip_vitb16": clip}
+
+
+@functools.cache
+def converter():
+    spec = importlib.util.spec_from_file_location("convert_weights", ROOT / "tools" / "convert_weights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def converted(request, tmp_path_factory):
+    """(name, the model of transformers, its converted folder)."""
+    model = MAKER["fill"](MODELS[request.param]())
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder / "hf")
+    converter().convert(str(folder / "hf"), folder / "ours")
+    shutil.rmtree(folder / "hf")
+    yield request.param, model, folder / "ours"
+    shutil.rmtree(folder)
+
+
+def made_images(size: int) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((2, size, size, 3)).astype(np.float32)
+
+
+def relative_error(ours: jax.Array, theirs: np.ndarray) -> float:
+    """The largest relative L2 error of an image; images lead."""
+    ours, theirs = (np.asarray(x, np.float64).reshape(len(theirs), -1) for x in (ours, theirs))
+    return float(np.max(np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def forward(graph, params, images, projected=False, return_blocks=False):
+    return nnx.merge(graph, params)(images, projected=projected, return_blocks=return_blocks)
+
+
+@pytest.mark.parametrize("size", [112, 224, "native"])
+def test_features_and_every_block(converted, size, record_property):
+    name, model, folder = converted
+    size = BACKBONES[name].native_size if size == "native" else size
+    images = made_images(size)
+    expected = MAKER["compute"](model, images)
+    backbone = load_backbone(str(folder), name, size)
+    graph = vit.definition(backbone.spec, size)[0]
+    with jax.default_matmul_precision("highest"):
+        features = forward(graph, backbone.params, jnp.asarray(images), False, True)
+    errors = [relative_error(ours, theirs) for ours, theirs in zip(features.blocks, expected["blocks"], strict=True)]
+    final = relative_error(features.feature, expected["feature"])
+    record_property("errors", f"{name} at {size}: feature {final:.1e}, blocks at most {max(errors):.1e}")
+    assert final <= TOLERANCE
+    assert max(errors) <= TOLERANCE
+    if "projected" in expected:
+        backbone = load_backbone(str(folder), name, size, feature="projected")
+        graph = vit.definition(backbone.spec, size)[0]
+        with jax.default_matmul_precision("highest"):
+            projected = forward(graph, backbone.params, jnp.asarray(images), True)
+        assert relative_error(projected.feature, expected["projected"]) <= TOLERANCE
+
+
+def test_bfloat16_keeps_the_direction(converted, record_property):
+    name, model, folder = converted
+    images = made_images(224)
+    theirs = MAKER["compute"](model, images)["feature"].astype(np.float64)
+    backbone = load_backbone(str(folder), name, 224, "bfloat16")
+    graph = vit.definition(backbone.spec, 224)[0]
+    features = forward(graph, backbone.params, jnp.asarray(images, jnp.bfloat16))
+    ours = np.asarray(features.feature, np.float64)
+    cosine = np.sum(ours * theirs, axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    record_property("cosine", f"{name}: {cosine.min():.5f}")
+    assert cosine.min() >= 0.999
+
+
+@pytest.mark.parametrize("rule", POSITION_RULES)
+@pytest.mark.parametrize("native", [7, 14, 16, 37])
+def test_positions_follow_torch(rule, native):
+    positions = np.random.default_rng(0).standard_normal((1, 1 + native * native, 16)).astype(np.float32)
+    cells = torch.from_numpy(positions[:, 1:]).reshape(1, native, native, 16).permute(0, 3, 1, 2)
+    for grid in {1, 2, 8, 14, 16, 31, 40} - {native}:
+        scale = (grid + 0.1) / native
+        options = {"scale_factor": (scale, scale)} if rule == "dinov2" else {"size": (grid, grid)}
+        antialias = rule == "bicubic_antialias"
+        resized = torch.nn.functional.interpolate(cells, mode="bicubic", antialias=antialias, **options)
+        expected = resized.permute(0, 2, 3, 1).reshape(1, -1, 16).numpy()
+        assert relative_error(resize_positions(positions, grid, POSITION_RULES[rule])[:, 1:], expected) <= 5e-6
+
+
+SMALL = {**MAKER["SMALL"], "hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4}
+DEMO = {**SMALL, "image_size": 112, "patch_size": 14}
+
+
+@pytest.mark.parametrize(
+    ("kind", "dropped"),
+    [
+        ("Dinov2Model", {"embeddings.mask_token"}),
+        ("Dinov2ForImageClassification", {"dinov2.embeddings.mask_token", "classifier.weight", "classifier.bias"}),
+    ],
+)
+def test_dinov2_in_shards_and_under_a_classifier(kind, dropped, tmp_path):
+    getattr(transformers, kind)(transformers.Dinov2Config(**DEMO)).save_pretrained(tmp_path, max_shard_size="500KB")
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    fit = engine.identify(open_weights(tmp_path).shapes)
+    assert (fit.name, set(fit.dropped)) == ("demo", dropped)
+    assert load_backbone(str(tmp_path), "demo", 112).spec == BACKBONES["demo"]
+
+
+def test_clip_as_each_of_its_classes(tmp_path, monkeypatch):
+    vision = {**SMALL, "intermediate_size": 512, "projection_dim": 24, "image_size": 112, "patch_size": 14}
+    row = {"family": "clip", "activation": "quick_gelu", "norm_eps": 1e-5, "projection": 24}
+    monkeypatch.setitem(BACKBONES, "small_clip", dataclasses.replace(BACKBONES["demo"], **row))
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text |= {"vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1}
+    tower = transformers.CLIPVisionConfig(**vision)
+    whole = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
+    for model, projection in (
+        (transformers.CLIPVisionModel(tower), None),
+        (transformers.CLIPVisionModelWithProjection(tower), 24),
+        (transformers.CLIPModel(whole), 24),
+    ):
+        folder = tmp_path / type(model).__name__
+        model.save_pretrained(folder)
+        fit = engine.identify(open_weights(folder).shapes)
+        assert (fit.name, fit.spec.projection) == ("small_clip", projection)
+        assert all(name.startswith(("text_", "logit_scale")) for name in fit.dropped)
+        load_backbone(str(folder), "small_clip", 112)

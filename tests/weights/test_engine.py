@@ -1,0 +1,149 @@
+"""Name tables fit files exactly, report every difference at once, and map both ways bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptface_jax import trees
+from adaptface_jax.errors import InputError
+from adaptface_jax.specs import BACKBONES
+from adaptface_jax.weights import engine
+from adaptface_jax.weights.tables import TABLES, Table, linear
+
+TINY = ("tiny_dinov2", "tiny_reg4", "tiny_swiglu", "tiny_clip")
+PAIRS = [
+    (table, name) for table in TABLES for name in TINY if table.family == ("clip" if name == "tiny_clip" else "dinov2")
+]
+IDS = [f"{table.name}-{name}" for table, name in PAIRS]
+
+
+def shapes_of(tensors):
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def assert_same(tree, expected):
+    tree, expected = trees.flatten(tree), trees.flatten(expected)
+    assert tree.keys() == expected.keys()
+    for path, leaf in expected.items():
+        assert tree[path].dtype == np.float32
+        np.testing.assert_array_equal(tree[path], leaf, err_msg=path)
+
+
+@pytest.mark.parametrize(("table", "name"), PAIRS, ids=IDS)
+def test_a_tree_goes_out_and_comes_back_bit_for_bit(table, name, made_tree):
+    spec = BACKBONES[name]
+    tree = made_tree(spec)
+    tensors = engine.to_names(table, spec, tree)
+    fit = engine.identify(shapes_of(tensors))
+    assert (fit.table.name, fit.name, fit.spec, fit.dropped) == (table.name, name, spec, ())
+    assert sorted(tensor for tensor, _ in fit.places.values()) == sorted(tensors)
+    assert_same(engine.to_tree(fit, tensors), tree)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tree_by_its_own_paths(name, made_tree):
+    spec = BACKBONES[name]
+    leaves = trees.flatten(made_tree(spec))
+    fit = engine.match(engine.tree_table(spec), name, shapes_of(leaves))
+    assert_same(engine.to_tree(fit, leaves), trees.unflatten(leaves))
+
+
+def test_what_is_known_and_of_no_use_is_dropped_by_name():
+    dinov2 = engine.file_shapes(TABLES[0], BACKBONES["tiny_dinov2"])
+    fit = engine.identify(dinov2 | {"embeddings.mask_token": (1, 16)})
+    assert (fit.name, fit.dropped) == ("tiny_dinov2", ("embeddings.mask_token",))
+
+    spec = BACKBONES["tiny_clip"]
+    table = next(table for table in TABLES if table.name == "hf_clip")
+    whole = {
+        "logit_scale": (),
+        "text_projection.weight": (24, 8),
+        "text_model.encoder.layers.0.mlp.fc1.bias": (32,),
+        "vision_model.embeddings.position_ids": (1, 26),
+    }
+    fit = engine.identify(engine.file_shapes(table, spec) | whole)
+    assert (fit.name, set(fit.dropped)) == ("tiny_clip", set(whole))
+
+
+def test_clip_may_come_without_its_projection(made_tree):
+    spec = BACKBONES["tiny_clip"]
+    table = next(table for table in TABLES if table.name == "hf_clip without vision_model.")
+    tensors = engine.to_names(table, spec, made_tree(spec))
+    del tensors["visual_projection.weight"]
+    fit = engine.identify(shapes_of(tensors))
+    assert (fit.name, fit.spec.projection) == ("tiny_clip", None)
+    assert "projection" not in engine.to_tree(fit, tensors)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_one_report_names_what_is_missing_extra_and_misshapen(data):
+    table, name = data.draw(st.sampled_from(PAIRS))
+    spec = BACKBONES[name]
+    expected = engine.file_shapes(table, spec)
+    expected.pop("visual_projection.weight", None)  # may be missing
+    names = data.draw(st.permutations(sorted(expected)))
+    missing, misshapen = names[:2], names[2:5]
+    extra = ["encoder.layer.99.norm1.weight", "surprise"]
+    shapes = {tensor: shape for tensor, shape in expected.items() if tensor not in missing}
+    shapes |= {tensor: (*shape[:-1], shape[-1] + 1) for tensor, shape in expected.items() if tensor in misshapen}
+    shapes |= dict.fromkeys(extra, (7,))
+    with pytest.raises(InputError, match=r"missing \(2\).*; extra \(2\).*; misshapen \(3\)") as caught:
+        engine.match(table, name, shapes, "file.safetensors")
+    text = str(caught.value)
+    assert text.startswith("file.safetensors: ")
+    assert len(text.splitlines()) == 1
+    for tensor in (*missing, *extra, *misshapen):
+        assert tensor in text
+
+
+def test_long_reports_are_cut_with_a_count():
+    with pytest.raises(InputError, match=r"missing \(222\): .* and 216 more") as caught:
+        engine.match(TABLES[0], "dinov2_vits14", {})
+    assert len(str(caught.value)) < 2000
+
+
+def test_the_nearest_layout_is_named():
+    table = next(table for table in TABLES if table.name == "hf_clip")
+    spec = BACKBONES["tiny_clip"]
+    shapes = engine.file_shapes(table, spec)
+    del shapes["vision_model.pre_layrnorm.bias"]
+    with pytest.raises(
+        InputError, match=r"nearest is hf_clip as tiny_clip: missing \(1\): vision_model.pre_layrnorm.bias$"
+    ):
+        engine.identify(shapes)
+
+
+def test_names_of_another_model_are_said_to_be_unknown():
+    with pytest.raises(InputError, match=r"none of its 2 tensor names is known \(bert.a, bert.b\)"):
+        engine.identify({"bert.a": (1,), "bert.b": (2,)})
+
+
+def test_two_names_for_one_place_do_not_fit():
+    """A wildcard part, as in chunked block names, never lets two tensors share a slot."""
+    table = Table("chunked", "dinov2", (*linear("blocks.*.{i}.proj", "blocks/attn/proj"),), "bicubic", "bicubic")
+    spec = BACKBONES["tiny_dinov2"]
+    shapes = {f"blocks.{chunk}.0.proj.weight": (spec.width, spec.width) for chunk in (0, 1)}
+    with pytest.raises(InputError, match=r"extra \(1\): blocks.1.0.proj.weight"):
+        engine.match(table, "tiny_dinov2", shapes)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_rows_are_unambiguous(table):
+    """Each place has one row and each row another name, for every known backbone of the family."""
+    for spec in BACKBONES.values():
+        if spec.family == table.family:
+            paths = engine.tree_shapes(spec)
+            rows = [row for row in table.rows if row.path in paths and row.mlp in (None, spec.mlp)]
+            assert len({(row.path, row.part) for row in rows}) == len(rows)
+            assert {row.path for row in rows} == set(paths)
+    assert len({row.name for row in table.rows}) == len(table.rows)
+
+
+def test_every_known_backbone_is_told_apart():
+    for name, spec in BACKBONES.items():
+        table = next(table for table in TABLES if table.family == spec.family)
+        assert engine.identify(engine.file_shapes(table, spec)).name == name
