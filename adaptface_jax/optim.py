@@ -64,4 +64,4 @@ def optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransf
 
 def group_norms(tree: trees.Tree) -> dict[str, jax.Array]:
     """Global norm of each top-level part."""
-    return {part: optax.global_norm(leaves) for part, leaves in tree.items()}
+    return {part: optax.tree.norm(leaves) for part, leaves in tree.items()}

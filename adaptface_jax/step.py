@@ -99,7 +99,7 @@ def make_step(
         grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
         trainable = optax.apply_updates(state.trainable, updates)
-        metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": optax.global_norm(grads)}
+        metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": optax.tree.norm(grads)}
         metrics |= {f"grad_norm/{part}": norm for part, norm in group_norms(grads).items()}
         metrics |= {f"param_norm/{part}": norm for part, norm in group_norms(trainable).items()}
         return TrainState(state.step + 1, trainable, opt_state, statistics), metrics

@@ -18,13 +18,14 @@ from serving import Problem, Ready, serve
 
 from adaptface_jax.specs import backbone_spec
 
+# Target -> its layer in transformers 5, and before.
 TARGETS = {
-    "q": "attention.query",
-    "k": "attention.key",
-    "v": "attention.value",
-    "proj": "output.dense",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
+    "q": ("attention.q_proj", "attention.query"),
+    "k": ("attention.k_proj", "attention.key"),
+    "v": ("attention.v_proj", "attention.value"),
+    "proj": ("attention.o_proj", "output.dense"),
+    "fc1": ("mlp.fc1",),
+    "fc2": ("mlp.fc2",),
 }
 
 
@@ -47,9 +48,14 @@ class Recognizer(torch.nn.Module):
         if problem.dtype == "bfloat16":
             backbone = backbone.to(torch.bfloat16)
         adapter = peft.LoraConfig(
-            r=problem.rank, lora_alpha=problem.rank, target_modules=[TARGETS[name] for name in problem.targets]
+            r=problem.rank,
+            lora_alpha=problem.rank,
+            target_modules=[layer for name in problem.targets for layer in TARGETS[name]],
         )
         self.backbone = peft.get_peft_model(backbone, adapter)
+        adapted = sum(isinstance(module, peft.tuners.lora.LoraLayer) for module in self.backbone.modules())
+        if adapted != len(problem.targets) * spec.depth:
+            raise RuntimeError(f"PEFT adapted {adapted} layers, not {len(problem.targets)} in each of {spec.depth} blocks")
         self.head = torch.nn.Linear(spec.width, problem.embedding_dim)
         self.centres = torch.nn.Parameter(0.01 * torch.randn(problem.classes, problem.embedding_dim))
         self.autocast = problem.dtype == "bfloat16"

@@ -56,6 +56,11 @@ def is_converted(path: Path) -> bool:
     return (path / DESCRIPTION).is_file()
 
 
+def converted_name(path: Path) -> str:
+    """The backbone that a converted folder says it holds; raises InputError where that is none of the known ones."""
+    return _choice(path / DESCRIPTION, read_json(path / DESCRIPTION), "name", BACKBONES)
+
+
 def write_folder(weights: Weights, out: Path, *, overwrite: bool = False) -> None:
     """Writes the folder whole or not at all; with `overwrite` an older converted folder gives way.
 

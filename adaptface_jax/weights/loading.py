@@ -17,7 +17,7 @@ from adaptface_jax.backbones.position import resize_positions
 from adaptface_jax.errors import InputError
 from adaptface_jax.specs import POSITION_RULES, BackboneSpec, backbone_spec
 from adaptface_jax.weights import engine, hub
-from adaptface_jax.weights.folder import Weights, check_name, is_converted, read_folder
+from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
 from adaptface_jax.weights.hf_config import apply_config, find_config
 from adaptface_jax.weights.reader import open_weights
 
@@ -85,13 +85,27 @@ def read_weights(path: Path, source: str, wanted: str | None = None) -> tuple[We
     return weights, fit
 
 
-def _read(weights: str, name: str) -> Weights:
+def inspect_backbone(weights: str) -> str:
+    """The name of the known backbone whose weights these are (as for `load_backbone`, but not random), none read.
+
+    Raises InputError where there are none, or they are of no known backbone.
+    """
+    if weights == "":
+        raise InputError("backbone: no weights are named; give a converted folder, a local file, a hub id or builtin")
+    path = _locate(weights)
+    return converted_name(path) if is_converted(path) else engine.identify(open_weights(path).shapes, path).name
+
+
+def _locate(weights: str) -> Path:
     if weights == BUILTIN:
-        if name != "demo":
-            raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
-        path = Path(str(importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"))
-    else:
-        path = hub.resolve(weights)
+        return Path(str(importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"))
+    return hub.resolve(weights)
+
+
+def _read(weights: str, name: str) -> Weights:
+    if weights == BUILTIN and name != "demo":
+        raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
+    path = _locate(weights)
     return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name)[0]
 
 

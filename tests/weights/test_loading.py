@@ -18,7 +18,7 @@ from adaptface_jax.backbones import vit
 from adaptface_jax.errors import InputError
 from adaptface_jax.specs import BACKBONES, CLIP
 from adaptface_jax.weights.folder import write_folder
-from adaptface_jax.weights.loading import load_backbone, read_weights
+from adaptface_jax.weights.loading import inspect_backbone, load_backbone, read_weights
 
 
 @pytest.fixture
@@ -95,6 +95,12 @@ def test_weights_of_another_backbone_are_named(goldens, tmp_path):
     for weights in (source, tmp_path / "out"):
         with pytest.raises(InputError, match="weights of tiny_reg4, not of tiny_dinov2"):
             load_backbone(str(weights), "tiny_dinov2", 20)
+        assert inspect_backbone(str(weights)) == "tiny_reg4"
+
+
+def test_nothing_is_found_in_no_weights():
+    with pytest.raises(InputError, match="no weights are named"):
+        inspect_backbone("")
 
 
 def test_half_precision_files_load_exactly(hf):
