@@ -25,7 +25,7 @@ INSTALLED := $(VENV)/installed
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)-run
-	$(RUN) -m adaptface_jax.demo
+	$(RUN) -m adaptface_jax.train --config=configs/demo.py --workdir=runs/demo
 
 test: $(INSTALLED)-test
 	$(RUN) -m pytest -n $(WORKERS) -m "not peers"

@@ -25,7 +25,9 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 1, read_only: bool = False) -> None:
         self._folder = folder.absolute()
         if read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
+            options = ocp.CheckpointManagerOptions(
+                read_only=True, save_interval_steps=0, create=False, best_fn=_accuracy
+            )  # fmt: skip
         else:
             policy = checkpoint_managers.AnyPreservationPolicy(
                 [

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax import cli
-from adaptface_jax.data.sources.folders import list_images
+from adaptface_jax.data.sources.folders import ImageFiles
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.partition import make_mesh
 from adaptface_jax.subject import add_subject, open_subject
@@ -24,24 +24,24 @@ from adaptface_jax.subject import add_subject, open_subject
 def main(args: argparse.Namespace) -> None:
     """List the images, open the model, embed, write the file whole."""
     folder, out = Path(args.images), Path(args.out)
-    paths = list_images(folder)
+    images = ImageFiles(folder)
     mesh = make_mesh()
     model, _ = open_subject(args, mesh)
-    found = Embedder(model.recognizer, mesh, args.batch_size)(
-        model.frozen, model.trainable, paths, flip=False
-    )  # fmt: skip
+    embedder = Embedder(model.recognizer, mesh, args.batch_size)
+    found = embedder(model.frozen, model.trainable, images, flip=False, keys=images.paths)
     arrays = {
         "embeddings": found.embedding,
         "features": found.feature,
-        "paths": np.array([path.relative_to(folder).as_posix() for path in paths]),
+        "paths": np.array([Path(path).relative_to(folder).as_posix() for path in images.paths]),
     }
     if found.gate is not None:
         arrays["gates"] = found.gate
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.npz")
-    np.savez(scratch, **arrays)  # type: ignore[arg-type]
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    with scratch.open("wb") as file:
+        np.savez(file, **arrays)
     os.replace(scratch, out)
-    print(f"written: {out}, {len(paths):,} embeddings of {found.embedding.shape[1]} dimensions")
+    print(f"written: {out}, {len(images):,} embeddings of {found.embedding.shape[1]} dimensions")
 
 
 def parser() -> cli.Parser:

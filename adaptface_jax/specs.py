@@ -108,7 +108,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "clip_vitb16": _clip(768, 12, 12, 16, 512),
     "clip_vitl14": _clip(1024, 24, 16, 14, 768),
     # The packaged backbone of the demo: 112 px crops, an 8 x 8 grid.
-    "demo": BackboneSpec("dinov2", 128, 6, 4, 512, 14, 112, stats=HALF),
+    "demo": BackboneSpec("dinov2", 128, 4, 4, 512, 14, 112, stats=HALF),
 }
 
 

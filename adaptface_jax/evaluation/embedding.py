@@ -36,12 +36,17 @@ class Embedder:
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
 
     def __call__(
-        self, frozen: Any, trainable: Any, images: Sequence[bytes | np.ndarray], flip: bool = True
-    ) -> Embeddings:  # fmt: skip
-        """Raises InputError for an image that cannot be decoded."""
+        self,
+        frozen: Any,
+        trainable: Any,
+        images: Sequence[bytes | np.ndarray],
+        flip: bool = True,
+        keys: Sequence[str] | None = None,
+    ) -> Embeddings:
+        """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
         parts: list[dict[str, np.ndarray]] = []
         pending: tuple[dict[str, jax.Array], int] | None = None
-        for batch, rows in evaluation_batches(images, self._batch_size):
+        for batch, rows in evaluation_batches(images, self._batch_size, keys=keys):
             result = self._function(frozen, trainable, jax.device_put(batch, self._rows), flip)
             # Read one batch behind, so that the device never waits for the host.
             if pending is not None:

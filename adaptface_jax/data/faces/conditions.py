@@ -41,6 +41,13 @@ class Conditions:
     background: int
 
 
+PORTRAIT = Conditions(
+    yaw=0, pitch=0, roll=0, age=0, azimuth=0, elevation=25, ambient=0.55, exposure=1, tint=(1, 1, 1), smile=0, mouth=0,
+    brows=0, lids=0.95, gaze=0, glasses=True, scale=52, shift=(0, 0), blur=0.4, noise=0, contrast=1, grey=False,
+    background=0,
+)  # fmt: skip
+
+
 def _far(rng: np.random.Generator, low: float, high: float) -> float:
     """Uniform in +-[low, high]."""
     return float(rng.uniform(low, high) * rng.choice((-1.0, 1.0)))

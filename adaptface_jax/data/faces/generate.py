@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from adaptface_jax.data.faces.conditions import DOMAINS, draw_conditions
+from adaptface_jax.data.faces.conditions import DOMAINS, PORTRAIT, draw_conditions
 from adaptface_jax.data.faces.render import Person, build_person, render
 from adaptface_jax.data.faces.traits import Traits, draw_traits
 
@@ -19,7 +19,7 @@ class Population:
     def __init__(self, seed: int, *, ordinary: bool = False):
         self.seed = seed
         self.ordinary = ordinary
-        self._person = functools.lru_cache(maxsize=8)(self._build)
+        self._person = functools.lru_cache(maxsize=2)(self._build)
 
     def _build(self, identity: int) -> Person:
         return build_person(self.traits(identity))
@@ -27,6 +27,11 @@ class Population:
     def traits(self, identity: int) -> Traits:
         """Who this person is, without rendering."""
         return draw_traits(np.random.default_rng([self.seed, identity, 0]))
+
+    def portrait(self, identity: int) -> np.ndarray:
+        """A person seen from the front in even light, without expression: uint8 [112, 112, 3]."""
+        person = self._person(identity)
+        return render(person, PORTRAIT, np.random.default_rng(0))
 
     def domain(self, picture: int) -> int:
         """The domain of a person's n-th picture: they take turns."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +55,31 @@ class FolderSource:
     def __getitem__(self, index: int) -> Record:
         path = self._paths[index]
         return Record(read_file(path), int(self._labels[index]), path)
+
+
+class ImageFiles(Sequence[bytes]):
+    """Every image file below a folder, at any depth, in sorted order; read when asked for.
+
+    paths: the files. Raises InputError where there is no folder or no image in it.
+    """
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; expected a folder of images")
+        self.paths = [
+            os.path.join(parent, name)
+            for parent, _, names in sorted(os.walk(folder))
+            for name in sorted(names)
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+        if not self.paths:
+            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read_file(self.paths[index])
 
 
 def image_files(folder: Path) -> list[str]:

@@ -72,12 +72,12 @@ def parse_spec(spec: str) -> Spec:
 
 
 class SyntheticSource:
-    """Generated people (a `Source`). A picture is rendered when first read, then kept: 37.6 kB each."""
+    """Generated people (a `Source`). All pictures of a person are rendered when one is first read, then kept."""
 
     def __init__(self, spec: Spec):
         self._spec = spec
         self._people = Population(spec.seed)
-        self._rendered: dict[int, np.ndarray] = {}
+        self._rendered: dict[int, np.ndarray] = {}  # identity -> uint8 [images, 112, 112, 3]
         self._labels = np.repeat(np.arange(spec.identities, dtype=np.int32), spec.images)
 
     @property
@@ -105,12 +105,13 @@ class SyntheticSource:
 
     def image(self, index: int) -> np.ndarray:
         """uint8 [112, 112, 3]; read-only, since it is shared."""
-        image = self._rendered.get(index)
-        if image is None:
-            image, _ = self._people.picture(*divmod(index, self._spec.images))
-            image.setflags(write=False)
-            self._rendered[index] = image
-        return image
+        identity, picture = divmod(index, self._spec.images)
+        album = self._rendered.get(identity)
+        if album is None:  # a person costs as much as two pictures, so nobody is built twice
+            album = np.stack([self._people.picture(identity, j)[0] for j in range(self._spec.images)])
+            album.setflags(write=False)
+            self._rendered[identity] = album
+        return album[picture]
 
 
 def open_synthetic(spec: str) -> SyntheticSource:

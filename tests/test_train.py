@@ -1,0 +1,261 @@
+"""The commands on a small run: what they print, write, refuse, and go on with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptface_jax import cli, embed, evaluate, runs, train
+from adaptface_jax.checkpoint import Checkpoints
+from adaptface_jax.monitor import read_metrics
+from adaptface_jax.partition import make_mesh
+
+CONFIG = """
+from adaptface_jax.overrides import defaults
+
+def get_config():
+    c = defaults()
+    c.backbone.name = "demo"
+    c.backbone.image_size = 28
+    c.adapter.kind = "dalora"
+    c.adapter.rank = 2
+    c.data.train = "synthetic:identities=4,images=12,seed=1"
+    c.data.benchmarks = {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"}
+    c.data.threads = 0
+    c.eval.batch_size = 32
+    c.eval.every_epochs = 2
+    c.train.batch_size = 16
+    c.train.epochs = 4
+    c.train.learning_rate = 1e-3
+    c.train.log_every = 2
+    c.checkpoint.every_steps = 5
+    return c
+"""
+
+
+def call(module, *words: str) -> tuple[int, Exception | None]:
+    """Run a command in this process; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(module.main, module.parser())
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory) -> Path:
+    """A finished run of 12 steps: 3 an epoch, 2 evaluations."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
+    return workdir
+
+
+def final_state(workdir: Path):
+    """The last checkpoint's trainable leaves."""
+    model, step = runs.open_run(workdir, "latest", make_mesh())
+    return step, [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
+
+
+def test_a_run_leaves_its_records(run):
+    results = json.loads((run / "results.json").read_text())
+    assert set(results["benchmarks"]) == set(results["frozen"]) == set(results["pixels"]) == {"faces"}
+    entry = results["benchmarks"]["faces"]
+    assert 0 <= entry["accuracy"] <= 1 and set(entry["domains"]) == {"pose", "age", "light"}
+    assert set(entry["gates"]["mean"]) == {"pose", "age", "light"}
+    page = (run / "results.md").read_text()
+    assert "pixels" in page and "frozen" in page and "gate" in page
+    assert list(run.glob("events.out.tfevents.*")) and (run / "run.json").exists()
+
+
+def test_every_scalar_stands_in_metrics_jsonl(run):
+    rows = read_metrics(run)
+    tags = {tag for row in rows for tag in row}
+    assert {
+        "train/loss", "train/learning_rate", "train/images_per_second", "train/grad_norm", "train/grad_norm/adapter",
+        "train/param_norm/adapter", "train/target_cosine", "train/gate/mean_0", "train/gate/entropy",
+        "train/gate/balance", "eval/faces/accuracy", "eval/faces/auc", "eval/faces/gate/entropy",
+        "frozen/faces/accuracy",
+    } <= tags  # fmt: skip
+    assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "eval/faces/accuracy" in row] == [6, 12]
+
+
+def test_the_first_loss_is_the_expected_one(config, tmp_path, capsys):
+    assert call(train, f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.train.steps=1") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("first loss"))
+    observed, mean, std = (float(word.strip(",")) for word in line.split()[2::2][:1] + line.split()[4:7:2])
+    assert abs(observed - mean) <= 3 * std and "<-" not in line
+
+
+def test_a_dry_run_prints_the_header_and_writes_nothing(config, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert call(train, f"--config={config}", f"--workdir={workdir}", "--dry_run") == 0
+    out = capsys.readouterr().out
+    assert "RANDOM WEIGHTS" in out and "trainable" in out and "%" in out and "the first should be" in out
+    assert "48 images, 4 identities" in out and "faces: 20 pairs" in out
+    assert not workdir.exists()
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """Makes the training data raise a signal while some step's batch is read."""
+
+    def arm(after: int, number: int) -> None:
+        real = train.batches
+
+        def batches(*args, **kwargs):
+            for i, batch in enumerate(real(*args, **kwargs), 1):
+                if i == after:
+                    signal.raise_signal(number)
+                yield batch
+
+        monkeypatch.setattr(train, "batches", batches)
+
+    return arm
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, number):
+    workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "batches", train.batches)
+        stopping(after=7, number=number)
+        assert call(train, *command) == 75
+    assert f"stopped by {signal.Signals(number).name} after step 7" in capsys.readouterr().err
+    stopping(after=0, number=number)
+    assert call(train, *command) == 0
+    assert "going on from step 7 of 12" in capsys.readouterr().out
+    (step, stopped), (_, whole) = final_state(workdir), final_state(run)
+    assert step == 12 and all(np.array_equal(a, b) for a, b in zip(stopped, whole, strict=True))
+    losses = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
+    expected = [(row["step"], row["train/loss"]) for row in read_metrics(run) if "train/loss" in row]
+    assert [pair for pair in losses if pair[0] > 7] == [pair for pair in expected if pair[0] > 7]
+    assert len({step for step, _ in losses}) == len(losses)
+
+
+def test_a_finished_run_only_reports_again(run, config, capsys):
+    before = (run / "results.json").read_text()
+    assert call(train, f"--config={config}", f"--workdir={run}") == 0
+    assert "first loss" not in capsys.readouterr().out
+    again = json.loads((run / "results.json").read_text())
+    assert again["benchmarks"] == json.loads(before)["benchmarks"]
+
+
+def test_other_settings_are_refused_and_named(run, config, capsys):
+    before = sorted(path.name for path in run.iterdir())
+    assert call(train, f"--config={config}", f"--workdir={run}", "--config.train.learning_rate=0.5") == 2
+    error = capsys.readouterr().err
+    assert "config.train.learning_rate was 0.001, now 0.5" in error and error.count("\n") == 1
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_the_benchmarks_may_change_when_a_run_goes_on(run, config):
+    spec = "synthetic:identities=4,images=6,seed=3,pairs=20"
+    assert call(train, f"--config={config}", f"--workdir={run}", f"--benchmark=other={spec}") == 0
+    assert set(json.loads((run / "results.json").read_text())["benchmarks"]) == {"other"}
+
+
+def test_latest_and_best_are_kept(run):
+    with Checkpoints(run / runs.CHECKPOINTS, read_only=True) as checkpoints:
+        rows = {r["step"]: r["eval/faces/accuracy"] for r in read_metrics(run) if "eval/faces/accuracy" in r}
+        assert checkpoints.latest() == 12
+        assert rows[checkpoints.best()] == max(rows.values())
+
+
+def test_evaluate_gives_the_runs_own_figures(run, config, tmp_path, capsys):
+    output = tmp_path / "figures.json"
+    spec = "synthetic:identities=4,images=6,seed=2,pairs=20"
+    words = (f"--run={run}", "--checkpoint=latest", f"--benchmark=faces={spec}", f"--output={output}")
+    assert call(evaluate, *words) == 0
+    figures = json.loads(output.read_text())["benchmarks"]["faces"]
+    last = next(r for r in read_metrics(run) if r["step"] == 12 and "eval/faces/accuracy" in r)
+    assert figures["accuracy"] == last["eval/faces/accuracy"]
+    assert figures["auc"] == pytest.approx(last["eval/faces/auc"], abs=1e-9)
+    assert "best-threshold accuracy" in capsys.readouterr().out
+
+
+def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
+    folder, out = tmp_path / "faces", tmp_path / "faces.npz"
+    for name in ("b/2.png", "a/1.jpg", "0.pgm"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 255, (112, 112), np.uint8)).save(path)
+    assert call(embed, f"--run={run}", f"--images={folder}", f"--out={out}") == 0
+    arrays = np.load(out)
+    assert arrays["paths"].tolist() == ["0.pgm", "a/1.jpg", "b/2.png"]
+    assert arrays["embeddings"].shape == (3, 512) and arrays["gates"].shape == (3, 3)
+    assert np.allclose(arrays["gates"].sum(axis=1), 1, atol=1e-6)
+    assert arrays["features"].shape[0] == 3 and np.isfinite(arrays["features"]).all()
+    # Raw: the head's output is not normalised.
+    assert not np.allclose(np.linalg.norm(arrays["embeddings"], axis=1), 1, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--config.adapter.rnak=3"], "adapter.rank"),
+        (["--config.data.train=/nowhere/at/all"], "/nowhere/at/all"),
+        (["--config.data.train="], "data.train"),
+        (["--config.data.train=synthetic:identities=4,colour=3"], "colour"),
+        (["--benchmark=lfw"], "NAME=PATH"),
+        (["--benchmark=lfw=/nowhere.bin"], "/nowhere.bin"),
+        (["--benchmark=a=/x", "--benchmark=a=/y"], "twice"),
+        (["--config.backbone.weights=/nowhere/weights"], "/nowhere/weights"),
+        (["--config.train.batch_size=4096"], "4096"),
+        (["--config.train.batch_size=12"], "8 devices"),
+        (["--config.data.max_identities=1"], "data.max_identities"),
+        (["--dryrun"], "--dry_run"),
+        (["extra"], "extra"),
+        (["--config.seed"], "--config.seed"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+    workdir = tmp_path / "run"
+    assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and expected in error and error.count("\n") == 1
+    assert not workdir.exists()
+
+
+def test_one_identity_is_refused(config, tmp_path, capsys):
+    (tmp_path / "faces" / "only").mkdir(parents=True)
+    for i in range(20):
+        Image.new("RGB", (112, 112)).save(tmp_path / "faces" / "only" / f"{i}.png")
+    words = (f"--config={config}", f"--workdir={tmp_path / 'run'}", f"--config.data.train={tmp_path / 'faces'}")
+    assert call(train, *words) == 2
+    assert "at least 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [train, evaluate, embed])
+def test_help_is_status_0_and_lists_the_settings(module, capsys):
+    assert call(module, "--help") == 0
+    out = capsys.readouterr().out
+    assert "usage" in out and (module is not train or "adapter.domain_loss_weight" in out)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (evaluate, ["--benchmark=a=/x.bin"]),
+        (evaluate, ["--run=/nowhere", "--benchmark=a=/x.bin"]),
+        (evaluate, ["--run=/nowhere", "--backbone=/there", "--benchmark=a=synthetic:identities=4,images=6,pairs=20"]),
+        (embed, ["--run=/nowhere", "--images=/nowhere", "--out=/tmp/x.npz"]),
+    ],
+)
+def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
+    assert call(module, *words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
