@@ -7,11 +7,14 @@ a complete checkpoint saved, 1 anything else.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
+
+from ml_collections import ConfigDict
 
 from adaptface_jax import overrides
 from adaptface_jax.config import SECTIONS, Config
@@ -57,7 +60,7 @@ class Parser(argparse.ArgumentParser):
             known.config = self.finish(config, known)
         return known
 
-    def finish(self, config, known: argparse.Namespace) -> Config:
+    def finish(self, config: ConfigDict, known: argparse.Namespace) -> Config:
         """The last changes that flags make to the settings, and their freezing."""
         if getattr(known, "benchmark", None):
             config.data.benchmarks = {}
@@ -103,7 +106,7 @@ def settings_table() -> str:
     lines = ["settings (override with --config.NAME=VALUE):"]
     rows = [("seed", Config.__dataclass_fields__["seed"])]
     for section, kind in SECTIONS.items():
-        rows += [(f"{section}.{leaf}", field) for leaf, field in kind.__dataclass_fields__.items()]
+        rows += [(f"{section}.{field.name}", field) for field in dataclasses.fields(kind)]
     for name, field in rows:
         default = field.default_factory() if callable(field.default_factory) else field.default
         choices = f" ({' | '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""

@@ -42,7 +42,9 @@ class AdapterConfig:
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     num_domains: int = setting(3, "experts of DA-LoRA", low=2)
-    router: str = setting("block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)")
+    router: str = setting(
+        "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
+    )
     balance_weight: float = setting(0.0, "weight of the expert balance in the loss", low=0)
     domain_loss_weight: float = setting(0.1, "weight of the cross-entropy on known domain labels", low=0)
 
@@ -66,7 +68,9 @@ class AugmentConfig:
     flip: bool = setting(True, "mirror each image with probability 1/2")
     randaugment_ops: int = setting(0, "operations per image", low=0)
     randaugment_magnitude: int = setting(16, "greatest of 31 levels; drawn from 1 to this", low=1, high=30)
-    shift: float = setting(0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5)
+    shift: float = setting(
+        0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> None:
     model, _ = open_subject(args, mesh)
     embedder = Embedder(model.recognizer, mesh, args.batch_size)
     found = embedder(model.frozen, model.trainable, images, flip=False, keys=images.paths)
-    arrays = {
+    arrays: dict[str, Any] = {
         "embeddings": found.embedding,
         "features": found.feature,
         "paths": np.array([Path(path).relative_to(folder).as_posix() for path in images.paths]),

@@ -1,7 +1,7 @@
 """Verify a trained run, or a frozen backbone, on benchmarks.
 
-    python -m adaptface_jax.evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
-    python -m adaptface_jax.evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw.bin
+python -m adaptface_jax.evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
+python -m adaptface_jax.evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw.bin
 """
 
 from __future__ import annotations

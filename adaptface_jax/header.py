@@ -31,14 +31,18 @@ def header(
         f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
         backbone_line(config, model),
         *table(model),
-        f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
-        f"({sizes.min()} to {sizes.max()} images each)",
+        (
+            f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
+            f"({sizes.min()} to {sizes.max()} images each)"
+        ),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
             for name, b in benchmarks.items()
         ),
-        f"training  {steps[1]:,} steps of {config.train.batch_size} images, {steps[0]:,} an epoch; "
-        f"{config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        (
+            f"training  {steps[1]:,} steps of {config.train.batch_size} images, {steps[0]:,} an epoch; "
+            f"{config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}"
+        ),
         f"loss      the first should be {expected[0]:.2f} +- {expected[1]:.2f}",
     ]
     return "\n".join(lines)

@@ -19,9 +19,7 @@ class Progress:
         self._total, self._start, self._label = total, start, label
         self._begin = self._last_line = time.monotonic()
         self._bar = (
-            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True)
-            if sys.stderr.isatty()
-            else None
+            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True) if sys.stderr.isatty() else None
         )
 
     def __enter__(self) -> Self:

@@ -82,8 +82,10 @@ class BackboneSpec:
         return self.native_size // self.patch_size
 
 
-def _dinov2(width: int, depth: int, heads: int, registers: int = 0, **more) -> BackboneSpec:
-    return BackboneSpec("dinov2", width, depth, heads, more.pop("mlp_width", 4 * width), 14, 518, registers, **more)
+def _dinov2(
+    width: int, depth: int, heads: int, registers: int, mlp: Literal["mlp", "swiglu"] = "mlp", hidden: int | None = None
+) -> BackboneSpec:
+    return BackboneSpec("dinov2", width, depth, heads, hidden or 4 * width, 14, 518, registers, mlp)
 
 
 def _clip(width: int, depth: int, heads: int, patch_size: int, projection: int) -> BackboneSpec:
@@ -94,16 +96,14 @@ def _clip(width: int, depth: int, heads: int, patch_size: int, projection: int) 
 
 
 BACKBONES: dict[str, BackboneSpec] = {
-    **{
-        name + suffix: _dinov2(*size, registers=registers, **more)
-        for suffix, registers in (("", 0), ("_reg4", 4))
-        for name, size, more in (
-            ("dinov2_vits14", (384, 12, 6), {}),
-            ("dinov2_vitb14", (768, 12, 12), {}),
-            ("dinov2_vitl14", (1024, 24, 16), {}),
-            ("dinov2_vitg14", (1536, 40, 24), {"mlp": "swiglu", "mlp_width": 4096}),
-        )
-    },
+    "dinov2_vits14": _dinov2(384, 12, 6, 0),
+    "dinov2_vitb14": _dinov2(768, 12, 12, 0),
+    "dinov2_vitl14": _dinov2(1024, 24, 16, 0),
+    "dinov2_vitg14": _dinov2(1536, 40, 24, 0, "swiglu", 4096),
+    "dinov2_vits14_reg4": _dinov2(384, 12, 6, 4),
+    "dinov2_vitb14_reg4": _dinov2(768, 12, 12, 4),
+    "dinov2_vitl14_reg4": _dinov2(1024, 24, 16, 4),
+    "dinov2_vitg14_reg4": _dinov2(1536, 40, 24, 4, "swiglu", 4096),
     "clip_vitb32": _clip(768, 12, 12, 32, 512),
     "clip_vitb16": _clip(768, 12, 12, 16, 512),
     "clip_vitl14": _clip(1024, 24, 16, 14, 768),

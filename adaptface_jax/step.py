@@ -27,7 +27,9 @@ def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Me
     """loss(trainable, frozen, batch, statistics, key) -> (scalar, (metrics, statistics))."""
     config = recognizer.config
 
-    def loss(trainable, frozen, batch, statistics, key):
+    def loss(
+        trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Metrics, NormStatistics]]:
         augment_key, dropout_key = jax.random.split(key)
         change = config.augment
         images = augment(
@@ -43,7 +45,7 @@ def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Me
         margin = margin_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics)
         total = jnp.mean(margin.loss)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine)}
-        if recognizer.num_domains:
+        if out.gate is not None:
             balance = router.balance(out.gate)
             domain = router.domain_loss(out.gate, batch["domain"])
             weights = config.adapter
@@ -56,18 +58,18 @@ def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Me
     return loss
 
 
-def accumulated_gradients(loss, parts: int):
+def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[..., Any]:
     """Gradients and metrics averaged over `parts` equal parts of the batch, one after the other."""
     gradient = jax.grad(loss, has_aux=True)
     if parts == 1:
         return gradient
 
-    def split(x):
+    def split(x: jax.Array) -> jax.Array:
         # Part i takes rows i, parts + i, ...: each device keeps its own rows, nothing is sent.
         return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
 
-    def accumulated(trainable, frozen, batch, statistics, key):
-        def body(carry, part):
+    def accumulated(trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array) -> Any:
+        def body(carry: Any, part: Any) -> Any:
             total, statistics = carry
             rows, i = part
             grads, (metrics, statistics) = gradient(
@@ -94,7 +96,7 @@ def make_step(
     """
     gradients = accumulated_gradients(make_loss(recognizer), recognizer.config.train.grad_accum)
 
-    def step(frozen, state: TrainState, batch: Batch, key: jax.Array):
+    def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
@@ -119,7 +121,7 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
     Embeddings are raw. `flip` is static; without it there is no `flipped`.
     """
 
-    def embed(frozen, trainable, images, flip: bool):
+    def embed(frozen: Any, trainable: Any, images: jax.Array, flip: bool) -> dict[str, jax.Array]:
         pixels = preprocess(images, recognizer.config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         out = recognizer.embed(frozen, trainable, pixels)
         result = {"embedding": out.embedding, "feature": out.feature}

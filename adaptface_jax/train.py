@@ -95,7 +95,7 @@ class StopSignals:
         self._before = {number: signal.signal(number, self._remember) for number in names}
         return self
 
-    def __exit__(self, *unused) -> None:
+    def __exit__(self, *unused: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -31,9 +31,7 @@ VARIANTS = {
 def configuration(problem: Problem) -> settings.Config:
     kind, router = VARIANTS[problem.variant]
     return settings.Config(
-        backbone=settings.BackboneConfig(
-            name=problem.backbone, image_size=problem.image_size, dtype=problem.dtype
-        ),  # fmt: skip
+        backbone=settings.BackboneConfig(name=problem.backbone, image_size=problem.image_size, dtype=problem.dtype),
         adapter=settings.AdapterConfig(
             kind=kind, router=router, rank=problem.rank, alpha=float(problem.rank), targets=problem.targets
         ),

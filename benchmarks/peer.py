@@ -55,7 +55,9 @@ class Recognizer(torch.nn.Module):
         self.backbone = peft.get_peft_model(backbone, adapter)
         adapted = sum(isinstance(module, peft.tuners.lora.LoraLayer) for module in self.backbone.modules())
         if adapted != len(problem.targets) * spec.depth:
-            raise RuntimeError(f"PEFT adapted {adapted} layers, not {len(problem.targets)} in each of {spec.depth} blocks")
+            raise RuntimeError(
+                f"PEFT adapted {adapted} layers, not {len(problem.targets)} in each of {spec.depth} blocks"
+            )
         self.head = torch.nn.Linear(spec.width, problem.embedding_dim)
         self.centres = torch.nn.Parameter(0.01 * torch.randn(problem.classes, problem.embedding_dim))
         self.autocast = problem.dtype == "bfloat16"

@@ -91,7 +91,9 @@ def measure(problems: list[Problem], rounds: int, steps: int) -> list[dict[str, 
 def row(worker: Worker, times: dict[str, list[float]]) -> dict[str, Any]:
     batch = worker.problem.batch_size
     ratios = {
-        f"speed_over_{name}": statistics.median(theirs / ours for ours, theirs in zip(worker.seconds, times[name]))
+        f"speed_over_{name}": statistics.median(
+            theirs / ours for ours, theirs in zip(worker.seconds, times[name], strict=True)
+        )
         for name in REFERENCES
         if name in times and name != worker.problem.variant
     }
@@ -166,8 +168,8 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
     }
     problem = {k: v for k, v in dataclasses.asdict(problems[0]).items() if k not in ("variant", "dtype")}
-    print(f"{problem['backbone']} at {problem['image_size']} px, batch {problem['batch_size']}, {machine['processor']}, "
-          f"{machine['cores']} cores, {', '.join(machine['devices'])}")  # fmt: skip
+    place = f"{machine['processor']}, {machine['cores']} cores, {', '.join(machine['devices'])}"
+    print(f"{problem['backbone']} at {problem['image_size']} px, batch {problem['batch_size']}, {place}")
     print(table(rows))
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def test_the_defaults_survive_the_way_through_a_config_dict():
 def test_every_config_that_ships_is_valid_and_documents_its_command(path):
     overrides.freeze(overrides.load(path))
     text = path.read_text()
-    assert f"--config=configs/{path.name}" in text and "xpect" in text or "ublished" in text
+    assert (f"--config=configs/{path.name}" in text and "xpect" in text) or "ublished" in text
 
 
 def test_values_are_read_by_the_type_of_the_setting():
@@ -111,7 +111,10 @@ def test_a_config_file_cannot_invent_a_setting(tmp_path):
         ("def get_config(:", "SyntaxError"),
         ("x = 1", "get_config"),
         ("def get_config(): return 3", "int"),
-        ("from adaptface_jax.overrides import inherit\ndef get_config(): return inherit(__file__, 'gone.py')", "gone.py"),
+        (
+            "from adaptface_jax.overrides import inherit\ndef get_config(): return inherit(__file__, 'gone.py')",
+            "gone.py",
+        ),
     ],
 )
 def test_a_broken_config_file_is_one_line(tmp_path, text, words):

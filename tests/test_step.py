@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import models
 
 from adaptface_jax import optim, trees
 from adaptface_jax.partition import make_mesh, sharding
 from adaptface_jax.state import init_state
 from adaptface_jax.step import make_step
+from tests import models
 
 KINDS = {
     "lora": models.config("lora"),
@@ -44,7 +44,9 @@ class Run:
     def steps(self, count: int, seed: int = 0) -> list[float]:
         losses = []
         for i in range(count):
-            self.state, metrics = self.function(self.frozen, self.state, self.put(models.batch(seed=seed + i)), self.key)
+            self.state, metrics = self.function(
+                self.frozen, self.state, self.put(models.batch(seed=seed + i)), self.key
+            )
             losses.append(float(metrics["loss"]))
         return losses
 

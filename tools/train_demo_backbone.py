@@ -28,6 +28,7 @@ from adaptface_jax.nn.layers import standardize
 from adaptface_jax.nn.linear import init_linear, linear
 from adaptface_jax.specs import backbone_spec
 from adaptface_jax.weights.engine import to_names
+from adaptface_jax.weights.loading import load_backbone
 from adaptface_jax.weights.tables import TABLES
 
 SPEC = backbone_spec("demo")
@@ -78,7 +79,9 @@ def write_asset(params: dict, out: pathlib.Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     table = next(table for table in TABLES if table.name == "hf_dinov2")
     tensors = to_names(table, SPEC, jax.device_get(params)) | {"embeddings.mask_token": np.zeros((1, SPEC.width))}
-    save_file({k: v.astype(np.float16) for k, v in tensors.items()}, out / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {k: v.astype(np.float16) for k, v in tensors.items()}, out / "model.safetensors", metadata={"format": "pt"}
+    )
     config = {
         "architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": SPEC.width,
         "num_hidden_layers": SPEC.depth, "num_attention_heads": SPEC.heads, "mlp_ratio": SPEC.mlp_width // SPEC.width,
@@ -113,7 +116,9 @@ def initial(pool: np.ndarray, seed: int) -> dict:
     """
     rng, params = np.random.default_rng(seed), jax.device_get(random_params(SPEC, SIZE, seed))
     width, patch, heads, grid = SPEC.width, SPEC.patch_size, SPEC.heads, SPEC.native_grid
-    images = (pool[rng.choice(len(pool), 400, replace=False)] / 255 - np.array(SPEC.stats.mean)) / np.array(SPEC.stats.std)
+    images = (pool[rng.choice(len(pool), 400, replace=False)] / 255 - np.array(SPEC.stats.mean)) / np.array(
+        SPEC.stats.std
+    )
     cut = images.reshape(-1, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, patch * patch * 3)
     value, vector = np.linalg.eigh(np.cov(cut.T))
     value, vector = value[::-1][:width], vector[:, ::-1][:, :width]
@@ -130,11 +135,15 @@ def initial(pool: np.ndarray, seed: int) -> dict:
     qkv, proj = np.zeros((SPEC.depth, width, 3 * width)), np.zeros((SPEC.depth, width, width))
     for i in range(SPEC.depth):
         for head in range(heads):
-            left, middle, right = np.linalg.svd(0.7 * rng.standard_normal((width, width)) / width**0.5 + 0.7 * np.eye(width))
+            left, middle, right = np.linalg.svd(
+                0.7 * rng.standard_normal((width, width)) / width**0.5 + 0.7 * np.eye(width)
+            )
             at = slice(head * size, (head + 1) * size)
             qkv[i][:, :width][:, at] = left[:, :size] * np.sqrt(middle[:size])
             qkv[i][:, width : 2 * width][:, at] = right[:size].T * np.sqrt(middle[:size])
-        left, middle, right = np.linalg.svd(0.4 * rng.standard_normal((width, width)) / width**0.5 - 0.4 * np.eye(width))
+        left, middle, right = np.linalg.svd(
+            0.4 * rng.standard_normal((width, width)) / width**0.5 - 0.4 * np.eye(width)
+        )
         qkv[i][:, 2 * width :], proj[i] = left * np.sqrt(middle), np.sqrt(middle)[:, None] * right
     blocks["attn"]["qkv"]["kernel"], blocks["attn"]["proj"]["kernel"] = np.float32(qkv), np.float32(proj)
     for name in ("fc1", "fc2"):  # 0.02 suits a network six times as wide
@@ -176,6 +185,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=0.85, help="share of the steps that see only KEEP patches")
     parser.add_argument("--contrast", type=float, default=0.3, help="weight of the contrast of persons")
     parser.add_argument("--temperature", type=float, default=0.1)
+    parser.add_argument("--start", type=pathlib.Path, help="go on from these weights")
     parser.add_argument("--pool", type=pathlib.Path, help="render once to this .npy and reuse it")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -188,11 +198,15 @@ def main() -> None:
     graph, _ = definition(SPEC, SIZE)
     part_graph, _ = nnx.split(nnx.eval_shape(lambda: PatchDropout(SPEC, SIZE, rngs=nnx.Rngs(0))))
     names = ("portrait", "mean")
-    params = {name: jax.tree.map(lambda w: 0.1 * w, init_linear(jax.random.key(1), SPEC.width, PARTS)) for name in names}
-    params["vit"] = initial(pool, 0)
+    params = {
+        name: jax.tree.map(lambda w: 0.1 * w, init_linear(jax.random.key(1), SPEC.width, PARTS)) for name in names
+    }
+    params["vit"] = load_backbone(str(args.start), "demo", SIZE).params if args.start else initial(pool, 0)
     schedule = optax.warmup_cosine_decay_schedule(0, args.learning_rate, args.steps // 20, args.steps, 1e-6)
     decay = jax.tree.map(lambda p: p.ndim > 1, params)
-    optimizer = optax.chain(optax.clip_by_global_norm(3.0), optax.adamw(schedule, b2=0.99, weight_decay=0.05, mask=decay))
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(3.0), optax.adamw(schedule, b2=0.99, weight_decay=0.05, mask=decay)
+    )
 
     @functools.partial(jax.jit, static_argnums=5, donate_argnums=(0, 1))
     def step(params, state, images, wanted, i, part):
@@ -200,7 +214,9 @@ def main() -> None:
         x = normalize(images, first)
 
         def loss_of(params):
-            seen = nnx.merge(part_graph if part else graph, params["vit"])((x, second) if part else x, return_blocks=True)
+            seen = nnx.merge(part_graph if part else graph, params["vit"])(
+                (x, second) if part else x, return_blocks=True
+            )
             patches = standardize(seen.blocks[-1][:, 1:], 1e-6)  # their mean learns sooner than the class token
             told = jnp.mean(jnp.square(linear(params["portrait"], seen.feature) - wanted))
             told_mean = jnp.mean(jnp.square(linear(params["mean"], jnp.mean(patches, axis=1)) - wanted))
@@ -223,7 +239,11 @@ def main() -> None:
         if (i + 1) % 50 == 0 or i + 1 == args.steps:
             found, told, told_mean, right = np.mean(jax.device_get(reports[-50:]), axis=0)
             rate = (i + 1) * args.batch / (time.time() - start)
-            print(f"step {i + 1}  contrast {found:.3f}  portrait {told:.3f} {told_mean:.3f}  found {right:.3f}  {rate:.0f} images/s", flush=True)
+            print(
+                f"step {i + 1}  contrast {found:.3f}  portrait {told:.3f} {told_mean:.3f}  found {right:.3f}  "
+                f"{rate:.0f} images/s",
+                flush=True,
+            )
             write_asset(params["vit"], args.out)
 
 

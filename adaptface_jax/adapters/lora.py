@@ -36,7 +36,7 @@ def target_shapes(spec: BackboneSpec, targets: Sequence[str]) -> dict[str, tuple
     width, hidden = spec.width, spec.mlp_width
     known = {
         "qkv": (width, 3 * width),
-        **{name: (width, width) for name in ("q", "k", "v", "proj")},
+        **dict.fromkeys(("q", "k", "v", "proj"), (width, width)),
         "fc1": (width, 2 * hidden if spec.mlp == "swiglu" else hidden),
         "fc2": (hidden, width),
     }

@@ -135,7 +135,7 @@ class ViT(nnx.Module):
         definition, state = nnx.split(self.blocks)
         index = jnp.arange(self.spec.depth)
 
-        def body(carry, layer):
+        def body(carry: Any, layer: Any) -> Any:
             x, gate = carry
             i, block_state, low_rank = layer
             if router is not None:
@@ -156,7 +156,7 @@ class ViT(nnx.Module):
         carry = (self.tokens(images), gate)
         (x, gate), blocks = jax.lax.scan(body, carry, (index, state, adapters), unroll=unroll)
         feature = self.norm(x[:, 0])
-        if projected:
+        if projected and self.projection is not None:
             feature = self.projection(feature)
         return Features(feature, gate, blocks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 from adaptface_jax.config import LossConfig
@@ -10,7 +11,9 @@ from adaptface_jax.heads.margin import init_statistics, target_with_margin
 DRAWS = 256
 
 
-def expected_first_loss(config: LossConfig, num_classes: int, dim: int, batch_size: int, seed: int = 0):
+def expected_first_loss(
+    config: LossConfig, num_classes: int, dim: int, batch_size: int, seed: int = 0
+) -> tuple[float, float]:
     """(mean, standard deviation) of the mean loss of a first batch.
 
     Cosines of a random unit embedding with random unit centres in d dimensions are independent draws of
@@ -26,7 +29,7 @@ def expected_first_loss(config: LossConfig, num_classes: int, dim: int, batch_si
         labels = rng.integers(num_classes, size=batch_size)
         target = cosine[labels]
         shifted = np.asarray(
-            target_with_margin(config, target.astype(np.float32), np.float32(20), init_statistics()), np.float64
+            target_with_margin(config, jnp.asarray(target, jnp.float32), jnp.float32(20), init_statistics()), np.float64
         )
         # log-sum-exp over all classes with the target's term exchanged for the shifted one
         top = config.scale * max(cosine.max(), shifted.max())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import ml_dtypes  # noqa: F401  (teaches NumPy the name "bfloat16")
@@ -41,7 +41,7 @@ def load_backbone(
     name: str,
     image_size: int,
     dtype: DTypeLike = np.float32,
-    feature: Literal["cls", "projected"] = "cls",
+    feature: str = "cls",
     seed: int = 0,
 ) -> Backbone:
     """The backbone `name`, positions resampled to image_size // patch, every leaf in `dtype`.

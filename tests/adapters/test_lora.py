@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import models
 
 from adaptface_jax.adapters import lora
 from adaptface_jax.config import AdapterConfig
 from adaptface_jax.specs import backbone_spec
+from tests import models
 
 
 def features(settings, frozen, trainable, images):
@@ -85,7 +85,8 @@ def test_separate_q_k_v_equal_a_fused_adapter_with_a_block_diagonal_b():
     images = models.images()
     assert (
         models.relative(
-            features(separate, frozen, trainable, images), features(whole, frozen, trainable | {"adapter": fused}, images)
+            features(separate, frozen, trainable, images),
+            features(whole, frozen, trainable | {"adapter": fused}, images),
         )
         < 1e-5
     )

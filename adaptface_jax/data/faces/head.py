@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from adaptface_jax.data.faces.arrays import f32
 from adaptface_jax.data.faces.traits import Traits
 
 ROWS, COLUMNS = 152, 150
@@ -17,7 +18,7 @@ def _directions() -> tuple[np.ndarray, np.ndarray]:
     t = np.linspace(-1, 1, COLUMNS)
     longitude = np.deg2rad(118) * (0.85 * t + 0.15 * t**3)
     latitude = np.deg2rad(np.linspace(86, -80, ROWS))
-    return tuple(np.float32(a) for a in np.meshgrid(longitude, latitude))  # type: ignore[return-value]
+    return tuple(f32(a) for a in np.meshgrid(longitude, latitude))  # type: ignore[return-value]
 
 
 LONGITUDE, LATITUDE = _directions()
@@ -56,12 +57,14 @@ def hair_mask(traits: Traits, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     elif traits.hair_style in ("medium", "long"):
         line = line - 0.10 * bump(x, y, np.sign(s["hair_part"]) * 0.45, 0.5, 0.25, 9.0)
     top = ramp(y - line, -0.02, 0.05)
-    edge, bottom = {"long": (0.98, -2.0), "medium": (1.05, -0.55), "crop": (1.35, 0.02)}.get(traits.hair_style, (1.18, -0.1))
+    edge, bottom = {"long": (0.98, -2.0), "medium": (1.05, -0.55), "crop": (1.35, 0.02)}.get(
+        traits.hair_style, (1.18, -0.1)
+    )
     sides = ramp(angle, edge, edge + 0.15) * ramp(y, bottom - 0.05, bottom + 0.05)
     if traits.hair_style == "bald":
         top = top * 0.0
         sides = sides * ramp(y, 0.45, 0.3)
-    return np.float32(np.maximum(top, sides))
+    return f32(np.maximum(top, sides))
 
 
 def build_surface(traits: Traits) -> Surface:
@@ -99,10 +102,14 @@ def build_surface(traits: Traits) -> Surface:
     lift -= 0.25 * s["fold"] * pair(s["mouth_width"] + 0.03, s["mouth_y"] + 0.12, 0.035, 0.10)
     z = z + front * lift
 
-    ears = np.exp(-(((np.abs(LONGITUDE) - 1.6) / 0.13) ** 4) - ((y + 0.03) / 0.19) ** 4) * (traits.hair_style not in ("long", "medium"))
+    ears = np.exp(-(((np.abs(LONGITUDE) - 1.6) / 0.13) ** 4) - ((y + 0.03) / 0.19) ** 4) * (
+        traits.hair_style not in ("long", "medium")
+    )
     x = x + np.sign(x) * s["ear_size"] * ears
     hair = hair_mask(traits, x, y) * (1 - 0.9 * ears)
-    thick = hair * s["hair_volume"] * {"bald": 0.1, "crop": 0.35, "long": 1.4, "medium": 1.3}.get(traits.hair_style, 1.0)
+    thick = (
+        hair * s["hair_volume"] * {"bald": 0.1, "crop": 0.35, "long": 1.4, "medium": 1.3}.get(traits.hair_style, 1.0)
+    )
     for axis in (0, 0, 1, 1):  # a soft edge: a step would tear the surface
         thick = (np.roll(thick, 2, axis) + thick + np.roll(thick, -2, axis)) / 3
     points = np.stack([x * (1 + thick), y + thick * ramp(y, 0.3, 1.0), z * (1 + 0.6 * thick)], -1)
@@ -112,16 +119,22 @@ def build_surface(traits: Traits) -> Surface:
     side = np.tanh(x / 0.08)
     corner = pair(s["mouth_width"], s["mouth_y"], 0.13, 0.12) * front
     cheek = pair(0.4, -0.28, 0.14, 0.11) * front
-    moves[0, ..., 0], moves[0, ..., 1], moves[0, ..., 2] = side * 0.05 * corner, 0.07 * corner + 0.03 * cheek, 0.05 * cheek
+    moves[0, ..., 0], moves[0, ..., 1], moves[0, ..., 2] = (
+        side * 0.05 * corner,
+        0.07 * corner + 0.03 * cheek,
+        0.05 * cheek,
+    )
     jaw = ramp(y, s["mouth_y"] + 0.02, s["mouth_y"] - 0.06) * front
     moves[1, ..., 1], moves[1, ..., 2] = -0.11 * jaw, -0.03 * jaw
     moves[2, ..., 1] = 0.06 * pair(s["eye_gap"], s["eye_y"] + s["brow_y"], 0.2, 0.1) * front
     jowl = pair(0.40, -0.68, 0.12, 0.12) * front
     hollow = pair(0.42, -0.38, 0.12, 0.12) * front
     moves[3, ..., 0], moves[3, ..., 1] = side * 0.07 * jowl, -0.06 * jowl - 0.03 * corner
-    moves[3, ..., 2] = -0.05 * hollow + 0.03 * bump(x, y, 0, tip, 0.12, 0.1) - 0.03 * pair(s["eye_gap"], s["eye_y"], 0.13, 0.1)
+    moves[3, ..., 2] = (
+        -0.05 * hollow + 0.03 * bump(x, y, 0, tip, 0.12, 0.1) - 0.03 * pair(s["eye_gap"], s["eye_y"], 0.13, 0.1)
+    )
     shrink = ramp(y, 0.1, -0.9)
     moves[4, ..., 1] = 0.16 * shrink
     moves[4, ..., 0] = side * (0.05 * pair(0.4, -0.4, 0.18, 0.2) + 0.03 * ramp(y, 0.1, 0.6)) * front
     moves[4, ..., 2] = 0.05 * pair(0.36, -0.4, 0.18, 0.18) * front - 0.35 * front * profile * ridge
-    return Surface(np.float32(points), moves.reshape(len(MOVES), -1), hair)
+    return Surface(f32(points), moves.reshape(len(MOVES), -1), hair)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from adaptface_jax.data.faces.arrays import f32
 from adaptface_jax.data.faces.conditions import Conditions
 from adaptface_jax.data.faces.head import COLUMNS, ROWS, Surface, build_surface, ramp
 from adaptface_jax.data.faces.skin import Layers, build_layers, paint, smooth_noise
@@ -36,7 +37,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return np.float32(about_z @ about_x @ about_y)
+    return f32(about_z @ about_x @ about_y)
 
 
 def _normals(points: np.ndarray) -> np.ndarray:
@@ -65,9 +66,9 @@ def _splat(x: np.ndarray, y: np.ndarray, depth: np.ndarray, colours: np.ndarray)
     where = np.concatenate([cell, cell + 1, cell + SIZE, cell + SIZE + 1])
     total = np.bincount(where, weights, _PIXELS)
     parts = weights.reshape(4, -1)
-    image = [np.bincount(where, (parts * colours[:, c]).ravel(), _PIXELS) for c in range(3)]
-    image = np.stack(image, -1) / np.maximum(total, 1e-6)[:, None]
-    return np.float32(image).reshape(SIZE, SIZE, 3), np.float32(np.clip(total * 2.2, 0, 1)).reshape(SIZE, SIZE)
+    channels = [np.bincount(where, (parts * colours[:, c]).ravel(), _PIXELS) for c in range(3)]
+    image = np.stack(channels, -1) / np.maximum(total, 1e-6)[:, None]
+    return f32(image).reshape(SIZE, SIZE, 3), f32(np.clip(total * 2.2, 0, 1)).reshape(SIZE, SIZE)
 
 
 def _backdrop(person: Person, c: Conditions, centre: tuple[float, float], light: float) -> np.ndarray:
@@ -83,20 +84,28 @@ def _backdrop(person: Person, c: Conditions, centre: tuple[float, float], light:
     x = (_COLUMN - centre[0]) / scale
     y = (centre[1] - _ROW) / scale
     turn = np.sin(np.deg2rad(c.yaw))
-    image = np.float32(wall)
+    image = f32(wall)
 
     def cover(colour: np.ndarray, mask: np.ndarray) -> None:
-        image[...] += (np.float32(colour) - image) * np.float32(np.clip(mask, 0, 1))[..., None]
+        image[...] += (f32(colour) - image) * f32(np.clip(mask, 0, 1))[..., None]
 
     grey = float(np.clip((max(c.age, 0) - 0.5 * person.traits.greys_by) / 0.45, 0, 1))
     hair = person.traits.hair * (1 - grey) + 0.7 * grey
     if person.traits.hair_style in ("long", "medium"):
         low = -1.25 if person.traits.hair_style == "long" else -0.55
-        cover(hair * 0.55, ramp(np.abs(x + 0.12 * turn), s["face_width"] + 0.2, s["face_width"] + 0.1) * ramp(y, low, low + 0.1) * (y < 0.5))
+        cover(
+            hair * 0.55,
+            ramp(np.abs(x + 0.12 * turn), s["face_width"] + 0.2, s["face_width"] + 0.1)
+            * ramp(y, low, low + 0.1)
+            * (y < 0.5),
+        )
     shadow = 0.55 + 0.25 * light
     neck = s["neck_width"] * (1 - 0.2 * max(-c.age, 0))
     rounded = 1 - 0.45 * np.clip(np.abs(x + 0.2 * turn) / neck, 0, 1) ** 2 - 0.35 * ramp(y, -1.1, -0.85)
-    cover(person.traits.skin * (shadow * rounded)[..., None], ramp(np.abs(x + 0.15 * turn), neck + 0.03, neck - 0.02) * (y < -0.3))
+    cover(
+        person.traits.skin * (shadow * rounded)[..., None],
+        ramp(np.abs(x + 0.15 * turn), neck + 0.03, neck - 0.02) * (y < -0.3),
+    )
     cloth = rng.uniform(0.02, 0.8) * rng.uniform(0.6, 1.0, 3)
     slope = -1.08 - 0.28 * np.clip(np.abs(x + 0.1 * turn) - 0.3, 0, 9) ** 1.2 - 0.25 * rng.random() * (np.abs(x) < neck)
     cover(cloth * (1 + 0.06 * smooth_noise(rng, SIZE, SIZE, (12, 5))[..., None]), ramp(y - slope, 0.03, -0.03))
@@ -106,18 +115,18 @@ def _backdrop(person: Person, c: Conditions, centre: tuple[float, float], light:
 def _soften(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur with five taps and mirrored edges."""
     taps = np.exp(-0.5 * (np.arange(-2, 3) / max(sigma, 1e-3)) ** 2)
-    taps = np.float32(taps / taps.sum())
+    taps = f32(taps / taps.sum())
     for axis in (0, 1):
         padded = np.pad(image, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="reflect")
         parts = [padded[k : k + SIZE] if axis == 0 else padded[:, k : k + SIZE] for k in range(5)]
-        image = sum(t * p for t, p in zip(taps, parts, strict=True))  # type: ignore[assignment]
+        image = sum(t * p for t, p in zip(taps, parts, strict=True))
     return image
 
 
 def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarray:
     """One picture of one person: uint8 [112, 112, 3], sRGB-like. `rng` gives the sensor noise only."""
     t = person.traits
-    amounts = np.float32([c.smile, c.mouth, c.brows, max(c.age, 0), max(-c.age, 0)])
+    amounts = f32([c.smile, c.mouth, c.brows, max(c.age, 0), max(-c.age, 0)])
     points = person.surface.points + (amounts @ person.surface.moves).reshape(ROWS, COLUMNS, 3)
     glasses = c.glasses and t.glasses > 0
     albedo = paint(t, person.layers, age=c.age, smile=c.smile, mouth=c.mouth, lids=c.lids, gaze=c.gaze, glasses=glasses)
@@ -126,11 +135,11 @@ def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarra
     points = points.reshape(-1, 3) @ turn.T
 
     az, el = np.deg2rad([c.azimuth, c.elevation])
-    light = np.float32([np.sin(az) * np.cos(el), np.sin(el), np.cos(az) * np.cos(el)])
+    light = f32([np.sin(az) * np.cos(el), np.sin(el), np.cos(az) * np.cos(el)])
     seen = np.flatnonzero(normals[:, 2] > -0.02)
     normals, points, albedo = normals[seen], points[seen], albedo[seen]
     lambert = np.clip(normals @ light, 0, 1)
-    half = light + np.float32([0, 0, 1])
+    half = light + f32([0, 0, 1])
     gloss = np.clip(normals @ (half / np.linalg.norm(half)), 0, 1)
     gloss = (gloss * gloss) ** 2
     gloss = (gloss * gloss) ** 2
@@ -141,15 +150,15 @@ def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarra
     near = c.scale * (1 + 0.10 * points[:, 2])
     centre = (SIZE / 2 + c.shift[0], SIZE * 0.47 + c.shift[1])
     head, cover = _splat(centre[0] + near * points[:, 0], centre[1] - near * points[:, 1], points[:, 2], colours)
-    room = _backdrop(person, c, centre, light[2]) * np.float32(c.ambient + (1 - c.ambient) * 0.75)
+    room = _backdrop(person, c, centre, light[2]) * f32(c.ambient + (1 - c.ambient) * 0.75)
     image = room + (head - room) * cover[..., None]
 
-    image = image * np.float32(c.exposure) * np.float32(c.tint)
+    image = image * f32(c.exposure) * f32(c.tint)
     image = _soften(image, c.blur)
     image = np.sqrt(np.clip(image, 0, 4))
     image = image * np.sqrt(image)
-    image = (image - 0.45) * np.float32(c.contrast) + 0.45
+    image = (image - 0.45) * f32(c.contrast) + 0.45
     if c.grey:
-        image = np.repeat(image @ np.float32([[0.299], [0.587], [0.114]]), 3, -1)
-    image = image + rng.standard_normal(image.shape, np.float32) * np.float32(c.noise)
-    return np.uint8(np.clip(image, 0, 1) * 255 + 0.5)
+        image = np.repeat(image @ f32([[0.299], [0.587], [0.114]]), 3, -1)
+    image = image + rng.standard_normal(image.shape, np.float32) * f32(c.noise)
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

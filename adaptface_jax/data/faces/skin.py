@@ -6,10 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from adaptface_jax.data.faces.arrays import f32
 from adaptface_jax.data.faces.head import COLUMNS, LONGITUDE, ROWS, Surface, bump, ramp
 from adaptface_jax.data.faces.traits import Traits
 
-GREY_HAIR = np.float32([0.74, 0.73, 0.72])
+GREY_HAIR = f32([0.74, 0.73, 0.72])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Layers:
 
 
 def smooth_noise(rng: np.random.Generator, rows: int, columns: int, cells: tuple[int, int]) -> np.ndarray:
-    """Random values on a coarse grid of `cells`, bilinearly enlarged: float32 [rows, columns], standard deviation ~ 1."""
+    """Random values on a coarse grid of `cells`, bilinearly enlarged: float32 [rows, columns], deviation ~ 1."""
     coarse = rng.standard_normal((cells[0] + 1, cells[1] + 1), np.float32)
 
     def axis(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +40,7 @@ def smooth_noise(rng: np.random.Generator, rows: int, columns: int, cells: tuple
 
     (r, fr), (c, fc) = axis(rows, cells[0]), axis(columns, cells[1])
     tall = coarse[r] * (1 - fr)[:, None] + coarse[r + 1] * fr[:, None]
-    return (tall[:, c] * (1 - fc) + tall[:, c + 1] * fc) * np.float32(1.5)
+    return (tall[:, c] * (1 - fc) + tall[:, c + 1] * fc) * f32(1.5)
 
 
 def _wrinkle_map(traits: Traits, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -71,7 +72,7 @@ def build_layers(traits: Traits, surface: Surface) -> Layers:
     tone = 1 + 0.035 * smooth_noise(rng, ROWS, COLUMNS, (7, 7)) + 0.02 * smooth_noise(rng, ROWS, COLUMNS, (30, 30))
     skin = traits.skin * tone[..., None]
     blush = s["blush"] * (bump(ax, y, 0.38, -0.22, 0.15, 0.13) + 0.7 * bump(x, y, 0, s["nose_tip"], 0.1, 0.08)) * front
-    skin = skin * (1 + blush[..., None] * np.float32([0.5, -0.9, -0.9]))
+    skin = skin * (1 + blush[..., None] * f32([0.5, -0.9, -0.9]))
     dark = s["shadow_eye"] * bump(ax, y, s["eye_gap"] - 0.02, s["eye_y"] - 0.07, 0.10, 0.035)
     dark += 0.30 * bump(ax, y, s["eye_gap"] - 0.03, s["eye_y"] + 0.07, 0.13, 0.035)
     dark += s["nostril"] * bump(ax, y, s["nose_width"] * 0.52, s["nose_tip"] - 0.055, 0.030, 0.018)
@@ -105,16 +106,23 @@ def build_layers(traits: Traits, surface: Surface) -> Layers:
         return inside, x.ravel()[inside], y.ravel()[inside]
 
     spots = np.clip(smooth_noise(rng, ROWS, COLUMNS, (26, 26)) - 1.6, 0, 1) * front
-    flat = [np.float32(np.clip(a, 0, 1.3)).ravel() for a in (edge, streaks, beard, brows)]
+    hair, streaks, beard, brows = (f32(np.clip(a, 0, 1.3)).ravel() for a in (edge, streaks, beard, brows))
     return Layers(
-        np.float32(skin).reshape(-1, 3), *flat, np.float32(_wrinkle_map(traits, rng, x, y) * front).ravel(),
-        np.float32(spots).ravel(), region(0, s["eye_y"], 0.66, 0.30), region(0, s["mouth_y"], 0.5, 0.3),
-    )  # fmt: skip
+        skin=f32(skin).reshape(-1, 3),
+        hair=hair,
+        streaks=streaks,
+        beard=beard,
+        brows=brows,
+        wrinkles=f32(_wrinkle_map(traits, rng, x, y) * front).ravel(),
+        spots=f32(spots).ravel(),
+        eye_points=region(0, s["eye_y"], 0.66, 0.30),
+        mouth_points=region(0, s["mouth_y"], 0.5, 0.3),
+    )
 
 
 def _mix(colours: np.ndarray, other: np.ndarray | float | list[float], amount: np.ndarray) -> None:
     """Blend `other` into colours [N, 3] in place; amount in 0..1 per point."""
-    colours += (np.float32(other) - colours) * np.float32(amount)[:, None]
+    colours += (f32(other) - colours) * f32(amount)[:, None]
 
 
 def paint(traits: Traits, layers: Layers, *, age: float, smile: float, mouth: float, lids: float, gaze: float,
@@ -126,17 +134,17 @@ def paint(traits: Traits, layers: Layers, *, age: float, smile: float, mouth: fl
     s = traits.shape
     old, young = max(age, 0.0), max(-age, 0.0)
     grey = float(np.clip((old - 0.5 * traits.greys_by) / 0.45, 0, 1))
-    hair = traits.hair + (GREY_HAIR - traits.hair) * np.float32(grey)
-    hair = hair + np.float32(0.06 * young)
+    hair = traits.hair + (GREY_HAIR - traits.hair) * f32(grey)
+    hair = hair + f32(0.06 * young)
     crease = (0.05 + 0.48 * old) * layers.wrinkles
     crease = crease + (0.20 * old) * layers.spots
     colours = layers.skin * (1 - crease)[:, None]
-    pale = np.float32([1 - 0.02 * old, 1 + 0.03 * young - 0.03 * old, 1 + 0.04 * young - 0.06 * old])
+    pale = f32([1 - 0.02 * old, 1 + 0.03 * young - 0.03 * old, 1 + 0.04 * young - 0.06 * old])
     colours *= pale
     beard = layers.beard * (np.clip(1 - 2.2 * young, 0, 1) * 0.85)
     colours += (hair * 0.9 - colours) * beard[:, None]
-    colours += (hair * np.float32(0.8) - colours) * (layers.brows * (1 - 0.35 * old - 0.2 * young))[:, None]
-    thin = layers.hair * np.float32(1 - 0.35 * old * (traits.hair_style in ("short", "crop")))
+    colours += (hair * f32(0.8) - colours) * (layers.brows * (1 - 0.35 * old - 0.2 * young))[:, None]
+    thin = layers.hair * f32(1 - 0.35 * old * (traits.hair_style in ("short", "crop")))
     colours += (hair * layers.streaks[:, None] - colours) * thin[:, None]
 
     at, x, y = layers.eye_points
@@ -179,9 +187,9 @@ def paint(traits: Traits, layers: Layers, *, age: float, smile: float, mouth: fl
     bow = 1 - s["mouth_bow"] * np.exp(-0.5 * (u / 0.14) ** 2)
     upper, lower = gap * 0.4 + s["lip_upper"] * shape**0.7 * bow, -gap * 0.9 - s["lip_lower"] * shape**0.6
     lips = np.clip((upper - v) / 0.012 + 0.5, 0, 1) * np.clip((v - lower) / 0.012 + 0.5, 0, 1) * (np.abs(u) < 1)
-    red = traits.skin * np.float32([0.92, 0.60, 0.60]) + np.float32([0.05, 0, 0.01])
+    red = traits.skin * f32([0.92, 0.60, 0.60]) + f32([0.05, 0, 0.01])
     _mix(region, red * (1 - 0.15 * old), lips * (0.25 + s["lip_red"]))
-    _mix(region, traits.skin * np.float32([0.8, 0.45, 0.45]), 0.25 * lips * (v > 0))
+    _mix(region, traits.skin * f32([0.8, 0.45, 0.45]), 0.25 * lips * (v > 0))
     hole = np.clip((gap * 0.4 - v) / 0.010 + 0.5, 0, 1) * np.clip((v + gap * 0.9) / 0.010 + 0.5, 0, 1) * (np.abs(u) < 1)
     _mix(region, [0.16, 0.06, 0.06], 0.8 * hole)
     teeth = hole * np.clip((v + gap * 0.25) / 0.015 + 0.3, 0, 1) * (gap > 0.035)

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from adaptface_jax.data.faces.arrays import f32
+
 # name: (mean, standard deviation), in units of half a head's height (chin -1, crown +1, eyes near 0).
 SHAPE = {
     "face_width": (0.74, 0.05), "depth": (0.86, 0.05), "jaw_width": (0.74, 0.09), "jaw_start": (-0.12, 0.12),
@@ -24,13 +26,27 @@ SHAPE = {
     "skin_hue": (0.0, 0.03), "asymmetry": (0.0, 0.02), "neck_width": (0.46, 0.06),
 }  # fmt: skip
 
-SKIN_TONES = np.float32(
-    [[0.90, 0.72, 0.62], [0.84, 0.64, 0.52], [0.76, 0.56, 0.43], [0.63, 0.44, 0.32], [0.48, 0.32, 0.23], [0.34, 0.22, 0.16]]
+SKIN_TONES = f32(
+    [
+        [0.90, 0.72, 0.62],
+        [0.84, 0.64, 0.52],
+        [0.76, 0.56, 0.43],
+        [0.63, 0.44, 0.32],
+        [0.48, 0.32, 0.23],
+        [0.34, 0.22, 0.16],
+    ]
 )
-HAIR_TONES = np.float32(
-    [[0.07, 0.06, 0.06], [0.13, 0.09, 0.07], [0.25, 0.16, 0.10], [0.42, 0.28, 0.16], [0.68, 0.53, 0.32], [0.45, 0.2, 0.1]]
+HAIR_TONES = f32(
+    [
+        [0.07, 0.06, 0.06],
+        [0.13, 0.09, 0.07],
+        [0.25, 0.16, 0.10],
+        [0.42, 0.28, 0.16],
+        [0.68, 0.53, 0.32],
+        [0.45, 0.2, 0.1],
+    ]
 )
-EYE_TONES = np.float32([[0.18, 0.10, 0.06], [0.30, 0.20, 0.10], [0.30, 0.36, 0.24], [0.32, 0.44, 0.55]])
+EYE_TONES = f32([[0.18, 0.10, 0.06], [0.30, 0.20, 0.10], [0.30, 0.36, 0.24], [0.32, 0.44, 0.55]])
 HAIR_STYLES = ("short", "crop", "fringe", "medium", "long", "bald")
 
 
@@ -60,15 +76,15 @@ def draw_traits(rng: np.random.Generator) -> Traits:
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
     low = int(tone)
     skin = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
-    skin = skin * np.float32([1 + shape["skin_hue"], 1, 1 - shape["skin_hue"]])
+    skin = skin * f32([1 + shape["skin_hue"], 1, 1 - shape["skin_hue"]])
     dark = tone > 2.6
-    hair = HAIR_TONES[rng.integers(0, 2 if dark else len(HAIR_TONES))] * np.float32(rng.uniform(0.8, 1.25))
-    eyes = EYE_TONES[rng.integers(0, 2 if dark else len(EYE_TONES))] * np.float32(rng.uniform(0.8, 1.2))
+    hair = HAIR_TONES[rng.integers(0, 2 if dark else len(HAIR_TONES))] * f32(rng.uniform(0.8, 1.25))
+    eyes = EYE_TONES[rng.integers(0, 2 if dark else len(EYE_TONES))] * f32(rng.uniform(0.8, 1.2))
     style = HAIR_STYLES[rng.choice(6, p=[0.26, 0.16, 0.17, 0.16, 0.17, 0.08])]
     bearded = style != "long" and rng.random() < 0.35
     return Traits(
         shape=shape,
-        skin=np.float32(skin),
+        skin=f32(skin),
         hair=hair,
         eyes=eyes,
         hair_style=style,
@@ -78,7 +94,7 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         glasses_tone=float(rng.uniform(0.02, 0.35)),
         glasses_round=float(rng.uniform(0.0, 1.0)),
         glasses_habit=float(rng.uniform(0.75, 1.0)),
-        moles=np.float32(rng.uniform([-0.55, -0.85, 0.012], [0.55, 0.5, 0.03], (rng.integers(0, 4), 3))),
+        moles=f32(rng.uniform([-0.55, -0.85, 0.012], [0.55, 0.5, 0.03], (rng.integers(0, 4), 3))),
         greys_by=float(rng.uniform(0.35, 0.95)),
         texture_seed=int(rng.integers(2**31)),
     )

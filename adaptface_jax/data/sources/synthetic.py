@@ -145,10 +145,10 @@ def open_synthetic_benchmark(spec: str) -> Benchmark:
         issame[i], pair_domain[i] = same, domain
     used, flat = np.unique(index, return_inverse=True)
     hidden = parsed.labels == "none"
-    domains = np.int32(used % parsed.images % kinds)
+    domains = (used % parsed.images % kinds).astype(np.int32)
     return Benchmark(
         images=[source.image(int(k)) for k in used],
-        index=np.int32(flat.ravel()),
+        index=flat.ravel().astype(np.int32),
         issame=issame,
         description=f"{source.description}, {parsed.pairs} pairs",
         pair_domain=None if hidden else pair_domain,
