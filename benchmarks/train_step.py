@@ -1,7 +1,7 @@
 """Images per second of one training step, here and in transformers + PEFT, in one run on one machine.
 
     python benchmarks/train_step.py                        both dtypes, every variant
-    python benchmarks/train_step.py --quick                a minute: float32, few short rounds
+    python benchmarks/train_step.py --quick                float32, few short rounds
     python benchmarks/train_step.py --variants lora peft   only these
 
 The step: DINOv2 ViT-S/14 at 224 px with random weights, LoRA of rank 16 on q, k, v and the output projection, a linear

@@ -13,7 +13,7 @@ import functools
 import json
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from adaptface_jax.backbones.vit import ViT, definition, random_params
+from adaptface_jax.data.faces.conditions import Conditions
 from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
 from adaptface_jax.nn.layers import standardize
 from adaptface_jax.nn.linear import init_linear, linear
@@ -35,6 +36,7 @@ SPEC = backbone_spec("demo")
 SIZE = SPEC.native_size
 KEEP = 32
 PARTS = 64
+CELLS = 7
 
 
 class PatchDropout(ViT):
@@ -47,12 +49,13 @@ class PatchDropout(ViT):
         return jnp.concatenate([x[:, :1], jnp.take_along_axis(x, order[..., None], axis=1)], axis=1)
 
 
-def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [S, S, 3] -> the same with shift, flip, gain, tint, gamma, contrast, grey and a hole; cheap on one core."""
+def augment(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    """uint8 [S, S, 3] -> the same with shift, flip (told), gain, tint, gamma, contrast, grey and a hole; cheap on one core."""
     padded = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="edge")
     top, left = rng.integers(0, 19, 2)
     image = padded[top : top + SIZE, left : left + SIZE]
-    if rng.random() < 0.5:
+    flipped = rng.random() < 0.5
+    if flipped:
         image = image[:, ::-1]
     if rng.random() < 0.4:
         image = np.repeat((image @ np.array([77, 150, 29], np.int32) >> 8)[..., None], 3, axis=-1)
@@ -63,7 +66,7 @@ def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         (y, x), (high, wide) = rng.integers(0, 90, 2), rng.integers(10, 40, 2)
         image[y : y + high, x : x + wide] = rng.integers(0, 256, 3)
-    return image
+    return image, flipped
 
 
 def normalize(images: jax.Array, key: jax.Array) -> jax.Array:
@@ -106,6 +109,17 @@ def portrait_targets(portraits: np.ndarray) -> np.ndarray:
     left, size, _ = np.linalg.svd(values, full_matrices=False)
     parts = left[:, :PARTS] * np.sqrt(size[:PARTS])
     return np.float32(parts / parts.std())
+
+
+def condition_targets(conditions: Iterable[Conditions]) -> np.ndarray:
+    """How each picture was taken, standardised: float32 [N, 12]. The first two change sign in a mirror."""
+    rows = [
+        (c.yaw, (1 - c.ambient) * np.sin(np.deg2rad(c.azimuth)), c.pitch, c.age, c.ambient, np.log(c.exposure), c.smile,
+         c.mouth, c.scale, c.elevation, c.grey, c.contrast)
+        for c in conditions
+    ]  # fmt: skip
+    values = np.float32(rows)
+    return (values - values.mean(0)) / values.std(0)
 
 
 def initial(pool: np.ndarray, seed: int) -> dict:
@@ -184,6 +198,8 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--part", type=float, default=0.85, help="share of the steps that see only KEEP patches")
     parser.add_argument("--contrast", type=float, default=0.3, help="weight of the contrast of persons")
+    parser.add_argument("--conditions", type=float, default=1.2, help="scale of the conditions in the class token")
+    parser.add_argument("--picture", type=float, default=0.6, help="scale of the picture itself in the class token")
     parser.add_argument("--temperature", type=float, default=0.1)
     parser.add_argument("--start", type=pathlib.Path, help="go on from these weights")
     parser.add_argument("--pool", type=pathlib.Path, help="render once to this .npy and reuse it")
@@ -191,16 +207,18 @@ def main() -> None:
     args = parser.parse_args()
 
     count = args.identities * args.images
-    people = Population(RESERVED_SEED, ordinary=True)
-    pool = cached(args.pool, lambda i: people.picture(i // args.images, i % args.images)[0], count)
-    portraits = cached(args.pool and args.pool.with_suffix(".portraits.npy"), people.portrait, args.identities)
-    targets = portrait_targets(portraits)
+    hard, plain = Population(RESERVED_SEED), Population(RESERVED_SEED, ordinary=True)
+    place = [(hard if i % 2 else plain, *divmod(i, args.images)) for i in range(count)]
+    pool = cached(args.pool, lambda i: place[i][0].picture(*place[i][1:])[0], count)
+    portraits = cached(args.pool and args.pool.with_suffix(".portraits.npy"), plain.portrait, args.identities)
+    who = portrait_targets(portraits)
+    how = args.conditions * condition_targets(people.conditions(*numbers) for people, *numbers in place)
+    # The class token is asked for everything in fixed directions of its own, so their shares of a cosine are set here.
+    readout = np.linalg.qr(np.random.default_rng(4).standard_normal((SPEC.width, SPEC.width)))[0].astype(np.float32)
+    splits = np.cumsum([PARTS, how.shape[1], CELLS * CELLS])
     graph, _ = definition(SPEC, SIZE)
     part_graph, _ = nnx.split(nnx.eval_shape(lambda: PatchDropout(SPEC, SIZE, rngs=nnx.Rngs(0))))
-    names = ("portrait", "mean")
-    params = {
-        name: jax.tree.map(lambda w: 0.1 * w, init_linear(jax.random.key(1), SPEC.width, PARTS)) for name in names
-    }
+    params = {"mean": jax.tree.map(lambda w: 0.1 * w, init_linear(jax.random.key(1), SPEC.width, int(splits[1])))}
     params["vit"] = load_backbone(str(args.start), "demo", SIZE).params if args.start else initial(pool, 0)
     schedule = optax.warmup_cosine_decay_schedule(0, args.learning_rate, args.steps // 20, args.steps, 1e-6)
     decay = jax.tree.map(lambda p: p.ndim > 1, params)
@@ -218,10 +236,14 @@ def main() -> None:
                 (x, second) if part else x, return_blocks=True
             )
             patches = standardize(seen.blocks[-1][:, 1:], 1e-6)  # their mean learns sooner than the class token
-            told = jnp.mean(jnp.square(linear(params["portrait"], seen.feature) - wanted))
-            told_mean = jnp.mean(jnp.square(linear(params["mean"], jnp.mean(patches, axis=1)) - wanted))
-            found, right = contrast(seen.feature, args.temperature)
-            return args.contrast * found + 2 * told + 2 * told_mean, jnp.stack([found, told, told_mean, right])
+            error_mean = jnp.square(linear(params["mean"], jnp.mean(patches, axis=1)) - wanted)
+            parts = jnp.split(seen.feature @ readout, splits, axis=-1)[:3]
+            seen_picture = x.reshape(args.batch, CELLS, SIZE // CELLS, CELLS, SIZE // CELLS, 3).mean((2, 4, 5))
+            asked = [*jnp.split(wanted, splits[:1], axis=-1), 2 * args.picture * seen_picture.reshape(args.batch, -1)]
+            errors = jnp.stack([jnp.mean(jnp.square(p - a)) for p, a in zip(parts, asked, strict=True)])
+            found, right = contrast(parts[0], args.temperature)
+            total = args.contrast * found + 2 * jnp.mean(error_mean) + errors @ jnp.array([2.0, 0.7, 1.0])
+            return total, jnp.stack([found, *errors, jnp.mean(error_mean), right])
 
         (_, report), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         updates, state = optimizer.update(grads, state, params)
@@ -232,16 +254,18 @@ def main() -> None:
         people = rng.choice(args.identities, args.batch // 2, replace=False)
         pictures = np.stack([rng.choice(args.images, 2, replace=False) for _ in people], axis=1)
         rows = (people * args.images + pictures).ravel()
-        wanted = np.tile(targets[people], (2, 1))
-        images = np.stack([augment(pool[row], rng) for row in rows])
+        images, flipped = map(np.stack, zip(*(augment(pool[row], rng) for row in rows), strict=True))
+        conditions = how[rows]
+        conditions[flipped, :2] *= -1
+        wanted = np.concatenate([np.tile(who[people], (2, 1)), conditions], axis=1)
         params, state, report = step(params, state, images, wanted, i, i < args.part * args.steps)
         reports.append(report)
         if (i + 1) % 50 == 0 or i + 1 == args.steps:
-            found, told, told_mean, right = np.mean(jax.device_get(reports[-50:]), axis=0)
+            found, portrait, condition, picture, mean, right = np.mean(jax.device_get(reports[-50:]), axis=0)
             rate = (i + 1) * args.batch / (time.time() - start)
             print(
-                f"step {i + 1}  contrast {found:.3f}  portrait {told:.3f} {told_mean:.3f}  found {right:.3f}  "
-                f"{rate:.0f} images/s",
+                f"step {i + 1}  contrast {found:.3f}  found {right:.3f}  portrait {portrait:.3f}  "
+                f"conditions {condition:.3f}  picture {picture:.3f}  mean {mean:.3f}  {rate:.0f} images/s",
                 flush=True,
             )
             write_asset(params["vit"], args.out)

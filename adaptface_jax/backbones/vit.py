@@ -27,6 +27,7 @@ from adaptface_jax.nn.attention import Attention
 from adaptface_jax.nn.layers import Dense, LayerNorm, LayerScale, standardize
 from adaptface_jax.nn.low_rank import Adaptation
 from adaptface_jax.nn.mlp import Mlp
+from adaptface_jax.nn.remat import KEEP_MARKED, kept
 from adaptface_jax.specs import BackboneSpec
 
 Params = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None) -> jax.Array:
         branch = self.attn(self.norm1(x), adaptation)
-        x = x + (branch if self.scale1 is None else self.scale1(branch))
+        x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
@@ -151,8 +152,9 @@ class ViT(nnx.Module):
             x = nnx.merge(definition, block_state)(x, adaptation)
             return (x, gate), (x if return_blocks else None)
 
-        if remat:
-            body = jax.checkpoint(body)
+        # Inside a loop nothing is shared between the two passes, so common subexpressions cannot undo this.
+        looped = unroll < self.spec.depth
+        body = jax.checkpoint(body, policy=None if remat else KEEP_MARKED, prevent_cse=not looped)
         carry = (self.tokens(images), gate)
         (x, gate), blocks = jax.lax.scan(body, carry, (index, state, adapters), unroll=unroll)
         feature = self.norm(x[:, 0])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from adaptface_jax.nn.layers import Dense
 from adaptface_jax.nn.low_rank import Adaptation
+from adaptface_jax.nn.remat import kept
 
 
 class Attention(nnx.Module):
@@ -25,5 +29,14 @@ class Attention(nnx.Module):
             for name, delta in adaptation.deltas(x, ("q", "k", "v")).items():
                 parts[name] = parts[name] + delta
         shape = (batch, tokens, self.heads, dim // self.heads)
-        y = jax.nn.dot_product_attention(*(parts[name].reshape(shape) for name in "qkv"))
-        return self.proj(y.reshape(batch, tokens, dim), adaptation, "proj")
+        y = attend(*(kept(parts[name]).reshape(shape).swapaxes(1, 2) for name in "qkv"))
+        return self.proj(kept(y.swapaxes(1, 2).reshape(batch, tokens, dim)), adaptation, "proj")
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """softmax(q k' / sqrt(d)) v of [B, heads, T, d]; scores and softmax in float32.
+
+    Heads before tokens, or the backward pass transposes every score matrix.
+    """
+    scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
+    return jnp.einsum("bhts,bhsd->bhtd", jax.nn.softmax(scores, axis=-1).astype(v.dtype), v)

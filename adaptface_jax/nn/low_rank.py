@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.nn.remat import kept
+
 LowRank = Mapping[str, jax.Array]  # {"a": [in, K * r], "b": [K * r, out]}, experts side by side on the rank axis
 
 
@@ -41,7 +43,7 @@ class Adaptation:
         if self.key is not None and self.dropout > 0:
             keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[0]), 1 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1 - self.dropout), 0).astype(x.dtype)
-        hidden = (x @ a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype)
+        hidden = kept((x @ a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
         result, start = {}, 0
         for name, factor in zip(present, factors, strict=True):
             width = factor["b"].shape[0]

@@ -9,6 +9,7 @@ from flax import nnx
 
 from adaptface_jax.nn.layers import Dense
 from adaptface_jax.nn.low_rank import Adaptation
+from adaptface_jax.nn.remat import kept
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
@@ -34,7 +35,7 @@ class Mlp(nnx.Module):
         self.gated = gated
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None) -> jax.Array:
-        hidden = self.fc1(x, adaptation, "fc1")
+        hidden = kept(self.fc1(x, adaptation, "fc1"))
         if self.gated:
             first, second = jax.numpy.split(hidden, 2, axis=-1)
             hidden = jax.nn.silu(first) * second

@@ -62,20 +62,24 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
     plain = domain is None
     side, tilt = rng.normal(0, 13 if plain else 6), rng.normal(0, 8 if plain else 4)
     age = rng.uniform(-0.35, 0.35)
+    blur, noise = rng.uniform(0.25, 1.0), rng.uniform(0.003, 0.03)
+    contrast, grey = rng.uniform(0.85, 1.15), rng.random() < (0.4 if plain else 0.15)
     azimuth, elevation = rng.normal(0, 40 if plain else 18), rng.normal(25, 15)
     ambient, exposure = rng.uniform(0.35, 0.7), rng.uniform(0.75, 1.2) if plain else rng.uniform(0.9, 1.1)
     if domain == 0:
         side, tilt = _far(rng, 26, 58), rng.uniform(-20, 20)
     elif domain == 1:
-        age = _far(rng, 0.6, 1.0)
+        age = _far(rng, 0.45, 0.9)
+        if age < 0:  # the childhood picture is an old photograph: soft, faded, grainy, black and white
+            blur, noise, contrast, grey = rng.uniform(1.0, 1.6), rng.uniform(0.05, 0.09), rng.uniform(0.4, 0.6), True
     elif domain == 2:
         case = rng.integers(3)
         if case == 0:
-            azimuth, elevation, ambient, exposure = _far(rng, 65, 95), rng.uniform(-10, 35), 0.06, rng.uniform(0.9, 1.5)
+            azimuth, elevation, ambient, exposure = _far(rng, 65, 95), rng.uniform(-10, 35), 0.04, rng.uniform(0.9, 1.6)
         elif case == 1:
-            exposure, azimuth = rng.uniform(0.14, 0.28), _far(rng, 20, 60)
+            exposure, azimuth = rng.uniform(0.08, 0.18), _far(rng, 20, 60)
         else:
-            exposure, azimuth = rng.uniform(1.9, 2.8), _far(rng, 20, 60)
+            exposure, azimuth = rng.uniform(2.2, 3.4), _far(rng, 20, 60)
     mouth = max(0.0, rng.normal(-0.1, 0.3))
     return Conditions(
         yaw=float(side), pitch=float(tilt), roll=float(rng.normal(0, 4)), age=float(age),
@@ -85,7 +89,7 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
         lids=float(rng.uniform(0.75, 1.0) if rng.random() > 0.07 else rng.uniform(0.0, 0.4)),
         gaze=float(rng.uniform(-1, 1) ** 3),
         glasses=bool(rng.random() < glasses_habit), scale=float(np.clip(rng.normal(52, 5 if plain else 1.5), 42, 68)),
-        shift=tuple(rng.normal(0, 3.0 if plain else 1.5, 2)), blur=float(rng.uniform(0.25, 1.0)),
-        noise=float(rng.uniform(0.003, 0.03)), contrast=float(rng.uniform(0.85, 1.15)),
-        grey=bool(rng.random() < (0.4 if plain else 0.15)), background=int(rng.integers(2**31)),
+        shift=tuple(rng.normal(0, 3.0 if plain else 1.5, 2)), blur=float(blur),
+        noise=float(noise), contrast=float(contrast),
+        grey=bool(grey), background=int(rng.integers(2**31)),
     )  # fmt: skip

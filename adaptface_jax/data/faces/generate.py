@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from adaptface_jax.data.faces.conditions import DOMAINS, PORTRAIT, draw_conditions
+from adaptface_jax.data.faces.conditions import DOMAINS, PORTRAIT, Conditions, draw_conditions
 from adaptface_jax.data.faces.render import Person, build_person, render
 from adaptface_jax.data.faces.traits import Traits, draw_traits
 
@@ -19,14 +19,15 @@ class Population:
     def __init__(self, seed: int, *, ordinary: bool = False):
         self.seed = seed
         self.ordinary = ordinary
+        self.traits = functools.lru_cache(maxsize=2)(self._draw)
         self._person = functools.lru_cache(maxsize=2)(self._build)
+
+    def _draw(self, identity: int) -> Traits:
+        """Who this person is, without rendering."""
+        return draw_traits(np.random.default_rng([self.seed, identity, 0]))
 
     def _build(self, identity: int) -> Person:
         return build_person(self.traits(identity))
-
-    def traits(self, identity: int) -> Traits:
-        """Who this person is, without rendering."""
-        return draw_traits(np.random.default_rng([self.seed, identity, 0]))
 
     def portrait(self, identity: int) -> np.ndarray:
         """A person seen from the front in even light, without expression: uint8 [112, 112, 3]."""
@@ -39,7 +40,14 @@ class Population:
 
     def picture(self, identity: int, picture: int) -> tuple[np.ndarray, int]:
         """uint8 [112, 112, 3] and its domain (-1 for an ordinary picture)."""
-        person, domain = self._person(identity), -1 if self.ordinary else self.domain(picture)
+        conditions, rng = self._conditions(identity, picture)
+        return render(self._person(identity), conditions, rng), -1 if self.ordinary else self.domain(picture)
+
+    def conditions(self, identity: int, picture: int) -> Conditions:
+        """How that picture was taken, without rendering it."""
+        return self._conditions(identity, picture)[0]
+
+    def _conditions(self, identity: int, picture: int) -> tuple[Conditions, np.random.Generator]:
         rng = np.random.default_rng([self.seed, identity, 1 + picture])
-        conditions = draw_conditions(rng, None if self.ordinary else domain, person.traits.glasses_habit)
-        return render(person, conditions, rng), domain
+        domain = None if self.ordinary else self.domain(picture)
+        return draw_conditions(rng, domain, self.traits(identity).glasses_habit), rng
