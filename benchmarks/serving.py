@@ -9,6 +9,7 @@ import dataclasses
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,21 +48,26 @@ class Ready:
 
 
 def serve(build: Callable[[Problem], Ready]) -> None:
-    """Build the problem named on the command line, then answer each line `N` on stdin with the seconds of N steps."""
+    """Build the problem given on the command line, then answer each line `N` on stdin with the seconds of N steps.
+
+    `cpu_seconds` counts the process' threads: on a shared CPU it says more than the clock on the wall.
+    """
     answers = sys.stdout
     sys.stdout = sys.stderr  # a library that prints must not disturb the answers
     problem = json.loads(sys.argv[1])
-    start = peak_rss()
+    imported = peak_rss()
     ready = build(Problem(**{**problem, "targets": tuple(problem["targets"])}))
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
-    answer(imported_bytes=start, **ready.facts)
+    answer(imported_bytes=imported, **ready.facts)
     for line in sys.stdin:
+        start = time.process_time()
         seconds = ready.run(int(line))
+        cpu_seconds = time.process_time() - start
         device = ready.peak_bytes()
-        answer(seconds=seconds, peak_bytes=peak_rss() if device is None else device)
+        answer(seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=peak_rss() if device is None else device)
 
 
 def peak_rss() -> int:
