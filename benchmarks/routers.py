@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILT_IN_TRAIN = "synthetic:identities=160,images=12,seed=1"
 BUILT_IN_TEST = "synthetic:identities=40,images=12,seed=2,pairs=600"
 BALANCE = 0.5
-ROUTERS = ("frozen", "block:1", "block:2")
+ROUTERS = ("frozen", "block:2")
 
 
 def variants(labelled: bool) -> dict[str, list[str]]:

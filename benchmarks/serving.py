@@ -50,7 +50,7 @@ class Ready:
 def serve(build: Callable[[Problem], Ready]) -> None:
     """Build the problem given on the command line, then answer each line `N` on stdin with the seconds of N steps.
 
-    `cpu_seconds` counts the process' threads: on a shared CPU it says more than the clock on the wall.
+    `cpu_seconds` counts all threads of the process, those included that spin while they wait.
     """
     answers = sys.stdout
     sys.stdout = sys.stderr  # a library that prints must not disturb the answers

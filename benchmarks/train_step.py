@@ -7,7 +7,8 @@
 The step: DINOv2 ViT-S/14 at 224 px with random weights, LoRA of rank 16 on q, k, v and the output projection, a linear
 head of 512, CosFace over 10,572 classes, AdamW. Every variant lives in a process of its own, warmed up; they take turns
 in short rounds, so that a change in the machine's speed meets all of them. Images/s is the median over rounds, a ratio
-the median over rounds of the quotient within a round.
+the median over rounds of the quotient within a round. On a CPU that other programs share, pin the
+run to one core (`taskset -c 0`) and compare CPU seconds per image: threads that wait for each other distort the rest.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Worker:
         self.problem = problem
         self.facts = self.answer()
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         self.peak_bytes = 0
 
     def answer(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ class Worker:
         print(steps, file=self.process.stdin, flush=True)
         answer = self.answer()
         self.seconds.append(answer["seconds"] / steps)
+        self.cpu_seconds.append(answer["cpu_seconds"] / steps)
         self.peak_bytes = answer["peak_bytes"]
 
     def close(self) -> None:
@@ -103,6 +106,7 @@ def row(worker: Worker, times: dict[str, list[float]]) -> dict[str, Any]:
         "images_per_second": batch / statistics.median(worker.seconds),
         "images_per_second_rounds": [round(batch / seconds, 2) for seconds in worker.seconds],
         **ratios,
+        "cpu_seconds_per_image": statistics.median(worker.cpu_seconds) / batch,
         "peak_bytes": worker.peak_bytes,
         **worker.facts,
     }
@@ -116,11 +120,15 @@ def processor() -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}{'peak MB':>9}{'compile s':>11}"]
+    lines = [
+        f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}"
+        f"{'CPU s/image':>13}{'peak MB':>9}{'compile s':>11}"
+    ]
     for r in rows:
         over = [f"{r[f'speed_over_{name}']:.2f}" if f"speed_over_{name}" in r else "" for name in REFERENCES]
         lines.append(
             f"{r['variant']:15}{r['dtype']:>10}{r['images_per_second']:>10.2f}{over[0]:>8}{over[1]:>8}"
+            f"{r['cpu_seconds_per_image']:>13.3f}"
             f"{r['peak_bytes'] / 1e6:>9.0f}{r['compile_seconds']:>11.1f}"
         )
     return "\n".join(lines)
@@ -149,6 +157,7 @@ def main() -> None:
     rounds = options.rounds or (3 if options.quick else 8)
     dtypes = options.dtype or (["float32"] if options.quick else ["float32", "bfloat16"])
     variants = options.variants or [v for v in OURS + PEERS if gpu or v != "peft_compiled"]
+    load = os.getloadavg()[0]
     rows: list[dict[str, Any]] = []
     for dtype in dtypes:
         problems = [
@@ -162,6 +171,7 @@ def main() -> None:
     machine = {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "load_before_and_after": [load, os.getloadavg()[0]],
         "devices": sorted({r["device"] for r in rows}),
         "python": platform.python_version(),
         "versions": {name: version for r in rows for name, version in r["versions"].items()},

@@ -1,9 +1,16 @@
 """Train the packaged `demo` backbone on generated faces and write it in the Hugging Face Dinov2 layout.
 
-    python tools/train_demo_backbone.py --minutes 35 --out adaptface_jax/assets/demo_backbone
+    python tools/train_demo_backbone.py --steps 5000 --part 0.5 --learning_rate 7e-4 --contrast 0.5 \\
+        --pool /tmp/pool.npy --out adaptface_jax/assets/demo_backbone
 
-Identities come from a seed of their own (RESERVED_SEED), which `synthetic:` refuses, and every picture is an ordinary
-one: no strong pose, age or light. That is what the demo is left to learn.
+Identities come from a seed of their own (RESERVED_SEED), which `synthetic:` refuses. Like a foundation model, the class
+token is taught everything alike: who it is (a portrait, and the contrast of persons), how the picture was taken, and
+what it looks like. Who it is, is in there but does not rule the cosine: that is what an adapter has to bring out.
+
+Result (2 cores, about 45 minutes; the packaged file came about in two goes, 2,500 steps on who it is alone and 2,600 on
+all, joined with --start): in the last 50 steps a person is found among 63 others in 34% of the pictures; as it is, the
+file tells people apart with an accuracy of 90% on the AT&T faces, and of 73% on the generated benchmark
+`synthetic:identities=40,images=12,seed=2,pairs=600` (raw pixels: 87% and 60%).
 """
 
 from __future__ import annotations
@@ -50,7 +57,7 @@ class PatchDropout(ViT):
 
 
 def augment(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """uint8 [S, S, 3] -> the same with shift, flip (told), gain, tint, gamma, contrast, grey and a hole; cheap on one core."""
+    """uint8 [S, S, 3] -> the same with shift, flip (told), gain, tint, gamma, contrast, grey and a hole; cheap."""
     padded = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="edge")
     top, left = rng.integers(0, 19, 2)
     image = padded[top : top + SIZE, left : left + SIZE]
