@@ -1,11 +1,11 @@
-"""What a router is worth: accuracy, gate entropy, agreement with the true domains and cost of each choice.
+"""What a router is worth: accuracy, gate entropy and agreement with the true domains of each choice.
 
     python benchmarks/routers.py --out=benchmarks/results/routers.json
     python benchmarks/routers.py --faces=att=TRAIN=BENCHMARK ...   further data sets: name, training set, benchmark
 
 Trains LoRA and DA-LoRA with the settings of configs/demo.py: both routers, with and without the balance loss, with and
 without domain labels. Each run is `python -m adaptface_jax.train` in a folder of its own; figures come from its
-results.json and metrics.jsonl.
+results.json and metrics.jsonl. What each costs is in benchmarks/train_step.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT_IN_TRAIN = "synthetic:identities=160,images=12,seed=1"
+BUILT_IN_TRAIN = "synthetic:identities=64,images=24,seed=1"
 BUILT_IN_TEST = "synthetic:identities=40,images=12,seed=2,pairs=600"
 BALANCE = 0.5
 ROUTERS = ("frozen", "block:2")
@@ -44,9 +44,8 @@ def run(words: list[str], workdir: Path) -> dict[str, Any]:
     subprocess.run([*command, f"--workdir={workdir}", *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     entry = next(iter(json.loads((workdir / "results.json").read_text())["benchmarks"].values()))
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    trained = [row for row in rows if "train/images_per_second" in row]
+    last = next(row for row in reversed(rows) if "train/loss" in row)
     gates = entry.get("gates", {})
-    last = trained[-1]
     return {
         "accuracy": entry["accuracy"],
         "auc": entry["auc"],
@@ -54,7 +53,6 @@ def run(words: list[str], workdir: Path) -> dict[str, Any]:
         "balance": last.get("train/gate/balance"),
         "agreement": gates.get("agreement"),
         "matched_agreement": gates.get("matched_agreement"),
-        "images_per_second": statistics.median(row["train/images_per_second"] for row in trained),
     }
 
 
@@ -80,7 +78,7 @@ def line(row: dict[str, Any]) -> str:
         return f"{row[name] * scale:{form}}" if row[name] is not None else ""
 
     cells = [row["data"], row["variant"], cell("accuracy", 100, ".2f"), cell("auc", 1, ".4f"), cell("entropy")]
-    cells += [cell("agreement", 100, ".1f"), cell("matched_agreement", 100, ".1f"), cell("images_per_second", 1, ".0f")]
+    cells += [cell("agreement", 100, ".1f"), cell("matched_agreement", 100, ".1f")]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -93,8 +91,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/routers.json")
     args = parser.parse_args()
     steps = [f"--config.train.steps={args.steps}", "--config.eval.every_epochs=0"]
-    print("| data | variant | accuracy % | AUC | entropy | agreement % | matched % | images/s |", flush=True)
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    print("| data | variant | accuracy % | AUC | entropy | agreement % | matched % |", flush=True)
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     rows = measure("built-in", BUILT_IN_TRAIN, BUILT_IN_TEST, steps, True, args.seeds)
     hidden = measure("built-in", BUILT_IN_TRAIN + ",labels=none", BUILT_IN_TEST, steps, False, args.seeds)
     rows += [row for row in hidden if row["variant"] != "lora"]

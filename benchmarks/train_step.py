@@ -120,10 +120,8 @@ def processor() -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}"
-        f"{'CPU s/image':>13}{'peak MB':>9}{'compile s':>11}"
-    ]
+    names = f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}"
+    lines = [f"{names}{'CPU s/image':>13}{'peak MB':>9}{'compile s':>11}"]
     for r in rows:
         over = [f"{r[f'speed_over_{name}']:.2f}" if f"speed_over_{name}" in r else "" for name in REFERENCES]
         lines.append(
