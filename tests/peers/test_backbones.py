@@ -144,7 +144,7 @@ def test_positions_follow_torch(rule, native):
         assert relative_error(resize_positions(positions, grid, POSITION_RULES[rule])[:, 1:], expected) <= 5e-6
 
 
-SMALL = {**MAKER["SMALL"], "hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4}
+SMALL = {**MAKER["SMALL"], "hidden_size": 128, "num_hidden_layers": BACKBONES["demo"].depth, "num_attention_heads": 4}
 DEMO = {**SMALL, "image_size": 112, "patch_size": 14}
 
 
