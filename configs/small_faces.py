@@ -1,4 +1,4 @@
-"""A small set of real faces (tens of identities) with the packaged backbone: LoRA without a head, a low rate.
+"""A small set of real faces (tens of identities) with the packaged backbone: LoRA, a low scale, light augmentation.
 
     python -m adaptface_jax.train --config=configs/small_faces.py --workdir=runs/small \\
         --config.data.train=/data/faces --benchmark test=/data/test.bin
@@ -13,12 +13,13 @@ def get_config():
     config = inherit(__file__, "demo.py")
     config.adapter.kind = "lora"
     config.adapter.domain_loss_weight = 0.1
-    config.head.kind = "none"
+    config.loss.scale = 16.0
+    config.loss.margin = 0.2
     config.augment.shift = 0.06
     config.data.train = "/data/faces"
     config.data.benchmarks = {}
     config.train.batch_size = 60
-    config.train.steps = 120
-    config.train.learning_rate = 1e-4
+    config.train.steps = 400
+    config.train.learning_rate = 3e-3
     config.eval.every_epochs = 0
     return config
