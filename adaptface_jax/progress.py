@@ -16,8 +16,9 @@ class Progress:
     """Counts `total` things from `start`; `show` takes the figures to put beside the count."""
 
     def __init__(self, total: int, start: int = 0, label: str = "", unit: str = "step") -> None:
-        self._total, self._start, self._label = total, start, label
-        self._begin = self._last_line = time.monotonic()
+        self._total, self._label = total, label
+        self._first: tuple[float, int] | None = None
+        self._last_line = time.monotonic()
         self._bar = (
             tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True) if sys.stderr.isatty() else None
         )
@@ -41,10 +42,18 @@ class Progress:
         if done < self._total and now - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        rate = (now - self._begin) / max(1, done - self._start)
-        left = time.strftime("%H:%M:%S", time.gmtime(rate * (self._total - done)))
-        words = "  ".join(f"{name} {value}" for name, value in figures.items())
-        print(f"{self._label} {done}/{self._total}  {words}  ETA {left}".strip(), flush=True)
+        words = "  ".join(f"{name} {value}" for name, value in (figures | self._left(now, done)).items())
+        print(f"{self._label} {done}/{self._total}  {words}".strip(), flush=True)
+
+    def _left(self, now: float, done: int) -> dict[str, str]:
+        """The time left at the speed since the first call: what was before it is start-up."""
+        if self._first is None:
+            self._first = now, done
+        since, start = self._first
+        if done == start:
+            return {}
+        seconds = (now - since) / (done - start) * (self._total - done)
+        return {"ETA": time.strftime("%H:%M:%S", time.gmtime(seconds))}
 
     def write(self, text: str) -> None:
         """Print lines without breaking the bar."""
