@@ -170,7 +170,10 @@ def train(plan: Plan, workdir: Path) -> dict[str, Any]:
                 results["benchmarks"] = verification.evaluate(
                     embedder, model.frozen, state.trainable, plan.benchmarks, config.eval.flip
                 )
-            draw(plan, embedder, state, monitor)
+            if start < plan.total_steps:
+                draw(plan, embedder, state, monitor)
+                settings = {name: value for name, _, value in runs.difference({}, plan.record["config"])}
+                monitor.hparams(settings, verification.scalars(results["benchmarks"]))
         results["run"] = facts(plan, checkpoints.best())
     return results
 
