@@ -13,4 +13,5 @@ from adaptface_jax.overrides import inherit
 def get_config():
     config = inherit(__file__, "clip_lora.py")
     config.adapter.kind = "dalora"
+    config.adapter.balance_weight = 0.5  # without domain labels the gates would collapse (README, "Which router")
     return config

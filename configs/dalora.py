@@ -14,4 +14,5 @@ from adaptface_jax.overrides import inherit
 def get_config():
     config = inherit(__file__, "lora.py")
     config.adapter.kind = "dalora"
+    config.adapter.balance_weight = 0.5  # without domain labels the gates would collapse (README, "Which router")
     return config
