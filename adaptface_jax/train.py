@@ -21,7 +21,7 @@ from adaptface_jax import cli, header, optim, runs
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.data.pipeline import batches
+from adaptface_jax.data.pipeline import batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
 from adaptface_jax.errors import InputError
@@ -62,8 +62,8 @@ def prepare(config: Config) -> Plan:
         raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
     source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
     check_classes(source.num_classes)
-    steps_per_epoch = len(source) // config.train.batch_size
-    if not steps_per_epoch:
+    epoch = steps_per_epoch(source, config.train.batch_size)
+    if not epoch:
         raise InputError(
             f"train.batch_size: {config.train.batch_size} is more than the {len(source)} images of {config.data.train}"
         )
@@ -75,8 +75,8 @@ def prepare(config: Config) -> Plan:
         model=model,
         source=source,
         benchmarks=benchmarks,
-        steps_per_epoch=steps_per_epoch,
-        total_steps=config.train.steps or config.train.epochs * steps_per_epoch,
+        steps_per_epoch=epoch,
+        total_steps=config.train.steps or config.train.epochs * epoch,
         expected_loss=expected_first_loss(
             config.loss, source.num_classes, model.recognizer.embedding_dim, config.train.batch_size
         ),

@@ -30,8 +30,6 @@ from adaptface_jax.nn.mlp import Mlp
 from adaptface_jax.nn.remat import KEEP_MARKED, kept
 from adaptface_jax.specs import BackboneSpec
 
-Params = Mapping[str, Any]
-
 
 class Block(nnx.Module):
     """x + attention, x + MLP, each behind a LayerNorm and, in DINOv2, a LayerScale."""

@@ -24,6 +24,7 @@ from adaptface_jax.specs import BACKBONES, POSITION_RULES
 from adaptface_jax.weights import engine
 from adaptface_jax.weights.loading import load_backbone
 from adaptface_jax.weights.reader import open_weights
+from tests import models
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")
@@ -85,12 +86,6 @@ def made_images(size: int) -> np.ndarray:
     return np.random.default_rng(2).standard_normal((2, size, size, 3)).astype(np.float32)
 
 
-def relative_error(ours: jax.Array, theirs: np.ndarray) -> float:
-    """The largest relative L2 error of an image; images lead."""
-    ours, theirs = (np.asarray(x, np.float64).reshape(len(theirs), -1) for x in (ours, theirs))
-    return float(np.max(np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)))
-
-
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def forward(graph, params, images, projected=False, return_blocks=False):
     return nnx.merge(graph, params)(images, projected=projected, return_blocks=return_blocks)
@@ -105,8 +100,8 @@ def test_features_and_every_block(converted, size):
     graph = vit.definition(backbone.spec, size)[0]
     with jax.default_matmul_precision("highest"):
         features = forward(graph, backbone.params, jnp.asarray(images), False, True)
-    errors = [relative_error(ours, theirs) for ours, theirs in zip(features.blocks, expected["blocks"], strict=True)]
-    final = relative_error(features.feature, expected["feature"])
+    errors = [models.relative(ours, theirs) for ours, theirs in zip(features.blocks, expected["blocks"], strict=True)]
+    final = models.relative(features.feature, expected["feature"])
     assert final <= TOLERANCE
     assert max(errors) <= TOLERANCE
     if "projected" in expected:
@@ -114,7 +109,7 @@ def test_features_and_every_block(converted, size):
         graph = vit.definition(backbone.spec, size)[0]
         with jax.default_matmul_precision("highest"):
             projected = forward(graph, backbone.params, jnp.asarray(images), True)
-        assert relative_error(projected.feature, expected["projected"]) <= TOLERANCE
+        assert models.relative(projected.feature, expected["projected"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("converted", MODELS, indirect=True)
@@ -141,7 +136,7 @@ def test_positions_follow_torch(rule, native):
         antialias = rule == "bicubic_antialias"
         resized = torch.nn.functional.interpolate(cells, mode="bicubic", antialias=antialias, **options)
         expected = resized.permute(0, 2, 3, 1).reshape(1, -1, 16).numpy()
-        assert relative_error(resize_positions(positions, grid, POSITION_RULES[rule])[:, 1:], expected) <= 5e-6
+        assert models.relative(resize_positions(positions, grid, POSITION_RULES[rule])[:, 1:], expected) <= 5e-6
 
 
 SMALL = {**MAKER["SMALL"], "hidden_size": 128, "num_hidden_layers": BACKBONES["demo"].depth, "num_attention_heads": 4}

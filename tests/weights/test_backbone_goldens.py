@@ -12,6 +12,7 @@ from flax import nnx
 
 from adaptface_jax.backbones import vit
 from adaptface_jax.weights.loading import load_backbone
+from tests import models
 
 ROWS = {
     "tiny_dinov2": "tiny_dinov2",
@@ -20,12 +21,6 @@ ROWS = {
     "tiny_clip": "tiny_clip",
     "tiny_clip_gelu": "tiny_clip",  # the same shapes; only config.json tells the activation
 }
-
-
-def relative_error(ours: jax.Array, theirs: np.ndarray) -> float:
-    """The largest relative L2 error of an image; images lead."""
-    ours, theirs = (np.asarray(x, np.float64).reshape(len(theirs), -1) for x in (ours, theirs))
-    return float(np.max(np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
@@ -41,9 +36,9 @@ def test_features_and_every_block(goldens, golden, name, size):
     with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):
         images = jnp.asarray(expected["images"][:, :size, :size])
         features = forward(vit.definition(backbone.spec, size)[0], backbone.params, images, False, True)
-        assert relative_error(features.feature, expected[f"feature_{size}"]) <= 1e-5
+        assert models.relative(features.feature, expected[f"feature_{size}"]) <= 1e-5
         for ours, theirs in zip(features.blocks, expected[f"blocks_{size}"], strict=True):
-            assert relative_error(ours, theirs) <= 1e-5
+            assert models.relative(ours, theirs) <= 1e-5
 
 
 @pytest.mark.parametrize("golden", ["tiny_clip", "tiny_clip_gelu"])
@@ -53,7 +48,7 @@ def test_projected_features(goldens, golden):
     with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):
         images = jnp.asarray(expected["images"][:, :20, :20])
         features = forward(vit.definition(backbone.spec, 20)[0], backbone.params, images, True)
-        assert relative_error(features.feature, expected["projected_20"]) <= 1e-5
+        assert models.relative(features.feature, expected["projected_20"]) <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["tiny_dinov2", "tiny_clip"])
