@@ -1,44 +1,54 @@
-"""Checkpoints of the trainable state: the latest ones and the best one. The one importer of Orbax."""
+"""Checkpoints of the trainable state: the latest ones and the best one. The one importer of Orbax.
+
+    checkpoints/1200/             a complete step: Orbax's files and manifest.json with their sha256
+    checkpoints/set_aside/1000/   a step that was found damaged or unfinished
+
+Orbax writes the arrays in the background; a step counts once its manifest is written, and is verified before it is
+used. (Orbax itself restores a flipped byte silently, and takes a bare folder for the latest step.)
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
-from adaptface_jax.errors import InputError
+from adaptface_jax import manifest
+from adaptface_jax.errors import InputError, RunError
+from adaptface_jax.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.state import TrainState
 
-BEST_METRIC = "accuracy"
+SET_ASIDE = "set_aside"
 
 
 class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
-    keep: how many of the latest to keep. The best by accuracy is kept beside them.
+    keep: how many of the latest to keep; the best by accuracy is kept beside them.
+    read_only: nothing is written, moved or deleted (another process may be training).
+    say: where one-line remarks go (damage, failed saves).
     """
 
-    def __init__(self, folder: Path, keep: int = 1, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, keep: int = 1, read_only: bool = False, say: Callable[[str], None] = print
+    ) -> None:
         self._folder = folder.absolute()
-        if read_only:
-            options = ocp.CheckpointManagerOptions(
-                read_only=True, save_interval_steps=0, create=False, best_fn=_accuracy
-            )  # fmt: skip
-        else:
-            policy = checkpoint_managers.AnyPreservationPolicy(
-                [
-                    checkpoint_managers.LatestN(n=keep),
-                    checkpoint_managers.BestN(get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False),
-                ]
-            )
-            options = ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=_accuracy, enable_async_checkpointing=True
-            )
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._keep, self._read_only, self.say = keep, read_only, say
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        self._thread: threading.Thread | None = None
+        self._failure: tuple[int, Exception] | None = None
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains)
 
     def __enter__(self) -> Self:
         return self
@@ -46,54 +56,170 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._manager.close()
+        self._join()
+        self._checkpointer.close()
 
     def latest(self) -> int | None:
-        """The newest complete step, or None."""
-        return self._manager.latest_step()
+        """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
+        return self._first_sound(sorted(self._steps(), reverse=True))
 
     def best(self) -> int | None:
-        """The step with the best mean accuracy, or None where none was evaluated."""
-        return self._manager.best_step()
+        """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
+        evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
+        return self._first_sound(sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True))
+
+    def accuracy(self, step: int) -> float | None:
+        """The mean accuracy measured at a saved step, or None where it was not evaluated."""
+        try:
+            return read_manifest(self._folder / str(step)).facts.get("accuracy")
+        except Damaged:
+            return None
 
     def save(self, step: int, state: TrainState, accuracy: float | None = None) -> None:
-        """Start saving in the background; the state may be donated as soon as this returns."""
-        metrics = None if accuracy is None else {BEST_METRIC: accuracy}
-        self._manager.save(step, args=ocp.args.StandardSave(_plain(state)), metrics=metrics)
+        """Start saving in the background; the state may be donated as soon as this returns.
 
-    def wait(self) -> None:
-        """Return when every save so far is complete on disk."""
-        self._manager.wait_until_finished()
+        A save that failed before is said here, or by `check`; raises RunError where the disk is full.
+        """
+        self._join()
+        self.check()
+        folder = self._folder / str(step)
+        if folder.exists():
+            # The same step, saved before the run was stopped within its evaluation.
+            if accuracy is not None:
+                change_facts(folder, accuracy=accuracy)
+            return
+        try:
+            self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
+        except Exception as error:  # Orbax and TensorStore share no base class of errors
+            self._failure = (step, error)
+            self.check()
+            return
+        self._thread = threading.Thread(target=self._finish, args=(step, accuracy))
+        self._thread.start()
+
+    def check(self) -> None:
+        """Say a save that has failed since the last look (a free look); raises RunError where the disk is full."""
+        if self._failure is None:
+            return
+        (step, error), self._failure = self._failure, None
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        kept = f"the last complete checkpoint is step {max(complete):,}" if (complete := self._complete()) else (
+            "there is no complete checkpoint yet"
+        )  # fmt: skip
+        if disk_is_full(error):
+            raise RunError(f"{self._folder}: the disk is full, step {step:,} could not be saved; {kept}")
+        self.say(f"step {step:,} could not be saved ({reason}); {kept}, and the run goes on")
+
+    def wait(self) -> bool:
+        """Return when the last save is over: whether it is complete on disk. Raises RunError where the disk is full."""
+        self._join()
+        failed = self._failure is not None
+        self.check()
+        return not failed
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs)."""
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
-        return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(target)))
+        found = self._checkpointer.restore(self._folder / str(step), args=ocp.args.StandardRestore(target))
+        return TrainState(**found)
 
     def choose(self, which: str) -> int:
-        """The step that `latest`, `best` or a number names; raises InputError where there is none."""
-        steps = self._manager.all_steps()
-        if not steps:
-            raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
-        if which == "latest":
-            return max(steps)
+        """The sound step that `latest`, `best` or a number names; raises InputError where there is none."""
+        step = self.latest() if which == "latest" else None
         if which == "best":
-            best = self.best()
-            return max(steps) if best is None else best
-        if which.isdecimal() and int(which) in steps:
-            return int(which)
-        known = ", ".join(map(str, sorted(steps)))
-        raise InputError(f"--checkpoint: {which!r} is not there; expected best, latest or one of the steps {known}")
+            step = self.best()
+            step = self.latest() if step is None else step
+        if step is not None:
+            return step
+        known = ", ".join(map(str, sorted(self._complete())))
+        if not known:
+            raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
+        if not (which.isdecimal() and int(which) in self._complete()):
+            raise InputError(f"--checkpoint: {which!r} is not there; expected best, latest or one of the steps {known}")
+        try:
+            verify(self._folder / which)
+        except Damaged as damage:
+            raise InputError(
+                f"--checkpoint: step {which} is damaged: {damage}; expected one of {known} that is not"
+            ) from None
+        return int(which)
+
+    def _steps(self) -> list[int]:
+        """Every step folder, complete or not."""
+        if not self._folder.is_dir():
+            return []
+        return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+
+    def _complete(self) -> list[int]:
+        return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
+
+    def _first_sound(self, steps: list[int]) -> int | None:
+        for step in steps:
+            try:
+                verify(self._folder / str(step))
+                return step
+            except Damaged as damage:
+                self._reject(step, str(damage))
+        return None
+
+    def _reject(self, step: int, reason: str) -> None:
+        where = ""
+        if not self._read_only:
+            aside = self._folder / SET_ASIDE
+            target = aside / str(step)
+            for number in range(2, 1000):
+                if not target.exists():
+                    break
+                target = aside / f"{step}.{number}"
+            aside.mkdir(exist_ok=True)
+            (self._folder / str(step)).rename(target)
+            where = f", set aside in {aside.name}/{target.name}"
+        self.say(f"checkpoint {step:,} is not used: {reason}{where}")
+
+    def _finish(self, step: int, accuracy: float | None) -> None:
+        """In the background: the manifest, when Orbax has written everything; then what need not be kept goes."""
+        try:
+            self._checkpointer.wait_until_finished()
+            write_manifest(self._folder / str(step), {"step": step, "accuracy": accuracy})
+            self._prune()
+        except Exception as error:  # said by `check`, in the loop's own thread
+            shutil.rmtree(self._folder / str(step), ignore_errors=True)
+            for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains, ignore_errors=True)
+            self._failure = (step, error)
+
+    def _prune(self) -> None:
+        complete = sorted(self._complete())
+        evaluated = {step: accuracy for step in complete if (accuracy := self.accuracy(step)) is not None}
+        kept = set(complete[-self._keep :])
+        if evaluated:
+            kept.add(max(evaluated, key=lambda step: (evaluated[step], step)))
+        for step in set(complete) - kept:
+            # Without its manifest it no longer counts, however far the deletion gets.
+            (self._folder / str(step) / manifest.NAME).unlink()
+            shutil.rmtree(self._folder / str(step))
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
 
-def _accuracy(metrics: dict[str, float]) -> float:
-    return metrics[BEST_METRIC]
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room, or of quota."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return any(sign in text for sign in ("No space left on device", "Disk quota exceeded", "OS error 28"))
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+        return True
+    except Damaged:
+        return False
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
-    return {
-        "step": state.step,
-        "trainable": state.trainable,
-        "opt_state": state.opt_state,
-        "statistics": state.statistics,
-    }
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}

@@ -1,7 +1,7 @@
 """One way to run a command: flags, settings, exit statuses and one-line errors.
 
 Exit status: 0 done (also --help), 2 bad configuration or input (one line, no traceback), 75 stopped by a signal with
-a complete checkpoint saved, 1 anything else.
+what was trained saved, 1 anything else (one line where the reason is known, such as a full disk).
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from ml_collections import ConfigDict
 
 from adaptface_jax import overrides
 from adaptface_jax.config import SECTIONS, Config
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, RunError, Stopped
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to go on
 
 
-class Stopped(Exception):
-    """The run was asked to stop, and has saved itself."""
-
-
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a config file."""
+    """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a config file.
 
-    def __init__(self, description: str, *, settings: bool = False) -> None:
+    config_required: whether a command with settings also works without `--config` (`.config` is then None).
+    """
+
+    def __init__(self, description: str, *, settings: bool = False, config_required: bool = True) -> None:
         super().__init__(
             description=description,
             allow_abbrev=False,
@@ -39,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         )
         self._settings = settings
         if settings:
-            self.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config()")
+            self.add_argument("--config", required=config_required, metavar="FILE", help="a Python file with get_config()")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see --help)")
@@ -53,7 +52,9 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
             hint = f"; did you mean {near[0]}?" if near else " (see --help)"
             raise InputError(f"{rest[0]}: no such argument{hint}")
-        if self._settings:
+        if self._settings and known.config is None and changes:
+            raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
+        if self._settings and known.config is not None:
             config = overrides.load(known.config)
             for name, text in changes:
                 overrides.apply(config, name, text)
@@ -119,10 +120,13 @@ def run(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         main(parser.parse(sys.argv[1:]))
-    except InputError as error:
+    except (InputError, RunError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
     except Stopped as stop:
-        print(stop, file=sys.stderr)
+        print(stop, file=sys.stderr, flush=True)
+        if stop.at_once:
+            sys.stdout.flush()
+            os._exit(STOPPED)
         sys.exit(STOPPED)
     sys.exit(0)

@@ -41,6 +41,7 @@ class AdapterConfig:
     targets: tuple[str, ...] = setting(("qkv", "proj"), "adapted layers, among qkv q k v proj fc1 fc2")
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
+    init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
     num_domains: int = setting(3, "experts of DA-LoRA", low=2)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
@@ -80,6 +81,10 @@ class DataConfig:
     max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
     threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0)
+    bad_records: str = setting(
+        "fail", "an unreadable image ends the run, or is logged and weighs nothing", choices=("fail", "skip")
+    )
+    max_bad_records: int = setting(100, "skip: one more bad record than this ends the run", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +107,7 @@ class TrainConfig:
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
     log_every: int = setting(10, "steps between two rows of metrics", low=1)
+    max_skipped: int = setting(10, "stop after so many steps in a row that were not finite; 0 never", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +167,8 @@ def check(config: Config) -> None:
         raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
+    if adapter.init_from and adapter.kind not in ("lora", "dalora"):
+        raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
     if adapter.kind in ("lora", "dalora"):
         if not adapter.targets:
             raise InputError("adapter.targets: empty; name at least one of qkv, q, k, v, proj, fc1, fc2")

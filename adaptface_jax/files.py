@@ -1,13 +1,19 @@
-"""Text files that are never half-written, and JSON that every reader accepts."""
+"""Files and folders that are never half-written, and JSON that every reader accepts."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from adaptface_jax.errors import InputError
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -34,6 +40,68 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     except BaseException:
         os.unlink(scratch)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes `folder` and keeps other processes out of it while the block lasts; gone with the process, however it ends.
+
+    Raises InputError where another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--workdir: another process is training in {folder}; wait, or choose another") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
+    """Raises InputError unless `whole_folder` may write to `out`.
+
+    With `overwrite` a folder that holds the file `marker`, hence `what`, gives way; nothing else ever does.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file; --out expects a folder")
+    if any(out.iterdir()):
+        if not overwrite:
+            raise InputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
+        if not (out / marker).is_file():
+            raise InputError(f"{out}: holds something other than {what}; choose another --out")
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Iterator[Path]:
+    """A scratch folder that becomes `out` when the block ends, or disappears where the block raises.
+
+    Raises InputError as `check_folder` does.
+    """
+    check_folder(out, overwrite=overwrite, marker=marker, what=what)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.parent / f".{out.name}.{os.getpid()}.new"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        mode = 0o666 & ~_umask()
+        for file in scratch.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)  # safetensors makes its files private
+        if out.exists():
+            old = out.parent / f".{out.name}.{os.getpid()}.old"
+            out.rename(old)
+            scratch.rename(out)
+            shutil.rmtree(old)
+        else:
+            scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -17,7 +17,14 @@ class MetricLog:
     def __init__(self, monitor: Monitor, progress: Progress, batch_size: int, step: int) -> None:
         self._monitor, self._progress, self._batch_size = monitor, progress, batch_size
         self._pending: tuple[int, Mapping[str, jax.Array], float] | None = None
+        # The last row that was read, (step, values).
+        self.latest: tuple[int, dict[str, float]] = (step, {})
         self.restart(step)
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """How many steps up to the last row that was read were skipped, one after the other."""
+        return int(self.latest[1].get("skipped_in_a_row", 0))
 
     def restart(self, step: int) -> None:
         """Measure speed from here: what was between (an evaluation, the compilation) does not count."""
@@ -42,12 +49,15 @@ class MetricLog:
         step, metrics, waited = self._pending
         self._pending = None
         values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
+        self.latest = step, values
         now = time.monotonic()
         steps, seconds = step - self._since_step, max(now - self._since, 1e-9)
         figures = {"loss": f"{values['loss']:.3f}", "lr": f"{values['learning_rate']:.2e}"}
         if steps:
             values |= {"images_per_second": self._batch_size * steps / seconds, "data_wait": waited / seconds}
             figures["images/s"] = f"{values['images_per_second']:.0f}"
+        if values["skipped"]:
+            figures["skipped"] = f"{values['skipped']:.0f}"
         self._since, self._since_step = now, step
         self._monitor.scalars(step, {f"train/{name}": value for name, value in values.items()})
         self._progress.show(step, figures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,39 @@ from jax.sharding import Mesh
 from adaptface_jax import optim, overrides
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import AdapterConfig, Config, HeadConfig
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.errors import InputError
 from adaptface_jax.files import to_json, write_text
 from adaptface_jax.partition import sharding
 from adaptface_jax.recognizer import Recognizer, compute_dtype
 from adaptface_jax.state import TrainState, init_state
 from adaptface_jax.weights.loading import Backbone, load_backbone
+from adaptface_jax.weights.peft_start import Start, start_from
 
 RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 
+# Settings that may change without a word: nothing that was trained so far depends on them.
+MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records")
+
+# Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie
+# may change too, since their content is compared.
+HARMLESS = (
+    "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
+    "config.train.unroll", "config.train.remat", "config.eval.", "config.checkpoint.", "config.data.threads",
+    "config.data.train", "data.source", "config.backbone.weights", "backbone.source",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recogniser with its two trees on the devices, and the backbone's identity."""
+    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts."""
 
     recognizer: Recognizer
     frozen: dict[str, Any]
     trainable: dict[str, Any]
     identity: dict[str, Any]
+    start: Start | None = None
 
 
 def load(config: Config) -> tuple[Recognizer, Backbone]:
@@ -49,8 +61,11 @@ def build(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     """A fresh model on every device of the mesh; class centres only where num_classes is given."""
     recognizer, backbone = load(config)
     frozen, trainable = recognizer.init(backbone.params, num_classes)
+    start = None
+    if config.adapter.init_from:
+        trainable, start = start_from(config, backbone.spec, trainable)
     frozen, trainable = jax.device_put((frozen, trainable), sharding(mesh))
-    return Model(recognizer, frozen, trainable, backbone.identity)
+    return Model(recognizer, frozen, trainable, backbone.identity, start)
 
 
 def unadapted(config: Config) -> Config:
@@ -64,20 +79,23 @@ def unadapted(config: Config) -> Config:
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """What identifies a training set: its size, its classes and the label of every record."""
+    """What identifies a training set: its size, its classes and their names, every record's key and label, in order."""
     return {
         "source": source.description,
         "images": len(source),
         "classes": source.num_classes,
-        "labels_sha256": hashlib.sha256(source.labels.astype("<i4").tobytes()).hexdigest(),
+        "class_names_sha256": texts_digest(source.class_names),
+        "keys_sha256": keys_digest(source),
+        "labels_sha256": labels_digest(source),
     }
 
 
-def make_record(config: Config, identity: dict[str, Any], source: Source) -> dict[str, Any]:
+def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
     """Everything that must be the same for a run to go on."""
-    return json.loads(
-        to_json({"config": dataclasses.asdict(config), "backbone": identity, "data": describe_source(source)})
-    )
+    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": describe_source(source)}
+    if model.start is not None:
+        record["start"] = model.start.identity()
+    return json.loads(to_json(record))
 
 
 def write_record(workdir: Path, record: dict[str, Any]) -> None:
@@ -96,22 +114,34 @@ def read_record(workdir: Path) -> dict[str, Any] | None:
         raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir") from None
 
 
-def check_same(workdir: Path, record: dict[str, Any]) -> bool:
-    """Whether `workdir` holds this run already; raises InputError where it holds another one."""
+def check_same(workdir: Path, record: dict[str, Any], override: bool = False) -> None:
+    """Raises InputError where `workdir` holds another run, after printing the table of what differs.
+
+    What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said.
+    """
     old = read_record(workdir)
     if old is None:
-        return False
-    differences = [
-        f"{name} was {before!r}, now {now!r}"
-        for name, before, now in difference(old, record)
-        if not name.startswith("config.data.benchmarks")
-    ]
-    if differences:
-        raise InputError(
-            f"--workdir: {workdir} holds a run with other settings ({'; '.join(differences)}); "
-            "choose another --workdir, or the run's own settings to go on with it"
-        )
-    return True
+        return
+    differences = [row for row in difference(old, record) if not row[0].startswith(MAY_CHANGE)]
+    if not differences:
+        return
+    harmful = [name for name, _, _ in differences if not name.startswith(HARMLESS)]
+    lines = [f"  {name:36} {before!r:>24} -> {now!r}" for name, before, now in differences]
+    if override and not harmful:
+        print("\n".join(["--override_resume: going on with changed settings", *lines]), flush=True)
+        if any(name in ("config.train.epochs", "config.train.steps") for name, _, _ in differences):
+            print("  the learning rate follows the new length from here on", flush=True)
+        return
+    print("\n".join([f"{workdir}: the run's settings -> the ones asked for", *lines]), flush=True)
+    changed = "; ".join(f"{name} was {before!r}, now {now!r}" for name, before, now in differences[:4])
+    more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
+    advice = f"{harmful[0]} cannot change within a run" if override else "choose another --workdir"
+    if not harmful:
+        advice += ", or allow this with --override_resume"
+    raise InputError(
+        f"--workdir: {workdir} holds a run with other settings ({changed}{more}); {advice}, "
+        "or use the run's own settings to go on with it"
+    )
 
 
 def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
@@ -124,12 +154,15 @@ def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]
     return rows
 
 
-def open_run(workdir: Path, which: str, mesh: Mesh) -> tuple[Model, int]:
-    """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step."""
+def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:
+    """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
+
+    dtype: of the frozen tree and the computation, in place of the run's own `backbone.dtype`.
+    """
     record = read_record(workdir)
     if record is None:
         raise InputError(f"--run: {workdir} holds no run (no {RECORD}); expected the --workdir of a training")
-    config = overrides.freeze(record["config"])
+    config = opened(overrides.freeze(record["config"]), dtype)
     model = build(config, record["data"]["classes"], mesh)
     old = record["backbone"].get("sha256")
     if model.identity.get("sha256") != old:
@@ -141,6 +174,15 @@ def open_run(workdir: Path, which: str, mesh: Mesh) -> tuple[Model, int]:
         step = checkpoints.choose(which)
         state = checkpoints.restore(step, abstract_state(config, model.trainable, mesh))
     return dataclasses.replace(model, trainable=state.trainable), step
+
+
+def opened(config: Config, dtype: str | None) -> Config:
+    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it started from."""
+    return dataclasses.replace(
+        config,
+        adapter=dataclasses.replace(config.adapter, init_from=""),
+        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype),
+    )
 
 
 def abstract_state(config: Config, trainable: Any, mesh: Mesh) -> TrainState:

@@ -20,7 +20,7 @@ from adaptface_jax.state import TrainState
 
 Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B]
 Metrics = dict[str, jax.Array]  # float32 scalars
-StepFunction = Callable[[Any, TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
 
 def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
@@ -101,10 +101,21 @@ def make_step(
         grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
         trainable = optax.apply_updates(state.trainable, updates)
-        metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": optax.tree.norm(grads)}
+        grad_norm = optax.tree.norm(grads)
+        # One bad batch must not spoil the parameters: such a step counts, and changes nothing.
+        sound = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
+        trainable, opt_state, statistics = jax.tree.map(
+            lambda new, old: jnp.where(sound, new, old),
+            (trainable, opt_state, statistics),
+            (state.trainable, state.opt_state, state.statistics),
+        )
+        skipped = state.skipped + ~sound
+        in_a_row = jnp.where(sound, 0, state.skipped_in_a_row + 1)
+        metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": grad_norm}
+        metrics |= {"skipped": skipped, "skipped_in_a_row": in_a_row}
         metrics |= {f"grad_norm/{part}": norm for part, norm in group_norms(grads).items()}
         metrics |= {f"param_norm/{part}": norm for part, norm in group_norms(trainable).items()}
-        return TrainState(state.step + 1, trainable, opt_state, statistics), metrics
+        return TrainState(state.step + 1, trainable, opt_state, statistics, skipped, in_a_row), metrics
 
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     return jax.jit(

@@ -8,35 +8,40 @@ Running the same command again goes on where the run stopped.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import signal
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from adaptface_jax import cli, header, optim, runs
-from adaptface_jax.checkpoint import Checkpoints
+from adaptface_jax.checkpoint import Checkpoints, disk_is_full
 from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.pipeline import batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, RunError, Stopped
 from adaptface_jax.evaluation import benchmarks as verification
+from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.plots import distance_figure, roc_figure
-from adaptface_jax.evaluation.results import results_page, write_results
+from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
+from adaptface_jax.files import locked
 from adaptface_jax.heads.expected import expected_first_loss
 from adaptface_jax.metrics import MetricLog
 from adaptface_jax.monitor import Monitor
+from adaptface_jax.not_finite import not_finite
 from adaptface_jax.partition import check_batch, make_mesh, sharding
 from adaptface_jax.progress import Progress
-from adaptface_jax.recognizer import Recognizer, check_classes
+from adaptface_jax.recognizer import check_classes
 from adaptface_jax.state import TrainState, init_state
-from adaptface_jax.step import make_step
+from adaptface_jax.step import Batch, StepFunction, make_step
+from adaptface_jax.stopping import StopSignals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Plan:
     total_steps: int
     expected_loss: tuple[float, float]
     record: dict[str, Any]
+
+    def evaluation_due(self, step: int) -> bool:
+        """Whether the state after `step` is verified."""
+        every = self.config.eval.every_epochs * self.steps_per_epoch
+        return bool(self.benchmarks) and step > 0 and (step == self.total_steps or due(step, every))
 
 
 def prepare(config: Config) -> Plan:
@@ -80,120 +90,144 @@ def prepare(config: Config) -> Plan:
         expected_loss=expected_first_loss(
             config.loss, source.num_classes, model.recognizer.embedding_dim, config.train.batch_size
         ),
-        record=runs.make_record(config, model.identity, source),
+        record=runs.make_record(config, model, source),
     )
 
 
-class StopSignals:
-    """Remembers SIGTERM, SIGINT and SIGUSR1 while the run lasts; the loop looks after every step."""
+@dataclasses.dataclass
+class Session:
+    """What one sitting of a run works with; `results` grows until they are written."""
 
-    def __init__(self) -> None:
-        self.received: str | None = None
+    plan: Plan
+    workdir: Path
+    stop: StopSignals
+    checkpoints: Checkpoints
+    monitor: Monitor
+    progress: Progress
+    embedder: Embedder
+    results: dict[str, Any]
 
-    def __enter__(self) -> StopSignals:
-        names = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-        self._before = {number: signal.signal(number, self._remember) for number in names}
-        return self
+    def evaluate(self, state: TrainState) -> None:
+        """Verify on every benchmark; a signal raises Stopped within."""
+        plan = self.plan
+        with self.stop.at_once():
+            self.results["benchmarks"] = verification.evaluate(
+                self.embedder, plan.model.frozen, state.trainable, plan.benchmarks, plan.config.eval.flip
+            )
 
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: Any) -> None:
-        self.received = signal.Signals(number).name
+    def report(self, step: int) -> float:
+        """Show the latest evaluation; returns what chooses the best checkpoint."""
+        report(self.results["benchmarks"], step, self.monitor, self.progress)
+        return verification.mean_accuracy(self.results["benchmarks"])
 
 
-def train(plan: Plan, workdir: Path) -> dict[str, Any]:
-    """Run to the last step, from the latest checkpoint where there is one; returns the results."""
-    config, mesh, model = plan.config, plan.mesh, plan.model
+def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
+    """Run to the last step, from the latest sound checkpoint where there is one; returns the results.
+
+    Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
+    """
+    config, model = plan.config, plan.model
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate)
-    everywhere, rows = sharding(mesh), sharding(mesh, "batch")
-    with StopSignals() as stop, Checkpoints(workdir / runs.CHECKPOINTS, config.checkpoint.keep) as checkpoints:
+    with Checkpoints(workdir / runs.CHECKPOINTS, config.checkpoint.keep) as checkpoints:
         latest = checkpoints.latest()
-        if latest is None:
-            state = jax.device_put(init_state(model.trainable, optimizer), everywhere)
-        else:
-            state = checkpoints.restore(latest, runs.abstract_state(config, model.trainable, mesh))
-            print(f"going on from step {latest:,} of {plan.total_steps:,}", flush=True)
         start = latest or 0
-        step_function = make_step(model.recognizer, optimizer, rate, mesh)
-        key = jax.device_put(jax.random.key(config.seed), everywhere)
-        embedder = Embedder(model.recognizer, mesh, config.eval.batch_size)
-        results: dict[str, Any] = {"benchmarks": {}, **baselines(plan)}
-
+        if latest is None:
+            state = jax.device_put(init_state(model.trainable, optimizer), sharding(plan.mesh))
+        else:
+            state = checkpoints.restore(latest, runs.abstract_state(config, model.trainable, plan.mesh))
+            print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
+        with stop.at_once():
+            results: dict[str, Any] = {
+                "benchmarks": {},
+                **baselines(plan.model, config, plan.benchmarks, plan.mesh, workdir),
+            }
         with (
             Monitor(workdir, start + 1 if start else 0) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
         ):
+            checkpoints.say = progress.write
+            embedder = Embedder(model.recognizer, plan.mesh, config.eval.batch_size)
+            results: dict[str, Any] = {"benchmarks": {}, **floors}
+            session = Session(plan, workdir, stop, checkpoints, monitor, progress, embedder, results)
             if not start:
                 monitor.text("config", as_markdown(plan.record))
-                monitor.scalars(0, verification.scalars(results.get("frozen", {}), "frozen"))
-            log = MetricLog(monitor, progress, config.train.batch_size, start)
-            data = batches(
-                plan.source, config.train.batch_size, seed=config.seed, start_step=start, threads=config.data.threads
-            )
-            with jax.transfer_guard("disallow"):
-                for step in range(start + 1, plan.total_steps + 1):
-                    before = time.monotonic()
-                    batch = jax.device_put(next(data), rows)
-                    log.waited(time.monotonic() - before)
-                    state, metrics = step_function(model.frozen, state, batch, key)
-                    if step == 1:
-                        first_loss(metrics, plan, progress)
-                    last = step == plan.total_steps
-                    if step == start + 1:
-                        jax.block_until_ready(metrics)
-                        log.restart(step)  # the compilation is not training
-                    if last or step == 1 or step % config.train.log_every == 0:
-                        log.push(step, metrics)
-                    accuracy = None
-                    if plan.benchmarks and (last or due(step, config.eval.every_epochs * plan.steps_per_epoch)):
-                        log.flush()
-                        results["benchmarks"] = verification.evaluate(
-                            embedder, model.frozen, state.trainable, plan.benchmarks, config.eval.flip
-                        )
-                        report(results["benchmarks"], step, monitor, progress)
-                        accuracy = verification.mean_accuracy(results["benchmarks"])
-                        log.restart(step)
-                    if accuracy is not None or last or stop.received or due(step, config.checkpoint.every_steps):
-                        checkpoints.save(step, state, accuracy)
-                    if stop.received and not last:
-                        log.flush()
-                        checkpoints.wait()
-                        raise cli.Stopped(
-                            f"stopped by {stop.received} after step {step:,}; a complete checkpoint is saved, "
-                            "run the same command to go on"
-                        )
-            log.flush()
-            if start >= plan.total_steps and plan.benchmarks:  # the run was over: only its report is made again
-                results["benchmarks"] = verification.evaluate(
-                    embedder, model.frozen, state.trainable, plan.benchmarks, config.eval.flip
-                )
+                monitor.scalars(0, verification.scalars(floors.get("frozen", {}), "frozen"))
             if start < plan.total_steps:
-                draw(plan, embedder, state, monitor)
-                settings = {name: value for name, _, value in runs.difference({}, plan.record["config"])}
-                monitor.hparams(settings, verification.scalars(results["benchmarks"]))
+                (workdir / RESULTS).unlink(missing_ok=True)
+                state = run_steps(session, state, start, make_step(model.recognizer, optimizer, rate, plan.mesh))
+            elif plan.benchmarks:  # the run was over: only its report is made again
+                session.evaluate(state)
+            if not (workdir / RESULTS).exists():
+                draw(session, state)
         results["run"] = facts(plan, checkpoints.best())
     return results
+
+
+def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> TrainState:
+    """The loop: from the state after step `start` to the one after the last step."""
+    plan, stop, checkpoints = session.plan, session.stop, session.checkpoints
+    config, total = plan.config, plan.total_steps
+    key = jax.device_put(jax.random.key(config.seed), sharding(plan.mesh))
+    try:
+        if plan.evaluation_due(start) and checkpoints.accuracy(start) is None:
+            # The run was stopped within this evaluation.
+            session.evaluate(state)
+            checkpoints.save(start, state, session.report(start))
+        with stop.at_once():
+            data = placed_batches(plan, start)
+            first = next(data)
+        compiled = stop.in_background(step_function.lower(plan.model.frozen, state, first, key).compile)
+    except Stopped:
+        checkpoints.save(start, state)
+        checkpoints.wait()
+        raise
+    data = itertools.chain((first,), data)
+    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
+    with jax.transfer_guard("disallow"):
+        for step in range(start + 1, total + 1):
+            before = time.monotonic()
+            batch = next(data)
+            log.waited(time.monotonic() - before)
+            state, metrics = compiled(plan.model.frozen, state, batch, key)
+            if step == 1:
+                first_loss(metrics, plan, session.progress)
+            if step in (1, total) or due(step, config.train.log_every):
+                log.push(step, metrics)
+            hopeless = 0 < config.train.max_skipped <= log.skipped_in_a_row
+            accuracy = None
+            if plan.evaluation_due(step) and not hopeless:
+                log.flush()
+                with contextlib.suppress(Stopped):  # then it is made up for when the run goes on
+                    session.evaluate(state)
+                    accuracy = session.report(step)
+                log.restart(step)
+            ending = step == total or stop.received or hopeless
+            if ending or accuracy is not None or due(step, config.checkpoint.every_steps):
+                checkpoints.save(step, state, accuracy)
+            checkpoints.check()
+            if ending:
+                log.flush()
+                saved = checkpoints.wait()
+            if hopeless:
+                raise not_finite(session.workdir, log, plan.source, config)
+            if stop.received:
+                kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
+                raise Stopped(f"stopped by {stop.received} after step {step:,}; {kept}, run the same command to go on")
+    return state
+
+
+def placed_batches(plan: Plan, start: int) -> Iterator[Batch]:
+    """The batches after step `start`, on the devices."""
+    train, rows = plan.config.train, sharding(plan.mesh, "batch")
+    threads = plan.config.data.threads
+    for batch in batches(plan.source, train.batch_size, seed=plan.config.seed, start_step=start, threads=threads):
+        yield jax.device_put(batch, rows)
 
 
 def due(step: int, every: int) -> bool:
     """Whether something that happens every so many steps (0: never) happens now."""
     return every > 0 and step % every == 0
-
-
-def baselines(plan: Plan) -> dict[str, Any]:
-    """What the raw pixels and the unadapted backbone reach on the benchmarks."""
-    if not plan.benchmarks:
-        return {}
-    recognizer = Recognizer(plan.model.recognizer.spec, runs.unadapted(plan.config), plan.model.recognizer.dtype)
-    frozen = plan.model.frozen or {"backbone": plan.model.trainable["backbone"]}
-    embedder = Embedder(recognizer, plan.mesh, plan.config.eval.batch_size)
-    return {
-        "pixels": verification.raw_pixels(plan.benchmarks),
-        "frozen": verification.evaluate(embedder, frozen, {}, plan.benchmarks, plan.config.eval.flip),
-    }
 
 
 def first_loss(metrics: Mapping[str, jax.Array], plan: Plan, progress: Progress) -> None:
@@ -214,16 +248,20 @@ def report(results: Mapping[str, Any], step: int, monitor: Monitor, progress: Pr
         )
 
 
-def draw(plan: Plan, embedder: Embedder, state: TrainState, monitor: Monitor) -> None:
-    """ROC curves and distance histograms of the final model."""
-    curves = {}
-    for name, benchmark in plan.benchmarks.items():
-        curves[name], distances = verification.curve(
-            embedder, plan.model.frozen, state.trainable, benchmark, plan.config.eval.flip
-        )
-        monitor.figure(plan.total_steps, f"eval/{name}/distances", distance_figure(distances, benchmark.issame))
-    if curves:
-        monitor.figure(plan.total_steps, "eval/roc", roc_figure(curves))
+def draw(session: Session, state: TrainState) -> None:
+    """ROC curves and distance histograms of the final model, and the run's row in the table of runs."""
+    plan, monitor = session.plan, session.monitor
+    with session.stop.at_once():
+        curves = {}
+        for name, benchmark in plan.benchmarks.items():
+            curves[name], distances = verification.curve(
+                session.embedder, plan.model.frozen, state.trainable, benchmark, plan.config.eval.flip
+            )
+            monitor.figure(plan.total_steps, f"eval/{name}/distances", distance_figure(distances, benchmark.issame))
+        if curves:
+            monitor.figure(plan.total_steps, "eval/roc", roc_figure(curves))
+        settings = {name: value for name, _, value in runs.difference({}, plan.record["config"])}
+        monitor.hparams(settings, verification.scalars(session.results["benchmarks"]))
 
 
 def facts(plan: Plan, best: int | None) -> dict[str, Any]:
@@ -248,21 +286,29 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 def main(args: argparse.Namespace) -> None:
     """The story of a run: check everything, say it, train, report."""
-    plan = prepare(args.config)
     workdir = Path(args.workdir)
-    runs.check_same(workdir, plan.record)
-    print(
-        header.header(
-            plan.config, plan.model, plan.source, plan.benchmarks,
-            (plan.steps_per_epoch, plan.total_steps), plan.expected_loss,
-        ),
-        flush=True,
-    )  # fmt: skip
-    if args.dry_run:
-        return
-    runs.write_record(workdir, plan.record)
-    results = train(plan, workdir)
-    write_results(workdir, results)
+    with StopSignals() as stop:
+        with stop.at_once():
+            plan = prepare(args.config)
+            runs.check_same(workdir, plan.record, args.override_resume)
+            print(
+                header.header(
+                    plan.config, plan.model, plan.source, plan.benchmarks,
+                    (plan.steps_per_epoch, plan.total_steps), plan.expected_loss,
+                ),
+                flush=True,
+            )  # fmt: skip
+        if args.dry_run:
+            return
+        try:
+            with locked(workdir):
+                runs.write_record(workdir, plan.record)
+                results = train(plan, workdir, stop)
+                write_results(workdir, results)
+        except OSError as error:
+            if not disk_is_full(error):
+                raise
+            raise RunError(f"{workdir}: the disk is full; what was saved is intact, make room and run again") from None
     print(results_page(results))
     print(f"written: {workdir}/results.md, results.json, metrics.jsonl; see it with: tensorboard --logdir {workdir}")
 
@@ -273,6 +319,9 @@ def parser() -> cli.Parser:
     result.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; an existing run goes on")
     result.add_argument(
         "--benchmark", action="append", metavar="NAME=PATH", help="verify on this; repeatable, replaces data.benchmarks"
+    )
+    result.add_argument(
+        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
     )
     result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
     return result

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
+from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.names import shown
+from adaptface_jax.data.record import UNKNOWN_DOMAIN, Source
 from adaptface_jax.errors import InputError
 
 # The size InsightFace and the common benchmarks store aligned faces at, in pixels.
@@ -32,6 +34,7 @@ def batches(
     threads: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
+    bad_records: BadRecords | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Training batches from `start_step` on, without end; each epoch is shuffled anew and its short last batch dropped.
 
@@ -41,10 +44,13 @@ def batches(
     batch is one array.
     threads: batches decoded at a time, ahead of the one being used; default: one per core, at most 16. 0 decodes in
     the caller.
+    bad_records: takes the records that cannot be read or decoded, in the order of training; they keep their rows
+    (dropping one would shift all later batches), black, of unknown domain and with weight 0. None: they are errors.
 
-    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'], "domain": int32 [B']}, B' = batch_size / process_count.
+    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'], "domain": int32 [B'], "weight": float32 [B']}, with
+    B' = batch_size / process_count and weights 1 or 0.
     Raises InputError where the source cannot fill one batch or the processes cannot share one evenly, and while
-    iterating for a record that cannot be read or decoded (it is named).
+    iterating for a record that cannot be read or decoded (it is named) or, with bad_records, for one too many.
     """
     if batch_size < 1 or batch_size % process_count:
         raise InputError(f"train.batch_size: {batch_size} is no positive multiple of the {process_count} processes")
@@ -54,16 +60,22 @@ def batches(
             "choose a smaller batch"
         )
     rows = batch_size // process_count
-    load = _Load(source, image_size, slice(process_index * rows, (process_index + 1) * rows))
-    order = grain.MapDataset.range(len(source)).shuffle(_shuffle_seed(seed)).batch(batch_size, drop_remainder=True)
+    load = _Load(source, image_size, slice(process_index * rows, (process_index + 1) * rows), bad_records is not None)
+    order = _order(source, batch_size, seed)
     iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})
-    return iterator
+    return _take(iterator, bad_records)
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
     """Whole batches in one pass over the source."""
     return len(source) // batch_size
+
+
+def record_keys(source: Source, batch_size: int, seed: int, step: int) -> list[str]:
+    """The keys of the records that train step `step` (counted from 1), over all processes."""
+    numbers = _order(source, batch_size, seed).repeat()[step - 1]
+    return [source.key(number) for number in numbers.tolist()]
 
 
 def evaluation_batches(
@@ -94,24 +106,52 @@ def evaluation_batches(
     return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(_ahead(threads)))
 
 
+def _take(
+    loaded: Iterator[tuple[dict[str, np.ndarray], list[BadRecord]]], bad_records: BadRecords | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """The batches; bad records are counted here, in the order of training, and not in the threads that read ahead."""
+    try:
+        for batch, bad in loaded:
+            if bad_records is not None:
+                for record in bad:
+                    bad_records.add(record)
+            yield batch
+    finally:
+        loaded.close()  # type: ignore[attr-defined]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Load:
-    """Record numbers of a global batch -> the decoded rows of this process."""
+    """Record numbers of a global batch -> the decoded rows of this process, and what could not be read of them."""
 
     source: Source
     image_size: int
     rows: slice
+    skip: bool
 
-    def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, numbers: np.ndarray) -> tuple[dict[str, np.ndarray], list[BadRecord]]:
         numbers = numbers[self.rows]
-        image = np.empty((len(numbers), self.image_size, self.image_size, 3), np.uint8)
-        label = np.empty(len(numbers), np.int32)
-        domain = np.empty(len(numbers), np.int32)
+        image = np.zeros((len(numbers), self.image_size, self.image_size, 3), np.uint8)
+        domain = np.full(len(numbers), UNKNOWN_DOMAIN, np.int32)
+        weight = np.ones(len(numbers), np.float32)
+        bad = []
         for row, number in enumerate(numbers.tolist()):
-            record = self.source[number]
-            image[row] = to_size(decode(record.image, record.key), self.image_size)
-            label[row], domain[row] = record.label, record.domain
-        return {"image": image, "label": label, "domain": domain}
+            try:
+                record = self.source[number]
+                name = f"{self.source.description}: {shown(record.key)}"
+                image[row] = to_size(decode(record.image, name), self.image_size)
+                domain[row] = record.domain
+            except InputError as error:
+                if not self.skip:
+                    raise
+                weight[row] = 0
+                bad.append(BadRecord(self.source.key(number), str(error)))
+        return {"image": image, "label": self.source.labels[numbers], "domain": domain, "weight": weight}, bad
+
+
+def _order(source: Source, batch_size: int, seed: int) -> grain.MapDataset:
+    """The record numbers [batch_size] of each batch of an epoch, shuffled anew when repeated."""
+    return grain.MapDataset.range(len(source)).shuffle(_shuffle_seed(seed)).batch(batch_size, drop_remainder=True)
 
 
 def _shuffle_seed(seed: int) -> int:

@@ -28,14 +28,15 @@ from typing import Any
 from adaptface_jax.files import to_json, write_text
 
 Results = Mapping[str, Any]
+RESULTS = "results.json"  # written last: a run that has it is over
 
 
 def write_results(folder: str | os.PathLike[str], results: Results) -> None:
     """Writes `folder`/results.json and results.md; a reader meets either the old files or the new ones, whole."""
     # Both texts exist before either is written: a result that cannot be shown replaces nothing.
     data, page = to_json(results, indent=2) + "\n", results_page(results)
-    write_text(Path(folder) / "results.json", data)
     write_text(Path(folder) / "results.md", page)
+    write_text(Path(folder) / RESULTS, data)
 
 
 def results_page(results: Results) -> str:

@@ -1,0 +1,47 @@
+"""What a run is measured against: the raw pixels and the unadapted backbone on the same benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from adaptface_jax import runs
+from adaptface_jax.config import Config
+from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.evaluation.benchmarks import evaluate, raw_pixels
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.files import to_json, write_text
+from adaptface_jax.recognizer import Recognizer
+
+NAME = "baselines.json"
+
+
+def baselines(
+    model: runs.Model, config: Config, benchmarks: Mapping[str, Benchmark], mesh: Mesh, workdir: Path
+) -> dict[str, Any]:
+    """{"pixels": results, "frozen": results}, or nothing without benchmarks.
+
+    Measured once for a run and kept in `workdir`/baselines.json: going on should not cost two evaluations.
+    """
+    if not benchmarks:
+        return {}
+    path = workdir / NAME
+    asked = json.loads(to_json([model.identity, config.data.benchmarks, config.eval.flip]))
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["of"] == asked:
+            return known["results"]
+    recognizer = Recognizer(model.recognizer.spec, runs.unadapted(config), model.recognizer.dtype)
+    frozen = model.frozen or {"backbone": model.trainable["backbone"]}
+    embedder = Embedder(recognizer, mesh, config.eval.batch_size)
+    results = {
+        "pixels": raw_pixels(benchmarks),
+        "frozen": evaluate(embedder, frozen, {}, benchmarks, config.eval.flip),
+    }
+    write_text(path, to_json({"of": asked, "results": results}) + "\n")
+    return results
