@@ -138,10 +138,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             state = checkpoints.restore(latest, runs.abstract_state(config, model.trainable, plan.mesh))
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
-            results: dict[str, Any] = {
-                "benchmarks": {},
-                **baselines(plan.model, config, plan.benchmarks, plan.mesh, workdir),
-            }
+            floors = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
         with (
             Monitor(workdir, start + 1 if start else 0) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
