@@ -1,154 +1,68 @@
-"""Weight files as a lazy mapping of names to arrays; shapes and dtypes are known before anything is read.
-
-Format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the tensors).
-"""
+"""Weight files of every kind that is read here, told apart by what they hold and not by how they are called."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import ml_dtypes
-import numpy as np
-import safetensors
 
 from adaptface_jax.errors import InputError
+from adaptface_jax.weights import file_kinds, safetensors_files
+from adaptface_jax.weights.json_object import read_json
+from adaptface_jax.weights.tensors import Tensors, quoted
+from adaptface_jax.weights.torch_archive import open_archive
 
-FLOATS = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
+__all__ = ["INDEX", "SINGLE", "open_weights", "read_json"]
+
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-
-class _Entry(NamedTuple):
-    file: Path
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensors(Mapping[str, np.ndarray]):
-    """Tensors of one or more files. Indexing reads that tensor alone, in the file's dtype.
-
-    Raises InputError for a dtype other than F32, F16 and BF16 (only when it is read: integers may be dropped).
-    """
-
-    entries: Mapping[str, _Entry]
-    files: tuple[Path, ...]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        entry = self.entries[name]
-        if entry.dtype not in FLOATS:
-            raise InputError(f"{entry.file}: {name!r} is {entry.dtype}; expected one of {', '.join(FLOATS)}")
-        count = int(np.prod(entry.shape, dtype=np.int64))
-        data = np.fromfile(entry.file, FLOATS[entry.dtype], count, offset=entry.start)
-        if data.size != count:
-            raise InputError(f"{entry.file}: ends inside {name!r}; download the file again")
-        return data.reshape(entry.shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: entry.shape for name, entry in self.entries.items()}
-
-    @property
-    def dtypes(self) -> dict[str, str]:
-        return {name: entry.dtype for name, entry in self.entries.items()}
-
-    def sha256(self) -> str:
-        """Hex digest of the file; of the shards' bytes one after the other in name order, where there are several."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            with open(file, "rb") as stream:
-                while chunk := stream.read(1 << 22):
-                    digest.update(chunk)
-        return digest.hexdigest()
+# What a folder is searched for, in this order: the same weights are often there twice, and safetensors come first.
+_USUAL = (SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def open_weights(path: Path) -> Tensors:
-    """A `.safetensors` file, or a folder with `model.safetensors` or the shards of `model.safetensors.index.json`.
+    """The tensors of a file (safetensors, torch.save since 1.6, TorchScript), of an index's shards or of a folder.
 
-    Raises InputError for anything else, and for files that are truncated or contradict themselves.
+    A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin,
+    open_clip_pytorch_model.bin, and at last for a single .safetensors, .pth or .pt file. Nothing in a file is run.
+    Raises InputError for every other kind of file, and for files that are truncated or contradict themselves.
     """
-    if path.is_dir():
-        if (path / SINGLE).is_file():
-            return open_weights(path / SINGLE)
-        if (path / INDEX).is_file():
-            return _open_shards(path / INDEX)
-        raise InputError(f"{path}: holds neither {SINGLE} nor {INDEX}{_pickles_in(path)}")
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: not a .safetensors file; other formats are not read here")
-    return Tensors(_entries(path), (path,))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises InputError where it holds something else."""
     try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({_first_line(error)})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds a JSON {type(value).__name__}; expected an object")
-    return value
-
-
-def _entries(path: Path) -> dict[str, _Entry]:
-    # The library checks lengths, offsets, overlaps and sizes. It accepts duplicate keys, so the header is read again.
-    try:
-        with safetensors.safe_open(path, framework="numpy"):
-            pass
+        if path.is_dir():
+            path = _file_of(path)
+        if not path.is_file():
+            raise InputError(f"{path}: {'is no regular file' if path.exists() else 'no such file or folder'}")
         with open(path, "rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length), object_pairs_hook=_no_duplicates)
-    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: not a sound safetensors file ({_first_line(error)})") from None
-    header.pop("__metadata__", None)
-    return {
-        name: _Entry(path, info["dtype"], tuple(info["shape"]), 8 + length + info["data_offsets"][0])
-        for name, info in header.items()
-    }
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if path.name.endswith(".index.json"):
+        return safetensors_files.open_shards(path)
+    if file_kinds.is_zip(head):
+        return open_archive(path)
+    if (kind := file_kinds.unreadable(head)) is not None:
+        raise InputError(f"{path}: {kind}")
+    if not file_kinds.is_safetensors(head):
+        raise InputError(
+            f"{path}: is neither a safetensors file nor an archive of torch (it begins with {quoted(head[:8])}); "
+            "download it again, or give another file"
+        )
+    return safetensors_files.open_file(path)
 
 
-def _open_shards(index: Path) -> Tensors:
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-        raise InputError(f"{index}: has no weight_map of tensor names to file names")
-    entries: dict[str, _Entry] = {}
-    files = sorted(set(weight_map.values()))
-    for file in files:
-        if Path(file).name != file or not (index.parent / file).is_file():
-            raise InputError(f"{index}: names {file!r}, which is no file of this folder; download every shard")
-        for name, entry in _entries(index.parent / file).items():
-            if weight_map.get(name) != file:
-                raise InputError(f"{index}: {file} holds {name!r}, which the index does not place there")
-            entries[name] = entry
-    if absent := sorted(set(weight_map) - set(entries)):
-        raise InputError(f"{index}: places {absent[0]!r} in {weight_map[absent[0]]}, which does not hold it")
-    return Tensors(entries, tuple(index.parent / file for file in files))
-
-
-def _pickles_in(folder: Path) -> str:
-    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pth", ".pt"))
-    return f" (only {pickles[0]}, a pickle, which is never opened; get {SINGLE} instead)" if pickles else ""
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"the key {key!r} occurs twice")
-        result[key] = value
-    return result
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _file_of(folder: Path) -> Path:
+    for name in _USUAL:
+        if (folder / name).is_file():
+            return folder / name
+    names = sorted(entry.name for entry in folder.iterdir())
+    found = [name for name in names if name.endswith(_SUFFIXES) and (folder / name).is_file()]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        shown = ", ".join(quoted(name) for name in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise InputError(f"{folder}: holds {len(found)} weight files ({shown}); name the one to read")
+    shown = ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    raise InputError(
+        f"{folder}: holds no weights ({shown or 'it is empty'}); expected {SINGLE}, {INDEX}, pytorch_model.bin, "
+        "or one .safetensors, .pth or .pt file"
+    )

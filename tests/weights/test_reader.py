@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
+import os
+import pickle
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -17,14 +21,7 @@ from hypothesis import strategies as st
 from adaptface_jax.errors import InputError
 from adaptface_jax.weights.reader import open_weights
 
-
-def raw(header: str | bytes, data: bytes = b"") -> bytes:
-    header = header.encode() if isinstance(header, str) else header
-    return len(header).to_bytes(8, "little") + header + data
-
-
-def entry(name: str, start: int, end: int, shape: list[int], dtype: str = "F32") -> str:
-    return f'"{name}":' + json.dumps({"dtype": dtype, "shape": shape, "data_offsets": [start, end]})
+from .archives import entry, raw
 
 
 def test_every_float_dtype_keeps_its_bits(tmp_path):
@@ -60,7 +57,6 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
 
 
 UNSOUND = {
-    "empty": b"",
     "too short for a length": b"\x01\x00",
     "length beyond the file": (1 << 20).to_bytes(8, "little") + b"{}",
     "absurd length": b"\xff" * 8,
@@ -88,7 +84,7 @@ UNSOUND = {
 def test_unsound_files_are_refused_with_one_line(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a sound safetensors file") as caught:
+    with pytest.raises(InputError, match=r"not a sound safetensors file|is neither a safetensors file nor") as caught:
         open_weights(path)
     assert len(str(caught.value).splitlines()) == 1
     assert str(path) in str(caught.value)
@@ -158,15 +154,67 @@ def test_an_unlisted_tensor_in_a_shard_is_refused(tmp_path):
         open_weights(tmp_path)
 
 
-def test_a_folder_of_pickles_says_what_to_get_instead(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(
-        InputError, match=r"pytorch_model\.bin, a pickle, which is never opened; get model\.safetensors"
-    ):
+def test_a_folder_gives_the_file_that_libraries_would_take(tmp_path):
+    for count, name in enumerate(["x.safetensors", "open_clip_model.safetensors", "model.safetensors"], start=1):
+        safetensors.numpy.save_file({"x": np.zeros(count, np.float32)}, tmp_path / name)
+        assert open_weights(tmp_path).shapes == {"x": (count,)}
+        assert open_weights(tmp_path).files == (tmp_path / name,)
+
+
+def test_a_folder_without_a_clear_choice_says_what_it_holds(tmp_path):
+    with pytest.raises(InputError, match=r"holds no weights \(it is empty\); expected model\.safetensors"):
+        open_weights(tmp_path)
+    (tmp_path / "README.md").touch()
+    with pytest.raises(InputError, match=r"holds no weights \('README\.md'\); expected model\.safetensors"):
+        open_weights(tmp_path)
+    for name in ("a.pth", "b.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"holds 2 weight files \('a\.pth', 'b\.safetensors'\); name the one to read"):
         open_weights(tmp_path)
 
 
-def test_other_files_are_refused(tmp_path):
-    (tmp_path / "x.pth").write_bytes(b"\x80\x04.")
-    with pytest.raises(InputError, match=r"not a \.safetensors file"):
-        open_weights(tmp_path / "x.pth")
+OTHER_KINDS = {
+    "no bytes": (b"", r"is empty \(0 bytes\); download it again"),
+    "torch before 1.6": (
+        bytes.fromhex("80028a0a6cfc9c46f9206aa850192e8002") + b"M\xe9\x03.",
+        r"torch before 1\.6; save it again .*torch\.save\(torch\.load\(FILE, weights_only=True\), NEW_FILE\)",
+    ),
+    "a bare pickle": (pickle.dumps({"x": 1}), "is a bare pickle"),
+    "gzip": (gzip.compress(b"x"), "compressed with gzip; unpack it"),
+    "tar": (b"model.pth".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0"), "is a tar archive; unpack it"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
+    "ONNX": (b"\x08\x0a\x12\x07pytorch\x1a\x062.13.0", "is an ONNX model"),
+    "git-LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 88\n",
+        "is the git-LFS pointer of a large file; download the file itself",
+    ),
+    "an error page": (b"\n<!DOCTYPE html><html><title>404</title>", "is a web page"),
+    "a photograph": (b"\xff\xd8\xff\xe0\0\x10JFIF", r"is neither a safetensors file nor .*begins with b'\\xff"),
+    "an error message": (b'{"error": "not found"}', "is JSON text"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), OTHER_KINDS.values(), ids=OTHER_KINDS)
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_other_kinds_of_files_are_named_whatever_they_are_called(tmp_path, content, message, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        open_weights(tmp_path / name)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_zip_files_that_torch_did_not_write(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones(3))
+    with pytest.raises(InputError, match=r"is a NumPy \.npz file"):
+        open_weights(tmp_path / "x.npz")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("model.pth", b"x")
+    with pytest.raises(InputError, match=r"is a zip file that torch did not write .*'model\.pth'.*; unpack it"):
+        open_weights(tmp_path / "x.zip")
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_weights(tmp_path / "absent.pth")
+    with pytest.raises(InputError, match="is no regular file"):
+        open_weights(Path(os.devnull))

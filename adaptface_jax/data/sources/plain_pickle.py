@@ -1,40 +1,20 @@
 """Reads the one shape of pickle that verification packs are, and nothing else.
 
-A pickle is a program. This reader runs only the instructions below: they build lists, tuples, bytes, numbers, and
-stand-ins for the NumPy calls a pack may name. No name is imported, nothing outside this file is called, and what is
-built is bounded by the file: bytes at most twice over, and one small object per instruction.
+The instructions allowed build lists, tuples, bytes, numbers, and stand-ins for the NumPy calls that a pack may name.
+There are no dictionaries among them (hashing a deep tuple overflows the C stack), and bytes appear at most twice over.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import pickle
-import pickletools
-import struct
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-# Left out on purpose: instances, persistent ids, extension codes, dicts and sets (hashing a deep tuple overflows the C
-# stack), and every opcode that copies an object without naming it.
-_ALLOWED = (
-    "PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 "
-    "EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
-    "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
-).split()
-_NAME_OF = {ord(op.code): op.name for op in pickletools.opcodes}
-_CODES = {code for code, name in _NAME_OF.items() if name in _ALLOWED}
+from adaptface_jax.inert_pickle import PLAIN, InertUnpickler, RefusedPickle, instructions
 
 # As NumPy writes them: unsigned and signed integers and booleans; no floats, no objects, no structures.
 _DTYPES = {"u1", "i1", "b1", "i2", "i4", "i8", "u2", "u4", "u8"}
-
-
-class RefusedPickle(Exception):
-    """The bytes are no pack, or more than one; the message says why."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -103,28 +83,15 @@ for _module in ("numpy._core.multiarray", "numpy.core.multiarray"):
     _NAMES[_module, "scalar"] = _scalar
 
 
-class _Reader(pickle._Unpickler):
-    # The pure-Python unpickler: its memo is a dict (the C one allocates as many slots as a PUT claims), and its table
-    # of instructions can be cut down.
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        code: run for code, run in pickle._Unpickler.dispatch.items() if code in _CODES
-    }
-    # The base class makes these while it loads.
-    stack: list[Any]
-    read: Callable[[int], bytes]
-    append: Callable[[object], None]
+class _Reader(InertUnpickler):
+    names: ClassVar = _NAMES
 
     def __init__(self, data: bytes):
-        super().__init__(io.BytesIO(data), encoding="bytes")
+        super().__init__(data, encoding="bytes")
         self._encoded_left = len(data)
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return self._encode
-        try:
-            return _NAMES[module, name]
-        except KeyError:
-            raise RefusedPickle(f"it asks for {f'{module}.{name}'[:80]!r}") from None
+        return self._encode if (module, name) == ("_codecs", "encode") else super().find_class(module, name)
 
     def _encode(self, text: str, encoding: str) -> bytes:
         """How protocol 2 writes bytes. Other codecs, or one text over and over, could grow without bound."""
@@ -141,13 +108,8 @@ class _Reader(pickle._Unpickler):
             raise RefusedPickle("it sets the state of something that is no array")
         self.stack[-1].build(state)
 
-    def load_bytearray8(self) -> None:
-        # The original allocates the claimed length before reading it.
-        (size,) = struct.unpack("<Q", self.read(8))
-        self.append(self.read(size))
-
-    dispatch[pickle.BUILD[0]] = load_build
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    # Python 2 wrote bytes as strings.
+    dispatch: ClassVar = instructions(f"{PLAIN} STRING BINSTRING SHORT_BINSTRING BUILD", BUILD=load_build)
 
 
 def read_plain_pickle(data: bytes) -> object:
@@ -155,14 +117,7 @@ def read_plain_pickle(data: bytes) -> object:
 
     Raises RefusedPickle for anything else, before anything of it was run.
     """
-    try:
-        return _Reader(data).load()
-    except RefusedPickle:
-        raise
-    except KeyError as error:
-        raise RefusedPickle(f"it uses the instruction {_NAME_OF.get(error.args[0], error.args[0])}") from None
-    except Exception as error:  # a broken program fails in any way a program can
-        raise RefusedPickle(f"it is broken ({type(error).__name__})") from None
+    return _Reader(data).value()
 
 
 def plain(value: object) -> object:
