@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, RunError
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -58,6 +59,25 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room, or of quota; also where a library has made text of the error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return any(sign in text for sign in ("No space left on device", "Disk quota exceeded", "OS error 28"))
+
+
+@contextlib.contextmanager
+def disk_may_fill(folder: Path) -> Iterator[None]:
+    """Raises RunError where the block fails because the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        raise RunError(f"{folder}: the disk is full; what was saved is intact, make room and run again") from None
 
 
 def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:

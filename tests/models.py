@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from adaptface_jax.backbones import vit
 from adaptface_jax.config import AdapterConfig, BackboneConfig, Config, HeadConfig, TrainConfig
@@ -39,10 +41,12 @@ def made(tree: Any, seed: int = 0) -> Any:
     )
 
 
-def build(settings: Config, classes: int | None = 10, dtype: Any = jnp.float32) -> tuple[Recognizer, Any, Any]:
-    """(recognizer, frozen, trainable) on SPEC with a made backbone."""
-    recognizer = Recognizer(SPEC, settings, dtype)
-    frozen, trainable = recognizer.init(made(vit.random_params(SPEC, SIZE, 0)), classes)
+def build(
+    settings: Config, classes: int | None = 10, dtype: Any = jnp.float32, spec: BackboneSpec = SPEC
+) -> tuple[Recognizer, Any, Any]:
+    """(recognizer, frozen, trainable) with a made backbone."""
+    recognizer = Recognizer(spec, settings, dtype)
+    frozen, trainable = recognizer.init(made(vit.random_params(recognizer.built_spec, SIZE, 0)), classes)
     return recognizer, frozen, trainable
 
 
@@ -58,6 +62,7 @@ def batch(size: int = 16, classes: int = 10, seed: int = 0) -> dict[str, np.ndar
         "image": rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8),
         "label": rng.integers(0, classes, size).astype(np.int32),
         "domain": rng.integers(-1, 3, size).astype(np.int32),
+        "weight": np.ones(size, np.float32),
     }
 
 
@@ -72,3 +77,9 @@ def relative(a: Any, b: Any) -> float:
     """Greatest relative L2 distance of the rows of two arrays."""
     a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (a, b))
     return float(np.max(np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def forward(graph: Any, params: Any, images: jax.Array, projected: bool = False, return_blocks: bool = False) -> Any:
+    """The Features of a bare backbone; compiled once for each graph and shape."""
+    return nnx.merge(graph, params)(images, projected=projected, return_blocks=return_blocks)

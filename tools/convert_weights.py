@@ -1,10 +1,15 @@
 """Converts published DINOv2 and CLIP weights into a folder that `backbone.weights` accepts.
 
     python tools/convert_weights.py facebook/dinov2-small --out weights/dinov2_small
-    python tools/convert_weights.py ./FOLDER --out DIR
+    python tools/convert_weights.py dinov2_vits14_reg4_pretrain.pth --out weights/dinov2_small_reg4
+    python tools/convert_weights.py open_clip_model.safetensors --out weights/laion --activation gelu
+    python tools/convert_weights.py --inspect ViT-B-16.pt
 
-SRC is a Hugging Face folder, a `.safetensors` file or a hub id. Nothing in it is executed; every tensor name is
-accounted for; the folder says what it is in `backbone.json`. Exit status 2, and one line, where that fails.
+SRC is a hub id, a folder or a file: safetensors (one, or shards with their index), `.pth` or TorchScript; named by
+torch hub, Hugging Face, timm, OpenAI or open_clip. Nothing in it is executed; every tensor name is accounted for; the
+folder says what it is in `backbone.json`. What the shapes cannot tell comes from the settings beside the weights, and
+`--activation` and `--position_rule` win over them. `--inspect` says what SRC is, and writes nothing. Exit status 2,
+and one line, where that fails.
 """
 
 from __future__ import annotations
@@ -14,43 +19,71 @@ from pathlib import Path
 
 from adaptface_jax import cli, trees
 from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES
+from adaptface_jax.nn.mlp import ACTIVATIONS
+from adaptface_jax.specs import BACKBONES, POSITION_RULES
 from adaptface_jax.weights import folder, hub
-from adaptface_jax.weights.hf_config import find_config
+from adaptface_jax.weights.inspection import inspect
 from adaptface_jax.weights.loading import read_weights
 
 
-def convert(source: str, out: Path, name: str | None = None, *, overwrite: bool = False) -> list[str]:
+def convert(
+    source: str,
+    out: Path,
+    name: str | None = None,
+    *,
+    position_rule: str | None = None,
+    activation: str | None = None,
+    overwrite: bool = False,
+) -> list[str]:
     """Converts and returns the lines to print; raises InputError with nothing written."""
     folder.check_target(out, overwrite=overwrite)
     path = hub.resolve(source)
     if folder.is_converted(path):
         raise InputError(f"{source}: is a converted folder already; use it as backbone.weights")
-    weights, fit = read_weights(path, source, name)
+    published = read_weights(path, source, name, position_rule, activation)
+    weights, fit, settled = published.weights, published.fit, published.settled
     folder.write_folder(weights, out, overwrite=overwrite)
     spec = weights.spec
     dropped = ", ".join(fit.dropped[:3]) + (", ..." if len(fit.dropped) > 3 else "") or "none"
-    assumed = spec.family == "clip" and find_config(path) is None
     return [
         f"{weights.name} from {source} ({fit.table.name})",
         f"  tensors     {len(fit.places)} read, {len(fit.dropped)} of no use here ({dropped})",
         f"  parameters  {trees.count(weights.tree):,}",
         f"  sha256      {weights.sha256}",
         f"  positions   {weights.position_rule}, native grid {spec.native_grid} x {spec.native_grid}",
-        f"  activation  {spec.activation}" + (" (assumed: no config.json beside the file)" if assumed else ""),
+        f"  activation  {spec.activation} ({settled.activation_from})",
         f"  projection  {'none' if spec.projection is None else spec.projection}",
         f"written to {out}",
     ]
 
 
 def main(flags: argparse.Namespace) -> None:
-    print("\n".join(convert(flags.source, flags.out, flags.name, overwrite=flags.overwrite)))
+    if flags.inspect:
+        given = {"--out": flags.out, "--name": flags.name, "--overwrite": flags.overwrite}
+        given |= {"--position_rule": flags.position_rule, "--activation": flags.activation}
+        if unused := [flag for flag, value in given.items() if value]:
+            raise InputError(f"{unused[0]}: --inspect writes nothing; leave one of the two out")
+        lines = inspect(hub.resolve(flags.source), every=flags.all)
+    elif flags.out is None:
+        raise InputError("--out: no folder to write is named; give one, or --inspect SRC")
+    elif flags.all:
+        raise InputError("--all: lists the tensors of --inspect; add that, or leave it out")
+    else:
+        lines = convert(
+            flags.source, flags.out, flags.name, position_rule=flags.position_rule, activation=flags.activation,
+            overwrite=flags.overwrite,
+        )  # fmt: skip
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
     parser = cli.Parser(__doc__)
-    parser.add_argument("source", metavar="SRC", help="local folder, .safetensors file or hub id")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("source", metavar="SRC", help="folder, file or hub id")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
     parser.add_argument("--name", choices=sorted(BACKBONES), help="the backbone it must be; else found from the shapes")
+    parser.add_argument("--activation", choices=sorted(ACTIVATIONS), help="wins over what stands beside the weights")
+    parser.add_argument("--position_rule", choices=sorted(POSITION_RULES), help="else as the weights' project does it")
     parser.add_argument("--overwrite", action="store_true", help="replace an older converted folder")
+    parser.add_argument("--inspect", action="store_true", help="say what SRC is, and convert nothing")
+    parser.add_argument("--all", action="store_true", help="with --inspect: a line for every tensor, blocks not folded")
     cli.run(main, parser)

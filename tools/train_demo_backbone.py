@@ -37,9 +37,9 @@ from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
 from adaptface_jax.nn.layers import standardize
 from adaptface_jax.nn.linear import init_linear, linear
 from adaptface_jax.specs import backbone_spec
+from adaptface_jax.weights.dialects import HF_DINOV2
 from adaptface_jax.weights.engine import to_names
 from adaptface_jax.weights.loading import load_backbone
-from adaptface_jax.weights.tables import TABLES
 
 SPEC = backbone_spec("demo")
 SIZE = SPEC.native_size
@@ -89,8 +89,7 @@ def normalize(images: jax.Array, key: jax.Array) -> jax.Array:
 def write_asset(params: dict, out: pathlib.Path) -> None:
     """model.safetensors and config.json, as `transformers` writes them."""
     out.mkdir(parents=True, exist_ok=True)
-    table = next(table for table in TABLES if table.name == "hf_dinov2")
-    tensors = to_names(table, SPEC, jax.device_get(params)) | {"embeddings.mask_token": np.zeros((1, SPEC.width))}
+    tensors = to_names(HF_DINOV2, SPEC, jax.device_get(params))
     save_file(
         {k: v.astype(np.float16) for k, v in tensors.items()}, out / "model.safetensors", metadata={"format": "pt"}
     )

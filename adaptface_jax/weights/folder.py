@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,16 @@ import safetensors.numpy
 
 from adaptface_jax import trees
 from adaptface_jax.errors import InputError
-from adaptface_jax.files import to_json
+from adaptface_jax.files import check_folder, to_json, whole_folder
 from adaptface_jax.nn.mlp import ACTIVATIONS
-from adaptface_jax.specs import BACKBONES, POSITION_RULES, BackboneSpec, ImageStats
+from adaptface_jax.specs import BACKBONES, POSITION_RULES, BackboneSpec
 from adaptface_jax.weights import engine
 from adaptface_jax.weights.reader import SINGLE, open_weights, read_json
+from adaptface_jax.weights.settings import image_statistics
+from adaptface_jax.weights.transforms import Shape
 
 DESCRIPTION = "backbone.json"
+CONTENT = "converted weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,39 +67,16 @@ def write_folder(weights: Weights, out: Path, *, overwrite: bool = False) -> Non
 
     Raises InputError where `out` is a file or holds anything else.
     """
-    check_target(out, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.parent / f".{out.name}.{os.getpid()}.new"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
+    with whole_folder(out, overwrite=overwrite, marker=DESCRIPTION, what=CONTENT) as scratch:
         leaves = {path: np.ascontiguousarray(leaf) for path, leaf in trees.flatten(weights.tree).items()}
         safetensors.numpy.save_file(leaves, scratch / SINGLE, metadata={"format": "adaptface_jax"})
         description = {**weights.identity(), "projection": weights.spec.projection, "dtype": "float32"}
         (scratch / DESCRIPTION).write_text(to_json(description, indent=2) + "\n", encoding="utf-8")
-        shutil.copymode(scratch / DESCRIPTION, scratch / SINGLE)  # safetensors makes its files private
-        if out.exists():
-            old = out.parent / f".{out.name}.{os.getpid()}.old"
-            out.rename(old)
-            scratch.rename(out)
-            shutil.rmtree(old)
-        else:
-            scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
     """Raises InputError unless `write_folder` may write to `out`."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file; --out expects a folder")
-    if any(out.iterdir()):
-        if not overwrite:
-            raise InputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
-        if not is_converted(out):
-            raise InputError(f"{out}: holds something other than converted weights; choose another --out")
+    check_folder(out, overwrite=overwrite, marker=DESCRIPTION, what=CONTENT)
 
 
 def check_name(path: Path, found: str, wanted: str | None) -> None:
@@ -112,21 +90,37 @@ def read_folder(path: Path, wanted: str | None = None) -> Weights:
 
     Raises InputError where it is not, and where it holds another backbone than `wanted`.
     """
+    described = read_description(path)
+    check_name(path, described.name, wanted)
+    tensors = open_weights(path)
+    fit = fit_folder(path, described.name, tensors.shapes)
+    spec = dataclasses.replace(
+        described.spec, projection=fit.spec.projection, native_size=fit.spec.native_size
+    )  # fmt: skip
+    return dataclasses.replace(described, spec=spec, tree=engine.to_tree(fit, tensors, path))
+
+
+def fit_folder(path: Path, name: str, shapes: Mapping[str, Shape]) -> engine.Fit:
+    """The tensors of a converted folder as our tree's leaves; raises InputError naming all that differs."""
+    return engine.match(engine.tree_table(BACKBONES[name]), name, shapes, path)
+
+
+def read_description(path: Path) -> Weights:
+    """What a converted folder says of itself, its tree left empty; raises InputError where a field is wrong."""
     where = path / DESCRIPTION
     description = read_json(where)
     name = _choice(where, description, "name", BACKBONES)
-    check_name(path, name, wanted)
+    stats = description.get("image_statistics")
+    mean, std = (stats.get("mean"), stats.get("std")) if isinstance(stats, dict) else (stats, None)
     spec = dataclasses.replace(
         BACKBONES[name],
         activation=_choice(where, description, "activation", ACTIVATIONS),
-        stats=_statistics(where, description.get("image_statistics")),
+        stats=image_statistics(where, "image_statistics", mean, std),
     )
-    tensors = open_weights(path)
-    fit = engine.match(engine.tree_table(BACKBONES[name]), name, tensors.shapes, path)
     return Weights(
         name=name,
-        spec=dataclasses.replace(spec, projection=fit.spec.projection),
-        tree=engine.to_tree(fit, tensors),
+        spec=spec,
+        tree={},
         source=_text(where, description, "source"),
         sha256=_text(where, description, "sha256"),
         position_rule=_choice(where, description, "position_rule", POSITION_RULES),
@@ -145,15 +139,3 @@ def _choice(where: Path, description: Mapping[str, Any], key: str, known: Mappin
     if value not in known:
         raise InputError(f"{where}: {key} is {value!r}; expected one of {', '.join(known)}")
     return value
-
-
-def _statistics(where: Path, value: Any) -> ImageStats:
-    try:
-        (m0, m1, m2), (s0, s1, s2) = ([float(x) for x in value[key]] for key in ("mean", "std"))
-        stats = ImageStats((m0, m1, m2), (s0, s1, s2))
-        sound = bool(np.isfinite((*stats.mean, *stats.std)).all()) and min(stats.std) > 0
-    except (TypeError, KeyError, ValueError):
-        sound = False
-    if not sound:
-        raise InputError(f"{where}: image_statistics is {value!r}; expected mean and std of three channels")
-    return stats

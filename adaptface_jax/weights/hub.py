@@ -7,13 +7,15 @@ from pathlib import Path
 
 from adaptface_jax.errors import InputError
 from adaptface_jax.weights.reader import INDEX, SINGLE
+from adaptface_jax.weights.settings import CONFIG, OPEN_CLIP, PREPROCESSOR
 
-FILES = ("config.json", SINGLE, INDEX, "model-*-of-*.safetensors")
+FILES = (CONFIG, PREPROCESSOR, OPEN_CLIP, SINGLE, INDEX, "model-*-of-*.safetensors")
+OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".json")
 
 
 def resolve(source: str) -> Path:
-    """The local path of `source`; a hub id is downloaded first (its config and safetensors files, nothing else).
+    """The local path of `source`; a hub id is downloaded first (its settings and safetensors files, nothing else).
 
     Raises InputError for a path that is missing, and where the hub cannot be reached or does not have it.
     """
@@ -38,6 +40,8 @@ def _download(repo: str) -> Path:
     disable_progress_bars()  # their lines would mix with ours
     try:
         folder = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(FILES)))
+        if not any((folder / name).is_file() for name in (SINGLE, INDEX)):  # else the same weights twice
+            folder = Path(huggingface_hub.snapshot_download(repo, allow_patterns=[*FILES, OPEN_CLIP_WEIGHTS]))
     except RepositoryNotFoundError:
         raise InputError(
             f"{repo}: neither a local path nor a public model of the hub; check the spelling, or log in"
@@ -48,6 +52,9 @@ def _download(repo: str) -> Path:
             f"{SINGLE} and config.json from https://huggingface.co/{repo}/tree/main into a folder, then run: "
             "python tools/convert_weights.py ./FOLDER --out OUT"
         ) from None
-    if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
-        raise InputError(f"{repo}: has no {SINGLE}; only safetensors files are read, choose a model that has them")
+    if not any((folder / name).is_file() for name in (SINGLE, INDEX, OPEN_CLIP_WEIGHTS)):
+        raise InputError(
+            f"{repo}: has no {SINGLE}; only safetensors files are downloaded: choose a model that has them, or "
+            "download its file and convert that"
+        )
     return folder

@@ -18,8 +18,8 @@ from adaptface_jax.errors import InputError
 from adaptface_jax.specs import POSITION_RULES, BackboneSpec, backbone_spec
 from adaptface_jax.weights import engine, hub
 from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
-from adaptface_jax.weights.hf_config import apply_config, find_config
 from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.weights.settings import Settled, settle
 
 BUILTIN = "builtin"
 
@@ -46,8 +46,8 @@ def load_backbone(
 ) -> Backbone:
     """The backbone `name`, positions resampled to image_size // patch, every leaf in `dtype`.
 
-    weights: a converted folder, a local Hugging Face folder or `.safetensors` file, a hub id, "builtin" (demo only)
-    or "" (random values from `seed`). The projection is kept only where `feature` is "projected".
+    weights: a converted folder, a folder or file of published weights, a hub id, "builtin" (demo only) or ""
+    (random values from `seed`). The projection is kept only where `feature` is "projected".
     Raises InputError for weights that are not of `name`, and where size or feature do not suit them.
     """
     spec = backbone_spec(name)
@@ -64,25 +64,41 @@ def load_backbone(
     return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity())
 
 
-def read_weights(path: Path, source: str, wanted: str | None = None) -> tuple[Weights, engine.Fit]:
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Weights as their project publishes them: how they were recognised, and what was read beside them."""
+
+    weights: Weights
+    fit: engine.Fit
+    settled: Settled
+
+
+def read_weights(
+    path: Path,
+    source: str,
+    wanted: str | None = None,
+    position_rule: str | None = None,
+    activation: str | None = None,
+) -> Published:
     """Published weights, a file or a folder, recognised by the table and the known backbone that fit exactly.
 
-    `source` is what the identity calls them. Raises InputError where none fits, where config.json contradicts the
-    backbone found, and where that is another one than `wanted`.
+    `source` is what the identity calls them; `position_rule` and `activation` win over what the files say.
+    Raises InputError where no table fits, where settings beside the weights contradict the backbone found, where
+    nothing tells the activation, and where the backbone is another one than `wanted`.
     """
     tensors = open_weights(path)
     fit = engine.identify(tensors.shapes, path)
     check_name(path, fit.name, wanted)
-    config = find_config(path)
+    settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation)
     weights = Weights(
         name=fit.name,
-        spec=fit.spec if config is None else apply_config(fit.spec, fit.name, config),
-        tree=engine.to_tree(fit, tensors),
+        spec=settled.spec,
+        tree=engine.to_tree(fit, tensors, path),
         source=source,
         sha256=tensors.sha256(),
-        position_rule=fit.table.position_rule(fit.spec),
+        position_rule=position_rule or fit.table.position_rule(fit.spec),
     )
-    return weights, fit
+    return Published(weights, fit, settled)
 
 
 def inspect_backbone(weights: str) -> str:
@@ -106,7 +122,7 @@ def _read(weights: str, name: str) -> Weights:
     if weights == BUILTIN and name != "demo":
         raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
     path = _locate(weights)
-    return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name)[0]
+    return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name).weights
 
 
 def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:

@@ -1,28 +1,29 @@
-"""Name tables: one row per tensor name, and where it goes in our tree.
-
-A new layout is a new table here; `engine` needs no change. Names as found in the published files and written by
-transformers 4 and 5 (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPModel` and its vision towers).
-"""
+"""What a name table is: one row per tensor name, and where it goes in our tree. The tables are in `dialects`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any, Literal
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
 
 from adaptface_jax.specs import BackboneSpec
-from adaptface_jax.weights.transforms import PATCHES, SAME, SQUEEZED, TRANSPOSED, Transform
+from adaptface_jax.weights.transforms import SAME, TRANSPOSED, Shape, Transform
+
+CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One tensor name and its place.
 
-    name: as in the file; `{i}` stands for the block's number, `*` for any one dotted part, `**` for any rest.
+    name: as in the file; `{i}` stands for the block's number, `{c}` for its chunk's, `**` at the end for any rest.
     path: the leaf in our tree, depth axis in front where the name has `{i}`; None for what is known and dropped.
     part: (k, n): the tensor is the k-th of n equal slices of the leaf's last axis.
-    mlp: the row holds only for backbones with this kind of MLP.
+    mlp, registers: the row holds only for backbones with this kind of MLP, with or without registers.
     optional: the file may lack it.
+    zeros: of a dropped tensor, its shape; zeros are written for it.
+    is_zero: a dropped tensor that must hold zeros, because we compute without it.
     """
 
     name: str
@@ -30,22 +31,81 @@ class Row:
     transform: Transform = SAME
     part: tuple[int, int] = (0, 1)
     mlp: Literal["mlp", "swiglu"] | None = None
+    registers: bool | None = None
     optional: bool = False
+    zeros: Callable[[BackboneSpec], Shape] | None = None
+    is_zero: bool = False
+
+    def holds(self, spec: BackboneSpec) -> bool:
+        """Whether files of this backbone have the row."""
+        return self.mlp in (None, spec.mlp) and self.registers in (None, spec.registers > 0)
+
+    def numbered(self, block: int | None, depth: int) -> str:
+        """The tensor's name in that block (None: it is in none)."""
+        if block is None:
+            return self.name
+        chunk = block * min(CHUNKS, depth) // depth
+        return self.name.replace("{c}", str(chunk)).replace("{i}", str(block))
+
+
+class Pattern(NamedTuple):
+    """A tensor's name with `#` for each number in it, and the last number: the block's."""
+
+    text: str
+    block: int | None
+
+
+def pattern(name: str) -> Pattern:
+    """The pattern of a file's name; 007 and the like are no numbers."""
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isascii() and part.isdigit() and part == str(int(part[:5]))]
+    for i in numbers[:-1]:
+        parts[i] = "#"
+    if not numbers:
+        return Pattern(name, None)
+    block = int(parts[numbers[-1]])
+    parts[numbers[-1]] = "#"
+    return Pattern(".".join(parts), block)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One dialect: its rows, and the rule by which its source resizes positions (without and with registers)."""
+    """One dialect.
+
+    project: whose files these are, so which settings beside them speak of them.
+    rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`.
+    activation: None where names and shapes are the same for different ones.
+    folded: with registers, the position of CLS is already added to cls_token.
+    """
 
     name: str
     family: Literal["dinov2", "clip"]
+    project: Literal["hf", "dinov2", "timm", "open_clip", "ours"]
     rows: tuple[Row, ...]
     rule: str
     rule_with_registers: str
+    activation: Literal["gelu", "quick_gelu"] | None
+    folded: bool = False
 
     def position_rule(self, spec: BackboneSpec) -> str:
         """A key of `specs.POSITION_RULES`."""
         return self.rule_with_registers if spec.registers else self.rule
+
+    def rows_of(self, name: Pattern, whole: str) -> tuple[Row, ...]:
+        """The rows that a file's name may be read by."""
+        return self._exact.get(name.text) or tuple(row for start, row in self._starts if whole.startswith(start))
+
+    @functools.cached_property
+    def _exact(self) -> dict[str, tuple[Row, ...]]:
+        rows: dict[str, tuple[Row, ...]] = {}
+        for row in self.rows:
+            text = row.name.replace("{c}", "#").replace("{i}", "#")
+            rows[text] = (*rows.get(text, ()), row)
+        return rows
+
+    @functools.cached_property
+    def _starts(self) -> tuple[tuple[str, Row], ...]:
+        return tuple((row.name.removesuffix("**"), row) for row in self.rows if row.name.endswith("**"))
 
 
 def linear(name: str, path: str, **more: Any) -> tuple[Row, Row]:
@@ -61,78 +121,18 @@ def norm(name: str, path: str) -> tuple[Row, Row]:
     return Row(f"{name}.weight", f"{path}/scale"), Row(f"{name}.bias", f"{path}/bias")
 
 
+def dropped(*names: str) -> tuple[Row, ...]:
+    """Rows of what a file may hold and this project has no use for."""
+    return tuple(Row(name, None, optional=True) for name in names)
+
+
 def prefixed(prefix: str, rows: Iterable[Row]) -> tuple[Row, ...]:
     """The same rows under a module's name."""
     return tuple(dataclasses.replace(row, name=prefix + row.name) for row in rows)
 
 
-_DINOV2_BLOCK = prefixed(
-    "encoder.layer.{i}.",
-    (
-        *norm("norm1", "blocks/norm1"),
-        *linear("attention.attention.query", "blocks/attn/qkv", part=(0, 3)),
-        *linear("attention.attention.key", "blocks/attn/qkv", part=(1, 3)),
-        *linear("attention.attention.value", "blocks/attn/qkv", part=(2, 3)),
-        *linear("attention.output.dense", "blocks/attn/proj"),
-        Row("layer_scale1.lambda1", "blocks/scale1/gamma"),
-        *norm("norm2", "blocks/norm2"),
-        *linear("mlp.fc1", "blocks/mlp/fc1", mlp="mlp"),
-        *linear("mlp.fc2", "blocks/mlp/fc2", mlp="mlp"),
-        *linear("mlp.weights_in", "blocks/mlp/fc1", mlp="swiglu"),
-        *linear("mlp.weights_out", "blocks/mlp/fc2", mlp="swiglu"),
-        Row("layer_scale2.lambda1", "blocks/scale2/gamma"),
-    ),
-)
-
-_DINOV2 = (
-    Row("embeddings.cls_token", "cls_token"),
-    Row("embeddings.mask_token", None),  # only its pre-training uses it
-    Row("embeddings.register_tokens", "register_tokens"),
-    Row("embeddings.position_embeddings", "pos_embed"),
-    Row("embeddings.patch_embeddings.projection.weight", "patch_embed/kernel", PATCHES),
-    Row("embeddings.patch_embeddings.projection.bias", "patch_embed/bias"),
-    *_DINOV2_BLOCK,
-    *norm("layernorm", "norm"),
-)
-
-_CLIP_BLOCK = prefixed(
-    "encoder.layers.{i}.",
-    (
-        *norm("layer_norm1", "blocks/norm1"),
-        *linear("self_attn.q_proj", "blocks/attn/qkv", part=(0, 3)),
-        *linear("self_attn.k_proj", "blocks/attn/qkv", part=(1, 3)),
-        *linear("self_attn.v_proj", "blocks/attn/qkv", part=(2, 3)),
-        *linear("self_attn.out_proj", "blocks/attn/proj"),
-        *norm("layer_norm2", "blocks/norm2"),
-        *linear("mlp.fc1", "blocks/mlp/fc1"),
-        *linear("mlp.fc2", "blocks/mlp/fc2"),
-    ),
-)
-
-_CLIP = (
-    Row("embeddings.class_embedding", "cls_token", SQUEEZED),
-    Row("embeddings.position_embedding.weight", "pos_embed", SQUEEZED),
-    Row("embeddings.position_ids", None),  # 0, 1, 2, ... in older files
-    Row("embeddings.patch_embedding.weight", "patch_embed/kernel", PATCHES),
-    *norm("pre_layrnorm", "pre_norm"),
-    *_CLIP_BLOCK,
-    *norm("post_layernorm", "norm"),
-)
-
-_CLIP_PROJECTION = Row("visual_projection.weight", "projection/kernel", TRANSPOSED, optional=True)
-_TEXT_TOWER = (Row("text_model.**", None), Row("text_projection.weight", None), Row("logit_scale", None))
-
-_HF_RULES = ("bicubic", "bicubic_antialias")
-
-TABLES: tuple[Table, ...] = (
-    Table("hf_dinov2", "dinov2", _DINOV2, *_HF_RULES),
-    Table("hf_dinov2 under dinov2.", "dinov2", (*prefixed("dinov2.", _DINOV2), Row("classifier.*", None)), *_HF_RULES),
-    Table(
-        "hf_dinov2_with_registers under dinov2_with_registers.",
-        "dinov2",
-        (*prefixed("dinov2_with_registers.", _DINOV2), Row("classifier.*", None)),
-        *_HF_RULES,
-    ),
-    Table("hf_clip", "clip", (*prefixed("vision_model.", _CLIP), _CLIP_PROJECTION, *_TEXT_TOWER), *_HF_RULES),
-    Table("hf_clip without vision_model.", "clip", (*_CLIP, _CLIP_PROJECTION), *_HF_RULES),
-)
+def under(table: Table, prefix: str, *outside: Row) -> Table:
+    """The same table under a module's name, with the rows of what stands beside that module."""
+    return dataclasses.replace(
+        table, name=f"{table.name} under {prefix}", rows=(*prefixed(prefix, table.rows), *outside)
+    )

@@ -47,3 +47,10 @@ PATCHES = Transform(
     lambda x, shape: x.transpose(2, 3, 1, 0).reshape(shape),
     lambda x: x.reshape(*_convolution(x.shape)[2:], 3, -1).transpose(3, 2, 0, 1),
 )
+
+# timm keeps no position for CLS where there are registers: it is in cls_token already, so ours is zero.
+WITHOUT_CLS = Transform(
+    lambda shape: (shape[0], shape[1] - 1, *shape[2:]),
+    lambda x, shape: np.concatenate([np.zeros_like(x[:, :1]), x], axis=1),
+    lambda x: x[:, 1:],
+)

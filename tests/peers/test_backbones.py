@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from adaptface_jax.backbones import vit
 from adaptface_jax.backbones.position import resize_positions
@@ -86,11 +85,6 @@ def made_images(size: int) -> np.ndarray:
     return np.random.default_rng(2).standard_normal((2, size, size, 3)).astype(np.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def forward(graph, params, images, projected=False, return_blocks=False):
-    return nnx.merge(graph, params)(images, projected=projected, return_blocks=return_blocks)
-
-
 @pytest.mark.parametrize(("converted", "size"), CASES, indirect=["converted"])
 def test_features_and_every_block(converted, size):
     name, model, folder = converted
@@ -99,7 +93,7 @@ def test_features_and_every_block(converted, size):
     backbone = load_backbone(str(folder), name, size)
     graph = vit.definition(backbone.spec, size)[0]
     with jax.default_matmul_precision("highest"):
-        features = forward(graph, backbone.params, jnp.asarray(images), False, True)
+        features = models.forward(graph, backbone.params, jnp.asarray(images), False, True)
     errors = [models.relative(ours, theirs) for ours, theirs in zip(features.blocks, expected["blocks"], strict=True)]
     final = models.relative(features.feature, expected["feature"])
     assert final <= TOLERANCE
@@ -108,7 +102,7 @@ def test_features_and_every_block(converted, size):
         backbone = load_backbone(str(folder), name, size, feature="projected")
         graph = vit.definition(backbone.spec, size)[0]
         with jax.default_matmul_precision("highest"):
-            projected = forward(graph, backbone.params, jnp.asarray(images), True)
+            projected = models.forward(graph, backbone.params, jnp.asarray(images), True)
         assert models.relative(projected.feature, expected["projected"]) <= TOLERANCE
 
 
@@ -119,7 +113,7 @@ def test_bfloat16_keeps_the_direction(converted):
     theirs = MAKER["compute"](model, images)["feature"].astype(np.float64)
     backbone = load_backbone(str(folder), name, 224, "bfloat16")
     graph = vit.definition(backbone.spec, 224)[0]
-    features = forward(graph, backbone.params, jnp.asarray(images, jnp.bfloat16))
+    features = models.forward(graph, backbone.params, jnp.asarray(images, jnp.bfloat16))
     ours = np.asarray(features.feature, np.float64)
     cosine = np.sum(ours * theirs, axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() >= 0.999

@@ -1,26 +1,16 @@
-"""Tiny rows beside the known backbones, and their goldens from transformers (tests/goldens/make_backbones.py)."""
+"""Tiny rows beside the known backbones, and their goldens from transformers."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adaptface_jax import trees
-from adaptface_jax.specs import BACKBONES, CLIP, BackboneSpec
+from adaptface_jax.specs import BACKBONES, BackboneSpec
 from adaptface_jax.weights import engine
-
-_DINOV2 = BackboneSpec("dinov2", 16, 2, 2, 64, 4, 20)
-TINY = {
-    "tiny_dinov2": _DINOV2,
-    "tiny_reg4": dataclasses.replace(_DINOV2, registers=4),
-    "tiny_swiglu": dataclasses.replace(_DINOV2, mlp="swiglu", mlp_width=48),
-    "tiny_clip": BackboneSpec(
-        "clip", 16, 2, 2, 64, 4, 20, activation="quick_gelu", norm_eps=1e-5, projection=24, stats=CLIP
-    ),
-}
+from tests.dialects import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from adaptface_jax.backbones import vit
 from adaptface_jax.weights.loading import load_backbone
@@ -23,11 +20,6 @@ ROWS = {
 }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def forward(graph, params, images, projected=False, return_blocks=False):
-    return nnx.merge(graph, params)(images, projected=projected, return_blocks=return_blocks)
-
-
 @pytest.mark.parametrize("size", [12, 20, 32])
 @pytest.mark.parametrize(("golden", "name"), ROWS.items())
 def test_features_and_every_block(goldens, golden, name, size):
@@ -35,7 +27,7 @@ def test_features_and_every_block(goldens, golden, name, size):
     backbone = load_backbone(str(folder), name, size)
     with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):
         images = jnp.asarray(expected["images"][:, :size, :size])
-        features = forward(vit.definition(backbone.spec, size)[0], backbone.params, images, False, True)
+        features = models.forward(vit.definition(backbone.spec, size)[0], backbone.params, images, False, True)
         assert models.relative(features.feature, expected[f"feature_{size}"]) <= 1e-5
         for ours, theirs in zip(features.blocks, expected[f"blocks_{size}"], strict=True):
             assert models.relative(ours, theirs) <= 1e-5
@@ -47,7 +39,7 @@ def test_projected_features(goldens, golden):
     backbone = load_backbone(str(folder), "tiny_clip", 20, feature="projected")
     with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):
         images = jnp.asarray(expected["images"][:, :20, :20])
-        features = forward(vit.definition(backbone.spec, 20)[0], backbone.params, images, True)
+        features = models.forward(vit.definition(backbone.spec, 20)[0], backbone.params, images, True)
         assert models.relative(features.feature, expected["projected_20"]) <= 1e-5
 
 
@@ -58,7 +50,7 @@ def test_bfloat16_keeps_the_direction(goldens, name):
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(backbone.params)} == {"bfloat16"}
     with np.load(folder / "expected.npz") as expected:
         images = jnp.asarray(expected["images"], jnp.bfloat16)
-        ours = forward(vit.definition(backbone.spec, 32)[0], backbone.params, images).feature
+        ours = models.forward(vit.definition(backbone.spec, 32)[0], backbone.params, images).feature
         ours, theirs = np.asarray(ours, np.float64), expected["feature_32"].astype(np.float64)
     cosine = np.sum(ours * theirs, axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() >= 0.999

@@ -6,6 +6,8 @@ import hashlib
 import http.server
 import json
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,14 +20,18 @@ import safetensors.numpy
 from adaptface_jax.errors import InputError
 from adaptface_jax.specs import BACKBONES
 from adaptface_jax.weights import engine, hub
-from adaptface_jax.weights.tables import TABLES
+from adaptface_jax.weights.dialects import HF_DINOV2
+from adaptface_jax.weights.loading import load_backbone
+from tests import dialects
+from tests.weights import archives
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "convert_weights.py"
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "tools" / "convert_weights.py", *map(str, arguments)],
+        [sys.executable, TOOL, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
@@ -39,7 +45,7 @@ def demo(tmp_path_factory) -> Path:
     """A made demo backbone in the Hugging Face layout."""
     folder = tmp_path_factory.mktemp("demo")
     rng = np.random.default_rng(0)
-    shapes = engine.file_shapes(TABLES[0], BACKBONES["demo"]).items()
+    shapes = engine.file_shapes(HF_DINOV2, BACKBONES["demo"]).items()
     tensors = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes}
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": 4, "layer_norm_eps": 1e-6}))
@@ -50,8 +56,8 @@ def test_a_local_folder_is_converted_and_described(demo, tmp_path):
     result = run(demo, "--out", tmp_path / "out")
     assert (result.returncode, result.stderr) == (0, "")
     sha256 = hashlib.sha256((demo / "model.safetensors").read_bytes()).hexdigest()
-    tensors = len(engine.file_shapes(TABLES[0], BACKBONES["demo"]))
-    for text in ("demo from ", f"{tensors} read", sha256, "bicubic, native grid 8 x 8", "gelu"):
+    tensors = len(engine.file_shapes(HF_DINOV2, BACKBONES["demo"])) - 1  # its mask token
+    for text in ("demo from ", f"{tensors} read", sha256, "bicubic, native grid 8 x 8", "gelu (config.json)"):
         assert text in result.stdout
     description = json.loads((tmp_path / "out" / "backbone.json").read_text())
     assert description == {
@@ -96,6 +102,123 @@ def test_an_existing_path_comes_before_a_hub_id(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "facebook" / "dinov2-small").mkdir(parents=True)
     assert hub.resolve("facebook/dinov2-small") == Path("facebook/dinov2-small")
+
+
+def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
+    result = run(demo, "--out", tmp_path / "out", "--position_rule", "dinov2", "--activation", "quick_gelu")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "dinov2, native grid 8 x 8" in result.stdout
+    assert "quick_gelu (as asked for)" in result.stdout
+    description = json.loads((tmp_path / "out" / "backbone.json").read_text())
+    assert (description["position_rule"], description["activation"]) == ("dinov2", "quick_gelu")
+    identity = load_backbone(str(tmp_path / "out"), "demo", 56).identity
+    assert (identity["position_rule"], identity["activation"]) == ("dinov2", "quick_gelu")
+
+
+def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path):
+    hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_clip" / "model.safetensors")
+    dialects.save(tmp_path / "ViT.safetensors", dialects.openai(hf))
+    tool = runpy.run_path(str(TOOL))
+    with pytest.raises(InputError, match=r"--activation quick_gelu .* or --activation gelu"):
+        tool["convert"](str(tmp_path / "ViT.safetensors"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for activation in ("gelu", "quick_gelu"):
+        tool["convert"](str(tmp_path / "ViT.safetensors"), tmp_path / activation, activation=activation)
+        assert load_backbone(str(tmp_path / activation), "tiny_clip", 20).spec.activation == activation
+    lines = tool["inspect"](tmp_path / "ViT.safetensors")
+    assert any("openai_clip: tiny_clip" in line for line in lines)
+    assert any("nothing tells its activation" in line for line in lines)
+
+
+def test_inspect_says_what_a_file_is(demo, tmp_path):
+    result = run("--inspect", demo)
+    assert (result.returncode, result.stderr) == (0, "")
+    size = (demo / "model.safetensors").stat().st_size
+    for text in (
+        f"model.safetensors: {size:,} bytes",
+        "container   safetensors",
+        hashlib.sha256((demo / "model.safetensors").read_bytes()).hexdigest(),
+        "79, 878,336 parameters",
+        "F32 3,513,344 bytes",
+        "hf_dinov2: demo",
+        "embeddings.mask_token",
+        "bicubic, native grid 8 x 8",
+        "gelu (config.json)",
+        "beside it   config.json",
+        "\nencoder.layer.{0..3}.attention.attention.query.weight  F32  [128, 128]\n",
+    ):
+        assert text in result.stdout
+    assert run("--inspect", demo, "--all").stdout.count("attention.attention.query.weight  F32  [128, 128]\n") == 4
+
+
+@pytest.fixture
+def inspect():
+    return lambda path: "\n".join(runpy.run_path(str(TOOL))["inspect"](path))
+
+
+def test_inspect_a_file_of_no_known_layout(inspect, tmp_path):
+    safetensors.numpy.save_file({"bert.0.a": np.zeros((2, 3), np.int64)}, tmp_path / "a.safetensors")
+    text = inspect(tmp_path / "a.safetensors")
+    assert "none of its 1 tensor names is known" in text
+    assert text.endswith("I64 48 bytes\n" + text[text.index("  dialect") :])
+    assert text.endswith("\n\nbert.0.a  I64  [2, 3]")
+
+
+def test_inspect_names_the_nearest_layout_and_the_difference(inspect, goldens, tmp_path):
+    tensors = safetensors.numpy.load_file(goldens / "backbones" / "tiny_reg4" / "model.safetensors")
+    del tensors["layernorm.bias"]
+    safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
+    text = inspect(tmp_path / "a.safetensors")
+    assert "the nearest is hf_dinov2 as tiny_reg4: missing (1): layernorm.bias\n" in text
+
+
+def test_inspect_a_converted_folder(inspect, demo, tmp_path):
+    runpy.run_path(str(TOOL))["convert"](str(demo), tmp_path / "out")
+    text = inspect(tmp_path / "out")
+    assert f"a converted folder of demo, from {demo}" in text
+    assert "blocks/attn/qkv/kernel  F32  [4, 128, 384]" in text
+    (tmp_path / "out" / "backbone.json").write_text("{}")
+    assert "a converted folder, unsound: " in inspect(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "container"),
+    [
+        (archives.archive(archives.state()), "PyTorch (a zip archive around a pickle, which is not run)"),
+        (
+            archives.script(archives.program(archives.module(x=archives.tensor()))),
+            "TorchScript archive (its code is not run)",
+        ),
+    ],
+)
+def test_inspect_what_torch_saves(inspect, tmp_path, content, container):
+    (tmp_path / "a.pt").write_bytes(content)
+    text = inspect(tmp_path / "a.pt")
+    assert f"  container   {container}\n" in text
+    assert text.endswith("\n\nx  F32  [2, 3]")
+
+
+def test_inspect_shards_as_one(inspect, goldens, tmp_path):
+    tensors = safetensors.numpy.load_file(goldens / "backbones" / "tiny_reg4" / "model.safetensors")
+    names, weight_map = sorted(tensors), {}
+    for i, part in enumerate((names[:20], names[20:])):
+        file = f"model-0000{i + 1}-of-00002.safetensors"
+        safetensors.numpy.save_file({name: tensors[name] for name in part}, tmp_path / file)
+        weight_map |= dict.fromkeys(part, file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    size = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
+    text = inspect(tmp_path)
+    files = "model-00001-of-00002.safetensors, model-00002-of-00002.safetensors"
+    assert f"  files       {files}: {size:,} bytes\n" in text
+    assert "hf_dinov2: tiny_reg4" in text
+    assert inspect(tmp_path / "model.safetensors.index.json").split("\n")[1:] == text.split("\n")[1:]
+
+
+def test_inspect_and_the_other_flags(demo, tmp_path):
+    for arguments in ((demo,), (demo, "--inspect", "--out", tmp_path / "x"), (demo, "--out", tmp_path / "x", "--all")):
+        result = run(*arguments)
+        assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -144,28 +267,42 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub_server(demo):
+def hub_server(demo, tmp_path):
+    demo = Path(shutil.copytree(demo, tmp_path / "demo"))
     (demo / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    (demo / "open_clip_model.safetensors").write_bytes(b"the same weights once more")
     handler = type("Handler", (Hub,), {"folder": demo, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler.asked
+    yield f"http://127.0.0.1:{server.server_port}", handler.asked, demo
     server.shutdown()
     server.server_close()
 
 
 def test_a_hub_id_is_downloaded_without_its_pickles(hub_server, tmp_path):
-    url, asked = hub_server
+    url, asked, demo = hub_server
+    (demo / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.4] * 3, "image_std": [0.3] * 3}))
     hub_home = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
     result = run("owner/demo", "--out", tmp_path / "out", **hub_home)
     assert (result.returncode, result.stderr) == (0, "")
-    assert json.loads((tmp_path / "out" / "backbone.json").read_text())["source"] == "owner/demo"
+    description = json.loads((tmp_path / "out" / "backbone.json").read_text())
+    assert description["source"] == "owner/demo"
+    assert description["image_statistics"] == {"mean": [0.4] * 3, "std": [0.3] * 3}
     assert any("model.safetensors" in path for path in asked)
-    assert not any("pytorch_model.bin" in path for path in asked)
+    assert not any("pytorch_model.bin" in path or "open_clip_model" in path for path in asked)
     missing = run("owner/other", "--out", tmp_path / "other", **hub_home)
     assert missing.returncode == 2
     assert "neither a local path nor a public model" in missing.stderr or "cannot be reached" in missing.stderr
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_open_clips_own_file_is_taken_where_there_is_no_other(hub_server, tmp_path):
+    url, asked, demo = hub_server
+    (demo / "model.safetensors").rename(demo / "open_clip_model.safetensors")
+    result = run("--inspect", "owner/demo", HF_ENDPOINT=url, HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="0")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "open_clip_model.safetensors: 3," in result.stdout
+    assert not any("pytorch_model.bin" in path for path in asked)
 
 
 def test_without_network_one_line_says_what_to_download(tmp_path):

@@ -81,7 +81,7 @@ def test_a_lone_file_loads_like_its_folder(goldens):
 
 def test_a_converted_folder_loads_like_its_source(goldens, tmp_path):
     source = goldens / "backbones" / "tiny_clip_gelu"
-    write_folder(read_weights(source, "somewhere/clip")[0], tmp_path / "out")
+    write_folder(read_weights(source, "somewhere/clip").weights, tmp_path / "out")
     direct, converted = (load_backbone(str(p), "tiny_clip", 32) for p in (source, tmp_path / "out"))
     jax.tree.map(np.testing.assert_array_equal, direct.params, converted.params)
     assert direct.spec == converted.spec
@@ -91,7 +91,7 @@ def test_a_converted_folder_loads_like_its_source(goldens, tmp_path):
 
 def test_weights_of_another_backbone_are_named(goldens, tmp_path):
     source = goldens / "backbones" / "tiny_reg4"
-    write_folder(read_weights(source, "x")[0], tmp_path / "out")
+    write_folder(read_weights(source, "x").weights, tmp_path / "out")
     for weights in (source, tmp_path / "out"):
         with pytest.raises(InputError, match="weights of tiny_reg4, not of tiny_dinov2"):
             load_backbone(str(weights), "tiny_dinov2", 20)
