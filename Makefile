@@ -1,8 +1,9 @@
 # Every target sets up what it needs in .venv and installs again only when pyproject.toml changed.
 #
 #   make demo         train DA-LoRA on the built-in set and print its verification report
-#   make test         every test that needs no torch
+#   make test         every test that needs no torch and no ONNX
 #   make test-peers   the live comparisons with transformers and PEFT (installs torch)
+#   make test-onnx    the ONNX export in ONNX Runtime, in .venv-onnx: its converter wants an older Orbax
 #   make quality      lint, formatting and types, changing nothing
 #   make style        format, and fix what can be fixed
 #   make bench        time the training step here and in transformers + PEFT
@@ -21,17 +22,21 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-peers quality style bench
+.PHONY: demo test test-peers test-onnx quality style bench
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)-run
 	$(RUN) -m adaptface_jax.train --config=configs/demo.py --workdir=runs/demo
 
 test: $(INSTALLED)-test
-	$(RUN) -m pytest -n $(WORKERS) -m "not peers"
+	$(RUN) -m pytest -n $(WORKERS) -m "not peers and not onnx"
 
 test-peers: $(INSTALLED)-peers
 	$(RUN) -m pytest -m peers
+
+test-onnx:
+	$(MAKE) VENV=.venv-onnx .venv-onnx/installed-onnx
+	.venv-onnx/bin/python -m pytest -m onnx
 
 quality: $(INSTALLED)-dev
 	$(VENV)/bin/ruff check
@@ -57,6 +62,10 @@ $(INSTALLED)-test $(INSTALLED)-dev: $(INSTALLED)-%: $(INSTALLED)-python pyprojec
 $(INSTALLED)-peers: $(INSTALLED)-python pyproject.toml
 	$(PIP) $(PEERS_TORCH)
 	$(PIP) --editable '.[test,peers]'
+	@touch $@
+
+$(INSTALLED)-onnx: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[test,onnx]'
 	@touch $@
 
 $(INSTALLED)-python:

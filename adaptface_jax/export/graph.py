@@ -1,0 +1,92 @@
+"""One model as a pure function of images: what both graph formats export."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax import trees
+from adaptface_jax.data.augment import preprocess as prepare
+from adaptface_jax.errors import InputError
+from adaptface_jax.heads.margin import unit
+from adaptface_jax.recognizer import as_float32
+from adaptface_jax.runs import Model
+
+INPUT = "images"
+# Both formats keep everything in one file with offsets of 32 bits; some room for the program itself.
+LARGEST = 2**31 - 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """function: `dtype` [B, *shape] -> {name: float32 [B, width]}, B free; outputs: name -> width."""
+
+    function: Callable[[jax.Array], dict[str, jax.Array]]
+    shape: tuple[int, int, int]
+    dtype: Any
+    outputs: dict[str, int]
+
+    def describe(self) -> dict[str, Any]:
+        """What goes in and comes out, for export.json."""
+        pixels = "RGB, 0 to 255" if self.dtype == jnp.uint8 else "RGB / 255, then (x - mean) / std of each channel"
+        given = {"name": INPUT, "dtype": jnp.dtype(self.dtype).name, "shape": ["batch", *self.shape], "pixels": pixels}
+        return {
+            "inputs": [given],
+            "outputs": [
+                {"name": name, "dtype": "float32", "shape": ["batch", width]} for name, width in self.outputs.items()
+            ],
+        }
+
+    def page(self, title: str, code: str, result: str, remarks: str) -> str:
+        """README.md: `code` runs the file, `result` is how an output named {name} is reached."""
+        indented = "\n".join(f"    {line}".rstrip() for line in code.splitlines())
+        kind = "as stored" if self.dtype == jnp.uint8 else "normalised with `image_stats` of `export.json`"
+        given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
+        outputs = ", ".join(
+            f"`{result.format(name=name)}` float32 [B, {width}]" for name, width in self.outputs.items()
+        )
+        return (
+            f"# {title}\n\n{indented}\n\n{given}, RGB, {kind}; B is free. Output: {outputs}.\n"
+            "Rows of the embedding have length 1: the product of two is the cosine of the two faces.\n\n"
+            f"{remarks}\n"
+        )
+
+
+def make_graph(model: Model, *, preprocess: bool, input_size: int) -> Graph:
+    """The embedding of `model` with its parameters folded in, float32 throughout; class centres are left out.
+
+    Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalised inside), else
+    float32 [B, S, S, 3], normalised, at the image size S of the run. Output: `embedding`, rows of length 1, and
+    for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device.
+
+    Raises InputError for an input size below 1 and for a model too large for one file.
+    """
+    if preprocess and input_size < 1:
+        raise InputError(f"--input_size: {input_size} is not a size; expected pixels, such as 112")
+    recognizer = dataclasses.replace(model.recognizer, dtype=jnp.float32)
+    parts = {name: tree for name, tree in model.trainable.items() if name != "centres"}
+    frozen, trainable = jax.tree.map(as_float32, (model.frozen, parts))
+    held = trees.nbytes((frozen, trainable))
+    if held > LARGEST:
+        raise InputError(
+            f"--format: {held / 1e9:.1f} GB of parameters do not fit into one file of 2 GB; use --format=merged"
+        )
+    size = recognizer.config.backbone.image_size
+
+    def function(images: jax.Array) -> dict[str, jax.Array]:
+        with jax.default_matmul_precision("highest"):
+            if preprocess:
+                images = prepare(images, size, recognizer.spec.stats, jnp.float32)
+            out = recognizer.embed(frozen, trainable, images)
+            result = {"embedding": unit(out.embedding)}
+            return result if out.gate is None else {**result, "gates": out.gate}
+
+    outputs = {"embedding": recognizer.embedding_dim}
+    if recognizer.num_domains:
+        outputs["gates"] = recognizer.num_domains
+    side = input_size if preprocess else size
+    return Graph(function, (side, side, 3), jnp.uint8 if preprocess else jnp.float32, outputs)

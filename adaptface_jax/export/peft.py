@@ -1,0 +1,171 @@
+"""The adapter as PEFT folders, named for transformers 4 or 5; every value is carried over bit for bit.
+
+Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+from adaptface_jax.adapters.router import DROPOUT, HIDDEN
+from adaptface_jax.config import router_block
+from adaptface_jax.errors import InputError
+from adaptface_jax.export.pages import peft_page
+from adaptface_jax.export.record import base_model, head_lines, torch_linear, write_head, write_json, write_record
+from adaptface_jax.files import write_text
+from adaptface_jax.runs import Model
+from adaptface_jax.specs import BackboneSpec
+from adaptface_jax.weights.peft_files import ADAPTER, CONFIG
+from adaptface_jax.weights.peft_names import (
+    ROOT,
+    Layout,
+    covering,
+    modules,
+    patch_module,
+    patch_rows,
+    tower_prefix,
+    tower_table,
+)
+from adaptface_jax.weights.peft_start import ROUTER, ROUTER_JSON, domain_folder
+
+
+def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
+    """Write the folder `out`; returns lines to print.
+
+    LoRA: `adapter_config.json` and `adapter_model.safetensors`. DA-LoRA: a folder with these for each expert, and
+    `router.safetensors` with `router.json`, which says what the router looks at. A trained patch embedding goes into
+    `modules_to_save`, the head into `head.safetensors`. Raises InputError where the run has no low-rank adapter.
+    """
+    recognizer, trainable = model.recognizer, jax.device_get(model.trainable)
+    config, spec = recognizer.config, recognizer.spec
+    if "adapter" not in trainable:
+        raise InputError(
+            f"--format=peft: the run has adapter.kind={config.adapter.kind}, and PEFT's form is low-rank adapters; "
+            "use --format=merged"
+        )
+    prefix = tower_prefix(spec, config.backbone.feature, layout)
+    patch = patch_tensors(spec, trainable.get("backbone", {}).get("patch_embed"), prefix)
+    folders = [domain_folder(k) for k in range(recognizer.num_domains)] or ["."]
+    count = 0
+    for k, folder in enumerate(folders):
+        columns = slice(k * config.adapter.rank, (k + 1) * config.adapter.rank)
+        factors = {
+            target: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for target, f in trainable["adapter"].items()
+        }  # fmt: skip
+        tensors = {**low_rank_tensors(spec, factors, layout, prefix), **patch}
+        (out / folder).mkdir(exist_ok=True)
+        safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})
+        write_json(out / folder / CONFIG, adapter_config(model, layout))
+        count = len(tensors)
+    if recognizer.num_domains:
+        write_router(out, model)
+    write_head(out, model)
+    write_record(out, "peft", model, layout=layout)
+    write_text(out / "README.md", peft_page(model, folders, layout))
+    what = f"{len(folders)} adapters" if recognizer.num_domains else "1 adapter"
+    saved = ", patch embedding in modules_to_save" if patch else ""
+    line = f"peft: {what} of {count} tensors, modules named as in {layout}{saved}"
+    return [line, *head_lines(model), *position_warning(model)]
+
+
+def low_rank_tensors(
+    spec: BackboneSpec, factors: Mapping[str, Mapping[str, np.ndarray]], layout: Layout, prefix: str
+) -> dict[str, np.ndarray]:
+    """PEFT's tensors of an adapter tree: A [r, in] and B [out, r] of every module; a fused layer's A is repeated."""
+    tensors: dict[str, np.ndarray] = {}
+    for target, factor in factors.items():
+        layer, single = covering(target)
+        for module in modules(spec, layout):
+            if module.layer != layer or (single[1] > 1 and module.part != single):
+                continue
+            index, parts = module.part if single[1] == 1 else (0, 1)
+            for block in range(spec.depth):
+                b = factor["b"][block]
+                width = b.shape[1] // parts
+                name = ROOT + prefix + module.name.replace("{i}", str(block))
+                tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(factor["a"][block].T)
+                tensors[f"{name}.lora_B.weight"] = np.ascontiguousarray(b[:, index * width : (index + 1) * width].T)
+    return tensors
+
+
+def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, prefix: str) -> dict[str, np.ndarray]:
+    """The trained patch embedding as PEFT's modules_to_save keeps it; nothing where it is not trained."""
+    return {
+        ROOT + prefix + row.name: np.ascontiguousarray(row.transform.outward(np.asarray(patch_embed[leaf])))
+        for leaf, row in patch_rows(spec).items()
+        if patch_embed is not None
+    }
+
+
+def adapter_config(model: Model, layout: Layout) -> dict[str, Any]:
+    """`adapter_config.json`, which PEFT's LoraConfig reads."""
+    spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
+    layers = {covering(target) for target in adapter.targets}
+    targets = [
+        module.name.partition("{i}.")[2]
+        for module in modules(spec, layout)
+        if (module.layer, (0, 1)) in layers or (module.layer, module.part) in layers
+    ]
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base_model(model),
+        "inference_mode": True,
+        "r": adapter.rank,
+        "lora_alpha": int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha,
+        "lora_dropout": adapter.dropout,
+        "use_rslora": adapter.use_rslora,
+        "use_dora": False,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "target_modules": targets,
+        "modules_to_save": [patch_module(spec)] if model.recognizer.config.backbone.train_patch_embed else None,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "init_lora_weights": True,
+    }
+
+
+def write_router(out: Path, model: Model) -> None:
+    """router.safetensors in torch's layout, and router.json: what it looks at and how its weights are used."""
+    router, recognizer = model.trainable["router"], model.recognizer
+    looks_at = recognizer.config.adapter.router
+    block = router_block(looks_at)
+    safetensors.numpy.save_file(
+        {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")},
+        out / ROUTER,
+        metadata={"format": "pt"},
+    )
+    seen = "the feature of the backbone without adapters and with its original patch embedding"
+    inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6)"
+    uniform = f"blocks 0 to {(block or 1) - 1} weigh every expert 1/{recognizer.num_domains}; the others by the gates"
+    write_json(
+        out / ROUTER_JSON,
+        {
+            "looks_at": looks_at,
+            "input": seen if block is None else inner,
+            "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
+            "use": "every block weighs the experts by the gates" if block is None else uniform,
+            "num_domains": recognizer.num_domains,
+            "input_dim": int(router["fc1"]["kernel"].shape[0]),
+            "hidden": HIDDEN,
+            "dropout_in_training": DROPOUT,
+        },
+    )
+
+
+def position_warning(model: Model) -> list[str]:
+    """A line where transformers would resize the positions by another rule than the run did."""
+    spec, settings = model.recognizer.spec, model.recognizer.config.backbone
+    theirs = tower_table(spec, "v4").position_rule(spec)
+    rule = model.identity["position_rule"]
+    if rule == theirs or settings.image_size == spec.native_size:
+        return []
+    note = f"note: the run resized positions by the rule {rule}, transformers resizes by {theirs}: on that base model"
+    return [f"{note} the embeddings differ at {settings.image_size} px; --format=merged is exact"]

@@ -1,0 +1,120 @@
+"""`python -m adaptface_jax.export` as it is typed: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from adaptface_jax import cli
+from adaptface_jax.config import BackboneConfig
+from adaptface_jax.export import __main__ as export
+from adaptface_jax.specs import BACKBONES
+from tests import finished, models
+
+FACES = "synthetic:identities=2,images=3,seed=1"
+
+
+def call(*words: object) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["export", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(export.main, export.parser())
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory):
+    """Runs by adapter kind on the demo backbone, in bfloat16."""
+    folder = tmp_path_factory.mktemp("runs")
+    finished.write_backbone(folder / "published", BACKBONES["demo"])
+    for kind in ("lora", "dalora", "none"):
+        wanted = models.config(kind)
+        backbone = BackboneConfig("demo", str(folder / "published"), 28, dtype="bfloat16")
+        finished.write_run(folder / kind, dataclasses.replace(wanted, backbone=backbone))
+    return folder
+
+
+def test_peft_is_written_whole_and_in_float32(workdirs, tmp_path, capsys):
+    assert call(f"--run={workdirs / 'lora'}", "--format=peft", f"--out={tmp_path / 'a' / 'peft'}") == 0
+    out = capsys.readouterr().out
+    assert "step 7" in out and "32 tensors, modules named as in v5" in out and "head.safetensors" in out
+    tensors = safetensors.numpy.load_file(tmp_path / "a" / "peft" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float32)}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["peft"]
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "a" / "peft").iterdir()}
+    assert len(modes) == 1
+
+
+def test_a_frozen_tree_in_bfloat16_is_exported_from_its_float32_source(workdirs, tmp_path):
+    assert call(f"--run={workdirs / 'none'}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
+    name = "encoder.layer.3.mlp.fc1.weight"
+    ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
+    np.testing.assert_array_equal(ours, safetensors.numpy.load_file(workdirs / "published" / "model.safetensors")[name])
+
+
+def test_merged_says_what_a_mixture_loses(workdirs, tmp_path, capsys):
+    words = (f"--run={workdirs / 'dalora'}", "--format=merged", f"--out={tmp_path / 'm'}")
+    assert call(*words, "--mix=mean", f"--data={FACES}") == 0
+    out = capsys.readouterr().out
+    assert "per-image gates are lost" in out and "over 6 images" in out and "on average" in out
+    mix = json.loads((tmp_path / "m" / "export.json").read_text())["mix"]
+    assert len(mix) == 3 and sum(mix) == pytest.approx(1)
+    assert "Lost: the gates" in (tmp_path / "m" / "README.md").read_text()
+
+
+def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
+    out = tmp_path / "peft"
+    words = (f"--run={workdirs / 'lora'}", "--format=peft", f"--out={out}")
+    assert call(*words) == 0
+    assert call(*words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert call(*words, "--layout=v4", "--overwrite") == 0
+    assert "attention.attention.query" in json.loads((out / "adapter_config.json").read_text())["target_modules"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
+    assert call(*words[:2], f"--out={tmp_path / 'thesis'}", "--overwrite") == 2
+    assert (tmp_path / "thesis" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "expected"),
+    [
+        ("lora", ["--format=merged", "--layout=v4"], "--layout: belongs to --format=peft"),
+        ("lora", ["--format=peft", "--mix=1,0,0"], "--mix: belongs to --format=merged"),
+        ("lora", ["--format=peft", "--preprocess"], "--preprocess: belongs to --format=stablehlo and onnx"),
+        ("lora", ["--format=merged", "--input_size=112"], "--input_size"),
+        ("lora", ["--format=onnx", "--no-preprocess", "--input_size=112"], "--input_size"),
+        ("lora", ["--format=torchscript"], "--format"),
+        ("lora", ["--format=peft", "--layout=v3"], "--layout"),
+        ("lora", ["--format=peft", "--checkpoint=8"], "--checkpoint"),
+        ("lora", ["--format=merged", "--mix=1"], "adapter.kind=lora"),
+        ("none", ["--format=peft"], "--format=merged"),
+        ("dalora", ["--format=merged"], "--mix"),
+        ("dalora", ["--format=merged", "--mix=1,1,1"], "sums to 3"),
+        ("dalora", ["--format=merged", "--mix=mean"], "--data"),
+        ("dalora", ["--format=merged", "--mix=mean", "--data=/nowhere"], "/nowhere"),
+        ("nothing", ["--format=peft"], "holds no run"),
+    ],
+)
+def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
+    assert call(f"--run={workdirs / kind}", f"--out={tmp_path / 'out'}", *words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and expected in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_is_a_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "adaptface_jax.export", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0 and "--mix" in result.stdout and result.stderr == ""
