@@ -106,7 +106,7 @@ class Recognizer:
                 plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
                 gate = router.gates(trainable["router"], jax.lax.stop_gradient(plain.feature), router_key)
             else:
-                gate = jnp.full((images.shape[0], self.num_domains), 1 / self.num_domains, jnp.float32)
+                gate = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 inner = vit.Router(block, lambda x: router.gates(trainable["router"], x, router_key))
         out = model(
             images, low_rank, gate=gate, router=inner, key=adapter_key,

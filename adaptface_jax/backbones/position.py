@@ -26,7 +26,7 @@ def resize_positions(pos_embed: np.ndarray, grid: int, rule: PositionRule) -> np
     pos_embed = np.asarray(pos_embed, np.float32)
     if grid == native:
         return pos_embed
-    axis = _antialiased(native, grid) if rule.antialias else _interpolated(native, grid, rule.offset)
+    axis = antialiased(native, grid) if rule.antialias else _interpolated(native, grid, rule.offset)
     cells = pos_embed[0, 1:].astype(np.float64).reshape(native, native, width)
     resized = np.einsum("yi,xj,ijd->yxd", axis, axis, cells, optimize=True).reshape(1, grid * grid, width)
     return np.concatenate([pos_embed[:, :1], resized.astype(np.float32)], axis=1)
@@ -51,7 +51,7 @@ def _interpolated(native: int, grid: int, offset: float) -> np.ndarray:
     return matrix
 
 
-def _antialiased(native: int, grid: int) -> np.ndarray:
+def antialiased(native: int, grid: int) -> np.ndarray:
     """[grid, native]: the a = -0.5 kernel, widened when shrinking; taps past an edge are left out."""
     scale = native / grid
     centre = (np.arange(grid) + 0.5) * scale

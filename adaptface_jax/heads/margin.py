@@ -82,6 +82,17 @@ def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStati
     )
 
 
+def quality_norms(
+    config: LossConfig, embeddings: jax.Array, statistics: NormStatistics
+) -> tuple[jax.Array, NormStatistics]:  # fmt: skip
+    """AdaFace's norms [B] of raw embeddings [B, d], clipped and without gradient, and the statistics with them; ones
+    and the statistics as they are for the other margins."""
+    if config.name != "adaface":
+        return jnp.ones(embeddings.shape[0], jnp.float32), statistics
+    norms = jnp.clip(jax.lax.stop_gradient(jnp.linalg.norm(embeddings, axis=-1)), 0.001, 100)
+    return norms, update_statistics(statistics, norms)
+
+
 def margin_loss(
     config: LossConfig, embeddings: jax.Array, centres: jax.Array, labels: jax.Array, statistics: NormStatistics
 ) -> MarginOutput:
@@ -92,11 +103,7 @@ def margin_loss(
     embeddings = embeddings.astype(jnp.float32)
     cosine = jnp.matmul(unit(embeddings), unit(centres).T, precision=jax.lax.Precision.HIGHEST)
     target = jnp.take_along_axis(cosine, labels[:, None], axis=1)[:, 0]
-    if config.name == "adaface":
-        norms = jnp.clip(jax.lax.stop_gradient(jnp.linalg.norm(embeddings, axis=-1)), 0.001, 100)
-        statistics = update_statistics(statistics, norms)
-    else:
-        norms = jnp.ones_like(target)
+    norms, statistics = quality_norms(config, embeddings, statistics)
     is_target = labels[:, None] == jnp.arange(cosine.shape[1])[None, :]
     shifted = target_with_margin(config, target, norms, statistics)
     logits = config.scale * jnp.where(is_target, shifted[:, None], cosine)
