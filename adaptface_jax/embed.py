@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax import cli
-from adaptface_jax.data.sources.folders import ImageFiles
+from adaptface_jax.data.sources.files import ImageFiles
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.partition import make_mesh
 from adaptface_jax.subject import add_subject, open_subject

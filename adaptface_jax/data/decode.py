@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from adaptface_jax.data.orientation import upright
 from adaptface_jax.errors import InputError
 
 # Pillow's name of a format -> file endings. Other formats Pillow knows are refused: less code meets outside files.
@@ -28,8 +29,8 @@ def decode(image: bytes | np.ndarray, key: str) -> np.ndarray:
 
     image: an encoded file (FORMATS), or a decoded uint8 array [H, W, 3], which is returned as it is.
     key: names the image in errors.
-    Returns uint8 [H, W, 3], RGB. Grey and CMYK become RGB, 16 bits become the upper 8, transparency is dropped and
-    EXIF orientation is applied.
+    Returns uint8 [H, W, 3], RGB. Grey, palette and CMYK become RGB, 16 bits become the upper 8, transparency is
+    dropped, EXIF orientation is applied (a broken one is not), and of an animation the first frame is taken.
     Raises InputError for anything unreadable, truncated or larger than MAX_PIXELS (read from the header: no pixel of
     such an image is decoded).
     """
@@ -47,7 +48,9 @@ def decode(image: bytes | np.ndarray, key: str) -> np.ndarray:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes
         kinds = ", ".join(FORMATS)
-        if isinstance(error, UnidentifiedImageError):
+        if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+            reason = f"it claims more than the {MAX_PIXELS} pixels that are read"
+        elif isinstance(error, UnidentifiedImageError):
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -67,8 +70,7 @@ def to_size(image: np.ndarray, size: int) -> np.ndarray:
 
 def _rgb(image: Image.Image) -> Image.Image:
     image.load()
-    if "exif" in image.info or "xmp" in image.info:
-        image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith("I"):  # 16-bit grey: "I;16" from PNG, "I" (scaled to 65535) from PGM
         wide = np.asarray(image).clip(0, 65535)
         image = Image.fromarray((wide >> 8).astype(np.uint8))

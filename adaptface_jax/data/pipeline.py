@@ -45,7 +45,8 @@ def batches(
     threads: batches decoded at a time, ahead of the one being used; default: one per core, at most 16. 0 decodes in
     the caller.
     bad_records: takes the records that cannot be read or decoded, in the order of training; they keep their rows
-    (dropping one would shift all later batches), black, of unknown domain and with weight 0. None: they are errors.
+    (dropping one would shift all later batches) with weight 0, an unknown domain and another row's image, which
+    spoils no statistics of the batch. None: they are errors.
 
     Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'], "domain": int32 [B'], "weight": float32 [B']}, with
     B' = batch_size / process_count and weights 1 or 0.
@@ -85,22 +86,26 @@ def evaluation_batches(
     *,
     keys: Sequence[str] | None = None,
     threads: int | None = None,
+    rows: slice = slice(None),
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The images in order, decoded ahead in threads.
 
     images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files when asked.
     keys: name the images in errors (default: their number).
-    Yields (uint8 [batch_size, S, S, 3], number of real rows); the last batch is padded with black.
+    rows: those of each batch that this process reads.
+    Yields (uint8 [rows, S, S, 3], number of real rows of the whole batch); the last batch is padded with black.
     Raises InputError while iterating for an image that cannot be decoded.
     """
 
     def load(batch: int) -> tuple[np.ndarray, int]:
-        numbers = range(batch * batch_size, min((batch + 1) * batch_size, len(images)))
-        out = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
-        for row, number in enumerate(numbers):
+        numbers = range(batch * batch_size, (batch + 1) * batch_size)
+        out = np.zeros((len(numbers[rows]), image_size, image_size, 3), np.uint8)
+        for row, number in enumerate(numbers[rows]):
+            if number >= len(images):
+                break
             key = keys[number] if keys is not None else f"image {number}"
             out[row] = to_size(decode(images[number], key), image_size)
-        return out, len(numbers)
+        return out, min(batch_size, len(images) - batch * batch_size)
 
     count = -(-len(images) // batch_size)
     return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(_ahead(threads)))
@@ -146,6 +151,8 @@ class _Load:
                     raise
                 weight[row] = 0
                 bad.append(BadRecord(self.source.key(number), str(error)))
+        if bad and weight.any():
+            image[weight == 0] = image[weight.argmax()]
         return {"image": image, "label": self.source.labels[numbers], "domain": domain, "weight": weight}, bad
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,10 +28,18 @@ class Record:
 
 
 class Source(Protocol):
-    """A random-access set of labelled images (the protocol of `grain.RandomAccessDataSource`)."""
+    """A random-access set of labelled images (the protocol of `grain.RandomAccessDataSource`).
+
+    Reading a record raises InputError where it cannot be read.
+    """
 
     @property
     def num_classes(self) -> int: ...
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """What the set itself calls class 0..C-1: folders, raw labels, names."""
+        ...
 
     @property
     def labels(self) -> np.ndarray:
@@ -43,3 +54,25 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Record: ...
+
+    def key(self, index: int) -> str:
+        """The key of a record, without reading it; relative to the set, so that a moved set keeps its keys."""
+        ...
+
+
+def labels_digest(source: Source) -> str:
+    """sha256 of every record's class, in order."""
+    return hashlib.sha256(source.labels.astype("<i4").tobytes()).hexdigest()
+
+
+def keys_digest(source: Source) -> str:
+    """sha256 of every record's key, in order: another order, or one file more, is another digest."""
+    return texts_digest(source.key(index) for index in range(len(source)))
+
+
+def texts_digest(texts: Iterable[str]) -> str:
+    """sha256 of texts in order, each ended by NUL."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(os.fsencode(text) + b"\0")
+    return digest.hexdigest()

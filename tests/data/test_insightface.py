@@ -43,7 +43,9 @@ def test_identity_layout(tmp_path):
     assert contents(source) == [(b"a", 1), (b"bb", 1), (b"ccc", 0), (b"dddd", 2), (b"eeeee", 2), (b"f", 2)]
     assert source.num_classes == 3
     assert source.labels.dtype == np.int32
-    assert source[2].key.endswith("train.rec: record 3")
+    assert source[2].key == source.key(2) == "record 3"
+    assert list(source.class_names) == ["4", "9", "21"]
+    assert "labels 4 to 21 with gaps" in source.description
 
 
 def test_flat_layout_uses_every_key_in_order(tmp_path):

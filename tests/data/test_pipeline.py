@@ -24,6 +24,7 @@ class Numbered:
 
     size: int
     num_classes: int = 3
+    class_names: tuple[str, ...] = ("a", "b", "c")
     description: str = "numbered images"
     broken: int = -1
 
@@ -36,7 +37,10 @@ class Numbered:
 
     def __getitem__(self, index: int) -> Record:
         image = np.full((SIZE, SIZE, 3), index, np.uint8)
-        return Record(b"" if index == self.broken else image, index % 3, f"numbered/{index}", index % 2 - 1)
+        return Record(b"" if index == self.broken else image, index % 3, self.key(index), index % 2 - 1)
+
+    def key(self, index: int) -> str:
+        return f"numbered/{index}"
 
 
 def made(source=None, count=12, **options):
@@ -56,6 +60,7 @@ def test_a_batch_is_uint8_images_with_labels_and_domains():
         number = batch["image"][:, 0, 0, 0].astype(int)
         assert batch["image"].shape == (4, SIZE, SIZE, 3)
         assert batch["image"].dtype == np.uint8
+        assert batch["weight"].dtype == np.float32 and (batch["weight"] == 1).all()
         assert batch["label"].dtype == batch["domain"].dtype == np.int32
         np.testing.assert_array_equal(batch["label"], number % 3)
         np.testing.assert_array_equal(batch["domain"], number % 2 - 1)
@@ -120,7 +125,7 @@ def test_batches_that_cannot_be_made():
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_corrupt_record_is_named(threads):
-    with pytest.raises(InputError, match=r"^numbered/5: cannot decode"):
+    with pytest.raises(InputError, match=r"^numbered images: numbered/5: cannot decode"):
         made(Numbered(11, broken=5), threads=threads)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.data.sources.plain_pickle import RefusedPickle, plain, read_plain_pickle
+from adaptface_jax.data.sources.plain_pickle import plain, read_plain_pickle
 from adaptface_jax.errors import InputError
+from adaptface_jax.inert_pickle import RefusedPickle
 
 
 def open_bin(path: Path) -> Benchmark:

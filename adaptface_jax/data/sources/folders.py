@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.names import Names, shown
 from adaptface_jax.data.record import Record
+from adaptface_jax.data.sources.files import is_image_name, read_file
 from adaptface_jax.errors import InputError
 
 
@@ -18,28 +20,41 @@ class FolderSource:
     """Identities in sorted order of their folders' names, images in sorted order within; a `Source`.
 
     Hidden names and files that are no image (decode.SUFFIXES) are passed over; folders without an image are no
-    identity. Files are only opened when read.
-    Raises InputError for a folder that holds no identity.
+    identity. Files are only opened when read. A record's key is `identity/file`.
+    Raises InputError for a folder that holds no identity, and for one that holds an identity twice: names that differ
+    in case or in Unicode form alone, or a link to another identity's folder. Such a set would train one person
+    against himself.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._paths: list[str] = []
-        labels: list[int] = []
-        self._num_classes = 0
-        for identity in _names(folder, directories=True):
-            files = image_files(folder / identity)
-            self._paths += files
-            labels += [self._num_classes] * len(files)
-            self._num_classes += bool(files)
-        self._labels = np.array(labels, np.int32)
-        if not labels:
+        self._classes: list[str] = []
+        counts: list[int] = []
+
+        def files() -> Iterator[str]:
+            for name in identity_names(folder):
+                found = image_names(folder / name)
+                if found:
+                    self._classes.append(name)
+                    counts.append(len(found))
+                    yield from found
+
+        self._files = Names.of(files())
+        if not counts:
             kinds = " ".join(SUFFIXES)
-            raise InputError(f"{folder}: no identities found; expected one folder per identity with files of {kinds}")
+            raise InputError(
+                f"{shown(str(folder))}: no identities found; expected one folder per identity with files of {kinds}"
+            )
+        refuse_twins(folder, self._classes)
+        self._labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     @property
     def num_classes(self) -> int:
-        return self._num_classes
+        return len(self._classes)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self._classes
 
     @property
     def labels(self) -> np.ndarray:
@@ -47,59 +62,62 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        return f"identity folders in {self._folder}"
+        return f"identity folders in {shown(str(self._folder))}"
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._files)
 
     def __getitem__(self, index: int) -> Record:
-        path = self._paths[index]
-        return Record(read_file(path), int(self._labels[index]), path)
+        key = self.key(index)
+        return Record(read_file(os.path.join(self._folder, key)), int(self._labels[index]), key)
+
+    def key(self, index: int) -> str:
+        return f"{self._classes[self._labels[index]]}/{self._files[index]}"
 
 
-class ImageFiles(Sequence[bytes]):
-    """Every image file below a folder, at any depth, in sorted order; read when asked for.
-
-    paths: the files. Raises InputError where there is no folder or no image in it.
-    """
-
-    def __init__(self, folder: Path):
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; expected a folder of images")
-        self.paths = [
-            os.path.join(parent, name)
-            for parent, _, names in sorted(os.walk(folder))
-            for name in sorted(names)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
-        if not self.paths:
-            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}")
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        return read_file(self.paths[index])
+def identity_names(folder: Path) -> list[str]:
+    """Sorted names of the folders in `folder`, hidden ones left out. Raises InputError where it cannot be listed."""
+    return sorted(entry.name for entry in _entries(folder) if _is_dir(entry))
 
 
-def image_files(folder: Path) -> list[str]:
-    """Paths of the image files directly in `folder`, by ending, sorted."""
-    names = _names(folder, directories=False)
-    return [os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+def image_names(folder: Path) -> list[str]:
+    """Sorted names of the image files directly in `folder`."""
+    return sorted(entry.name for entry in _entries(folder) if is_image_name(entry.name) and not _is_dir(entry))
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of one image file. Raises InputError where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+def refuse_twins(folder: Path, names: Sequence[str]) -> None:
+    """Raise InputError where two folders are one identity."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if first != name:
+            raise InputError(
+                f"{shown(str(folder))}: the identities {first!r} and {name!r} differ only in case or Unicode form; "
+                "merge or rename one of them"
+            )
+    links = [name for name in names if os.path.islink(folder / name)]
+    if links:
+        real = {os.path.realpath(folder / name): name for name in names if name not in set(links)}
+        for name in links:
+            first = real.setdefault(os.path.realpath(folder / name), name)
+            if first != name:
+                raise InputError(
+                    f"{shown(str(folder))}: the identity {name!r} is a link to {first!r}; remove one of them"
+                )
 
 
-def _names(folder: Path, directories: bool) -> list[str]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() == directories and not e.name.startswith("."))
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); expected a folder of images") from None
+        raise InputError(
+            f"{shown(str(folder))}: cannot be listed ({error.strerror}); expected a folder of images"
+        ) from None
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import Record
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.errors import InputError
@@ -20,15 +22,17 @@ class InsightFaceSource:
     Two layouts exist. Identity: record 0 carries two labels and no image, `(first identity key, end key)`; images are
     keys 1 to that first key, and each identity record holds `(first, last)` of its images, the last exclusive. The
     ranges give every label without touching the images, and each image is checked against its range when read. Flat:
-    record 0, if any, is an image; the labels are read once from every header. Labels may start anywhere and skip; they
-    are mapped to 0..C-1 in ascending order.
+    record 0, if any, is an image; the labels are read once from every header. Labels may start anywhere and skip, as
+    they do after a set was cleaned; they are mapped to 0..C-1 in ascending order, and the description says so. Classes
+    and sizes come from the records and not from `property`, which cleaning leaves behind; the description says where
+    they differ. A record's key is `record N`, N its key in the index.
 
     Raises InputError for files that are missing, truncated or contradict themselves.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        _check_property(folder / "property")
+        claimed = _claimed_classes(folder / "property")
         self._records = RecordFile(folder / "train.rec", folder / "train.idx")
         self._keys, ranges = self._layout()
         if not len(self._keys):
@@ -36,11 +40,20 @@ class InsightFaceSource:
         self._raw = self._raw_labels(ranges)
         values, labels = np.unique(self._raw, return_inverse=True)
         self._labels = labels.astype(np.int32)
-        self._num_classes = len(values)
+        self._values = values.astype(np.int64)
+        self._notes = ""
+        if values[-1] - values[0] + 1 != len(values):
+            self._notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
+        if claimed != len(values):
+            self._notes += f", property claims {claimed} identities"
 
     @property
     def num_classes(self) -> int:
-        return self._num_classes
+        return len(self._values)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return [str(value) for value in self._values.tolist()]
 
     @property
     def labels(self) -> np.ndarray:
@@ -48,7 +61,7 @@ class InsightFaceSource:
 
     @property
     def description(self) -> str:
-        return f"InsightFace records in {self._folder}"
+        return f"InsightFace records in {shown(str(self._folder))}{self._notes}"
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -59,7 +72,10 @@ class InsightFaceSource:
         name = self._records.name(key)
         if labels[0] != self._raw[index]:
             raise InputError(f"{name}: has label {labels[0]:g}, its identity has {self._raw[index]:g}; {_PACK}")
-        return Record(image, int(self._labels[index]), name)
+        return Record(image, int(self._labels[index]), self.key(index))
+
+    def key(self, index: int) -> str:
+        return f"record {self._keys[index]}"
 
     def _layout(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
         """The image keys, and the half-open key range of each identity (none known in the flat layout)."""
@@ -106,16 +122,16 @@ class InsightFaceSource:
     def _label(self, index: int) -> float:
         key = int(self._keys[index])
         label = self._records.read_image(key)[0][0]
-        if not label.is_integer():
-            raise InputError(f"{self._records.name(key)}: the label {label} is not a whole number; {_PACK}")
+        if not (label.is_integer() and label >= 0):
+            raise InputError(f"{self._records.name(key)}: the label {label:g} is no count from 0 on; {_PACK}")
         return label
 
 
 _PACK = "the set is damaged or half copied: copy or pack it again"
 
 
-def _check_property(path: Path) -> None:
-    """`num_classes,H,W` (a newer packer adds lines). Classes and sizes come from the records, which cannot drift."""
+def _claimed_classes(path: Path) -> int:
+    """The first of `num_classes,H,W` (a newer packer adds lines)."""
     expected = "expected a first line `num_classes,height,width`"
     try:
         with path.open("rb") as file:
@@ -125,3 +141,4 @@ def _check_property(path: Path) -> None:
     fields = line.split(b",")
     if len(fields) != 3 or not all(field.strip().isdigit() for field in fields):
         raise InputError(f"{path}: found {line[:40]!r}; {expected}")
+    return int(fields[0])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.bins import open_bin
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.synthetic import open_synthetic, open_synthetic_benchmark
+from adaptface_jax.data.sources.tfds import PREFIX as TFDS
+from adaptface_jax.data.sources.tfds import TfdsSource
 from adaptface_jax.errors import InputError
 
 _SYNTHETIC = "synthetic:"
@@ -20,7 +24,8 @@ _SYNTHETIC = "synthetic:"
 def open_source(path: str, max_identities: int | None = None, max_per_identity: int | None = None) -> Source:
     """Opens a training set, or its first identities (ascending label) and the first images of each.
 
-    path: a folder with `train.rec` (InsightFace records), else a folder of identity folders; or `synthetic:SPEC`.
+    path: a folder with `train.rec` (InsightFace records), else with ArrayRecord shards (as `pack` writes them), else
+    with identity folders; or `tfds:NAME`, or `synthetic:SPEC`.
     Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
     """
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
@@ -37,15 +42,21 @@ def open_source(path: str, max_identities: int | None = None, max_per_identity: 
 def _open(path: str) -> Source:
     if path.startswith(_SYNTHETIC):
         return open_synthetic(path.removeprefix(_SYNTHETIC))
+    if path.startswith(TFDS):
+        return TfdsSource(path)
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(
-            f"data.train: {path!r} is no folder; expected a folder with train.rec or with identity folders, "
-            f"or {_SYNTHETIC}SPEC"
+            f"data.train: {path!r} is no folder; expected a folder with train.rec, shards or identity folders, "
+            f"or {TFDS}NAME or {_SYNTHETIC}SPEC"
         )
     # Either file is enough: half of a set is better named so than as a folder without identities.
     packed = (folder / "train.rec").exists() or (folder / "train.idx").exists()
-    return InsightFaceSource(folder) if packed else FolderSource(folder)
+    if packed:
+        return InsightFaceSource(folder)
+    if any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED)) or any(folder.glob("*.array_record")):
+        return ArrayRecordSource(folder)
+    return FolderSource(folder)
 
 
 def open_benchmark(path: str) -> Benchmark:
@@ -85,6 +96,10 @@ class Subset:
         return self._num_classes
 
     @property
+    def class_names(self) -> Sequence[str]:
+        return self._source.class_names[: self._num_classes]
+
+    @property
     def labels(self) -> np.ndarray:
         return self._labels
 
@@ -97,6 +112,9 @@ class Subset:
 
     def __getitem__(self, index: int) -> Record:
         return self._source[int(self._indices[index])]
+
+    def key(self, index: int) -> str:
+        return self._source.key(int(self._indices[index]))
 
 
 def _rank_within(labels: np.ndarray) -> np.ndarray:

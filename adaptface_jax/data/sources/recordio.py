@@ -86,7 +86,10 @@ class RecordFile:
     def _bytes(self, key: int, offset: int, size: int) -> bytes:
         # Checked before reading: a lying length must not allocate.
         if offset + size <= self._size:
-            data = os.pread(self._file, size, offset)
+            try:
+                data = os.pread(self._file, size, offset)
+            except OSError as error:
+                raise InputError(f"{self.name(key)}: cannot be read ({error.strerror})") from None
             if len(data) == size:
                 return data
         raise InputError(
@@ -110,4 +113,6 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     table = table[np.argsort(table[:, 0], kind="stable")]
     if (np.diff(table[:, 0]) == 0).any():
         raise InputError(f"{path}: a key appears twice; {expected}")
+    if len(np.unique(table[:, 1])) != len(table):
+        raise InputError(f"{path}: two keys stand for one record; {expected} and each offset once")
     return table[:, 0].copy(), table[:, 1].copy()

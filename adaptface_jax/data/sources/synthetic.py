@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -85,6 +86,10 @@ class SyntheticSource:
         return self._spec.identities
 
     @property
+    def class_names(self) -> Sequence[str]:
+        return [f"{identity:05d}" for identity in range(self._spec.identities)]
+
+    @property
     def labels(self) -> np.ndarray:
         return self._labels
 
@@ -101,7 +106,11 @@ class SyntheticSource:
         index = range(len(self))[index]
         identity, picture = divmod(index, self._spec.images)
         domain = UNKNOWN_DOMAIN if self._spec.labels == "none" else self._people.domain(picture)
-        return Record(self.image(index), identity, f"seed{self._spec.seed}/{identity:05d}/{picture:04d}", domain)
+        return Record(self.image(index), identity, self.key(index), domain)
+
+    def key(self, index: int) -> str:
+        identity, picture = divmod(index, self._spec.images)
+        return f"seed{self._spec.seed}/{identity:05d}/{picture:04d}"
 
     def image(self, index: int) -> np.ndarray:
         """uint8 [112, 112, 3]; read-only, since it is shared."""

@@ -1,0 +1,48 @@
+"""Many short texts in two arrays: millions of keys cost their bytes, not a Python object each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def shown(name: str) -> str:
+    """A key or a path as part of one line: what cannot be printed (line breaks, bytes that are no UTF-8) is escaped."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+class Names(Sequence[str]):
+    """Texts stored end to end; made into `str` when asked for.
+
+    File names may hold anything but NUL, even bytes that are no UTF-8 (os.fsencode keeps them).
+
+    content: the texts, each ended by NUL.
+    """
+
+    def __init__(self, content: bytes):
+        self.content = content
+        self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Names:
+        """Raises ValueError for a text with NUL in it."""
+        content = bytearray()
+        for text in texts:
+            encoded = os.fsencode(text)
+            if b"\0" in encoded:
+                raise ValueError(f"{text!r} holds a NUL")
+            content += encoded + b"\0"
+        return cls(bytes(content))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        index = range(len(self))[index]
+        start = int(self._ends[index - 1]) + 1 if index else 0
+        return os.fsdecode(self.content[start : int(self._ends[index])])

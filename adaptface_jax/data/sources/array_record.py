@@ -1,0 +1,214 @@
+"""A folder of ArrayRecord shards, as `python -m adaptface_jax.pack` writes it. Nothing in it is a pickle.
+
+    shard-00000.array_record ...   the records, in order; record i of the set stands in one place for ever
+    index.npz                      labels int32 [N]; keys and classes: uint8, texts in order, each ended by NUL
+    dataset.json                   format, version, source, records, classes, index_sha256, and of every shard
+                                   file, records, bytes, sha256; written last, so its presence says "complete"
+
+A record, little-endian: 4 bytes `AFJR`, u16 version (1), u16 length K of the key, i32 label, i32 domain (-1 unknown),
+K bytes of key (UTF-8), then the encoded image as the source held it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from adaptface_jax.data.names import Names, shown
+from adaptface_jax.data.record import Record
+from adaptface_jax.errors import InputError
+
+DESCRIPTION = "dataset.json"
+INDEX = "index.npz"
+UNFINISHED = "unfinished.json"
+SHARDS = "shard-*.array_record"
+FORMAT = "adaptface_jax shards"
+VERSION = 1
+
+_MAGIC = b"AFJR"
+_HEADER = struct.Struct("<4sHHii")
+_REPACK = "the pack is damaged or half copied: copy it again, or run pack again"
+
+
+def encode_record(record: Record, image: bytes) -> bytes:
+    """The binary form of one record; `image` is the record's image, encoded."""
+    key = Names.of([record.key]).content[:-1]
+    return _HEADER.pack(_MAGIC, VERSION, len(key), record.label, record.domain) + key + image
+
+
+def decode_record(data: bytes) -> Record:
+    """The record of a binary form. Raises ValueError for anything else."""
+    if len(data) < _HEADER.size:
+        raise ValueError(f"{len(data)} bytes are too few for a record")
+    magic, version, length, label, domain = _HEADER.unpack_from(data)
+    if magic != _MAGIC or version != VERSION:
+        raise ValueError(f"it starts with {data[:6]!r}, not with {_MAGIC!r} version {VERSION}")
+    start = _HEADER.size + length
+    if len(data) < start:
+        raise ValueError(f"its key claims {length} bytes")
+    return Record(data[start:], label, Names(data[_HEADER.size : start] + b"\0")[0], domain)
+
+
+class ArrayRecordSource:
+    """The records of one pack, in the order and with the keys, classes and bytes of what was packed; a `Source`.
+
+    Safe in threads, picklable. Opening checks the description, the index and the shards' sizes and counts; every
+    record is checked against the index when read, and ArrayRecord keeps checksums of its own.
+    Raises InputError for files that are missing, damaged or contradict each other.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        description = read_description(folder)
+        self._labels, self._keys, self._classes = read_index(folder, description)
+        self._starts = np.cumsum([0] + [shard["records"] for shard in description["shards"]])
+        self._files = [shard["file"] for shard in description["shards"]]
+        known = set(self._files)
+        for shard in description["shards"]:
+            path = folder / shard["file"]
+            size = path.stat().st_size if path.is_file() else None
+            if size != shard["bytes"]:
+                found = "is missing" if size is None else f"has {size} bytes, {DESCRIPTION} says {shard['bytes']}"
+                raise InputError(f"{shown(str(path))}: {found}; {_REPACK}")
+        extra = sorted(path.name for path in folder.glob(SHARDS) if path.name not in known)
+        if extra:
+            raise InputError(f"{shown(str(folder))}: {extra[0]} is not in {DESCRIPTION}; {_REPACK}")
+        self._source = description["source"]
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._data = ArrayRecordDataSource([str(self._folder / file) for file in self._files])
+        except Exception as error:  # a damaged file is any error of a C++ library
+            raise InputError(f"{shown(str(self._folder))}: {_one_line(error)}; {_REPACK}") from None
+        if len(self._data) != len(self._labels):
+            raise InputError(
+                f"{shown(str(self._folder))}: the shards hold {len(self._data)} records, {DESCRIPTION} says "
+                f"{len(self._labels)}; {_REPACK}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_data"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self._classes)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self._classes
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    @property
+    def description(self) -> str:
+        return f"ArrayRecord shards in {shown(str(self._folder))}, packed from {self._source}"
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Record:
+        index = range(len(self))[index]
+        try:
+            record = decode_record(self._data[index])
+        except Exception as error:  # as above
+            raise InputError(f"{self._place(index)}: {_one_line(error)}; {_REPACK}") from None
+        if record.key != self.key(index) or record.label != self._labels[index]:
+            raise InputError(
+                f"{self._place(index)}: is {shown(record.key)!r} of class {record.label}, the index says "
+                f"{shown(self.key(index))!r} of class {self._labels[index]}; {_REPACK}"
+            )
+        return record
+
+    def key(self, index: int) -> str:
+        return self._keys[index]
+
+    def _place(self, index: int) -> str:
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return f"{shown(str(self._folder / self._files[shard]))}: record {index - self._starts[shard]}"
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The checked content of dataset.json; raises InputError where it is none of this version."""
+    path = folder / DESCRIPTION
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"{shown(str(folder))}: shards without {DESCRIPTION}; expected a finished pack: run the same `pack` again"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); {_REPACK}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
+        raise InputError(f"{shown(str(path))}: expected format {FORMAT!r}, version {VERSION}; {_REPACK}")
+    kinds = {"source": str, "records": int, "classes": int, "index_sha256": str, "shards": list}
+    wrong = [name for name, kind in kinds.items() if type(found.get(name)) is not kind]
+    shard_kinds = {"file": str, "records": int, "bytes": int, "sha256": str}
+    for shard in [] if wrong else found["shards"]:
+        if (
+            not isinstance(shard, dict)
+            or any(type(shard.get(n)) is not kind for n, kind in shard_kinds.items())
+            or Path(shard["file"]).name != shard["file"]
+            or not Path(shard["file"]).match(SHARDS)
+            or shard["records"] < 1
+        ):
+            wrong = ["shards"]
+    if wrong:
+        raise InputError(f"{shown(str(path))}: {wrong[0]} is missing or of another kind; {_REPACK}")
+    counted = sum(shard["records"] for shard in found["shards"])
+    if counted != found["records"] or not counted:
+        raise InputError(f"{shown(str(path))}: {found['records']} records, {counted} in its shards; {_REPACK}")
+    return found
+
+
+def encode_index(labels: np.ndarray, keys: Names, classes: Names) -> bytes:
+    """The bytes of index.npz, the same for the same content."""
+    file = io.BytesIO()
+    texts = {name: np.frombuffer(value.content, np.uint8) for name, value in (("keys", keys), ("classes", classes))}
+    np.savez(file, allow_pickle=False, labels=labels.astype("<i4"), **texts)
+    return file.getvalue()
+
+
+def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, Names, Names]:
+    """labels int32 [N], keys and class names; raises InputError where they are not those of the description."""
+    path = folder / INDEX
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != description["index_sha256"]:
+            raise ValueError(f"its sha256 is not the one in {DESCRIPTION}")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            labels = arrays["labels"]
+            keys, classes = Names(arrays["keys"].tobytes()), Names(arrays["classes"].tobytes())
+        if labels.dtype != np.int32 or labels.ndim != 1:
+            raise ValueError("the labels are no row of int32")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); {_REPACK}") from None
+    count, number = description["records"], description["classes"]
+    if len(labels) != count or len(keys) != count or len(classes) != number:
+        raise InputError(
+            f"{shown(str(path))}: {len(labels)} labels, {len(keys)} keys and {len(classes)} classes, "
+            f"{DESCRIPTION} says {count} records of {number} classes; {_REPACK}"
+        )
+    if labels.min() < 0 or labels.max() >= number:
+        raise InputError(f"{shown(str(path))}: labels {labels.min()} to {labels.max()} of {number} classes; {_REPACK}")
+    return labels, keys, classes
+
+
+def _one_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

@@ -1,0 +1,211 @@
+"""Image and label sets prepared by TensorFlow Datasets, read without TensorFlow.
+
+    tfds:lfw    tfds:NAME    tfds:NAME/CONFIG:1.2.0:SPLIT    SPLIT as TFDS writes it (train[:80%], train+test)
+
+The set must lie prepared as ArrayRecord under TFDS_DATA_DIR (default ~/tensorflow_datasets). It is read from its files
+alone, as `tfds.data_source` does where a set's generating code is not there: nothing is downloaded or imported. The one
+importer of tensorflow_datasets.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.data.names import shown
+from adaptface_jax.data.record import Record
+from adaptface_jax.errors import InputError
+
+PREFIX = "tfds:"
+
+_SPEC = re.compile(r"(?P<name>\w+(/[\w.+-]+)?)(:(?P<version>\d+\.\d+\.\d+))?(:(?P<split>[a-zA-Z_].*))?")
+_THREADS = 8
+_CHUNK = 256
+
+
+class TfdsSource:
+    """The records of one split in its order; a `Source`. Labels are read once from every record.
+
+    The image is the set's one Image feature (the one called `image` where there are several), kept encoded. The label
+    is the feature `label`, else the one ClassLabel: a ClassLabel, a Text (the person's name) or an integer. Classes
+    are the values that occur, in ascending order. A record's key is `SPLIT/N`, N its place in the split.
+
+    Raises InputError for a set that is not there, not in ArrayRecord, or has no such features.
+    """
+
+    def __init__(self, spec: str):
+        import tensorflow_datasets as tfds
+
+        parsed = _SPEC.fullmatch(spec.removeprefix(PREFIX))
+        if parsed is None:
+            raise InputError(f"data.train: {shown(spec)!r} is not {PREFIX}NAME[/CONFIG][:VERSION][:SPLIT]")
+        self._spec = spec
+        self._folder = prepared_folder(parsed["name"], parsed["version"])
+        _refuse_foreign_features(self._folder)
+        try:
+            builder = tfds.builder_from_directory(str(self._folder))
+            self._split = parsed["split"] or (
+                "train" if "train" in builder.info.splits else next(iter(builder.info.splits))
+            )
+            self._image, self._label = _features(builder.info.features, tfds.features)
+            # Of each record only these two are looked at, and the image stays encoded.
+            wanted = {name: builder.info.features[name] for name in (self._image, self._label)}
+            self._parse = functools.partial(
+                tfds.features.FeaturesDict(wanted).deserialize_example_np,
+                decoders={self._image: tfds.decode.SkipDecoding()},
+            )
+            self._records = builder.as_data_source(
+                split=self._split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+            )
+            self._names = getattr(builder.info.features[self._label], "names", None)
+            raw = self._raw_labels()
+        except InputError as error:
+            raise InputError(f"{shown(spec)}: {error}") from None
+        except Exception as error:  # TFDS raises anything, over many lines
+            raise InputError(
+                f"{shown(spec)}: cannot be read from {shown(str(self._folder))} ({_one_line(error)}); "
+                f"expected a set prepared with: {_prepare(parsed['name'])}"
+            ) from None
+        values, labels = np.unique(raw, return_inverse=True)
+        self._values, self._labels = values, labels.astype(np.int32)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self._values)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        values = self._values.tolist()
+        return [self._names[value] for value in values] if self._names else [str(value) for value in values]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    @property
+    def description(self) -> str:
+        return (
+            f"TFDS {self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Record:
+        index = range(len(self))[index]
+        image, label = self._read(index)
+        if label != self._values[self._labels[index]]:
+            raise InputError(f"{self._place(index)}: the label changed while the set was read; prepare it again")
+        return Record(image, int(self._labels[index]), self.key(index))
+
+    def key(self, index: int) -> str:
+        return f"{self._split}/{index}"
+
+    def _raw_labels(self) -> np.ndarray:
+        count = len(self._records)
+        if not count:
+            raise InputError(f"the split {self._split} is empty")
+        with ThreadPoolExecutor(_THREADS) as pool:
+            chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+            found = pool.map(lambda chunk: [self._read(index)[1] for index in chunk], chunks)
+            return np.array([label for labels in found for label in labels])
+
+    def _read(self, index: int) -> tuple[bytes, int | str]:
+        """The encoded image and the label as the set writes it."""
+        try:
+            record = self._parse(self._records[index])
+            image, label = record[self._image], record[self._label]
+        except Exception as error:  # as above
+            raise InputError(f"{self._place(index)}: cannot be read ({_one_line(error)})") from None
+        if isinstance(label, bytes):
+            label = label.decode("utf-8", "surrogateescape")
+        if not isinstance(image, bytes) or (not isinstance(label, str) and (label != int(label) or label < 0)):
+            raise InputError(f"{self._place(index)}: no encoded image with a label from 0 on")
+        return image, label if isinstance(label, str) else int(label)
+
+    def _place(self, index: int) -> str:
+        return f"{shown(str(self._folder))}: {self._split} record {index}"
+
+
+def data_dir() -> Path:
+    """Where prepared sets lie: TFDS_DATA_DIR, else TFDS's own default."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared_folder(name: str, version: str | None) -> Path:
+    """The folder of one version (default: the newest) of `NAME[/CONFIG]`; raises InputError where there is none."""
+    parent = data_dir() / name
+    versions = {
+        tuple(int(part) for part in path.name.split(".")): path
+        for path in (parent.iterdir() if parent.is_dir() else [])
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and (path / "dataset_info.json").is_file()
+    }
+    wanted = tuple(int(part) for part in version.split(".")) if version else max(versions, default=None)
+    if wanted not in versions:
+        inside = sorted(path.parent.parent.name for path in parent.glob("*/*/dataset_info.json"))
+        if inside and not versions:
+            raise InputError(
+                f"{PREFIX}{name}: which configuration? write {PREFIX}{name}/{inside[0]} (of {', '.join(inside)})"
+            )
+        wanted_text = f"version {version}" if version else "prepared set"
+        there = f" (there: {', '.join(path.name for path in versions.values())})" if versions else ""
+        raise InputError(
+            f"{PREFIX}{name}: no {wanted_text} in {shown(str(parent))}{there}; "
+            f"prepare it, with TensorFlow and a network, by: {_prepare(name)}; TFDS_DATA_DIR names its data_dir"
+        )
+    return versions[wanted]
+
+
+def _prepare(name: str) -> str:
+    return f"tfds build {name} --file_format=array_record --data_dir={shown(str(data_dir()))}"
+
+
+def _refuse_foreign_features(folder: Path) -> None:
+    """TFDS imports whatever module `features.json` names: only its own are let through."""
+    path = folder / "features.json"
+
+    def check(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                names_code = key in ("pythonClassName", "type") and isinstance(value, str)
+                if names_code and not re.fullmatch(r"tensorflow_datasets\.core\.features\.[\w.]+", value):
+                    raise InputError(f"{shown(str(path))}: names the code {value[:80]!r}; expected TFDS's features")
+                check(value)
+        elif isinstance(node, list):
+            for value in node:
+                check(value)
+
+    try:
+        check(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); prepare the set again") from None
+
+
+def _features(features: Any, kinds: Any) -> tuple[str, str]:
+    """The names of the image and of the label feature."""
+    images = [name for name, kind in features.items() if isinstance(kind, kinds.Image)]
+    classes = [name for name, kind in features.items() if isinstance(kind, kinds.ClassLabel)]
+    image = "image" if "image" in images else images[0] if len(images) == 1 else None
+    label = "label" if "label" in features else classes[0] if len(classes) == 1 else None
+    if image is None or label is None:
+        missing = "one image" if image is None else "a feature `label` or one class label"
+        raise InputError(f"expected {missing} among its features, found {', '.join(sorted(features))}")
+    kind = features[label]
+    whole = isinstance(kind, (kinds.ClassLabel, kinds.Text)) or (
+        not kind.shape and np.issubdtype(kind.np_dtype, np.integer)
+    )
+    if not whole:
+        raise InputError(f"its feature `{label}` is no class, text or whole number")
+    return image, label
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
