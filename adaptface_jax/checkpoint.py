@@ -10,7 +10,7 @@ used. (Orbax itself restores a flipped byte silently, and takes a bare folder fo
 from __future__ import annotations
 
 import dataclasses
-import errno
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -23,10 +23,15 @@ import orbax.checkpoint as ocp
 
 from adaptface_jax import manifest
 from adaptface_jax.errors import InputError, RunError
+from adaptface_jax.files import disk_is_full
 from adaptface_jax.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
+from adaptface_jax.processes import agreed, primary
 from adaptface_jax.state import TrainState
 
 SET_ASIDE = "set_aside"
+
+# Orbax reports a failed save with a traceback of its threads; it is said in one line here.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -45,7 +50,7 @@ class Checkpoints:
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
         self._failure: tuple[int, Exception] | None = None
-        if not read_only:
+        if not read_only and primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains)
@@ -61,12 +66,13 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
-        return self._first_sound(sorted(self._steps(), reverse=True))
+        return agreed(self._first_sound(sorted(self._steps(), reverse=True)) if primary() else None)
 
     def best(self) -> int | None:
         """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
         evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
-        return self._first_sound(sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True))
+        ranked = sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
+        return agreed(self._first_sound(ranked) if primary() else None)
 
     def accuracy(self, step: int) -> float | None:
         """The mean accuracy measured at a saved step, or None where it was not evaluated."""
@@ -85,7 +91,7 @@ class Checkpoints:
         folder = self._folder / str(step)
         if folder.exists():
             # The same step, saved before the run was stopped within its evaluation.
-            if accuracy is not None:
+            if accuracy is not None and primary():
                 change_facts(folder, accuracy=accuracy)
             return
         try:
@@ -118,9 +124,14 @@ class Checkpoints:
         return not failed
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs)."""
+        """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
+
+        Rows of zeros at the end come and go: class centres are padded to what the mesh can split.
+        """
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
-        found = self._checkpointer.restore(self._folder / str(step), args=ocp.args.StandardRestore(target))
+        found = self._checkpointer.restore(
+            self._folder / str(step), args=ocp.args.StandardRestore(target, strict=False)
+        )
         return TrainState(**found)
 
     def choose(self, which: str) -> int:
@@ -180,8 +191,9 @@ class Checkpoints:
         """In the background: the manifest, when Orbax has written everything; then what need not be kept goes."""
         try:
             self._checkpointer.wait_until_finished()
-            write_manifest(self._folder / str(step), {"step": step, "accuracy": accuracy})
-            self._prune()
+            if primary():
+                write_manifest(self._folder / str(step), {"step": step, "accuracy": accuracy})
+                self._prune()
         except Exception as error:  # said by `check`, in the loop's own thread
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
             for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
@@ -203,14 +215,6 @@ class Checkpoints:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether a write failed for want of room, or of quota."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    text = str(error)
-    return any(sign in text for sign in ("No space left on device", "Disk quota exceeded", "OS error 28"))
 
 
 def _has_manifest(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -38,7 +39,9 @@ class Parser(argparse.ArgumentParser):
         )
         self._settings = settings
         if settings:
-            self.add_argument("--config", required=config_required, metavar="FILE", help="a Python file with get_config()")
+            self.add_argument(
+                "--config", required=config_required, metavar="FILE", help="a Python file with get_config()"
+            )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see --help)")
@@ -118,15 +121,22 @@ def settings_table() -> str:
 def run(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
     """Parse the command line, call `main`, leave with the status that says how it went."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
     try:
         main(parser.parse(sys.argv[1:]))
-    except (InputError, RunError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+    except InputError as error:
+        leave(2, f"error: {' '.join(str(error).split())}")
+    except RunError as error:
+        leave(1, f"error: {' '.join(str(error).split())}")
     except Stopped as stop:
-        print(stop, file=sys.stderr, flush=True)
-        if stop.at_once:
-            sys.stdout.flush()
-            os._exit(STOPPED)
-        sys.exit(STOPPED)
+        leave(STOPPED, str(stop), stop.at_once)
     sys.exit(0)
+
+
+def leave(status: int, line: str, at_once: bool = False) -> NoReturn:
+    """End the program with its last line; `at_once` without waiting for threads or other processes."""
+    print(line, file=sys.stderr, flush=True)
+    if at_once:
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -62,6 +62,7 @@ class LossConfig:
     scale: float = setting(64.0, "s, the inverse temperature", low=1e-6)
     margin: float = setting(0.35, "m: on the cosine (cosface), on the angle (arcface), AdaFace's m", low=0)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
+    class_chunk: int = setting(0, "classes whose logits a device holds at a time; 0 chooses by the batch", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +104,7 @@ class TrainConfig:
     decay_epochs: tuple[int, ...] = setting((20, 30), "step: epochs at which the rate drops")
     decay_factor: float = setting(0.1, "step: by this factor", low=0, high=1)
     grad_accum: int = setting(1, "parts a batch is split into", low=1)
+    model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
     clip_norm: float | None = setting(None, "clip the global gradient norm", low=1e-12)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)

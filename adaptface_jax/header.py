@@ -13,7 +13,7 @@ from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Source
 from adaptface_jax.recognizer import parameter_table
-from adaptface_jax.runs import Model
+from adaptface_jax.runs import Model, difference
 
 
 def header(
@@ -30,6 +30,7 @@ def header(
     lines = [
         f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
         backbone_line(config, model),
+        *start_lines(model),
         *table(model),
         (
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
@@ -57,6 +58,13 @@ def backbone_line(config: Config, model: Model) -> str:
     return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"
 
 
+def start_lines(model: Model) -> list[str]:
+    """Where the adapter's first values are from, where it does not start fresh."""
+    if model.start is None:
+        return []
+    return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
+
+
 def table(model: Model) -> list[str]:
     """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
     rows = parameter_table(model.frozen, model.trainable)
@@ -68,3 +76,22 @@ def table(model: Model) -> list[str]:
     if centres is not None:
         lines.append(f"{'':10}{'centres':12}{'':14}{trees.count(centres):>14,}  (training only)")
     return lines
+
+
+def facts(config: Config, model: Model, source: Source, steps: int, best: int | None) -> dict[str, Any]:
+    """What the report says of the run."""
+    return {
+        "backbone": config.backbone.name,
+        "weights": model.identity["source"],
+        "adapter": config.adapter.kind,
+        "training data": f"{source.description}, {len(source)} images, {source.num_classes} identities",
+        "steps": steps,
+        "best checkpoint": best,
+        "seed": config.seed,
+    }
+
+
+def as_markdown(record: dict[str, Any]) -> str:
+    """The run's record as a table for TensorBoard."""
+    rows = [f"| {name} | {value} |" for name, _, value in difference({}, record)]
+    return "\n".join(["| setting | value |", "| --- | --- |", *rows])

@@ -6,11 +6,12 @@ The one importer of tensorboardX.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
 import tensorboardX
@@ -23,17 +24,23 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.jsonl"
 
+# It would warn for every number that is not finite; the run counts and says such steps itself.
+logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
+
 
 class Monitor:
     """Writes a run's scalars, texts, histograms and figures under its workdir; a context manager.
 
     Args:
-      workdir: made if missing; holds the event files and `metrics.jsonl`.
+      workdir: made if missing; holds the event files and `metrics.jsonl`. None: nothing is written.
       resume_step: the first step that this session will write. What an interrupted session wrote at that step or
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], resume_step: int = 0) -> None:
+    def __init__(self, workdir: str | os.PathLike[str] | None, resume_step: int = 0) -> None:
+        self._lines: TextIO | None = None
+        if workdir is None:
+            return
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         self._resume_step = resume_step
@@ -57,14 +64,17 @@ class Monitor:
 
     def close(self) -> None:
         """Writes out what is buffered; may be called twice."""
-        self._lines.close()
-        self._events.close()
+        if self._lines is not None:
+            self._lines.close()
+            self._events.close()
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
 
         NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
         """
+        if self._lines is None:
+            return
         numbers = {tag: float(value) for tag, value in values.items()}
         self._lines.write(to_json({"step": int(step), **numbers}) + "\n")
         self._lines.flush()
@@ -73,21 +83,25 @@ class Monitor:
 
     def text(self, tag: str, markdown: str) -> None:
         """Writes a text of the whole session, such as its configuration."""
-        self._events.add_text(tag, markdown, self._resume_step)
+        if self._lines is not None:
+            self._events.add_text(tag, markdown, self._resume_step)
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
         """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
         values = np.asarray(values, np.float64).ravel()
         values = values[np.isfinite(values)]
-        if values.size:
+        if values.size and self._lines is not None:
             self._events.add_histogram(tag, values, int(step))
 
     def figure(self, step: int, tag: str, figure: Figure) -> None:
         """Writes a matplotlib figure as an image."""
-        self._events.add_figure(tag, figure, int(step))
+        if self._lines is not None:
+            self._events.add_figure(tag, figure, int(step))
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
+        if self._lines is None:
+            return
         plain = {
             name: value if isinstance(value, bool | int | float) else str(value) for name, value in settings.items()
         }

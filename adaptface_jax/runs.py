@@ -16,7 +16,8 @@ from adaptface_jax.config import AdapterConfig, Config, HeadConfig
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.errors import InputError
 from adaptface_jax.files import to_json, write_text
-from adaptface_jax.partition import sharding
+from adaptface_jax.heads.sharded import padded
+from adaptface_jax.partition import place, sharding, state_shardings
 from adaptface_jax.recognizer import Recognizer, compute_dtype
 from adaptface_jax.state import TrainState, init_state
 from adaptface_jax.weights.loading import Backbone, load_backbone
@@ -32,7 +33,8 @@ MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.
 # may change too, since their content is compared.
 HARMLESS = (
     "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
-    "config.train.unroll", "config.train.remat", "config.eval.", "config.checkpoint.", "config.data.threads",
+    "config.train.unroll", "config.train.remat", "config.train.model_parallel", "config.loss.class_chunk",
+    "config.eval.", "config.checkpoint.", "config.data.threads",
     "config.data.train", "data.source", "config.backbone.weights", "backbone.source",
 )  # fmt: skip
 
@@ -64,8 +66,10 @@ def build(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     start = None
     if config.adapter.init_from:
         trainable, start = start_from(config, backbone.spec, trainable)
-    frozen, trainable = jax.device_put((frozen, trainable), sharding(mesh))
-    return Model(recognizer, frozen, trainable, backbone.identity, start)
+    if "centres" in trainable:
+        trainable["centres"] = padded(trainable["centres"], mesh)
+    frozen = jax.device_put(frozen, sharding(mesh))
+    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
 
 
 def unadapted(config: Config) -> Config:
@@ -177,7 +181,7 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
 
 
 def opened(config: Config, dtype: str | None) -> Config:
-    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it started from."""
+    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with."""
     return dataclasses.replace(
         config,
         adapter=dataclasses.replace(config.adapter, init_from=""),
@@ -190,5 +194,6 @@ def abstract_state(config: Config, trainable: Any, mesh: Mesh) -> TrainState:
     # The schedule's values do not matter here, only the optimizer's structure.
     optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
     shapes = jax.eval_shape(lambda tree: init_state(tree, optimizer), trainable)
-    everywhere = sharding(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+    return jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, state_shardings(mesh, shapes)
+    )

@@ -12,19 +12,24 @@ from jax.sharding import Mesh
 
 from adaptface_jax.adapters import router
 from adaptface_jax.data.augment import augment, preprocess
-from adaptface_jax.heads.margin import NormStatistics, margin_loss
+from adaptface_jax.heads.margin import NormStatistics
+from adaptface_jax.heads.sharded import class_loss
 from adaptface_jax.optim import group_norms
-from adaptface_jax.partition import sharding
+from adaptface_jax.partition import sharding, state_shardings
+from adaptface_jax.processes import several
 from adaptface_jax.recognizer import Recognizer
 from adaptface_jax.state import TrainState
 
-Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B]
+Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B], weight float32 [B]
 Metrics = dict[str, jax.Array]  # float32 scalars
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
 
-def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
-    """loss(trainable, frozen, batch, statistics, key) -> (scalar, (metrics, statistics))."""
+def make_loss(recognizer: Recognizer, mesh: Mesh) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
+    """loss(trainable, frozen, batch, statistics, key) -> (scalar, (metrics, statistics)).
+
+    Means over the batch are `mean(x * weight)`: the batch's weights are to have the mean 1 (`normalised`).
+    """
     config = recognizer.config
 
     def loss(
@@ -42,20 +47,27 @@ def make_loss(recognizer: Recognizer) -> Callable[..., tuple[jax.Array, tuple[Me
         )
         images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
-        margin = margin_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics)
-        total = jnp.mean(margin.loss)
-        metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine)}
+        margin = class_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics, mesh)
+        weight = batch["weight"]
+        total = jnp.mean(margin.loss * weight)
+        metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
         if out.gate is not None:
-            balance = router.balance(out.gate)
+            balance = router.balance(out.gate, weight)
             domain = router.domain_loss(out.gate, batch["domain"])
             weights = config.adapter
             total = total + weights.balance_weight * balance + weights.domain_loss_weight * domain
-            metrics |= {"gate/balance": balance, "gate/entropy": router.entropy(out.gate), "gate/domain_loss": domain}
-            metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k]) for k in range(recognizer.num_domains)}
+            entropy = router.entropy(out.gate, weight)
+            metrics |= {"gate/balance": balance, "gate/entropy": entropy, "gate/domain_loss": domain}
+            metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
             metrics["total_loss"] = total
         return total, (metrics, margin.statistics)
 
     return loss
+
+
+def normalised(weight: jax.Array) -> jax.Array:
+    """Weights [B] of the whole batch scaled to the mean 1: exactly themselves where all are 1; all 0 stay 0."""
+    return weight * (weight.shape[0] / jnp.maximum(jnp.sum(weight), 1))
 
 
 def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[..., Any]:
@@ -91,13 +103,14 @@ def make_step(
 ) -> StepFunction:
     """step(frozen, state, batch, key) -> (state, metrics).
 
-    The batch is split over the mesh's data axis, everything else is replicated; `state` is donated. `key` is the
-    run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
+    The batch is split over all devices, `state` as it was placed, and donated; everything else is replicated. `key` is
+    the run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
     """
-    gradients = accumulated_gradients(make_loss(recognizer), recognizer.config.train.grad_accum)
+    gradients = accumulated_gradients(make_loss(recognizer, mesh), recognizer.config.train.grad_accum)
 
     def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
+        batch = batch | {"weight": normalised(batch["weight"])}
         grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
         trainable = optax.apply_updates(state.trainable, updates)
@@ -115,13 +128,14 @@ def make_step(
         metrics |= {"skipped": skipped, "skipped_in_a_row": in_a_row}
         metrics |= {f"grad_norm/{part}": norm for part, norm in group_norms(grads).items()}
         metrics |= {f"param_norm/{part}": norm for part, norm in group_norms(trainable).items()}
-        return TrainState(state.step + 1, trainable, opt_state, statistics, skipped, in_a_row), metrics
+        new = TrainState(state.step + 1, trainable, opt_state, statistics, skipped, in_a_row)
+        return jax.lax.with_sharding_constraint(new, state_shardings(mesh, new)), metrics
 
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     return jax.jit(
         step,
-        in_shardings=(replicated, replicated, rows, replicated),
-        out_shardings=(replicated, replicated),
+        in_shardings=(replicated, None, rows, replicated),  # the state comes as it was placed
+        out_shardings=(None, replicated),
         donate_argnums=(1,),
     )
 
@@ -144,5 +158,9 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
 
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     return jax.jit(
-        embed, static_argnums=(3,), in_shardings=(replicated, replicated, rows), out_shardings=rows
+        embed,
+        static_argnums=(3,),
+        in_shardings=(replicated, None, rows),
+        # Of several processes each must be able to read every row.
+        out_shardings=replicated if several() else rows,
     )  # fmt: skip

@@ -16,9 +16,14 @@ Result = TypeVar("Result")
 
 class StopSignals:
     """Remembers the first signal while it is entered. The loop looks at `received` after every step; within
-    `at_once` the signal raises Stopped wherever the program is, so nothing may be half-done there."""
+    `at_once` the signal raises Stopped wherever the program is, so nothing may be half-done there.
 
-    def __init__(self) -> None:
+    alone: whether the run has this process only; of several, each goes on to the next step and stops with the others.
+    """
+
+    def __init__(self, alone: bool = True) -> None:
+        # One of several processes must not leave by itself: the others would wait for it.
+        self._alone = alone
         self.received: str | None = None
         self._raising = False
         self._before: dict[int, Any] = {}
@@ -34,9 +39,9 @@ class StopSignals:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Here a signal raises Stopped, also one that came before; may be nested."""
-        outer, self._raising = self._raising, True
+        outer, self._raising = self._raising, self._alone
         try:
-            if self.received:
+            if self.received and self._alone:
                 raise self._stopped()
             yield
         finally:

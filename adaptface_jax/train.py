@@ -19,8 +19,9 @@ from typing import Any
 import jax
 
 from adaptface_jax import cli, header, optim, runs
-from adaptface_jax.checkpoint import Checkpoints, disk_is_full
+from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import Config
+from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.pipeline import batches, steps_per_epoch
 from adaptface_jax.data.record import Source
@@ -31,12 +32,23 @@ from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.plots import distance_figure, roc_figure
 from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
-from adaptface_jax.files import locked
+from adaptface_jax.files import disk_may_fill, locked
 from adaptface_jax.heads.expected import expected_first_loss
 from adaptface_jax.metrics import MetricLog
 from adaptface_jax.monitor import Monitor
 from adaptface_jax.not_finite import not_finite
-from adaptface_jax.partition import check_batch, make_mesh, sharding
+from adaptface_jax.partition import check_batch, make_mesh, place, sharding
+from adaptface_jax.processes import (
+    Agreement,
+    add_flags,
+    agreed,
+    join,
+    losing_none,
+    place_rows,
+    primary,
+    several,
+    wait_for_all,
+)
 from adaptface_jax.progress import Progress
 from adaptface_jax.recognizer import check_classes
 from adaptface_jax.state import TrainState, init_state
@@ -66,7 +78,7 @@ class Plan:
 
 def prepare(config: Config) -> Plan:
     """Open the data and the weights; raises InputError where something is missing or does not fit."""
-    mesh = make_mesh()
+    mesh = make_mesh(model=config.train.model_parallel)
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
     if not config.data.train:
         raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
@@ -133,14 +145,14 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
         latest = checkpoints.latest()
         start = latest or 0
         if latest is None:
-            state = jax.device_put(init_state(model.trainable, optimizer), sharding(plan.mesh))
+            state = place(plan.mesh, init_state(model.trainable, optimizer))
         else:
             state = checkpoints.restore(latest, runs.abstract_state(config, model.trainable, plan.mesh))
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
             floors = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
         with (
-            Monitor(workdir, start + 1 if start else 0) as monitor,
+            Monitor(workdir if primary() else None, start + 1 if start else 0) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
         ):
             checkpoints.say = progress.write
@@ -148,31 +160,35 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             results: dict[str, Any] = {"benchmarks": {}, **floors}
             session = Session(plan, workdir, stop, checkpoints, monitor, progress, embedder, results)
             if not start:
-                monitor.text("config", as_markdown(plan.record))
+                monitor.text("config", header.as_markdown(plan.record))
                 monitor.scalars(0, verification.scalars(floors.get("frozen", {}), "frozen"))
             if start < plan.total_steps:
-                (workdir / RESULTS).unlink(missing_ok=True)
+                if primary():
+                    (workdir / RESULTS).unlink(missing_ok=True)
                 state = run_steps(session, state, start, make_step(model.recognizer, optimizer, rate, plan.mesh))
             elif plan.benchmarks:  # the run was over: only its report is made again
                 session.evaluate(state)
-            if not (workdir / RESULTS).exists():
+            if not agreed(int((workdir / RESULTS).exists())):
                 draw(session, state)
-        results["run"] = facts(plan, checkpoints.best())
+        results["run"] = header.facts(config, model, plan.source, plan.total_steps, checkpoints.best())
     return results
 
 
+@losing_none()
 def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> TrainState:
     """The loop: from the state after step `start` to the one after the last step."""
     plan, stop, checkpoints = session.plan, session.stop, session.checkpoints
     config, total = plan.config, plan.total_steps
-    key = jax.device_put(jax.random.key(config.seed), sharding(plan.mesh))
+    everywhere = sharding(plan.mesh)
+    key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=everywhere)()
+    agreement = Agreement(sharding(plan.mesh, "batch"), everywhere)
     try:
         if plan.evaluation_due(start) and checkpoints.accuracy(start) is None:
             # The run was stopped within this evaluation.
             session.evaluate(state)
             checkpoints.save(start, state, session.report(start))
         with stop.at_once():
-            data = placed_batches(plan, start)
+            data = placed_batches(plan, start, session.workdir)
             first = next(data)
         compiled = stop.in_background(step_function.lower(plan.model.frozen, state, first, key).compile)
     except Stopped:
@@ -184,7 +200,13 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
     with jax.transfer_guard("disallow"):
         for step in range(start + 1, total + 1):
             before = time.monotonic()
-            batch = next(data)
+            try:
+                batch = next(data)
+            except InputError as error:
+                checkpoints.save(step - 1, state)
+                log.flush()
+                kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
+                raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
             state, metrics = compiled(plan.model.frozen, state, batch, key)
             if step == 1:
@@ -192,14 +214,19 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if step in (1, total) or due(step, config.train.log_every):
                 log.push(step, metrics)
             hopeless = 0 < config.train.max_skipped <= log.skipped_in_a_row
-            accuracy = None
+            accuracy = failure = None
             if plan.evaluation_due(step) and not hopeless:
                 log.flush()
-                with contextlib.suppress(Stopped):  # then it is made up for when the run goes on
+                try:
                     session.evaluate(state)
                     accuracy = session.report(step)
+                except InputError as error:
+                    failure = RunError(f"the evaluation after step {step:,} failed, the state is saved: {error}")
+                except Stopped:  # made up for when the run goes on
+                    pass
                 log.restart(step)
-            ending = step == total or stop.received or hopeless
+            asked = agreement.any(stop.received is not None)
+            ending = step == total or asked or hopeless or failure
             if ending or accuracy is not None or due(step, config.checkpoint.every_steps):
                 checkpoints.save(step, state, accuracy)
             checkpoints.check()
@@ -208,18 +235,30 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 saved = checkpoints.wait()
             if hopeless:
                 raise not_finite(session.workdir, log, plan.source, config)
-            if stop.received:
+            if failure:
+                raise failure
+            if asked:
                 kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
-                raise Stopped(f"stopped by {stop.received} after step {step:,}; {kept}, run the same command to go on")
+                signal = stop.received or "a signal to another process"
+                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
     return state
 
 
-def placed_batches(plan: Plan, start: int) -> Iterator[Batch]:
-    """The batches after step `start`, on the devices."""
-    train, rows = plan.config.train, sharding(plan.mesh, "batch")
-    threads = plan.config.data.threads
-    for batch in batches(plan.source, train.batch_size, seed=plan.config.seed, start_step=start, threads=threads):
-        yield jax.device_put(batch, rows)
+def placed_batches(plan: Plan, start: int, workdir: Path | None = None) -> Iterator[Batch]:
+    """The batches after step `start`, on the devices; bad records, where they are skipped, are logged in `workdir`."""
+    config, rows = plan.config, sharding(plan.mesh, "batch")
+    skip = config.data.bad_records == "skip"
+    for batch in batches(
+        plan.source,
+        config.train.batch_size,
+        seed=config.seed,
+        start_step=start,
+        threads=config.data.threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        bad_records=BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None,
+    ):
+        yield place_rows(batch, rows)
 
 
 def due(step: int, every: int) -> bool:
@@ -261,33 +300,15 @@ def draw(session: Session, state: TrainState) -> None:
         monitor.hparams(settings, verification.scalars(session.results["benchmarks"]))
 
 
-def facts(plan: Plan, best: int | None) -> dict[str, Any]:
-    """What the report says of the run."""
-    config = plan.config
-    return {
-        "backbone": config.backbone.name,
-        "weights": plan.model.identity["source"],
-        "adapter": config.adapter.kind,
-        "training data": f"{plan.source.description}, {len(plan.source)} images, {plan.source.num_classes} identities",
-        "steps": plan.total_steps,
-        "best checkpoint": best,
-        "seed": config.seed,
-    }
-
-
-def as_markdown(record: dict[str, Any]) -> str:
-    """The run's record as a table for TensorBoard."""
-    rows = [f"| {name} | {value} |" for name, _, value in runs.difference({}, record)]
-    return "\n".join(["| setting | value |", "| --- | --- |", *rows])
-
-
 def main(args: argparse.Namespace) -> None:
     """The story of a run: check everything, say it, train, report."""
     workdir = Path(args.workdir)
-    with StopSignals() as stop:
+    join(args.coordinator, args.num_processes, args.process_id)
+    with StopSignals(alone=not several()) as stop:
         with stop.at_once():
             plan = prepare(args.config)
             runs.check_same(workdir, plan.record, args.override_resume)
+            wait_for_all("checked")
             print(
                 header.header(
                     plan.config, plan.model, plan.source, plan.benchmarks,
@@ -297,15 +318,14 @@ def main(args: argparse.Namespace) -> None:
             )  # fmt: skip
         if args.dry_run:
             return
-        try:
-            with locked(workdir):
+        with disk_may_fill(workdir), locked(workdir) if primary() else contextlib.nullcontext():
+            if primary():
                 runs.write_record(workdir, plan.record)
-                results = train(plan, workdir, stop)
+            wait_for_all("recorded")
+            results = train(plan, workdir, stop)
+            if primary():
                 write_results(workdir, results)
-        except OSError as error:
-            if not disk_is_full(error):
-                raise
-            raise RunError(f"{workdir}: the disk is full; what was saved is intact, make room and run again") from None
+            wait_for_all("written")
     print(results_page(results))
     print(f"written: {workdir}/results.md, results.json, metrics.jsonl; see it with: tensorboard --logdir {workdir}")
 
@@ -320,6 +340,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
     )
+    add_flags(result)
     result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
     return result
 

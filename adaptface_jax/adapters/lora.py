@@ -55,18 +55,24 @@ def init_adapters(key: jax.Array, spec: BackboneSpec, config: AdapterConfig) -> 
 
 
 def merge(
-    backbone: Mapping[str, Any], adapters: Mapping[str, Any], scale: float, mix: Sequence[float] = (1.0,)
+    backbone: Mapping[str, Any],
+    adapters: Mapping[str, Any],
+    scale: float,
+    mix: jax.typing.ArrayLike | Sequence[float] = (1.0,),
 ) -> dict[str, Any]:
     """The backbone with `scale * sum_k mix_k A_k B_k` added to every adapted kernel: exact for LoRA (mix = 1).
 
-    For DA-LoRA a fixed mix replaces the per-image gates, which is an approximation.
+    mix: [K], or [L, K] where blocks differ. For DA-LoRA a fixed mix replaces the per-image gates, an approximation.
     """
     flat = trees.flatten(backbone)
+    weights = jnp.atleast_2d(jnp.asarray(mix))
     thirds = {"q": 0, "k": 1, "v": 2}
     for name, factor in adapters.items():
-        gate = jnp.repeat(jnp.asarray(mix), factor["a"].shape[-1] // len(mix))
+        depth, _, width = factor["a"].shape
+        gate = jnp.repeat(weights, width // weights.shape[-1], axis=-1)
+        gate = jnp.broadcast_to(gate, (depth, width))
         with jax.default_matmul_precision("highest"):
-            update = scale * jnp.einsum("lir,r,lro->lio", factor["a"], gate, factor["b"])
+            update = scale * jnp.einsum("lir,lr,lro->lio", factor["a"], gate, factor["b"])
         layer = "qkv" if name in thirds else name
         path = f"blocks/{'mlp' if layer.startswith('fc') else 'attn'}/{layer}/kernel"
         kernel = jnp.asarray(flat[path])

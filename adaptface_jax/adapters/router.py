@@ -32,14 +32,17 @@ def gates(router: dict[str, Linear], features: jax.Array, key: jax.Array | None 
     return jax.nn.softmax(gate_logits(router, features, key))
 
 
-def balance(gate: jax.Array) -> jax.Array:
-    """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all."""
-    return gate.shape[-1] * jnp.sum(jnp.square(jnp.mean(gate, axis=0))) - 1
+def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
+    """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all.
+
+    gate [B, K]; weight [B], of mean 1: what each image counts.
+    """
+    return gate.shape[-1] * jnp.sum(jnp.square(jnp.mean(gate * weight[:, None], axis=0))) - 1
 
 
-def entropy(gate: jax.Array) -> jax.Array:
-    """Mean entropy of the gates in nats: log K when undecided, 0 when each image has one expert."""
-    return jnp.mean(-jnp.sum(gate * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
+def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
+    """Mean entropy of the gates in nats: log K when undecided, 0 when each image has one expert; as for balance."""
+    return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
 
 
 def domain_loss(gate: jax.Array, domain: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.evaluation.benchmarks import evaluate, raw_pixels
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.files import to_json, write_text
+from adaptface_jax.processes import agreed, primary
 from adaptface_jax.recognizer import Recognizer
 
 NAME = "baselines.json"
@@ -32,10 +33,11 @@ def baselines(
         return {}
     path = workdir / NAME
     asked = json.loads(to_json([model.identity, config.data.benchmarks, config.eval.flip]))
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
         known = json.loads(path.read_text(encoding="utf-8"))
-        if known["of"] == asked:
-            return known["results"]
+    if agreed(int(known.get("of") == asked)):
+        return known["results"]
     recognizer = Recognizer(model.recognizer.spec, runs.unadapted(config), model.recognizer.dtype)
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size)
@@ -43,5 +45,6 @@ def baselines(
         "pixels": raw_pixels(benchmarks),
         "frozen": evaluate(embedder, frozen, {}, benchmarks, config.eval.flip),
     }
-    write_text(path, to_json({"of": asked, "results": results}) + "\n")
+    if primary():
+        write_text(path, to_json({"of": asked, "results": results}) + "\n")
     return results

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.partition import sharding
+from adaptface_jax.processes import place_rows, process_rows
 from adaptface_jax.recognizer import Recognizer
 from adaptface_jax.step import make_embed
 
@@ -34,6 +35,7 @@ class Embedder:
         self._function = make_embed(recognizer, mesh)
         self._rows = sharding(mesh, "batch")
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._mine = process_rows(self._batch_size)
 
     def __call__(
         self,
@@ -46,8 +48,8 @@ class Embedder:
         """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
         parts: list[dict[str, np.ndarray]] = []
         pending: tuple[dict[str, jax.Array], int] | None = None
-        for batch, rows in evaluation_batches(images, self._batch_size, keys=keys):
-            result = self._function(frozen, trainable, jax.device_put(batch, self._rows), flip)
+        for batch, rows in evaluation_batches(images, self._batch_size, keys=keys, rows=self._mine):
+            result = self._function(frozen, trainable, place_rows(batch, self._rows), flip)
             # Read one batch behind, so that the device never waits for the host.
             if pending is not None:
                 parts.append(fetch(*pending))

@@ -1,0 +1,167 @@
+"""Several processes that train one run together: how they find each other, agree, and share the rows of a batch.
+
+Every process runs the same program on its own devices; the mesh spans all of them. Only the first one writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
+
+from adaptface_jax.errors import InputError
+
+HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
+
+# Launchers that tell each process the same three things by environment variables.
+_VARIABLES = (
+    ("JAX_COORDINATOR_ADDRESS", None, "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+    ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"),  # torchrun
+)
+# Launchers that jax itself understands: a variable that is above 1 where there are several processes.
+_CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags for processes that no launcher tells about each other."""
+    group = parser.add_argument_group("several processes (found by themselves under SLURM, Open MPI and torchrun)")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 can be reached")
+    group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
+
+
+def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+    """Meet the other processes, where flags or the environment speak of any; must come before any use of a device.
+
+    Raises InputError for flags or variables that do not make sense, and where the others are not met in time.
+    """
+    given = [value is not None for value in (coordinator, count, index)]
+    if any(given) and not all(given):
+        raise InputError("--coordinator, --num_processes and --process_id belong together; give all three or none")
+    asked: dict[str, Any] = {}
+    if all(given):
+        asked = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+    else:
+        asked = _from_environment(os.environ)
+        cluster = any(os.environ.get(name, "1") not in ("", "0", "1") for name in _CLUSTERS)
+        if not asked and not cluster:
+            return
+    if asked and not 0 <= asked["process_id"] < asked["num_processes"]:
+        raise InputError(
+            f"process {asked['process_id']} of {asked['num_processes']}: expected a number from 0 up to, without, the "
+            "number of processes"
+        )
+    if asked.get("num_processes") == 1:
+        return
+    try:
+        jax.distributed.initialize(**asked, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(
+            f"the other processes of the run were not met ({reason}); are all of them started, and reachable?"
+        ) from None
+    if not primary():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    for address, port, count, index in _VARIABLES:
+        if environment.get(count, "1") in ("", "1") or address not in environment or index not in environment:
+            continue
+        where = environment[address] + (f":{environment.get(port, '29500')}" if port else "")
+        try:
+            return {
+                "coordinator_address": where,
+                "num_processes": int(environment[count]),
+                "process_id": int(environment[index]),
+            }
+        except ValueError:
+            raise InputError(
+                f"{count}={environment[count]!r}, {index}={environment[index]!r}: expected whole numbers; "
+                "unset them to run alone"
+            ) from None
+    return {}
+
+
+def several() -> bool:
+    """Whether the run has more than one process."""
+    return jax.process_count() > 1
+
+
+def primary() -> bool:
+    """Whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def agreed(value: int | None) -> int | None:
+    """What the first process says, in all of them."""
+    if not several():
+        return value
+    found = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value)))
+    return None if found < 0 else found
+
+
+def wait_for_all(name: str) -> None:
+    """Return when every process is here."""
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+def process_rows(batch_size: int) -> slice:
+    """The rows of a batch that this process reads."""
+    rows = batch_size // jax.process_count()
+    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+
+
+def place_rows(batch: Any, rows: NamedSharding) -> Any:
+    """This process's rows of a batch (a tree of host arrays) as part of the whole batch on the devices."""
+    if not several():
+        return jax.device_put(batch, rows)
+    with jax.transfer_guard("allow"):  # jax takes this explicit placement for an implicit one
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
+
+
+@contextlib.contextmanager
+def losing_none() -> Iterator[None]:
+    """Ends the program, with one line and status 1, where the block fails because another process of the run is gone.
+
+    Nothing is waited for on the way out: saves and barriers would wait for the lost process.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0][:160]
+        if not several() or not any(sign in reason for sign in ("Gloo", "NCCL", "UNAVAILABLE", "coordination")):
+            raise
+        print(
+            f"error: process {jax.process_index()}: another process of the run is lost ({reason}); start all of them "
+            "again to go on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+
+class Agreement:
+    """Whether any process was asked to stop: the same answer in all of them, a step late, so that nobody waits."""
+
+    def __init__(self, rows: NamedSharding, whole: NamedSharding) -> None:
+        self._rows = rows
+        self._any = jax.jit(lambda flags: flags.max(), in_shardings=rows, out_shardings=whole)
+        self._asked: jax.Array | None = None
+
+    def any(self, mine: bool) -> bool:
+        """What all said one call ago; every process calls this at the same points of its program."""
+        if not several():
+            return mine
+        flags = np.full(len(self._rows.addressable_devices), mine, np.int32)
+        before, self._asked = self._asked, self._any(place_rows(flags, self._rows))
+        return before is not None and bool(jax.device_get(before))
