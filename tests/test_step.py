@@ -10,7 +10,7 @@ import pytest
 from adaptface_jax import optim, trees
 from adaptface_jax.partition import make_mesh, sharding
 from adaptface_jax.state import init_state
-from adaptface_jax.step import make_step
+from adaptface_jax.step import make_step, normalised
 from tests import models
 
 KINDS = {
@@ -110,6 +110,53 @@ def test_every_part_that_should_learn_does(kind):
     # Attention does not change when the same vector is added to every key.
     assert unmoved in ([], ["backbone/register_tokens"])
     assert losses[-1] < losses[0]
+
+
+def with_bad_rows(rows: tuple[int, ...], seed: int) -> dict[str, np.ndarray]:
+    """A batch of 16 in which some rows weigh nothing and hold anything at all."""
+    batch, rng = models.batch(), np.random.default_rng(seed)
+    for row in rows:
+        batch["image"][row] = rng.integers(0, 256, batch["image"][row].shape)
+        batch["domain"][row], batch["weight"][row] = -1, 0
+    return batch
+
+
+def test_rows_without_weight_change_nothing():
+    run, rows = Run(KINDS["dalora block"]), (0, 3, 4, 15)
+    one, other = (Run(KINDS["dalora block"]) for _ in range(2))
+    one.function = other.function = run.function
+    metrics = []
+    for who, seed in ((one, 1), (other, 2)):
+        who.state, found = who.function(who.frozen, who.state, who.put(with_bad_rows(rows, seed)), who.key)
+        metrics.append({name: float(value) for name, value in found.items()})
+    assert metrics[0] == metrics[1]
+    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(other.state), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_means_are_over_the_rows_that_count_however_the_batch_is_split():
+    whole = models.replace(KINDS["lora"], "augment", flip=False)
+    one, four = Run(whole), Run(models.replace(whole, "train", grad_accum=4))
+    batch = with_bad_rows((0, 4, 8, 12, 1), 1)  # part 0 has no row that counts
+    # The means are over the 11 rows that count: here they fill the batch, the first five as halves.
+    good = [row for row in range(16) if batch["weight"][row]]
+    same = {name: value[np.array(good + good[:5])] for name, value in batch.items()}
+    same["weight"] = np.array([0.5] * 5 + [1.0] * 6 + [0.5] * 5, np.float32)
+    _, third = one.function(one.frozen, jax.tree.map(jnp.array, one.state), one.put(same), one.key)
+    _, first = one.function(one.frozen, one.state, one.put(batch), one.key)
+    _, second = four.function(four.frozen, four.state, four.put(batch), four.key)
+    for name in ("loss", "grad_norm", "target_cosine", "grad_norm/adapter", "grad_norm/centres"):
+        assert second[name] == pytest.approx(float(first[name]), rel=1e-5), name
+        assert third[name] == pytest.approx(float(first[name]), rel=1e-5), name
+
+
+def test_weights_of_one_are_exactly_no_weights_and_a_batch_without_weight_has_no_loss():
+    for size in (1, 3, 7, 16, 100, 384):
+        assert np.array_equal(normalised(jnp.ones(size)), np.ones(size))
+    run = Run(KINDS["lora"])
+    batch = models.batch() | {"weight": np.zeros(16, np.float32)}
+    _, metrics = run.function(run.frozen, run.state, run.put(batch), run.key)
+    assert metrics["loss"] == metrics["grad_norm"] == 0
 
 
 def test_remat_and_unroll_change_nothing_but_time():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from adaptface_jax import cli, embed, evaluate, runs, train
 from adaptface_jax.checkpoint import Checkpoints
+from adaptface_jax.files import locked
 from adaptface_jax.monitor import read_metrics
 from adaptface_jax.partition import make_mesh
 
@@ -38,6 +40,9 @@ def get_config():
     c.checkpoint.every_steps = 5
     return c
 """
+
+
+TIMES = ("train/images_per_second", "train/data_wait")
 
 
 def call(module, *words: str) -> tuple[int, Exception | None]:
@@ -147,6 +152,83 @@ def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, 
     assert len({step for step, _ in losses}) == len(losses)
 
 
+def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run, tmp_path, stopping, capsys):
+    workdir = tmp_path / "run"
+    command = (f"--config={config}", f"--workdir={workdir}")
+    stopping(after=7, number=signal.SIGTERM)
+    # 4 classes on 8 devices: half of them hold only padding.
+    assert call(train, *command, "--config.train.model_parallel=8") == 75
+    stopping(after=0, number=signal.SIGTERM)
+    assert call(train, *command, "--override_resume") == 0
+    assert "going on from step 7 of 12" in capsys.readouterr().out
+    (_, found), (_, whole) = final_state(workdir), final_state(run)
+    assert [leaf.shape for leaf in found] == [leaf.shape for leaf in whole]
+    losses, expected = ([r["train/loss"] for r in read_metrics(w) if "train/loss" in r] for w in (workdir, run))
+    np.testing.assert_allclose(losses[:3], expected[:3], rtol=1e-5)  # before rounding has grown
+    np.testing.assert_allclose(losses[3:], expected[-len(losses) + 3 :], rtol=1e-3)
+
+
+def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
+    workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    real = train.verification.evaluate
+
+    def evaluate(*args, **kwargs):
+        result = real(*args, **kwargs)
+        signal.raise_signal(signal.SIGTERM)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.verification, "evaluate", evaluate)
+        assert call(train, *command) == 75
+    assert "stopped by SIGTERM after step 6; a complete checkpoint is saved" in capsys.readouterr().err
+    with Checkpoints(workdir / runs.CHECKPOINTS, read_only=True) as checkpoints:
+        assert (checkpoints.latest(), checkpoints.accuracy(6)) == (6, None)
+    assert call(train, *command) == 0
+    (_, stopped), (_, whole) = final_state(workdir), final_state(run)
+    assert all(np.array_equal(a, b) for a, b in zip(stopped, whole, strict=True))
+    timeless = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(workdir)]
+    assert timeless == [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
+
+
+def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_path, monkeypatch, capsys):
+    command = (f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.train.steps=2")
+
+    def batches(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+        yield {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "batches", batches)
+        assert call(train, *command) == 75
+    with Checkpoints(tmp_path / "run" / runs.CHECKPOINTS, read_only=True) as checkpoints:
+        assert checkpoints.latest() == 0
+    assert call(train, *command) == 0
+    assert "going on from step 0 of 2" in capsys.readouterr().out
+
+
+def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsys):
+    with locked(tmp_path / "run"):
+        assert call(train, f"--config={config}", f"--workdir={tmp_path / 'run'}") == 2
+    assert "another process is training in" in capsys.readouterr().err
+
+
+def test_numbers_that_go_wrong_for_good_end_the_run_with_what_is_known(config, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    words = (f"--config={config}", f"--workdir={workdir}", "--config.train.max_skipped=5")
+    words += ("--config.train.learning_rate=1e30", "--config.train.schedule=constant")
+    assert call(train, *words) == 1
+    assert "error: the evaluation after step 6 failed, the state is saved: embeddings" in capsys.readouterr().err
+    assert final_state(workdir)[0] == 6
+    assert call(train, *words, "--config.eval.every_epochs=0", "--override_resume") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: train: the loss or the gradients of steps 2 to") and "not_finite.json" in error
+    known = json.loads((workdir / "not_finite.json").read_text())
+    assert known["first_step"] == 2 and known["last_step"] >= 6
+    assert all(len(keys) == 16 for keys in known["records"].values())
+    step, parameters = final_state(workdir)
+    assert step >= 6 and all(np.isfinite(leaf).all() for leaf in parameters)
+
+
 def test_a_finished_run_only_reports_again(run, config, capsys):
     before = (run / "results.json").read_text()
     assert call(train, f"--config={config}", f"--workdir={run}") == 0
@@ -161,6 +243,21 @@ def test_other_settings_are_refused_and_named(run, config, capsys):
     error = capsys.readouterr().err
     assert "config.train.learning_rate was 0.001, now 0.5" in error and error.count("\n") == 1
     assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
+    workdir = Path(shutil.copytree(run, tmp_path / "run"))
+    words = [f"--config={config}", f"--workdir={workdir}", "--config.train.epochs=5"]
+    assert call(train, *words) == 2
+    captured = capsys.readouterr()
+    assert "allow this with --override_resume" in captured.err and captured.err.count("\n") == 1
+    assert "config.train.epochs" in captured.out and "4 -> 5" in captured.out
+    assert call(train, *words, "--override_resume", "--config.adapter.alpha=2") == 2
+    assert "config.adapter.alpha cannot change within a run" in capsys.readouterr().err
+    assert call(train, *words, "--override_resume") == 0
+    assert "going on with changed settings" in capsys.readouterr().out
+    assert final_state(workdir)[0] == 15
+    assert json.loads((workdir / "run.json").read_text())["config"]["train"]["epochs"] == 5
 
 
 def test_the_benchmarks_may_change_when_a_run_goes_on(run, config):

@@ -14,21 +14,21 @@ from adaptface_jax.adapters import router
 
 
 def test_balance_is_zero_when_even_and_k_minus_one_when_one_expert_takes_all():
-    assert router.balance(jnp.eye(3)) == pytest.approx(0, abs=1e-6)
-    assert router.balance(jnp.full((5, 3), 1 / 3)) == pytest.approx(0, abs=1e-6)
-    assert router.balance(jnp.tile(jnp.array([1.0, 0, 0]), (4, 1))) == pytest.approx(2)
+    assert router.balance(jnp.eye(3), jnp.ones(3)) == pytest.approx(0, abs=1e-6)
+    assert router.balance(jnp.full((5, 3), 1 / 3), jnp.ones(5)) == pytest.approx(0, abs=1e-6)
+    assert router.balance(jnp.tile(jnp.array([1.0, 0, 0]), (4, 1)), jnp.ones(4)) == pytest.approx(2)
 
 
 def test_entropy_in_nats():
-    assert router.entropy(jnp.eye(3)) == pytest.approx(0, abs=1e-6)
-    assert router.entropy(jnp.full((2, 4), 0.25)) == pytest.approx(np.log(4), rel=1e-6)
+    assert router.entropy(jnp.eye(3), jnp.ones(3)) == pytest.approx(0, abs=1e-6)
+    assert router.entropy(jnp.full((2, 4), 0.25), jnp.ones(2)) == pytest.approx(np.log(4), rel=1e-6)
 
 
 @given(hnp.arrays(np.float32, (6, 3), elements=st.floats(-5, 5, width=32)))
 def test_balance_and_entropy_stay_within_their_bounds(logits):
     gate = jax.nn.softmax(jnp.asarray(logits))
-    assert -1e-5 <= router.balance(gate) <= 2 + 1e-5
-    assert -1e-5 <= router.entropy(gate) <= np.log(3) + 1e-5
+    assert -1e-5 <= router.balance(gate, jnp.ones(len(gate))) <= 2 + 1e-5
+    assert -1e-5 <= router.entropy(gate, jnp.ones(len(gate))) <= np.log(3) + 1e-5
 
 
 def test_domain_loss_counts_known_labels_only():

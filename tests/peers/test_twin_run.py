@@ -16,7 +16,7 @@ from adaptface_jax.partition import make_mesh, sharding
 from adaptface_jax.state import init_state
 from adaptface_jax.step import make_step
 from adaptface_jax.weights import engine
-from adaptface_jax.weights.tables import TABLES
+from adaptface_jax.weights.dialects import TABLES
 from tests import models
 
 pytestmark = [
@@ -89,7 +89,9 @@ class Twin(torch.nn.Module):
         )  # fmt: skip
         backbone = transformers.Dinov2WithRegistersModel(config)
         at_size = dataclasses.replace(spec, native_size=models.SIZE)
-        names = engine.to_names(next(table for table in TABLES if table.name == "hf_dinov2"), at_size, frozen["backbone"])
+        names = engine.to_names(
+            next(table for table in TABLES if table.name == "hf_dinov2"), at_size, frozen["backbone"]
+        )
         tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in names.items()}
         self.load(backbone, tensors)
         lora = peft.LoraConfig(

@@ -1,0 +1,220 @@
+"""Exports reloaded where they are meant to go: merged weights in transformers, adapters in PEFT.
+
+Adapters named for transformers 4 cannot sit on the modules of version 5; that layout is compared name by name with
+modules renamed back, and live where version 4 is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adaptface_jax import runs
+from adaptface_jax.config import BackboneConfig
+from adaptface_jax.export import merged as merging
+from adaptface_jax.export.peft import write_peft
+from adaptface_jax.partition import make_mesh
+from adaptface_jax.specs import BACKBONES
+from tests import finished, models
+from tests.dialects import TINY
+
+# PEFT asks transformers by a name that transformers has announced to drop.
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")]
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+peft = pytest.importorskip("peft")
+load_file = pytest.importorskip("safetensors.torch").load_file
+
+TOLERANCE = 1e-5
+SIZE = 12
+VERSION = "v4" if int(transformers.__version__.split(".")[0]) < 5 else "v5"
+MESH = make_mesh(jax.devices()[:1])
+
+
+@pytest.fixture(autouse=True)
+def tiny_rows(monkeypatch):
+    for name, spec in TINY.items():
+        monkeypatch.setitem(BACKBONES, name, spec)
+
+
+ALL = ("qkv", "proj", "fc1", "fc2")
+CASES = {
+    "dinov2": ("tiny_dinov2", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
+    "registers": ("tiny_reg4", "lora", {"use_rslora": True}, {"train_patch_embed": True}, "linear"),
+    "swiglu": ("tiny_swiglu", "lora", {"targets": ("q", "v", "fc1", "fc2")}, {}, "linear"),
+    "clip": ("tiny_clip", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
+    "clip projected": ("tiny_clip", "lora", {}, {"feature": "projected"}, "none"),
+    "dalora": ("tiny_reg4", "dalora", {"router": "block:1"}, {"train_patch_embed": True}, "linear"),
+}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """made(case): (model of a run on made published weights, the folder of those)."""
+
+    def build(case):
+        name, kind, adapter, backbone, head = CASES[case]
+        finished.write_backbone(tmp_path / "published", TINY[name])
+        config = models.replace(models.config(kind, **adapter), "head", kind=head)
+        settings = BackboneConfig(name, str(tmp_path / "published"), SIZE, **backbone)
+        model = runs.build(dataclasses.replace(config, backbone=settings), None, MESH)
+        return dataclasses.replace(model, trainable=models.made(model.trainable, seed=1)), tmp_path / "published"
+
+    return build
+
+
+def made_images() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((3, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def ours(model) -> np.ndarray:
+    with jax.default_matmul_precision("highest"):
+        embed = jax.jit(lambda f, t, x: model.recognizer.embed(f, t, x).embedding)
+        return np.asarray(embed(model.frozen, model.trainable, jnp.asarray(made_images())))
+
+
+def theirs(model, folder, **more) -> np.ndarray:
+    """The embedding by a torch model and the head's file."""
+    with torch.no_grad():
+        out = model(pixel_values=torch.from_numpy(made_images()).permute(0, 3, 1, 2), **more)
+        feature = out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
+        if (folder / "head.safetensors").exists():
+            head = load_file(folder / "head.safetensors")
+            feature = torch.nn.functional.linear(feature, head["weight"], head["bias"])
+    return feature.numpy()
+
+
+def load(folder, name, **more):
+    """A model of transformers, every one of its tensors from the file and every one of the file's in it."""
+    model, info = getattr(transformers, name).from_pretrained(folder, output_loading_info=True, **more)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return model.eval()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_merged_weights_embed_alike_in_transformers(case, made, tmp_path):
+    model, _ = made(case)
+    mix = (0.2, 0.3, 0.5) if case == "dalora" else (1.0,)
+    out = tmp_path / "merged"
+    out.mkdir()
+    merging.write_merged(model, out, mix=mix)
+    (name,) = json.loads((out / "config.json").read_text())["architectures"]
+    reference = merging.fold(model, mix) if case == "dalora" else model
+    assert models.relative(theirs(load(out, name), out), ours(reference)) <= TOLERANCE
+
+
+def experts(model, out, layout):
+    """(folder of each adapter, the model that it must equal)."""
+    write_peft(model, out, layout=layout)
+    if not model.recognizer.num_domains:
+        return [(out, model)]
+    result = []
+    for k in range(model.recognizer.num_domains):
+        # One expert alone in every block: a single expert's columns as plain LoRA.
+        rank = model.recognizer.config.adapter.rank
+        columns = slice(k * rank, (k + 1) * rank)
+        adapter = {
+            t: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for t, f in model.trainable["adapter"].items()
+        }
+        config = models.replace(model.recognizer.config, "adapter", kind="lora")
+        trainable = {**model.trainable, "adapter": adapter}
+        recognizer = dataclasses.replace(model.recognizer, config=config)
+        result.append((out / f"domain_{k}", dataclasses.replace(model, recognizer=recognizer, trainable=trainable)))
+    return result
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_adapters_embed_alike_in_peft(case, made, tmp_path):
+    model, published = made(case)
+    out = tmp_path / "peft"
+    out.mkdir()
+    name = merging.model_class(model.recognizer.spec, model.recognizer.config.backbone.feature)
+    more = {"interpolate_pos_encoding": True} if "clip" in case else {}
+    plain = theirs(load_tower(published, name), out, **more) if case != "clip projected" else None
+    for folder, reference in experts(model, out, VERSION):
+        adapted = peft.PeftModel.from_pretrained(load_tower(published, name), folder).eval()
+        file, loaded = load_file(folder / "adapter_model.safetensors"), peft.get_peft_model_state_dict(adapted)
+        assert file.keys() == loaded.keys()
+        assert all(torch.equal(file[key], loaded[key]) for key in file)
+        layers = sum(isinstance(module, peft.tuners.lora.LoraLayer) for module in adapted.modules())
+        assert layers == sum("lora_A" in key for key in file)
+        embedding = theirs(adapted, out, **more)
+        assert models.relative(embedding, ours(reference)) <= TOLERANCE
+        assert plain is None or models.relative(embedding, plain) > 0.01
+
+
+def load_tower(folder, name):
+    """The base model; a tower without its projection leaves that file's projection aside."""
+    model, info = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["mismatched_keys"]
+    assert set(info["unexpected_keys"]) <= {"visual_projection.weight"}
+    return model.eval()
+
+
+V4 = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
+
+
+@pytest.mark.skipif(VERSION == "v4", reason="compares the names of version 5 with those of 4")
+@pytest.mark.parametrize("case", ["dinov2", "registers", "clip", "dalora"])
+def test_the_names_of_version_4_are_those_of_5_renamed_back(case, made, tmp_path):
+    model, _ = made(case)
+    for layout in ("v4", "v5"):
+        (tmp_path / layout).mkdir()
+        experts(model, tmp_path / layout, layout)
+    folder = "domain_1" if case == "dalora" else "."
+    v4, v5 = (load_file(tmp_path / layout / folder / "adapter_model.safetensors") for layout in ("v4", "v5"))
+
+    def renamed(key: str) -> str:
+        if case == "clip":
+            return key.replace("base_model.model.", "base_model.model.vision_model.")
+        return re.sub(r"attention\.(\w_proj)", lambda found: f"attention.{V4[found[1]]}", key)
+
+    assert v4.keys() == {renamed(key) for key in v5}
+    assert all(torch.equal(v4[renamed(key)], v5[key]) for key in v5)
+
+
+@pytest.mark.skipif(VERSION == "v4", reason="version 4 has the names of layout v4")
+def test_peft_refuses_the_names_of_version_4_on_version_5(made, tmp_path):
+    model, published = made("registers")
+    (tmp_path / "peft").mkdir()
+    write_peft(model, tmp_path / "peft", layout="v4")
+    with pytest.raises(ValueError, match=r"(?i)target modules"):
+        peft.PeftModel.from_pretrained(load_tower(published, "Dinov2WithRegistersModel"), tmp_path / "peft")
+
+
+def test_the_readme_of_merged_weights_runs_as_it_stands(made, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from adaptface_jax.data.augment import preprocess
+
+    model, _ = made("dinov2")
+    out = tmp_path / "merged"
+    out.mkdir()
+    merging.write_merged(model, out)
+    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    names = {"image": Image.fromarray(pixels)}
+    monkeypatch.chdir(out)
+    exec((out / "README.md").read_text().split("```python\n")[1].split("```")[0], names)
+    images = preprocess(pixels[None], SIZE, model.recognizer.spec.stats, jnp.float32)
+    expected = np.asarray(model.recognizer.embed(model.frozen, model.trainable, images).embedding)
+    expected = expected / np.linalg.norm(expected)
+    assert models.relative(names["embedding"].numpy(), expected) <= TOLERANCE
+
+
+def test_the_readme_of_an_adapter_runs_as_it_stands(made, tmp_path, monkeypatch):
+    model, _ = made("registers")
+    out = tmp_path / "peft"
+    out.mkdir()
+    write_peft(model, out, layout=VERSION)
+    names = {"pixels": torch.from_numpy(made_images()).permute(0, 3, 1, 2)}
+    monkeypatch.chdir(out)
+    exec((out / "README.md").read_text().split("```python\n")[1].split("```")[0], names)
+    expected = ours(model)
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    assert models.relative(names["embedding"].numpy(), expected) <= TOLERANCE
