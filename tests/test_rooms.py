@@ -133,5 +133,11 @@ def test_files_stay_short():
     assert not long
 
 
+def test_every_folder_is_a_package():
+    """Else an installed copy would lack it."""
+    folders = {file.parent for file in FILES}
+    assert not [folder.name for folder in folders if not (folder / "__init__.py").is_file()]
+
+
 def test_no_room_holds_just_anything():
     assert not [name_of(file) for file in FILES if file.stem in {"utils", "util", "helpers", "misc", "common"}]
