@@ -124,10 +124,14 @@ def run(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
     try:
         main(parser.parse(sys.argv[1:]))
+        sys.stdout.flush()
     except InputError as error:
         leave(2, f"error: {' '.join(str(error).split())}")
     except RunError as error:
         leave(1, f"error: {' '.join(str(error).split())}")
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Stopped as stop:
         leave(STOPPED, str(stop), stop.at_once)
     sys.exit(0)

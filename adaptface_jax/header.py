@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from adaptface_jax import __version__, trees
+from adaptface_jax import __version__
 from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Source
@@ -31,7 +31,7 @@ def header(
         f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
         backbone_line(config, model),
         *start_lines(model),
-        *table(model),
+        *table(model, source.num_classes),
         (
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
@@ -65,16 +65,15 @@ def start_lines(model: Model) -> list[str]:
     return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
 
 
-def table(model: Model) -> list[str]:
+def table(model: Model, num_classes: int) -> list[str]:
     """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
     rows = parameter_table(model.frozen, model.trainable)
     total, trainable = sum(row[1] for row in rows), sum(row[2] for row in rows)
     lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
     lines += [f"{'':10}{part:12}{all_:>14,}{some:>14,}" for part, all_, some in rows]
     lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
-    centres: Any = model.trainable.get("centres")
-    if centres is not None:
-        lines.append(f"{'':10}{'centres':12}{'':14}{trees.count(centres):>14,}  (training only)")
+    centres = num_classes * model.recognizer.embedding_dim  # not what pads them on the mesh
+    lines.append(f"{'':10}{'centres':12}{'':14}{centres:>14,}  (training only)")
     return lines
 
 

@@ -50,7 +50,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     if all(given):
         asked = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     else:
-        asked = _from_environment(os.environ)
+        asked = from_environment(os.environ)
         cluster = any(os.environ.get(name, "1") not in ("", "0", "1") for name in _CLUSTERS)
         if not asked and not cluster:
             return
@@ -72,7 +72,11 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a launcher says in its variables, as arguments of `jax.distributed.initialize`; nothing where it is alone.
+
+    Raises InputError for numbers that are none.
+    """
     for address, port, count, index in _VARIABLES:
         if environment.get(count, "1") in ("", "1") or address not in environment or index not in environment:
             continue

@@ -51,13 +51,13 @@ def peft(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> 
 def stablehlo(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.stablehlo import write_stablehlo
 
-    return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=args.input_size or INPUT_SIZE)
+    return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=input_size(args))
 
 
 def onnx(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.onnx import write_onnx  # needs the extra `onnx`
 
-    return write_onnx(model, out, preprocess=preprocesses(args), input_size=args.input_size or INPUT_SIZE)
+    return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args))
 
 
 Writer = Callable[[argparse.Namespace, runs.Model, Mesh, Path], list[str]]
@@ -67,6 +67,11 @@ FORMATS: dict[str, Writer] = {"merged": merged, "peft": peft, "stablehlo": stabl
 def preprocesses(args: argparse.Namespace) -> bool:
     """Whether resizing and normalisation are part of the graph; they are unless told otherwise."""
     return args.preprocess is not False
+
+
+def input_size(args: argparse.Namespace) -> int:
+    """Pixels of the stored images that a graph with preprocessing takes."""
+    return INPUT_SIZE if args.input_size is None else args.input_size
 
 
 def check_flags(args: argparse.Namespace) -> None:

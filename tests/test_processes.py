@@ -1,0 +1,168 @@
+"""Two processes of one run on one machine: the losses of one process, one voice, and no waiting for the dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptface_jax import processes
+from adaptface_jax.errors import InputError
+from adaptface_jax.monitor import read_metrics
+
+CONFIG = """
+from adaptface_jax.overrides import defaults
+
+def get_config():
+    c = defaults()
+    c.backbone.name = "demo"
+    c.backbone.weights = "builtin"
+    c.backbone.image_size = 28
+    c.adapter.kind = "dalora"
+    c.adapter.rank = 2
+    c.head.embedding_dim = 32
+    c.data.train = "synthetic:identities=6,images=6,seed=1"
+    c.data.benchmarks = {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"}
+    c.eval.batch_size = 8
+    c.eval.every_epochs = 0
+    c.train.batch_size = 8
+    c.train.steps = 12
+    c.train.grad_accum = 2
+    c.train.learning_rate = 1e-4
+    c.train.log_every = 1
+    c.checkpoint.every_steps = 4
+    return c
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("processes") / "small.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def start(config: Path, workdir: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device each
+    return subprocess.Popen(
+        [sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=plain | environment,
+    )  # fmt: skip
+
+
+def start_two(config: Path, workdir: Path, *words: str) -> list[subprocess.Popen[str]]:
+    """As torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    return [start(config, workdir, *words, **shared, RANK=str(i)) for i in range(2)]
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    rows = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
+    assert len(dict(rows)) == len(rows), "a step stands there twice"
+    return dict(rows)
+
+
+def test_two_processes_give_the_losses_of_one(config, tmp_path):
+    pair = start_two(config, tmp_path / "two")
+    assert end(start(config, tmp_path / "one"))[0] == 0
+    (first, said, _), (second, silent, _) = (end(process) for process in pair)
+    assert (first, second) == (0, 0)
+    assert "2 x cpu" in said and "written:" in said
+    assert not [line for line in silent.splitlines() if not line.startswith("[Gloo]")]
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert one.keys() == two.keys() and len(one) == 12
+    np.testing.assert_allclose([two[step] for step in one], list(one.values()), rtol=1e-5)
+    evaluated = [
+        next(row["eval/faces/auc"] for row in read_metrics(tmp_path / name) if "eval/faces/auc" in row)
+        for name in ("one", "two")
+    ]
+    assert evaluated[0] == pytest.approx(evaluated[1], abs=0.02)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir() if "tfevents" not in path.name) == sorted(
+        path.name for path in (tmp_path / "one").iterdir() if "tfevents" not in path.name
+    )
+    assert len(list((tmp_path / "two").glob("events.out.tfevents.*"))) == 1
+
+
+def test_a_lost_process_ends_the_other_and_both_go_on(config, tmp_path):
+    workdir = tmp_path / "run"
+    pair = start_two(config, workdir, "--config.train.steps=3000")
+    patience = time.monotonic() + 200
+    while not (workdir / "checkpoints" / "8").is_dir():
+        assert time.monotonic() < patience and all(process.poll() is None for process in pair)
+        time.sleep(0.1)
+    pair[1].kill()
+    before = time.monotonic()
+    status, _, error = end(pair[0])
+    assert status == 1 and time.monotonic() - before < 60
+    assert error.splitlines()[-1].startswith("error: process 0: another process of the run is lost")
+    assert "Traceback" not in error
+    end(pair[1])
+
+    pair = start_two(config, workdir, "--config.train.steps=3000")
+    while "going on from step" not in (line := pair[0].stdout.readline()):
+        assert line, "it ended"
+    resumed_from = int(line.split()[4].replace(",", ""))
+    assert resumed_from >= 4
+    while not any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)):
+        assert time.monotonic() < patience + 200 and all(process.poll() is None for process in pair)
+        time.sleep(0.2)
+    # A signal to either stops both at the same step.
+    pair[1].send_signal(signal.SIGTERM)
+    (first, _, told), (second, _, asked) = (end(process) for process in pair)
+    assert (first, second) == (75, 75)
+    assert "stopped by a signal to another process after step" in told and "stopped by SIGTERM after step" in asked
+    assert losses(workdir)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, {}),
+        ({"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "a"}, {}),
+        ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "7"}, ("a:7", 4, 3)),
+        ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a"}, ("a:29500", 4, 3)),
+        ({"JAX_COORDINATOR_ADDRESS": "b:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, ("b:1", 2, 0)),
+    ],
+)
+def test_launchers_are_understood(environment, expected):
+    found = processes.from_environment(environment)
+    assert tuple(found.values()) == tuple(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a:1", None, None), "belong together"),
+        ((None, 2, 0), "belong together"),
+        (("a:1", 2, 2), "process 2 of 2: expected a number from 0"),
+        (("a:1", 2, -1), "process -1 of 2"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        processes.join(*arguments)
+
+
+def test_a_variable_that_is_no_number_is_refused():
+    with pytest.raises(InputError, match="WORLD_SIZE='many'"):
+        processes.from_environment({"MASTER_ADDR": "a", "WORLD_SIZE": "many", "RANK": "0"})
+
+
+def test_one_process_runs_alone():
+    processes.join("127.0.0.1:1", 1, 0)
+    assert not processes.several() and processes.primary()
