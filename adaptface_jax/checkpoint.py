@@ -10,8 +10,10 @@ used. (Orbax itself restores a flipped byte silently, and takes a bare folder fo
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +58,8 @@ class Checkpoints:
                 shutil.rmtree(remains)
 
     def __enter__(self) -> Self:
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._unraisable
         return self
 
     def __exit__(
@@ -63,6 +67,7 @@ class Checkpoints:
     ) -> None:
         self._join()
         self._checkpointer.close()
+        sys.unraisablehook = self._hook
 
     def latest(self) -> int | None:
         """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
@@ -94,7 +99,11 @@ class Checkpoints:
             if accuracy is not None and primary():
                 change_facts(folder, accuracy=accuracy)
             return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
+            if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
+                # Found out halfway, the same would end in dozens of messages from Orbax's threads.
+                raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
             self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
         except Exception as error:  # Orbax and TensorStore share no base class of errors
             self._failure = (step, error)
@@ -154,6 +163,11 @@ class Checkpoints:
                 f"--checkpoint: step {which} is damaged: {damage}; expected one of {known} that is not"
             ) from None
         return int(which)
+
+    def _unraisable(self, unraisable: Any) -> None:
+        # What TensorStore had still under way when a save failed ends like this, once for every array.
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            self._hook(unraisable)
 
     def _steps(self) -> list[int]:
         """Every step folder, complete or not."""

@@ -15,7 +15,8 @@ class RunError(Exception):
 class Stopped(Exception):
     """A signal asked the run to stop, and what was trained is saved: exit status 75.
 
-    at_once: work that cannot be interrupted is still going on in a thread; leave without waiting for it.
+    at_once: threads may be in the middle of something (a compilation, images being decoded); leave without waiting for
+    them, and without the interpreter's clean-up, which can crash on them.
     """
 
     def __init__(self, message: str, at_once: bool = False) -> None:

@@ -60,14 +60,10 @@ class StopSignals:
 
         # A daemon: the program may leave while a compilation goes on.
         thread = threading.Thread(target=target, daemon=True)
-        try:
-            with self.at_once():
-                thread.start()
-                while thread.is_alive():
-                    thread.join(0.1)
-        except Stopped as stop:
-            stop.at_once = thread.is_alive()
-            raise
+        with self.at_once():
+            thread.start()
+            while thread.is_alive():
+                thread.join(0.1)
         if errors:
             raise errors[0]
         return results[0]
@@ -80,4 +76,4 @@ class StopSignals:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"stopped by {self.received}; run the same command to go on")
+        return Stopped(f"stopped by {self.received}; run the same command to go on", at_once=True)
