@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 CONFIG = """
@@ -64,6 +65,9 @@ def noted(plan, start, *rest):
 train.placed_batches = noted
 cli.run(train.main, train.parser())
 """
+
+
+Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,21 +152,24 @@ def compare(ours: Outcome, whole: Outcome) -> list[str]:
     return lines
 
 
-def kill_run(root: Path, name: str, whole: Outcome, kills: int, length: float, rng: random.Random, say) -> list[str]:
-    """One training, killed `kills` times; what is wrong with it, a line each."""
-    runner, wrong = Runner(root, name), []
-    numbers = [signal.SIGTERM, signal.SIGKILL] * kills
-    for kill in range(kills):
-        number = numbers[kill]
+def kill_run(
+    root: Path, name: str, whole: Outcome, numbers: list[signal.Signals], length: float, rng: random.Random, say: Say
+) -> tuple[int, list[str]]:
+    """One training, killed by these signals in turn as long as it has not ended by itself; how many kills that were,
+    and what is wrong, a line each."""
+    runner, wrong, kills = Runner(root, name), [], 0
+    for number in numbers:
         delay = rng.uniform(0, length)
         process = runner.start()
         try:
-            process.wait(delay)
-            delay = -1.0
+            status = process.wait(delay)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
+        else:
+            break  # it was over before its time had come
+        kills += 1
         status, error = finish(process)
-        say(f"{name} kill {kill + 1}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
+        say(f"{name} kill {kills}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
         allowed = {0, 75, -number} if number == signal.SIGTERM else {0, -number}
         if status not in allowed:
             wrong.append(f"{name}: exit status {status} after {number.name}: {error}")
@@ -172,8 +179,8 @@ def kill_run(root: Path, name: str, whole: Outcome, kills: int, length: float, r
             wrong.append(f"{name}: a traceback after {number.name}")
     status, error = finish(runner.start())
     if status:
-        return [*wrong, f"{name}: the last sitting ended with {status}: {error}"]
-    return wrong + compare(runner.outcome(), whole)
+        return kills, [*wrong, f"{name}: the last sitting ended with {status}: {error}"]
+    return kills, wrong + compare(runner.outcome(), whole)
 
 
 def main() -> int:
@@ -193,14 +200,17 @@ def main() -> int:
             print(f"the uninterrupted run ended with {status}: {error}")
             return 1
         print(f"uninterrupted: {length:.1f} s", flush=True)
-        whole, wrong, done = runner.outcome(), [], 0
+        whole, wrong, done, runs = runner.outcome(), [], 0, 0
         while done < args.kills:
-            now = min(args.per_run, args.kills - done)
-            found = kill_run(root, f"run{done}", whole, now, length, rng, lambda line: print(line, flush=True))
-            done += now
+            left = range(done, min(args.kills, done + args.per_run))
+            numbers = [(signal.SIGTERM, signal.SIGKILL)[kill % 2] for kill in left]
+            kills, found = kill_run(
+                root, f"run{runs}", whole, numbers, length, rng, lambda line: print(line, flush=True)
+            )
+            done, runs = done + kills, runs + 1
             wrong += found
-            print("\n".join(found) or f"equal to the uninterrupted run after {now} kills", flush=True)
-    print(f"{done} kills, {len(wrong)} differences")
+            print("\n".join(found) or f"equal to the uninterrupted run after {kills} kills", flush=True)
+    print(f"{done} kills over {runs} runs, {len(wrong)} things wrong")
     return bool(wrong)
 
 
