@@ -1,43 +1,116 @@
-"""Verify a trained run, or a frozen backbone, on benchmarks.
+"""Verify a trained run, or a frozen backbone, on benchmarks; or search people in a gallery.
 
-python -m adaptface_jax.evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
-python -m adaptface_jax.evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw.bin
+    python -m adaptface_jax.evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
+    python -m adaptface_jax.evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
+    python -m adaptface_jax.evaluate --run=runs/exp003 --ijb=/data/IJBC
+    python -m adaptface_jax.evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
+
+A benchmark is an InsightFace .bin pack, a folder with pairs.txt (LFW), with CFP's Protocol or with pairs.csv,
+FOLDER:LIST, or a .csv of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from adaptface_jax import cli
+from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
+from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.data.sources.ijb import Cropped, open_ijb
+from adaptface_jax.data.sources.listed import Files
 from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.errors import InputError
 from adaptface_jax.evaluation.benchmarks import evaluate
-from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.embedding import Embedder, Embeddings
+from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.results import benchmark_table
+from adaptface_jax.evaluation.scores import write_scores
+from adaptface_jax.evaluation.templates import score_templates, template_line
 from adaptface_jax.files import to_json, write_text
 from adaptface_jax.partition import make_mesh
 from adaptface_jax.subject import add_subject, open_subject
 
+# Images and their keys to embeddings.
+Embed = Callable[[Any, Any], Embeddings]
+
 
 def main(args: argparse.Namespace) -> None:
-    """Open the benchmarks and the model, score, print a table and write the JSON."""
+    """Open what is asked for and the model, score, print and write the JSON."""
+    check(args)
     benchmarks = {name: open_benchmark(path) for name, path in cli.named_paths(args.benchmark).items()}
+    templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
+    people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
     mesh = make_mesh()
     model, facts = open_subject(args, mesh)
     embedder = Embedder(model.recognizer, mesh, args.batch_size)
-    results = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
-    print(benchmark_table(results))
+    report: dict[str, Any] = {"model": facts}
+
+    def embed(images: Any, keys: Any) -> Embeddings:
+        return embedder(model.frozen, model.trainable, images, not args.no_flip, keys)
+
+    if benchmarks:
+        results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
+        report["benchmarks"] = results
+        print(benchmark_table(results))
+        if args.scores:
+            write_scores(Path(args.scores), scores)
+            print(f"written: {args.scores}")
+    for name, benchmark in templates.items():
+        found = embed(Cropped(benchmark, crop), benchmark.keys)
+        report.setdefault("templates", {})[name] = score_templates(found.embedding, benchmark, found.flipped)
+        print(template_line(name, report["templates"][name]))
+    if people:
+        searched = search(embed, *people)
+        report["identification"] = searched.to_json()
+        print(searched.line())
     if args.output:
-        write_text(Path(args.output), to_json({"model": facts, "benchmarks": results}, indent=2) + "\n")
+        write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for flags that ask for nothing, or for half of something."""
+    if not (args.benchmark or args.ijb or args.gallery or args.probes):
+        raise InputError("nothing to evaluate; give --benchmark NAME=PATH, --ijb FOLDER, or --gallery and --probes")
+    if bool(args.gallery) != bool(args.probes):
+        raise InputError("--gallery and --probes belong together; give both or neither")
+    if args.gallery and os.path.realpath(args.gallery) == os.path.realpath(args.probes):
+        raise InputError("--probes: is the gallery itself, where every probe would find its own image")
+    if args.scores and not args.benchmark:
+        raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+
+
+def crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The face at five landmarks, as the published crops have it."""
+    return warp(image, similarity(points, TEMPLATE))
+
+
+def search(embed: Embed, gallery: FolderSource, probes: FolderSource) -> Identification:
+    """Every image of the folders of people `probes`, searched among the people of `gallery`."""
+    paths = [str(source.folder / source.key(number)) for source in (gallery, probes) for number in range(len(source))]
+    found = embed(Files(paths), paths)
+    rows = found.embedding if found.flipped is None else found.embedding + found.flipped
+    number = {name: place for place, name in enumerate(gallery.class_names)}
+    person = np.array([number.get(name, UNKNOWN) for name in probes.class_names])[probes.labels]
+    return identify(rows[: len(gallery)], gallery.labels, rows[len(gallery) :], person)
 
 
 def parser() -> cli.Parser:
     """The command line."""
     result = cli.Parser(__doc__ or "")
     add_subject(result)
-    result.add_argument("--benchmark", action="append", required=True, metavar="NAME=PATH", help="repeatable")
+    result.add_argument("--benchmark", action="append", default=[], metavar="NAME=PATH", help="verify; repeatable")
+    result.add_argument("--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C 1:1; repeatable")
+    result.add_argument("--gallery", metavar="FOLDER", help="a folder a person, with the images that are known")
+    result.add_argument("--probes", metavar="FOLDER", help="the same, with the images to search for")
     result.add_argument("--output", metavar="FILE.json", help="write the figures here")
+    result.add_argument("--scores", metavar="FILE.npz", help="write distance and decision of every pair here")
     result.add_argument("--no_flip", action="store_true", help="without the mirror images")
     return result
 

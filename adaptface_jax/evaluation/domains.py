@@ -14,6 +14,7 @@ from adaptface_jax.errors import InputError
 @dataclasses.dataclass(frozen=True)
 class GateReport:
     """mean: domain name -> mean gate of its images, K values that sum to 1.
+    usage: domain name -> share of its images whose largest gate is each expert's, K values that sum to 1.
 
     agreement: share of images whose largest gate is their domain's, meaningful for a router trained with domain labels.
     matched_agreement: the same under the one-to-one matching of gates with domains that suits it best, for a router
@@ -22,13 +23,16 @@ class GateReport:
     """
 
     mean: dict[str, tuple[float, ...]]
+    usage: dict[str, tuple[float, ...]]
     agreement: float
     matched_agreement: float
     entropy: float
     images: int
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"mean": {name: list(gate) for name, gate in self.mean.items()}}
+        tables = {"mean": self.mean, "usage": self.usage}
+        listed = {table: {name: list(row) for name, row in rows.items()} for table, rows in tables.items()}
+        return dataclasses.asdict(self) | listed
 
 
 def gate_report(gates: np.ndarray, image_domain: np.ndarray, names: tuple[str, ...]) -> GateReport:
@@ -58,12 +62,10 @@ def gate_report(gates: np.ndarray, image_domain: np.ndarray, names: tuple[str, .
     np.add.at(table, (image_domain, chosen), 1)
     matched = table[linear_sum_assignment(table, maximize=True)].sum()
     entropy = -(gates * np.log(np.maximum(gates, np.finfo(np.float64).tiny))).sum(axis=1)
+    present = {name: domain for domain, name in enumerate(names) if (image_domain == domain).any()}
     return GateReport(
-        mean={
-            name: tuple(gates[image_domain == domain].mean(axis=0).tolist())
-            for domain, name in enumerate(names)
-            if (image_domain == domain).any()
-        },
+        mean={name: tuple(gates[image_domain == domain].mean(axis=0).tolist()) for name, domain in present.items()},
+        usage={name: tuple((table[domain] / table[domain].sum()).tolist()) for name, domain in present.items()},
         agreement=float((chosen == image_domain).mean()),
         matched_agreement=float(matched / len(gates)),
         entropy=float(entropy.mean()),

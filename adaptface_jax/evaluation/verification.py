@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.errors import InputError
+from adaptface_jax.evaluation.bootstrap import Interval, Intervals, intervals
+from adaptface_jax.evaluation.distances import pair_distances
+from adaptface_jax.evaluation.folds import FOLDS, Folds, FoldTable, fold_of_each
 from adaptface_jax.evaluation.roc import FAR_TARGETS, roc_curve
-
-THRESHOLDS = np.arange(0, 4, 0.01)
+from adaptface_jax.evaluation.statistics import ScoreStatistics, d_prime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Verification:
       an upper bound, not comparable with `accuracy`.
     auc, eer: area under the exact ROC, and its equal error rate.
     tar_at_far: target FAR -> TAR, None ("n/a") where under 10 false accepts are expected.
+    intervals: of accuracy, auc and tar_at_far, 95%, by bootstrap; they hold the luck of the pairs, not of training.
+    d_prime: distance of the two kinds' mean scores in units of their pooled standard deviation.
+    genuine, impostor: statistics of the scores, cosine similarities in -1..1.
     """
 
     accuracy: float
@@ -38,12 +43,21 @@ class Verification:
     eer: float
     tar_at_far: dict[float, float | None]
     pairs: int
+    intervals: Intervals
+    d_prime: float | None
+    genuine: ScoreStatistics
+    impostor: ScoreStatistics
 
     def to_json(self) -> dict[str, Any]:
-        """The same under the same names, FAR targets written as "1e-3"."""
+        """The same under the same names, FAR targets written as "1e-3", intervals as [low, high]."""
         fields = dataclasses.asdict(self)
         fields["fold_accuracies"] = list(self.fold_accuracies)
-        fields["tar_at_far"] = {f"{far:.0e}".replace("e-0", "e-"): tar for far, tar in self.tar_at_far.items()}
+        fields["tar_at_far"] = {far_name(far): tar for far, tar in self.tar_at_far.items()}
+        fields["intervals"] = {
+            "accuracy": list(self.intervals.accuracy),
+            "auc": list(self.intervals.auc),
+            "tar_at_far": {far_name(far): _listed(both) for far, both in self.intervals.tar_at_far.items()},
+        }
         return fields
 
 
@@ -59,8 +73,24 @@ class DomainVerification:
         return dataclasses.asdict(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class Decisions:
+    """What the protocol decides: each pair at the threshold of its fold.
+
+    accepted, right: bool [N]. fold_accuracies, fold_thresholds: float64 [F].
+    """
+
+    accepted: np.ndarray
+    right: np.ndarray
+    fold_accuracies: np.ndarray
+    fold_thresholds: np.ndarray
+
+
 def verify(
-    embeddings: np.ndarray, issame: np.ndarray, flipped: np.ndarray | None = None, folds: int = 10
+    embeddings: np.ndarray,
+    issame: np.ndarray,
+    flipped: np.ndarray | None = None,
+    folds: Folds = FOLDS,
 ) -> Verification:
     """Verifies pairs of raw embeddings.
 
@@ -70,27 +100,44 @@ def verify(
     Args:
       embeddings: float [2N, D], not normalised; pair i is rows 2i and 2i + 1, in the order of the protocol.
       issame: bool [N]. flipped: float [2N, D], of the mirror images, or None.
-      folds: contiguous, sizes differing by at most one.
+      folds: as in `fold_of_each`.
 
     Raises:
       InputError: wrong shapes, values that are not finite, zero embeddings, fewer pairs than folds,
         or pairs of one kind only.
     """
-    distances, issame = _checked(embeddings, issame, flipped, folds)
-    judged = _judge(distances, issame, folds)
-    accuracies = judged.fold_accuracies
-    roc = roc_curve(distances, issame)
+    return figures(pair_distances(embeddings, flipped), issame, folds)
+
+
+def figures(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> Verification:
+    """`verify` from squared distances, float [N], as `pair_distances` gives them."""
+    truth, fold = _checked(distances, issame, folds)
+    decided = _decide(distances, truth, fold)
+    accuracies = decided.fold_accuracies
+    roc = roc_curve(distances, truth)
+    accuracy, auc = float(accuracies.mean()), roc.auc()
+    tar_at_far = {far: roc.tar_at_far(far) for far in FAR_TARGETS}
+    scores = 1.0 - distances / 2.0
     return Verification(
-        accuracy=float(accuracies.mean()),
+        accuracy=accuracy,
         accuracy_std=float(accuracies.std()),
         fold_accuracies=tuple(accuracies.tolist()),
         best_threshold_accuracy=roc.best_accuracy(),
-        threshold=float(judged.fold_thresholds.mean()),
-        auc=roc.auc(),
+        threshold=float(decided.fold_thresholds.mean()),
+        auc=auc,
         eer=roc.eer(),
-        tar_at_far={far: roc.tar_at_far(far) for far in FAR_TARGETS},
-        pairs=len(issame),
+        tar_at_far=tar_at_far,
+        pairs=len(truth),
+        intervals=intervals(distances, truth, fold, accuracy, auc, tar_at_far),
+        d_prime=d_prime(scores[truth], scores[~truth]),
+        genuine=ScoreStatistics.of(scores[truth]),
+        impostor=ScoreStatistics.of(scores[~truth]),
     )
+
+
+def decisions(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> Decisions:
+    """What becomes of every pair. Arguments and InputError as in `figures`."""
+    return _decide(distances, *_checked(distances, issame, folds))
 
 
 def verify_by_domain(
@@ -99,7 +146,7 @@ def verify_by_domain(
     pair_domain: np.ndarray,
     names: tuple[str, ...],
     flipped: np.ndarray | None = None,
-    folds: int = 10,
+    folds: Folds = FOLDS,
 ) -> dict[str, DomainVerification]:
     """`verify`, told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
 
@@ -114,11 +161,22 @@ def verify_by_domain(
 
     Raises InputError as `verify`, and where `pair_domain` does not fit.
     """
-    distances, issame = _checked(embeddings, issame, flipped, folds)
+    return figures_by_domain(pair_distances(embeddings, flipped), issame, pair_domain, names, folds)
+
+
+def figures_by_domain(
+    distances: np.ndarray,
+    issame: np.ndarray,
+    pair_domain: np.ndarray,
+    names: tuple[str, ...],
+    folds: Folds = FOLDS,
+) -> dict[str, DomainVerification]:
+    """`verify_by_domain` from squared distances, float [N]."""
+    truth, fold = _checked(distances, issame, folds)
     pair_domain = np.asarray(pair_domain)
-    if pair_domain.shape != issame.shape or not np.issubdtype(pair_domain.dtype, np.integer):
+    if pair_domain.shape != truth.shape or not np.issubdtype(pair_domain.dtype, np.integer):
         raise InputError(
-            f"pair_domain: {pair_domain.dtype} of shape {pair_domain.shape} for {len(issame)} pairs; "
+            f"pair_domain: {pair_domain.dtype} of shape {pair_domain.shape} for {len(truth)} pairs; "
             "expected one integer a pair"
         )
     if pair_domain.min() < -1 or pair_domain.max() >= len(names):
@@ -126,13 +184,13 @@ def verify_by_domain(
             f"pair_domain: values {pair_domain.min()}..{pair_domain.max()} for {len(names)} names; "
             f"expected -1..{len(names) - 1}"
         )
-    right = _judge(distances, issame, folds).right
+    right = _decide(distances, truth, fold).right
     result = {}
     for domain, name in enumerate(names):
         members = pair_domain == domain
         if not members.any():
             continue
-        genuine = issame[members]
+        genuine = truth[members]
         both = genuine.any() and not genuine.all()
         result[name] = DomainVerification(
             accuracy=float(right[members].mean()),
@@ -142,60 +200,24 @@ def verify_by_domain(
     return result
 
 
-def pair_distances(embeddings: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
-    """Squared Euclidean distances of unit embeddings, float64 [N] in 0..4.
-
-    The flip test sums the raw embeddings of an image and its mirror image and normalises the sum.
-
-    Args: `embeddings` and `flipped` as in `verify`. Raises InputError as it does.
-    """
-    points = _embeddings("embeddings", embeddings)
-    if flipped is not None:
-        mirrored = _embeddings("flipped", flipped)
-        if mirrored.shape != points.shape:
-            raise InputError(f"flipped: shape {mirrored.shape}; expected that of the embeddings, {points.shape}")
-        points = points + mirrored
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    if not lengths.all():
-        row = int(np.argmin(lengths))
-        raise InputError(f"embeddings: row {row} is zero (after the flip sum, if any); it has no direction to compare")
-    points = points / lengths
-    return np.square(points[0::2] - points[1::2]).sum(axis=1)
+def far_name(far: float) -> str:
+    """1e-3, as files and tables write it."""
+    return f"{far:.0e}".replace("e-0", "e-")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Judgement:
-    """right: bool [N], each pair judged at its fold's threshold. Per fold: float64 [folds]."""
-
-    right: np.ndarray
-    fold_accuracies: np.ndarray
-    fold_thresholds: np.ndarray
+def _listed(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
-def _judge(distances: np.ndarray, issame: np.ndarray, folds: int) -> _Judgement:
-    members = np.array_split(np.arange(len(issame)), folds)
-    right_counts = np.stack([_right_counts(distances[rows], issame[rows]) for rows in members])
-    # Counts rank the thresholds as accuracies do, and are exact, so that "first maximum" is well defined.
-    others = right_counts.sum(axis=0) - right_counts
-    thresholds = THRESHOLDS[np.argmax(others, axis=1)]
-    pair_threshold = np.repeat(thresholds, [len(rows) for rows in members])
-    right = (distances < pair_threshold) == issame
-    accuracies = np.array([right[rows].mean() for rows in members])
-    return _Judgement(right, accuracies, thresholds)
+def _decide(distances: np.ndarray, issame: np.ndarray, fold: np.ndarray) -> Decisions:
+    once = [np.ones((1, np.count_nonzero(kind)), np.int32) for kind in (issame, ~issame)]
+    (accuracies,), (thresholds,) = FoldTable(distances, issame, fold).judge(*once)
+    accepted = distances < thresholds[fold]
+    return Decisions(accepted, accepted == issame, accuracies, thresholds)
 
 
-def _right_counts(distances: np.ndarray, issame: np.ndarray) -> np.ndarray:
-    """How many pairs each threshold judges rightly, int [len(THRESHOLDS)]."""
-    genuine, impostor = np.sort(distances[issame]), np.sort(distances[~issame])
-    accepted = np.searchsorted(genuine, THRESHOLDS, side="left")  # distance < threshold
-    return accepted + len(impostor) - np.searchsorted(impostor, THRESHOLDS, side="left")
-
-
-def _checked(
-    embeddings: np.ndarray, issame: np.ndarray, flipped: np.ndarray | None, folds: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and truth, both [N], of arguments that fit together."""
-    distances = pair_distances(embeddings, flipped)
+def _checked(distances: np.ndarray, issame: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:
+    """The truth, bool [N], and the fold of each pair, int [N] in 0..F-1, of arguments that fit together."""
     truth = np.asarray(issame)
     if truth.shape != distances.shape:
         raise InputError(
@@ -204,22 +226,8 @@ def _checked(
     if not np.isin(truth, (0, 1)).all():
         raise InputError("issame: holds values other than true and false; expected booleans")
     truth = truth.astype(bool)
-    if not 1 <= folds <= len(truth):
-        raise InputError(f"folds: {folds} for {len(truth)} pairs; expected 1..{len(truth)} (the protocol has 10)")
+    fold = fold_of_each(folds, len(truth))
     if truth.all() or not truth.any():
         kind = "genuine" if truth.all() else "impostor"
         raise InputError(f"issame: all {len(truth)} pairs are {kind}; expected both kinds")
-    return distances, truth
-
-
-def _embeddings(name: str, values: np.ndarray) -> np.ndarray:
-    try:
-        points = np.asarray(values).astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: not an array of numbers; expected floats of shape [2N, D]") from None
-    if points.ndim != 2 or len(points) % 2 or not points.size:
-        raise InputError(f"{name}: shape {points.shape}; expected [2N, D], rows 2i and 2i + 1 a pair")
-    if not np.isfinite(points).all():
-        row = int(np.argmax(~np.isfinite(points).all(axis=1)))
-        raise InputError(f"{name}: row {row} holds a value that is not finite")
-    return points
+    return truth, fold

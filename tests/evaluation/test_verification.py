@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_curve as sklearn_roc_curve
 from sklearn.model_selection import KFold
 
 from adaptface_jax.errors import InputError
+from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.verification import pair_distances, verify, verify_by_domain
+from adaptface_jax.evaluation.verification import verify, verify_by_domain
 
 GOLDENS = ("easy_600", "hard_6000", "unbalanced_1000")
 
@@ -188,3 +192,39 @@ def test_what_cannot_be_judged_is_said_in_one_line(arguments, words):
 def test_domains_that_do_not_fit_are_refused(domain, words):
     with pytest.raises(InputError, match=words):
         verify_by_domain(EMBEDDINGS, ISSAME, domain, ("a", "b"))
+
+
+def test_figures_are_scikit_learns(golden):
+    distances = pair_distances(golden["embeddings"], golden["embeddings_flip"])
+    issame, scores = golden["issame"].astype(bool), 1 - distances / 2
+    found = verify(golden["embeddings"], issame, golden["embeddings_flip"])
+    far, tar, _ = sklearn_roc_curve(issame, scores, drop_intermediate=False)
+    assert found.auc == pytest.approx(roc_auc_score(issame, scores), abs=1e-9)
+    for target, rate in found.tar_at_far.items():
+        expected = None if target * (~issame).sum() < 10 else tar[far <= target].max()
+        assert rate == (None if expected is None else pytest.approx(expected, abs=1e-9))
+    crossing = brentq(lambda rate: np.interp(rate, far, tar) + rate - 1, 0, 1, xtol=1e-13)
+    assert found.eer == pytest.approx(crossing, abs=1e-9)
+    genuine, impostor = scores[issame], scores[~issame]
+    pooled = np.sqrt((np.square(genuine - genuine.mean()).mean() + np.square(impostor - impostor.mean()).mean()) / 2)
+    assert found.d_prime == pytest.approx((genuine.mean() - impostor.mean()) / pooled, abs=1e-9)
+    assert found.genuine.quantiles["0.5"] == pytest.approx(np.median(genuine), abs=1e-9)
+    assert (found.genuine.pairs, found.impostor.pairs) == (issame.sum(), (~issame).sum())
+    assert found.impostor.std == pytest.approx(impostor.std(), abs=1e-9)
+    for value, (low, high) in ((found.auc, found.intervals.auc), (found.accuracy, found.intervals.accuracy)):
+        assert low <= value <= high
+
+
+def test_folds_of_the_protocol_need_not_be_contiguous():
+    embeddings, issame = made_pairs(300)
+    fold = np.arange(300) // 30
+    order = np.random.default_rng(0).permutation(300)
+    rows = np.stack([2 * order, 2 * order + 1], axis=1).ravel()
+    mixed = verify(embeddings[rows], issame[order], folds=fold[order])
+    assert mixed.fold_accuracies == pytest.approx(verify(embeddings, issame).fold_accuracies)
+
+
+@pytest.mark.parametrize("folds", [np.zeros(19, int), np.zeros(20)])
+def test_folds_that_do_not_fit_are_refused(folds):
+    with pytest.raises(InputError, match="expected one integer a pair"):
+        verify(EMBEDDINGS, ISSAME, folds=folds)

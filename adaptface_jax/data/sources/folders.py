@@ -27,7 +27,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self.folder = folder
         self._classes: list[str] = []
         counts: list[int] = []
 
@@ -62,14 +62,14 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        return f"identity folders in {shown(str(self._folder))}"
+        return f"identity folders in {shown(str(self.folder))}"
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        return Record(read_file(os.path.join(self._folder, key)), int(self._labels[index]), key)
+        return Record(read_file(os.path.join(self.folder, key)), int(self._labels[index]), key)
 
     def key(self, index: int) -> str:
         return f"{self._classes[self._labels[index]]}/{self._files[index]}"

@@ -1,0 +1,78 @@
+"""Verification of templates (IJB-B, IJB-C 1:1): sets of faces compared as one embedding each.
+
+InsightFace's protocol: raw embeddings (their length tells how sure the model is), times the detector's score where it
+is known; the mean over the faces of a medium, so that a long video counts once; the sum over the media of a template;
+unit length; cosine similarity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.data.sources.ijb import TemplateBenchmark
+from adaptface_jax.evaluation.distances import unit_embeddings
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.verification import far_name
+
+FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_BLOCK = 1 << 16  # pairs at a time
+
+
+def score_templates(
+    embeddings: np.ndarray, benchmark: TemplateBenchmark, flipped: np.ndarray | None = None
+) -> dict[str, Any]:
+    """TAR at FAR 1e-1 .. 1e-6 (None where under 10 false accepts are expected), AUC and EER.
+
+    Args: embeddings: float32 [M, E], raw. flipped: the same of the mirror images, or None.
+    Raises InputError for embeddings that are not finite, or where a template's have no direction.
+    """
+    units = template_embeddings(embeddings if flipped is None else embeddings + flipped, benchmark)
+    scores = pair_scores(units, benchmark.pairs)
+    roc = roc_curve(-scores, benchmark.issame)
+    return {
+        "pairs": len(scores),
+        "genuine_pairs": roc.genuine,
+        "templates": len(units),
+        "images": len(benchmark.images),
+        "detector_scores": benchmark.quality is not None,
+        "auc": roc.auc(),
+        "eer": roc.eer(),
+        "tar_at_far": {far_name(far): roc.tar_at_far(far) for far in FARS},
+    }
+
+
+def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) -> np.ndarray:
+    """Raw embeddings of images, float32 [M, E] -> of templates, at unit length, float32 [T, E]."""
+    order = np.lexsort((benchmark.media, benchmark.template))
+    template, media = benchmark.template[order], benchmark.media[order]
+    new_template = np.append(True, template[1:] != template[:-1])
+    of_medium = np.flatnonzero(new_template | np.append(True, media[1:] != media[:-1]))
+    rows = embeddings[benchmark.image[order]]
+    if benchmark.quality is not None:
+        rows *= benchmark.quality[benchmark.image[order], None]
+    sizes = np.diff(np.append(of_medium, len(order)))
+    means = np.add.reduceat(rows, of_medium, axis=0) / sizes[:, None].astype(np.float32)
+    sums = np.add.reduceat(means, np.flatnonzero(new_template[of_medium]), axis=0)
+    return unit_embeddings(sums).astype(np.float32)
+
+
+def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Cosine similarities, float32 [P], of pairs [P, 2] of unit rows [T, E]."""
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _BLOCK):
+        first, second = pairs[start : start + _BLOCK].T
+        np.einsum("pe,pe->p", units[first], units[second], out=scores[start : start + _BLOCK])
+    return scores
+
+
+def template_line(name: str, entry: dict[str, Any]) -> str:
+    """One benchmark for people, in a line."""
+    tars = ", ".join(
+        f"{far} {'n/a' if tar is None else f'{100 * tar:.2f}%'}" for far, tar in entry["tar_at_far"].items()
+    )
+    return (
+        f"{name}: {entry['templates']:,} templates, {entry['pairs']:,} pairs, AUC {entry['auc']:.6f}, "
+        f"EER {100 * entry['eer']:.2f}%, TAR@FAR {tars}"
+    )
