@@ -32,7 +32,7 @@ test: $(INSTALLED)-test
 	$(RUN) -m pytest -n $(WORKERS) -m "not peers and not onnx"
 
 test-peers: $(INSTALLED)-peers
-	$(RUN) -m pytest -m peers
+	$(RUN) -m pytest -n $(WORKERS) -m peers
 
 test-onnx:
 	$(MAKE) VENV=.venv-onnx .venv-onnx/installed-onnx
@@ -54,8 +54,12 @@ $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
 	$(PIP) --editable .
 	@touch $@
 
-$(INSTALLED)-test $(INSTALLED)-dev: $(INSTALLED)-%: $(INSTALLED)-python pyproject.toml
-	$(PIP) --editable '.[$*]'
+$(INSTALLED)-test: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[test,align]'
+	@touch $@
+
+$(INSTALLED)-dev: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 # torch on its own first, or PEFT's requirement would pick a build.

@@ -40,7 +40,7 @@ class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
     keep: how many of the latest to keep; the best by accuracy is kept beside them.
-    read_only: nothing is written, moved or deleted (another process may be training).
+    read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
     say: where one-line remarks go (damage, failed saves).
     """
 
@@ -71,13 +71,13 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
-        return agreed(self._first_sound(sorted(self._steps(), reverse=True)) if primary() else None)
+        return self._choose_sound(sorted(self._steps(), reverse=True))
 
     def best(self) -> int | None:
         """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
         evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
         ranked = sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
-        return agreed(self._first_sound(ranked) if primary() else None)
+        return self._choose_sound(ranked)
 
     def accuracy(self, step: int) -> float | None:
         """The mean accuracy measured at a saved step, or None where it was not evaluated."""
@@ -177,6 +177,12 @@ class Checkpoints:
 
     def _complete(self) -> list[int]:
         return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
+
+    def _choose_sound(self, steps: list[int]) -> int | None:
+        """The first sound one; the processes of a training agree on it, a reader looks for itself."""
+        if self._read_only:
+            return self._first_sound(steps)
+        return agreed(self._first_sound(steps) if primary() else None)
 
     def _first_sound(self, steps: list[int]) -> int | None:
         for step in steps:

@@ -27,12 +27,17 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` (UTF-8) so that `path` holds either its old content or all of the new one."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `data` so that `path` holds either its old content or all of the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; a result is as readable as any other file of its folder.

@@ -16,8 +16,8 @@ from adaptface_jax.specs import BACKBONES
 from adaptface_jax.weights.loading import inspect_backbone
 
 
-def add_subject(parser: cli.Parser) -> None:
-    """The flags that name a model."""
+def add_subject(parser: cli.Parser, batch_size: int | None = None) -> None:
+    """The flags that name a model; `batch_size` where the command knows it."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")
     which.add_argument("--backbone", metavar="DIR", help="converted folder, local file, hub id or `builtin`")
@@ -25,7 +25,10 @@ def add_subject(parser: cli.Parser) -> None:
     parser.add_argument("--image_size", type=int, metavar="PX", help="input size of --backbone [224; demo 112]")
     parser.add_argument("--feature", choices=("cls", "projected"), default="cls", help="feature of --backbone [cls]")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="of --backbone [auto]")
-    parser.add_argument("--batch_size", type=int, default=256, help="images per forward pass [256]")
+    if batch_size is None:
+        parser.add_argument("--batch_size", type=int, default=256, help="images per forward pass [256]")
+    else:
+        parser.set_defaults(batch_size=batch_size)
 
 
 def open_subject(args: argparse.Namespace, mesh: Mesh) -> tuple[runs.Model, dict[str, Any]]:

