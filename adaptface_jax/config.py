@@ -126,6 +126,12 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MonitorConfig:
+    images: bool = setting(False, "face pictures and embeddings in TensorBoard: biometric data")
+    wandb: bool = setting(False, "send the scalars to Weights & Biases too (extra `wandb`)")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     seed: int = setting(0, "initial values, order of the data, augmentation", low=0, high=2**32 - 1)
     backbone: BackboneConfig = BackboneConfig()
@@ -137,6 +143,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
 
 SECTIONS: dict[str, type] = {

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from adaptface_jax import __version__, cli
 from adaptface_jax.diagnosis import after, before
-from adaptface_jax.diagnosis.finding import Section, Severity
-from adaptface_jax.diagnosis.report import Report, as_json, verdict
+from adaptface_jax.diagnosis.report import Report, as_json
 from adaptface_jax.errors import InputError
 from adaptface_jax.files import to_json, write_text
+from adaptface_jax.findings.finding import Section, Severity
+from adaptface_jax.findings.run import read
+from adaptface_jax.findings.verdict import verdict
 
 SAMPLE = 1000
 
@@ -49,7 +51,7 @@ def _examine(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
         raise InputError("--run: a finished run has its own settings; give either --run or --config")
     if args.run:
         benchmarks = cli.named_paths(args.benchmark) if args.benchmark else None
-        return after.examine(after.read(Path(args.run)), benchmarks), f"the run in {args.run}"
+        return after.examine(read(Path(args.run)), benchmarks), f"the run in {args.run}"
     if args.config is None:
         raise InputError("doctor: name a set-up with --config=FILE, or a run with --run=WORKDIR (see --help)")
     workdir = Path(args.workdir) if args.workdir else None

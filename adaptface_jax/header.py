@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ from adaptface_jax import __version__
 from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Source
+from adaptface_jax.environment import environment
 from adaptface_jax.recognizer import parameter_table
-from adaptface_jax.runs import Model, difference
+from adaptface_jax.runs import Model, leaves
 
 
 def header(
@@ -78,8 +80,8 @@ def table(model: Model, num_classes: int) -> list[str]:
 
 
 def facts(config: Config, model: Model, source: Source, steps: int, best: int | None) -> dict[str, Any]:
-    """What the report says of the run."""
-    return {
+    """What the report says of the run, its parameters, the machine and the hour (UTC)."""
+    run = {
         "backbone": config.backbone.name,
         "weights": model.identity["source"],
         "adapter": config.adapter.kind,
@@ -88,9 +90,25 @@ def facts(config: Config, model: Model, source: Source, steps: int, best: int | 
         "best checkpoint": best,
         "seed": config.seed,
     }
+    rows: list[tuple[str, int | None, int]] = [*parameter_table(model.frozen, model.trainable)]
+    rows.append(("centres", None, source.num_classes * model.recognizer.embedding_dim))
+    return {
+        "run": run,
+        "parameters": [dict(zip(("part", "total", "trainable"), row, strict=True)) for row in rows],
+        "environment": environment(),
+        "reported": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def first_loss(loss: float, expected: tuple[float, float]) -> str:
+    """The first loss beside the one to expect, (mean, std)."""
+    mean, std = expected
+    line = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
+    far = abs(loss - mean) > 3 * std
+    return line + ("  <- more than 3 standard deviations away: check labels and preprocessing" if far else "")
 
 
 def as_markdown(record: dict[str, Any]) -> str:
-    """The run's record as a table for TensorBoard."""
-    rows = [f"| {name} | {value} |" for name, _, value in difference({}, record)]
+    """A record of values, also nested, as a table for TensorBoard."""
+    rows = [f"| {name} | {value} |" for name, value in leaves(record).items()]
     return "\n".join(["| setting | value |", "| --- | --- |", *rows])

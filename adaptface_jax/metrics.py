@@ -56,8 +56,16 @@ class MetricLog:
         if steps:
             values |= {"images_per_second": self._batch_size * steps / seconds, "data_wait": waited / seconds}
             figures["images/s"] = f"{values['images_per_second']:.0f}"
+        values |= device_memory(jax.local_devices()[0])
         if values["skipped"]:
             figures["skipped"] = f"{values['skipped']:.0f}"
         self._since, self._since_step = now, step
         self._monitor.scalars(step, {f"train/{name}": value for name, value in values.items()})
         self._progress.show(step, figures)
+
+
+def device_memory(device: jax.Device) -> dict[str, float]:
+    """What the device holds now, and the most that it has held, in GB; nothing where its backend does not tell."""
+    stats = device.memory_stats() or {}
+    names = {"bytes_in_use": "device_memory", "peak_bytes_in_use": "device_memory_peak"}
+    return {tag: stats[name] / 1e9 for name, tag in names.items() if name in stats}

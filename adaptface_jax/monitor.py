@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ import tensorboardX
 from tensorboardX.summary import hparams as hparams_summaries
 
 from adaptface_jax.files import to_json, write_text
+from adaptface_jax.wandb_run import WandbRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,10 +37,14 @@ class Monitor:
       workdir: made if missing; holds the event files and `metrics.jsonl`. None: nothing is written.
       resume_step: the first step that this session will write. What an interrupted session wrote at that step or
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
+      online: gets the same scalars; closed with the monitor.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str] | None, resume_step: int = 0) -> None:
+    def __init__(
+        self, workdir: str | os.PathLike[str] | None, resume_step: int = 0, online: WandbRun | None = None
+    ) -> None:
         self._lines: TextIO | None = None
+        self._online = online
         if workdir is None:
             return
         workdir = Path(workdir)
@@ -67,6 +73,9 @@ class Monitor:
         if self._lines is not None:
             self._lines.close()
             self._events.close()
+        if self._online is not None:
+            self._online.close()
+            self._online = None
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
@@ -80,6 +89,8 @@ class Monitor:
         self._lines.flush()
         for tag, number in numbers.items():
             self._events.add_scalar(tag, number, int(step))
+        if self._online is not None:
+            self._online.scalars(int(step), numbers)
 
     def text(self, tag: str, markdown: str) -> None:
         """Writes a text of the whole session, such as its configuration."""
@@ -98,6 +109,28 @@ class Monitor:
         if self._lines is not None:
             self._events.add_figure(tag, figure, int(step))
 
+    def pr_curve(self, step: int, tag: str, truth: np.ndarray, scores: np.ndarray) -> None:
+        """Writes precision over recall. truth: bool [N]. scores: float [N] in 0..1, high for what is called true."""
+        if self._lines is not None:
+            self._events.add_pr_curve(tag, truth.astype(np.int64), np.asarray(scores, np.float64), int(step))
+
+    def picture(self, step: int, tag: str, image: np.ndarray) -> None:
+        """Writes a picture, uint8 [H, W, 3]. One of a face is for those who asked for it (`monitor.images`)."""
+        if self._lines is not None:
+            self._events.add_image(tag, image, int(step), dataformats="HWC")
+
+    def embeddings(self, step: int, sets: Mapping[str, tuple[np.ndarray, list[str], np.ndarray]]) -> None:
+        """Writes points for the projector: tag -> (points [N, D], N names, square faces uint8 [N, S, S, 3])."""
+        if self._lines is None:
+            return
+        # tensorboardX adds to what an earlier session left.
+        folder = Path(self._events.logdir)
+        (folder / "projector_config.pbtxt").unlink(missing_ok=True)
+        shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
+        for tag, (points, names, faces) in sets.items():
+            sprites = faces.transpose(0, 3, 1, 2).astype(np.float32) / 255
+            self._events.add_embedding(points, metadata=names, label_img=sprites, global_step=int(step), tag=tag)
+
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
         if self._lines is None:
@@ -108,6 +141,8 @@ class Monitor:
         # SummaryWriter.add_hparams would open a run of its own below this one.
         for summary in hparams_summaries(plain, dict(metrics)):
             self._events.file_writer.add_summary(summary, self._resume_step)
+        if self._online is not None:
+            self._online.summary(metrics)
 
 
 def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
-MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records")
+MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor")
 
 # Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie
 # may change too, since their content is compared.
@@ -156,6 +157,15 @@ def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]
     for key in sorted(old.keys() | new.keys()):
         rows += difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
     return rows
+
+
+def leaves(tree: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """Nested values by their dotted paths, in order."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{name}.{key}" if name else key
+        found |= leaves(value, path) if isinstance(value, Mapping) else {path: value}
+    return found
 
 
 def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:

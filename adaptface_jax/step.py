@@ -51,6 +51,7 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Callable[..., tuple[jax.Arr
         weight = batch["weight"]
         total = jnp.mean(margin.loss * weight)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
+        metrics["margin"] = jnp.mean(margin.margin * weight)
         if out.gate is not None:
             balance = router.balance(out.gate, weight)
             domain = router.domain_loss(out.gate, batch["domain"])

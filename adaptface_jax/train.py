@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from adaptface_jax import cli, header, optim, runs
+from adaptface_jax import cli, header, optim, processes, runs
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import Config
 from adaptface_jax.data.bad_records import BadRecords
@@ -26,34 +26,28 @@ from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.pipeline import batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
+from adaptface_jax.environment import environment
 from adaptface_jax.errors import InputError, RunError, Stopped
 from adaptface_jax.evaluation import benchmarks as verification
+from adaptface_jax.evaluation import display
 from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.plots import distance_figure, roc_figure
 from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
+from adaptface_jax.evaluation.scores import SCORES, Scores, write_each
 from adaptface_jax.files import disk_may_fill, locked
+from adaptface_jax.findings.run import read
 from adaptface_jax.heads.expected import expected_first_loss
 from adaptface_jax.metrics import MetricLog
 from adaptface_jax.monitor import Monitor
 from adaptface_jax.not_finite import not_finite
 from adaptface_jax.partition import check_batch, make_mesh, place, sharding
-from adaptface_jax.processes import (
-    Agreement,
-    add_flags,
-    agreed,
-    join,
-    losing_none,
-    place_rows,
-    primary,
-    several,
-    wait_for_all,
-)
 from adaptface_jax.progress import Progress
 from adaptface_jax.recognizer import check_classes
+from adaptface_jax.report.run_page import run_page
 from adaptface_jax.state import TrainState, init_state
 from adaptface_jax.step import Batch, StepFunction, make_step
 from adaptface_jax.stopping import StopSignals
+from adaptface_jax.wandb_run import open_online, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +74,7 @@ def prepare(config: Config) -> Plan:
     """Open the data and the weights; raises InputError where something is missing or does not fit."""
     mesh = make_mesh(model=config.train.model_parallel)
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
+    require(config.monitor.wandb)
     if not config.data.train:
         raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
     source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
@@ -118,18 +113,20 @@ class Session:
     progress: Progress
     embedder: Embedder
     results: dict[str, Any]
+    scores: dict[str, Scores] = dataclasses.field(default_factory=dict)
 
     def evaluate(self, state: TrainState) -> None:
         """Verify on every benchmark; a signal raises Stopped within."""
         plan = self.plan
         with self.stop.at_once():
-            self.results["benchmarks"] = verification.evaluate(
+            self.results["benchmarks"], self.scores = verification.evaluate(
                 self.embedder, plan.model.frozen, state.trainable, plan.benchmarks, plan.config.eval.flip
             )
 
     def report(self, step: int) -> float:
         """Show the latest evaluation; returns what chooses the best checkpoint."""
         report(self.results["benchmarks"], step, self.monitor, self.progress)
+        display.distributions(self.monitor, step, self.scores)
         return verification.mean_accuracy(self.results["benchmarks"])
 
 
@@ -151,8 +148,9 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
             floors = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
+        online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
         with (
-            Monitor(workdir if primary() else None, start + 1 if start else 0) as monitor,
+            Monitor(workdir if processes.primary() else None, start + 1 if start else 0, online) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
         ):
             checkpoints.say = progress.write
@@ -161,27 +159,29 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             session = Session(plan, workdir, stop, checkpoints, monitor, progress, embedder, results)
             if not start:
                 monitor.text("config", header.as_markdown(plan.record))
+                monitor.text("environment", header.as_markdown(environment()))
                 monitor.scalars(0, verification.scalars(floors.get("frozen", {}), "frozen"))
             if start < plan.total_steps:
-                if primary():
+                if processes.primary():
                     (workdir / RESULTS).unlink(missing_ok=True)
                 state = run_steps(session, state, start, make_step(model.recognizer, optimizer, rate, plan.mesh))
             elif plan.benchmarks:  # the run was over: only its report is made again
                 session.evaluate(state)
-            if not agreed(int((workdir / RESULTS).exists())):
+            write_each(workdir / SCORES, session.scores if processes.primary() else {})
+            if not processes.agreed(int((workdir / RESULTS).exists())):
                 draw(session, state)
-        results["run"] = header.facts(config, model, plan.source, plan.total_steps, checkpoints.best())
+        results |= header.facts(config, model, plan.source, plan.total_steps, checkpoints.best())
     return results
 
 
-@losing_none()
+@processes.losing_none()
 def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> TrainState:
     """The loop: from the state after step `start` to the one after the last step."""
     plan, stop, checkpoints = session.plan, session.stop, session.checkpoints
     config, total = plan.config, plan.total_steps
     everywhere = sharding(plan.mesh)
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=everywhere)()
-    agreement = Agreement(sharding(plan.mesh, "batch"), everywhere)
+    agreement = processes.Agreement(sharding(plan.mesh, "batch"), everywhere)
     try:
         if plan.evaluation_due(start) and checkpoints.accuracy(start) is None:
             # The run was stopped within this evaluation.
@@ -210,7 +210,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             log.waited(time.monotonic() - before)
             state, metrics = compiled(plan.model.frozen, state, batch, key)
             if step == 1:
-                first_loss(metrics, plan, session.progress)
+                loss = float(jax.device_get(metrics["loss"]))
+                session.progress.write(header.first_loss(loss, plan.expected_loss))
             if step in (1, total) or due(step, config.train.log_every):
                 log.push(step, metrics)
             hopeless = 0 < config.train.max_skipped <= log.skipped_in_a_row
@@ -240,7 +241,10 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if asked:
                 kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
                 signal = stop.received or "a signal to another process"
-                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
+                raise Stopped(
+                    f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on",
+                    at_once=not processes.several(),  # several leave together
+                )
     return state
 
 
@@ -258,20 +262,12 @@ def placed_batches(plan: Plan, start: int, workdir: Path | None = None) -> Itera
         process_count=jax.process_count(),
         bad_records=BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None,
     ):
-        yield place_rows(batch, rows)
+        yield processes.place_rows(batch, rows)
 
 
 def due(step: int, every: int) -> bool:
     """Whether something that happens every so many steps (0: never) happens now."""
     return every > 0 and step % every == 0
-
-
-def first_loss(metrics: Mapping[str, jax.Array], plan: Plan, progress: Progress) -> None:
-    """Print the first loss beside the one to expect."""
-    loss, (mean, std) = float(jax.device_get(metrics["loss"])), plan.expected_loss
-    line = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
-    far = abs(loss - mean) > 3 * std
-    progress.write(line + ("  <- more than 3 standard deviations away: check labels and preprocessing" if far else ""))
 
 
 def report(results: Mapping[str, Any], step: int, monitor: Monitor, progress: Progress) -> None:
@@ -285,30 +281,26 @@ def report(results: Mapping[str, Any], step: int, monitor: Monitor, progress: Pr
 
 
 def draw(session: Session, state: TrainState) -> None:
-    """ROC curves and distance histograms of the final model, and the run's row in the table of runs."""
-    plan, monitor = session.plan, session.monitor
+    """The final model's curves, faces for those who asked for them, and its row in the table of runs."""
+    plan, monitor, scores = session.plan, session.monitor, session.scores
+    results, last = session.results["benchmarks"], plan.total_steps
     with session.stop.at_once():
-        curves = {}
-        for name, benchmark in plan.benchmarks.items():
-            curves[name], distances = verification.curve(
-                session.embedder, plan.model.frozen, state.trainable, benchmark, plan.config.eval.flip
-            )
-            monitor.figure(plan.total_steps, f"eval/{name}/distances", distance_figure(distances, benchmark.issame))
-        if curves:
-            monitor.figure(plan.total_steps, "eval/roc", roc_figure(curves))
-        settings = {name: value for name, _, value in runs.difference({}, plan.record["config"])}
-        monitor.hparams(settings, verification.scalars(session.results["benchmarks"]))
+        display.curves(monitor, last, results, scores)
+        if plan.config.monitor.images and scores:
+            trees = plan.model.frozen, state.trainable
+            display.faces(monitor, last, plan.benchmarks, scores, session.embedder, *trees)
+        monitor.hparams(runs.leaves(plan.record["config"]), verification.scalars(results))
 
 
 def main(args: argparse.Namespace) -> None:
     """The story of a run: check everything, say it, train, report."""
     workdir = Path(args.workdir)
-    join(args.coordinator, args.num_processes, args.process_id)
-    with StopSignals(alone=not several()) as stop:
+    processes.join(args.coordinator, args.num_processes, args.process_id)
+    with StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
             plan = prepare(args.config)
             runs.check_same(workdir, plan.record, args.override_resume)
-            wait_for_all("checked")
+            processes.wait_for_all("checked")
             print(
                 header.header(
                     plan.config, plan.model, plan.source, plan.benchmarks,
@@ -318,16 +310,16 @@ def main(args: argparse.Namespace) -> None:
             )  # fmt: skip
         if args.dry_run:
             return
-        with disk_may_fill(workdir), locked(workdir) if primary() else contextlib.nullcontext():
-            if primary():
+        with disk_may_fill(workdir), locked(workdir) if processes.primary() else contextlib.nullcontext():
+            if processes.primary():
                 runs.write_record(workdir, plan.record)
-            wait_for_all("recorded")
+            processes.wait_for_all("recorded")
             results = train(plan, workdir, stop)
-            if primary():
-                write_results(workdir, results)
-            wait_for_all("written")
+            if processes.primary():
+                write_results(workdir, results, run_page(read(workdir, results=results)))
+            processes.wait_for_all("written")
     print(results_page(results))
-    print(f"written: {workdir}/results.md, results.json, metrics.jsonl; see it with: tensorboard --logdir {workdir}")
+    print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 
 def parser() -> cli.Parser:
@@ -340,7 +332,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
     )
-    add_flags(result)
+    processes.add_flags(result)
     result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
     return result
 

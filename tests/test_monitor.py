@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adaptface_jax.metrics import device_memory
 from adaptface_jax.monitor import Monitor, read_metrics
 
 HPARAM_TAGS = ("_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info")
@@ -108,3 +110,50 @@ def test_closing_twice_is_harmless(tmp_path):
     monitor = Monitor(tmp_path)
     monitor.close()
     monitor.close()
+
+
+def test_precision_over_recall_and_pictures(tmp_path):
+    truth = np.array([True, True, False, False])
+    with Monitor(tmp_path) as monitor:
+        monitor.pr_curve(3, "eval/made/pr", truth, np.array([0.9, 0.6, 0.7, 0.1]))
+        monitor.picture(3, "eval/made/face", np.zeros((8, 16, 3), np.uint8))
+    found = events(tmp_path)
+    assert found.SummaryMetadata("eval/made/pr").plugin_data.plugin_name == "pr_curves"
+    (image,) = found.Images("eval/made/face")
+    assert (image.width, image.height) == (16, 8)
+
+
+def test_the_projector_has_each_set_once_however_often_it_is_written(tmp_path):
+    points = np.arange(12.0).reshape(4, 3)
+    sets = {name: (points, list("abcd"), np.zeros((4, 8, 8, 3), np.uint8)) for name in ("one", "two")}
+    for _ in range(2):
+        with Monitor(tmp_path) as monitor:
+            monitor.embeddings(7, sets)
+    config = (tmp_path / "projector_config.pbtxt").read_text()
+    assert config.count("tensor_name") == 2
+    assert np.allclose(np.loadtxt(tmp_path / "00007" / "one" / "tensors.tsv"), points)
+    assert (tmp_path / "00007" / "two" / "metadata.tsv").read_text() == "a\nb\nc\nd\n"
+
+
+def test_nothing_is_written_without_a_workdir():
+    with Monitor(None) as monitor:
+        monitor.scalars(1, {"train/loss": 1.0})
+        monitor.pr_curve(1, "eval/made/pr", np.array([True]), np.array([1.0]))
+        monitor.picture(1, "eval/made/face", np.zeros((8, 8, 3), np.uint8))
+        monitor.embeddings(1, {})
+        monitor.hparams({}, {})
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        (None, {}),
+        ({"bytes_in_use": 2_000_000_000}, {"device_memory": 2.0}),
+        (
+            {"bytes_in_use": 1_500_000_000, "peak_bytes_in_use": 3_000_000_000, "num_allocs": 3},
+            {"device_memory": 1.5, "device_memory_peak": 3.0},
+        ),
+    ],
+)
+def test_device_memory_where_the_backend_tells_it(stats, expected):
+    assert device_memory(SimpleNamespace(memory_stats=lambda: stats)) == expected

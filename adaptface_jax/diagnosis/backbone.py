@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from adaptface_jax.config import Config
-from adaptface_jax.diagnosis.finding import Finding, note, ok, warning
+from adaptface_jax.findings.finding import Finding, note, ok, warning
 from adaptface_jax.runs import Model
 from adaptface_jax.specs import BACKBONES
 

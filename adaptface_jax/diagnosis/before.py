@@ -15,10 +15,10 @@ from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
 from adaptface_jax.diagnosis import agreement, backbone, classes, images, pairs, rehearsal, settings
-from adaptface_jax.diagnosis.finding import Finding, Section, fault, note
 from adaptface_jax.diagnosis.scan import Scan, scan_images, scan_source
 from adaptface_jax.errors import InputError
 from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.findings.finding import Finding, Section, fault, note
 from adaptface_jax.partition import make_mesh
 from adaptface_jax.train import Plan, placed_batches, prepare
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from adaptface_jax.data.record import Source
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.diagnosis.scan import Scan
+from adaptface_jax.findings.finding import Finding, fault, note, ok, share, warning
 
 
 def balance(source: Source) -> Finding:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.diagnosis.finding import Finding, fault, ok, warning
-from adaptface_jax.diagnosis.history import judge_gates
+from adaptface_jax.findings.finding import Finding, fault, ok, warning
+from adaptface_jax.findings.history import judge_gates
 
 SAMPLE = 256
 COLLAPSED, CLOSE = 0.98, 0.9

@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.diagnosis.scan import Scan
+from adaptface_jax.findings.finding import Finding, fault, note, ok, share, warning
 
 # Skin is red before blue in every light of common photographs; grey images have no difference at all.
 SWAPPED = -4.0

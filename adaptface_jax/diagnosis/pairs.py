@@ -9,8 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.diagnosis.scan import BLANK, Scan
+from adaptface_jax.findings.finding import Finding, fault, note, ok, share, warning
 
 FOLDS = 10
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from adaptface_jax import optim
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, warning
+from adaptface_jax.findings.finding import Finding, fault, note, ok, warning
 from adaptface_jax.partition import place, sharding
 from adaptface_jax.state import TrainState, init_state
 from adaptface_jax.step import Batch, make_step

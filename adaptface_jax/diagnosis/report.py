@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from adaptface_jax.diagnosis.finding import Finding, Section, Severity
+from adaptface_jax.findings.finding import Finding, Section, Severity
+from adaptface_jax.findings.verdict import verdict
 
 LABEL = 18
 MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severity.FAULT: "✗"}
@@ -52,19 +52,6 @@ class Report:
         return f"\033[{colour}m{text}\033[0m" if self._coloured else text
 
 
-def verdict(sections: Iterable[Section]) -> tuple[Severity, str]:
-    """The worst severity, and the sum of it all in one line."""
-    findings = [finding for section in sections for finding in section.findings]
-    count = Counter(finding.severity for finding in findings)
-    faults, warnings = count[Severity.FAULT], count[Severity.WARNING]
-    if faults:
-        also = f", {plural(warnings, 'warning')}" if warnings else ""
-        return Severity.FAULT, f"{plural(faults, 'fault')}{also}: {_names(findings, Severity.FAULT)}"
-    if warnings:
-        return Severity.WARNING, f"no fault, {plural(warnings, 'warning')}: {_names(findings, Severity.WARNING)}"
-    return Severity.OK, f"sound: {plural(len(findings), 'check')}, no fault, no warning"
-
-
 def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
     """What `--output` holds: subject, verdict, the number of faults and warnings, and every finding."""
     worst, text = verdict(sections)
@@ -83,12 +70,3 @@ def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
         "subject": subject, "severity": str(worst), "verdict": text, "faults": faults, "warnings": warnings,
         "findings": findings,
     }  # fmt: skip
-
-
-def plural(number: int, noun: str) -> str:
-    """ "1 fault", "2 faults"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _names(findings: Iterable[Finding], severity: Severity) -> str:
-    return ", ".join(dict.fromkeys(finding.check for finding in findings if finding.severity is severity))

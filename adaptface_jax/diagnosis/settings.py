@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptface_jax import optim
 from adaptface_jax.config import Config
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, warning
+from adaptface_jax.findings.finding import Finding, fault, note, ok, warning
 
 # Peak rates of AdamW that are known to train: adapters and heads, and a whole backbone.
 RATES = {"adapter": (1e-6, 1e-2), "full": (1e-7, 5e-4)}

@@ -15,6 +15,7 @@ from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.evaluation.benchmarks import evaluate, raw_pixels
 from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.scores import FROZEN, SCORES, write_each
 from adaptface_jax.files import to_json, write_text
 from adaptface_jax.processes import agreed, primary
 from adaptface_jax.recognizer import Recognizer
@@ -41,10 +42,9 @@ def baselines(
     recognizer = Recognizer(model.recognizer.spec, runs.unadapted(config), model.recognizer.dtype)
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size)
-    results = {
-        "pixels": raw_pixels(benchmarks),
-        "frozen": evaluate(embedder, frozen, {}, benchmarks, config.eval.flip),
-    }
+    found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)
+    results = {"pixels": raw_pixels(benchmarks), "frozen": found.results}
     if primary():
+        write_each(workdir / SCORES / FROZEN, found.scores)
         write_text(path, to_json({"of": asked, "results": results}) + "\n")
     return results

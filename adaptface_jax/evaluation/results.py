@@ -7,12 +7,14 @@
                 **Verification.to_json(),
                 "domains": {DOMAIN: DomainVerification.to_json(), ...},  optional
                 "gates": GateReport.to_json(),                           optional
-                "gate_mean": [K floats],                 where no image has a known domain; optional
+                "gate_mean": [K floats], "gate_usage": [K floats], "gate_entropy": float,    of all images; optional
             },
             ...
         },
         "frozen": {NAME: {... as above ...}, ...},       the unadapted backbone on the same benchmarks; optional
         "pixels": {NAME: {... as above ...}, ...},       the images themselves as embeddings; optional
+    "parameters": [{"part", "total", "trainable"}],  optional
+    "environment": {"jax": "0.10.2", ...},           versions and machine; optional
     }
 
 Further keys are written to the JSON and left out of the page.
@@ -25,16 +27,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from adaptface_jax.evaluation.published import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.files import to_json, write_text
 
 Results = Mapping[str, Any]
+PAGE = "results.html"
 RESULTS = "results.json"  # written last: a run that has it is over
 
 
-def write_results(folder: str | os.PathLike[str], results: Results) -> None:
-    """Writes `folder`/results.json and results.md; a reader meets either the old files or the new ones, whole."""
-    # Both texts exist before either is written: a result that cannot be shown replaces nothing.
+def write_results(folder: str | os.PathLike[str], results: Results, html: str) -> None:
+    """Writes `folder`/results.html, results.md and results.json; a reader meets each old or new, and whole.
+
+    html: the page of report/run_page.py.
+    """
+    # All texts exist before any is written: a result that cannot be shown replaces nothing.
     data, page = to_json(results, indent=2) + "\n", results_page(results)
+    write_text(Path(folder) / PAGE, html)
     write_text(Path(folder) / "results.md", page)
     write_text(Path(folder) / RESULTS, data)
 
@@ -45,6 +53,8 @@ def results_page(results: Results) -> str:
     before = {title: results[title] for title in ("pixels", "frozen") if results.get(title)}
     sections = ["# Face verification", _facts(results.get("run") or {}), "## Benchmarks"]
     sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
+    if of_five(benchmarks):
+        sections += ["## Beside published figures", published_table(benchmarks)]
     if before and benchmarks:
         sections += [f"## {' and '.join(before).capitalize()} against adapted", comparison_table(before, benchmarks)]
     for name, entry in benchmarks.items():
@@ -55,18 +65,32 @@ def results_page(results: Results) -> str:
         elif entry.get("gate_mean"):
             mean = ", ".join(f"{value:.3f}" for value in entry["gate_mean"])
             sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
+    if results.get("parameters"):
+        sections += ["## Parameters", parameter_table(results["parameters"])]
+    if results.get("environment"):
+        sections += ["## Versions and machine", _facts(results["environment"])]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def benchmark_table(benchmarks: Mapping[str, Any]) -> str:
-    """One row a benchmark, and their mean where there are several."""
+    """One row a benchmark, and their means, by category and over all, where there are several."""
     targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry["tar_at_far"]))
-    titles = ["benchmark", "pairs", "accuracy", "std", "AUC", "EER", *[f"TAR@FAR {far}" for far in targets]]
+    titles = [
+        "benchmark",
+        "pairs",
+        "accuracy",
+        "95% interval",
+        "std",
+        "AUC",
+        "EER",
+        *[f"TAR@FAR {far}" for far in targets],
+    ]
     rows = [
         [
             name,
             str(entry["pairs"]),
             _percent(entry["accuracy"]),
+            _interval(entry),
             _percent(entry["accuracy_std"]),
             _auc(entry["auc"]),
             _percent(entry["eer"]),
@@ -76,15 +100,42 @@ def benchmark_table(benchmarks: Mapping[str, Any]) -> str:
         ]
         for name, entry in benchmarks.items()
     ]
-    if len(benchmarks) > 1:
-        entries = list(benchmarks.values())
-        mean = [_percent(_mean(entries, "accuracy")), "", _auc(_mean(entries, "auc")), _percent(_mean(entries, "eer"))]
-        rows.append(["mean", "", *mean, *[""] * (len(targets) + 2)])
+    for name, entries in means(benchmarks).items():
+        figures = [_percent(_mean(entries, "accuracy")), "", "", _auc(_mean(entries, "auc"))]
+        rows.append([name, "", *figures, _percent(_mean(entries, "eer")), *[""] * (len(targets) + 2)])
     note = (
         "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
         " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
     )
     return _table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
+
+
+def means(benchmarks: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Name of a mean -> the entries it is over, more than one: of each category, then all of them."""
+    groups = {f"mean, {category}": list(members.values()) for category, members in by_category(benchmarks).items()}
+    if len(benchmarks) > 1:
+        groups["mean"] = list(benchmarks.values())
+    return {name: entries for name, entries in groups.items() if len(entries) > 1}
+
+
+def published_table(benchmarks: Mapping[str, Any]) -> str:
+    """This run among what others published, in percent; an average is over all five benchmarks, or n/a."""
+    own, total = of_five(benchmarks), average(benchmarks)
+    figures = [f"{own[known]:.2f}" if known in own else "" for known in FIVE]
+    rows = [["this run", *figures, "n/a" if total is None else f"{total:.2f}", ""]]
+    for row in PUBLISHED:
+        figures = [f"{value:.2f}" for value in row.figures] or [""] * len(FIVE)
+        source = f"{row.source}; {row.note}" if row.note else row.source
+        rows.append([row.name, *figures, f"{row.average:.2f}", source])
+    return _table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
+
+
+def parameter_table(rows: list[Mapping[str, Any]]) -> str:
+    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
+    shown = [
+        [row["part"], "" if row["total"] is None else f"{row['total']:,}", f"{row['trainable']:,}"] for row in rows
+    ]
+    return _table(["part", "total", "trainable"], shown)
 
 
 def comparison_table(before: Mapping[str, Mapping[str, Any]], adapted: Mapping[str, Any]) -> str:
@@ -150,6 +201,13 @@ def _mean(entries: list[Mapping[str, Any]], name: str) -> float:
 
 def _change(before: float, after: float) -> list[str]:
     return [_percent(before), _percent(after), f"{100 * (after - before):+.2f}"]
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if not entry.get("intervals"):
+        return "n/a"
+    low, high = entry["intervals"]["accuracy"]
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def _percent(value: float | None) -> str:

@@ -28,10 +28,12 @@ class NormStatistics(NamedTuple):
 
 
 class MarginOutput(NamedTuple):
-    """loss [B]; target_cosine [B], before the margin; statistics for the next step."""
+    """loss [B]; target_cosine [B], before the margin; margin [B], what it takes off that cosine; statistics for the
+    next step."""
 
     loss: jax.Array
     target_cosine: jax.Array
+    margin: jax.Array
     statistics: NormStatistics
 
 
@@ -108,4 +110,4 @@ def margin_loss(
     shifted = target_with_margin(config, target, norms, statistics)
     logits = config.scale * jnp.where(is_target, shifted[:, None], cosine)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return MarginOutput(losses, target, statistics)
+    return MarginOutput(losses, target, target - shifted, statistics)

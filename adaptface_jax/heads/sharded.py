@@ -65,8 +65,8 @@ def class_loss(
     plan = Plan(mesh, config.scale, min(chunk, classes))
     target, others = target_and_others(unit(embeddings), unit(centres), labels, plan)
     norms, statistics = quality_norms(config, embeddings, statistics)
-    shifted = config.scale * target_with_margin(config, target, norms, statistics)
-    return MarginOutput(jax.nn.softplus(others - shifted), target, statistics)
+    shifted = target_with_margin(config, target, norms, statistics)
+    return MarginOutput(jax.nn.softplus(others - config.scale * shifted), target, target - shifted, statistics)
 
 
 def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:

@@ -13,9 +13,11 @@ import pytest
 
 from adaptface_jax import cli, doctor, train
 from adaptface_jax.config import Config
-from adaptface_jax.diagnosis import embeddings, history, outcome
-from adaptface_jax.diagnosis.finding import Finding, Severity
-from adaptface_jax.diagnosis.report import Report, verdict
+from adaptface_jax.diagnosis import embeddings
+from adaptface_jax.diagnosis.report import Report
+from adaptface_jax.findings import history, outcome
+from adaptface_jax.findings.finding import Finding, Severity
+from adaptface_jax.findings.verdict import verdict
 
 FAULT, WARNING, NOTE, OK = Severity.FAULT, Severity.WARNING, Severity.NOTE, Severity.OK
 
@@ -306,7 +308,7 @@ class Terminal:
 
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "✗"), ("ascii", "X")])
 def test_a_terminal_gets_colours_and_only_marks_that_it_can_show(encoding, mark):
-    from adaptface_jax.diagnosis.finding import Section, fault, ok
+    from adaptface_jax.findings.finding import Section, fault, ok
 
     stream = Terminal(encoding)
     sections = [Section("data", "faces", (ok("a", "fine"), fault("b", "broken", "mend it"), ok("c", "fine")))]

@@ -20,9 +20,9 @@ from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Record
 from adaptface_jax.diagnosis import agreement, backbone, before, classes, images, pairs, rehearsal, settings
-from adaptface_jax.diagnosis.finding import Finding, Severity
 from adaptface_jax.diagnosis.scan import scan_images, scan_source
 from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.findings.finding import Finding, Severity
 from adaptface_jax.specs import CLIP
 from tests.models import replace
 

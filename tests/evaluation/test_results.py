@@ -43,17 +43,21 @@ def cells(page: str, first: str) -> list[list[str]]:
 
 
 def test_both_files_are_written_and_the_json_is_what_was_given(tmp_path, results):
-    write_results(tmp_path / "new", results)
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["results.json", "results.md"]
+    write_results(tmp_path / "new", results, "<html>")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == ["results.html", "results.json", "results.md"]
+    assert (tmp_path / "new" / "results.html").read_text() == "<html>"
     assert json.loads((tmp_path / "new" / "results.json").read_text()) == results
 
 
 def test_the_page_shows_the_figures(results):
     page, made = results_page(results), results["benchmarks"]["made"]
     benchmark, comparison = cells(page, "made")
-    assert benchmark[1:5] == [
+    low, high = made["intervals"]["accuracy"]
+    assert benchmark[1:6] == [
         "600",
         f"{100 * made['accuracy']:.2f}%",
+        f"{100 * low:.2f} to {100 * high:.2f}",
         f"{100 * made['accuracy_std']:.2f}%",
         f"{made['auc']:.4f}",
     ]
@@ -115,16 +119,43 @@ def test_gates_of_images_whose_domain_nobody_knows_are_averaged(results):
 
 
 def test_numpy_values_and_nan_give_valid_json(tmp_path, results):
-    write_results(tmp_path, results | {"run": {"loss": math.nan, "steps": np.int64(3), "mean": np.ones(2)}})
+    write_results(tmp_path, results | {"run": {"loss": math.nan, "steps": np.int64(3), "mean": np.ones(2)}}, "")
     strict = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert strict["run"] == {"loss": None, "steps": 3, "mean": [1.0, 1.0]}
 
 
 def test_a_result_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, results):
-    write_results(tmp_path, results)
+    write_results(tmp_path, results, "old")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TypeError):
-        write_results(tmp_path, results | {"run": {"model": object()}})
+        write_results(tmp_path, results | {"run": {"model": object()}}, "new")
     with pytest.raises(KeyError):
-        write_results(tmp_path, {"benchmarks": {"made": {}}})
+        write_results(tmp_path, {"benchmarks": {"made": {}}}, "new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_figures(results):
+    plain = {name: value for name, value in entry(0, 1.0).items() if name not in ("domains", "gates")}
+    accuracy = {"lfw": 0.9, "cfp_fp": 0.8, "agedb_30": 0.7, "calfw": 0.6, "cplfw": 0.5}
+    benchmarks = {name: plain | {"accuracy": value} for name, value in accuracy.items()}
+    page = results_page({"benchmarks": benchmarks})
+    assert cells(page, "mean, pose")[0][2] == "65.00%"
+    assert cells(page, "mean, age")[0][2] == "65.00%"
+    assert cells(page, "mean")[0][2] == "70.00%"
+    assert not cells(page, "mean, general")  # of one benchmark
+    assert cells(page, "this run")[0][1:7] == ["90.00", "80.00", "70.00", "60.00", "50.00", "70.00"]
+    (frozen,) = cells(page, "DINOv2 ViT-S, frozen")
+    assert frozen[1:7] == ["", "", "", "", "", "64.70"]  # an average has a column of its own
+
+
+def test_an_average_needs_all_five(results):
+    plain = {name: value for name, value in entry(0, 1.0).items() if name not in ("domains", "gates")}
+    page = results_page({"benchmarks": {"lfw": plain}})
+    assert cells(page, "this run")[0][6] == "n/a"
+    assert "published" not in results_page(results)
+
+
+def test_parameters_and_machine_are_told(results):
+    parameters = [{"part": "adapter", "total": 10, "trainable": 10}, {"part": "centres", "total": None, "trainable": 4}]
+    page = results_page(results | {"parameters": parameters, "environment": {"jax": "0.10.2"}})
+    assert "| adapter | 10 | 10 |" in page and "| centres |  | 4 |" in page and "- jax: 0.10.2" in page

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.config import Config
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, share, warning
+from adaptface_jax.findings.finding import Finding, fault, note, ok, share, warning
 
 Rows = Sequence[Mapping[str, Any]]
 

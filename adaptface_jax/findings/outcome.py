@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.diagnosis.finding import Finding, fault, note, ok, warning
-from adaptface_jax.diagnosis.history import Rows, column, ends
+from adaptface_jax.findings.finding import Finding, fault, note, ok, warning
+from adaptface_jax.findings.history import Rows, column, ends
 
 Entry = Mapping[str, Any]
 

@@ -1,0 +1,111 @@
+"""What was run: backbone, data, settings, parameters, time, versions and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from adaptface_jax import runs
+from adaptface_jax.config import Config
+from adaptface_jax.findings.history import column
+from adaptface_jax.findings.run import Run
+from adaptface_jax.report.tables import duration, table
+
+
+def training_seconds(run: Run) -> float | None:
+    """Time spent in steps, from the logged speeds: without compilations, evaluations and pauses; None without rows."""
+    steps, speed = column(run.rows, "train/images_per_second")
+    if not len(steps):
+        return None
+    taken, last = 0.0, 0
+    for step, images_per_second in zip(steps.tolist(), speed.tolist(), strict=True):
+        taken += (step - last) * run.config.train.batch_size / images_per_second
+        last = step
+    return taken
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """(name, words) of what a reader asks first."""
+    record, config = run.record, run.config
+    identity, data = record["backbone"], record["data"]
+    weights = identity["source"]
+    if identity.get("sha256"):
+        weights += f" (sha256 {identity['sha256'][:12]})"
+    rows: list[tuple[str, str]] = [
+        ("backbone", f"{config.backbone.name} at {config.backbone.image_size} px"),
+        ("weights", weights),
+        ("adapter", adapter(config)),
+        ("training data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} identities"),
+        ("loss", f"{config.loss.name}, scale {config.loss.scale:g}, margin {config.loss.margin:g}"),
+        ("steps", f"{run.last_step:,} of {run.planned:,}, {config.train.batch_size} images each"),
+        ("seed", str(config.seed)),
+    ]
+    seconds = training_seconds(run)
+    if seconds:
+        rows.append(("training time", f"{duration(seconds)} in steps"))
+    results = run.results or {}
+    best = (results.get("run") or {}).get("best checkpoint")
+    if best is not None:
+        rows.append(("best checkpoint", f"step {best:,}"))
+    if results.get("reported"):
+        rows.append(("report made", results["reported"]))
+    return rows
+
+
+def adapter(config: Config) -> str:
+    """The adapter in a few words."""
+    given = config.adapter
+    if given.kind not in ("lora", "dalora"):
+        return {"none": "none: a linear probe", "full": "none: full fine-tuning"}[given.kind]
+    words = f"rank {given.rank} on {', '.join(given.targets)}"
+    if given.kind == "lora":
+        return f"LoRA, {words}"
+    return f"DA-LoRA, {given.num_domains} experts of {words}, router {given.router}"
+
+
+def about(run: Run) -> str:
+    """The section's HTML."""
+    results = run.results or {}
+    ran = table("The run", ["", ""], [("", row) for row in facts(run)], "wrap", 2)
+    side = []
+    if results.get("parameters"):
+        side.append(parameter_table(results["parameters"]))
+    if results.get("environment"):
+        rows = [("", (name, str(value))) for name, value in results["environment"].items()]
+        side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
+    else:
+        side.append('<p class="note">Versions and parameters are recorded when the run ends.</p>')
+    settings = dataclasses.asdict(run.config)
+    changed = [
+        ("", (name, text(now), text(before)))
+        for name, before, now in runs.difference(dataclasses.asdict(Config()), settings)
+    ]
+    differing = table("Settings that differ from the defaults", ["setting", "value", "default"], changed, "wrap", 3)
+    everything = [("", (name, text(value))) for name, value in runs.leaves(settings).items()]
+    listed = table("", ["setting", "value"], everything, "wrap", 2)
+    whole = f"<details><summary>All settings</summary>{listed}</details>"
+    return f'<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
+
+
+def parameter_table(rows: list[Mapping[str, Any]]) -> str:
+    """Total and trainable parameters by part; the class centres, which no recogniser keeps, below the sum."""
+    kept = [row for row in rows if row["total"] is not None]
+    total, trainable = (sum(row[name] for row in kept) for name in ("total", "trainable"))
+    lines = [("", (row["part"], f"{row['total']:,}", f"{row['trainable']:,}", "")) for row in kept]
+    lines.append(("mean", ("sum", f"{total:,}", f"{trainable:,}", f"{100 * trainable / total:.2f}%")))
+    lines += [
+        ("group", (f"{row['part']} (training only)", "", f"{row['trainable']:,}", ""))
+        for row in rows
+        if row["total"] is None
+    ]
+    return table("Parameters", ["part", "total", "trainable", "share"], lines)
+
+
+def text(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value in (None, "", {}) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,235 @@
+"""The charts of a report, each a whole `<figure>`."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Mapping, Sequence, Set
+
+import numpy as np
+
+from adaptface_jax.evaluation.roc import Roc
+from adaptface_jax.report import svg
+from adaptface_jax.report.tables import signed
+
+ROW = 34
+PAINTS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known."""
+
+    name: str
+    before: float
+    after: float
+    strong: bool = False
+    before_interval: Sequence[float] | None = None
+    after_interval: Sequence[float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of a chart: its name in the legend, x and y [N], and its paint."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    paint: str
+    dashed: bool = False
+
+
+def paint(index: int) -> str:
+    return f"c{index % PAINTS}"
+
+
+def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
+    """A ring where each row started, a dot where it is now, and the gain in points at the right."""
+    values = [value for row in rows for value in (row.before, row.after)]
+    values += [v for row in rows for pair in (row.before_interval, row.after_interval) if pair for v in pair]
+    span = max(max(values) - min(values), 0.05)
+    low, high = max(0.0, min(values) - 0.06 * span), min(1.0, max(values) + 0.06 * span)
+    frame = _rows([row.name for row in rows], low, high, right=62, strong={row.name for row in rows if row.strong})
+    for i, row in enumerate(rows):
+        y = svg.TOP + ROW * (i + 0.5)
+        start, end = float(frame.x(row.before)), float(frame.x(row.after))
+        change = row.after - row.before
+        weight = "strong" if row.strong else ""
+        for interval, kind in ((row.before_interval, "base"), (row.after_interval, "main")):
+            if interval:
+                a, b = frame.x(np.asarray(interval))
+                frame.add(
+                    f'<rect class="band {kind}" x="{a:.1f}" width="{b - a:.1f}" y="{y - 11:g}" height="22" rx="5"/>'
+                )
+        frame.add(f'<line class="link main" x1="{start:.1f}" x2="{end:.1f}" y1="{y:g}" y2="{y:g}"/>')
+        frame.add(
+            f'<circle class="ring base" cx="{start:.1f}" cy="{y:g}" r="{6 if row.strong else 5}">'
+            f"<title>{100 * row.before:.2f}%</title></circle>"
+        )
+        frame.add(
+            f'<circle class="dot main" cx="{end:.1f}" cy="{y:g}" r="{7 if row.strong else 5.5}">'
+            f"<title>{100 * row.after:.2f}%</title></circle>"
+        )
+        sign = "up" if change > 0 else "down" if change < 0 else "tick"
+        frame.text(svg.WIDTH - 2, y + 4, signed(change), f"{sign} {weight}".strip(), "end")
+    says = "; ".join(f"{row.name} {100 * row.before:.2f}% to {100 * row.after:.2f}%" for row in rows)
+    drawn = frame.svg(f"Accuracy, {before} to {after}: {says}")
+    banded = any(row.after_interval for row in rows)
+    note = "The change at the right is in points." + (" Shaded: 95% intervals." if banded else "")
+    return svg.figure(title, drawn, [("base ring", before), ("main", after)], note)
+
+
+def curves(
+    title: str, lines: Sequence[Line], *, as_percent: bool = False, smooth: bool = False,
+    from_zero: bool = False, marked: bool = False,
+) -> str:  # fmt: skip
+    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly."""
+    lines = [line for line in lines if np.isfinite(line.y).any()]
+    if not lines:
+        return ""
+    known = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
+    steps = np.concatenate([line.x for line in lines])
+    low, high = float(known.min()), float(known.max())
+    room = 0.06 * (high - low) or max(0.02 * abs(high), 1e-6)
+    low, high = (0.0 if from_zero else low - room), high + room
+    if as_percent:
+        low, high = max(low, 0.0), min(high, 1.0)
+    frame = svg.Frame((0.0, float(max(steps.max(), 1))), (low, high))
+    text = (lambda value: svg.percent(round(value, 6))) if as_percent else svg.plain
+    frame.axes("step", y_text=text)
+    for line in lines:
+        kind = f"{line.paint} dashed" if line.dashed else line.paint
+        if smooth and len(line.y) > 12:
+            frame.line(line.x, line.y, f"{kind} raw")
+            frame.line(line.x, running_mean(line.y), kind, line.name)
+        else:
+            frame.line(line.x, line.y, kind, line.name)
+        if marked and not line.dashed:
+            titles = [
+                f"{line.name}, step {x:,.0f}: {text(round(float(y), 4))}" for x, y in zip(line.x, line.y, strict=True)
+            ]
+            frame.dots(line.x, line.y, f"dot {line.paint}", titles)
+    finite = {line.name: line.y[np.isfinite(line.y)] for line in lines}
+    said = ", ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in finite.items())
+    legend = [(f"{line.paint} dashed" if line.dashed else line.paint, line.name) for line in lines]
+    return svg.figure(title, frame.svg(f"{title} over the step: {said}"), legend if len(lines) > 1 else ())
+
+
+def dots(title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note: str = "") -> str:
+    """A row a set of pairs, on it an accuracy for each of (name, accuracy, paint); a ring where the paint is `base`."""
+    values = [value for row in rows.values() for _, value, _ in row]
+    span = max(max(values) - min(values), 0.05)
+    frame = _rows(list(rows), max(0.0, min(values) - 0.08 * span), min(1.0, max(values) + 0.08 * span), right=16)
+    legend: dict[tuple[str, str], None] = {}
+    for i, row in enumerate(rows.values()):
+        y = svg.TOP + ROW * (i + 0.5)
+        ends = frame.x(np.array([min(value for _, value, _ in row), max(value for _, value, _ in row)]))
+        frame.add(f'<line class="axis" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y:g}" y2="{y:g}"/>')
+        for name, value, kind in row:
+            shape = "ring" if kind == "base" else "dot"
+            legend[f"{kind} {shape}", name] = None
+            frame.add(
+                f'<circle class="{shape} {kind}" cx="{float(frame.x(value)):.1f}" cy="{y:g}" r="5.5">'
+                f"<title>{html.escape(name)}: {100 * value:.2f}%</title></circle>"
+            )
+    says = "; ".join(
+        f"{label}: " + ", ".join(f"{name} {100 * value:.2f}%" for name, value, _ in row) for label, row in rows.items()
+    )
+    return svg.figure(title, frame.svg(f"{title}: {says}"), list(legend), note)
+
+
+def _rows(names: Sequence[str], low: float, high: float, right: float, strong: Set[str] = frozenset()) -> svg.Frame:
+    """A frame with a named row for each, over an axis of accuracies."""
+    frame = svg.Frame(
+        (low, high), (len(names), 0), left=min(150, 18 + 6.6 * max(map(len, names))), right=right,
+        height=svg.TOP + svg.BOTTOM + ROW * len(names),
+    )  # fmt: skip
+    bottom = frame.height - svg.BOTTOM
+    for value in svg.ticks(low, high, 5):
+        x = float(frame.x(value))
+        frame.add(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{svg.TOP}" y2="{bottom:g}"/>')
+        frame.text(x, bottom + 16, svg.percent(round(value, 6)), "tick", "middle")
+    frame.text((frame.left + svg.WIDTH - right) / 2, frame.height - 5, "accuracy", "title", "middle")
+    for i, name in enumerate(names):
+        frame.text(frame.left - 12, svg.TOP + ROW * (i + 0.5) + 4, name, "strong" if name in strong else "", "end")
+    return frame
+
+
+def running_mean(values: np.ndarray) -> np.ndarray:
+    """Over about a twentieth of the values, and over fewer at both ends."""
+    width = max(2, len(values) // 40)
+    result = np.empty(len(values))
+    for i in range(len(values)):
+        near = values[max(0, i - width) : i + width + 1]
+        near = near[np.isfinite(near)]
+        result[i] = near.mean() if len(near) else math.nan
+    return result
+
+
+def roc(title: str, found: Mapping[str, tuple[Roc, str, bool]], note: str = "") -> str:
+    """TAR over FAR, logarithmic: name -> (curve, paint, dashed)."""
+    lowest = min(10.0 ** math.floor(-math.log10(curve.impostors)) for curve, _, _ in found.values())
+    frame = svg.Frame((lowest, 1.0), (0.0, 1.0), log_x=True)
+    frame.axes("false accept rate", svg.percent_or_power, svg.percent)
+    chance = np.geomspace(lowest, 1, 60)
+    frame.line(chance, chance, "chance", "chance")
+    for name, (curve, kind, dashed) in found.items():
+        shown = slice(max(0, int(np.searchsorted(curve.far, lowest, side="right")) - 1), None)
+        frame.line(
+            np.maximum(curve.far[shown], lowest), curve.tar[shown], kind + (" dashed" if dashed else ""),
+            f"{name}, AUC {curve.auc():.4f}", step=True,
+        )  # fmt: skip
+    legend = [
+        (kind + (" dashed" if dashed else ""), f"{name} (AUC {curve.auc():.4f})")
+        for name, (curve, kind, dashed) in found.items()
+    ]
+    says = ", ".join(f"{name} AUC {curve.auc():.4f}" for name, (curve, _, _) in found.items())
+    return svg.figure(title, frame.svg(f"ROC curves: {says}"), legend, note)
+
+
+def distances(title: str, values: np.ndarray, issame: np.ndarray, threshold: float | None) -> str:
+    """How far genuine and impostor pairs lie apart: shares of each kind."""
+    low, high = math.floor(values.min() * 5) / 5, math.ceil(values.max() * 5 + 1e-9) / 5
+    edges = np.linspace(low, high, 41)
+    shares = {
+        kind: np.histogram(values[members], edges)[0] / max(np.count_nonzero(members), 1)
+        for kind, members in (("genuine", issame), ("impostor", ~issame))
+    }
+    top = max(float(share.max()) for share in shares.values())
+    frame = svg.Frame((low, high), (0.0, 1.08 * top))
+    frame.axes("squared distance of unit embeddings", y_text=lambda v: svg.percent(round(v, 6)))
+    for kind, colour in (("impostor", "base"), ("genuine", "main")):
+        count = np.count_nonzero(issame if kind == "genuine" else ~issame)
+        frame.area(edges, shares[kind], colour, f"{kind}, {count:,} pairs")
+    if threshold is not None:
+        x = float(frame.x(threshold))
+        frame.add(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{svg.TOP}" y2="{frame.height - svg.BOTTOM:g}"/>')
+        frame.text(x + 5, svg.TOP + 11, f"threshold {threshold:.2f}", "tick")
+    middle = {kind: float(np.median(values[issame if kind == "genuine" else ~issame])) for kind in shares}
+    says = f"Distances: median {middle['genuine']:.2f} of genuine pairs, {middle['impostor']:.2f} of impostor pairs"
+    return svg.figure(title, frame.svg(says), [("main", "genuine"), ("base", "impostor")])
+
+
+def shares(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str], note: str = "") -> str:
+    """A bar a row, cut into parts that sum to 1."""
+    longest = max(len(name) for name in rows)
+    frame = svg.Frame(
+        (0.0, 1.0), (0.0, 1.0), left=min(150, 18 + 6.6 * longest), height=svg.TOP + 22 + ROW * len(rows)
+    )  # fmt: skip
+    for i, (name, parts) in enumerate(rows.items()):
+        y, at = svg.TOP + ROW * i, 0.0
+        frame.text(frame.left - 12, y + 18, name, "", "end")
+        for k, part in enumerate(parts):
+            start, end = float(frame.x(at)), float(frame.x(min(1.0, at + part)))
+            frame.add(
+                f'<rect class="bar {paint(k)}" x="{start:.1f}" y="{y}" width="{max(0.0, end - start):.1f}" height="26">'
+                f"<title>{html.escape(names[k])}: {100 * part:.1f}%</title></rect>"
+            )
+            if part > 0.12:
+                frame.text((start + end) / 2, y + 17, f"{100 * part:.0f}%", "inside", "middle")
+            at += part
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        frame.text(float(frame.x(value)), frame.height - 6, svg.percent(value), "tick", "middle")
+    says = "; ".join(f"{name} {', '.join(f'{100 * part:.0f}%' for part in parts)}" for name, parts in rows.items())
+    return svg.figure(title, frame.svg(f"{title}: {says}"), [(paint(k), name) for k, name in enumerate(names)], note)

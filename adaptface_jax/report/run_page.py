@@ -1,0 +1,148 @@
+"""`results.html`: one run on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from adaptface_jax import __version__
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.scores import FROZEN, SCORES, Scores, read_scores
+from adaptface_jax.findings import outcome
+from adaptface_jax.findings.finding import Section, Severity
+from adaptface_jax.findings.run import Run, examine
+from adaptface_jax.findings.verdict import verdict
+from adaptface_jax.report import benchmarks as figures
+from adaptface_jax.report.about import about, adapter
+from adaptface_jax.report.charts import distances, paint, roc
+from adaptface_jax.report.gates import gates
+from adaptface_jax.report.paired import against_frozen
+from adaptface_jax.report.style import page
+from adaptface_jax.report.training import training
+
+LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full": "full fine-tuning"}
+MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severity.FAULT: "✗"}
+
+
+def run_page(run: Run, home: str = "") -> str:
+    """The whole document. home: the link to a page over several runs, or "" for none."""
+    found = list(examine(run))
+    body = "\n".join(part for part in _body(run, found, home) if part)
+    footer = f"adaptface_jax {escape(__version__)}. This page stands alone: it loads nothing and runs nothing."
+    return page(f"{name_of(run)}: face verification", body, footer)
+
+
+def name_of(run: Run) -> str:
+    return run.workdir.resolve().name
+
+
+def label_of(run: Run) -> str:
+    return LABELS[run.config.adapter.kind]
+
+
+def state_of(run: Run) -> str:
+    """Finished, or how far it is."""
+    if run.results is not None and run.last_step >= run.planned:
+        return f"finished, {run.last_step:,} steps"
+    return f"not finished: step {run.last_step:,} of {run.planned:,}"
+
+
+def benchmarks_of(run: Run) -> dict[str, Any]:
+    """The final report's entries; none before there is one."""
+    return dict((run.results or {}).get("benchmarks") or {})
+
+
+def scores_of(run: Run, frozen: bool = False) -> dict[str, Scores]:
+    """Benchmark name -> what the run's model made of each pair, of those whose file is there; raises InputError.
+
+    frozen: what the unadapted backbone did.
+    """
+    folder = run.workdir / SCORES / (FROZEN if frozen else "")
+    files = {name: folder / f"{name}.npz" for name in benchmarks_of(run)}
+    return {name: read_scores(file)[name] for name, file in files.items() if file.is_file()}
+
+
+def _body(run: Run, found: list[Section], home: str) -> Iterator[str]:
+    config, results = run.config, run.results or {}
+    benchmarks, label = benchmarks_of(run), label_of(run)
+    worst, line = verdict(found)
+    back = f'<a href="{escape(home)}">All runs</a> · ' if home else ""
+    yield f'<p class="over">{back}{escape(adapter(config))}, on {escape(config.backbone.name)}</p>'
+    yield f"<h1>{escape(name_of(run))}</h1>"
+    unfinished = not state_of(run).startswith("finished")
+    state = f'<span class="chip{" warning" if unfinished else ""}">{escape(state_of(run))}</span>'
+    yield f'<p>{state} <a class="chip {worst}" href="#findings">{MARKS[worst]} {escape(line)}</a></p>'
+    if benchmarks:
+        scores, before = scores_of(run), scores_of(run, frozen=True)
+        yield figures.answer(label[:1].upper() + label[1:], benchmarks, results, against_frozen(before, scores))
+    elif unfinished:
+        yield _so_far(run)
+    else:
+        yield '<p class="answer">No benchmark was given, so nothing was verified.</p>'
+    yield "<h2>Training</h2>" + training(run)
+    if benchmarks:
+        frozen = results.get("frozen") or {}
+        yield "<h2>Benchmarks</h2>" + figures.figures_table(benchmarks) + figures.domains_table(benchmarks, frozen)
+        yield pair_charts(scores, before, benchmarks)
+    shown = gates(run, benchmarks)
+    if shown:
+        yield "<h2>Which domain is active</h2>" + shown
+    yield '<h2 id="findings">What looks wrong</h2>' + findings(found)
+    if benchmarks:
+        yield "<h2>Beside published figures</h2>" + figures.published_table(label, benchmarks)
+    yield "<h2>What was run</h2>" + about(run)
+
+
+def _so_far(run: Run) -> str:
+    """The last evaluation of a run that goes on."""
+    entries = outcome.figures(run.rows, None)
+    if not entries:
+        return '<p class="answer">This run is not finished, and nothing is verified yet.</p>'
+    said = ", ".join(f"{escape(name)} <b>{100 * entry['accuracy']:.2f}%</b>" for name, entry in entries.items())
+    return f'<p class="answer">This run is not finished. Accuracy so far: {said}.</p>'
+
+
+def pair_charts(scores: Mapping[str, Scores], frozen: Mapping[str, Scores], benchmarks: Mapping[str, Any]) -> str:
+    """ROC of all benchmarks, and each one's distances; empty where no scores are kept."""
+    known = {name: scores[name] for name in benchmarks if name in scores}
+    if not known:
+        return ""
+    curves = {}
+    for i, (name, kept) in enumerate(known.items()):
+        kind = "main" if i == 0 else paint(i)
+        curves[name] = roc_curve(kept.distance, kept.issame), kind, False
+        if name in frozen:
+            before = frozen[name]
+            curves[f"{name}, frozen"] = roc_curve(before.distance, before.issame), kind, True
+    note = "A FAR below one false accept has no point; the dotted line is chance."
+    charts = [roc("True accept rate over false accept rate", curves, note)]
+    charts += [
+        distances(f"Share of pairs by distance, {name}", kept.distance, kept.issame, benchmarks[name]["threshold"])
+        for name, kept in known.items()
+    ]
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def findings(found: list[Section]) -> str:
+    """What needs a look first, open; everything that was checked, folded."""
+    odd = [(s, f) for s in found for f in s.findings if f.severity in (Severity.WARNING, Severity.FAULT)]
+    everything = [(s, f) for s in found for f in s.findings]
+    lead = verdict(found)[1]
+    parts = [f'<p class="lead">{escape(lead[:1].upper() + lead[1:])}.</p>']
+    if odd:
+        parts.append(_listed(odd))
+    parts.append(f"<details><summary>All {len(everything)} checks</summary>{_listed(everything)}</details>")
+    return "".join(parts)
+
+
+def _listed(rows: list[tuple[Section, Any]]) -> str:
+    items = []
+    for section, finding in rows:
+        advice = f"<span>→ {escape(finding.advice)}</span>" if finding.advice else ""
+        where = f" <small>({escape(section.title)})</small>" if section.title != "training" else ""
+        items.append(
+            f'<li class="{finding.severity}"><i aria-label="{finding.severity}">{MARKS[finding.severity]}</i>'
+            f"<b>{escape(finding.check)}</b><div>{escape(finding.what)}{where}</div>{advice}</li>"
+        )
+    return f'<ul class="findings">{"".join(items)}</ul>'

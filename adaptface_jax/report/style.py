@@ -1,0 +1,116 @@
+"""The page's shell and its style: light and dark, wide and narrow, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from html import escape
+
+# A page that tries to load or run anything is stopped by the browser, and the attempt stands in its console.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+STYLE = """
+:root{color-scheme:light dark;--paper:#fbfbf9;--card:#fff;--ink:#1c2126;--soft:#626b75;--faint:#e6e6e1;--line:#d3d4cf;
+--main:#1d6f72;--base:#9aa2aa;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a;
+--c0:#2a6fb0;--c1:#c9792b;--c2:#3d9274;--c3:#8a5aa8;--c4:#b8475f;--c5:#6b7f2a;--c6:#4d8fa8;--c7:#8c6d4f}
+@media(prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1b1f23;--ink:#e6e7e4;--soft:#9aa3ac;--faint:#2a2f34;
+--line:#3b4147;--main:#5cbcbb;--base:#79828b;--good:#62c08f;--bad:#ee8a76;--warn:#dcae55;
+--c0:#6aa8e6;--c1:#e8a45c;--c2:#68c3a1;--c3:#bd93da;--c4:#e5869b;--c5:#a9bf62;--c6:#7fc0d8;--c7:#c4a384}}
+*{box-sizing:border-box}
+html{-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
+"Helvetica Neue",Arial,sans-serif}
+main{max-width:1120px;margin:0 auto;padding:44px 24px 72px}
+h1{font-size:2.1rem;line-height:1.15;letter-spacing:-.02em;margin:.15em 0 .3em;overflow-wrap:anywhere}
+h2{font-size:1.3rem;letter-spacing:-.01em;margin:3rem 0 .35rem}
+h3{font-size:1rem;margin:1.8rem 0 .4rem}
+p{margin:.4rem 0 1rem;max-width:68ch}
+a{color:var(--main);text-underline-offset:2px}
+.over{color:var(--soft);font-size:.82rem;margin:0}
+.lead{color:var(--soft);margin:0 0 1rem}
+.answer{font-size:1.45rem;line-height:1.35;letter-spacing:-.01em;max-width:38ch;margin:0 0 .7rem;text-wrap:balance}
+.answer b{color:var(--main);font-weight:650}
+.note{color:var(--soft);font-size:.86rem}
+.chip{display:inline-block;text-decoration:none;margin:0 .3em .3em 0;
+font-size:.84rem;padding:.18em .75em;border-radius:99px;border:1px solid var(--line)}
+.chip.ok{color:var(--good)}.chip.warning,.chip.note{color:var(--warn)}.chip.fault{color:var(--bad)}
+.hero{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,6fr);gap:16px 48px;align-items:center;margin-top:1.6rem}
+.tiles{display:flex;gap:12px 36px;flex-wrap:wrap;margin:1.2rem 0;padding:0;list-style:none}
+.tiles li{display:flex;flex-direction:column-reverse}
+.tiles b{font-size:1.75rem;font-weight:620;line-height:1.2;font-variant-numeric:tabular-nums;letter-spacing:-.02em}
+.tiles span{color:var(--soft);font-size:.84rem}
+.tiles .main b{color:var(--main)}
+.charts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 48px;margin:1.4rem 0 0}
+.charts figure{display:grid;grid-template-rows:subgrid;grid-row:span 4;row-gap:0;margin-bottom:34px}
+.charts figcaption{grid-row:1}.charts .legend{grid-row:2}.charts svg{grid-row:3}.charts .note{grid-row:4}
+figure{margin:0;min-width:0;max-width:560px;width:100%}
+figcaption{font-weight:600;font-size:.95rem;margin-bottom:.3rem}
+svg{display:block;width:100%;height:auto;overflow:visible}
+svg text{font-size:11.5px;fill:var(--ink);font-variant-numeric:tabular-nums}
+svg .tick,svg .title{fill:var(--soft)}svg .strong{font-weight:620}svg .up{fill:var(--good)}svg .down{fill:var(--bad)}
+svg .inside{fill:var(--card);font-size:11px}
+svg .chance{stroke:var(--line);stroke-dasharray:2 4}
+svg .grid{stroke:var(--faint)}svg .axis{stroke:var(--line)}
+svg .line{fill:none;stroke-width:1.9;stroke-linejoin:round}
+svg .raw{opacity:.28;stroke-width:1}
+svg .area{fill-opacity:.4;stroke-width:1.2}
+svg .dashed{stroke-dasharray:4 4}
+svg .mark{stroke:var(--ink);stroke-width:1;stroke-dasharray:3 3}
+svg .band{opacity:.17}
+svg .link{stroke-width:3;stroke-linecap:round;opacity:.5}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:0 0 .35rem;padding:0;font-size:.84rem;
+color:var(--soft)}
+.key{display:inline-block;width:.75em;height:.75em;border-radius:50%;margin-right:.45em;background:var(--key)}
+.key.ring{background:none;border:2px solid var(--key)}
+.key.dashed{border-radius:0;height:2px;width:19px;vertical-align:.25em;
+background:repeating-linear-gradient(90deg,var(--key) 0 4px,transparent 4px 7.5px)}
+.wide{overflow-x:auto;margin:.5rem 0 1rem;border:1px solid var(--faint);border-radius:10px;background:var(--card)}
+.wide:focus-visible{outline:2px solid var(--main)}
+table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:600;padding:.7rem .75rem .1rem}
+th,td{padding:.46rem .75rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--faint)}
+thead th{color:var(--soft);font-weight:500;font-size:.82rem;border-bottom-color:var(--line);vertical-align:bottom}
+th:first-child,td:first-child,.left{text-align:left}
+tbody th{font-weight:500}
+tbody tr:last-child>*{border-bottom:0}
+tr.mean>*{font-weight:650;border-top:1px solid var(--line)}
+tr.group>*{color:var(--soft);font-style:normal}
+tr.this>*{background:color-mix(in srgb,var(--main) 9%,transparent);font-weight:600}
+th small,td small{color:var(--soft);display:block;font-size:.78rem;line-height:1.2}
+.up{color:var(--good)}.down{color:var(--bad)}.quiet{color:var(--soft)}
+.wrap td:last-child,.wrap td.left{white-space:normal;min-width:8em;overflow-wrap:anywhere;text-align:left}
+.findings{list-style:none;padding:0;margin:.5rem 0}
+.findings li{padding:.5rem 0;border-bottom:1px solid var(--faint);display:grid;grid-template-columns:1.6em 10.5em 1fr}
+.findings span{grid-column:3;color:var(--soft);font-size:.9rem}
+.findings i{font-style:normal}
+.findings .ok i{color:var(--good)}.findings .warning i{color:var(--warn)}.findings .fault i{color:var(--bad)}
+.columns{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 48px;align-items:start}
+details{margin:.8rem 0}summary{cursor:pointer;color:var(--main);width:fit-content}
+footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--faint);color:var(--soft);font-size:.84rem}
+@media(max-width:760px){main{padding:26px 16px 48px}h1{font-size:1.7rem}.answer{font-size:1.25rem}
+.hero,.charts,.columns{grid-template-columns:minmax(0,1fr)}
+.tiles{gap:10px 26px}.tiles b{font-size:1.45rem}
+svg text{font-size:14px}svg .inside{font-size:13px}th,td{padding:.44rem .7rem}
+.findings li{grid-template-columns:1.6em 1fr}.findings li>:nth-child(n+3){grid-column:2}}
+@media print{:root{color-scheme:light}.wide{overflow:visible}}
+"""
+
+PAINTS = {"main": "--main", "base": "--base", **{f"c{i}": f"--c{i}" for i in range(8)}}
+COLOURS = "".join(
+    f".key.{name}{{--key:var({paint})}}"
+    f"svg .line.{name},svg .link.{name}{{stroke:var({paint})}}"
+    f"svg .area.{name}{{fill:var({paint});stroke:var({paint})}}"
+    f"svg .dot.{name},svg .bar.{name},svg .band.{name}{{fill:var({paint})}}"
+    f"svg .ring.{name}{{fill:var(--paper);stroke:var({paint});stroke-width:2}}"
+    for name, paint in PAINTS.items()
+)
+
+
+def page(title: str, body: str, footer: str) -> str:
+    """A whole HTML document that stands alone."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{COLOURS}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n<footer>{footer}</footer>\n</main>\n</body>\n</html>\n"
+    )

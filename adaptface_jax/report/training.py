@@ -1,0 +1,51 @@
+"""The course of the training: loss, accuracy, and what else was logged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptface_jax.findings.history import column
+from adaptface_jax.findings.run import Run
+from adaptface_jax.report.charts import Line, curves, paint
+
+MORE = (
+    ("learning_rate", "Learning rate"),
+    ("target_cosine", "Mean target cosine"),
+    ("grad_norm", "Gradient norm"),
+    ("images_per_second", "Images per second"),
+)
+
+
+def loss(run: Run) -> str:
+    """The loss over the steps."""
+    return curves("Training loss", [Line("loss", *column(run.rows, "train/loss"), "main")], smooth=True)
+
+
+def accuracy(run: Run) -> str:
+    """Accuracy on each benchmark over the steps, beside the frozen backbone's."""
+    tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.endswith("/accuracy")}
+    lines: list[Line] = []
+    for i, name in enumerate(sorted(tag.split("/")[1] for tag in tags if tag.count("/") == 2)):
+        x, y = column(run.rows, f"eval/{name}/accuracy")
+        kind = "main" if i == 0 else paint(i)
+        lines.append(Line(name, x, y, kind))
+        _, frozen = column(run.rows, f"frozen/{name}/accuracy")
+        if len(frozen):
+            ends, level = np.array([0, x[-1]]), np.repeat(frozen[-1], 2)
+            lines.append(Line(f"{name}, frozen", ends, level, kind, dashed=True))
+    return curves("Accuracy on held-out pairs", lines, as_percent=True, marked=True)
+
+
+def training(run: Run) -> str:
+    """The section's HTML."""
+    charts = [loss(run), accuracy(run)]
+    more = [
+        curves(title, [Line(title, *column(run.rows, f"train/{tag}"), "main")], smooth=tag != "learning_rate")
+        for tag, title in MORE
+    ]
+    shown = "".join(chart for chart in charts if chart)
+    if not shown:
+        return '<p class="lead">No step is logged yet.</p>'
+    rest = "".join(chart for chart in more if chart)
+    hidden = f'<details><summary>More curves</summary><div class="charts">{rest}</div></details>' if rest else ""
+    return f'<div class="charts">{shown}</div>{hidden}'

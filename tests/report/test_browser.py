@@ -1,0 +1,73 @@
+"""The pages in a real browser: everything shows, nothing is asked for, nothing overflows, wide and narrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adaptface_jax.report import __main__ as report
+from tests.browser import Page, browser, executable
+from tests.report.conftest import call
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(executable() is None, reason="no Chromium is installed"),
+]
+
+# What is as wide as its box allows, and what sticks out of the page.
+STICKS_OUT = """
+[...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') && !e.closest('svg')
+  && e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(e => e.outerHTML.slice(0, 80))
+"""
+SHOWN = """
+[...document.querySelectorAll('svg')].filter(e => !e.closest('details')
+  && (e.getBoundingClientRect().width < 200 || e.getBoundingClientRect().height < 60)).length
+"""
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    with browser() as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def pages(run, other, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    assert call(report, run, other, f"--out={folder}") == 0
+    return {"results": run / "results.html", "run": folder / f"{run.name}.html", "index": folder / "index.html"}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["results", "run", "index"])
+def test_a_page_shows_everything_and_asks_for_nothing(tab, pages, name, dark, width):
+    path = pages[name]
+    tab.show(path.as_uri(), width, dark)
+    assert tab.complaints == []
+    assert tab.requests == [path.as_uri()]
+    drawn = len(re.findall("<svg ", path.read_text()))
+    assert tab.value("document.querySelectorAll('svg').length") == drawn >= (4 if name == "index" else 10)
+    assert tab.value(SHOWN) == 0, "a figure is too small to read"
+    assert tab.value("document.documentElement.scrollWidth") == width
+    assert tab.value(STICKS_OUT) == []
+    paper = tab.value("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(21, 24, 27)" if dark else "rgb(251, 251, 249)")
+
+
+def test_what_a_page_would_load_is_stopped(tab, pages, tmp_path):
+    """The policy in the page works: else the test above could not see a request that a later change brings in."""
+    page = pages["results"].read_text().replace("</main>", '<img src="https://example.invalid/a.png"></main>')
+    (tmp_path / "loads.html").write_text(page)
+    tab.show((tmp_path / "loads.html").as_uri(), 800)
+    assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+
+
+def test_links_lead_from_the_index_to_each_run(tab, pages, run, other):
+    tab.show(pages["index"].as_uri(), 1280)
+    links = tab.value("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
+    assert set(links) == {f"{run.name}.html", f"{other.name}.html"}
+    assert all((pages["index"].parent / link).is_file() for link in links)

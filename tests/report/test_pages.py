@@ -1,0 +1,250 @@
+"""What the pages say: the figures of the run, whether it helped and where, and what is wrong with a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptface_jax.evaluation.paired import compare
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.scores import SCORES, Scores, read_scores
+from adaptface_jax.findings.run import read
+from adaptface_jax.monitor import read_metrics
+from adaptface_jax.report import __main__ as report
+from adaptface_jax.report import charts, svg
+from adaptface_jax.report.about import training_seconds
+from adaptface_jax.report.benchmarks import answer, published_table
+from adaptface_jax.report.paired import against_frozen, paired_tables
+from adaptface_jax.report.run_page import run_page
+from adaptface_jax.report.tables import duration, signed, table
+from tests.report.conftest import call
+
+
+def words(page: str) -> str:
+    """The text of a page, its tags taken out."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
+
+
+def entry(accuracy: float, **domains: float) -> dict:
+    return {
+        "accuracy": accuracy, "accuracy_std": 0.01, "auc": accuracy, "eer": 0.1, "pairs": 600, "threshold": 1.2,
+        "best_threshold_accuracy": accuracy, "tar_at_far": {"1e-1": 0.5, "1e-2": None},
+        "domains": {name: {"accuracy": value, "auc": value, "pairs": 200} for name, value in domains.items()},
+    }  # fmt: skip
+
+
+# The page of a run.
+
+
+def test_the_page_tells_the_run(run):
+    page = words((run / "results.html").read_text())
+    results = json.loads((run / "results.json").read_text())
+    faces, frozen = results["benchmarks"]["faces"], results["frozen"]["faces"]
+    for figure in (faces["accuracy"], frozen["accuracy"], *(d["accuracy"] for d in faces["domains"].values())):
+        assert f"{100 * figure:.2f}%" in page
+    low, high = faces["intervals"]["accuracy"]
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in page
+    assert f"{100 * faces['gates']['agreement']:.2f}%" in page
+    assert results["environment"]["jax"] in page and results["environment"]["processor"] in page
+    for row in results["parameters"]:
+        assert f"{row['trainable']:,}" in page
+    assert "finished, 16 steps" in page and "router block:2" in page and "not measured" not in page
+    assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
+
+
+def test_the_parameters_are_those_of_the_model(run):
+    rows = {row["part"]: row for row in json.loads((run / "results.json").read_text())["parameters"]}
+    assert rows["centres"] == {"part": "centres", "total": None, "trainable": 6 * 512}
+    assert rows["backbone"]["trainable"] == 0 and rows["router"]["trainable"] == rows["router"]["total"] > 0
+
+
+def test_the_page_is_a_whole_document_that_names_no_other_place(run):
+    page = (run / "results.html").read_text()
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    assert set(re.findall(r"""(?:src|href)=["']?([^"'>]*)""", page)) == {"data:,", "#findings"}
+    assert "url(" not in page and "@import" not in page
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    for drawn in re.findall(r"<svg .*?</svg>", page, flags=re.S):
+        element = ElementTree.fromstring(drawn)
+        assert element.get("role") == "img" and element.get("aria-label")
+        assert "nan" not in drawn.replace("nand", "")
+
+
+def test_running_train_again_makes_the_same_page(run, tmp_path):
+    before = run_page(read(run))
+    copied = Path(shutil.copytree(run, tmp_path / run.name))
+    assert run_page(read(copied)) == before
+
+
+def test_training_time_is_the_sum_of_the_logged_steps(run):
+    rows = [row for row in read_metrics(run) if "train/images_per_second" in row]
+    expected = sum(16 / row["train/images_per_second"] for row in rows)  # every step is logged
+    assert training_seconds(read(run)) == pytest.approx(expected)
+
+
+# Whether it helped, and on what.
+
+
+def test_the_answer_names_the_gain_and_the_domains():
+    results = {"frozen": {"faces": entry(0.7, pose=0.8, light=0.6)}, "pixels": {"faces": entry(0.55)}}
+    page = words(answer("DA-LoRA", {"faces": entry(0.85, pose=0.82, light=0.9)}, results, ""))
+    assert "DA-LoRA raised accuracy by 15.00 points , from 70.00% to 85.00%" in page
+    assert "gained most on light (+30.00 points) and least on pose (+2.00)" in page
+    assert "55.00% " in page
+
+
+def test_a_loss_is_called_a_loss():
+    results = {"frozen": {"faces": entry(0.9, pose=0.9, light=0.9)}}
+    page = words(answer("LoRA", {"faces": entry(0.88, pose=0.84, light=0.92)}, results, ""))
+    assert "lowered accuracy by 2.00 points" in page and "it lost on pose (\N{MINUS SIGN}6.00)" in page
+
+
+def test_averages_stand_beside_averages_only():
+    names = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw")
+    whole = words(published_table("LoRA", {name: entry(0.9) for name in names}))
+    assert "this run: LoRA 90.00 90.00 90.00 90.00 90.00 90.00" in whole
+    part = words(published_table("LoRA", {"lfw": entry(0.9)}))
+    assert "this run: LoRA 90.00 n/a" in part and "CFP-FP, AgeDB-30, CALFW, CPLFW are missing" in part
+    assert "nothing is comparable" in words(published_table("LoRA", {"mine": entry(0.9)}))
+
+
+def scores(seed: int, spread: float) -> Scores:
+    rng = np.random.default_rng(seed)
+    issame = np.arange(400) % 2 == 0
+    distance = np.clip(np.where(issame, 1.0, 2.0) + spread * rng.standard_normal(400), 0, 4)
+    return Scores(distance, issame, distance < 1.5, np.arange(800, dtype=np.int32))
+
+
+def test_a_difference_is_called_real_only_where_the_paired_test_says_so():
+    good, bad = scores(0, 0.3), scores(1, 1.0)
+    same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
+    assert "difference is real" in against_frozen({"faces": bad}, {"faces": good})
+    assert "may be chance" in against_frozen({"faces": same}, {"faces": good})
+    assert against_frozen({}, {"faces": good}) == ""
+    found = compare(bad, good)
+    page = words(paired_tables({"a": {"faces": bad}, "b": {"faces": good}}, ["faces"]))
+    assert "a → b" in page and signed(found.accuracy_difference) in page and "real" in page
+    assert f"{found.only_first:,} {found.only_second:,}" in page
+
+
+def test_runs_of_different_pairs_are_not_tested_against_each_other():
+    one, two = scores(0, 0.3), scores(1, 0.3)
+    two = Scores(two.distance[:200], two.issame[:200], two.accepted[:200], two.index[:400])
+    assert "nothing can be tested" in paired_tables({"a": {"faces": one}, "b": {"faces": two}}, ["faces"])
+
+
+# The command.
+
+
+def test_runs_side_by_side(run, other, tmp_path):
+    assert call(report, run, other, f"--out={tmp_path}") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "other.html", "small.html"]
+    page = words((tmp_path / "index.html").read_text())
+    assert "2 runs side by side" in page and "adapter.rank 2 4" in page
+    first, second = (read_scores(folder / SCORES / "faces.npz")["faces"] for folder in (run, other))
+    assert signed(compare(first, second).accuracy_difference) in page
+    assert '<a href="index.html">' in (tmp_path / "small.html").read_text()
+
+
+def test_a_run_that_goes_on_says_so(run, tmp_path, capsys):
+    going = Path(shutil.copytree(run, tmp_path / "going", ignore=shutil.ignore_patterns("results.*", "scores")))
+    lines = (going / "metrics.jsonl").read_text().splitlines(keepends=True)
+    last = next(i for i, line in enumerate(lines) if "eval/faces/accuracy" in line)
+    (going / "metrics.jsonl").write_text("".join(lines[: last + 1]))
+    assert call(report, going, f"--out={tmp_path / 'out'}") == 0
+    page = words((tmp_path / "out" / "going.html").read_text())
+    assert "not finished: step 8 of 16" in page and "Accuracy so far: faces" in page
+    (going / "metrics.jsonl").unlink()
+    assert call(report, going, f"--out={tmp_path / 'out'}") == 0
+    assert "nothing is verified yet" in words((tmp_path / "out" / "going.html").read_text())
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.json", "scores/faces.npz"])
+def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys, name):
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / name).write_text("{broken\n")
+    assert call(report, folder, f"--out={tmp_path / 'out'}") == 2
+    error = capsys.readouterr().err
+    assert str(folder) in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run(run, tmp_path, capsys):
+    assert call(report, run, tmp_path, f"--out={tmp_path / 'out'}") == 2
+    assert f"error: {tmp_path} holds no run" in capsys.readouterr().err
+    assert call(report, run, run, f"--out={tmp_path / 'out'}") == 2
+    assert "is given twice" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert call(report, run, f"--out={tmp_path / 'file'}") == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    folders = [tmp_path / "a" / "exp", tmp_path / "b" / "exp", tmp_path / "c" / "index"]
+    assert list(report.names(folders)) == ["a-exp", "b-exp", "index-run"]
+
+
+# Charts and tables.
+
+
+def numbers(drawn: str) -> list[float]:
+    return [float(value) for value in re.findall(r'(?:x|y|cx|cy|x1|x2|y1|y2|width|height)="(-?[\d.]+)"', drawn)]
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=80))
+def test_any_curve_is_drawn_within_its_frame(values):
+    y = np.array(values)
+    drawn = charts.curves("made", [charts.Line("made", np.arange(len(y)), y, "main")], smooth=True)
+    assert bool(drawn) == bool(np.isfinite(y).any())
+    assert "nan" not in drawn and "inf" not in drawn
+    assert all(-1 <= value <= svg.WIDTH + 1 for value in numbers(drawn))
+    for line in re.findall(r'points="([^"]*)"', drawn):
+        for point in line.split():
+            across, down = map(float, point.split(","))
+            assert 0 <= across <= svg.WIDTH and 0 <= down <= svg.HEIGHT
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-6, 1e6))
+def test_ticks_are_round_and_inside(low, span):
+    found = svg.ticks(low, low + span)
+    assert 1 <= len(found) <= 12
+    assert all(low - 1e-6 * span <= value <= low + 1.000001 * span + 1e-9 * abs(low) for value in found)
+
+
+def test_a_roc_begins_at_the_tar_of_its_lowest_far():
+    found = scores(0, 0.5)
+    drawn = charts.roc("made", {"made": (roc_curve(found.distance, found.issame), "main", False)})
+    line = re.findall(r'points="([^"]*)"', drawn)[1]
+    assert line.split()[0].startswith(f"{svg.LEFT}.0,")
+    assert f"AUC {roc_curve(found.distance, found.issame).auc():.4f}" in drawn
+
+
+def test_shares_fill_their_bar():
+    drawn = charts.shares("made", {"pose": [0.5, 0.25, 0.25]}, ["a", "b", "c"])
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawn)]
+    assert widths[0] == pytest.approx(2 * widths[1], abs=0.2)
+
+
+def test_names_from_outside_stay_text():
+    evil = "<script>alert(1)</script>"
+    shown = table(evil, [evil], [("", [evil])])
+    shown += charts.gains("made", [charts.Gain(evil, 0.1, 0.2)], evil, evil)
+    shown += charts.shares("made", {evil: [1.0]}, [evil])
+    shown += charts.dots("made", {evil: [(evil, 0.5, "c0")]})
+    assert "<script" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (59.7, "1 min 00 s")]
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,138 @@
+"""What a real TensorBoard serves of a run, asked over its HTTP interface."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptface_jax.monitor import read_metrics
+
+PATIENCE = 120  # seconds for a program that needs a few
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def ask(run) -> Iterator[Ask]:
+    """ask("scalars/tags") -> what the plugin answers; a dictionary as `body` makes it a POST."""
+    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={run.parent}", "--port=0", "--host=127.0.0.1"]
+    process = subprocess.Popen([*command, "--load_fast=false"], stderr=subprocess.PIPE, text=True)
+    try:
+        address = None
+        for line in process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+                address = found[0]
+                break
+        assert address, "TensorBoard did not start"
+
+        def ask(path: str, body: dict | None = None, **query: str) -> Any:
+            url = f"{address}data/plugin/{path}?{urllib.parse.urlencode(query)}"
+            data = None if body is None else json.dumps(body).encode()
+            request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return json.load(answer)
+
+        until = time.monotonic() + PATIENCE
+        while run.name not in ask("scalars/tags") and time.monotonic() < until:
+            time.sleep(0.2)
+        yield ask
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+        process.stderr.close()
+
+
+def tags(ask: Ask, plugin: str, run: Path) -> set[str]:
+    """The tags of one kind that the run has."""
+    return set(ask(f"{plugin}/tags").get(run.name, {}))
+
+
+def test_every_promised_scalar(ask, run):
+    found = tags(ask, "scalars", run)
+    parts = ("adapter", "head", "router", "centres")
+    assert {
+        "train/loss", "train/learning_rate", "train/margin", "train/target_cosine", "train/images_per_second",
+        "train/data_wait", "train/grad_norm", "train/gate/entropy", "train/gate/balance",
+        *(f"train/gate/mean_{k}" for k in range(3)),
+        *(f"train/{norm}/{part}" for part in parts for norm in ("grad_norm", "param_norm")),
+        *(f"eval/faces/{figure}" for figure in ("accuracy", "auc", "eer", "threshold", "gate/entropy")),
+        *(f"eval/faces/{domain}/accuracy" for domain in ("pose", "age", "light")),
+        "eval/faces/gate/agreement", "frozen/faces/accuracy",
+    } <= found  # fmt: skip
+
+
+def test_every_scalar_is_in_metrics_jsonl_too(ask, run):
+    rows = read_metrics(run)
+    assert tags(ask, "scalars", run) == {tag for row in rows for tag in row} - {"step"}
+    served = ask("scalars/scalars", tag="train/loss", run=run.name)
+    kept = {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
+    assert {step: value for _, step, value in served} == pytest.approx(kept)
+
+
+def test_the_margin_is_that_of_the_loss(run):
+    margins = [row["train/margin"] for row in read_metrics(run) if "train/margin" in row]
+    assert margins == pytest.approx([0.35] * len(margins))
+
+
+def test_distributions(ask, run):
+    assert tags(ask, "histograms", run) == {
+        "eval/faces/distance/genuine", "eval/faces/distance/impostor",
+        *(f"eval/faces/gate/expert_{k}" for k in range(3)),
+    }  # fmt: skip
+    steps = {row["step"] for row in read_metrics(run) if "eval/faces/accuracy" in row}
+    served = ask("histograms/histograms", tag="eval/faces/distance/genuine", run=run.name)
+    assert {step for _, step, _ in served} == steps
+    assert sum(count for _, _, count in served[-1][2]) == 30  # half of 60 pairs
+
+
+def test_precision_over_recall(ask, run):
+    assert tags(ask, "pr_curves", run) == {"eval/faces/pr"}
+    (curves,) = ask("pr_curves/pr_curves", tag="eval/faces/pr", run=run.name).values()
+    assert curves[-1]["recall"][0] == 1.0  # everything accepted
+    assert curves[-1]["precision"][0] == pytest.approx(0.5)
+
+
+def test_figures_and_the_pairs_it_gets_wrong(ask, run):
+    found = tags(ask, "images", run)
+    assert {"eval/roc", "eval/faces/distances"} <= found
+    assert found & {"eval/faces/false_accepts", "eval/faces/false_rejects"}
+
+
+def test_texts(ask, run):
+    assert set(ask("text/tags")[run.name]) == {"config/text_summary", "environment/text_summary"}
+    (config,) = ask("text/text", tag="config/text_summary", run=run.name)
+    (environment,) = ask("text/text", tag="environment/text_summary", run=run.name)
+    assert "config.adapter.rank" in config["text"] and "<table>" in config["text"]
+    assert "jax" in environment["text"] and "processor" in environment["text"]
+
+
+def test_the_table_of_runs_has_settings_and_final_figures(ask, run):
+    experiment = ask("hparams/experiment", {"hparamsLimit": 1000})
+    assert "adapter.kind" in {setting["name"] for setting in experiment["hparamInfos"]}
+    metrics = [{"group": "", "tag": tag} for tag in ("eval/faces/accuracy", "eval/faces/auc")]
+    wanted = {
+        "startIndex": 0, "sliceSize": 10, "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],
+        "colParams": [{"metric": {"tag": metric["tag"], "group": ""}} for metric in metrics],
+    }  # fmt: skip
+    groups = ask("hparams/session_groups", wanted)["sessionGroups"]
+    (row,) = groups
+    assert row["hparams"]["adapter.rank"] == 2
+    results = json.loads((run / "results.json").read_text())
+    values = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
+    assert values["eval/faces/accuracy"] == pytest.approx(results["benchmarks"]["faces"]["accuracy"])
+
+
+def test_the_projector_has_the_faces(ask, run):
+    (found,) = ask("projector/info", run=run.name)["embeddings"]
+    assert found["tensorName"].startswith("faces")
+    assert found["tensorShape"][1] == 512
+    assert found["sprite"]["imagePath"].endswith("sprite.png")
