@@ -246,6 +246,21 @@ def test_other_settings_are_refused_and_named(run, config, capsys):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
+def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(run, config, tmp_path, capsys):
+    workdir = Path(shutil.copytree(run, tmp_path / "run"))
+    newest = workdir / runs.CHECKPOINTS / "12"
+    file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 1
+    file.write_bytes(data)
+    assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
+    out = capsys.readouterr().out
+    assert "checkpoint 12 is not used: the content of" in out and "set aside in set_aside/12" in out
+    assert "going on from step 10 of 12" in out
+    (_, again), (_, whole) = final_state(workdir), final_state(run)
+    assert all(np.array_equal(a, b) for a, b in zip(again, whole, strict=True))
+
+
 def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
     workdir = Path(shutil.copytree(run, tmp_path / "run"))
     words = [f"--config={config}", f"--workdir={workdir}", "--config.train.epochs=5"]
