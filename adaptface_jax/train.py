@@ -165,8 +165,10 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
                 if processes.primary():
                     (workdir / RESULTS).unlink(missing_ok=True)
                 state = run_steps(session, state, start, make_step(model.recognizer, optimizer, rate, plan.mesh))
-            elif plan.benchmarks:  # the run was over: only its report is made again
+            elif plan.benchmarks:  # the run was over: its report is made again
                 session.evaluate(state)
+                if checkpoints.accuracy(start) is None:  # or it was stopped within its last evaluation
+                    checkpoints.save(start, state, session.report(start))
             write_each(workdir / SCORES, session.scores if processes.primary() else {})
             if not processes.agreed(int((workdir / RESULTS).exists())):
                 draw(session, state)

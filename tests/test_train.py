@@ -191,6 +191,20 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
     assert timeless == [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
 
 
+def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_path):
+    workdir = tmp_path / "run"
+    command = (f"--config={config}", f"--workdir={workdir}", "--config.train.steps=2", "--config.eval.every_epochs=0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.verification, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
+        assert call(train, *command) == 75
+    assert not (workdir / "results.json").exists()
+    assert call(train, *command) == 0
+    (row,) = [row for row in read_metrics(workdir) if "eval/faces/accuracy" in row]
+    with Checkpoints(workdir / runs.CHECKPOINTS, read_only=True) as checkpoints:
+        assert (row["step"], row["eval/faces/accuracy"]) == (2, checkpoints.accuracy(2))
+    assert (workdir / "results.json").exists() and (workdir / "results.html").exists()
+
+
 def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_path, monkeypatch, capsys):
     command = (f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.train.steps=2")
 
