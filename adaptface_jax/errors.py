@@ -1,6 +1,12 @@
 """How a command ends early: each has a message of one line and its own exit status (`cli.run`)."""
 
 
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
+    text = (str(error).splitlines() or [type(error).__name__])[0][:limit]
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class InputError(Exception):
     """Bad configuration or bad input, found before anything was written: exit status 2.
 
@@ -15,10 +21,6 @@ class RunError(Exception):
 class Stopped(Exception):
     """A signal asked the run to stop, and what was trained is saved: exit status 75.
 
-    at_once: threads may be in the middle of something (a compilation, images being decoded); leave without waiting for
-    them, and without the interpreter's clean-up, which can crash on them.
+    Threads may be in the middle of something (a compilation, images being decoded): the program leaves without waiting
+    for them, and without the interpreter's clean-up, which can crash on them.
     """
-
-    def __init__(self, message: str, at_once: bool = False) -> None:
-        super().__init__(message)
-        self.at_once = at_once

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from adaptface_jax.config import SECTIONS, Config, check
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, one_line
 
 
 def defaults() -> ConfigDict:
@@ -41,7 +41,7 @@ def load(path: str | Path) -> ConfigDict:
     except InputError:
         raise
     except Exception as error:  # a typing mistake in the user's own file
-        raise InputError(f"--config: {path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"--config: {path}: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(result, ConfigDict):
         raise InputError(f"--config: get_config() of {path} returned {type(result).__name__}, not a ConfigDict")
     return result

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, one_line
 
 HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
 
@@ -64,9 +64,8 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     try:
         jax.distributed.initialize(**asked, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0][:200]
         raise InputError(
-            f"the other processes of the run were not met ({reason}); are all of them started, and reachable?"
+            f"the other processes of the run were not met ({one_line(error)}); are all of them started, and reachable?"
         ) from None
     if not primary():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
@@ -119,10 +118,10 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def process_rows(batch_size: int) -> slice:
-    """The rows of a batch that this process reads."""
-    rows = batch_size // jax.process_count()
-    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+def process_rows(batch_size: int, index: int, count: int) -> slice:
+    """The contiguous rows of a batch that process `index` of `count` reads."""
+    rows = batch_size // count
+    return slice(index * rows, (index + 1) * rows)
 
 
 def place_rows(batch: Any, rows: NamedSharding) -> Any:
@@ -142,7 +141,7 @@ def losing_none() -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0][:160]
+        reason = one_line(error, 160)
         if not several() or not any(sign in reason for sign in ("Gloo", "NCCL", "UNAVAILABLE", "coordination")):
             raise
         print(

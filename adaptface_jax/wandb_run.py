@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, one_line
 from adaptface_jax.files import write_text
 
 PROJECT = "adaptface_jax"
@@ -37,9 +37,8 @@ class WandbRun:
                 config=dict(settings),
             )
         except Exception as error:  # its own kinds of errors, and those of the network below it
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"monitor.wandb: Weights & Biases cannot be reached ({reason}); run `wandb login`, or set "
+                f"monitor.wandb: Weights & Biases cannot be reached ({one_line(error)}); run `wandb login`, or set "
                 "WANDB_MODE=offline, or switch monitor.wandb off"
             ) from None
 

@@ -12,7 +12,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from PIL import Image
 from adaptface_jax import runs
 from adaptface_jax.config import BackboneConfig, Config
 from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.environment import environment
 from adaptface_jax.evaluation.benchmarks import entry, evaluate
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
@@ -100,7 +100,7 @@ def main() -> None:
         "figures_of_5_benchmarks_seconds": figures_seconds(5),
         "images_per_second": pass_rates(args.images, args.size, args.batch),
         "image_size": args.size,
-        "machine": {"cores": len(os.sched_getaffinity(0)), "platform": platform.platform(), "jax": jax.__version__},
+        "machine": environment(),
         "load_average": os.getloadavg()[0],
     }
     print(json.dumps(result, indent=2))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from adaptface_jax import optim, trees
 from adaptface_jax.backbones import vit
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import AdapterConfig, BackboneConfig, Config, TrainConfig
+from adaptface_jax.environment import environment
 from adaptface_jax.files import to_json, write_text
 from adaptface_jax.partition import make_mesh, place, sharding
 from adaptface_jax.recognizer import Recognizer
@@ -97,7 +97,7 @@ def main() -> None:
         "state_megabytes": size / 1e6,
         "saves": args.saves,
         "milliseconds": {name: 1000 * value for name, value in milliseconds.items()},
-        "machine": {"cores": len(os.sched_getaffinity(0)), "platform": platform.platform(), "jax": jax.__version__},
+        "machine": environment(),
         "load_average": os.getloadavg()[0],
     }
     print(json.dumps(result, indent=2))

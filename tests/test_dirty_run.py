@@ -15,24 +15,16 @@ from adaptface_jax.data.pipeline import record_keys
 from adaptface_jax.data.sources.opening import open_source
 from adaptface_jax.monitor import read_metrics
 from adaptface_jax.partition import make_mesh
+from tests.commands import call, write_config
 from tests.data.packing import encoded, picture
-from tests.test_train import call
 
-CONFIG = """
-from adaptface_jax.overrides import defaults
-
-def get_config():
-    c = defaults()
-    c.backbone.name = "demo"
-    c.backbone.image_size = 28
-    c.adapter.rank = 2
-    c.data.train = "FACES"
-    c.data.threads = 0
-    c.train.batch_size = 8
-    c.train.steps = 7
-    c.train.log_every = 1
-    return c
-"""
+SETTINGS = {
+    "adapter.kind": "lora",
+    "data.threads": 0,
+    "train.batch_size": 8,
+    "train.steps": 7,
+    "train.log_every": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +38,8 @@ def command(tmp_path_factory) -> list[str]:
             file.write_bytes(encoded(picture(10 * person + number, 28, 28)))
     bad = place / "faces" / record_keys(open_source(str(place / "faces")), 8, 0, 4)[2]
     bad.write_bytes(bad.read_bytes()[:200])
-    (place / "config.py").write_text(CONFIG.replace("FACES", str(place / "faces")))
-    return [f"--config={place / 'config.py'}"]
+    config = write_config(place / "config.py", SETTINGS | {"data.train": str(place / "faces")})
+    return [f"--config={config}"]
 
 
 def final(workdir):

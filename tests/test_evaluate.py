@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from adaptface_jax import cli, evaluate
+from adaptface_jax import evaluate
 from adaptface_jax.evaluation.scores import read_scores
+from tests.commands import call
 
 from .evaluation.forms import write_faces
 
 MODEL = ("--backbone=builtin", "--batch_size=8")
-
-
-def call(*arguments: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["evaluate", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.run(evaluate.main, evaluate.parser())
-    return left.value.code
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def test_everything_in_one_command(data, capsys):
     arguments = (f"--benchmark=mine={data}", f"--benchmark=again={data}/pairs.csv", f"--ijb={data / 'IJBX'}")
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
     files = (f"--output={data / 'out.json'}", f"--scores={data / 'out.npz'}")
-    assert call(*MODEL, *arguments, *people, *files) == 0
+    assert call(evaluate, *MODEL, *arguments, *people, *files) == 0
     found = json.loads((data / "out.json").read_text())
     assert set(found) == {"model", "benchmarks", "templates", "identification"}
     assert found["benchmarks"]["mine"] == found["benchmarks"]["again"]
@@ -68,12 +60,12 @@ def test_flags_that_make_no_sense_are_one_line(data, capsys):
         (f"--ijb={data}",): "no file ends in _face_tid_mid.txt",
     }
     for arguments, words in cases.items():
-        assert call(*MODEL, *arguments) == 2
+        assert call(evaluate, *MODEL, *arguments) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
 
 
 def test_an_image_that_is_none_is_named(data, capsys):
     (data / "seen" / "bo" / "2.png").write_bytes(b"no image")
-    assert call(*MODEL, f"--benchmark=mine={data}") == 2
+    assert call(evaluate, *MODEL, f"--benchmark=mine={data}") == 2
     assert "seen/bo/2.png: cannot decode the image" in capsys.readouterr().err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import jax
@@ -13,53 +12,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import cli, embed, evaluate, runs, train
+from adaptface_jax import embed, evaluate, runs, train
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.files import locked
 from adaptface_jax.monitor import read_metrics
 from adaptface_jax.partition import make_mesh
+from tests.commands import call, write_config
 
-CONFIG = """
-from adaptface_jax.overrides import defaults
-
-def get_config():
-    c = defaults()
-    c.backbone.name = "demo"
-    c.backbone.image_size = 28
-    c.adapter.kind = "dalora"
-    c.adapter.rank = 2
-    c.data.train = "synthetic:identities=4,images=12,seed=1"
-    c.data.benchmarks = {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"}
-    c.data.threads = 0
-    c.eval.batch_size = 32
-    c.eval.every_epochs = 2
-    c.train.batch_size = 16
-    c.train.epochs = 4
-    c.train.learning_rate = 1e-3
-    c.train.log_every = 2
-    c.checkpoint.every_steps = 5
-    return c
-"""
+SETTINGS = {
+    "data.train": "synthetic:identities=4,images=12,seed=1",
+    "data.benchmarks": {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"},
+    "data.threads": 0,
+    "eval.batch_size": 32,
+    "eval.every_epochs": 2,
+    "train.batch_size": 16,
+    "train.epochs": 4,
+    "train.learning_rate": 1e-3,
+    "train.log_every": 2,
+    "checkpoint.every_steps": 5,
+}
 
 
 TIMES = ("train/images_per_second", "train/data_wait")
 
 
-def call(module, *words: str) -> tuple[int, Exception | None]:
-    """Run a command in this process; its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
-        patch.setattr(cli.os, "_exit", sys.exit)
-        with pytest.raises(SystemExit) as stop:
-            cli.run(module.main, module.parser())
-    return stop.value.code
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(CONFIG)
-    return path
+    return write_config(tmp_path_factory.mktemp("configs") / "small.py", SETTINGS)
 
 
 @pytest.fixture(scope="module")

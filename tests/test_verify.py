@@ -13,8 +13,8 @@ from PIL import Image
 
 from adaptface_jax import evaluate, verify
 from tests import models
+from tests.commands import call
 from tests.finished import write_run
-from tests.test_train import call
 
 RESULTS = {
     "run": {"steps": 9},

@@ -19,6 +19,7 @@ from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import UNKNOWN_DOMAIN, Source
 from adaptface_jax.errors import InputError
+from adaptface_jax.processes import process_rows
 
 # The size InsightFace and the common benchmarks store aligned faces at, in pixels.
 STORED_SIZE = 112
@@ -60,8 +61,8 @@ def batches(
             f"train.batch_size: {batch_size} is more than the {len(source)} images of {source.description}; "
             "choose a smaller batch"
         )
-    rows = batch_size // process_count
-    load = _Load(source, image_size, slice(process_index * rows, (process_index + 1) * rows), bad_records is not None)
+    rows = process_rows(batch_size, process_index, process_count)
+    load = _Load(source, image_size, rows, bad_records is not None)
     order = _order(source, batch_size, seed)
     iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})

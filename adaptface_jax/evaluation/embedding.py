@@ -35,7 +35,7 @@ class Embedder:
         self._function = make_embed(recognizer, mesh)
         self._rows = sharding(mesh, "batch")
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
-        self._mine = process_rows(self._batch_size)
+        self._mine = process_rows(self._batch_size, jax.process_index(), jax.process_count())
 
     def __call__(
         self,

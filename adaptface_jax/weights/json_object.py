@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.errors import InputError, one_line
 
 # A parsed value can take twenty times its text. The header of a published backbone is below 0.1 MiB.
 MAX_BYTES = 8 << 20
@@ -20,7 +20,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise InputError(f"{path}: not readable as JSON ({one_line(error)})") from None
+        raise InputError(f"{path}: not readable as JSON ({one_line(error, 160)})") from None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -34,12 +34,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"holds a JSON {type(value).__name__}; expected an object")
     return value
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of what a library says, without what a terminal would obey."""
-    text = (str(error).splitlines() or [type(error).__name__])[0][:160]
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import safetensors
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.json_object import MAX_BYTES, one_line, parse_object, read_json
+from adaptface_jax.errors import InputError, one_line
+from adaptface_jax.weights.json_object import MAX_BYTES, parse_object, read_json
 from adaptface_jax.weights.tensors import Entry, Tensors, quoted
 
 
@@ -61,7 +61,7 @@ def _entries(path: Path) -> dict[str, Entry]:
         infos = parse_object(header)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{path}: not a sound safetensors file ({one_line(error)}); download it again, all of it"
+            f"{path}: not a sound safetensors file ({one_line(error, 160)}); download it again, all of it"
         ) from None
     infos.pop("__metadata__", None)
     return {

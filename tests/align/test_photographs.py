@@ -19,7 +19,7 @@ from adaptface_jax.evaluation.verification import verify
 from adaptface_jax.partition import make_mesh
 from adaptface_jax.subject import open_subject
 from tests.align.scenes import placement, random_placement, scene
-from tests.test_train import call
+from tests.commands import call
 
 pytestmark = pytest.mark.align
 # OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax import cli
 from adaptface_jax import pack as command
 from adaptface_jax.data import shards
 from adaptface_jax.data.pipeline import batches
@@ -26,6 +25,7 @@ from adaptface_jax.data.sources.array_record import decode_record, encode_record
 from adaptface_jax.data.sources.opening import open_source
 from adaptface_jax.errors import InputError
 from adaptface_jax.runs import describe_source
+from tests.commands import call
 
 from .packing import encoded, header, identity_payloads, picture, write_records
 
@@ -258,19 +258,11 @@ def test_records_with_several_labels_a_header(tmp_path):
     assert_same_records(source, packed(source, tmp_path / "shards"))
 
 
-def call(*words) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["pack", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.run(command.main, command.parser())
-    return end.value.code
-
-
 def test_the_command(folders, tmp_path, capsys):
-    assert call(folders, tmp_path / "shards", "--shards=2") == 0
+    assert call(command, folders, tmp_path / "shards", "--shards=2") == 0
     out = capsys.readouterr().out
     assert "14 images, 4 identities" in out and "packing 14/14" in out and "2 shards" in out
-    assert call(folders, tmp_path / "shards", "--shards=2") == 0
+    assert call(command, folders, tmp_path / "shards", "--shards=2") == 0
     assert "2 of them kept" in capsys.readouterr().out
 
 
@@ -288,6 +280,6 @@ def test_the_command(folders, tmp_path, capsys):
 )
 def test_wrong_commands_are_one_line(folders, tmp_path, capsys, words, expected):
     places = {"SRC": str(folders), "DST": str(tmp_path / "shards"), "SRC/p0/0.png": str(folders / "p0/0.png")}
-    assert call(*(places.get(word, word) for word in words)) == 2
+    assert call(command, *(places.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err
     assert expected in error and error.count("\n") == 1

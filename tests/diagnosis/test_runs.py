@@ -5,59 +5,33 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adaptface_jax import cli, doctor, train
+from adaptface_jax import doctor, train
 from adaptface_jax.config import Config
 from adaptface_jax.diagnosis import embeddings
 from adaptface_jax.diagnosis.report import Report
 from adaptface_jax.findings import history, outcome
-from adaptface_jax.findings.finding import Finding, Severity
 from adaptface_jax.findings.verdict import verdict
+from tests.commands import call, write_config
+from tests.diagnosis.said import FAULT, NOTE, OK, WARNING, said
 
-FAULT, WARNING, NOTE, OK = Severity.FAULT, Severity.WARNING, Severity.NOTE, Severity.OK
-
-CONFIG = """
-from adaptface_jax.overrides import defaults
-
-def get_config():
-    c = defaults()
-    c.backbone.name = "demo"
-    c.backbone.weights = "builtin"
-    c.backbone.image_size = 28
-    c.adapter.kind = "dalora"
-    c.adapter.rank = 2
-    c.adapter.balance_weight = 0.5
-    c.head.kind = "none"
-    c.data.train = "synthetic:identities=8,images=6"
-    c.data.benchmarks = {"faces": "synthetic:identities=8,images=6,seed=2,pairs=100"}
-    c.data.threads = 0
-    c.eval.batch_size = 32
-    c.eval.flip = False
-    c.train.batch_size = 16
-    c.train.steps = 8
-    c.train.log_every = 1
-    return c
-"""
-
-
-def call(module, *words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.run(module.main, module.parser())
-    return stop.value.code
-
-
-def said(finding: Finding | None) -> tuple[str, Severity]:
-    assert finding is not None
-    assert "\n" not in finding.what and "\n" not in finding.advice
-    assert finding.advice or finding.severity in (OK, NOTE)
-    return finding.check, finding.severity
+SETTINGS = {
+    "backbone.weights": "builtin",
+    "adapter.balance_weight": 0.5,
+    "head.kind": "none",
+    "data.train": "synthetic:identities=8,images=6",
+    "data.benchmarks": {"faces": "synthetic:identities=8,images=6,seed=2,pairs=100"},
+    "data.threads": 0,
+    "eval.batch_size": 32,
+    "eval.flip": False,
+    "train.batch_size": 16,
+    "train.steps": 8,
+    "train.log_every": 1,
+}
 
 
 def rows(tag: str, values) -> list[dict]:
@@ -71,7 +45,7 @@ def rows(tag: str, values) -> list[dict]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    (folder / "small.py").write_text(CONFIG)
+    write_config(folder / "small.py", SETTINGS)
     assert call(train, f"--config={folder / 'small.py'}", f"--workdir={folder / 'run'}") == 0
     return folder / "run"
 

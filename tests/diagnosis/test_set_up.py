@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import pickle
-import sys
 from pathlib import Path
 
 import jax
@@ -15,61 +14,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import cli, doctor, overrides
+from adaptface_jax import doctor, overrides
 from adaptface_jax.config import Config
 from adaptface_jax.data.benchmark import Benchmark
 from adaptface_jax.data.record import Record
 from adaptface_jax.diagnosis import agreement, backbone, before, classes, images, pairs, rehearsal, settings
 from adaptface_jax.diagnosis.scan import scan_images, scan_source
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.findings.finding import Finding, Severity
 from adaptface_jax.specs import CLIP
+from tests import commands
+from tests.diagnosis.said import FAULT, NOTE, OK, WARNING, said
 from tests.models import replace
 
-CONFIG = """
-from adaptface_jax.overrides import defaults
-
-def get_config():
-    c = defaults()
-    c.backbone.name = "demo"
-    c.backbone.weights = "builtin"
-    c.backbone.image_size = 56
-    c.adapter.kind = "dalora"
-    c.adapter.rank = 2
-    c.adapter.domain_loss_weight = 1.0
-    c.data.train = "synthetic:identities=8,images=6"
-    c.data.benchmarks = {"faces": "synthetic:identities=8,images=6,seed=2,pairs=100"}
-    c.data.threads = 0
-    c.train.batch_size = 16
-    c.train.steps = 40
-    c.train.learning_rate = 1e-3
-    return c
-"""
-
-FAULT, WARNING, NOTE, OK = Severity.FAULT, Severity.WARNING, Severity.NOTE, Severity.OK
-
-
-def doctor_exits(*words: str) -> int:
-    """The command in this process; its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["doctor", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.run(doctor.main, doctor.parser())
-    return stop.value.code
-
-
-def said(finding: Finding | None) -> tuple[str, Severity]:
-    assert finding is not None
-    assert "\n" not in finding.what and "\n" not in finding.advice
-    assert finding.advice or finding.severity in (OK, NOTE)
-    return finding.check, finding.severity
+SMALL_RUN = {
+    "backbone.weights": "builtin",
+    "backbone.image_size": 56,
+    "adapter.domain_loss_weight": 1.0,
+    "data.train": "synthetic:identities=8,images=6",
+    "data.benchmarks": {"faces": "synthetic:identities=8,images=6,seed=2,pairs=100"},
+    "data.threads": 0,
+    "train.batch_size": 16,
+    "train.steps": 40,
+    "train.learning_rate": 1e-3,
+}
 
 
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(CONFIG)
-    return path
+    return commands.write_config(tmp_path_factory.mktemp("configs") / "small.py", SMALL_RUN)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +80,7 @@ def sound(config_file, tmp_path_factory) -> Sound:
         ):  # fmt: skip
             patch.setattr(place, name, keep(name, getattr(place, name)))
         words = (f"--config={config_file}", f"--workdir={folder / 'run'}", f"--output={folder / 'found.json'}")
-        status = doctor_exits(*words)
+        status = commands.call(doctor, *words)
     findings = json.loads((folder / "found.json").read_text())
     return Sound(status, out.getvalue(), findings, folder / "run", *kept.values())
 
@@ -203,7 +175,7 @@ def sick(tmp_path_factory, source, benchmark) -> tuple[Path, Path]:
 def test_many_planted_faults_are_all_named(config_file, sick, tmp_path, capsys):
     train, pack = sick
     output = tmp_path / "found.json"
-    status = doctor_exits(
+    status = commands.call(doctor,
         f"--config={config_file}", f"--config.data.train={train}", f"--benchmark=sick={pack}",
         "--config.backbone.weights=", "--config.train.learning_rate=0", "--config.train.batch_size=64",
         f"--output={output}",
@@ -225,7 +197,7 @@ def test_many_planted_faults_are_all_named(config_file, sick, tmp_path, capsys):
 def test_what_training_refuses_is_a_fault_and_the_rest_is_still_looked_at(config_file, tmp_path, capsys):
     missing = tmp_path / "missing"
     words = (f"--config={config_file}", f"--config.data.train={missing}", "--benchmark=lfw=/nowhere.bin")
-    assert doctor_exits(*words) == 1
+    assert commands.call(doctor, *words) == 1
     out = capsys.readouterr().out
     assert str(missing) in out and "/nowhere.bin" in out and "sha256" in out
 
@@ -244,13 +216,13 @@ def test_what_training_refuses_is_a_fault_and_the_rest_is_still_looked_at(config
     ],
 )
 def test_a_wrong_command_is_status_2_in_one_line(config_file, capsys, words, expected):
-    assert doctor_exits(*(word.replace("FILE", str(config_file)) for word in words)) == 2
+    assert commands.call(doctor, *(word.replace("FILE", str(config_file)) for word in words)) == 2
     error = capsys.readouterr().err
     assert expected in error and error.count("\n") == 1
 
 
 def test_help_tells_the_exit_statuses(capsys):
-    assert doctor_exits("--help") == 0
+    assert commands.call(doctor, "--help") == 0
     assert "1 faults found" in capsys.readouterr().out
 
 

@@ -11,21 +11,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax import cli
 from adaptface_jax.config import BackboneConfig
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.specs import BACKBONES
 from tests import finished, models
+from tests.commands import call
 
 FACES = "synthetic:identities=2,images=3,seed=1"
-
-
-def call(*words: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["export", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.run(export.main, export.parser())
-    return stop.value.code
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,7 @@ def workdirs(tmp_path_factory):
 
 
 def test_peft_is_written_whole_and_in_float32(workdirs, tmp_path, capsys):
-    assert call(f"--run={workdirs / 'lora'}", "--format=peft", f"--out={tmp_path / 'a' / 'peft'}") == 0
+    assert call(export, f"--run={workdirs / 'lora'}", "--format=peft", f"--out={tmp_path / 'a' / 'peft'}") == 0
     out = capsys.readouterr().out
     assert "step 7" in out and "32 tensors, modules named as in v5" in out and "head.safetensors" in out
     tensors = safetensors.numpy.load_file(tmp_path / "a" / "peft" / "adapter_model.safetensors")
@@ -52,7 +44,7 @@ def test_peft_is_written_whole_and_in_float32(workdirs, tmp_path, capsys):
 
 
 def test_a_frozen_tree_in_bfloat16_is_exported_from_its_float32_source(workdirs, tmp_path):
-    assert call(f"--run={workdirs / 'none'}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
+    assert call(export, f"--run={workdirs / 'none'}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
     name = "encoder.layer.3.mlp.fc1.weight"
     ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
     np.testing.assert_array_equal(ours, safetensors.numpy.load_file(workdirs / "published" / "model.safetensors")[name])
@@ -60,7 +52,7 @@ def test_a_frozen_tree_in_bfloat16_is_exported_from_its_float32_source(workdirs,
 
 def test_merged_says_what_a_mixture_loses(workdirs, tmp_path, capsys):
     words = (f"--run={workdirs / 'dalora'}", "--format=merged", f"--out={tmp_path / 'm'}")
-    assert call(*words, "--mix=mean", f"--data={FACES}") == 0
+    assert call(export, *words, "--mix=mean", f"--data={FACES}") == 0
     out = capsys.readouterr().out
     assert "per-image gates are lost" in out and "over 6 images" in out and "on average" in out
     mix = json.loads((tmp_path / "m" / "export.json").read_text())["mix"]
@@ -71,14 +63,14 @@ def test_merged_says_what_a_mixture_loses(workdirs, tmp_path, capsys):
 def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
     out = tmp_path / "peft"
     words = (f"--run={workdirs / 'lora'}", "--format=peft", f"--out={out}")
-    assert call(*words) == 0
-    assert call(*words) == 2
+    assert call(export, *words) == 0
+    assert call(export, *words) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert call(*words, "--layout=v4", "--overwrite") == 0
+    assert call(export, *words, "--layout=v4", "--overwrite") == 0
     assert "attention.attention.query" in json.loads((out / "adapter_config.json").read_text())["target_modules"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
-    assert call(*words[:2], f"--out={tmp_path / 'thesis'}", "--overwrite") == 2
+    assert call(export, *words[:2], f"--out={tmp_path / 'thesis'}", "--overwrite") == 2
     assert (tmp_path / "thesis" / "thesis.tex").exists()
 
 
@@ -103,7 +95,7 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
-    assert call(f"--run={workdirs / kind}", f"--out={tmp_path / 'out'}", *words) == 2
+    assert call(export, f"--run={workdirs / kind}", f"--out={tmp_path / 'out'}", *words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and expected in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

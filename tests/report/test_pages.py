@@ -27,7 +27,7 @@ from adaptface_jax.report.benchmarks import answer, published_table
 from adaptface_jax.report.paired import against_frozen, paired_tables
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.report.tables import duration, signed, table
-from tests.report.conftest import call
+from tests.commands import call
 
 
 def words(page: str) -> str:
