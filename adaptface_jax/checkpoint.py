@@ -24,7 +24,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from adaptface_jax import manifest
-from adaptface_jax.errors import InputError, RunError
+from adaptface_jax.errors import InputError, RunError, one_line
 from adaptface_jax.files import disk_is_full
 from adaptface_jax.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.processes import agreed, primary
@@ -51,7 +51,8 @@ class Checkpoints:
         self._keep, self._read_only, self.say = keep, read_only, say
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
-        self._failure: tuple[int, Exception] | None = None
+        self._failure: tuple[int, Exception] | None = None  # not said yet
+        self._lost = False  # whether the last save failed, said or not
         if not read_only and primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
@@ -75,9 +76,7 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
-        evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
-        ranked = sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
-        return self._choose_sound(ranked)
+        return self._choose_sound(self._by_accuracy())
 
     def accuracy(self, step: int) -> float | None:
         """The mean accuracy measured at a saved step, or None where it was not evaluated."""
@@ -93,6 +92,7 @@ class Checkpoints:
         """
         self._join()
         self.check()
+        self._lost = False
         folder = self._folder / str(step)
         if folder.exists():
             # The same step, saved before the run was stopped within its evaluation.
@@ -106,7 +106,7 @@ class Checkpoints:
                 raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
             self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
         except Exception as error:  # Orbax and TensorStore share no base class of errors
-            self._failure = (step, error)
+            self._failed(step, error)
             self.check()
             return
         self._thread = threading.Thread(target=self._finish, args=(step, accuracy))
@@ -117,20 +117,18 @@ class Checkpoints:
         if self._failure is None:
             return
         (step, error), self._failure = self._failure, None
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         kept = f"the last complete checkpoint is step {max(complete):,}" if (complete := self._complete()) else (
             "there is no complete checkpoint yet"
         )  # fmt: skip
         if disk_is_full(error):
             raise RunError(f"{self._folder}: the disk is full, step {step:,} could not be saved; {kept}")
-        self.say(f"step {step:,} could not be saved ({reason}); {kept}, and the run goes on")
+        self.say(f"step {step:,} could not be saved ({one_line(error)}); {kept}, and the run goes on")
 
     def wait(self) -> bool:
         """Return when the last save is over: whether it is complete on disk. Raises RunError where the disk is full."""
         self._join()
-        failed = self._failure is not None
         self.check()
-        return not failed
+        return not self._lost
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
@@ -178,6 +176,11 @@ class Checkpoints:
     def _complete(self) -> list[int]:
         return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
 
+    def _by_accuracy(self) -> list[int]:
+        """The complete steps that were evaluated, the best first, of equals the later."""
+        evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
+        return sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
+
     def _choose_sound(self, steps: list[int]) -> int | None:
         """The first sound one; the processes of a training agree on it, a reader looks for itself."""
         if self._read_only:
@@ -218,14 +221,14 @@ class Checkpoints:
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
             for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains, ignore_errors=True)
-            self._failure = (step, error)
+            self._failed(step, error)
+
+    def _failed(self, step: int, error: Exception) -> None:
+        self._failure, self._lost = (step, error), True
 
     def _prune(self) -> None:
         complete = sorted(self._complete())
-        evaluated = {step: accuracy for step in complete if (accuracy := self.accuracy(step)) is not None}
-        kept = set(complete[-self._keep :])
-        if evaluated:
-            kept.add(max(evaluated, key=lambda step: (evaluated[step], step)))
+        kept = {*complete[-self._keep :], *self._by_accuracy()[:1]}
         for step in set(complete) - kept:
             # Without its manifest it no longer counts, however far the deletion gets.
             (self._folder / str(step) / manifest.NAME).unlink()

@@ -151,6 +151,19 @@ def test_a_failed_save_is_said_and_later_saves_go_on(tmp_path, say, monkeypatch)
         assert checkpoints.latest() == 2
 
 
+def test_a_save_that_cannot_even_start_is_not_taken_for_a_complete_one(tmp_path, say):
+    with opened(tmp_path, say) as checkpoints:
+        folder = tmp_path / "checkpoints"
+        folder.rmdir()
+        checkpoints.save(1, state(1))
+        (line,) = say
+        assert line.startswith("step 1 could not be saved (")
+        assert not checkpoints.wait() and not checkpoints.wait()
+        folder.mkdir()
+        checkpoints.save(2, state(2))
+        assert checkpoints.wait()
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 1 MiB."""
