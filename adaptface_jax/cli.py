@@ -11,13 +11,14 @@ import dataclasses
 import difflib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from adaptface_jax import overrides
+from adaptface_jax import overrides, processes
 from adaptface_jax.config import SECTIONS, Config
 from adaptface_jax.errors import InputError, RunError, Stopped
 
@@ -133,14 +134,19 @@ def run(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Stopped as stop:
-        leave(STOPPED, str(stop), stop.at_once)
+        leave(STOPPED, str(stop), at_once=True)
+    except Exception:
+        if not processes.joined():
+            raise
+        leave(1, traceback.format_exc())
     sys.exit(0)
 
 
 def leave(status: int, line: str, at_once: bool = False) -> NoReturn:
-    """End the program with its last line; `at_once` without waiting for threads or other processes."""
+    """End the program with its last line; `at_once`, as of several processes, without waiting for threads."""
     print(line, file=sys.stderr, flush=True)
-    if at_once:
+    if at_once or processes.joined():
+        processes.part()
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)

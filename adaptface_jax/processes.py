@@ -6,11 +6,13 @@ Every process runs the same program on its own devices; the mesh spans all of th
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from adaptface_jax.errors import InputError, one_line
+from adaptface_jax.relay import Relay, listen_for_all, listen_here
 
 HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
 
@@ -28,6 +31,8 @@ _VARIABLES = (
 )
 # Launchers that jax itself understands: a variable that is above 1 where there are several processes.
 _CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+_relays: list[Relay] = []  # this process's, where it has one
+_ending = threading.Lock()
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +66,40 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         )
     if asked.get("num_processes") == 1:
         return
+    # Where jax finds the others by itself (SLURM, Open MPI) the launcher ends what is left of a run.
+    relay = _relay(asked) if asked else None
     try:
         jax.distributed.initialize(**asked, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"the other processes of the run were not met ({one_line(error)}); are all of them started, and reachable?"
         ) from None
+    if relay:
+        relay.met()
+        _relays.append(relay)
+        atexit.register(relay.leave)  # before jax leaves, which registered earlier
     if not primary():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
+
+
+def _relay(asked: dict[str, Any]) -> Relay:
+    """The relay of this process; `asked`, arguments of `jax.distributed.initialize`, then leads through it."""
+    index, address = asked["process_id"], asked["coordinator_address"]
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise InputError(f"{address!r}: expected HOST:PORT of the first process, e.g. 10.0.0.1:29500")
+    if index == 0:
+        with listen_here() as free:
+            inner = free.getsockname()
+        try:
+            listener = listen_for_all(int(port))
+        except OSError as error:
+            raise InputError(f"{address}: no port to listen at ({error.strerror}); choose another one") from None
+        asked["coordinator_address"] = asked["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
+        return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"))
+    listener = listen_here()
+    asked["coordinator_address"] = "{}:{}".format(*listener.getsockname())
+    return Relay(listener, (host.strip("[]"), int(port)), False, lambda: _leave_behind(index, "the first one is gone"))
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -97,6 +128,21 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def several() -> bool:
     """Whether the run has more than one process."""
     return jax.process_count() > 1
+
+
+def joined() -> bool:
+    """Whether this process has met others."""
+    return jax.distributed.is_initialized()
+
+
+def part(seconds: float = 10) -> None:
+    """Before an early end: return when the others end too, but wait no longer than this, for they may not."""
+    if joined():
+        for relay in _relays:
+            relay.leave()
+        leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(seconds)
 
 
 def primary() -> bool:
@@ -134,23 +180,26 @@ def place_rows(batch: Any, rows: NamedSharding) -> Any:
 
 @contextlib.contextmanager
 def losing_none() -> Iterator[None]:
-    """Ends the program, with one line and status 1, where the block fails because another process of the run is gone.
-
-    Nothing is waited for on the way out: saves and barriers would wait for the lost process.
-    """
+    """Ends the program, with one line and status 1, where the block fails since another process of the run is gone."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         reason = one_line(error, 160)
         if not several() or not any(sign in reason for sign in ("Gloo", "NCCL", "UNAVAILABLE", "coordination")):
             raise
-        print(
-            f"error: process {jax.process_index()}: another process of the run is lost ({reason}); start all of them "
-            "again to go on from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
+        _leave_behind(jax.process_index(), reason)
+
+
+def _leave_behind(index: int, reason: str) -> NoReturn:
+    """End at once, with one line: saves, barriers and threads would wait for the lost process."""
+    _ending.acquire()  # never released: whoever comes second waits for the end
+    print(
+        f"error: process {index}: another process of the run is lost ({reason}); start all of them "
+        "again to go on from the last checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 class Agreement:

@@ -76,4 +76,4 @@ class StopSignals:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"stopped by {self.received}; run the same command to go on", at_once=True)
+        return Stopped(f"stopped by {self.received}; run the same command to go on")

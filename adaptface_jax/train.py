@@ -224,7 +224,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                     session.evaluate(state)
                     accuracy = session.report(step)
                 except InputError as error:
-                    failure = RunError(f"the evaluation after step {step:,} failed, the state is saved: {error}")
+                    failure = error
                 except Stopped:  # made up for when the run goes on
                     pass
                 log.restart(step)
@@ -239,14 +239,14 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if hopeless:
                 raise not_finite(session.workdir, log, plan.source, config)
             if failure:
-                raise failure
+                kept = "is saved" if saved else "COULD NOT BE SAVED"
+                raise RunError(f"the evaluation after step {step:,} failed, the state {kept}: {failure}")
             if asked:
                 kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
                 signal = stop.received or "a signal to another process"
-                raise Stopped(
-                    f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on",
-                    at_once=not processes.several(),  # several leave together
-                )
+                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
+            if ending and not saved:
+                raise RunError(f"the training ended, but its last step, {step:,}, could not be saved")
     return state
 
 
@@ -298,7 +298,7 @@ def main(args: argparse.Namespace) -> None:
     """The story of a run: check everything, say it, train, report."""
     workdir = Path(args.workdir)
     processes.join(args.coordinator, args.num_processes, args.process_id)
-    with StopSignals(alone=not processes.several()) as stop:
+    with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
             plan = prepare(args.config)
             runs.check_same(workdir, plan.record, args.override_resume)

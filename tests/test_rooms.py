@@ -24,6 +24,7 @@ ROOMS = (
     "overrides",
     "trees",
     "partition",
+    "relay",
     "processes",
     "nn",
     "adapters",
