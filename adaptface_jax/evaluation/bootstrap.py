@@ -1,14 +1,15 @@
 """95% intervals by resampling the pairs of a benchmark.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap", 1993: 1,000 resamples; percentile intervals of accuracy and
-TAR, and for the AUC the normal interval of its logit with the standard deviation of the resamples. Genuine and
-impostor pairs are drawn apart, since a protocol fixes how many there are of each. A drawn pair stays in its fold and
-the thresholds are chosen anew on every resample: the interval holds what that choice adds, and no copy of a pair is
-judged at a threshold that it helped to choose.
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993: 1,000 resamples. Genuine and impostor pairs are drawn
+apart, since a protocol fixes how many there are of each; a drawn pair stays in its fold.
 
-Under ten errors (or ten successes) resampling sees too little, and with none nothing at all: there the ends are no
-tighter than Wilson's for so many independent trials. Images that several pairs share make pairs depend on each other,
-which no resampling of pairs can see.
+Accuracy and TAR are proportions at thresholds that were chosen. The resamples say which thresholds might have been
+chosen; at each of them the pairs are judged once, and count by Jeffreys' interval of a proportion. (Percentiles alone
+are too wide for an accuracy, as a resample's threshold is off by its own luck and by that of the pairs; and where
+errors are few they are too narrow, or nothing at all.) The AUC has the normal interval of its logit, with the standard
+deviation of the resamples.
+
+Images that several pairs share make pairs depend on each other, which no resampling of pairs can see.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from adaptface_jax.evaluation.folds import FoldTable
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-FEW = 10
 _Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 _BLOCK = 1 << 18  # numbers at a time: what stays in a processor's cache
 
@@ -62,15 +62,15 @@ def intervals(
     drawn: list[list[np.ndarray]] = [[] for _ in range(2 + len(wanted))]
     for counts in resamples(len(genuine), len(impostor)):
         # Positions of a resample are exchangeable: one draw serves pairs ordered by fold and pairs ordered by distance.
-        drawn[0].append(np.nanmean(table.judge(*counts)[0], axis=1))
-        for column, values in zip(drawn[1:], ranks.auc_and_tar(*counts, wanted), strict=True):
-            column.append(values)
-    accuracies, areas, *rates = (np.concatenate(column) for column in drawn)
+        values = np.nanmean(table.judge_once(*counts), axis=1), *ranks.auc_and_accepted(*counts, wanted)
+        for column, found in zip(drawn, values, strict=True):
+            column.append(found)
+    accuracies, areas, *accepted = (np.concatenate(column) for column in drawn)
     tars: dict[float, Interval | None] = dict.fromkeys(tar_at_far)
-    for far, values in zip(wanted, rates, strict=True):
-        tars[far] = widened(percentiles(values), tar_at_far[far] or 0.0, len(genuine))
+    for far, numbers in zip(wanted, accepted, strict=True):
+        tars[far] = rate_interval(numbers / len(genuine), len(genuine), tar_at_far[far] or 0.0)
     return Intervals(
-        accuracy=widened(percentiles(accuracies), accuracy, len(distances)),
+        accuracy=rate_interval(accuracies, len(distances), accuracy),
         auc=logit_interval(auc, float(areas.std()), min(len(genuine), len(impostor))),
         tar_at_far=tars,
     )
@@ -89,8 +89,9 @@ class Ranks:
         # Genuine pairs nearer than each impostor pair; all of them where no impostor pair is refused.
         self._accepted = np.append(np.searchsorted(genuine, impostor, side="left"), len(genuine))
 
-    def auc_and_tar(self, genuine: np.ndarray, impostor: np.ndarray, fars: list[float]) -> list[np.ndarray]:
-        """AUC, then TAR at each FAR, float64 [B] each.
+    def auc_and_accepted(self, genuine: np.ndarray, impostor: np.ndarray, fars: list[float]) -> list[np.ndarray]:
+        """AUC, float64 [B], then for each FAR how many of the genuine pairs, each taken once, the threshold accepts
+        at which so much of the impostor pairs is accepted, int [B].
 
         genuine, impostor: how often each pair counts, integers [B, pairs of the kind], in ascending order of distance.
         """
@@ -102,11 +103,9 @@ class Ranks:
         genuines = int(genuine[0].sum())
         weighted = np.einsum("bn,bn->b", genuine.astype(np.float32), worse, dtype=np.float64)
         found = [1.0 - weighted / (genuines * total)]
-        accepted = _running(genuine)
-        rows = np.arange(len(genuine))
         for far in fars:
             last = np.count_nonzero(false <= math.floor(far * total + 1e-9), axis=1)
-            found.append(accepted[rows, self._accepted[last]] / genuines)
+            found.append(self._accepted[last])
         return found
 
 
@@ -138,12 +137,6 @@ def _running(counts: np.ndarray) -> np.ndarray:
     return sums
 
 
-def percentiles(values: np.ndarray) -> Interval:
-    """The middle 95% of replicates."""
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
 def logit_interval(rate: float, error: float, trials: int) -> Interval:
     """The normal interval of log(rate / (1 - rate)), taken back: near 1, where AUCs are, percentiles hold too little
     (83% in simulations with AUC 0.9999), for a resample of few errors seldom has more of them.
@@ -158,12 +151,16 @@ def logit_interval(rate: float, error: float, trials: int) -> Interval:
     return low, high
 
 
-def widened(interval: Interval, rate: float, trials: int) -> Interval:
-    """`interval` of a rate of `trials`, with Wilson's ends where they are farther out and errors or successes few."""
-    if min(rate, 1.0 - rate) * trials >= FEW:
-        return interval
-    low, high = wilson(rate, trials)
-    return min(interval[0], low), max(interval[1], high)
+def rate_interval(rates: np.ndarray, trials: int, rate: float) -> Interval:
+    """The interval of a rate of `trials` whose threshold is uncertain too.
+
+    rates: at each of the thresholds that may be the true one, float [B]. rate: the figure.
+    The middle 95% of the mixture of Jeffreys' posteriors, Beta(successes + 1/2, failures + 1/2); to the end where there
+    are no others (Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", 2001).
+    """
+    draws = np.random.default_rng(0).beta(trials * rates + 0.5, trials * (1 - rates) + 0.5, (10, len(rates)))
+    low, high = (float(end) for end in np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    return (0.0 if rate == 0 else min(low, rate)), (1.0 if rate == 1 else max(high, rate))
 
 
 def wilson(rate: float, trials: int) -> Interval:

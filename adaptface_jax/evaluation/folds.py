@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from adaptface_jax.errors import InputError
@@ -56,22 +58,42 @@ class FoldTable:
 
         genuine, impostor: how often each pair counts, integers [B, genuine pairs] and [B, impostor pairs], in `orders`.
         """
+        found = [self._judge(*part) for part in self._parts(genuine, impostor)]
+        accuracies, best = (np.concatenate(values) for values in zip(*found, strict=True))
+        return accuracies, self._thresholds[best]
+
+    def judge_once(self, genuine: np.ndarray, impostor: np.ndarray) -> np.ndarray:
+        """Accuracy of each fold as `judge` gives it, [B, F], but only for choosing thresholds do pairs count as often
+        as that; at the chosen ones every pair is judged once."""
+        right, size = self._right(*(np.ones((1, count.shape[1]), np.uint8) for count in (genuine, impostor)))
+        best = np.concatenate([self._judge(*part)[1] for part in self._parts(genuine, impostor)])
+        return _share(right[0][np.arange(self._folds), best], size)
+
+    def _parts(self, genuine: np.ndarray, impostor: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rows = max(1, _CELLS // (self._folds * self._width))
-        if len(genuine) > rows:
-            parts = [self.judge(genuine[i : i + rows], impostor[i : i + rows]) for i in range(0, len(genuine), rows)]
-            accuracies, thresholds = zip(*parts, strict=True)
-            return np.concatenate(accuracies), np.concatenate(thresholds)
+        for i in range(0, len(genuine), rows):
+            yield genuine[i : i + rows], impostor[i : i + rows]
+
+    def _judge(self, genuine: np.ndarray, impostor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy [B, F], and the chosen threshold's column [B, F]."""
+        right, size = self._right(genuine, impostor)
+        # Counts rank the thresholds as accuracies do, and are exact, so that "first maximum" is well defined.
+        best = np.argmax(right.sum(axis=1, keepdims=True) - right, axis=2)
+        return _share(np.take_along_axis(right, best[:, :, None], axis=2)[:, :, 0], size), best
+
+    def _right(self, genuine: np.ndarray, impostor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many are judged rightly at each threshold, int32 [B, F, thresholds], and of how many, [B, F]."""
         shape = (len(genuine), self._folds, self._width)
         accepted, falsely = (_by_cell(*pair, shape) for pair in zip(self._cells, (genuine, impostor), strict=True))
         impostors = falsely.sum(axis=2)
-        size = impostors + accepted.sum(axis=2)
         right = np.cumsum(accepted - falsely, axis=2, dtype=np.int32)[:, :, : len(self._thresholds)]
         right += impostors[:, :, None]
-        # Counts rank the thresholds as accuracies do, and are exact, so that "first maximum" is well defined.
-        best = np.argmax(right.sum(axis=1, keepdims=True) - right, axis=2)
-        own = np.take_along_axis(right, best[:, :, None], axis=2)[:, :, 0]
-        accuracy = np.divide(own, size, out=np.full(own.shape, np.nan), where=size > 0)
-        return accuracy, self._thresholds[best]
+        return right, impostors + accepted.sum(axis=2)
+
+
+def _share(part: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """part / size, NaN where that is nothing."""
+    return np.divide(part, size, out=np.full(part.shape, np.nan), where=size > 0)
 
 
 def _by_cell(cells: tuple[np.ndarray, np.ndarray], counts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

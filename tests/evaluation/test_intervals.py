@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import beta, norm
 from sklearn.metrics import roc_auc_score
 
 from adaptface_jax.errors import InputError
@@ -40,7 +40,8 @@ def scores(distances: np.ndarray, issame: np.ndarray) -> Scores:
     [
         (600, 0.6, ("accuracy", "auc", 1e-1)),
         (2000, 0.6, ("accuracy", "auc", 1e-1, 1e-2)),
-        (2000, 1.3, ("accuracy", "auc")),  # ten errors in all, an AUC of 0.9999
+        (2000, 1.0, ("accuracy", "auc", 1e-1, 1e-2)),
+        (2000, 1.3, ("accuracy", "auc", 1e-1, 1e-2)),  # ten errors in all, an AUC of 0.9999, a TAR of 0.99996
     ],
 )
 def test_intervals_cover_the_truth(pairs, gap, names):
@@ -70,6 +71,14 @@ def test_without_errors_the_interval_is_not_a_point():
         assert 0.98 < low < 0.997 and high == 1.0
 
 
+def test_a_rate_has_the_interval_of_its_proportion():
+    """With a sure threshold it is Jeffreys'; a threshold that may be another one widens it."""
+    sure = bootstrap.rate_interval(np.full(1000, 0.99), 300, 0.99)
+    np.testing.assert_allclose(sure, beta.ppf([0.025, 0.975], 297.5, 3.5), atol=1e-3)
+    low, high = bootstrap.rate_interval(np.array([0.98, 0.99, 1.0] * 300), 300, 0.99)
+    assert low < sure[0] - 0.004 and high > sure[1] + 0.0005
+
+
 def test_a_resample_that_draws_every_pair_once_has_the_figures_themselves():
     distances, issame = drawn(np.random.default_rng(1), 2000, 0.6)
     distances = distances.round(2)  # ties
@@ -77,7 +86,8 @@ def test_a_resample_that_draws_every_pair_once_has_the_figures_themselves():
     ranks = bootstrap.Ranks(np.sort(distances[issame]), np.sort(distances[~issame]))
     roc = roc_curve(distances, issame)
     expected = [roc.auc(), roc.tar_at_far(1e-1), roc.tar_at_far(1e-2)]
-    np.testing.assert_allclose(np.ravel(ranks.auc_and_tar(*once, [1e-1, 1e-2])), expected, rtol=0, atol=1e-12)
+    area, *accepted = np.ravel(ranks.auc_and_accepted(*once, [1e-1, 1e-2]))
+    np.testing.assert_allclose([area, *np.divide(accepted, 1000)], expected, rtol=0, atol=1e-12)
 
 
 def test_a_resample_has_the_auc_of_its_copies():
@@ -85,7 +95,7 @@ def test_a_resample_has_the_auc_of_its_copies():
     genuine, impostor = np.sort(distances[issame]), np.sort(distances[~issame])
     counts = next(bootstrap.resamples(100, 100))
     assert all((count.sum(axis=1) == 100).all() and len(count) for count in counts)
-    found = bootstrap.Ranks(genuine, impostor).auc_and_tar(*counts, [])[0]
+    found = bootstrap.Ranks(genuine, impostor).auc_and_accepted(*counts, [])[0]
     for row in range(3):
         copies = np.concatenate([np.repeat(genuine, counts[0][row]), np.repeat(impostor, counts[1][row])])
         assert found[row] == pytest.approx(roc_auc_score(np.arange(200) < 100, -copies), abs=1e-9)
