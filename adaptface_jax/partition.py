@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from adaptface_jax.allocator import keep_freed_memory
 from adaptface_jax.errors import InputError
 
 DATA, MODEL = "data", "model"
@@ -19,6 +20,7 @@ RULES: dict[str | None, tuple[str, ...] | str | None] = {"batch": (DATA, MODEL),
 def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Mesh:
     """A ("data", "model") mesh over all devices (or the given ones), `model` of them to a group.
 
+    On a CPU the process also keeps its memory between steps from now on.
     Raises InputError where `model` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
@@ -26,6 +28,8 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Me
         raise InputError(
             f"train.model_parallel: {model} does not divide the {len(devices)} devices; choose a divisor of them"
         )
+    if devices[0].platform == "cpu":
+        keep_freed_memory()
     axes = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh((len(devices) // model, model), (DATA, MODEL), axis_types=axes, devices=devices)
 

@@ -23,6 +23,7 @@ ROOMS = (
     "config",
     "overrides",
     "trees",
+    "allocator",
     "partition",
     "relay",
     "processes",
