@@ -110,18 +110,20 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for address, port, count, index in _VARIABLES:
         if environment.get(count, "1") in ("", "1") or address not in environment or index not in environment:
             continue
-        where = environment[address] + (f":{environment.get(port, '29500')}" if port else "")
         try:
+            where = environment[address]
+            if port:
+                # torchrun itself listens at this port where it says so: the next one is taken.
+                beside = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+                where += f":{int(environment.get(port, '29500')) + beside}"
             return {
                 "coordinator_address": where,
                 "num_processes": int(environment[count]),
                 "process_id": int(environment[index]),
             }
         except ValueError:
-            raise InputError(
-                f"{count}={environment[count]!r}, {index}={environment[index]!r}: expected whole numbers; "
-                "unset them to run alone"
-            ) from None
+            given = {name: environment[name] for name in (port, count, index) if name in environment}
+            raise InputError(f"{given}: expected whole numbers; unset them to run alone") from None
     return {}
 
 

@@ -153,6 +153,11 @@ def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
         ({"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "a"}, {}),
         ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "7"}, ("a:7", 4, 3)),
         ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a"}, ("a:29500", 4, 3)),
+        (
+            {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
+            | {"TORCHELASTIC_USE_AGENT_STORE": "True"},  # torchrun listens at its port itself
+            ("a:8", 2, 1),
+        ),
         ({"JAX_COORDINATOR_ADDRESS": "b:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, ("b:1", 2, 0)),
     ],
 )
@@ -183,7 +188,7 @@ def test_a_port_that_is_taken_is_refused():
 
 
 def test_a_variable_that_is_no_number_is_refused():
-    with pytest.raises(InputError, match="WORLD_SIZE='many'"):
+    with pytest.raises(InputError, match="'WORLD_SIZE': 'many'"):
         processes.from_environment({"MASTER_ADDR": "a", "WORLD_SIZE": "many", "RANK": "0"})
 
 

@@ -1,0 +1,37 @@
+"""Two processes under torchrun itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from adaptface_jax.monitor import read_metrics
+from tests.commands import write_config
+
+pytestmark = pytest.mark.peers
+pytest.importorskip("torch.distributed.run", reason="torchrun cannot be used")
+
+
+def test_torchrun_starts_one_run(tmp_path):
+    config = write_config(
+        tmp_path / "small.py",
+        {
+            "backbone.weights": "builtin",
+            "data.train": "synthetic:identities=4,images=4",
+            "train.batch_size": 8,
+            "train.steps": 2,
+            "train.log_every": 1,
+        },
+    )
+    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device each
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={tmp_path / 'run'}"],
+        capture_output=True, text=True, env=plain, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 x cpu" in done.stdout
+    assert [row["step"] for row in read_metrics(tmp_path / "run") if "train/loss" in row] == [1, 2]
