@@ -122,7 +122,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
                 "process_id": int(environment[index]),
             }
         except ValueError:
-            given = {name: environment[name] for name in (port, count, index) if name in environment}
+            given = {name: environment[name] for name in filter(None, (port, count, index)) if name in environment}
             raise InputError(f"{given}: expected whole numbers; unset them to run alone") from None
     return {}
 
