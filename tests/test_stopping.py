@@ -63,4 +63,3 @@ def test_a_signal_does_not_wait_for_work_in_the_background():
             stop.in_background(work)
         assert time.monotonic() - before < 30
     release.set()
-    assert caught.value.at_once

@@ -162,11 +162,14 @@ def kill_run(
         delay = rng.uniform(0, length)
         process = runner.start()
         try:
-            status = process.wait(delay)
+            process.wait(delay)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-        else:
-            break  # it was over before its time had come
+        else:  # it was over before its time had come
+            status, error = finish(process)
+            if status:
+                wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")
+            break
         kills += 1
         status, error = finish(process)
         say(f"{name} kill {kills}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
