@@ -59,7 +59,7 @@ def test_a_signal_does_not_wait_for_work_in_the_background():
             release.wait(60)
 
         before = time.monotonic()
-        with pytest.raises(Stopped) as caught:
+        with pytest.raises(Stopped):
             stop.in_background(work)
         assert time.monotonic() - before < 30
     release.set()
