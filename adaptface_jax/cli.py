@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from adaptface_jax import overrides, processes
+from adaptface_jax import overrides
 from adaptface_jax.config import SECTIONS, Config
 from adaptface_jax.errors import InputError, RunError, Stopped
 
@@ -119,34 +119,39 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
-    """Parse the command line, call `main`, leave with the status that says how it went."""
+def run(
+    main: Callable[[argparse.Namespace], None], parser: Parser, part: Callable[[], bool] = lambda: False
+) -> NoReturn:
+    """Parse the command line, call `main`, leave with the status that says how it went.
+
+    part: called before an early end; whether there were other processes to part from (`processes.part`).
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
     try:
         main(parser.parse(sys.argv[1:]))
         sys.stdout.flush()
     except InputError as error:
-        leave(2, f"error: {' '.join(str(error).split())}")
+        leave(2, f"error: {' '.join(str(error).split())}", part)
     except RunError as error:
-        leave(1, f"error: {' '.join(str(error).split())}")
+        leave(1, f"error: {' '.join(str(error).split())}", part)
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Stopped as stop:
-        leave(STOPPED, str(stop), at_once=True)
+        leave(STOPPED, str(stop), part, at_once=True)
     except Exception:
-        if not processes.joined():
+        if not part():
             raise
-        leave(1, traceback.format_exc())
+        traceback.print_exc()
+        os._exit(1)
     sys.exit(0)
 
 
-def leave(status: int, line: str, at_once: bool = False) -> NoReturn:
+def leave(status: int, line: str, part: Callable[[], bool], at_once: bool = False) -> NoReturn:
     """End the program with its last line; `at_once`, as of several processes, without waiting for threads."""
     print(line, file=sys.stderr, flush=True)
-    if at_once or processes.joined():
-        processes.part()
+    if part() or at_once:
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)

@@ -132,19 +132,19 @@ def several() -> bool:
     return jax.process_count() > 1
 
 
-def joined() -> bool:
-    """Whether this process has met others."""
-    return jax.distributed.is_initialized()
+def part(seconds: float = 10) -> bool:
+    """Before an early end: return when the others end too, but wait no longer than this, for they may not.
 
-
-def part(seconds: float = 10) -> None:
-    """Before an early end: return when the others end too, but wait no longer than this, for they may not."""
-    if joined():
-        for relay in _relays:
-            relay.leave()
-        leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-        leaving.start()
-        leaving.join(seconds)
+    False where this process has met no others.
+    """
+    if not jax.distributed.is_initialized():
+        return False
+    for relay in _relays:
+        relay.leave()
+    leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(seconds)
+    return True
 
 
 def primary() -> bool:

@@ -88,9 +88,9 @@ def listen_for_all(port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def listen_here(port: int = 0) -> socket.socket:
-    """A listening socket that only this machine reaches, by default on a free port."""
-    return socket.create_server(("127.0.0.1", port))
+def listen_here() -> socket.socket:
+    """A listening socket that only this machine reaches, on a free port."""
+    return socket.create_server(("127.0.0.1", 0))
 
 
 def _ended(connection: socket.socket) -> bool:

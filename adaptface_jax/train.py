@@ -340,4 +340,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    cli.run(main, parser(), processes.part)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
+from showing import show
 
 from adaptface_jax import runs
 from adaptface_jax.config import BackboneConfig, Config
 from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.environment import environment
 from adaptface_jax.evaluation.benchmarks import entry, evaluate
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.files import to_json, write_text
 from adaptface_jax.partition import make_mesh, sharding
 from adaptface_jax.step import make_embed
 
@@ -100,12 +97,8 @@ def main() -> None:
         "figures_of_5_benchmarks_seconds": figures_seconds(5),
         "images_per_second": pass_rates(args.images, args.size, args.batch),
         "image_size": args.size,
-        "machine": environment(),
-        "load_average": os.getloadavg()[0],
     }
-    print(json.dumps(result, indent=2))
-    if args.out:
-        write_text(args.out, to_json(result, indent=2) + "\n")
+    show(result, args.out)
 
 
 if __name__ == "__main__":

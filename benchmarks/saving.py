@@ -10,8 +10,6 @@ Real steps (few pixels, so that a step is short), donated states, a save every `
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import tempfile
 import time
@@ -19,13 +17,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from showing import show
 
 from adaptface_jax import optim, trees
 from adaptface_jax.backbones import vit
 from adaptface_jax.checkpoint import Checkpoints
 from adaptface_jax.config import AdapterConfig, BackboneConfig, Config, TrainConfig
-from adaptface_jax.environment import environment
-from adaptface_jax.files import to_json, write_text
 from adaptface_jax.partition import make_mesh, place, sharding
 from adaptface_jax.recognizer import Recognizer
 from adaptface_jax.specs import backbone_spec
@@ -97,12 +94,8 @@ def main() -> None:
         "state_megabytes": size / 1e6,
         "saves": args.saves,
         "milliseconds": {name: 1000 * value for name, value in milliseconds.items()},
-        "machine": environment(),
-        "load_average": os.getloadavg()[0],
     }
-    print(json.dumps(result, indent=2))
-    if args.out:
-        write_text(args.out, to_json(result, indent=2) + "\n")
+    show(result, args.out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,3 +32,8 @@ def write_config(path: Path, settings: dict[str, Any]) -> Path:
     head = ["from adaptface_jax.overrides import defaults", "", "def get_config():", "    c = defaults()"]
     path.write_text("\n".join([*head, *lines, "    return c", ""]))
     return path
+
+
+def one_device() -> dict[str, str]:
+    """The environment of a process of its own, which has one device where these tests have eight."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

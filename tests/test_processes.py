@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from adaptface_jax import processes
 from adaptface_jax.errors import InputError
 from adaptface_jax.monitor import read_metrics
 from adaptface_jax.relay import listen_for_all
-from tests.commands import write_config
+from tests.commands import one_device, write_config
 
 SETTINGS = {
     "backbone.weights": "builtin",
@@ -42,10 +41,9 @@ def config(tmp_path_factory) -> Path:
 
 
 def start(config: Path, workdir: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device each
     return subprocess.Popen(
         [sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=plain | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_device() | environment,
     )  # fmt: skip
 
 

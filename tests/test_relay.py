@@ -77,5 +77,5 @@ def test_a_target_that_comes_late_is_waited_for():
         with socket.create_connection(listener.getsockname(), timeout=SOON) as guest:
             guest.sendall(b"early")
             threading.Event().wait(WHILE)
-            with listen_here(address[1]) as target, target.accept()[0] as served:
+            with socket.create_server(address) as target, target.accept()[0] as served:
                 assert served.recv(5) == b"early"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from adaptface_jax.monitor import read_metrics
-from tests.commands import write_config
+from tests.commands import one_device, write_config
 
 pytestmark = pytest.mark.peers
 pytest.importorskip("torch.distributed.run", reason="torchrun cannot be used")
@@ -26,11 +25,10 @@ def test_torchrun_starts_one_run(tmp_path):
             "train.log_every": 1,
         },
     )
-    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device each
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
          "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={tmp_path / 'run'}"],
-        capture_output=True, text=True, env=plain, timeout=300, check=False,
+        capture_output=True, text=True, env=one_device(), timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 x cpu" in done.stdout

@@ -1,0 +1,18 @@
+"""The end of a measurement: its figures with the machine they hold for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.environment import environment
+from adaptface_jax.files import to_json, write_text
+
+
+def show(result: dict[str, Any], out: Path | None) -> None:
+    """Print the figures, and write them where a file is named."""
+    text = to_json(result | {"machine": environment(), "load_average": os.getloadavg()[0]}, indent=2)
+    print(text)
+    if out:
+        write_text(out, text + "\n")
