@@ -16,14 +16,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from adaptface_jax import __version__, cli
-from adaptface_jax.diagnosis import after, before
-from adaptface_jax.diagnosis.report import Report, as_json
-from adaptface_jax.errors import InputError
-from adaptface_jax.files import to_json, write_text
-from adaptface_jax.findings.finding import Section, Severity
-from adaptface_jax.findings.run import read
-from adaptface_jax.findings.verdict import verdict
+from adaptface_jax import __version__
+from adaptface_jax.checks.finding import Section, Severity
+from adaptface_jax.checks.run import after
+from adaptface_jax.checks.run.records import read
+from adaptface_jax.checks.setup import before
+from adaptface_jax.checks.terminal import Report, as_json
+from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import to_json, write_text
 
 SAMPLE = 1000
 

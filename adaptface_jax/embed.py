@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax import cli
-from adaptface_jax.data.sources.files import ImageFiles
+from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.data.image_files import ImageFiles
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.subject import add_subject, open_subject
 
 
 def main(args: argparse.Namespace) -> None:

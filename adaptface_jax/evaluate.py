@@ -19,22 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax import cli
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
+from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
+from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.sources.folders import FolderSource
-from adaptface_jax.data.sources.ijb import Cropped, open_ijb
-from adaptface_jax.data.sources.listed import Files
 from adaptface_jax.data.sources.opening import open_benchmark
-from adaptface_jax.errors import InputError
-from adaptface_jax.evaluation.benchmarks import evaluate
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings
+from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
+from adaptface_jax.evaluation.pair_scores import write_scores
 from adaptface_jax.evaluation.results import benchmark_table
-from adaptface_jax.evaluation.scores import write_scores
 from adaptface_jax.evaluation.templates import score_templates, template_line
-from adaptface_jax.files import to_json, write_text
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.subject import add_subject, open_subject
 
 # Images and their keys to embeddings.
 Embed = Callable[[Any, Any], Embeddings]

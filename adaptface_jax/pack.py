@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptface_jax import cli
-from adaptface_jax.data.shards import Limit, pack
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.sources.opening import open_source
-from adaptface_jax.errors import InputError
-from adaptface_jax.progress import Progress
 
 
 def main(args: argparse.Namespace) -> None:

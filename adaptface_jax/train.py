@@ -18,36 +18,40 @@ from typing import Any
 
 import jax
 
-from adaptface_jax import cli, header, optim, processes, runs
-from adaptface_jax.checkpoint import Checkpoints
-from adaptface_jax.config import Config
+from adaptface_jax.checks.run.records import read
+from adaptface_jax.cli import command as cli
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.environment import environment
+from adaptface_jax.core.errors import InputError, RunError, Stopped
+from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.bad_records import BadRecords
-from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.pipeline import batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
-from adaptface_jax.environment import environment
-from adaptface_jax.errors import InputError, RunError, Stopped
-from adaptface_jax.evaluation import benchmarks as verification
-from adaptface_jax.evaluation import display
+from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.mesh import check_batch, make_mesh, place, sharding
+from adaptface_jax.evaluation import evaluator as verification
+from adaptface_jax.evaluation import tensorboard as display
 from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.pair_scores import SCORES, Scores, write_each
 from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
-from adaptface_jax.evaluation.scores import SCORES, Scores, write_each
-from adaptface_jax.files import disk_may_fill, locked
-from adaptface_jax.findings.run import read
-from adaptface_jax.heads.expected import expected_first_loss
-from adaptface_jax.metrics import MetricLog
-from adaptface_jax.monitor import Monitor
-from adaptface_jax.not_finite import not_finite
-from adaptface_jax.partition import check_batch, make_mesh, place, sharding
-from adaptface_jax.progress import Progress
-from adaptface_jax.recognizer import check_classes
+from adaptface_jax.losses.first_loss import expected_first_loss
+from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.report.run_page import run_page
-from adaptface_jax.state import TrainState, init_state
-from adaptface_jax.step import Batch, StepFunction, make_step
-from adaptface_jax.stopping import StopSignals
-from adaptface_jax.wandb_run import open_online, require
+from adaptface_jax.training import optim
+from adaptface_jax.training import run as runs
+from adaptface_jax.training import summary as header
+from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.metric_log import MetricLog
+from adaptface_jax.training.monitor import Monitor
+from adaptface_jax.training.not_finite import not_finite
+from adaptface_jax.training.state import TrainState, init_state
+from adaptface_jax.training.step import Batch, StepFunction, make_step
+from adaptface_jax.training.stopping import StopSignals
+from adaptface_jax.training.trackers import open_online, require
 
 
 @dataclasses.dataclass(frozen=True)

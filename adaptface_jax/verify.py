@@ -19,20 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax import cli
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import to_json, write_text
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.image_files import read_file
 from adaptface_jax.data.names import shown
-from adaptface_jax.data.sources.files import read_file
-from adaptface_jax.errors import InputError
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.results import RESULTS
 from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, read_results
-from adaptface_jax.files import to_json, write_text
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.subject import add_subject, open_subject
 
 BAR = 20  # characters of a gate at 100%
 

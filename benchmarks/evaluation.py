@@ -19,14 +19,14 @@ import numpy as np
 from PIL import Image
 from showing import show
 
-from adaptface_jax import runs
-from adaptface_jax.config import BackboneConfig, Config
-from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.evaluation.benchmarks import entry, evaluate
+from adaptface_jax.config.schema import BackboneConfig, Config
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.partition import make_mesh, sharding
-from adaptface_jax.step import make_embed
+from adaptface_jax.evaluation.evaluator import entry, evaluate
+from adaptface_jax.training import run as runs
+from adaptface_jax.training.step import make_embed
 
 
 def pairs(count: int, images: int) -> tuple[np.ndarray, np.ndarray]:

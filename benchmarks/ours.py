@@ -10,14 +10,14 @@ import numpy as np
 import optax
 from serving import Problem, Ready, serve
 
-from adaptface_jax import config as settings
-from adaptface_jax.backbones.vit import random_params
-from adaptface_jax.optim import optimizer, schedule
-from adaptface_jax.partition import make_mesh, sharding
-from adaptface_jax.recognizer import Recognizer, compute_dtype
-from adaptface_jax.specs import backbone_spec
-from adaptface_jax.state import init_state
-from adaptface_jax.step import make_embed, make_step
+from adaptface_jax.config import schema as settings
+from adaptface_jax.distributed.mesh import make_mesh, sharding
+from adaptface_jax.models.recognizer import Recognizer, compute_dtype
+from adaptface_jax.models.specs import backbone_spec
+from adaptface_jax.models.vit import random_params
+from adaptface_jax.training.optim import optimizer, schedule
+from adaptface_jax.training.state import init_state
+from adaptface_jax.training.step import make_embed, make_step
 
 # variant -> (adapter.kind, adapter.router); `frozen` is a forward pass alone.
 VARIANTS = {

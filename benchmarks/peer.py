@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import transformers
 from serving import Problem, Ready, serve
 
-from adaptface_jax.specs import backbone_spec
+from adaptface_jax.models.specs import backbone_spec
 
 # Target -> its layer in transformers 5, and before.
 TARGETS = {

@@ -19,15 +19,16 @@ import jax
 import numpy as np
 from showing import show
 
-from adaptface_jax import optim, trees
-from adaptface_jax.backbones import vit
-from adaptface_jax.checkpoint import Checkpoints
-from adaptface_jax.config import AdapterConfig, BackboneConfig, Config, TrainConfig
-from adaptface_jax.partition import make_mesh, place, sharding
-from adaptface_jax.recognizer import Recognizer
-from adaptface_jax.specs import backbone_spec
-from adaptface_jax.state import init_state
-from adaptface_jax.step import make_step
+from adaptface_jax.config.schema import AdapterConfig, BackboneConfig, Config, TrainConfig
+from adaptface_jax.core import trees
+from adaptface_jax.distributed.mesh import make_mesh, place, sharding
+from adaptface_jax.models import vit
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.models.specs import backbone_spec
+from adaptface_jax.training import optim
+from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.state import init_state
+from adaptface_jax.training.step import make_step
 
 NAME, CLASSES, SIZE, BATCH = "dinov2_vits14", 10_572, 56, 8
 

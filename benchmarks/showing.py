@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.environment import environment
-from adaptface_jax.files import to_json, write_text
+from adaptface_jax.core.environment import environment
+from adaptface_jax.core.files import to_json, write_text
 
 
 def show(result: dict[str, Any], out: Path | None) -> None:

@@ -7,7 +7,7 @@
 Expect three times the adapters of configs/clip_lora.py and a router beside them; no published figure belongs to it.
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

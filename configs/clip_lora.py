@@ -8,7 +8,7 @@ Expect the header to say how many of the parameters train; no published figure b
 (FRoundation, whose recipe is configs/froundation.py, reports 92.13% on average with CLIP B/16 and LoRA).
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

@@ -8,7 +8,7 @@ Expect 23,252,355 parameters, 1,849,731 of them trainable (7.96%), and a first l
 this recipe (40 epochs, 37.5 h) reached 89.50% on LFW and 70.73% on average over the five benchmarks.
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

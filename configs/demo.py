@@ -7,7 +7,7 @@ for hard poses, ages and light: the adapted model gains more than 10 points over
 true domain of nine images in ten.
 """
 
-from adaptface_jax.overrides import defaults
+from adaptface_jax.config.overrides import defaults
 
 
 def get_config():

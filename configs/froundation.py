@@ -8,7 +8,7 @@ Published averages over LFW, CFP-FP, AgeDB-30, CALFW and CPLFW: 87.10 with the f
 CASIA-WebFace, 90.94 with 10,000; 64.70 frozen.
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

@@ -7,7 +7,7 @@
 Expect 197,120 trainable parameters: what adapters have to beat.
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

@@ -8,7 +8,7 @@ Expect 22,268,288 parameters, 865,664 of them trainable (3.89%), and a first los
 this recipe (40 epochs, 17.9 h on an RTX 4060) ended at a loss of 22.6 and 90.45% on LFW.
 """
 
-from adaptface_jax.overrides import defaults
+from adaptface_jax.config.overrides import defaults
 
 
 def get_config():

@@ -6,7 +6,7 @@
 Expect minutes on a CPU. The figures on 30 identities of the AT&T faces stand in the README.
 """
 
-from adaptface_jax.overrides import inherit
+from adaptface_jax.config.overrides import inherit
 
 
 def get_config():

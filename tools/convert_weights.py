@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptface_jax import cli, trees
-from adaptface_jax.errors import InputError
-from adaptface_jax.nn.mlp import ACTIVATIONS
-from adaptface_jax.specs import BACKBONES, POSITION_RULES
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+from adaptface_jax.models.specs import BACKBONES, POSITION_RULES
 from adaptface_jax.weights import folder, hub
 from adaptface_jax.weights.inspection import inspect
 from adaptface_jax.weights.loading import read_weights

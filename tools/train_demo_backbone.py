@@ -31,15 +31,15 @@ import optax
 from flax import nnx
 from safetensors.numpy import save_file
 
-from adaptface_jax.backbones.vit import ViT, definition, random_params
-from adaptface_jax.data.faces.conditions import Conditions
-from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
-from adaptface_jax.nn.layers import standardize
-from adaptface_jax.nn.linear import init_linear, linear
-from adaptface_jax.specs import backbone_spec
-from adaptface_jax.weights.dialects import HF_DINOV2
-from adaptface_jax.weights.engine import to_names
+from adaptface_jax.data.synthetic_faces.conditions import Conditions
+from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
+from adaptface_jax.models.layers.dense import standardize
+from adaptface_jax.models.layers.linear import init_linear, linear
+from adaptface_jax.models.specs import backbone_spec
+from adaptface_jax.models.vit import ViT, definition, random_params
 from adaptface_jax.weights.loading import load_backbone
+from adaptface_jax.weights.names.dialects import HF_DINOV2
+from adaptface_jax.weights.names.engine import to_names
 
 SPEC = backbone_spec("demo")
 SIZE = SPEC.native_size

@@ -13,11 +13,11 @@ import argparse
 import functools
 from pathlib import Path
 
-from adaptface_jax import cli
 from adaptface_jax.align.folder import JOURNAL, NO_FACE, Outcome, align_folder
-from adaptface_jax.data.sources.files import ImageFiles
-from adaptface_jax.files import disk_may_fill
-from adaptface_jax.progress import Progress
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core.files import disk_may_fill
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.data.image_files import ImageFiles
 
 
 def main(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 # CenterFace's score, 0..1; of true faces it is mostly above 0.7, of textures below 0.3.
 MIN_SCORE = 0.5

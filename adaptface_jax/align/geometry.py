@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 CROP_SIZE = 112
 

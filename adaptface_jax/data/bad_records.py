@@ -7,8 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.names import shown
-from adaptface_jax.errors import InputError
 
 FILE = "bad_records.jsonl"
 

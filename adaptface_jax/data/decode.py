@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.orientation import upright
-from adaptface_jax.errors import InputError
 
 # Pillow's name of a format -> file endings. Other formats Pillow knows are refused: less code meets outside files.
 FORMATS = {

@@ -10,15 +10,15 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from adaptface_jax import runs
-from adaptface_jax.config import Config
-from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.evaluation.benchmarks import evaluate, raw_pixels
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.scores import FROZEN, SCORES, write_each
-from adaptface_jax.files import to_json, write_text
-from adaptface_jax.processes import agreed, primary
-from adaptface_jax.recognizer import Recognizer
+from adaptface_jax.evaluation.evaluator import evaluate, raw_pixels
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.training import run as runs
 
 NAME = "baselines.json"
 

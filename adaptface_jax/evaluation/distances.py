@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 _ROWS = 512  # at a time: blocks that stay in the processor's cache go four times as fast as whole arrays
 

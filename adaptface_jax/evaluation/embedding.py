@@ -11,10 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.partition import sharding
-from adaptface_jax.processes import place_rows, process_rows
-from adaptface_jax.recognizer import Recognizer
-from adaptface_jax.step import make_embed
+from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.distributed.processes import place_rows, process_rows
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.training.step import make_embed
 
 
 @dataclasses.dataclass(frozen=True)

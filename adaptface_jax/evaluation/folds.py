@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 FOLDS = 10
 Folds = int | np.ndarray | None  # see fold_of_each

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS
 from adaptface_jax.evaluation.verification import far_name

@@ -27,8 +27,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.evaluation.published import FIVE, PUBLISHED, average, by_category, of_five
-from adaptface_jax.files import to_json, write_text
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 
 Results = Mapping[str, Any]
 PAGE = "results.html"

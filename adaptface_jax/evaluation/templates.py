@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.data.sources.ijb import TemplateBenchmark
+from adaptface_jax.data.benchmarks.ijb import TemplateBenchmark
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.verification import far_name

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_object import read_json
 from adaptface_jax.evaluation.roc import FAR_TARGETS, MIN_FALSE_ACCEPTS
 from adaptface_jax.evaluation.verification import far_name
-from adaptface_jax.weights.json_object import read_json
 
 
 def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, float | None]:

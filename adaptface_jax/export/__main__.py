@@ -16,16 +16,17 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from adaptface_jax import cli, runs
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.data.sources.opening import open_source
-from adaptface_jax.errors import InputError
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import write_merged
 from adaptface_jax.export.mixing import choose_mix
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.record import RECORD
-from adaptface_jax.files import check_folder, whole_folder
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.weights.peft_names import LAYOUTS
+from adaptface_jax.training import run as runs
+from adaptface_jax.weights.peft.names import LAYOUTS
 
 INPUT_SIZE = 112
 # Which formats each flag belongs to.

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from adaptface_jax import trees
-from adaptface_jax.data.augment import preprocess as prepare
-from adaptface_jax.errors import InputError
-from adaptface_jax.heads.margin import unit
-from adaptface_jax.recognizer import as_float32
-from adaptface_jax.runs import Model
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.augmentation.augment import preprocess as prepare
+from adaptface_jax.losses.margin import unit
+from adaptface_jax.models.recognizer import as_float32
+from adaptface_jax.training.run import Model
 
 INPUT = "images"
 # Both formats keep everything in one file with offsets of 32 bits; some room for the program itself.

@@ -15,18 +15,18 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax import trees
-from adaptface_jax.adapters import lora
-from adaptface_jax.config import AdapterConfig, router_block
+from adaptface_jax.config.schema import AdapterConfig, router_block
+from adaptface_jax.core import trees
+from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import merged_page
 from adaptface_jax.export.record import head_lines, model_class, write_head, write_json, write_record
-from adaptface_jax.files import write_text
-from adaptface_jax.recognizer import Recognizer, as_float32
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import BackboneSpec, ImageStats
-from adaptface_jax.weights.dialects import HF_CLIP, HF_DINOV2
-from adaptface_jax.weights.engine import to_names
-from adaptface_jax.weights.reader import SINGLE
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.recognizer import Recognizer, as_float32
+from adaptface_jax.models.specs import BackboneSpec, ImageStats
+from adaptface_jax.training.run import Model
+from adaptface_jax.weights.formats.reader import SINGLE
+from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
+from adaptface_jax.weights.names.engine import to_names
 
 
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from jax.sharding import Mesh
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Source
-from adaptface_jax.errors import InputError
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.export.merged import fold
-from adaptface_jax.runs import Model
+from adaptface_jax.training.run import Model
 
 MEAN = "mean"
 BATCH = 64  # images per forward pass

@@ -13,16 +13,16 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax.adapters.router import DROPOUT, HIDDEN
-from adaptface_jax.config import router_block
-from adaptface_jax.errors import InputError
+from adaptface_jax.config.schema import router_block
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import peft_page
 from adaptface_jax.export.record import base_model, head_lines, torch_linear, write_head, write_json, write_record
-from adaptface_jax.files import write_text
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import BackboneSpec
-from adaptface_jax.weights.peft_files import ADAPTER, CONFIG
-from adaptface_jax.weights.peft_names import (
+from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.training.run import Model
+from adaptface_jax.weights.peft.files import ADAPTER, CONFIG
+from adaptface_jax.weights.peft.names import (
     ROOT,
     Layout,
     covering,
@@ -32,7 +32,7 @@ from adaptface_jax.weights.peft_names import (
     tower_prefix,
     tower_table,
 )
-from adaptface_jax.weights.peft_start import ROUTER, ROUTER_JSON, domain_folder
+from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, domain_folder
 
 
 def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:

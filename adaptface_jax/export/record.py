@@ -9,11 +9,11 @@ import numpy as np
 import safetensors.numpy
 
 from adaptface_jax import __version__
-from adaptface_jax.files import to_json, write_text
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import BackboneSpec
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.training.run import Model
 from adaptface_jax.weights.loading import BUILTIN
-from adaptface_jax.weights.peft_start import HEAD
+from adaptface_jax.weights.peft.start import HEAD
 
 RECORD = "export.json"
 

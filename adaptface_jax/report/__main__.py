@@ -12,10 +12,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptface_jax import cli
-from adaptface_jax.errors import InputError
-from adaptface_jax.files import write_text
-from adaptface_jax.findings.run import read
+from adaptface_jax.checks.run.records import read
+from adaptface_jax.cli import command as cli
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import write_text
 from adaptface_jax.report.comparison import FILE, comparison_page
 from adaptface_jax.report.run_page import run_page
 

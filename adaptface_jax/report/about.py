@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from adaptface_jax import runs
-from adaptface_jax.config import Config
-from adaptface_jax.findings.history import column
-from adaptface_jax.findings.run import Run
+from adaptface_jax.checks.run.history import column
+from adaptface_jax.checks.run.records import Run
+from adaptface_jax.config.schema import Config
 from adaptface_jax.report.tables import duration, table
+from adaptface_jax.training import run as runs
 
 
 def training_seconds(run: Run) -> float | None:

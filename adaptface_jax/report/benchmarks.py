@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from adaptface_jax.evaluation.published import FIVE, PUBLISHED, average, of_five
+from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, of_five
 from adaptface_jax.evaluation.results import means
 from adaptface_jax.report.charts import Gain, gains
 from adaptface_jax.report.tables import NONE, Markup, area, between, percent, points, signed, table

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from adaptface_jax import __version__, runs
-from adaptface_jax.evaluation.published import average, by_category
+from adaptface_jax import __version__
+from adaptface_jax.checks.run.history import column
+from adaptface_jax.checks.run.records import Run, examine
+from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.published_results import average, by_category
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.scores import Scores
-from adaptface_jax.findings.history import column
-from adaptface_jax.findings.run import Run, examine
-from adaptface_jax.findings.verdict import verdict
 from adaptface_jax.report.about import text, training_seconds
 from adaptface_jax.report.benchmarks import interval, mean
 from adaptface_jax.report.charts import Line, curves, dots, paint, roc
@@ -21,6 +21,7 @@ from adaptface_jax.report.paired import paired_tables
 from adaptface_jax.report.run_page import benchmarks_of, label_of, scores_of, state_of
 from adaptface_jax.report.style import page
 from adaptface_jax.report.tables import NONE, Markup, between, duration, percent, points, table
+from adaptface_jax.training import run as runs
 
 FILE = "index.html"
 

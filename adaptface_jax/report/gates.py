@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from adaptface_jax.findings.history import GATE_TAG, column
-from adaptface_jax.findings.run import Run
+from adaptface_jax.checks.run.history import GATE_TAG, column
+from adaptface_jax.checks.run.records import Run
 from adaptface_jax.report.charts import Line, curves, paint, shares
 from adaptface_jax.report.tables import NONE, percent, table
 

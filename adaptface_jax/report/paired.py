@@ -8,8 +8,8 @@ from html import escape
 
 import numpy as np
 
-from adaptface_jax.evaluation.paired import Comparison, compare
-from adaptface_jax.evaluation.scores import Scores
+from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare
 from adaptface_jax.report.tables import Markup, area_change, p_value, points, signed, table
 
 LEVEL = 0.05

@@ -7,12 +7,12 @@ from html import escape
 from typing import Any
 
 from adaptface_jax import __version__
+from adaptface_jax.checks.finding import Section, Severity
+from adaptface_jax.checks.run import outcome
+from adaptface_jax.checks.run.records import Run, examine
+from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, Scores, read_scores
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.scores import FROZEN, SCORES, Scores, read_scores
-from adaptface_jax.findings import outcome
-from adaptface_jax.findings.finding import Section, Severity
-from adaptface_jax.findings.run import Run, examine
-from adaptface_jax.findings.verdict import verdict
 from adaptface_jax.report import benchmarks as figures
 from adaptface_jax.report.about import about, adapter
 from adaptface_jax.report.charts import distances, paint, roc

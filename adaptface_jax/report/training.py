@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.findings.history import column
-from adaptface_jax.findings.run import Run
+from adaptface_jax.checks.run.history import column
+from adaptface_jax.checks.run.records import Run
 from adaptface_jax.report.charts import Line, curves, paint
 
 MORE = (

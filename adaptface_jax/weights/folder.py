@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax import trees
-from adaptface_jax.errors import InputError
-from adaptface_jax.files import check_folder, to_json, whole_folder
-from adaptface_jax.nn.mlp import ACTIVATIONS
-from adaptface_jax.specs import BACKBONES, POSITION_RULES, BackboneSpec
-from adaptface_jax.weights import engine
-from adaptface_jax.weights.reader import SINGLE, open_weights, read_json
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import check_folder, to_json, whole_folder
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, BackboneSpec
+from adaptface_jax.weights.formats.reader import SINGLE, open_weights, read_json
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.transforms import Shape
 from adaptface_jax.weights.settings import image_statistics
-from adaptface_jax.weights.transforms import Shape
 
 DESCRIPTION = "backbone.json"
 CONTENT = "converted weights"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.reader import INDEX, SINGLE
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.formats.reader import INDEX, SINGLE
 from adaptface_jax.weights.settings import CONFIG, OPEN_CLIP, PREPROCESSOR
 
 FILES = (CONFIG, PREPROCESSOR, OPEN_CLIP, SINGLE, INDEX, "model-*-of-*.safetensors")

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BackboneSpec
-from adaptface_jax.weights import engine
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.folder import fit_folder, is_converted, read_description
-from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.weights.formats.reader import open_weights
+from adaptface_jax.weights.formats.tensors import Tensors
+from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.settings import settle
-from adaptface_jax.weights.tensors import Tensors
 
 _KINDS = {
     "safetensors": "safetensors",

@@ -12,13 +12,14 @@ import ml_dtypes  # noqa: F401  (teaches NumPy the name "bfloat16")
 import numpy as np
 from numpy.typing import DTypeLike
 
-from adaptface_jax.backbones import vit
-from adaptface_jax.backbones.position import resize_positions
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import POSITION_RULES, BackboneSpec, backbone_spec
-from adaptface_jax.weights import engine, hub
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models import vit
+from adaptface_jax.models.positions import resize_positions
+from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, backbone_spec
+from adaptface_jax.weights import hub
 from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
-from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.weights.formats.reader import open_weights
+from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.settings import Settled, settle
 
 BUILTIN = "builtin"

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.nn.mlp import ACTIVATIONS
-from adaptface_jax.specs import BackboneSpec, ImageStats
-from adaptface_jax.weights.json_object import read_json
-from adaptface_jax.weights.tables import Table
-from adaptface_jax.weights.tensors import Container, quoted
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_object import read_json
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+from adaptface_jax.models.specs import BackboneSpec, ImageStats
+from adaptface_jax.weights.formats.tensors import Container, quoted
+from adaptface_jax.weights.names.tables import Table
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, similarity, warp
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 
 def transform(scale: float, degrees: float, x: float, y: float) -> np.ndarray:

@@ -12,14 +12,14 @@ from PIL import Image
 
 from adaptface_jax.align import __main__ as command
 from adaptface_jax.align.geometry import moved
+from adaptface_jax.cli.model_flags import open_subject
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.verification import verify
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.subject import open_subject
 from tests.align.scenes import placement, random_placement, scene
-from tests.commands import call
+from tests.running import call
 
 pytestmark = pytest.mark.align
 # OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.

@@ -9,9 +9,9 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
-from adaptface_jax.data.augment import augment, preprocess
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import CLIP, HALF, IMAGENET
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.augmentation.augment import augment, preprocess
+from adaptface_jax.models.specs import CLIP, HALF, IMAGENET
 
 from .packing import picture
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.decode import decode
-from adaptface_jax.data.sources.bins import open_bin
-from adaptface_jax.errors import InputError
 
 from .packing import encoded, picture
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import MAX_PIXELS, decode, to_size
-from adaptface_jax.errors import InputError
 
 from .packing import encoded, picture
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.recordio import RecordFile
-from adaptface_jax.errors import InputError
 
 from .packing import MAGIC, encoded, frame, header, identity_payloads, picture, write_records
 

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.opening import open_benchmark, open_source
-from adaptface_jax.errors import InputError
 
 from .packing import encoded, identity_payloads, picture, write_records
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.pipeline import batches, evaluation_batches, steps_per_epoch
 from adaptface_jax.data.record import Record
-from adaptface_jax.errors import InputError
 
 from .packing import encoded, picture
 

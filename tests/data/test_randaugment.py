@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from adaptface_jax.data import randaugment as module
-from adaptface_jax.data.randaugment import OPS, apply_op, randaugment
+from adaptface_jax.data.augmentation import randaugment as module
+from adaptface_jax.data.augmentation.randaugment import OPS, apply_op, randaugment
 
 from .packing import picture
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptface_jax.data.faces.conditions import DOMAINS, draw_conditions
-from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import UNKNOWN_DOMAIN
 from adaptface_jax.data.sources.synthetic import open_synthetic, open_synthetic_benchmark
-from adaptface_jax.errors import InputError
+from adaptface_jax.data.synthetic_faces.conditions import DOMAINS, draw_conditions
+from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 
 PEOPLE = "identities=12,images=6,seed=5"
 PAIRS = f"{PEOPLE},pairs=120"

@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.opening import open_source
-from adaptface_jax.errors import InputError
 
 from .packing import encoded, picture
 

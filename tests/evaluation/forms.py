@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.sources.opening import open_benchmark
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.sources.opening import open_benchmark
-from adaptface_jax.errors import InputError
-from adaptface_jax.evaluation.benchmarks import Joined, raw_pixels
+from adaptface_jax.evaluation.evaluator import Joined, raw_pixels
 
 from .forms import att_forms, face, write_faces
 

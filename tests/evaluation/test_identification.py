@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation import identification
 from adaptface_jax.evaluation.identification import UNKNOWN, identify, search
 

@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import beta, norm
 from sklearn.metrics import roc_auc_score
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.evaluation import bootstrap
-from adaptface_jax.evaluation.paired import compare
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.evaluation.pair_scores import Scores
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.scores import Scores
+from adaptface_jax.evaluation.statistics import intervals as bootstrap
+from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.evaluation.verification import decisions, figures
 
 DRAWS = 200

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from adaptface_jax.evaluation.domains import gate_report
+from adaptface_jax.evaluation.gates import gate_report
 from adaptface_jax.evaluation.results import results_page, write_results
 from adaptface_jax.evaluation.verification import verify, verify_by_domain
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from adaptface_jax.data.sources.ijb import Cropped, open_ijb
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.evaluation import templates
 from adaptface_jax.evaluation.templates import pair_scores, score_templates, template_embeddings
 

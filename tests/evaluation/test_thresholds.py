@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.roc import FAR_TARGETS, roc_curve
 from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, read_results, thresholds_at_far
 from adaptface_jax.evaluation.verification import far_name

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 from sklearn.model_selection import KFold
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.verification import verify, verify_by_domain

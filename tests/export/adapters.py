@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptface_jax import trees
-from adaptface_jax.adapters import lora
+from adaptface_jax.core import trees
 from adaptface_jax.export.peft import write_peft
-from adaptface_jax.recognizer import Recognizer
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import BackboneSpec
-from tests import models
-from tests.dialects import TINY
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.training.run import Model
+from tests import made_models as models
+from tests.made_weights import TINY
 
 DINOV2 = TINY["tiny_reg4"]
 CLIP = dataclasses.replace(TINY["tiny_clip"], projection=None)

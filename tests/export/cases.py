@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import CLIP, BackboneSpec
-from adaptface_jax.step import make_embed
-from tests import models
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.models.specs import CLIP, BackboneSpec
+from adaptface_jax.training.run import Model
+from adaptface_jax.training.step import make_embed
+from tests import made_models as models
 
 STORED = 32  # pixels of the stored images; the models see models.SIZE
 BATCHES = (1, 3, 8)

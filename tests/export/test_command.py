@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.config import BackboneConfig
+from adaptface_jax.config.schema import BackboneConfig
 from adaptface_jax.export import __main__ as export
-from adaptface_jax.specs import BACKBONES
-from tests import finished, models
-from tests.commands import call
+from adaptface_jax.models.specs import BACKBONES
+from tests import made_models as models
+from tests import made_runs as finished
+from tests.running import call
 
 FACES = "synthetic:identities=2,images=3,seed=1"
 

@@ -13,9 +13,9 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.peft_files import read_adapter
-from adaptface_jax.weights.peft_start import start_from
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.peft.files import read_adapter
+from adaptface_jax.weights.peft.start import start_from
 from tests.export.adapters import (
     DINOV2,
     config,

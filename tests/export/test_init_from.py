@@ -11,16 +11,18 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptface_jax import runs
-from adaptface_jax.adapters import lora
-from adaptface_jax.adapters.fuse import Piece, fuse
-from adaptface_jax.config import check
+from adaptface_jax.config.schema import check
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.sources.opening import open_source
-from adaptface_jax.errors import InputError
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.specs import BACKBONES, BackboneSpec
-from adaptface_jax.weights.peft_start import start_from
-from tests import dialects, finished, models
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.adapters.fuse import Piece, fuse
+from adaptface_jax.models.specs import BACKBONES, BackboneSpec
+from adaptface_jax.training import run as runs
+from adaptface_jax.weights.peft.start import start_from
+from tests import made_models as models
+from tests import made_runs as finished
+from tests import made_weights as dialects
 from tests.export.adapters import (
     ALL,
     DINOV2,

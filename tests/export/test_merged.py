@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax import runs, trees
-from adaptface_jax.adapters import lora
-from adaptface_jax.config import BackboneConfig
+from adaptface_jax.config.schema import BackboneConfig
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.sources.opening import open_source
-from adaptface_jax.errors import InputError
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import fold, write_merged
 from adaptface_jax.export.mixing import choose_mix, parse_mix
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.runs import Model
-from adaptface_jax.specs import BACKBONES
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.training import run as runs
+from adaptface_jax.training.run import Model
 from adaptface_jax.weights.folder import read_folder, write_folder
 from adaptface_jax.weights.loading import load_backbone, read_weights
-from tests import finished, models
-from tests.dialects import TINY
+from tests import made_models as models
+from tests import made_runs as finished
+from tests.made_weights import TINY
 
 TOLERANCE = 1e-5
 MESH = make_mesh(jax.devices()[:1])

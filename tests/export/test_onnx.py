@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.onnx import OPSET, write_onnx
-from tests import models
+from tests import made_models as models
 
 from .cases import BATCHES, CASES, STORED, TOLERANCE, expected, model
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.peft import write_peft
-from adaptface_jax.recognizer import Recognizer
-from adaptface_jax.runs import Model
-from adaptface_jax.weights.peft_start import start_from
-from tests.dialects import TINY
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.training.run import Model
+from adaptface_jax.weights.peft.start import start_from
 from tests.export.adapters import (
     ALL,
     CLIP,
@@ -23,6 +22,7 @@ from tests.export.adapters import (
     export,
     fresh,
 )
+from tests.made_weights import TINY
 
 ROUND_TRIPS = {
     "dinov2 v5": (DINOV2, "v5", {"targets": ALL, "patch": True}),

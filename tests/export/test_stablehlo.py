@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from jax import export
 
-from adaptface_jax import trees
-from adaptface_jax.errors import InputError
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.export import graph as graphs
 from adaptface_jax.export.graph import make_graph
 from adaptface_jax.export.stablehlo import exported, write_stablehlo
-from tests import models
+from tests import made_models as models
 
 from .cases import BATCHES, CASES, STORED, TOLERANCE, bfloat16, expected, model
 

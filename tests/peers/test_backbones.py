@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax.backbones import vit
-from adaptface_jax.backbones.position import resize_positions
-from adaptface_jax.specs import BACKBONES, POSITION_RULES
-from adaptface_jax.weights import engine
+from adaptface_jax.models import vit
+from adaptface_jax.models.positions import resize_positions
+from adaptface_jax.models.specs import BACKBONES, POSITION_RULES
+from adaptface_jax.weights.formats.reader import open_weights
 from adaptface_jax.weights.loading import load_backbone
-from adaptface_jax.weights.reader import open_weights
-from tests import models
+from adaptface_jax.weights.names import engine
+from tests import made_models as models
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")

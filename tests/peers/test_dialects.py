@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax.backbones import vit
-from adaptface_jax.specs import BACKBONES
+from adaptface_jax.models import vit
+from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.loading import load_backbone
-from tests import dialects, models
+from tests import made_models as models
+from tests import made_weights as dialects
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")

@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax import runs
-from adaptface_jax.config import BackboneConfig
+from adaptface_jax.config.schema import BackboneConfig
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export import merged as merging
 from adaptface_jax.export.peft import write_peft
-from adaptface_jax.partition import make_mesh
-from adaptface_jax.specs import BACKBONES
-from tests import finished, models
-from tests.dialects import TINY
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.training import run as runs
+from tests import made_models as models
+from tests import made_runs as finished
+from tests.made_weights import TINY
 
 # PEFT asks transformers by a name that transformers has announced to drop.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")]
@@ -191,7 +192,7 @@ def test_peft_refuses_the_names_of_version_4_on_version_5(made, tmp_path):
 def test_the_readme_of_merged_weights_runs_as_it_stands(made, tmp_path, monkeypatch):
     from PIL import Image
 
-    from adaptface_jax.data.augment import preprocess
+    from adaptface_jax.data.augmentation.augment import preprocess
 
     model, _ = made("dinov2")
     out = tmp_path / "merged"

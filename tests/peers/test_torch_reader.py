@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.formats.reader import open_weights
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers

@@ -11,13 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from adaptface_jax import optim, trees
-from adaptface_jax.partition import make_mesh, sharding
-from adaptface_jax.state import init_state
-from adaptface_jax.step import make_step
-from adaptface_jax.weights import engine
-from adaptface_jax.weights.dialects import TABLES
-from tests import models
+from adaptface_jax.core import trees
+from adaptface_jax.distributed.mesh import make_mesh, sharding
+from adaptface_jax.training import optim
+from adaptface_jax.training.state import init_state
+from adaptface_jax.training.step import make_step
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.dialects import TABLES
+from tests import made_models as models
 
 pytestmark = [
     pytest.mark.peers,

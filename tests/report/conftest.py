@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from adaptface_jax import train
-from adaptface_jax.evaluation.scores import SCORES, read_scores, write_scores
-from tests.commands import call, write_config
+from adaptface_jax.evaluation.pair_scores import SCORES, read_scores, write_scores
+from tests.running import call, write_config
 
 SETTINGS = {
     "backbone.weights": "builtin",

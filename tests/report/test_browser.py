@@ -10,7 +10,7 @@ import pytest
 
 from adaptface_jax.report import __main__ as report
 from tests.browser import Page, browser, executable
-from tests.commands import call
+from tests.running import call
 
 pytestmark = [
     pytest.mark.browser,

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.evaluation.paired import compare
+from adaptface_jax.checks.run.records import read
+from adaptface_jax.evaluation.pair_scores import SCORES, Scores, read_scores
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.scores import SCORES, Scores, read_scores
-from adaptface_jax.findings.run import read
-from adaptface_jax.monitor import read_metrics
+from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.report import __main__ as report
 from adaptface_jax.report import charts, svg
 from adaptface_jax.report.about import training_seconds
@@ -27,7 +26,8 @@ from adaptface_jax.report.benchmarks import answer, published_table
 from adaptface_jax.report.paired import against_frozen, paired_tables
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.report.tables import duration, signed, table
-from tests.commands import call
+from adaptface_jax.training.monitor import read_metrics
+from tests.running import call
 
 
 def words(page: str) -> str:

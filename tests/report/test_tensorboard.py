@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from adaptface_jax.monitor import read_metrics
+from adaptface_jax.training.monitor import read_metrics
 
 PATIENCE = 120  # seconds for a program that needs a few
 Ask = Callable[..., Any]

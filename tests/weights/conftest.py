@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptface_jax import trees
-from adaptface_jax.specs import BACKBONES, BackboneSpec
-from adaptface_jax.weights import engine
-from tests.dialects import TINY
+from adaptface_jax.core import trees
+from adaptface_jax.models.specs import BACKBONES, BackboneSpec
+from adaptface_jax.weights.names import engine
+from tests.made_weights import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax.backbones import vit
+from adaptface_jax.models import vit
 from adaptface_jax.weights.loading import load_backbone
-from tests import models
+from tests import made_models as models
 
 ROWS = {
     "tiny_dinov2": "tiny_dinov2",

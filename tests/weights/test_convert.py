@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES
-from adaptface_jax.weights import engine, hub
-from adaptface_jax.weights.dialects import HF_DINOV2
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.weights import hub
 from adaptface_jax.weights.loading import load_backbone
-from tests import dialects
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.dialects import HF_DINOV2
+from tests import made_weights as dialects
 from tests.weights import archives
 
 ROOT = Path(__file__).resolve().parents[2]

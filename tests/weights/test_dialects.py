@@ -10,16 +10,17 @@ import safetensors.numpy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from adaptface_jax import trees
-from adaptface_jax.backbones import vit
-from adaptface_jax.backbones.position import resize_positions
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import POSITION_RULES
-from adaptface_jax.weights import engine
-from adaptface_jax.weights.dialects import TABLES
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models import vit
+from adaptface_jax.models.positions import resize_positions
+from adaptface_jax.models.specs import POSITION_RULES
+from adaptface_jax.weights.formats.reader import open_weights
 from adaptface_jax.weights.loading import load_backbone, read_weights
-from adaptface_jax.weights.reader import open_weights
-from tests import dialects, models
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.dialects import TABLES
+from tests import made_models as models
+from tests import made_weights as dialects
 
 IDS = [f"{name}-{row}" for name, row in dialects.CASES]
 

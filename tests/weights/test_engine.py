@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptface_jax import trees
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES
-from adaptface_jax.weights import engine
-from adaptface_jax.weights.dialects import HF_CLIP, HF_CLIP_BARE, HF_DINOV2, HUB_DINOV2, TABLES
-from adaptface_jax.weights.tables import Table, linear
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.dialects import HF_CLIP, HF_CLIP_BARE, HF_DINOV2, HUB_DINOV2, TABLES
+from adaptface_jax.weights.names.tables import Table, linear
 
 TINY = ("tiny_dinov2", "tiny_reg4", "tiny_swiglu", "tiny_clip")
 PAIRS = [

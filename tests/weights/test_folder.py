@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from adaptface_jax import trees
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights import folder
 from adaptface_jax.weights.folder import Weights, read_folder, write_folder
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.formats.reader import open_weights
 
 from .archives import (
     STORAGE,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax import trees
-from adaptface_jax.backbones import vit
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES, CLIP
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models import vit
+from adaptface_jax.models.specs import BACKBONES, CLIP
 from adaptface_jax.weights.folder import write_folder
 from adaptface_jax.weights.loading import inspect_backbone, load_backbone, read_weights
 

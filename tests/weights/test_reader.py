@@ -18,8 +18,8 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.reader import open_weights
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.formats.reader import open_weights
 
 from .archives import entry, raw
 

@@ -8,12 +8,12 @@ import shutil
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.specs import BACKBONES, IMAGENET
-from adaptface_jax.weights import dialects as tables
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BACKBONES, IMAGENET
 from adaptface_jax.weights.loading import load_backbone, read_weights
+from adaptface_jax.weights.names import dialects as tables
 from adaptface_jax.weights.settings import settle
-from tests import dialects
+from tests import made_weights as dialects
 
 STATISTICS = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
 VISION = {"layers": 2, "width": 16, "patch_size": 4, "image_size": 20, "head_width": 8}

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from adaptface_jax.errors import InputError
-from adaptface_jax.weights.reader import open_weights
-from adaptface_jax.weights.tensors import is_compact
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.formats.reader import open_weights
+from adaptface_jax.weights.formats.tensors import is_compact
 
 FILES = (
     "float32.pth float16.pth bfloat16.pth protocol4.pth parameters.pth nested.pth views.pth scripted.pt traced.pt"

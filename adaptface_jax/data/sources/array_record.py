@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.names import Names, shown
 from adaptface_jax.data.record import Record
-from adaptface_jax.errors import InputError
 
 DESCRIPTION = "dataset.json"
 INDEX = "index.npz"

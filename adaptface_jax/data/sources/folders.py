@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.image_files import is_image_name, read_file
 from adaptface_jax.data.names import Names, shown
 from adaptface_jax.data.record import Record
-from adaptface_jax.data.sources.files import is_image_name, read_file
-from adaptface_jax.errors import InputError
 
 
 class FolderSource:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import Record
 from adaptface_jax.data.sources.recordio import RecordFile
-from adaptface_jax.errors import InputError
 
 # float32 holds every integer up to here; larger keys in record 0 and in the identity records are rounded.
 _EXACT = 1 << 24

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptface_jax.data.benchmark import Benchmark
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.bins import open_bin
+from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
+from adaptface_jax.data.benchmarks.cfp import open_cfp
+from adaptface_jax.data.benchmarks.lfw import PAIRS as LFW_PAIRS
+from adaptface_jax.data.benchmarks.lfw import open_lfw
+from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
+from adaptface_jax.data.benchmarks.pair_csv import open_pair_csv
 from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
-from adaptface_jax.data.sources.bins import open_bin
-from adaptface_jax.data.sources.cfp import PROTOCOLS as CFP_PROTOCOLS
-from adaptface_jax.data.sources.cfp import open_cfp
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.data.sources.insightface import InsightFaceSource
-from adaptface_jax.data.sources.lfw import PAIRS as LFW_PAIRS
-from adaptface_jax.data.sources.lfw import open_lfw
-from adaptface_jax.data.sources.pair_csv import PAIRS as CSV_PAIRS
-from adaptface_jax.data.sources.pair_csv import open_pair_csv
 from adaptface_jax.data.sources.synthetic import open_synthetic, open_synthetic_benchmark
 from adaptface_jax.data.sources.tfds import PREFIX as TFDS
 from adaptface_jax.data.sources.tfds import TfdsSource
-from adaptface_jax.errors import InputError
 
 _SYNTHETIC = "synthetic:"
 

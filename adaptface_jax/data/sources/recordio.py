@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptface_jax.errors import InputError
+from adaptface_jax.core.errors import InputError
 
 MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptface_jax.data.benchmark import Benchmark
-from adaptface_jax.data.faces.conditions import DOMAINS
-from adaptface_jax.data.faces.generate import RESERVED_SEED, Population
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record
-from adaptface_jax.errors import InputError
+from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
+from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 
 PREFIX = "synthetic:"
 FOLDS = 10

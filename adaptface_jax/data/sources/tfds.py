@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import Record
-from adaptface_jax.errors import InputError
 
 PREFIX = "tfds:"
 

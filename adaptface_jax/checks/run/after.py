@@ -1,0 +1,46 @@
+"""Everything that a run's folder says of it, during the run or after it: its records, and its model on some images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, Section, note, ok
+from adaptface_jax.checks.run import embeddings, records
+from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.setup.before import EMBED_BATCH
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.training import run as runs
+
+
+def examine(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
+    """The sections of the report. benchmarks: name -> path, instead of the run's own, for the embeddings."""
+    yield from records.examine(run)
+    yield Section("model", "embeddings of benchmark images", tuple(_model(run, benchmarks)))
+
+
+def _model(run: Run, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
+    """The best checkpoint on a sample of the first benchmark that can be opened."""
+    mesh, named = make_mesh(), run.config.data.benchmarks if benchmarks is None else benchmarks
+    if not named:
+        yield note("embeddings", "not looked at", "name a benchmark: --benchmark NAME=PATH")
+    for name, path in named.items():
+        try:
+            images = open_benchmark(path).images
+            model, step = runs.open_run(run.workdir, "best", mesh)
+            chosen = np.random.default_rng(0).permutation(len(images))[: embeddings.SAMPLE]
+            found = Embedder(model.recognizer, mesh, EMBED_BATCH)(
+                model.frozen, model.trainable, [images[i] for i in chosen], flip=False
+            )
+        except InputError as error:
+            yield note("embeddings", f"not looked at on {name}: {error}")
+            continue
+        yield ok("checkpoint", f"step {step:,} on {len(chosen)} images of {name}")
+        yield from embeddings.spread(found.embedding)
+        if found.gate is not None:
+            yield embeddings.gates(found.gate)
+        return

@@ -1,0 +1,159 @@
+"""What the rows of `metrics.jsonl` say of a training: its loss, learning rate, gradients, gates and waiting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
+from adaptface_jax.config.schema import Config
+
+Rows = Sequence[Mapping[str, Any]]
+
+# Below this many rows a course cannot be told from noise.
+FEW = 5
+DEAD_USAGE = 0.02
+GATE_TAG = "train/gate/mean_"
+
+
+def column(rows: Rows, tag: str) -> tuple[np.ndarray, np.ndarray]:
+    """(steps int64, values float64) of the rows that hold the tag; null, which stands for NaN, becomes NaN."""
+    found = [(row["step"], math.nan if row[tag] is None else row[tag]) for row in rows if tag in row]
+    return np.array([step for step, _ in found], np.int64), np.array([value for _, value in found], np.float64)
+
+
+def loss(rows: Rows, config: Config, classes: int) -> list[Finding]:
+    """Finite, falling, and below the loss of a model that tells nobody apart."""
+    steps, values = column(rows, "train/loss")
+    if not len(values):
+        return [warning("loss", "no step is logged", "the run has only begun, or it died before its first step")]
+    bad = ~np.isfinite(values)
+    if bad.any():
+        return [
+            fault(
+                "loss", f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
+                "lower train.learning_rate, set train.clip_norm=1, or look for broken images or weights",
+            )
+        ]  # fmt: skip
+    first, last, noise = ends(values)
+    what = f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
+    figures: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
+    if len(values) < FEW:
+        return [note("loss", f"{what}; {len(values)} rows are too few to judge", **figures)]
+    if np.ptp(values) < 1e-5 * abs(first):
+        return [
+            fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **figures)
+        ]
+    if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
+        return [
+            fault("loss", f"{what}, lowest {values.min():.2f}: diverging",
+                  "lower train.learning_rate, add train.warmup_steps and train.clip_norm", **figures)
+        ]  # fmt: skip
+    nobody = math.log(max(classes - 1, 1)) + config.loss.scale * config.loss.margin
+    flat = abs(float(values[-(len(values) // 4 + 1) :].mean()) - last) < 0.01 * nobody
+    if config.loss.name == "cosface" and len(values) >= 4 * FEW and flat and abs(last - nobody) < 0.01 * nobody:
+        return [
+            fault("loss", f"{what}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
+                  "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high", **figures)
+        ]  # fmt: skip
+    if first - last < max(0.01 * first, 2 * noise / math.sqrt(len(values) / 4)):
+        return [
+            warning("loss", f"{what}: still where it started",
+                    "learning rate too low, labels that do not fit the images, or too few steps yet", **figures)
+        ]  # fmt: skip
+    return [ok("loss", what, **figures)]
+
+
+def ends(values: np.ndarray) -> tuple[float, float, float]:
+    """Means of the first and of the last tenth, and the noise from row to row."""
+    tenth = max(1, len(values) // 10)
+    noise = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+    return float(values[:tenth].mean()), float(values[-tenth:].mean()), noise
+
+
+def learning_rate(rows: Rows) -> Finding | None:
+    """A rate that is never above zero."""
+    steps, values = column(rows, "train/learning_rate")
+    if not len(values):
+        return None
+    if np.nanmax(values) == 0:
+        return fault("learning rate", f"0 in every row to step {steps[-1]:,}",
+                     "train.learning_rate is 0, or the warm-up has not begun to rise")  # fmt: skip
+    return ok("learning rate", f"{np.nanmax(values):.2g} at most, {values[-1]:.2g} now")
+
+
+def gradients(rows: Rows) -> Finding | None:
+    """Trained parts without a gradient, and steps that were skipped for numbers that are not finite."""
+    tags = sorted({tag for row in rows for tag in row if tag.startswith("train/grad_norm/")})
+    # The first row stands apart: there B = 0, and a router may have no gradient yet.
+    norms = {tag.rpartition("/")[2]: column(rows, tag)[1][1:] for tag in tags}
+    dead = [part for part, values in norms.items() if len(values) and np.nanmax(np.append(values, 0)) == 0]
+    skipped = column(rows, "train/skipped")[1]
+    if len(skipped) and np.nanmax(skipped) > 0:
+        return warning(
+            "gradients", f"{int(np.nanmax(skipped)):,} steps were skipped: loss or gradient not finite",
+            "lower train.learning_rate, set train.clip_norm=1, or look at the batches named in the log",
+        )  # fmt: skip
+    if dead:
+        return fault(
+            "gradients", f"{', '.join(dead)}: zero in every row",
+            "this part has learnt nothing: blank images, broken weights or a cut graph",
+        )  # fmt: skip
+    return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
+
+
+def gates(rows: Rows) -> Finding | None:
+    """Experts that are not used any more, over the last quarter of the rows."""
+    experts = sorted(
+        {tag for row in rows for tag in row if tag.startswith(GATE_TAG) and tag.removeprefix(GATE_TAG).isdecimal()},
+        key=lambda tag: int(tag.removeprefix(GATE_TAG)),
+    )
+    if not experts:
+        return None
+    usage = [_recent(column(rows, tag)[1]) for tag in experts]
+    return judge_gates(usage, _recent(column(rows, "train/gate/entropy")[1]), "in training")
+
+
+def judge_gates(usage: Sequence[float], entropy: float, where: str) -> Finding:
+    """Of the mean gate of each expert and of the images' mean entropy in nats."""
+    most = math.log(len(usage))
+    what = f"{where} used {' '.join(f'{100 * value:.0f}%' for value in usage)}, entropy {entropy:.2f} of {most:.2f}"
+    figures = {"usage": list(usage), "entropy": entropy}
+    dead = [str(k) for k, value in enumerate(usage) if value < DEAD_USAGE]
+    if dead:
+        return fault(
+            "gates", f"{what}: expert {' and '.join(dead)} died",
+            "set adapter.balance_weight (0.5), or give domain labels; fewer experts if there are fewer domains",
+            **figures,
+        )  # fmt: skip
+    if entropy > 0.99 * most:
+        return warning(
+            "gates", f"{what}: they decide nothing",
+            "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA", **figures,
+        )  # fmt: skip
+    if entropy < 0.01 * most:
+        return warning(
+            "gates", f"{what}: each image has one expert only",
+            "the router is saturated: raise adapter.balance_weight or lower the learning rate", **figures,
+        )  # fmt: skip
+    return ok("gates", what, **figures)
+
+
+def waiting(rows: Rows) -> Finding | None:
+    """The share of the time that the device waited for data, without the first rows."""
+    values = column(rows, "train/data_wait")[1][1:]
+    if not len(values):
+        return None
+    speed = column(rows, "train/images_per_second")[1][1:]
+    waited = float(np.nanmedian(values))
+    what = f"{np.nanmedian(speed):,.0f} images/s, {100 * waited:.0f}% of the time waiting for data"
+    if waited > 0.3:
+        return warning("speed", what, "data.threads, a faster disk, or images stored as 112 px crops", wait=waited)
+    return ok("speed", what, wait=waited)
+
+
+def _recent(values: np.ndarray) -> float:
+    return float(np.nanmean(values[-max(1, len(values) // 4) :])) if len(values) else math.nan

@@ -1,0 +1,89 @@
+"""What the verification figures of a run say: of the set-up, against the frozen backbone, and over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
+from adaptface_jax.checks.run.history import Rows, column, ends
+
+Entry = Mapping[str, Any]
+
+
+def figures(rows: Rows, results: Mapping[str, Any] | None) -> dict[str, Entry]:
+    """The final report's benchmarks, or where there is none yet the last evaluation's figures."""
+    if results is not None and results.get("benchmarks"):
+        return dict(results["benchmarks"])
+    tags = {tag for row in rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
+    found: dict[str, dict[str, Any]] = {}
+    for tag in sorted(tags):
+        _, name, figure = tag.split("/")
+        found.setdefault(name, {})[figure] = float(column(rows, tag)[1][-1])
+    return {name: entry for name, entry in found.items() if {"accuracy", "auc"} <= set(entry)}
+
+
+def verification(entry: Entry) -> Finding:
+    """AUC and accuracy against chance."""
+    accuracy, auc, pairs = entry["accuracy"], entry["auc"], entry.get("pairs")
+    counted = f" on {pairs:,} pairs" if pairs else ""
+    what = f"accuracy {100 * accuracy:.2f}%, AUC {auc:.4f}{counted}"
+    # Half of either kind; without the number of pairs, a set of a few hundred.
+    half = max(1, (pairs or 300) // 2)
+    error = math.sqrt((2 * half + 1) / (12 * half * half))
+    numbers = {"accuracy": accuracy, "auc": auc, "pairs": pairs}
+    if auc < 0.5 - 2.5 * error:
+        return fault("verification", f"{what}: genuine pairs are further apart than impostors",
+                     "truth values or pairs inverted, or distances used as similarities", **numbers)  # fmt: skip
+    if auc < 0.5 + 2 * error or accuracy < 0.5 + 2 * math.sqrt(0.25 / (2 * half)):
+        return fault("verification", f"{what}: no better than chance",
+                     "labels or pairs shuffled, preprocessing broken, or embeddings collapsed", **numbers)  # fmt: skip
+    return ok("verification", what, **numbers)
+
+
+def gain(entry: Entry, name: str, results: Mapping[str, Any] | None) -> list[Finding]:
+    """Against the raw pixels and against the unadapted backbone; a difference within the noise is only a note."""
+    findings = []
+    for title, shown in (("pixels", "raw pixels"), ("frozen", "the frozen backbone")):
+        before = ((results or {}).get(title) or {}).get(name)
+        if not before:
+            continue
+        after, base, pairs = entry["accuracy"], before["accuracy"], entry.get("pairs") or 300
+        what = f"{100 * (after - base):+.2f} points over {shown} ({100 * base:.2f}%)"
+        noise = 2 * math.sqrt(max(base * (1 - base), 1e-4) / pairs)
+        check = f"over {title}"
+        if after < base - noise:
+            says = fault if title == "pixels" else warning
+            findings.append(
+                says(check, what, "training does harm: another learning rate, more steps or images; do the labels fit?")
+            )
+        elif after < base:
+            findings.append(note(check, what, f"within the noise of {pairs:,} pairs; train longer or tune the rate"))
+        else:
+            findings.append(ok(check, what, gain=after - base))
+    return findings
+
+
+def overfitting(rows: Rows, name: str, pairs: int | None) -> Finding | None:
+    """Training loss that falls while the accuracy does too."""
+    steps, accuracy = column(rows, f"eval/{name}/accuracy")
+    if len(accuracy) < 3:
+        return None
+    best = int(np.argmax(accuracy))
+    fall = float(accuracy[best] - accuracy[-1])
+    noise = 2 * math.sqrt(max(accuracy[best] * (1 - accuracy[best]), 1e-4) / (pairs or 300))
+    loss_steps, loss = column(rows, "train/loss")
+    since = loss[(loss_steps >= steps[best]) & np.isfinite(loss)]
+    falling = len(since) > 1 and ends(since)[1] < ends(since)[0]
+    what = f"best {100 * accuracy[best]:.2f}% at step {steps[best]:,}, now {100 * accuracy[-1]:.2f}%"
+    if fall > noise and falling:
+        return warning(
+            "course", f"{what} while the training loss falls: overfitting",
+            "train less, lower the rate or adapter.rank, augment more; `evaluate` takes the best step",
+        )  # fmt: skip
+    if fall > noise:
+        return warning("course", f"{what}", "it got worse: lower train.learning_rate; `evaluate` takes the best step")
+    return ok("course", what)

@@ -1,0 +1,169 @@
+"""Everything that can be checked before a run, in the order in which it is found out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jax.sharding import Mesh
+
+from adaptface_jax.checks.finding import Finding, Section, fault, note
+from adaptface_jax.checks.setup import agreement, backbone, classes, images, pairs, rehearsal, settings
+from adaptface_jax.checks.setup.scan import Scan, scan_images, scan_source
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.opening import open_benchmark, open_source
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.train import Plan, placed_batches, prepare
+from adaptface_jax.training import run as runs
+
+# Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
+EMBED_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class SetUp:
+    """What of a run could be opened. plan: None where training would refuse to start; refusals: why, one line each."""
+
+    config: Config
+    mesh: Mesh
+    plan: Plan | None
+    source: Source | None
+    benchmarks: dict[str, Benchmark]
+    model: runs.Model | None
+    refusals: dict[str, str]
+
+
+def open_set_up(config: Config) -> SetUp:
+    """As training opens it; where that is refused, piece by piece, so that all is found and not only the first."""
+    mesh = make_mesh(model=config.train.model_parallel)
+    try:
+        plan = prepare(config)
+    except InputError as error:
+        return _open_pieces(config, mesh, str(error))
+    return SetUp(config, plan.mesh, plan, plan.source, dict(plan.benchmarks), plan.model, {})
+
+
+def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
+    refusals, source, model, benchmarks = {}, None, None, {}
+    try:
+        source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
+    except InputError as error:
+        refusals["training data"] = str(error)
+    for name, path in config.data.benchmarks.items():
+        try:
+            benchmarks[name] = open_benchmark(path)
+        except InputError as error:
+            refusals[f"benchmark {name}"] = str(error)
+    try:
+        model = runs.build(config, None if source is None else source.num_classes, mesh)
+    except InputError as error:
+        refusals["backbone"] = str(error)
+    if refusal not in refusals.values():
+        refusals["training"] = refusal
+    return SetUp(config, mesh, None, source, benchmarks, model, refusals)
+
+
+def examine(
+    config: Config, workdir: Path | None = None, sample: int | None = 1000, memory_limit: int | None = None
+) -> Iterator[Section]:
+    """The sections of the report, each as soon as it is known.
+
+    sample: training images to read, None for all. memory_limit: bytes to judge the step by instead of the devices'.
+    """
+    set_up = open_set_up(config)
+    refused = [fault(name, reason, "training would refuse to start") for name, reason in set_up.refusals.items()]
+    if refused:
+        yield Section("set-up", "what cannot be opened", tuple(refused))
+    scan = None
+    model, source = set_up.model, set_up.source
+    if model is not None:
+        findings = [backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model)]
+        yield Section("backbone", config.backbone.name, tuple(findings))
+    embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH)
+    if source is not None:
+        scan = scan_source(source, sample, config.seed)
+        yield Section("data", source.description, _data(set_up, source, scan, embedder))
+    for name, benchmark in set_up.benchmarks.items():
+        yield Section(f"benchmark {name}", benchmark.description, _benchmark(set_up, name, benchmark, scan, embedder))
+    yield Section("training", _recipe(config), _training(set_up, scan, workdir, memory_limit))
+
+
+def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) -> tuple[Finding, ...]:
+    policy = set_up.config.data
+    allowed = policy.max_bad_records if policy.bad_records == "skip" else None
+    findings: list[Finding | None] = [
+        images.readable(scan, allowed=allowed),
+        classes.balance(source),
+        classes.few(source),
+    ]
+    findings.append(classes.label_range(source, scan))
+    if scan.good.any():
+        findings += [images.sizes(scan), images.contents(scan), images.colours(scan)]
+        findings += images.duplicates(scan, source)
+        if set_up.model is not None and embedder is not None:
+            findings.append(agreement.labels(set_up.model, embedder, source, set_up.config.seed))
+    return tuple(finding for finding in findings if finding is not None)
+
+
+def _benchmark(
+    set_up: SetUp, name: str, benchmark: Benchmark, training: Scan | None, embedder: Embedder | None
+) -> tuple[Finding, ...]:
+    scan = scan_images(benchmark, name)
+    if scan.failures:
+        return images.readable(scan, "images"), pairs.kinds(benchmark)
+    same = pairs.identical_images(scan)
+    findings: list[Finding | None] = [pairs.kinds(benchmark), pairs.contents(scan), *pairs.repeated(benchmark, same)]
+    findings.append(pairs.contradictions(benchmark, same))
+    if training is not None:
+        findings.append(pairs.overlap(training, scan))
+    if set_up.model is not None and embedder is not None:
+        seed = set_up.config.seed
+        findings.append(agreement.truth_values(set_up.model, embedder, benchmark, scan.good, seed))
+    return tuple(finding for finding in findings if finding is not None)
+
+
+def _training(
+    set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_limit: int | None
+) -> tuple[Finding, ...]:  # fmt: skip
+    config, plan = set_up.config, set_up.plan
+    findings = [settings.learning_rate(config)]
+    if plan is None:
+        return (*findings, note("one step", "not run: training would refuse to start"))
+    findings.append(settings.course(config, plan.steps_per_epoch, plan.total_steps))
+    findings.append(settings.scale(config, plan.source.num_classes))
+    try:
+        data = placed_batches(plan, 0)
+        first = next(data)
+        compiled = rehearsal.compile_step(plan, first)
+        devices = list(np.ravel(plan.mesh.devices))
+        limit = rehearsal.available_memory(devices) if memory_limit is None else memory_limit
+        room = rehearsal.memory(compiled, limit, len(devices))
+        findings.append(room)
+        findings.append(
+            settings.disk(workdir, config, trees.nbytes((compiled.state.trainable, compiled.state.opt_state)))
+        )
+        if room.severity == "fault":
+            findings.append(note("one step", "not run: it would not fit"))
+        else:
+            rehearsed = rehearsal.run(plan, compiled, first, data)
+            findings += [rehearsal.first_loss(rehearsed, plan.expected_loss), rehearsal.gradients(rehearsed)]
+            findings.append(rehearsal.speed(rehearsal.decode_rate(plan), rehearsed.images_per_second))
+    except InputError as error:
+        advice = "the run would stop here: repair or remove the record"
+        if scan is not None and scan.failures:
+            findings.append(note("one step", "not run: see the unreadable records above"))
+        else:
+            findings.append(fault("one step", str(error), advice))
+    return tuple(findings)
+
+
+def _recipe(config: Config) -> str:
+    adapter = config.adapter
+    return f"{adapter.kind} rank {adapter.rank}" if adapter.kind in ("lora", "dalora") else adapter.kind

@@ -1,0 +1,129 @@
+"""The training images: readable, sizes, contents, colours, duplicates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
+from adaptface_jax.checks.setup.scan import Scan
+from adaptface_jax.data.pipeline import STORED_SIZE
+from adaptface_jax.data.record import Source
+
+# Skin is red before blue in every light of common photographs; grey images have no difference at all.
+SWAPPED = -4.0
+
+
+def readable(scan: Scan, records: str = "records", allowed: int | None = None) -> Finding:
+    """Every image that was looked at can be decoded; a run passes over `allowed` bad ones (None: over none)."""
+    seen, bad = len(scan.numbers), len(scan.failures)
+    if not bad:
+        how = "all" if scan.complete else f"a sample of {seen:,} of"
+        return ok("readable", f"{how} {scan.total:,} {records} read and decoded", looked_at=seen, of=scan.total)
+    what = f"{share(bad, seen)} {records} cannot be read; the first: {scan.failures[0][1]}"
+    figures: dict[str, Any] = {"failed": bad, "failures": [reason for _, reason in scan.failures[:100]]}
+    expected = round(bad / seen * scan.total)
+    if allowed is not None and expected <= allowed:
+        return warning("readable", what, f"up to {allowed:,} are passed over: data.bad_records is skip", **figures)
+    advice = "damaged or half copied: copy or pack the set again, remove these, or set data.bad_records=skip"
+    if allowed is not None:
+        advice = f"about {expected:,} in all, more than data.max_bad_records={allowed}: copy or pack the set again"
+    return fault("readable", what, advice, **figures)
+
+
+def contents(scan: Scan) -> Finding:
+    """Images that show nothing."""
+    blank, seen = len(scan.blank), int(scan.good.sum())
+    if not blank:
+        return ok("blank images", f"none among {seen:,}")
+    says = fault if blank > 0.01 * seen else warning
+    return says(
+        "blank images",
+        f"{share(blank, seen)} are black or of one colour, e.g. number {scan.blank[0]}",
+        "a failed download, crop or conversion: look at them, make them again or remove them",
+        numbers=scan.blank[:100],
+    )
+
+
+def sizes(scan: Scan) -> Finding:
+    """The stored sizes against the size that a run reads at."""
+    height, width = scan.height[scan.good], scan.width[scan.good]
+    kinds, counts = np.unique(np.stack([width, height], axis=1), axis=0, return_counts=True)
+    common = kinds[counts.argmax()]
+    what = f"{common[0]} x {common[1]}" if len(kinds) == 1 else f"{extent(width)} x {extent(height)} px"
+    stretch = np.maximum(width / height, height / width)
+    if np.median(stretch) > 1.5:
+        return warning(
+            "sizes", f"{what}: stretched to {STORED_SIZE} x {STORED_SIZE}",
+            "faces are read as squares: crop and align them first",
+        )  # fmt: skip
+    if np.median(np.minimum(height, width)) < STORED_SIZE / 2:
+        return warning("sizes", f"{what}: enlarged to {STORED_SIZE}", "much detail is missing: are these thumbnails?")
+    if np.median(np.minimum(height, width)) > 2 * STORED_SIZE:
+        return note(
+            "sizes", f"{what}: shrunk to {STORED_SIZE} px before the model sees them",
+            "whole photographs? A face must fill its image: crop and align first",
+        )  # fmt: skip
+    if np.median(stretch) > 1.01:
+        return note("sizes", f"{what}: not square, stretched to {STORED_SIZE} x {STORED_SIZE}")
+    return ok("sizes", what)
+
+
+def extent(values: np.ndarray) -> str:
+    """ "112" or "90..250"."""
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low}..{high}"
+
+
+def colours(scan: Scan) -> Finding:
+    """Brightness and the order of the channels, from the mean pixel."""
+    red, green, blue = (float(x) for x in np.mean(scan.mean[scan.good], axis=0))
+    brightness = (red + green + blue) / 3
+    what = f"mean pixel {red:.0f} {green:.0f} {blue:.0f} (red, green, blue)"
+    if red - blue < SWAPPED:
+        return warning(
+            "colours", f"{what}: faces are bluer than red",
+            "the channels are probably swapped (BGR saved as RGB): published weights expect RGB",
+        )  # fmt: skip
+    if not 25 < brightness < 230:
+        return warning("colours", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "look at some images")
+    if red == green == blue:
+        return ok("colours", f"grey images, mean pixel {red:.0f}")
+    return ok("colours", what)
+
+
+def duplicates(scan: Scan, source: Source) -> list[Finding]:
+    """The same bytes, or the same pixels, twice: within one identity, and under two identities."""
+    if not scan.good.any():
+        return []
+    numbers, labels = scan.numbers[scan.good], scan.label[scan.good]
+    group = np.unique(scan.pixels[scan.good], return_inverse=True)[1]
+    bytes_group = np.unique(scan.content[scan.good], return_inverse=True)[1]
+    extra = len(group) - int(group.max() + 1)
+    where = f"among {len(group):,} images" + ("" if scan.complete else " of the sample (--full compares all)")
+    if not extra:
+        return [ok("duplicates", f"none {where}")]
+    same_bytes = len(group) - int(bytes_group.max() + 1)
+    findings = [
+        (warning if extra > 0.05 * len(group) else note)(
+            "duplicates",
+            f"{extra:,} images repeat another {where}, {same_bytes:,} byte for byte",
+            "they count twice in training; remove the copies",
+            extra=extra,
+        )
+    ]
+    order = np.argsort(group, kind="stable")
+    neighbours = (group[order][1:] == group[order][:-1]) & (labels[order][1:] != labels[order][:-1])
+    conflicts = np.flatnonzero(neighbours)
+    if len(conflicts):
+        one, other = (source[int(numbers[order[conflicts[0] + i]])].key for i in (0, 1))
+        findings.append(
+            (fault if len(conflicts) > 0.01 * len(group) else warning)(
+                "contradicting labels",
+                f"{len(conflicts):,} images stand under two identities, e.g. {one} and {other}",
+                "one person under two names, or mixed-up labels: merge the identities or remove the copies",
+                conflicts=len(conflicts),
+            )
+        )
+    return findings

@@ -1,0 +1,156 @@
+"""A verification benchmark: images that show something, pairs that can be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
+from adaptface_jax.checks.setup.scan import BLANK, Scan
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+
+FOLDS = 10
+
+# Thumbnails of a copy saved as JPEG of quality 50 correlate to 0.9995; those of two pictures of one person, in one
+# pose and light, to 0.97 at most.
+COPY = 0.99
+_CHUNK = 4096
+
+
+def identical_images(scan: Scan) -> np.ndarray:
+    """int64 [M]: images of one number have the same pixels; unreadable ones are alone."""
+    group = np.unique(scan.pixels, return_inverse=True)[1].astype(np.int64)
+    group[~scan.good] = np.arange(len(group))[~scan.good] + len(group)
+    return np.unique(group, return_inverse=True)[1]
+
+
+def contents(scan: Scan) -> Finding:
+    """Nothing to see, or everywhere the same."""
+    blank, seen = len(scan.blank), int(scan.good.sum())
+    if seen > 1 and len(np.unique(scan.pixels[scan.good])) == 1:
+        return fault("images", f"all {seen:,} images are the same one", "the pack was made wrongly: make it again")
+    if blank:
+        says = fault if blank > 0.01 * seen else warning
+        return says(
+            "blank images", f"{share(blank, seen)} are black or of one colour, e.g. image {scan.blank[0]}",
+            "their pairs measure nothing: make the pack again", numbers=scan.blank[:100],
+        )  # fmt: skip
+    return ok("images", f"{seen:,}, none blank")
+
+
+def kinds(benchmark: Benchmark) -> Finding:
+    """How many pairs of either kind, overall and in each fold."""
+    issame, pairs = np.asarray(benchmark.issame, bool), len(benchmark.issame)
+    genuine = int(issame.sum())
+    what = f"{pairs:,}: {genuine:,} genuine, {pairs - genuine:,} impostor"
+    figures: dict[str, Any] = {"pairs": pairs, "genuine": genuine}
+    if genuine in (0, pairs):
+        return fault(
+            "pairs", f"all {pairs:,} are {'genuine' if genuine else 'impostor'}",
+            "nothing can be told apart: the truth values were lost; make the pack again", **figures,
+        )  # fmt: skip
+    if pairs < FOLDS:
+        return fault("pairs", f"{what}: fewer than the {FOLDS} folds", "the protocol needs more pairs", **figures)
+    folds = [int(fold.sum()) / len(fold) for fold in np.array_split(issame, FOLDS)]
+    if min(folds) == 0 or max(folds) == 1:
+        return warning("pairs", f"{what}; some folds hold one kind only", "sorted by kind? Interleave them", **figures)
+    if not 0.2 <= genuine / pairs <= 0.8:
+        return warning("pairs", f"{what}: far from even", "accuracy flatters here; read AUC and TAR@FAR", **figures)
+    if pairs < 100:
+        return note("pairs", f"{what}: one pair is {100 / pairs:.1f} points of accuracy", **figures)
+    return ok("pairs", f"{what}, {100 * min(folds):.0f} to {100 * max(folds):.0f}% genuine in each fold", **figures)
+
+
+def repeated(benchmark: Benchmark, same: np.ndarray) -> list[Finding]:
+    """Pairs of an image with itself, and pairs that stand there twice; `same` as from `identical_images`."""
+    pair = np.sort(same[np.asarray(benchmark.index)].reshape(-1, 2), axis=1)
+    issame, total = np.asarray(benchmark.issame, bool), len(pair)
+    findings = []
+    itself = pair[:, 0] == pair[:, 1]
+    easy, absurd = int((itself & issame).sum()), int((itself & ~issame).sum())
+    if easy:
+        findings.append(
+            (fault if easy > 0.01 * issame.sum() else warning)(
+                "image with itself", f"{share(easy, int(issame.sum()))} genuine pairs are one image twice, "
+                f"e.g. pair {np.flatnonzero(itself & issame)[0]}", "they are always right: draw them again",
+            )
+        )  # fmt: skip
+    if absurd:
+        findings.append(
+            fault(
+                "image with itself", f"{absurd:,} impostor pairs are one image twice, "
+                f"e.g. pair {np.flatnonzero(itself & ~issame)[0]}",
+                "no model can get them right: truth values inverted or images mixed up",
+            )
+        )  # fmt: skip
+    extra = total - len(np.unique(pair, axis=0))
+    if extra:
+        findings.append(
+            note("repeated pairs", f"{share(extra, total)} stand there twice: the figures look surer than they are")
+        )
+    return findings
+
+
+def contradictions(benchmark: Benchmark, same: np.ndarray) -> Finding:
+    """Genuine pairs chain images into people; an impostor pair inside one person cannot be true."""
+    pair = same[np.asarray(benchmark.index)].reshape(-1, 2)
+    issame, images = np.asarray(benchmark.issame, bool), int(same.max()) + 1
+    genuine, impostor = pair[issame], pair[~issame]
+    links = coo_matrix((np.ones(len(genuine)), (genuine[:, 0], genuine[:, 1])), shape=(images, images))
+    person = connected_components(links, directed=False)[1]
+    wrong = np.flatnonzero(person[impostor[:, 0]] == person[impostor[:, 1]])
+    if not len(wrong):
+        return ok("consistency", "no impostor pair contradicts the genuine ones")
+    says = fault if len(wrong) > 0.01 * len(impostor) else warning
+    return says(
+        "consistency",
+        f"{share(len(wrong), len(impostor))} impostor pairs join images that genuine pairs call one person",
+        "truth values inverted, shuffled or partly wrong: compare with the published list",
+    )  # fmt: skip
+
+
+def overlap(training: Scan, benchmark: Scan) -> Finding:
+    """Benchmark images that are trained on: the same bytes, the same pixels, or a resized or re-encoded copy."""
+    shared = np.isin(benchmark.pixels, training.pixels[training.good]) & benchmark.good
+    shared |= np.isin(benchmark.content, training.content[training.good]) & benchmark.good
+    found = np.flatnonzero(shared)
+    where = "the training set" if training.complete else f"the sample of {len(training.numbers):,} training images"
+    if len(found):
+        return fault(
+            "overlap", f"{share(len(found), len(shared))} images are in {where}, e.g. image {found[0]}",
+            "accuracy would measure memory: leave these people out of the training set", images=found[:100],
+        )  # fmt: skip
+    best, number = nearest(training, benchmark)
+    copies = np.flatnonzero(best > COPY)
+    if len(copies):
+        return warning(
+            "overlap", f"{share(len(copies), len(shared))} images look like copies of images in {where}, "
+            f"e.g. image {copies[0]} of training image {number[copies[0]]}",
+            "resized or re-encoded? Look at them, and leave these people out of the training set", images=copies[:100],
+        )  # fmt: skip
+    return ok("overlap", f"no copy in {where}" + ("" if training.complete else " (--full compares all)"))
+
+
+def nearest(training: Scan, benchmark: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """For each benchmark image: the highest correlation of thumbnails, float32 [M], and with which image, int64 [M]."""
+    own, best = _centred(benchmark), np.full(len(benchmark.numbers), -1, np.float32)
+    number = np.full(len(best), -1)
+    for start in range(0, len(training.numbers), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        found = own @ _centred(training, part).T
+        closest = found.argmax(axis=1)
+        value = found[np.arange(len(best)), closest]
+        number = np.where(value > best, training.numbers[part][closest], number)
+        best = np.maximum(best, value)
+    return best, number
+
+
+def _centred(scan: Scan, part: slice = slice(None)) -> np.ndarray:
+    """Thumbnails of mean 0 and length 1; unreadable and blank images are 0 and like nothing."""
+    values = scan.thumbnail[part].astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    values[~scan.good[part] | (scan.spread[part] < BLANK)] = 0
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)

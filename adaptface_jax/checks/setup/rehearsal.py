@@ -1,0 +1,205 @@
+"""The training step itself: compiled, weighed against the device's memory, run on real batches and timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
+from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.train import Plan, placed_batches
+from adaptface_jax.training import optim
+from adaptface_jax.training.state import TrainState, init_state
+from adaptface_jax.training.step import Batch, make_step
+
+# Three steps: B of every adapter starts at zero and a warm-up at rate zero, so that a router may have no gradient
+# before the third. More only while they are quick.
+STEPS, MORE_STEPS, SECONDS = 3, 8, 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """The step, ready to run, and what it holds on each device: bytes of `frozen`, `state` and everything else."""
+
+    function: Any
+    state: TrainState
+    key: jax.Array
+    frozen_bytes: int
+    state_bytes: int
+    work_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.frozen_bytes + self.state_bytes + self.work_bytes
+
+
+def compile_step(plan: Plan, batch: Batch) -> Compiled:
+    """The run's own step for batches like this one."""
+    config, mesh, model = plan.config, plan.mesh, plan.model
+    rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
+    optimizer = optim.optimizer(config.train, rate)
+    # The step gives its state away: the plan's own arrays must outlive it.
+    state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), model.trainable), optimizer))
+    key = jax.device_put(jax.random.key(config.seed), sharding(mesh))
+    compiled = make_step(model.recognizer, optimizer, rate, mesh).lower(model.frozen, state, batch, key).compile()
+    used = compiled.memory_analysis()
+    frozen_bytes, state_bytes = held(model.frozen), held((state.trainable, state.opt_state))
+    work = 0
+    if used is not None:
+        all_ = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+        work = max(0, all_ + used.temp_size_in_bytes - frozen_bytes - state_bytes)
+    return Compiled(compiled, state, key, frozen_bytes, state_bytes, work)
+
+
+def held(tree: Any) -> int:
+    """Bytes of a tree on each device."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def memory(compiled: Compiled, limit: int | None, devices: int) -> Finding:
+    """What the step holds against `limit`, the bytes that all devices may use together (None: not known)."""
+    total = devices * compiled.total_bytes
+    parts = (
+        f"{size(compiled.frozen_bytes)} frozen, {size(compiled.state_bytes)} trained and optimizer, "
+        f"{size(compiled.work_bytes)} activations" + (f", on each of {devices} devices" if devices > 1 else "")
+    )
+    what = f"a step takes {size(total)} ({parts})"
+    figures: dict[str, Any] = {"bytes": total, "limit": limit}
+    if limit is None:
+        return note("memory", f"{what}; the device does not say what it has", **figures)
+    advice = "halve the activations: train.grad_accum=2, train.remat=true, or a smaller train.batch_size"
+    if total > limit:
+        return fault("memory", f"{what}, only {size(limit)} are there", advice, **figures)
+    if total > 0.85 * limit:
+        return warning("memory", f"{what} of {size(limit)}: tight", advice, **figures)
+    return ok("memory", f"{what} of {size(limit)}", **figures)
+
+
+def available_memory(devices: Sequence[jax.Device]) -> int | None:
+    """Bytes that the devices may use together; on a CPU what the machine and its limits leave free."""
+    stats = [device.memory_stats() for device in devices]
+    if all(entry and "bytes_limit" in entry for entry in stats):
+        return sum(int(entry["bytes_limit"]) for entry in stats if entry)
+    return _host_memory() if devices[0].platform == "cpu" else None
+
+
+def _host_memory() -> int | None:
+    free: list[int] = []
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            free.append(1024 * int(line.split()[1]))
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdecimal():
+        free.append(int(limit[0]) - int(used[0]))
+    return min(free, default=None)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsed:
+    """A dict of the metrics of each step, and images a second of the steps after the first."""
+
+    metrics: tuple[dict[str, float], ...]
+    images_per_second: float
+
+
+def run(plan: Plan, compiled: Compiled, first: Batch, rest: Iterator[Batch]) -> Rehearsed:
+    """A few steps on the batches that the run would see; raises InputError for a record that cannot be read."""
+    state = compiled.state
+    metrics: list[dict[str, float]] = []
+    seconds: list[float] = []
+    began, batch = time.monotonic(), first
+    while len(metrics) < STEPS or (len(metrics) < MORE_STEPS and time.monotonic() - began < SECONDS):
+        if metrics:
+            batch = jax.block_until_ready(next(rest))
+        start = time.monotonic()
+        state, found = compiled.function(plan.model.frozen, state, batch, compiled.key)
+        values = jax.device_get(found)
+        seconds.append(time.monotonic() - start)
+        metrics.append({name: float(value) for name, value in values.items()})
+    return Rehearsed(tuple(metrics), plan.config.train.batch_size / float(np.median(seconds[1:])))
+
+
+def first_loss(rehearsed: Rehearsed, expected: tuple[float, float]) -> Finding:
+    """The first loss against the one of an untrained model."""
+    loss, (mean, std) = rehearsed.metrics[0]["loss"], expected
+    what = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
+    figures = {"loss": loss, "mean": mean, "std": std}
+    if not np.isfinite([entry["loss"] for entry in rehearsed.metrics]).all():
+        shown = ", ".join(f"{entry['loss']:.3g}" for entry in rehearsed.metrics)
+        return fault(
+            "loss", f"losses of the first steps: {shown}",
+            "not finite: weights or images hold NaN, or the learning rate is far too high", **figures,
+        )  # fmt: skip
+    if abs(loss - mean) > 4 * std:
+        return warning("loss", what, "check labels, preprocessing and loss.scale", **figures)
+    return ok("loss", what, **figures)
+
+
+def gradients(rehearsed: Rehearsed) -> Finding:
+    """Every trained part has a finite gradient, and one that is not zero at some step."""
+    norms = {
+        name.removeprefix("grad_norm/"): [entry[name] for entry in rehearsed.metrics]
+        for name in rehearsed.metrics[0]
+        if name.startswith("grad_norm/")
+    }
+    bad = [part for part, values in norms.items() if not np.isfinite(values).all()]
+    dead = [part for part, values in norms.items() if max(values) == 0]
+    if bad or dead:
+        what = "; ".join(
+            f"{', '.join(parts)}: {problem}" for parts, problem in ((bad, "not finite"), (dead, "always zero")) if parts
+        )
+        return fault("gradients", what, "this part would not learn: blank images, broken weights or a cut graph")
+    shown = ", ".join(f"{part} {max(values):.2g}" for part, values in norms.items())
+    return ok("gradients", f"finite and not zero: {shown}", **{part: max(values) for part, values in norms.items()})
+
+
+def speed(decoded: float | None, trained: float) -> Finding:
+    """Images a second of the data pipeline against those of the step."""
+    if decoded is None:
+        return note("speed", f"the step takes {rate(trained)}; too few batches to time the data")
+    what = f"data {rate(decoded)}, step {rate(trained)}"
+    figures = {"data": decoded, "step": trained}
+    if decoded < 0.8 * trained:
+        return warning(
+            "speed", f"{what}: the device would wait {100 * (1 - decoded / trained):.0f}% of the time",
+            "data.threads, a faster disk, or images stored as 112 px crops", **figures,
+        )  # fmt: skip
+    return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **figures)
+
+
+def decode_rate(plan: Plan, seconds: float = 3.0) -> float | None:
+    """Images a second that the run's own pipeline and threads deliver, device idle, files warm; None if too few."""
+    data = placed_batches(plan, 0)
+    next(data)
+    count, start = 0, time.monotonic()
+    while count < 200 and time.monotonic() - start < seconds:
+        next(data)
+        count += 1
+    return count * plan.config.train.batch_size / (time.monotonic() - start) if count > 1 else None
+
+
+def rate(images_per_second: float) -> str:
+    """ "3,210 images/s"."""
+    return f"{images_per_second:,.0f} images/s" if images_per_second >= 10 else f"{images_per_second:.2g} images/s"
+
+
+def size(count: int) -> str:
+    """ "1.4 GB"."""
+    for unit, width in (("GB", 1e9), ("MB", 1e6)):
+        if count >= width:
+            return f"{count / width:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"

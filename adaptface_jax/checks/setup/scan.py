@@ -1,0 +1,143 @@
+"""One pass over images: are they readable, how large, how bright, and what identifies their content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import PIL.Image
+from tqdm import tqdm
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.decode import decode
+from adaptface_jax.data.record import Source
+
+# Below this standard deviation of its pixels (of 255) an image shows nothing: black, white or one colour.
+BLANK = 2.0
+
+# Side of the grey thumbnail by which resized and re-encoded copies are known.
+THUMBNAIL = 12
+
+# One task of the thread pool, and how many wait at a time: a full scan of millions must not queue them all.
+_CHUNK, _BLOCK = 32, 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """A row per image that was looked at, of `total` there are.
+
+    numbers int64 [n]; good bool [n], decoded; label int64 [n], as its record says (-1 in a benchmark);
+    content, pixels: 128 bits of the sha256 of the encoded bytes and of the decoded pixels, as void [n];
+    height, width int32 [n]; mean float32 [n, 3] and spread float32 [n], of its pixels;
+    thumbnail uint8 [n, 144], grey.
+    failures: (number, why) of those that cannot be read or decoded.
+    """
+
+    total: int
+    numbers: np.ndarray
+    good: np.ndarray
+    label: np.ndarray
+    content: np.ndarray
+    pixels: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    thumbnail: np.ndarray
+    failures: tuple[tuple[int, str], ...]
+
+    @property
+    def blank(self) -> np.ndarray:
+        """Numbers of the images that show nothing."""
+        return self.numbers[self.good & (self.spread < BLANK)]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.numbers) == self.total
+
+    @property
+    def of(self) -> str:
+        """ "400 images", or "1,000 of 494,414 images"."""
+        return f"{self.total:,} images" if self.complete else f"{len(self.numbers):,} of {self.total:,} images"
+
+
+_ROW = np.dtype(
+    [
+        ("good", bool), ("label", np.int64), ("content", "V16"), ("pixels", "V16"), ("height", np.int32),
+        ("width", np.int32), ("mean", np.float32, 3), ("spread", np.float32), ("thumbnail", np.uint8, THUMBNAIL**2),
+    ]
+)  # fmt: skip
+
+Image = bytes | np.ndarray
+
+
+def scan_source(source: Source, limit: int | None, seed: int) -> Scan:
+    """Look at `limit` records, drawn by `seed` without repetition, or at all of them (None)."""
+
+    def read(number: int) -> tuple[Image, int, str]:
+        record = source[number]
+        return record.image, record.label, record.key
+
+    return _scan(read, len(source), _drawn(len(source), limit, seed), "reading the training images")
+
+
+def scan_images(benchmark: Benchmark, name: str) -> Scan:
+    """Look at every image of a benchmark."""
+    images: Sequence[Image] = benchmark.images
+    everything = np.arange(len(images))
+    return _scan(lambda i: (images[i], -1, f"image {i}"), len(images), everything, f"reading {name}")
+
+
+def _drawn(total: int, limit: int | None, seed: int) -> np.ndarray:
+    if limit is None or limit >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
+
+
+def _scan(read: Callable[[int], tuple[Image, int, str]], total: int, numbers: np.ndarray, title: str) -> Scan:
+    rows = np.zeros(len(numbers), _ROW)
+    failures: list[tuple[int, str]] = []
+
+    def look(start: int) -> list[tuple[int, str]]:
+        failed = []
+        for place in range(start, min(start + _CHUNK, len(numbers))):
+            number = int(numbers[place])
+            try:
+                rows[place] = _row(*read(number))
+            except InputError as error:
+                failed.append((number, str(error)))
+        return failed
+
+    terminal = sys.stderr.isatty()
+    bar = tqdm(
+        total=len(numbers), desc=title, unit="image", leave=False, delay=1, dynamic_ncols=True,
+        mininterval=0.1 if terminal else 10.0,
+    )  # fmt: skip
+    with bar, ThreadPoolExecutor() as pool:
+        for block in range(0, len(numbers), _BLOCK):
+            for failed in pool.map(look, range(block, min(block + _BLOCK, len(numbers)), _CHUNK)):
+                failures += failed
+                bar.update(min(_CHUNK, len(numbers) - bar.n))
+    fields = {name: rows[name] for name in _ROW.names or ()}
+    return Scan(total, numbers, failures=tuple(failures), **fields)
+
+
+def _row(image: Image, label: int, key: str) -> tuple:
+    decoded = decode(image, key)
+    pixels = _digest(repr(decoded.shape).encode(), np.ascontiguousarray(decoded).data)
+    content = _digest(image) if isinstance(image, bytes) else pixels
+    small = PIL.Image.fromarray(decoded).convert("L").resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
+    mean, spread, thumbnail = decoded.mean(axis=(0, 1)), decoded.std(), np.asarray(small).ravel()
+    return (True, label, content, pixels, *decoded.shape[:2], mean, spread, thumbnail)
+
+
+def _digest(*parts: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.digest()[:16]

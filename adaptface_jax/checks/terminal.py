@@ -1,0 +1,72 @@
+"""The findings for people: a section a subject, a mark a line, the verdict last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from adaptface_jax.checks.finding import Finding, Section, Severity
+from adaptface_jax.checks.verdict import verdict
+
+LABEL = 18
+MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severity.FAULT: "✗"}
+PLAIN = {Severity.OK: "+", Severity.NOTE: ".", Severity.WARNING: "!", Severity.FAULT: "X"}
+COLOURS = {Severity.OK: "32", Severity.NOTE: "2", Severity.WARNING: "33", Severity.FAULT: "31;1"}
+
+
+class Report:
+    """Writes to `stream`: colours only on a terminal, marks that its encoding has."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._coloured = self._stream.isatty()
+        self._marks, self._arrow = MARKS, "→"
+        try:
+            "".join([*MARKS.values(), self._arrow]).encode(self._stream.encoding or "utf-8")
+        except UnicodeEncodeError:
+            self._marks, self._arrow = PLAIN, "->"
+
+    def section(self, section: Section) -> None:
+        """One section, flushed: the next may take a while."""
+        subject = f"  {section.subject}" if section.subject else ""
+        lines = ["", self._paint("1", section.title) + subject]
+        for finding in section.findings:
+            lines += self._finding(finding)
+        print("\n".join(lines), file=self._stream, flush=True)
+
+    def verdict(self, sections: Iterable[Section]) -> None:
+        """The last line."""
+        worst, text = verdict(sections)
+        print("\n" + self._paint(COLOURS[worst], f"{self._marks[worst]} {text}"), file=self._stream, flush=True)
+
+    def _finding(self, finding: Finding) -> list[str]:
+        colour = COLOURS[finding.severity]
+        mark = self._paint(colour, self._marks[finding.severity])
+        lines = [f"  {mark} {finding.check:{LABEL}} {finding.what}"]
+        if finding.advice:
+            lines.append(self._paint(colour, f"    {'':{LABEL}} {self._arrow} {finding.advice}"))
+        return lines
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"\033[{colour}m{text}\033[0m" if self._coloured else text
+
+
+def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
+    """What `--output` holds: subject, verdict, the number of faults and warnings, and every finding."""
+    worst, text = verdict(sections)
+    findings = [
+        {
+            "section": section.title, "check": finding.check, "severity": str(finding.severity),
+            "what": finding.what, "advice": finding.advice, "figures": dict(finding.figures),
+        }
+        for section in sections
+        for finding in section.findings
+    ]  # fmt: skip
+    faults, warnings = (
+        sum(entry["severity"] == severity for entry in findings) for severity in (Severity.FAULT, Severity.WARNING)
+    )
+    return {
+        "subject": subject, "severity": str(worst), "verdict": text, "faults": faults, "warnings": warnings,
+        "findings": findings,
+    }  # fmt: skip

@@ -1,0 +1,176 @@
+"""Text and config files into a checked `Config`: the ConfigDict that config files change, and its freezing."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+import typing
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from adaptface_jax.config.schema import SECTIONS, Config, check
+from adaptface_jax.core.errors import InputError, one_line
+
+
+def defaults() -> ConfigDict:
+    """The default settings, locked: a config file can change them but not invent new ones."""
+    tree = dataclasses.asdict(Config())
+    tree["data"].pop("benchmarks")
+    result = ConfigDict(tree, type_safe=False)
+    result.data.benchmarks = ConfigDict({})
+    result.lock()
+    return result
+
+
+def load(path: str | Path) -> ConfigDict:
+    """The ConfigDict that `get_config()` of a config file returns."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"--config: no file at {path}; the examples are in configs/, e.g. configs/dalora.py")
+    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config: {path} is not a Python file; expected one with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        result = module.get_config()
+    except InputError:
+        raise
+    except Exception as error:  # a typing mistake in the user's own file
+        raise InputError(f"--config: {path}: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(result, ConfigDict):
+        raise InputError(f"--config: get_config() of {path} returned {type(result).__name__}, not a ConfigDict")
+    return result
+
+
+def inherit(child: str, parent: str) -> ConfigDict:
+    """The settings of the config file `parent` in the folder of `child` (pass `__file__`)."""
+    return load(Path(child).with_name(parent))
+
+
+def apply(config: ConfigDict, name: str, text: str) -> None:
+    """Set `a.b` from its text on the command line; raises InputError with the nearest valid names."""
+    section, _, leaf = name.rpartition(".")
+    if section == "data.benchmarks":
+        with config.data.benchmarks.unlocked():
+            config.data.benchmarks[leaf] = text
+        return
+    kinds = types()
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=3, cutoff=0.5)
+        near = near or [k for k in kinds if k.rpartition(".")[2] == leaf] or sorted(SECTIONS)
+        raise InputError(f"--config.{name}: no such setting; did you mean {', '.join(near)}?")
+    value = parse(name, text, kinds[name])
+    if section:
+        config[section][leaf] = value
+    else:
+        config[leaf] = value
+
+
+def types() -> dict[str, Any]:
+    """Setting name -> its declared type, for every setting."""
+    result: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(Config).items():
+        if name in SECTIONS:
+            result |= {f"{name}.{leaf}": kind for leaf, kind in typing.get_type_hints(hint).items()}
+        else:
+            result[name] = hint
+    return result
+
+
+def parse(name: str, text: str, kind: Any) -> Any:
+    """The text of a setting as a value of `kind`; lists are `a,b` or `(a, b)`, `none` clears an optional one."""
+    options = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if NoneType in options and text.lower() == "none":
+        return None
+    base = next(option for option in options if option is not NoneType)
+    try:
+        if typing.get_origin(base) is tuple:
+            inner = typing.get_args(base)[0]
+            words = [word.strip(" '\"") for word in text.strip("()[] ").split(",")]
+            return tuple(parse(name, word, inner) for word in words if word)
+        if base is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return base(text)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"--config.{name}: {text!r} is not {describe(kind)}") from None
+
+
+def describe(kind: Any) -> str:
+    """The words for a type, for people."""
+    if isinstance(kind, UnionType):
+        return " or ".join(describe(option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {describe(typing.get_args(kind)[0]).removeprefix('a ').removeprefix('an ')}s, like a,b"
+    if typing.get_origin(kind) is dict:
+        return "a dictionary of names and paths"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "none"}[kind]
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether `value` may stand for `kind` (an int may stand for a float)."""
+    if isinstance(kind, UnionType):
+        return any(fits(value, option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple | list) and all(fits(item, typing.get_args(kind)[0]) for item in value)
+    if typing.get_origin(kind) is dict:
+        return isinstance(value, dict) and all(isinstance(x, str) for pair in value.items() for x in pair)
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def freeze(config: ConfigDict | dict[str, Any]) -> Config:
+    """The checked, immutable Config; raises InputError naming the first wrong setting."""
+    tree = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    kinds = types()
+    unknown = sorted(set(tree) - set(SECTIONS) - {name for name in kinds if "." not in name})
+    if unknown:
+        raise InputError(f"config: no section {unknown[0]!r}; expected {', '.join(SECTIONS)}")
+    parts: dict[str, Any] = {name: tree[name] for name in tree if name not in SECTIONS}
+    for name, value in parts.items():
+        parts[name] = one(Config, name, name, value, kinds[name])
+    for section, kind in SECTIONS.items():
+        given = tree.get(section, {})
+        for leaf in given:
+            if f"{section}.{leaf}" not in kinds:
+                raise InputError(f"{section}.{leaf}: no such setting")
+        parts[section] = kind(
+            **{k: one(kind, k, f"{section}.{k}", v, kinds[f"{section}.{k}"]) for k, v in given.items()}
+        )
+    result = Config(**parts)
+    check(result)
+    return result
+
+
+def one(owner: type, leaf: str, name: str, value: Any, kind: Any) -> Any:
+    """One checked value."""
+    if not fits(value, kind):
+        raise InputError(f"{name}: {value!r} is not {describe(kind)}")
+    metadata = owner.__dataclass_fields__[leaf].metadata  # type: ignore[attr-defined]
+    if metadata["choices"] and value not in metadata["choices"]:
+        near = difflib.get_close_matches(str(value), metadata["choices"], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{name}: {value!r} is not one of {', '.join(metadata['choices'])}{hint}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = metadata["low"], metadata["high"]
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            raise InputError(f"{name}: {value} is out of range; expected {bounds(low, high)}")
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, int) and kind in (float, float | None) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """Words for inclusive bounds."""
+    if high is None:
+        return f"at least {low}"
+    return f"at most {high}" if low is None else f"{low} to {high}"

@@ -1,0 +1,209 @@
+"""Every setting, its default and its check.
+
+A config file's `get_config()` returns a ConfigDict made by `overrides.defaults()` and changed there; the command line
+overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` turns the result into a `Config`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import backbone_spec
+
+
+def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with its description and its allowed values (inclusive bounds)."""
+    metadata = {"doc": doc, "choices": choices, "low": low, "high": high}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig:
+    name: str = setting("dinov2_vits14", "a row of specs.py")
+    weights: str = setting("", "converted folder, local file, hub id, `builtin` (demo), or empty for random")
+    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1)
+    train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
+    dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
+    feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
+
+
+@dataclasses.dataclass(frozen=True)
+class AdapterConfig:
+    kind: str = setting(
+        "lora", "none is a linear probe, full is fine-tuning", choices=("lora", "dalora", "none", "full")
+    )
+    rank: int = setting(16, "rank of each expert", low=1)
+    alpha: float = setting(16.0, "the update is scaled by alpha / rank", low=0)
+    targets: tuple[str, ...] = setting(("qkv", "proj"), "adapted layers, among qkv q k v proj fc1 fc2")
+    dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
+    use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
+    init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
+    num_domains: int = setting(3, "experts of DA-LoRA", low=2)
+    router: str = setting(
+        "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
+    )
+    balance_weight: float = setting(0.0, "weight of the expert balance in the loss", low=0)
+    domain_loss_weight: float = setting(0.1, "weight of the cross-entropy on known domain labels", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    kind: str = setting("linear", "none uses the feature as embedding", choices=("linear", "none"))
+    embedding_dim: int = setting(512, "width of the embedding", low=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    name: str = setting("cosface", "margin on the target logit", choices=("cosface", "arcface", "adaface", "combined"))
+    scale: float = setting(64.0, "s, the inverse temperature", low=1e-6)
+    margin: float = setting(0.35, "m: on the cosine (cosface), on the angle (arcface), AdaFace's m", low=0)
+    margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
+    class_chunk: int = setting(0, "classes whose logits a device holds at a time; 0 chooses by the batch", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    flip: bool = setting(True, "mirror each image with probability 1/2")
+    randaugment_ops: int = setting(0, "operations per image", low=0)
+    randaugment_magnitude: int = setting(16, "greatest of 31 levels; drawn from 1 to this", low=1, high=30)
+    shift: float = setting(
+        0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    train: str = setting("", "a path, tfds:NAME or synthetic:SPEC")
+    benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
+    max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
+    max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
+    threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0)
+    bad_records: str = setting(
+        "fail", "an unreadable image ends the run, or is logged and weighs nothing", choices=("fail", "skip")
+    )
+    max_bad_records: int = setting(100, "skip: one more bad record than this ends the run", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    batch_size: int = setting(128, "images per optimizer step over all devices", low=1)
+    epochs: int = setting(40, "passes over the data", low=1)
+    steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1)
+    learning_rate: float = setting(1e-4, "peak learning rate", low=0)
+    weight_decay: float = setting(0.05, "decoupled; not on biases and norms", low=0)
+    warmup_steps: int = setting(0, "linear warm-up from 0", low=0)
+    schedule: str = setting("cosine", "after the warm-up", choices=("cosine", "constant", "step", "restarts"))
+    min_learning_rate: float = setting(0.0, "where cosine and restarts end", low=0)
+    hold_epochs: int = setting(0, "restarts: epochs at the peak before the first cosine", low=0)
+    restart_epochs: int = setting(5, "restarts: length of the first cosine", low=1)
+    restart_factor: int = setting(2, "restarts: each cosine is this much longer", low=1)
+    decay_epochs: tuple[int, ...] = setting((20, 30), "step: epochs at which the rate drops")
+    decay_factor: float = setting(0.1, "step: by this factor", low=0, high=1)
+    grad_accum: int = setting(1, "parts a batch is split into", low=1)
+    model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    clip_norm: float | None = setting(None, "clip the global gradient norm", low=1e-12)
+    remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
+    unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
+    log_every: int = setting(10, "steps between two rows of metrics", low=1)
+    max_skipped: int = setting(10, "stop after so many steps in a row that were not finite; 0 never", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    every_epochs: int = setting(1, "epochs between two verifications; 0 only at the end", low=0)
+    batch_size: int = setting(256, "images per forward pass", low=1)
+    flip: bool = setting(True, "sum the embeddings of image and mirror image")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    every_steps: int = setting(1000, "steps between two saves; the last step is always saved", low=1)
+    keep: int = setting(2, "latest checkpoints kept, beside the best one", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorConfig:
+    images: bool = setting(False, "face pictures and embeddings in TensorBoard: biometric data")
+    wandb: bool = setting(False, "send the scalars to Weights & Biases too (extra `wandb`)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seed: int = setting(0, "initial values, order of the data, augmentation", low=0, high=2**32 - 1)
+    backbone: BackboneConfig = BackboneConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    head: HeadConfig = HeadConfig()
+    loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+
+SECTIONS: dict[str, type] = {
+    field.name: type(field.default) for field in dataclasses.fields(Config) if dataclasses.is_dataclass(field.default)
+}
+
+
+def check(config: Config) -> None:
+    """Raise InputError where two settings do not fit each other; single values are checked by `overrides.freeze`."""
+    spec = backbone_spec(config.backbone.name)
+    adapter, train = config.adapter, config.train
+    if config.backbone.image_size % spec.patch_size:
+        near = max(1, round(config.backbone.image_size / spec.patch_size)) * spec.patch_size
+        raise InputError(
+            f"backbone.image_size: {config.backbone.image_size} is not a multiple of the patch size "
+            f"{spec.patch_size} of {config.backbone.name}; the nearest is {near}"
+        )
+    if config.backbone.feature == "projected" and spec.projection is None:
+        raise InputError(f"backbone.feature: {config.backbone.name} has no projection; use 'cls'")
+    if train.batch_size % train.grad_accum:
+        raise InputError(
+            f"train.grad_accum: {train.grad_accum} does not divide train.batch_size {train.batch_size}; "
+            "choose a divisor"
+        )
+    if train.min_learning_rate > train.learning_rate:
+        raise InputError(
+            f"train.min_learning_rate: {train.min_learning_rate} is above train.learning_rate {train.learning_rate}"
+        )
+    if config.loss.name == "combined" and len(config.loss.margins) != 3:
+        raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    if adapter.kind == "full" and config.backbone.train_patch_embed:
+        raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
+    if adapter.init_from and adapter.kind not in ("lora", "dalora"):
+        raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
+    if adapter.kind in ("lora", "dalora"):
+        if not adapter.targets:
+            raise InputError("adapter.targets: empty; name at least one of qkv, q, k, v, proj, fc1, fc2")
+        if len(set(adapter.targets)) != len(adapter.targets):
+            raise InputError(f"adapter.targets: {','.join(adapter.targets)} names a layer twice")
+        unknown = sorted(set(adapter.targets) - {"qkv", "q", "k", "v", "proj", "fc1", "fc2"})
+        if unknown:
+            raise InputError(
+                f"adapter.targets: {', '.join(unknown)} not known; expected some of qkv, q, k, v, proj, fc1, fc2"
+            )
+        if "qkv" in adapter.targets and set(adapter.targets) & {"q", "k", "v"}:
+            raise InputError("adapter.targets: qkv is fused and cannot stand beside q, k or v; choose one form")
+    if adapter.kind == "dalora":
+        depth = router_block(adapter.router)
+        if depth is not None and not 1 <= depth < spec.depth:
+            raise InputError(
+                f"adapter.router: {adapter.router!r} is outside block:1 to block:{spec.depth - 1} "
+                f"of {config.backbone.name}"
+            )
+
+
+def router_block(router: str) -> int | None:
+    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
+    if router == "frozen":
+        return None
+    kind, _, number = router.partition(":")
+    if kind == "block" and number.isdecimal():
+        return int(number)
+    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")

@@ -1,0 +1,149 @@
+"""Files and folders that are never half-written, and JSON that every reader accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.core.errors import InputError, RunError
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`value` as RFC 8259 JSON: arrays become lists, tuples lists, NaN and infinities null.
+
+    Raises TypeError for what JSON has no form for.
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` (UTF-8) so that `path` holds either its old content or all of the new one."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `data` so that `path` holds either its old content or all of the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a result is as readable as any other file of its folder.
+        os.chmod(scratch, 0o666 & ~_umask())
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes `folder` and keeps other processes out of it while the block lasts; gone with the process, however it ends.
+
+    Raises InputError where another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--workdir: another process is training in {folder}; wait, or choose another") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room, or of quota; also where a library has made text of the error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return any(sign in text for sign in ("No space left on device", "Disk quota exceeded", "OS error 28"))
+
+
+@contextlib.contextmanager
+def disk_may_fill(folder: Path) -> Iterator[None]:
+    """Raises RunError where the block fails because the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        raise RunError(f"{folder}: the disk is full; what was saved is intact, make room and run again") from None
+
+
+def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
+    """Raises InputError unless `whole_folder` may write to `out`.
+
+    With `overwrite` a folder that holds the file `marker`, hence `what`, gives way; nothing else ever does.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file; --out expects a folder")
+    if any(out.iterdir()):
+        if not overwrite:
+            raise InputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
+        if not (out / marker).is_file():
+            raise InputError(f"{out}: holds something other than {what}; choose another --out")
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Iterator[Path]:
+    """A scratch folder that becomes `out` when the block ends, or disappears where the block raises.
+
+    Raises InputError as `check_folder` does.
+    """
+    check_folder(out, overwrite=overwrite, marker=marker, what=what)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.parent / f".{out.name}.{os.getpid()}.new"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        mode = 0o666 & ~_umask()
+        for file in scratch.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)  # safetensors makes its files private
+        if out.exists():
+            old = out.parent / f".{out.name}.{os.getpid()}.old"
+            out.rename(old)
+            scratch.rename(out)
+            shutil.rmtree(old)
+        else:
+            scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,49 @@
+"""JSON objects from files that nobody vouches for: each key once, numbers that are numbers, a bounded size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.core.errors import InputError, one_line
+
+# A parsed value can take twenty times its text. The header of a published backbone is below 0.1 MiB.
+MAX_BYTES = 8 << 20
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; raises InputError where it holds something else, a key twice, or more than 8 MiB."""
+    try:
+        with open(path, "rb") as stream:
+            return parse_object(stream.read(MAX_BYTES + 1))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({one_line(error, 160)})") from None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Raises ValueError for anything that is no sound JSON object of at most 8 MiB."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"longer than {MAX_BYTES >> 20} MiB")
+    try:
+        value = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"holds a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key[:80]!r} occurs twice")
+        result[key] = value
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,72 @@
+"""Image work on the device: uint8 batches to normalised floats, and random changes with explicit keys."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adaptface_jax.data.augmentation.jitter import jitter
+from adaptface_jax.data.augmentation.randaugment import randaugment
+from adaptface_jax.models.positions import antialiased
+from adaptface_jax.models.specs import ImageStats
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "stats", "dtype"))
+def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """uint8 [B, H, W, 3] -> normalised `dtype` [B, S, S, 3], S = image_size.
+
+    Resized as Pillow resizes uint8, level for level: bicubic with a = -0.5, antialiased, first along rows, then along
+    columns, rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per
+    channel. Computed in float32 whatever `dtype` is.
+    """
+    pixels = images.astype(jnp.float32)
+    for axis in (2, 1):
+        if pixels.shape[axis] != image_size:
+            pixels = _resized(pixels, axis, image_size)
+    mean, std = jnp.array(stats.mean), jnp.array(stats.std)
+    return ((pixels / 255 - mean) / std).astype(dtype)
+
+
+def _resized(pixels: jax.Array, axis: int, size: int) -> jax.Array:
+    """One axis of whole levels [B, H, W, 3] brought to `size`: whole levels again, the same on every backend.
+
+    Pillow's weights are whole multiples of 2^-22. Each is split into a coarse part (multiples of 2^-11) and the rest,
+    so that both sums are exact in float32, in whatever order a device adds.
+    """
+    weights = np.round(antialiased(pixels.shape[axis], size) * 2**22).astype(np.int64)
+    coarse, rest = weights >> 11, weights & (2**11 - 1)
+    product = "bhwc,ow->bhoc" if axis == 2 else "bhwc,oh->bowc"
+
+    def weighted(part: np.ndarray, unit: float) -> jax.Array:
+        matrix = jnp.asarray(part * unit, jnp.float32)
+        return jnp.einsum(product, pixels, matrix, precision=jax.lax.Precision.HIGHEST)
+
+    sum_coarse = weighted(coarse, 2.0**-11) + 0.5
+    whole = jnp.floor(sum_coarse)
+    levels = whole + jnp.floor((sum_coarse - whole) + weighted(rest, 2.0**-22))
+    return jnp.clip(levels, 0, 255)
+
+
+@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift"))
+def augment(
+    key: jax.Array, images: jax.Array, flip: bool, randaugment_ops: int, randaugment_magnitude: int, shift: float = 0.0
+) -> jax.Array:
+    """uint8 [B, H, W, 3] -> the same shape: RandAugment, a small misalignment, a mirror image for half of them.
+
+    Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
+    randaugment_ops: operations in a row for each image, 0 for none. randaugment_magnitude: see randaugment.
+    shift: see jitter, 0 for none.
+    """
+
+    def one(image_key: jax.Array, image: jax.Array) -> jax.Array:
+        ops_key, shift_key, flip_key = jax.random.split(image_key, 3)
+        if randaugment_ops:
+            image = randaugment(ops_key, image, randaugment_ops, randaugment_magnitude)
+        if shift:
+            image = jitter(shift_key, image, shift)
+        return jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image) if flip else image
+
+    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images)

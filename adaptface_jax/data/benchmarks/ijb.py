@@ -1,0 +1,178 @@
+"""IJB-B and IJB-C 1:1 by their published lists: faces, the templates and media they belong to, pairs of templates.
+
+    FOLDER/meta/ijbc_face_tid_mid.txt            image template media
+    FOLDER/meta/ijbc_template_pair_label.txt     template template 1|0
+    FOLDER/meta/ijbc_name_5pts_score.txt         image x1 y1 .. x5 y5 score; optional: landmarks and detector score
+    FOLDER/loose_crop/1.jpg
+
+The lists are found by their endings, in FOLDER/meta or in FOLDER; the images in loose_crop, in images, or in FOLDER.
+Whitelam et al., "IARPA Janus Benchmark-B Face Dataset", 2017; Maze et al., "IARPA Janus Benchmark-C", 2018.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.pair_list import Files, lines
+from adaptface_jax.data.decode import decode
+from adaptface_jax.data.names import shown
+from adaptface_jax.data.pipeline import STORED_SIZE
+
+FACES, PAIRS, POINTS = "_face_tid_mid.txt", "_template_pair_label.txt", "_name_5pts_score.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateBenchmark:
+    """Pairs of templates, each a set of faces that may come from several media (a photograph, the frames of a video).
+
+    images: M encoded faces. keys: their names.
+    image, template, media: int64 [R], a row for each membership of an image (number) in a template (0..T-1).
+    pairs: int64 [P, 2], of templates. issame: bool [P]. names: int64 [T], the templates' published numbers.
+    points: float32 [M, 5, 2], landmarks in pixels of the stored image, or None. quality: float32 [M], the detector's
+      score, or None.
+    """
+
+    images: Sequence[Any]
+    keys: Sequence[str]
+    image: np.ndarray
+    template: np.ndarray
+    media: np.ndarray
+    pairs: np.ndarray
+    issame: np.ndarray
+    names: np.ndarray
+    points: np.ndarray | None
+    quality: np.ndarray | None
+    description: str
+
+
+class Cropped(Sequence[np.ndarray]):
+    """Faces cut out by their landmarks; an image that is stored as a crop stays as it is.
+
+    crop: (image uint8 [H, W, 3], landmarks [5, 2]) -> uint8 [S, S, 3].
+    """
+
+    def __init__(self, benchmark: TemplateBenchmark, crop: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._benchmark, self._crop = benchmark, crop
+
+    def __len__(self) -> int:
+        return len(self._benchmark.images)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        key, points = self._benchmark.keys[index], self._benchmark.points
+        image = decode(self._benchmark.images[index], key)
+        if points is None or image.shape[:2] == (STORED_SIZE, STORED_SIZE):
+            return image
+        try:
+            return self._crop(image, points[index])
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from None
+
+
+def open_ijb(folder: Path) -> TemplateBenchmark:
+    """Raises InputError for lists that are missing, malformed or do not fit together, and for missing images."""
+    if not folder.is_dir():
+        raise InputError(f"--ijb: {shown(str(folder))} is no folder; expected one with the lists *{FACES} and *{PAIRS}")
+    lists = folder / "meta" if (folder / "meta").is_dir() else folder
+    faces, listed = _only(lists, FACES), _only(lists, PAIRS)
+    keys, image, template, media = _faces(faces)
+    names, template = np.unique(template, return_inverse=True)
+    table = _integers(listed, 3, "`template template 1|0`")
+    if not np.isin(table[:, 2], (0, 1)).all():
+        row = int(np.argmin(np.isin(table[:, 2], (0, 1))))
+        raise InputError(f"{shown(str(listed))}: pair {row + 1} has the label {table[row, 2]}; expected 1 or 0")
+    pairs = np.minimum(np.searchsorted(names, table[:, :2]), len(names) - 1)
+    unknown = table[:, :2][names[pairs] != table[:, :2]]
+    if unknown.size:
+        raise InputError(f"{shown(str(listed))}: template {unknown[0]} has no face in {faces.name}")
+    issame = table[:, 2].astype(bool)
+    if issame.all() or not issame.any():
+        raise InputError(f"{shown(str(listed))}: all {len(issame)} pairs are of one kind; expected both kinds")
+    place = next((folder / name for name in ("loose_crop", "images") if (folder / name).is_dir()), folder)
+    paths = [str(place / key) for key in keys]
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise InputError(
+            f"{shown(str(faces))}: {len(missing)} of {len(paths)} images are missing, e.g. {shown(missing[0])}"
+        )
+    points, quality = _points(lists, keys)
+    description = f"templates {shown(str(folder))}"
+    return TemplateBenchmark(
+        Files(paths), keys, image, template, media, pairs, issame, names, points, quality, description
+    )  # fmt: skip
+
+
+def _only(folder: Path, ending: str) -> Path:
+    found = sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("."))
+    if len(found) != 1:
+        problem = f"{len(found)} files end in {ending}" if found else f"no file ends in {ending}"
+        raise InputError(f"{shown(str(folder))}: {problem}; expected exactly one")
+    return found[0]
+
+
+def _faces(file: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names of the distinct images, and the rows: image, template and media, int64 [R] each."""
+    places: dict[str, int] = {}
+    rows = []
+    for line in lines(file, "lines `image template media`"):
+        words = line.text.split()
+        if len(words) != 3 or not all(_is_integer(word) for word in words[1:]):
+            line.refuse("is no face", "`image template media`, e.g. `1.jpg 1 69544`")
+        rows.append((places.setdefault(words[0], len(places)), int(words[1]), int(words[2])))
+    if not rows:
+        raise InputError(f"{shown(str(file))}: lists no face")
+    image, template, media = np.array(rows, np.int64).T
+    return list(places), image, template, media
+
+
+def _points(folder: Path, keys: list[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Landmarks and detector scores of the images, where the list is there."""
+    if not any(folder.glob(f"*{POINTS}")):
+        return None, None
+    file, place = _only(folder, POINTS), {key: number for number, key in enumerate(keys)}
+    found = np.full((len(keys), 11), np.nan, np.float32)
+    for line in lines(file, "lines `image x1 y1 .. x5 y5 score`"):
+        name, *words = line.text.split()
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            values = []
+        if len(values) != 11 or not np.isfinite(values).all():
+            line.refuse("is no list of landmarks", "`image x1 y1 .. x5 y5 score`")
+        if name in place:
+            found[place[name]] = values
+    if np.isnan(found).any():
+        row = int(np.argmax(np.isnan(found[:, 0])))
+        raise InputError(f"{shown(str(file))}: {shown(keys[row])} has no landmarks; expected a line for every image")
+    return found[:, :10].reshape(-1, 5, 2), found[:, 10]
+
+
+def _integers(file: Path, columns: int, expected: str) -> np.ndarray:
+    """A table of whole numbers, int64 [N, columns]; IJB-C's has 15 million rows, so NumPy reads it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without a row
+            table = np.loadtxt(file, np.int64, comments=None, ndmin=2, encoding="ascii")
+        if table.size and table.shape[1] == columns:
+            return table
+    except OSError as error:
+        raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected lines {expected}") from None
+    except ValueError:  # a word that is no number, or a line of another length: named below
+        pass
+    for line in lines(file, f"lines {expected}"):
+        words = line.text.split()
+        if len(words) != columns or not all(_is_integer(word) for word in words):
+            line.refuse("is no pair of templates", expected)
+    raise InputError(f"{shown(str(file))}: lists no pair; expected lines {expected}")
+
+
+def _is_integer(word: str) -> bool:
+    return word.isascii() and word.removeprefix("-").isdigit()

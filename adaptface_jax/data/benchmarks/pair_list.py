@@ -1,0 +1,111 @@
+"""Pairs that a text file lists over a folder of images, as a benchmark; each file is read (and embedded) once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.image_files import read_file
+from adaptface_jax.data.names import shown
+
+
+class Files(Sequence[bytes]):
+    """Encoded images, read when asked for. paths: the files."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [read_file(path) for path in self.paths[index]]
+        return read_file(self.paths[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a list that is not blank. number: from 1. text: without the spaces around it."""
+
+    file: Path
+    number: int
+    text: str
+
+    def refuse(self, problem: str, expected: str) -> NoReturn:
+        """Raise InputError about this line."""
+        found = shown(self.text if len(self.text) <= 60 else self.text[:57] + "...")
+        raise InputError(f"{shown(str(self.file))}: line {self.number}, {found!r}: {problem}; expected {expected}")
+
+
+def lines(file: Path, what: str) -> Iterator[Line]:
+    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none."""
+    try:
+        with file.open(encoding="utf-8-sig", newline=None) as opened:
+            for number, text in enumerate(opened, 1):
+                if text.strip():
+                    yield Line(file, number, text.strip())
+    except OSError as error:
+        raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected {what}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{shown(str(file))}: is no UTF-8 text; expected {what}") from None
+
+
+@dataclasses.dataclass
+class Pairs:
+    """Pairs as they are found, over the images below `folder`."""
+
+    folder: Path
+    keys: list[str] = dataclasses.field(default_factory=list)
+    index: list[int] = dataclasses.field(default_factory=list)
+    issame: list[bool] = dataclasses.field(default_factory=list)
+    fold: list[int] = dataclasses.field(default_factory=list)
+    _place: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def add(self, first: str, second: str, same: bool, fold: int | None = None) -> None:
+        """A pair of files, by their paths within the folder (or absolute ones)."""
+        for path in (first, second):
+            key = os.path.normpath(path)
+            place = self._place.setdefault(key, len(self.keys))
+            if place == len(self.keys):
+                self.keys.append(key)
+            self.index.append(place)
+        self.issame.append(same)
+        if fold is not None:
+            self.fold.append(fold)
+
+    def benchmark(self, source: Path, description: str, **domains: Any) -> Benchmark:
+        """All of them. Raises InputError where there are none, or of one kind only, and where images are missing.
+
+        source: the list, for messages. domains: what a Benchmark knows about domains.
+        """
+        name = shown(str(source))
+        if not self.issame:
+            raise InputError(f"{name}: lists no pair")
+        if len(set(self.issame)) == 1:
+            kind = "genuine" if self.issame[0] else "impostor"
+            raise InputError(f"{name}: all {len(self.issame)} pairs are {kind}; expected both kinds")
+        paths = [os.path.join(self.folder, key) for key in self.keys]
+        missing = [path for path in paths if not os.path.isfile(path)]
+        if missing:
+            first = ", ".join(shown(path) for path in missing[:3])
+            raise InputError(
+                f"{name}: {len(missing)} of {len(paths)} images are missing, e.g. {first}; "
+                "is this the folder that the list was made for?"
+            )
+        return Benchmark(
+            images=Files(paths),
+            index=np.array(self.index, np.int32),
+            issame=np.array(self.issame, bool),
+            description=description,
+            keys=self.keys,
+            fold=np.array(self.fold, np.int32) if self.fold else None,
+            **domains,
+        )

@@ -1,0 +1,249 @@
+"""Writing a source as ArrayRecord shards (data/sources/array_record.py says what they hold), resumably.
+
+A shard is written under another name, read again record by record, and only then gets its own. What is finished stands
+in `unfinished.json`; a second run keeps every finished shard whose sha256 still holds and makes the others again. Where
+a shard ends is a function of the source and the limit alone, so the files come out the same however often the work
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from PIL import Image
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.data.names import Names, shown
+from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
+from adaptface_jax.data.sources.array_record import (
+    DESCRIPTION,
+    FORMAT,
+    INDEX,
+    SHARDS,
+    UNFINISHED,
+    VERSION,
+    ArrayRecordSource,
+    decode_record,
+    encode_index,
+    encode_record,
+)
+
+# One record a group: any record is read alone. Images are compressed already.
+_OPTIONS = "group_size:1,uncompressed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Where shards end: `shards` of equal counts, or after the record that brings one to `megabytes` (2^20 bytes)."""
+
+    shards: int | None = None
+    megabytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """What a packing made: shards in all, and how many of them were there already."""
+
+    shards: int
+    kept: int
+    bytes: int
+
+
+def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None] = lambda done: None) -> Packed:
+    """Write `source` into `folder`, or finish what an earlier call began there.
+
+    show: called with the number of records that are done.
+    Raises InputError where the folder holds anything else, where a record cannot be read, or where what was written
+    reads back differently.
+    """
+    if limit.shards is not None and not 1 <= limit.shards <= len(source):
+        raise InputError(f"--shards: {limit.shards} of {len(source)} images; expected 1 to {len(source)}")
+    plan = {
+        "format": FORMAT,
+        "version": VERSION,
+        "source": source.description,
+        "records": len(source),
+        "classes": source.num_classes,
+        "labels_sha256": labels_digest(source),
+        "keys_sha256": keys_digest(source),
+        "class_names_sha256": texts_digest(source.class_names),
+        "limit": dataclasses.asdict(limit),
+    }
+    with _alone(folder):
+        known = _earlier(folder, plan)
+        # Before any shard: a run that is killed must be known again, whatever stands beside it.
+        write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
+        finished: list[dict[str, Any]] = []
+        start = kept = 0
+        while start < len(source):
+            name = SHARDS.replace("*", f"{len(finished):05d}")
+            shard = known.get(name)
+            if shard is not None and _is_whole(folder / name, shard):
+                kept += 1
+                show(start + shard["records"])
+            else:
+                (folder / DESCRIPTION).unlink(missing_ok=True)
+                shard = _write_shard(source, folder / name, start, _enough(limit, len(source), len(finished)), show)
+            finished.append(shard)
+            start += shard["records"]
+            later = [known[file] for file in sorted(known) if file > name]
+            if shard is not known.get(name):
+                write_text(folder / UNFINISHED, to_json(plan | {"shards": finished + later}, indent=1) + "\n")
+        _finish(source, folder, plan, finished)
+        ArrayRecordSource(folder)
+    return Packed(len(finished), kept, sum(shard["bytes"] for shard in finished))
+
+
+def encoded(image: bytes | Any) -> bytes:
+    """The image as it is, or a decoded one as PNG."""
+    if isinstance(image, bytes):
+        return image
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder, refuse one that holds other things, and keep a second pack out of it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{shown(str(folder))}: cannot be made ({error.strerror}); choose another folder") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{shown(str(folder))}: another pack is writing there; wait for it") from None
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED))):
+                path.unlink()  # half written by a run that was killed
+            elif path.name not in (DESCRIPTION, INDEX, UNFINISHED) and not path.match(SHARDS):
+                raise InputError(
+                    f"{shown(str(folder))}: holds {shown(path.name)!r}, which is of no pack; choose an empty folder"
+                )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The shards that an earlier run finished, by file; raises InputError where that was another packing."""
+    for name in (UNFINISHED, DESCRIPTION):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            found = json.loads(path.read_bytes())
+            different = [key for key in plan if key != "source" and found.get(key) != plan[key]]
+            shards = {shard["file"]: shard for shard in found["shards"]}
+            if not all(shard["records"] > 0 and {"bytes", "sha256"} <= shard.keys() for shard in shards.values()):
+                raise ValueError("no shards")
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            raise InputError(f"{shown(str(path))}: cannot be read; empty the folder and pack again") from None
+        if different:
+            raise InputError(
+                f"{shown(str(folder))}: holds another pack ({different[0]} was {str(found.get(different[0]))[:80]}, "
+                f"now {str(plan[different[0]])[:80]}); choose an empty folder"
+            )
+        return shards
+    if any(folder.glob(SHARDS)):
+        raise InputError(f"{shown(str(folder))}: shards of an unknown pack; choose an empty folder")
+    return {}
+
+
+def _enough(limit: Limit, records: int, number: int) -> Callable[[int, int], bool]:
+    """enough(end, size): whether shard `number` ends before record `end`, having `size` bytes."""
+    if limit.shards is not None:
+        last = (number + 1) * records // limit.shards
+        return lambda end, size: end >= last
+    megabytes = limit.megabytes or 1
+    return lambda end, size: size >= megabytes << 20
+
+
+def _write_shard(
+    source: Source, path: Path, start: int, enough: Callable[[int, int], bool], show: Callable[[int], None]
+) -> dict[str, Any]:
+    part = path.with_name(f".{path.name}.part")
+    written, size, end = hashlib.sha256(), 0, start
+    try:
+        writer = ArrayRecordWriter(str(part), _OPTIONS)
+        try:
+            while end < len(source) and not enough(end, size):
+                record = source[end]
+                data = encode_record(record, encoded(record.image))
+                if (record.key, record.label) != (source.key(end), int(source.labels[end])):
+                    raise InputError(f"{source.description}: record {end} changed while it was packed; run pack again")
+                writer.write(data)
+                written.update(hashlib.sha256(data).digest())
+                size, end = size + len(data), end + 1
+                show(end)
+        finally:
+            writer.close()
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        if _content(part) != (end - start, written.hexdigest()):
+            raise InputError(f"{shown(str(path))}: reads back differently from what was written; check the disk")
+        shard = {"file": path.name, "records": end - start, **_seal(part)}
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ArrayRecord's own
+        part.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{shown(str(path))}: cannot be written ({reason}); run the same pack again") from None
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return shard
+
+
+def _content(path: Path) -> tuple[int, str]:
+    """The number of records in a shard and the digest of all of them, each parsed."""
+    reader, digest = ArrayRecordReader(str(path)), hashlib.sha256()
+    try:
+        count = reader.num_records()
+        for index in range(count):
+            data = reader.read([index])[0]
+            decode_record(data)
+            digest.update(hashlib.sha256(data).digest())
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{shown(str(path))}: cannot be read back ({str(error)[:200]}); check the disk") from None
+    finally:
+        reader.close()
+    return count, digest.hexdigest()
+
+
+def _seal(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
+    return path.is_file() and _seal(path) == {"bytes": shard["bytes"], "sha256": shard["sha256"]}
+
+
+def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]]) -> None:
+    """The index and, last, the description; shards of an earlier, longer list go."""
+    names = {shard["file"] for shard in shards}
+    for path in folder.glob(SHARDS):
+        if path.name not in names:
+            path.unlink()
+    keys = Names.of(source.key(index) for index in range(len(source)))
+    index = encode_index(source.labels, keys, Names.of(source.class_names))
+    part = folder / f".{INDEX}.part"
+    part.write_bytes(index)
+    os.replace(part, folder / INDEX)
+    description = plan | {"index_sha256": hashlib.sha256(index).hexdigest(), "shards": shards}
+    write_text(folder / DESCRIPTION, to_json(description, indent=1) + "\n")
+    (folder / UNFINISHED).unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""The device mesh, and which array axis is split over which mesh axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.distributed.allocator import keep_freed_memory
+
+DATA, MODEL = "data", "model"
+
+# Logical axis -> mesh axes; None is replicated. Rows are split over all devices, classes within a group of them.
+RULES: dict[str | None, tuple[str, ...] | str | None] = {"batch": (DATA, MODEL), "class": MODEL, None: None}
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Mesh:
+    """A ("data", "model") mesh over all devices (or the given ones), `model` of them to a group.
+
+    On a CPU the process also keeps its memory between steps from now on.
+    Raises InputError where `model` does not divide the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if len(devices) % model:
+        raise InputError(
+            f"train.model_parallel: {model} does not divide the {len(devices)} devices; choose a divisor of them"
+        )
+    if devices[0].platform == "cpu":
+        keep_freed_memory()
+    axes = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((len(devices) // model, model), (DATA, MODEL), axis_types=axes, devices=devices)
+
+
+def spec(*axes: str | None) -> PartitionSpec:
+    """How an array is split whose leading axes carry these logical names."""
+    return PartitionSpec(*(RULES[axis] for axis in axes))
+
+
+def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
+    """The sharding of an array whose leading axes carry these logical names; none given means replicated."""
+    return NamedSharding(mesh, spec(*axes))
+
+
+def state_shardings(mesh: Mesh, tree: Any) -> Any:
+    """The sharding of every leaf of a training state, or of a part of it: by class for class centres and what the
+    optimizer keeps of them, else replicated."""
+
+    def of(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        by_class = any(getattr(part, "key", None) == "centres" for part in path)
+        return sharding(mesh, "class") if by_class else sharding(mesh)
+
+    return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def place(mesh: Mesh, tree: Any) -> Any:
+    """A training state, or a part of it, on the devices."""
+    return jax.device_put(tree, state_shardings(mesh, tree))
+
+
+def check_batch(batch_size: int, grad_accum: int, mesh: Mesh) -> None:
+    """Raise InputError unless every device gets as many rows of every part of a batch."""
+    devices = mesh.size
+    if batch_size % (devices * grad_accum):
+        raise InputError(
+            f"train.batch_size: {batch_size} does not split evenly over {devices} devices and "
+            f"{grad_accum} accumulated parts; use a multiple of {devices * grad_accum}"
+        )

@@ -1,0 +1,221 @@
+"""Several processes that train one run together: how they find each other, agree, and share the rows of a batch.
+
+Every process runs the same program on its own devices; the mesh spans all of them. Only the first one writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
+
+from adaptface_jax.core.errors import InputError, one_line
+from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
+
+HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
+
+# Launchers that tell each process the same three things by environment variables.
+_VARIABLES = (
+    ("JAX_COORDINATOR_ADDRESS", None, "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+    ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"),  # torchrun
+)
+# Launchers that jax itself understands: a variable that is above 1 where there are several processes.
+_CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+_relays: list[Relay] = []  # this process's, where it has one
+_ending = threading.Lock()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags for processes that no launcher tells about each other."""
+    group = parser.add_argument_group("several processes (found by themselves under SLURM, Open MPI and torchrun)")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 can be reached")
+    group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
+
+
+def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+    """Meet the other processes, where flags or the environment speak of any; must come before any use of a device.
+
+    Raises InputError for flags or variables that do not make sense, and where the others are not met in time.
+    """
+    given = [value is not None for value in (coordinator, count, index)]
+    if any(given) and not all(given):
+        raise InputError("--coordinator, --num_processes and --process_id belong together; give all three or none")
+    asked: dict[str, Any] = {}
+    if all(given):
+        asked = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+    else:
+        asked = from_environment(os.environ)
+        cluster = any(os.environ.get(name, "1") not in ("", "0", "1") for name in _CLUSTERS)
+        if not asked and not cluster:
+            return
+    if asked and not 0 <= asked["process_id"] < asked["num_processes"]:
+        raise InputError(
+            f"process {asked['process_id']} of {asked['num_processes']}: expected a number from 0 up to, without, the "
+            "number of processes"
+        )
+    if asked.get("num_processes") == 1:
+        return
+    # Where jax finds the others by itself (SLURM, Open MPI) the launcher ends what is left of a run.
+    relay = _relay(asked) if asked else None
+    try:
+        jax.distributed.initialize(**asked, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"the other processes of the run were not met ({one_line(error)}); are all of them started, and reachable?"
+        ) from None
+    if relay:
+        relay.met()
+        _relays.append(relay)
+        atexit.register(relay.leave)  # before jax leaves, which registered earlier
+    if not primary():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
+
+
+def _relay(asked: dict[str, Any]) -> Relay:
+    """The relay of this process; `asked`, arguments of `jax.distributed.initialize`, then leads through it."""
+    index, address = asked["process_id"], asked["coordinator_address"]
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise InputError(f"{address!r}: expected HOST:PORT of the first process, e.g. 10.0.0.1:29500")
+    if index == 0:
+        with listen_here() as free:
+            inner = free.getsockname()
+        try:
+            listener = listen_for_all(int(port))
+        except OSError as error:
+            raise InputError(f"{address}: no port to listen at ({error.strerror}); choose another one") from None
+        asked["coordinator_address"] = asked["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
+        return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"))
+    listener = listen_here()
+    asked["coordinator_address"] = "{}:{}".format(*listener.getsockname())
+    return Relay(listener, (host.strip("[]"), int(port)), False, lambda: _leave_behind(index, "the first one is gone"))
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a launcher says in its variables, as arguments of `jax.distributed.initialize`; nothing where it is alone.
+
+    Raises InputError for numbers that are none.
+    """
+    for address, port, count, index in _VARIABLES:
+        if environment.get(count, "1") in ("", "1") or address not in environment or index not in environment:
+            continue
+        try:
+            where = environment[address]
+            if port:
+                # torchrun itself listens at this port where it says so: the next one is taken.
+                beside = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+                where += f":{int(environment.get(port, '29500')) + beside}"
+            return {
+                "coordinator_address": where,
+                "num_processes": int(environment[count]),
+                "process_id": int(environment[index]),
+            }
+        except ValueError:
+            given = {name: environment[name] for name in filter(None, (port, count, index)) if name in environment}
+            raise InputError(f"{given}: expected whole numbers; unset them to run alone") from None
+    return {}
+
+
+def several() -> bool:
+    """Whether the run has more than one process."""
+    return jax.process_count() > 1
+
+
+def part(seconds: float = 10) -> bool:
+    """Before an early end: return when the others end too, but wait no longer than this, for they may not.
+
+    False where this process has met no others.
+    """
+    if not jax.distributed.is_initialized():
+        return False
+    for relay in _relays:
+        relay.leave()
+    leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(seconds)
+    return True
+
+
+def primary() -> bool:
+    """Whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def agreed(value: int | None) -> int | None:
+    """What the first process says, in all of them."""
+    if not several():
+        return value
+    found = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value)))
+    return None if found < 0 else found
+
+
+def wait_for_all(name: str) -> None:
+    """Return when every process is here."""
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+def process_rows(batch_size: int, index: int, count: int) -> slice:
+    """The contiguous rows of a batch that process `index` of `count` reads."""
+    rows = batch_size // count
+    return slice(index * rows, (index + 1) * rows)
+
+
+def place_rows(batch: Any, rows: NamedSharding) -> Any:
+    """This process's rows of a batch (a tree of host arrays) as part of the whole batch on the devices."""
+    if not several():
+        return jax.device_put(batch, rows)
+    with jax.transfer_guard("allow"):  # jax takes this explicit placement for an implicit one
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
+
+
+@contextlib.contextmanager
+def losing_none() -> Iterator[None]:
+    """Ends the program, with one line and status 1, where the block fails since another process of the run is gone."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        reason = one_line(error, 160)
+        if not several() or not any(sign in reason for sign in ("Gloo", "NCCL", "UNAVAILABLE", "coordination")):
+            raise
+        _leave_behind(jax.process_index(), reason)
+
+
+def _leave_behind(index: int, reason: str) -> NoReturn:
+    """End at once, with one line: saves, barriers and threads would wait for the lost process."""
+    _ending.acquire()  # never released: whoever comes second waits for the end
+    print(
+        f"error: process {index}: another process of the run is lost ({reason}); start all of them "
+        "again to go on from the last checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
+
+
+class Agreement:
+    """Whether any process was asked to stop: the same answer in all of them, a step late, so that nobody waits."""
+
+    def __init__(self, rows: NamedSharding, whole: NamedSharding) -> None:
+        self._rows = rows
+        self._any = jax.jit(lambda flags: flags.max(), in_shardings=rows, out_shardings=whole)
+        self._asked: jax.Array | None = None
+
+    def any(self, mine: bool) -> bool:
+        """What all said one call ago; every process calls this at the same points of its program."""
+        if not several():
+            return mine
+        flags = np.full(len(self._rows.addressable_devices), mine, np.int32)
+        before, self._asked = self._asked, self._any(place_rows(flags, self._rows))
+        return before is not None and bool(jax.device_get(before))

@@ -1,0 +1,89 @@
+"""What a model made of every pair of a benchmark, and its file, so that runs are compared without embedding again.
+
+A file holds, for each benchmark NAME, the arrays NAME/distance, NAME/issame, NAME/accepted, NAME/index and, for models
+with gates, NAME/gate; NAME/fold where the protocol has folds of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+
+SCORES = "scores"  # the folder of a run that holds NAME.npz for each benchmark
+FROZEN = "frozen"  # and the folder within it that holds those of the unadapted backbone
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """distance: float64 [N], squared, of unit embeddings, 0..4. issame: bool [N].
+    accepted: bool [N], as the protocol decides, each pair at the threshold of its fold.
+    index: int32 [2N], the images of pair i at 2i and 2i + 1. gate: float32 [M, K] of the M images, or None.
+    fold: int32 [N], where the protocol says it; None: contiguous tenths.
+    """
+
+    distance: np.ndarray
+    issame: np.ndarray
+    accepted: np.ndarray
+    index: np.ndarray
+    gate: np.ndarray | None = None
+    fold: np.ndarray | None = None
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the decision was right, bool [N]."""
+        return self.accepted == self.issame
+
+
+def write_scores(path: Path, scores: Mapping[str, Scores]) -> None:
+    """Writes the file of these benchmarks, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{name}/{field}": value
+        for name, entry in scores.items()
+        for field, value in vars(entry).items()
+        if value is not None
+    }
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+def write_each(folder: Path, scores: Mapping[str, Scores]) -> None:
+    """Writes a file a benchmark."""
+    for name, entry in scores.items():
+        write_scores(folder / f"{name}.npz", {name: entry})
+
+
+def read_scores(path: Path) -> dict[str, Scores]:
+    """Benchmark name -> its scores. Raises InputError for anything but a file as `write_scores` writes it."""
+    expected = "expected a file that `evaluate --scores` or a run wrote"
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        names = list(dict.fromkeys(name.rpartition("/")[0] for name in arrays))
+        fields = [field.name for field in dataclasses.fields(Scores)]
+        found = {name: Scores(*(arrays.get(f"{name}/{field}") for field in fields)) for name in names}  # type: ignore[arg-type]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or 'no archive'}); {expected}") from None
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path}: is no archive of arrays; {expected}") from None
+    for name, entry in found.items():
+        shapes = [None if value is None else value.shape for value in (entry.distance, entry.issame, entry.accepted)]
+        pairs = shapes[0]
+        if not pairs or len(set(shapes)) != 1 or entry.index is None or entry.index.shape != (2 * pairs[0],):
+            raise InputError(f"{path}: {name or 'an entry'} is not whole; {expected}")
+    return found

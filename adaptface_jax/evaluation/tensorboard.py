@@ -1,0 +1,83 @@
+"""An evaluation in TensorBoard: curves, distributions, and for those who asked for them pictures of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.decode import decode, to_size
+from adaptface_jax.evaluation.distances import unit_embeddings
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.evaluator import image_names
+from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.plots import distance_figure, roc_figure
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.training.monitor import Monitor
+
+POINTS = 1000
+PAIRS = 16
+FACE, SPRITE = 112, 32
+
+
+def distributions(monitor: Monitor, step: int, scores: Mapping[str, Scores]) -> None:
+    """Of each benchmark: precision over recall, the distances of either kind of pairs, and the gates of its images."""
+    for name, found in scores.items():
+        monitor.pr_curve(step, f"eval/{name}/pr", found.issame, 1 - found.distance / 4)
+        monitor.histogram(step, f"eval/{name}/distance/genuine", found.distance[found.issame])
+        monitor.histogram(step, f"eval/{name}/distance/impostor", found.distance[~found.issame])
+        if found.gate is not None:
+            for k, gate in enumerate(found.gate.T):
+                monitor.histogram(step, f"eval/{name}/gate/expert_{k}", gate)
+
+
+def curves(monitor: Monitor, step: int, results: Mapping[str, Any], scores: Mapping[str, Scores]) -> None:
+    """The ROC of all benchmarks in one figure, and how far the pairs of each lie apart."""
+    for name, found in scores.items():
+        figure = distance_figure(found.distance, found.issame, results[name]["threshold"])
+        monitor.figure(step, f"eval/{name}/distances", figure)
+    if scores:
+        found_curves = {name: roc_curve(found.distance, found.issame) for name, found in scores.items()}
+        monitor.figure(step, "eval/roc", roc_figure(found_curves))
+
+
+def faces(
+    monitor: Monitor,
+    step: int,
+    benchmarks: Mapping[str, Benchmark],
+    scores: Mapping[str, Scores],
+    embedder: Embedder,
+    frozen: Any,
+    trainable: Any,
+) -> None:
+    """Biometric data: the pairs that were judged wrong by most, and up to POINTS embeddings with their faces."""
+    points = {}
+    for name, benchmark in benchmarks.items():
+        found, keys = scores[name], image_names(name, benchmark)
+
+        def picture(row: int, size: int, benchmark: Benchmark = benchmark, keys: Any = keys) -> np.ndarray:
+            return to_size(decode(benchmark.images[row], keys[row]), size)
+
+        for kind, furthest_first in (("false_rejects", True), ("false_accepts", False)):
+            wrong = np.flatnonzero((found.issame == furthest_first) & ~found.right)
+            order = np.argsort(found.distance[wrong])[:: -1 if furthest_first else 1][:PAIRS]
+            rows = [
+                np.concatenate([picture(found.index[2 * pair + side], FACE) for side in (0, 1)], axis=1)
+                for pair in wrong[order]
+            ]
+            if rows:
+                monitor.picture(step, f"eval/{name}/{kind}", np.concatenate(rows))
+        chosen = np.sort(np.random.default_rng(0).permutation(len(benchmark.images))[:POINTS])
+        embedded = embedder(frozen, trainable, [benchmark.images[row] for row in chosen])
+        sprites = np.stack([picture(row, SPRITE) for row in chosen])
+        names = [_named(benchmark, keys[row], row) for row in chosen]
+        points[name] = (unit_embeddings(embedded.embedding, embedded.flipped), names, sprites)
+    monitor.embeddings(step, points)
+
+
+def _named(benchmark: Benchmark, key: str, row: int) -> str:
+    """An image's name, with its domain where that is known."""
+    domain = -1 if benchmark.image_domain is None else int(benchmark.image_domain[row])
+    return f"{key} ({benchmark.domain_names[domain]})" if domain >= 0 else key

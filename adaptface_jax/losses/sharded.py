@@ -1,0 +1,192 @@
+"""The margin softmax with the class centres split over the mesh's `model` axis, and never all logits at once.
+
+Every device holds C / m class centres and goes through them in chunks, keeping for each image of its group the cosine
+of its own class and the log-sum-exp of the others so far (online: running maximum and sum). The devices of a group
+combine both with one sum and one maximum. The backward pass computes each chunk's logits again.
+
+The same in value and gradient as `margin.margin_loss`, which runs instead where its logits are small. Sources: the
+split of the classes as in Partial FC (arXiv 2010.05222); the online normalizer (arXiv 1805.02867).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from adaptface_jax.config.schema import LossConfig
+from adaptface_jax.distributed.mesh import DATA, MODEL, spec
+from adaptface_jax.losses.margin import (
+    MarginOutput,
+    NormStatistics,
+    margin_loss,
+    quality_norms,
+    target_with_margin,
+    unit,
+)
+
+# Logits of a device at a time, 64 MiB in float32.
+LOGITS = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Where the classes lie, the scale s of the logits, and how many classes a device takes at a time."""
+
+    mesh: Mesh
+    scale: float
+    chunk: int
+
+
+def class_loss(
+    config: LossConfig,
+    embeddings: jax.Array,
+    centres: jax.Array,
+    labels: jax.Array,
+    statistics: NormStatistics,
+    mesh: Mesh,
+) -> MarginOutput:
+    """`margin.margin_loss` on any mesh and for any number of classes.
+
+    embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centres [C, d], C a multiple of the
+    `model` axis; rows of zeros are padding and no classes (see `padded`).
+    """
+    rows = embeddings.shape[0] // mesh.shape[DATA]
+    classes = centres.shape[0] // mesh.shape[MODEL]
+    chunk = config.class_chunk or max(1, LOGITS // rows)
+    if mesh.shape[MODEL] == 1 and classes <= chunk:
+        return margin_loss(config, embeddings, centres, labels, statistics)
+    embeddings = embeddings.astype(jnp.float32)
+    plan = Plan(mesh, config.scale, min(chunk, classes))
+    target, others = target_and_others(unit(embeddings), unit(centres), labels, plan)
+    norms, statistics = quality_norms(config, embeddings, statistics)
+    shifted = target_with_margin(config, target, norms, statistics)
+    return MarginOutput(jax.nn.softplus(others - config.scale * shifted), target, target - shifted, statistics)
+
+
+def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:
+    """Class centres [C, d] with rows of zeros at the end, so that the `model` axis divides them."""
+    return jnp.pad(centres, ((0, -centres.shape[0] % mesh.shape[MODEL]), (0, 0)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def target_and_others(
+    rows: jax.Array, classes: jax.Array, labels: jax.Array, plan: Plan
+) -> tuple[jax.Array, jax.Array]:
+    """Of unit rows [B, d] and unit classes [C, d]: the cosine t [B] of each row with its class, and
+    log sum_j exp(s cos_j) [B] over the other classes."""
+    return _forward(rows, classes, labels, plan)[0]
+
+
+def _forward(rows: jax.Array, classes: jax.Array, labels: jax.Array, plan: Plan) -> tuple:
+    by_row, by_class = spec("batch"), spec("class")
+    local = functools.partial(_local_forward, plan=plan)
+    out = _on_mesh(local, plan, (by_row, by_class, by_row), (by_row, by_row))(rows, classes, labels)
+    return out, (rows, classes, labels, out[1])
+
+
+def _backward(plan: Plan, kept: tuple, gradients: tuple[jax.Array, jax.Array]) -> tuple:
+    by_row, by_class = spec("batch"), spec("class")
+    local = functools.partial(_local_backward, plan=plan)
+    given = (by_row, by_class, by_row, by_row, by_row, by_row)
+    d_rows, d_classes = _on_mesh(local, plan, given, (by_row, by_class))(*kept, *gradients)
+    return d_rows, d_classes, None
+
+
+target_and_others.defvjp(_forward, _backward)
+
+
+def _on_mesh(
+    function: functools.partial, plan: Plan, given: tuple, result: tuple[PartitionSpec, ...]
+) -> Callable[..., Any]:
+    # The collectives of both directions are written out here: no derivative is taken through them.
+    return jax.shard_map(function, mesh=plan.mesh, in_specs=given, out_specs=result, check_vma=False)
+
+
+def _group(x: jax.Array) -> jax.Array:
+    """The rows of all devices that share these rows' class shards."""
+    return jax.lax.all_gather(x, MODEL, tiled=True)
+
+
+def _own(x: jax.Array, count: int) -> jax.Array:
+    """This device's `count` rows of its group's."""
+    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(MODEL) * count, count)
+
+
+def _chunks(classes: jax.Array, chunk: int) -> jax.Array:
+    """This device's classes [c, d] as [n, k, d], k at most `chunk`, rows of zeros at the end."""
+    count = -(-classes.shape[0] // chunk)
+    size = -(-classes.shape[0] // count)
+    return jnp.pad(classes, ((0, count * size - classes.shape[0]), (0, 0))).reshape(count, size, -1)
+
+
+def _logits(rows: jax.Array, block: jax.Array, own: jax.Array, scale: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """cosine [b, k]; is_target [b, k]; s * cosine of the other classes, -inf at the target and at padding.
+
+    own: each row's class, counted from the block's first.
+    """
+    cosine = jnp.matmul(rows, block.T, precision=jax.lax.Precision.HIGHEST)
+    is_target = own[:, None] == jnp.arange(block.shape[0])[None, :]
+    real = jnp.any(block != 0, axis=-1)
+    return cosine, is_target, jnp.where(real[None, :] & ~is_target, scale * cosine, -jnp.inf)
+
+
+def _local_forward(
+    rows: jax.Array, classes: jax.Array, labels: jax.Array, *, plan: Plan
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    count, first = rows.shape[0], jax.lax.axis_index(MODEL) * classes.shape[0]
+    rows, own = _group(rows), _group(labels) - first
+    blocks = _chunks(classes, plan.chunk)
+    size = blocks.shape[1]
+
+    def body(carry: tuple, step: tuple) -> tuple:
+        target, top, total = carry
+        i, block = step
+        cosine, is_target, logits = _logits(rows, block, own - i * size, plan.scale)
+        higher = jnp.maximum(top, jnp.max(logits, axis=1))
+        total = total * jnp.exp(top - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), axis=1)
+        return (target + jnp.sum(jnp.where(is_target, cosine, 0), axis=1), higher, total), None
+
+    zero = jnp.zeros(rows.shape[0], jnp.float32)
+    # A finite start below every logit: a shard may hold nothing but padding.
+    start = (zero, zero - 2 * plan.scale, zero)
+    (target, top, total), _ = jax.lax.scan(body, start, (jnp.arange(len(blocks)), blocks))
+    target = jax.lax.psum(target, MODEL)
+    highest = jax.lax.pmax(top, MODEL)
+    others = highest + jnp.log(jax.lax.psum(total * jnp.exp(top - highest), MODEL))
+    return _own(target, count), _own(others, count)
+
+
+def _local_backward(
+    rows: jax.Array,
+    classes: jax.Array,
+    labels: jax.Array,
+    others: jax.Array,
+    d_target: jax.Array,
+    d_others: jax.Array,
+    *,
+    plan: Plan,
+) -> tuple[jax.Array, jax.Array]:
+    first = jax.lax.axis_index(MODEL) * classes.shape[0]
+    rows, others, d_target, d_others = (_group(x) for x in (rows, others, d_target, d_others))
+    own = _group(labels) - first
+    blocks = _chunks(classes, plan.chunk)
+    size = blocks.shape[1]
+
+    def body(d_rows: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
+        i, block = step
+        _, is_target, logits = _logits(rows, block, own - i * size, plan.scale)
+        shares = plan.scale * d_others[:, None] * jnp.exp(logits - others[:, None])
+        d_cosine = jnp.where(is_target, d_target[:, None], shares)
+        exact = jax.lax.Precision.HIGHEST
+        d_block = jnp.matmul(d_cosine.T, rows, precision=exact)
+        return d_rows + jnp.matmul(d_cosine, block, precision=exact), d_block
+
+    d_rows, d_blocks = jax.lax.scan(body, jnp.zeros_like(rows), (jnp.arange(len(blocks)), blocks))
+    d_classes = d_blocks.reshape(-1, rows.shape[1])[: classes.shape[0]]
+    return jax.lax.psum_scatter(d_rows, MODEL, tiled=True), jax.lax.psum(d_classes, DATA)

@@ -1,0 +1,54 @@
+"""The domain classifier of DA-LoRA: one weight per expert for every image, and what keeps the experts alive."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adaptface_jax.models.layers.linear import Linear, init_linear, linear
+
+HIDDEN = 256
+DROPOUT = 0.1
+
+
+def init_router(key: jax.Array, dim: int, num_domains: int) -> dict[str, Linear]:
+    """{"fc1": [dim, 256], "fc2": [256, K]}, float32."""
+    first, second = jax.random.split(key)
+    return {"fc1": init_linear(first, dim, HIDDEN), "fc2": init_linear(second, HIDDEN, num_domains)}
+
+
+def gate_logits(router: dict[str, Linear], features: jax.Array, key: jax.Array | None = None) -> jax.Array:
+    """MLP of features [B, dim] in float32 -> [B, K]; `key` switches dropout on."""
+    hidden = jax.nn.relu(linear(router["fc1"], features.astype(jnp.float32)))
+    if key is not None:
+        keep = jax.random.bernoulli(key, 1 - DROPOUT, hidden.shape)
+        hidden = jnp.where(keep, hidden / (1 - DROPOUT), 0)
+    return linear(router["fc2"], hidden)
+
+
+def gates(router: dict[str, Linear], features: jax.Array, key: jax.Array | None = None) -> jax.Array:
+    """softmax of the gate logits: float32 [B, K], rows sum to 1, every row from its own image alone."""
+    return jax.nn.softmax(gate_logits(router, features, key))
+
+
+def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
+    """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all.
+
+    gate [B, K]; weight [B], of mean 1: what each image counts.
+    """
+    return gate.shape[-1] * jnp.sum(jnp.square(jnp.mean(gate * weight[:, None], axis=0))) - 1
+
+
+def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
+    """Mean entropy of the gates in nats: log K when undecided, 0 when each image has one expert; as for balance."""
+    return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
+
+
+def domain_loss(gate: jax.Array, domain: jax.Array) -> jax.Array:
+    """Mean cross-entropy of the gates [B, K] on the known domain labels [B]; -1 is unknown and does not count."""
+    known = domain >= 0
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        jnp.log(jnp.maximum(gate, 1e-20)), jnp.maximum(domain, 0)
+    )  # fmt: skip
+    return jnp.sum(jnp.where(known, losses, 0)) / jnp.maximum(jnp.sum(known), 1)

@@ -1,0 +1,56 @@
+"""The low-rank update of a dense layer: one expert (LoRA) or K gated ones (DA-LoRA), one code path."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax.models.layers.remat import kept
+
+LowRank = Mapping[str, jax.Array]  # {"a": [in, K * r], "b": [K * r, out]}, experts side by side on the rank axis
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """What one block is given beside its tokens.
+
+    layers: target name -> LowRank of this block.
+    gate: float32 [B, K], the weight of each expert for each image, or None for a single expert of weight 1.
+    key: drives adapter dropout; None switches it off.
+    """
+
+    layers: Mapping[str, LowRank]
+    gate: jax.Array | None = None
+    key: jax.Array | None = None
+    scale: float = dataclasses.field(default=1.0, metadata={"static": True})
+    dropout: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def deltas(self, x: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
+        """scale * sum_k gate_k B_k A_k x of every adapted layer among `names`, which all read x [B, T, in].
+
+        The experts share one product with A (and one dropout mask): `((x @ A) * gate) @ B`, whatever K is.
+        Source: LoRA (arXiv 2106.09685), equation 3, with the gate on the rank axis.
+        """
+        present = [name for name in names if name in self.layers]
+        if not present:
+            return {}
+        factors = [self.layers[name] for name in present]
+        a = factors[0]["a"] if len(factors) == 1 else jnp.concatenate([f["a"] for f in factors], axis=-1)
+        if self.key is not None and self.dropout > 0:
+            keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[0]), 1 - self.dropout, x.shape)
+            x = jnp.where(keep, x / (1 - self.dropout), 0).astype(x.dtype)
+        hidden = kept((x @ a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
+        result, start = {}, 0
+        for name, factor in zip(present, factors, strict=True):
+            width = factor["b"].shape[0]
+            part = hidden[..., start : start + width]
+            if self.gate is not None:
+                rank = width // self.gate.shape[-1]
+                part = part * jnp.repeat(self.gate, rank, axis=-1)[:, None, :].astype(x.dtype)
+            result[name] = part @ factor["b"].astype(x.dtype)
+            start += width
+        return result

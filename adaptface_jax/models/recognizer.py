@@ -1,0 +1,168 @@
+"""The face recogniser: a frozen tree and a trainable tree in, embeddings out.
+
+    frozen    = {"backbone": {...}}                                  (empty for full fine-tuning)
+    trainable = {"adapter": {...}, "router": {...}, "head": {...}, "centres": [C, d], "backbone": {...}}
+
+Only the parts that a configuration has are there; `trainable["backbone"]` holds trained copies of backbone leaves
+(the patch embedding, or everything), which stand in for the frozen ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from adaptface_jax.config.schema import Config, router_block
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.losses.margin import init_centres
+from adaptface_jax.models import vit
+from adaptface_jax.models.adapters import lora, router
+from adaptface_jax.models.layers.linear import init_linear, linear
+from adaptface_jax.models.specs import BackboneSpec
+
+Tree = dict[str, Any]
+
+
+class Embedded(NamedTuple):
+    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K] or None."""
+
+    embedding: jax.Array
+    feature: jax.Array
+    gate: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognizer:
+    """Pure functions of the two trees; holds no arrays."""
+
+    spec: BackboneSpec
+    config: Config
+    dtype: Any
+
+    @property
+    def feature_dim(self) -> int:
+        projected = self.config.backbone.feature == "projected"
+        return self.spec.projection if projected and self.spec.projection else self.spec.width
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.feature_dim if self.config.head.kind == "none" else self.config.head.embedding_dim
+
+    @property
+    def num_domains(self) -> int:
+        """K of DA-LoRA, 0 without a router."""
+        return self.config.adapter.num_domains if self.config.adapter.kind == "dalora" else 0
+
+    def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
+        """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given."""
+        adapter = self.config.adapter
+        keys = {
+            name: jax.random.fold_in(jax.random.key(self.config.seed), i)
+            for i, name in enumerate(("adapter", "router", "head", "centres"))
+        }
+        trainable: Tree = {}
+        if adapter.kind in ("lora", "dalora"):
+            trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
+        if adapter.kind == "dalora":
+            # The frozen router sees the backbone's feature, an inner one the mean token.
+            inner = router_block(adapter.router) is not None
+            width = self.spec.width if inner else self.feature_dim
+            trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
+        if self.config.head.kind == "linear":
+            trainable["head"] = init_linear(keys["head"], self.feature_dim, self.embedding_dim)
+        if num_classes is not None:
+            trainable["centres"] = init_centres(keys["centres"], num_classes, self.embedding_dim)
+        if adapter.kind == "full":
+            trainable["backbone"] = jax.tree.map(as_float32, backbone)
+            return {}, trainable
+        if self.config.backbone.train_patch_embed:
+            trainable["backbone"] = {"patch_embed": jax.tree.map(as_float32, backbone["patch_embed"])}
+        return {"backbone": jax.tree.map(lambda x: jnp.asarray(x, self.dtype), backbone)}, trainable
+
+    def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
+        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on."""
+        base = frozen.get("backbone", {})
+        params = trees.overlay(base, trainable.get("backbone", {}))
+        model = nnx.merge(self._definition, params)
+        adapter = self.config.adapter
+        projected = self.config.backbone.feature == "projected"
+        adapter_key, router_key = (None, None) if key is None else jax.random.split(key)
+        common = {
+            "projected": projected,
+            "remat": self.config.train.remat and key is not None,
+            "unroll": self.config.train.unroll,
+        }
+        low_rank = trainable.get("adapter")
+        gate, inner = None, None
+        if self.num_domains:
+            block = router_block(adapter.router)
+            if block is None:
+                plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
+                gate = router.gates(trainable["router"], jax.lax.stop_gradient(plain.feature), router_key)
+            else:
+                gate = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
+                inner = vit.Router(block, lambda x: router.gates(trainable["router"], x, router_key))
+        out = model(
+            images, low_rank, gate=gate, router=inner, key=adapter_key,
+            scale=lora.scale(adapter), dropout=adapter.dropout, **common,
+        )  # fmt: skip
+        feature = out.feature.astype(jnp.float32)
+        embedding = linear(trainable["head"], feature) if "head" in trainable else feature
+        return Embedded(embedding, feature, out.gate)
+
+    @property
+    def _definition(self) -> nnx.GraphDef:
+        return vit.definition(self.built_spec, self.config.backbone.image_size)[0]
+
+    @property
+    def built_spec(self) -> BackboneSpec:
+        """The spec without a projection that the feature does not use."""
+        return built_spec(self.spec, self.config.backbone.feature)
+
+
+def built_spec(spec: BackboneSpec, feature: str) -> BackboneSpec:
+    """`spec` without its projection unless the feature is the projected one: nothing unused is held."""
+    return spec if feature == "projected" else dataclasses.replace(spec, projection=None)
+
+
+def as_float32(x: Any) -> jax.Array:
+    """A trained leaf is kept in float32 whatever the frozen tree is stored in."""
+    return jnp.asarray(x, jnp.float32)
+
+
+def compute_dtype(name: str) -> Any:
+    """The dtype of `backbone.dtype`: auto is float32 on a CPU and bfloat16 on an accelerator."""
+    if name == "auto":
+        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[name]
+
+
+def parameter_table(frozen: Tree, trainable: Tree) -> list[tuple[str, int, int]]:
+    """Rows (part, total, trainable); a layer that is trained as a copy is counted once; centres are not among them."""
+    trained_backbone = trees.flatten(trainable.get("backbone", {}))
+    whole_backbone = {**trees.flatten(frozen.get("backbone", {})), **trained_backbone}
+    rows = [("backbone", size(whole_backbone), size(trained_backbone))]
+    rows += [(part, trees.count(trainable[part]), trees.count(trainable[part])) for part in parts(trainable)]
+    return rows
+
+
+def parts(trainable: Tree) -> list[str]:
+    """The trainable parts beside the backbone and the class centres."""
+    return [part for part in ("adapter", "router", "head") if part in trainable]
+
+
+def size(flat: dict[str, Any]) -> int:
+    """Scalars in a flat tree."""
+    return sum(int(np.prod(leaf.shape)) for leaf in flat.values())
+
+
+def check_classes(num_classes: int) -> None:
+    """Raise InputError where there is nothing to tell apart."""
+    if num_classes < 2:
+        raise InputError(f"data.train: {num_classes} class; a margin loss needs at least 2 identities")

@@ -1,0 +1,252 @@
+"""Checkpoints of the trainable state: the latest ones and the best one. The one importer of Orbax.
+
+    checkpoints/1200/             a complete step: Orbax's files and manifest.json with their sha256
+    checkpoints/set_aside/1000/   a step that was found damaged or unfinished
+
+Orbax writes the arrays in the background; a step counts once its manifest is written, and is verified before it is
+used. (Orbax itself restores a flipped byte silently, and takes a bare folder for the latest step.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import orbax.checkpoint as ocp
+
+from adaptface_jax.core import manifest
+from adaptface_jax.core.errors import InputError, RunError, one_line
+from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
+from adaptface_jax.distributed.processes import agreed, primary
+from adaptface_jax.training.state import TrainState
+
+SET_ASIDE = "set_aside"
+
+# Orbax reports a failed save with a traceback of its threads; it is said in one line here.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+class Checkpoints:
+    """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
+
+    keep: how many of the latest to keep; the best by accuracy is kept beside them.
+    read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
+    say: where one-line remarks go (damage, failed saves).
+    """
+
+    def __init__(
+        self, folder: Path, keep: int = 1, read_only: bool = False, say: Callable[[str], None] = print
+    ) -> None:
+        self._folder = folder.absolute()
+        self._keep, self._read_only, self.say = keep, read_only, say
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        self._thread: threading.Thread | None = None
+        self._failure: tuple[int, Exception] | None = None  # not said yet
+        self._lost = False  # whether the last save failed, said or not
+        if not read_only and primary():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains)
+
+    def __enter__(self) -> Self:
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._unraisable
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._join()
+        self._checkpointer.close()
+        sys.unraisablehook = self._hook
+
+    def latest(self) -> int | None:
+        """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
+        return self._choose_sound(sorted(self._steps(), reverse=True))
+
+    def best(self) -> int | None:
+        """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
+        return self._choose_sound(self._by_accuracy())
+
+    def accuracy(self, step: int) -> float | None:
+        """The mean accuracy measured at a saved step, or None where it was not evaluated."""
+        try:
+            return read_manifest(self._folder / str(step)).facts.get("accuracy")
+        except Damaged:
+            return None
+
+    def save(self, step: int, state: TrainState, accuracy: float | None = None) -> None:
+        """Start saving in the background; the state may be donated as soon as this returns.
+
+        A save that failed before is said here, or by `check`; raises RunError where the disk is full.
+        """
+        self._join()
+        self.check()
+        self._lost = False
+        folder = self._folder / str(step)
+        if folder.exists():
+            # The same step, saved before the run was stopped within its evaluation.
+            if accuracy is not None and primary():
+                change_facts(folder, accuracy=accuracy)
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        try:
+            if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
+                # Found out halfway, the same would end in dozens of messages from Orbax's threads.
+                raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
+            self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
+        except Exception as error:  # Orbax and TensorStore share no base class of errors
+            self._failed(step, error)
+            self.check()
+            return
+        self._thread = threading.Thread(target=self._finish, args=(step, accuracy))
+        self._thread.start()
+
+    def check(self) -> None:
+        """Say a save that has failed since the last look (a free look); raises RunError where the disk is full."""
+        if self._failure is None:
+            return
+        (step, error), self._failure = self._failure, None
+        kept = f"the last complete checkpoint is step {max(complete):,}" if (complete := self._complete()) else (
+            "there is no complete checkpoint yet"
+        )  # fmt: skip
+        if disk_is_full(error):
+            raise RunError(f"{self._folder}: the disk is full, step {step:,} could not be saved; {kept}")
+        self.say(f"step {step:,} could not be saved ({one_line(error)}); {kept}, and the run goes on")
+
+    def wait(self) -> bool:
+        """Return when the last save is over: whether it is complete on disk. Raises RunError where the disk is full."""
+        self._join()
+        self.check()
+        return not self._lost
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
+
+        Rows of zeros at the end come and go: class centres are padded to what the mesh can split.
+        """
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
+        found = self._checkpointer.restore(
+            self._folder / str(step), args=ocp.args.StandardRestore(target, strict=False)
+        )
+        return TrainState(**found)
+
+    def choose(self, which: str) -> int:
+        """The sound step that `latest`, `best` or a number names; raises InputError where there is none."""
+        step = self.latest() if which == "latest" else None
+        if which == "best":
+            step = self.best()
+            step = self.latest() if step is None else step
+        if step is not None:
+            return step
+        known = ", ".join(map(str, sorted(self._complete())))
+        if not known:
+            raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
+        if not (which.isdecimal() and int(which) in self._complete()):
+            raise InputError(f"--checkpoint: {which!r} is not there; expected best, latest or one of the steps {known}")
+        try:
+            verify(self._folder / which)
+        except Damaged as damage:
+            raise InputError(
+                f"--checkpoint: step {which} is damaged: {damage}; expected one of {known} that is not"
+            ) from None
+        return int(which)
+
+    def _unraisable(self, unraisable: Any) -> None:
+        # What TensorStore had still under way when a save failed ends like this, once for every array.
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            self._hook(unraisable)
+
+    def _steps(self) -> list[int]:
+        """Every step folder, complete or not."""
+        if not self._folder.is_dir():
+            return []
+        return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+
+    def _complete(self) -> list[int]:
+        return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
+
+    def _by_accuracy(self) -> list[int]:
+        """The complete steps that were evaluated, the best first, of equals the later."""
+        evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
+        return sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
+
+    def _choose_sound(self, steps: list[int]) -> int | None:
+        """The first sound one; the processes of a training agree on it, a reader looks for itself."""
+        if self._read_only:
+            return self._first_sound(steps)
+        return agreed(self._first_sound(steps) if primary() else None)
+
+    def _first_sound(self, steps: list[int]) -> int | None:
+        for step in steps:
+            try:
+                verify(self._folder / str(step))
+                return step
+            except Damaged as damage:
+                self._reject(step, str(damage))
+        return None
+
+    def _reject(self, step: int, reason: str) -> None:
+        where = ""
+        if not self._read_only:
+            aside = self._folder / SET_ASIDE
+            target = aside / str(step)
+            for number in range(2, 1000):
+                if not target.exists():
+                    break
+                target = aside / f"{step}.{number}"
+            aside.mkdir(exist_ok=True)
+            (self._folder / str(step)).rename(target)
+            where = f", set aside in {aside.name}/{target.name}"
+        self.say(f"checkpoint {step:,} is not used: {reason}{where}")
+
+    def _finish(self, step: int, accuracy: float | None) -> None:
+        """In the background: the manifest, when Orbax has written everything; then what need not be kept goes."""
+        try:
+            self._checkpointer.wait_until_finished()
+            if primary():
+                write_manifest(self._folder / str(step), {"step": step, "accuracy": accuracy})
+                self._prune()
+        except Exception as error:  # said by `check`, in the loop's own thread
+            shutil.rmtree(self._folder / str(step), ignore_errors=True)
+            for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains, ignore_errors=True)
+            self._failed(step, error)
+
+    def _failed(self, step: int, error: Exception) -> None:
+        self._failure, self._lost = (step, error), True
+
+    def _prune(self) -> None:
+        complete = sorted(self._complete())
+        kept = {*complete[-self._keep :], *self._by_accuracy()[:1]}
+        for step in set(complete) - kept:
+            # Without its manifest it no longer counts, however far the deletion gets.
+            (self._folder / str(step) / manifest.NAME).unlink()
+            shutil.rmtree(self._folder / str(step))
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+        return True
+    except Damaged:
+        return False
+
+
+def _plain(state: TrainState) -> dict[str, Any]:
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}

@@ -1,0 +1,161 @@
+"""What a run tells while it goes on: TensorBoard events and `metrics.jsonl`, from the same call.
+
+The one importer of tensorboardX.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import numpy as np
+import tensorboardX
+from tensorboardX.summary import hparams as hparams_summaries
+
+from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.training.trackers import WandbRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS_FILE = "metrics.jsonl"
+
+# It would warn for every number that is not finite; the run counts and says such steps itself.
+logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
+
+
+class Monitor:
+    """Writes a run's scalars, texts, histograms and figures under its workdir; a context manager.
+
+    Args:
+      workdir: made if missing; holds the event files and `metrics.jsonl`. None: nothing is written.
+      resume_step: the first step that this session will write. What an interrupted session wrote at that step or
+        later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
+      online: gets the same scalars; closed with the monitor.
+    """
+
+    def __init__(
+        self, workdir: str | os.PathLike[str] | None, resume_step: int = 0, online: WandbRun | None = None
+    ) -> None:
+        self._lines: TextIO | None = None
+        self._online = online
+        if workdir is None:
+            return
+        workdir = Path(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._resume_step = resume_step
+        path = workdir / METRICS_FILE
+        _drop_from(path, resume_step)
+        self._lines = path.open("a", encoding="utf-8")
+        # Event files are named by the second and read in the order of their names: the counter keeps two sessions
+        # that start within a second apart, and in order.
+        sessions = len(list(workdir.glob("events.out.tfevents.*")))
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir), purge_step=resume_step, flush_secs=10, filename_suffix=f".{sessions:04d}"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Writes out what is buffered; may be called twice."""
+        if self._lines is not None:
+            self._lines.close()
+            self._events.close()
+        if self._online is not None:
+            self._online.close()
+            self._online = None
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
+
+        NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
+        """
+        if self._lines is None:
+            return
+        numbers = {tag: float(value) for tag, value in values.items()}
+        self._lines.write(to_json({"step": int(step), **numbers}) + "\n")
+        self._lines.flush()
+        for tag, number in numbers.items():
+            self._events.add_scalar(tag, number, int(step))
+        if self._online is not None:
+            self._online.scalars(int(step), numbers)
+
+    def text(self, tag: str, markdown: str) -> None:
+        """Writes a text of the whole session, such as its configuration."""
+        if self._lines is not None:
+            self._events.add_text(tag, markdown, self._resume_step)
+
+    def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
+        """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
+        values = np.asarray(values, np.float64).ravel()
+        values = values[np.isfinite(values)]
+        if values.size and self._lines is not None:
+            self._events.add_histogram(tag, values, int(step))
+
+    def figure(self, step: int, tag: str, figure: Figure) -> None:
+        """Writes a matplotlib figure as an image."""
+        if self._lines is not None:
+            self._events.add_figure(tag, figure, int(step))
+
+    def pr_curve(self, step: int, tag: str, truth: np.ndarray, scores: np.ndarray) -> None:
+        """Writes precision over recall. truth: bool [N]. scores: float [N] in 0..1, high for what is called true."""
+        if self._lines is not None:
+            self._events.add_pr_curve(tag, truth.astype(np.int64), np.asarray(scores, np.float64), int(step))
+
+    def picture(self, step: int, tag: str, image: np.ndarray) -> None:
+        """Writes a picture, uint8 [H, W, 3]. One of a face is for those who asked for it (`monitor.images`)."""
+        if self._lines is not None:
+            self._events.add_image(tag, image, int(step), dataformats="HWC")
+
+    def embeddings(self, step: int, sets: Mapping[str, tuple[np.ndarray, list[str], np.ndarray]]) -> None:
+        """Writes points for the projector: tag -> (points [N, D], N names, square faces uint8 [N, S, S, 3])."""
+        if self._lines is None:
+            return
+        # tensorboardX adds to what an earlier session left.
+        folder = Path(self._events.logdir)
+        (folder / "projector_config.pbtxt").unlink(missing_ok=True)
+        shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
+        for tag, (points, names, faces) in sets.items():
+            sprites = faces.transpose(0, 3, 1, 2).astype(np.float32) / 255
+            self._events.add_embedding(points, metadata=names, label_img=sprites, global_step=int(step), tag=tag)
+
+    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
+        if self._lines is None:
+            return
+        plain = {
+            name: value if isinstance(value, bool | int | float) else str(value) for name, value in settings.items()
+        }
+        # SummaryWriter.add_hparams would open a run of its own below this one.
+        for summary in hparams_summaries(plain, dict(metrics)):
+            self._events.file_writer.add_summary(summary, self._resume_step)
+        if self._online is not None:
+            self._online.summary(metrics)
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash cut short; empty if none."""
+    path = Path(workdir) / METRICS_FILE
+    if not path.exists():
+        return []
+    # A line is complete when its newline is there.
+    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in complete]
+
+
+def _drop_from(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [line for line in read_metrics(path.parent) if line["step"] < step]
+        write_text(path, "".join(to_json(line) + "\n" for line in kept))

@@ -1,0 +1,67 @@
+"""AdamW with decoupled weight decay, and the learning-rate schedules."""
+
+from __future__ import annotations
+
+import jax
+import optax
+
+from adaptface_jax.config.schema import TrainConfig
+from adaptface_jax.core import trees
+
+# Leaves that weight decay leaves alone: biases, norms and layer scales.
+NO_DECAY = ("bias", "scale", "gamma")
+
+
+def schedule(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """Learning rate at each step, 0-based: a linear warm-up, then the configured course."""
+    peak, low = config.learning_rate, config.min_learning_rate
+    rest = max(1, total_steps - config.warmup_steps)
+    if config.schedule == "constant":
+        course = optax.constant_schedule(peak)
+    elif config.schedule == "cosine":
+        course = optax.cosine_decay_schedule(peak, rest, alpha=low / peak if peak else 0.0)
+    elif config.schedule == "step":
+        # Milestones count from the start of the run, the course from the end of the warm-up.
+        drops = {max(0, e * steps_per_epoch - config.warmup_steps): config.decay_factor for e in config.decay_epochs}
+        course = optax.piecewise_constant_schedule(peak, drops)
+    else:
+        course = restarts(config, steps_per_epoch, total_steps)
+    if not config.warmup_steps:
+        return course
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, config.warmup_steps), course], [config.warmup_steps]
+    )  # fmt: skip
+
+
+def restarts(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """The peak for hold_epochs, then cosines to the minimum, each restart_factor times as long as the last (SGDR)."""
+    peak, low = config.learning_rate, config.min_learning_rate
+    courses, boundaries = [], []
+    start = config.hold_epochs * steps_per_epoch
+    if start:
+        courses.append(optax.constant_schedule(peak))
+        boundaries.append(start)
+    length = config.restart_epochs * steps_per_epoch
+    while True:
+        courses.append(optax.cosine_decay_schedule(peak, length, alpha=low / peak if peak else 0.0))
+        start += length
+        if start >= total_steps:
+            return optax.join_schedules(courses, boundaries)
+        boundaries.append(start)
+        length *= config.restart_factor
+
+
+def decay_mask(tree: trees.Tree) -> trees.Tree:
+    """True where weight decay applies."""
+    return trees.unflatten({path: path.rsplit("/", 1)[-1] not in NO_DECAY for path in trees.flatten(tree)})
+
+
+def optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW (arXiv 1711.05101, betas 0.9 and 0.999, eps 1e-8) behind an optional clip of the global norm."""
+    adamw = optax.adamw(rate, weight_decay=config.weight_decay, mask=decay_mask)
+    return adamw if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+
+
+def group_norms(tree: trees.Tree) -> dict[str, jax.Array]:
+    """Global norm of each top-level part."""
+    return {part: optax.tree.norm(leaves) for part, leaves in tree.items()}

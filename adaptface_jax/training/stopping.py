@@ -1,0 +1,79 @@
+"""Being asked to stop: SIGTERM, SIGINT and SIGUSR1, at any moment of a run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+from adaptface_jax.core.errors import Stopped
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+Result = TypeVar("Result")
+
+
+class StopSignals:
+    """Remembers the first signal while it is entered. The loop looks at `received` after every step; within
+    `at_once` the signal raises Stopped wherever the program is, so nothing may be half-done there.
+
+    alone: whether the run has this process only; of several, each goes on to the next step and stops with the others.
+    """
+
+    def __init__(self, alone: bool = True) -> None:
+        # One of several processes must not leave by itself: the others would wait for it.
+        self._alone = alone
+        self.received: str | None = None
+        self._raising = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Here a signal raises Stopped, also one that came before; may be nested."""
+        outer, self._raising = self._raising, self._alone
+        try:
+            if self.received and self._alone:
+                raise self._stopped()
+            yield
+        finally:
+            self._raising = outer
+
+    def in_background(self, work: Callable[[], Result]) -> Result:
+        """The result of `work`, run in a thread: a signal then raises Stopped even while it is within C++ code."""
+        results: list[Result] = []
+        errors: list[BaseException] = []
+
+        def target() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:
+                errors.append(error)
+
+        # A daemon: the program may leave while a compilation goes on.
+        thread = threading.Thread(target=target, daemon=True)
+        with self.at_once():
+            thread.start()
+            while thread.is_alive():
+                thread.join(0.1)
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    def _remember(self, number: int, frame: Any) -> None:
+        first = self.received is None
+        if first:
+            self.received = signal.Signals(number).name
+        if first and self._raising:
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        return Stopped(f"stopped by {self.received}; run the same command to go on")

@@ -1,0 +1,114 @@
+"""What a run says before it starts: devices, backbone, parameters, data, expected first loss."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from adaptface_jax import __version__
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.environment import environment
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.record import Source
+from adaptface_jax.models.recognizer import parameter_table
+from adaptface_jax.training.run import Model, leaves
+
+
+def header(
+    config: Config,
+    model: Model,
+    source: Source,
+    benchmarks: Mapping[str, Benchmark],
+    steps: tuple[int, int],
+    expected: tuple[float, float],
+) -> str:
+    """The header's text; steps = (per epoch, in all), expected = (mean, std) of the first loss."""
+    devices = jax.devices()
+    sizes = np.bincount(source.labels, minlength=source.num_classes)
+    lines = [
+        f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
+        backbone_line(config, model),
+        *start_lines(model),
+        *table(model, source.num_classes),
+        (
+            f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
+            f"({sizes.min()} to {sizes.max()} images each)"
+        ),
+        *(
+            f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
+            for name, b in benchmarks.items()
+        ),
+        (
+            f"training  {steps[1]:,} steps of {config.train.batch_size} images, {steps[0]:,} an epoch; "
+            f"{config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}"
+        ),
+        f"loss      the first should be {expected[0]:.2f} +- {expected[1]:.2f}",
+    ]
+    return "\n".join(lines)
+
+
+def backbone_line(config: Config, model: Model) -> str:
+    """Name, size, dtype and where the weights are from; random ones are said loudly."""
+    wanted, identity = config.backbone, model.identity
+    line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(model.recognizer.dtype).name}"
+    if identity["source"] == "random":
+        return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
+    return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"
+
+
+def start_lines(model: Model) -> list[str]:
+    """Where the adapter's first values are from, where it does not start fresh."""
+    if model.start is None:
+        return []
+    return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
+
+
+def table(model: Model, num_classes: int) -> list[str]:
+    """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
+    rows = parameter_table(model.frozen, model.trainable)
+    total, trainable = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
+    lines += [f"{'':10}{part:12}{all_:>14,}{some:>14,}" for part, all_, some in rows]
+    lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
+    centres = num_classes * model.recognizer.embedding_dim  # not what pads them on the mesh
+    lines.append(f"{'':10}{'centres':12}{'':14}{centres:>14,}  (training only)")
+    return lines
+
+
+def facts(config: Config, model: Model, source: Source, steps: int, best: int | None) -> dict[str, Any]:
+    """What the report says of the run, its parameters, the machine and the hour (UTC)."""
+    run = {
+        "backbone": config.backbone.name,
+        "weights": model.identity["source"],
+        "adapter": config.adapter.kind,
+        "training data": f"{source.description}, {len(source)} images, {source.num_classes} identities",
+        "steps": steps,
+        "best checkpoint": best,
+        "seed": config.seed,
+    }
+    rows: list[tuple[str, int | None, int]] = [*parameter_table(model.frozen, model.trainable)]
+    rows.append(("centres", None, source.num_classes * model.recognizer.embedding_dim))
+    return {
+        "run": run,
+        "parameters": [dict(zip(("part", "total", "trainable"), row, strict=True)) for row in rows],
+        "environment": environment(),
+        "reported": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def first_loss(loss: float, expected: tuple[float, float]) -> str:
+    """The first loss beside the one to expect, (mean, std)."""
+    mean, std = expected
+    line = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
+    far = abs(loss - mean) > 3 * std
+    return line + ("  <- more than 3 standard deviations away: check labels and preprocessing" if far else "")
+
+
+def as_markdown(record: dict[str, Any]) -> str:
+    """A record of values, also nested, as a table for TensorBoard."""
+    rows = [f"| {name} | {value} |" for name, value in leaves(record).items()]
+    return "\n".join(["| setting | value |", "| --- | --- |", *rows])

@@ -1,0 +1,69 @@
+"""Weight files of every kind that is read here, told apart by what they hold and not by how they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_object import read_json
+from adaptface_jax.weights.formats import kinds as file_kinds
+from adaptface_jax.weights.formats import safetensors_files
+from adaptface_jax.weights.formats.tensors import Tensors, quoted
+from adaptface_jax.weights.formats.torch_archive import open_archive
+
+__all__ = ["INDEX", "SINGLE", "open_weights", "read_json"]
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+# What a folder is searched for, in this order: the same weights are often there twice, and safetensors come first.
+_USUAL = (SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def open_weights(path: Path) -> Tensors:
+    """The tensors of a file (safetensors, torch.save since 1.6, TorchScript), of an index's shards or of a folder.
+
+    A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin,
+    open_clip_pytorch_model.bin, and at last for a single .safetensors, .pth or .pt file. Nothing in a file is run.
+    Raises InputError for every other kind of file, and for files that are truncated or contradict themselves.
+    """
+    try:
+        if path.is_dir():
+            path = _file_of(path)
+        if not path.is_file():
+            raise InputError(f"{path}: {'is no regular file' if path.exists() else 'no such file or folder'}")
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if path.name.endswith(".index.json"):
+        return safetensors_files.open_shards(path)
+    if file_kinds.is_zip(head):
+        return open_archive(path)
+    if (kind := file_kinds.unreadable(head)) is not None:
+        raise InputError(f"{path}: {kind}")
+    if not file_kinds.is_safetensors(head):
+        raise InputError(
+            f"{path}: is neither a safetensors file nor an archive of torch (it begins with {quoted(head[:8])}); "
+            "download it again, or give another file"
+        )
+    return safetensors_files.open_file(path)
+
+
+def _file_of(folder: Path) -> Path:
+    for name in _USUAL:
+        if (folder / name).is_file():
+            return folder / name
+    names = sorted(entry.name for entry in folder.iterdir())
+    found = [name for name in names if name.endswith(_SUFFIXES) and (folder / name).is_file()]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        shown = ", ".join(quoted(name) for name in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise InputError(f"{folder}: holds {len(found)} weight files ({shown}); name the one to read")
+    shown = ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    raise InputError(
+        f"{folder}: holds no weights ({shown or 'it is empty'}); expected {SINGLE}, {INDEX}, pytorch_model.bin, "
+        "or one .safetensors, .pth or .pt file"
+    )

@@ -1,0 +1,51 @@
+"""One report of everything in which a file differs from what it should hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from adaptface_jax.weights.names.transforms import Shape
+
+SHOWN = 6  # names that a report lists of each kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """Tensors that are missing, extra (with their shapes) and misshapen (with both shapes)."""
+
+    missing: list[str]
+    extra: list[str]
+    misshapen: list[str]
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.extra) + len(self.misshapen)
+
+    def __str__(self) -> str:
+        kinds = (("missing", self.missing), ("extra", self.extra), ("misshapen", self.misshapen))
+        return "; ".join(f"{kind} ({len(names)}): {listed(names)}" for kind, names in kinds if names)
+
+
+def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> Differences:
+    """`found` against exactly the names and shapes of `expected`."""
+    return Differences(
+        [name for name in expected if name not in found],
+        [f"{shown(name)} {list(shape)}" for name, shape in found.items() if name not in expected],
+        [misshapen(name, found[name], shape) for name, shape in expected.items() if found.get(name, shape) != shape],
+    )
+
+
+def misshapen(name: str, shape: Shape, wanted: Shape) -> str:
+    """A tensor of another shape than the wanted one."""
+    return f"{shown(name)} {list(shape)}, expected {list(wanted)}"
+
+
+def shown(name: str) -> str:
+    """A file's name for a tensor, safe to print: no line breaks or terminal sequences, not endless."""
+    return name if name.isprintable() and len(name) < 200 else repr(name[:200])
+
+
+def listed(names: list[str]) -> str:
+    """The first few, and how many more."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,138 @@
+"""What a name table is: one row per tensor name, and where it goes in our tree. The tables are in `dialects`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.weights.names.transforms import SAME, TRANSPOSED, Shape, Transform
+
+CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One tensor name and its place.
+
+    name: as in the file; `{i}` stands for the block's number, `{c}` for its chunk's, `**` at the end for any rest.
+    path: the leaf in our tree, depth axis in front where the name has `{i}`; None for what is known and dropped.
+    part: (k, n): the tensor is the k-th of n equal slices of the leaf's last axis.
+    mlp, registers: the row holds only for backbones with this kind of MLP, with or without registers.
+    optional: the file may lack it.
+    zeros: of a dropped tensor, its shape; zeros are written for it.
+    is_zero: a dropped tensor that must hold zeros, because we compute without it.
+    """
+
+    name: str
+    path: str | None
+    transform: Transform = SAME
+    part: tuple[int, int] = (0, 1)
+    mlp: Literal["mlp", "swiglu"] | None = None
+    registers: bool | None = None
+    optional: bool = False
+    zeros: Callable[[BackboneSpec], Shape] | None = None
+    is_zero: bool = False
+
+    def holds(self, spec: BackboneSpec) -> bool:
+        """Whether files of this backbone have the row."""
+        return self.mlp in (None, spec.mlp) and self.registers in (None, spec.registers > 0)
+
+    def numbered(self, block: int | None, depth: int) -> str:
+        """The tensor's name in that block (None: it is in none)."""
+        if block is None:
+            return self.name
+        chunk = block * min(CHUNKS, depth) // depth
+        return self.name.replace("{c}", str(chunk)).replace("{i}", str(block))
+
+
+class Pattern(NamedTuple):
+    """A tensor's name with `#` for each number in it, and the last number: the block's."""
+
+    text: str
+    block: int | None
+
+
+def pattern(name: str) -> Pattern:
+    """The pattern of a file's name; 007 and the like are no numbers."""
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isascii() and part.isdigit() and part == str(int(part[:5]))]
+    for i in numbers[:-1]:
+        parts[i] = "#"
+    if not numbers:
+        return Pattern(name, None)
+    block = int(parts[numbers[-1]])
+    parts[numbers[-1]] = "#"
+    return Pattern(".".join(parts), block)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One dialect.
+
+    project: whose files these are, so which settings beside them speak of them.
+    rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`.
+    activation: None where names and shapes are the same for different ones.
+    folded: with registers, the position of CLS is already added to cls_token.
+    """
+
+    name: str
+    family: Literal["dinov2", "clip"]
+    project: Literal["hf", "dinov2", "timm", "open_clip", "ours"]
+    rows: tuple[Row, ...]
+    rule: str
+    rule_with_registers: str
+    activation: Literal["gelu", "quick_gelu"] | None
+    folded: bool = False
+
+    def position_rule(self, spec: BackboneSpec) -> str:
+        """A key of `specs.POSITION_RULES`."""
+        return self.rule_with_registers if spec.registers else self.rule
+
+    def rows_of(self, name: Pattern, whole: str) -> tuple[Row, ...]:
+        """The rows that a file's name may be read by."""
+        return self._exact.get(name.text) or tuple(row for start, row in self._starts if whole.startswith(start))
+
+    @functools.cached_property
+    def _exact(self) -> dict[str, tuple[Row, ...]]:
+        rows: dict[str, tuple[Row, ...]] = {}
+        for row in self.rows:
+            text = row.name.replace("{c}", "#").replace("{i}", "#")
+            rows[text] = (*rows.get(text, ()), row)
+        return rows
+
+    @functools.cached_property
+    def _starts(self) -> tuple[tuple[str, Row], ...]:
+        return tuple((row.name.removesuffix("**"), row) for row in self.rows if row.name.endswith("**"))
+
+
+def linear(name: str, path: str, **more: Any) -> tuple[Row, Row]:
+    """The two rows of a torch.nn.Linear."""
+    return (
+        Row(f"{name}.weight", f"{path}/kernel", TRANSPOSED, **more),
+        Row(f"{name}.bias", f"{path}/bias", **more),
+    )
+
+
+def norm(name: str, path: str) -> tuple[Row, Row]:
+    """The two rows of a torch.nn.LayerNorm."""
+    return Row(f"{name}.weight", f"{path}/scale"), Row(f"{name}.bias", f"{path}/bias")
+
+
+def dropped(*names: str) -> tuple[Row, ...]:
+    """Rows of what a file may hold and this project has no use for."""
+    return tuple(Row(name, None, optional=True) for name in names)
+
+
+def prefixed(prefix: str, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The same rows under a module's name."""
+    return tuple(dataclasses.replace(row, name=prefix + row.name) for row in rows)
+
+
+def under(table: Table, prefix: str, *outside: Row) -> Table:
+    """The same table under a module's name, with the rows of what stands beside that module."""
+    return dataclasses.replace(
+        table, name=f"{table.name} under {prefix}", rows=(*prefixed(prefix, table.rows), *outside)
+    )

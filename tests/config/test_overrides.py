@@ -1,0 +1,138 @@
+"""Settings: names, types, bounds, and what an error says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptface_jax.config import overrides
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.errors import InputError
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
+
+
+def changed(**texts: str) -> Config:
+    config = overrides.defaults()
+    for name, text in texts.items():
+        overrides.apply(config, name.replace("__", "."), text)
+    return overrides.freeze(config)
+
+
+def test_the_defaults_survive_the_way_through_a_config_dict():
+    assert overrides.freeze(overrides.defaults()) == Config()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_that_ships_is_valid_and_documents_its_command(path):
+    overrides.freeze(overrides.load(path))
+    text = path.read_text()
+    assert (f"--config=configs/{path.name}" in text and "xpect" in text) or "ublished" in text
+
+
+def test_values_are_read_by_the_type_of_the_setting():
+    config = changed(
+        adapter__rank="8",
+        adapter__alpha="16",
+        adapter__targets="q,v",
+        adapter__use_rslora="true",
+        data__max_identities="1000",
+        train__clip_norm="none",
+        train__decay_epochs="(3, 5)",
+        data__train="synthetic:identities=8",
+        data__benchmarks__lfw="/data/lfw.bin",
+    )
+    assert config.adapter.rank == 8 and config.adapter.alpha == 16.0 and isinstance(config.adapter.alpha, float)
+    assert config.adapter.targets == ("q", "v") and config.adapter.use_rslora is True
+    assert config.data.max_identities == 1000 and config.train.clip_norm is None
+    assert config.train.decay_epochs == (3, 5)
+    assert config.data.train == "synthetic:identities=8" and config.data.benchmarks == {"lfw": "/data/lfw.bin"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("adapter.rnak", "8", ["adapter.rnak", "adapter.rank"]),
+        ("rank", "8", ["rank", "adapter.rank"]),
+        ("adapter.rank", "eight", ["adapter.rank", "'eight'", "whole number"]),
+        ("adapter.rank", "0", ["adapter.rank", "0", "at least 1"]),
+        ("adapter.dropout", "1.5", ["adapter.dropout", "0 to 0.99"]),
+        ("adapter.kind", "dora", ["adapter.kind", "lora", "dalora"]),
+        ("adapter.targets", "qkv,q", ["adapter.targets", "fused"]),
+        ("adapter.targets", "query", ["adapter.targets", "query", "fc1"]),
+        ("adapter.targets", "q,q", ["adapter.targets", "twice"]),
+        ("adapter.use_rslora", "yes", ["adapter.use_rslora", "true or false"]),
+        ("backbone.name", "dinov3", ["backbone.name", "dinov3", "clip_vitb16"]),
+        ("backbone.image_size", "225", ["backbone.image_size", "225", "14", "224"]),
+        ("backbone.feature", "projected", ["backbone.feature", "projection"]),
+        ("loss.name", "cosfase", ["loss.name", "'cosface'"]),
+        ("loss.scale", "nan", ["loss.scale", "range"]),
+        ("train.grad_accum", "3", ["train.grad_accum", "128"]),
+        ("train.steps", "many", ["train.steps", "whole number or none"]),
+        ("train.min_learning_rate", "1", ["train.min_learning_rate", "train.learning_rate"]),
+        ("seed", "-1", ["seed", "-1"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_expected(name, text, words):
+    with pytest.raises(InputError) as caught:
+        changed(**{name.replace(".", "__"): text})
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("router", ["frozzen", "block", "block:x", "block:0", "block:12", "block:-1"])
+def test_a_router_that_cannot_be(router):
+    with pytest.raises(InputError, match=r"adapter\.router"):
+        changed(adapter__kind="dalora", adapter__router=router)
+
+
+@given(st.integers(1, 10_000), st.floats(1e-6, 10), st.booleans())
+def test_written_values_come_back(rank, rate, flip):
+    config = changed(adapter__rank=str(rank), train__learning_rate=repr(rate), augment__flip=str(flip))
+    assert (config.adapter.rank, config.train.learning_rate, config.augment.flip) == (rank, rate, flip)
+
+
+def test_a_config_file_cannot_invent_a_setting(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from adaptface_jax.config.overrides import defaults\n"
+        "def get_config():\n    c = defaults()\n    c.adapter.ranks = 3\n    return c\n"
+    )
+    with pytest.raises(InputError, match="ranks"):
+        overrides.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("x = 1", "get_config"),
+        ("def get_config(): return 3", "int"),
+        (
+            "from adaptface_jax.config.overrides import inherit\ndef get_config(): return inherit(__file__, 'gone.py')",
+            "gone.py",
+        ),
+    ],
+)
+def test_a_broken_config_file_is_one_line(tmp_path, text, words):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words) as caught:
+        overrides.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_child_lists_only_its_differences(tmp_path):
+    (tmp_path / "base.py").write_text(
+        "from adaptface_jax.config.overrides import defaults\n"
+        "def get_config():\n    c = defaults()\n    c.adapter.rank = 4\n    return c\n"
+    )
+    (tmp_path / "child.py").write_text(
+        "from adaptface_jax.config.overrides import inherit\n"
+        "def get_config():\n    c = inherit(__file__, 'base.py')\n    c.adapter.alpha = 2\n    return c\n"
+    )
+    config = overrides.freeze(overrides.load(tmp_path / "child.py"))
+    assert (config.adapter.rank, config.adapter.alpha) == (4, 2.0)

@@ -1,0 +1,81 @@
+"""The relay in front of the coordinator: bytes pass unchanged, and only a loss is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from adaptface_jax.distributed.liveness import Relay, listen_here
+
+SOON, WHILE = 10, 0.3  # seconds
+
+
+@pytest.fixture(params=[True, False], ids=["guests are the others", "the target is another"])
+def line(request):
+    """(relay, its target's end, its guest's end, told): a connection through a relay; `told` is set by a loss."""
+    told = threading.Event()
+    with listen_here() as target, listen_here() as listener:
+        relay = Relay(listener, target.getsockname(), request.param, told.set)
+        with socket.create_connection(listener.getsockname(), timeout=SOON) as guest:
+            guest.sendall(b"hello")
+            with target.accept()[0] as served:
+                served.settimeout(SOON)
+                assert served.recv(5) == b"hello"
+                other, own = (guest, served) if request.param else (served, guest)
+                yield relay, own, other, told
+
+
+def test_bytes_pass_both_ways(line):
+    _, own, other, _ = line
+    sent = bytes(range(256)) * 4000
+    for source, sink in ((own, other), (other, own)):
+        threading.Thread(target=source.sendall, args=(sent,)).start()
+        found = b""
+        while len(found) < len(sent):
+            found += sink.recv(1 << 20)
+        assert found == sent
+
+
+def test_a_loss_is_told_before_the_own_end_hears_of_it(line):
+    relay, own, other, told = line
+    relay.met()
+    heard = []
+    relay._lost = lambda: (heard.append(is_open(own)), told.set())
+    other.close()
+    assert told.wait(SOON) and heard == [True]
+    assert own.recv(1) == b""
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.settimeout(WHILE)
+    try:
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+
+
+@pytest.mark.parametrize("ending", ["own end first", "before they met", "after leaving"])
+def test_other_ends_are_no_loss(line, ending):
+    relay, own, other, told = line
+    if ending != "before they met":
+        relay.met()
+    if ending == "after leaving":
+        relay.leave()
+    first, last = (own, other) if ending == "own end first" else (other, own)
+    first.close()
+    assert last.recv(1) == b""
+    assert not told.wait(WHILE)
+
+
+def test_a_target_that_comes_late_is_waited_for():
+    with listen_here() as free:
+        address = free.getsockname()
+    with listen_here() as listener:
+        Relay(listener, address, False, lambda: None)
+        with socket.create_connection(listener.getsockname(), timeout=SOON) as guest:
+            guest.sendall(b"early")
+            threading.Event().wait(WHILE)
+            with socket.create_server(address) as target, target.accept()[0] as served:
+                assert served.recv(5) == b"early"

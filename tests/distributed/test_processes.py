@@ -1,0 +1,195 @@
+"""Two processes of one run on one machine: the losses of one process, one voice, and no waiting for the dead."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import ANY
+
+import numpy as np
+import pytest
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.liveness import listen_for_all
+from adaptface_jax.training.monitor import read_metrics
+from tests.running import one_device, write_config
+
+SETTINGS = {
+    "backbone.weights": "builtin",
+    "head.embedding_dim": 32,
+    "data.train": "synthetic:identities=6,images=6,seed=1",
+    "data.benchmarks": {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"},
+    "eval.batch_size": 8,
+    "eval.every_epochs": 0,
+    "train.batch_size": 8,
+    "train.steps": 12,
+    "train.grad_accum": 2,
+    "train.learning_rate": 1e-4,
+    "train.log_every": 1,
+    "checkpoint.every_steps": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    return write_config(tmp_path_factory.mktemp("processes") / "small.py", SETTINGS)
+
+
+def start(config: Path, workdir: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_device() | environment,
+    )  # fmt: skip
+
+
+def start_two(
+    config: Path, workdir: Path, *words: str, second: tuple[str, ...] = ()
+) -> list[subprocess.Popen[str]]:  # fmt: skip
+    """As torchrun would start them; `second` are words for the second one alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    return [start(config, workdir, *words, *alone, **shared, RANK=str(i)) for i, alone in enumerate(((), second))]
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    rows = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
+    assert len(dict(rows)) == len(rows), "a step stands there twice"
+    return dict(rows)
+
+
+def test_two_processes_give_the_losses_of_one(config, tmp_path):
+    pair = start_two(config, tmp_path / "two")
+    assert end(start(config, tmp_path / "one"))[0] == 0
+    (first, said, _), (second, silent, _) = (end(process) for process in pair)
+    assert (first, second) == (0, 0)
+    assert "2 x cpu" in said and "written:" in said
+    assert not [line for line in silent.splitlines() if not line.startswith("[Gloo]")]
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert one.keys() == two.keys() and len(one) == 12
+    np.testing.assert_allclose([two[step] for step in one], list(one.values()), rtol=1e-5)
+    evaluated = [
+        next(row["eval/faces/auc"] for row in read_metrics(tmp_path / name) if "eval/faces/auc" in row)
+        for name in ("one", "two")
+    ]
+    assert evaluated[0] == pytest.approx(evaluated[1], abs=0.02)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir() if "tfevents" not in path.name) == sorted(
+        path.name for path in (tmp_path / "one").iterdir() if "tfevents" not in path.name
+    )
+    assert len(list((tmp_path / "two").glob("events.out.tfevents.*"))) == 1
+
+
+def lose(pair: list[subprocess.Popen[str]], lost: int) -> None:
+    """Kill one; the other ends soon, with one line."""
+    pair[lost].kill()
+    before, left = time.monotonic(), 1 - lost
+    status, _, error = end(pair[left])
+    assert (status, [line for line in error.splitlines() if not line.startswith("[Gloo]")]) == (1, [ANY])
+    assert error.splitlines()[-1].startswith(f"error: process {left}: another process of the run is lost (")
+    assert time.monotonic() - before < 60
+    end(pair[lost])
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_other(config, tmp_path, lost):
+    """Before there is any step; jax's runtime would abort the second one with lines of its own."""
+    pair = start_two(config, tmp_path / "run", "--config.train.steps=3000")
+    while "2 x cpu" not in (line := pair[0].stdout.readline()):
+        assert line, "it ended"
+    lose(pair, lost)
+
+
+def test_lost_processes_and_both_go_on(config, tmp_path):
+    workdir = tmp_path / "run"
+    patience = time.monotonic() + 200
+    for lost, reached in enumerate(("8", "16")):
+        pair = start_two(config, workdir, "--config.train.steps=3000")
+        while not (workdir / "checkpoints" / reached).is_dir():
+            assert time.monotonic() < patience and all(process.poll() is None for process in pair)
+            time.sleep(0.1)
+        lose(pair, lost)
+
+    pair = start_two(config, workdir, "--config.train.steps=3000")
+    while "going on from step" not in (line := pair[0].stdout.readline()):
+        assert line, "it ended"
+    resumed_from = int(line.split()[4].replace(",", ""))
+    assert resumed_from >= 4
+    while not any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)):
+        assert time.monotonic() < patience + 200 and all(process.poll() is None for process in pair)
+        time.sleep(0.2)
+    # A signal to either stops both at the same step.
+    pair[1].send_signal(signal.SIGTERM)
+    (first, _, told), (second, _, asked) = (end(process) for process in pair)
+    assert (first, second) == (75, 75)
+    assert "stopped by a signal to another process after step" in told and "stopped by SIGTERM after step" in asked
+    assert losses(workdir)
+
+
+def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
+    pair = start_two(config, tmp_path / "run", second=("--config.data.train=" + str(tmp_path / "nowhere"),))
+    before = time.monotonic()
+    (first, _, told), (second, _, error) = (end(process) for process in pair)
+    assert (first, second) == (1, 2) and time.monotonic() - before < 60
+    assert "nowhere" in error and "another process of the run is lost" in told
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, {}),
+        ({"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "a"}, {}),
+        ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "7"}, ("a:7", 4, 3)),
+        ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a"}, ("a:29500", 4, 3)),
+        (
+            {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
+            | {"TORCHELASTIC_USE_AGENT_STORE": "True"},  # torchrun listens at its port itself
+            ("a:8", 2, 1),
+        ),
+        ({"JAX_COORDINATOR_ADDRESS": "b:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, ("b:1", 2, 0)),
+    ],
+)
+def test_launchers_are_understood(environment, expected):
+    found = processes.from_environment(environment)
+    assert tuple(found.values()) == tuple(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a:1", None, None), "belong together"),
+        ((None, 2, 0), "belong together"),
+        (("a:1", 2, 2), "process 2 of 2: expected a number from 0"),
+        (("a:1", 2, -1), "process -1 of 2"),
+        (("a", 2, 1), "'a': expected HOST:PORT of the first process"),
+        (("a:many", 2, 0), "'a:many': expected HOST:PORT"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        processes.join(*arguments)
+
+
+def test_a_port_that_is_taken_is_refused():
+    with listen_for_all(0) as taken, pytest.raises(InputError, match=r"no port to listen at .*; choose another one"):
+        processes.join(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
+
+
+def test_a_variable_that_is_no_number_is_refused():
+    with pytest.raises(InputError, match="'WORLD_SIZE': 'many'"):
+        processes.from_environment({"MASTER_ADDR": "a", "WORLD_SIZE": "many", "RANK": "0"})
+
+
+def test_one_process_runs_alone():
+    processes.join("127.0.0.1:1", 1, 0)
+    assert not processes.several() and processes.primary()

@@ -1,0 +1,50 @@
+"""Run folders without a training: a made backbone in the Hugging Face layout, made trainable values, one checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.export.merged import hf_config
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.training import optim
+from adaptface_jax.training import run as runs
+from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.state import init_state
+from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
+from tests import made_models as models
+from tests import made_weights as dialects
+
+
+def write_backbone(folder: Path, spec: BackboneSpec) -> None:
+    """Made weights of `spec` as Hugging Face publishes them: biases, norms and layer scales far from 0 and 1."""
+    rng = np.random.default_rng(5)
+    leaves = {}
+    for path, shape in engine.tree_shapes(spec).items():
+        noise = rng.standard_normal(shape, dtype=np.float32)
+        leaves[path] = 1 + 0.3 * noise if path.endswith(("scale", "gamma")) else 0.1 * noise
+    folder.mkdir(parents=True, exist_ok=True)
+    table = HF_CLIP if spec.family == "clip" else HF_DINOV2
+    dialects.save(folder / "model.safetensors", engine.to_names(table, spec, trees.unflatten(leaves)))
+    (folder / "config.json").write_text(json.dumps(hf_config(spec)))
+
+
+def write_run(workdir: Path, config: Config, classes: int = 4) -> runs.Model:
+    """A run at step 7 whose every trainable value is away from its start; returns its model."""
+    mesh = make_mesh()
+    model = runs.build(config, classes, mesh)
+    model = dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))
+    optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
+    with Checkpoints(workdir / runs.CHECKPOINTS) as checkpoints:
+        checkpoints.save(7, jax.device_put(init_state(model.trainable, optimizer)))
+    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": {"classes": classes}}
+    runs.write_record(workdir, record)
+    return model

@@ -1,0 +1,54 @@
+"""What keeps the experts alive, as numbers."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from adaptface_jax.models.adapters import router
+
+
+def test_balance_is_zero_when_even_and_k_minus_one_when_one_expert_takes_all():
+    assert router.balance(jnp.eye(3), jnp.ones(3)) == pytest.approx(0, abs=1e-6)
+    assert router.balance(jnp.full((5, 3), 1 / 3), jnp.ones(5)) == pytest.approx(0, abs=1e-6)
+    assert router.balance(jnp.tile(jnp.array([1.0, 0, 0]), (4, 1)), jnp.ones(4)) == pytest.approx(2)
+
+
+def test_entropy_in_nats():
+    assert router.entropy(jnp.eye(3), jnp.ones(3)) == pytest.approx(0, abs=1e-6)
+    assert router.entropy(jnp.full((2, 4), 0.25), jnp.ones(2)) == pytest.approx(np.log(4), rel=1e-6)
+
+
+@given(hnp.arrays(np.float32, (6, 3), elements=st.floats(-5, 5, width=32)))
+def test_balance_and_entropy_stay_within_their_bounds(logits):
+    gate = jax.nn.softmax(jnp.asarray(logits))
+    assert -1e-5 <= router.balance(gate, jnp.ones(len(gate))) <= 2 + 1e-5
+    assert -1e-5 <= router.entropy(gate, jnp.ones(len(gate))) <= np.log(3) + 1e-5
+
+
+def test_domain_loss_counts_known_labels_only():
+    gate = jnp.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.4, 0.4]])
+    loss = router.domain_loss(gate, jnp.array([0, -1, 2]))
+    assert loss == pytest.approx(-(np.log(0.5) + np.log(0.4)) / 2, rel=1e-5)
+    assert router.domain_loss(gate, jnp.array([-1, -1, -1])) == 0
+
+
+def test_the_router_learns_separable_domains():
+    rng = np.random.default_rng(0)
+    domain = rng.integers(0, 3, 120)
+    features = jnp.asarray(rng.standard_normal((120, 8)) + 3 * np.eye(8)[domain], jnp.float32)
+    params = router.init_router(jax.random.key(0), 8, 3)
+
+    @jax.jit
+    def descend(params):
+        loss = lambda p: router.domain_loss(router.gates(p, features), jnp.asarray(domain))  # noqa: E731
+        return jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(loss)(params))
+
+    for _ in range(60):
+        params = descend(params)
+    assert np.mean(np.argmax(router.gates(params, features), axis=1) == domain) > 0.95

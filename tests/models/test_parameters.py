@@ -1,0 +1,76 @@
+"""The exact sizes of the published experiments, from the configs that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from adaptface_jax.config import overrides
+from adaptface_jax.core import trees
+from adaptface_jax.models import vit
+from adaptface_jax.models.recognizer import Recognizer, built_spec, parameter_table
+from adaptface_jax.models.specs import backbone_spec
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def table(name: str) -> dict[str, tuple[int, int]]:
+    settings = overrides.freeze(overrides.load(CONFIGS / name))
+    spec = built_spec(backbone_spec(settings.backbone.name), settings.backbone.feature)
+    _, shapes = vit.definition(spec, settings.backbone.image_size)
+    recognizer = Recognizer(spec, settings, jnp.float32)
+    frozen, trainable = jax.eval_shape(lambda tree: recognizer.init(tree, 10_572), shapes)
+    assert trainable["centres"].shape == (10_572, recognizer.embedding_dim)
+    rows = {part: (total, some) for part, total, some in parameter_table(frozen, trainable)}
+    rows["sum"] = (sum(r[0] for r in rows.values()), sum(r[1] for r in rows.values()))
+    return rows
+
+
+def test_exp_001_lora():
+    assert table("lora.py") == {
+        "backbone": (21_628_800, 226_176),
+        "adapter": (442_368, 442_368),
+        "head": (197_120, 197_120),
+        "sum": (22_268_288, 865_664),
+    }
+
+
+def test_exp_003_dalora():
+    rows = table("dalora.py")
+    assert rows["adapter"] == (3 * 442_368, 3 * 442_368)
+    assert rows["router"] == (99_331, 99_331)
+    assert rows["sum"] == (23_252_355, 1_849_731)
+
+
+def test_linear_probe_trains_its_head_alone():
+    assert table("linear_probe.py")["sum"] == (21_628_800 + 197_120, 197_120)
+
+
+def test_froundation_adapts_q_and_v_without_a_head():
+    # 12 blocks x 2 targets x (384 x 16 + 16 x 384)
+    assert table("froundation.py") == {
+        "backbone": (21_628_800, 0),
+        "adapter": (294_912, 294_912),
+        "sum": (21_628_800 + 294_912, 294_912),
+    }
+
+
+@pytest.mark.parametrize("name", ["clip_lora.py", "clip_dalora.py"])
+def test_clip_holds_no_unused_projection(name):
+    total, _ = table(name)["backbone"]
+    _, shapes = vit.definition(backbone_spec("clip_vitb16"), 224)
+    assert total == trees.count(shapes) - 768 * 512
+
+
+def test_a_whole_backbone_trains_in_full_fine_tuning():
+    config = overrides.load(CONFIGS / "linear_probe.py")
+    config.adapter.kind = "full"
+    settings = overrides.freeze(config)
+    spec = backbone_spec("dinov2_vits14")
+    _, shapes = vit.definition(spec, 224)
+    frozen, trainable = jax.eval_shape(lambda tree: Recognizer(spec, settings, jnp.float32).init(tree, None), shapes)
+    assert frozen == {} and "centres" not in trainable
+    assert parameter_table(frozen, trainable)[0] == ("backbone", 21_628_800, 21_628_800)

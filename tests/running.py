@@ -1,0 +1,39 @@
+"""The commands as a user gives them, run within the tests' own process, and the config file of a small run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from adaptface_jax.cli import command as cli
+
+# The packaged backbone's shape at its smallest, with DA-LoRA; random weights unless the settings name some.
+SMALL = {"backbone.name": "demo", "backbone.image_size": 28, "adapter.kind": "dalora", "adapter.rank": 2}
+
+
+def call(module: ModuleType, *words: object) -> int:
+    """Run a command; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+        patch.setattr(cli.os, "_exit", sys.exit)  # it would end the tests too
+        with pytest.raises(SystemExit) as stop:
+            cli.run(module.main, module.parser())
+    return stop.value.code
+
+
+def write_config(path: Path, settings: dict[str, Any]) -> Path:
+    """A config file of the SMALL settings and these."""
+    lines = [f"    c.{name} = {value!r}" for name, value in (SMALL | settings).items()]
+    head = ["from adaptface_jax.config.overrides import defaults", "", "def get_config():", "    c = defaults()"]
+    path.write_text("\n".join([*head, *lines, "    return c", ""]))
+    return path
+
+
+def one_device() -> dict[str, str]:
+    """The environment of a process of its own, which has one device where these tests have eight."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
