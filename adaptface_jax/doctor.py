@@ -25,7 +25,8 @@ from adaptface_jax.checks.terminal import Report, as_json
 from adaptface_jax.checks.verdict import verdict
 from adaptface_jax.cli import command as cli
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 
 SAMPLE = 1000
 

@@ -23,7 +23,8 @@ from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.cli import command as cli
 from adaptface_jax.cli.model_flags import add_subject, open_subject
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.sources.folders import FolderSource

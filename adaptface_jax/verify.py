@@ -24,10 +24,11 @@ from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.cli import command as cli
 from adaptface_jax.cli.model_flags import add_subject, open_subject
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import read_file
-from adaptface_jax.data.names import shown
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embedder

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptface_jax.core.environment import environment
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 
 
 def show(result: dict[str, Any], out: Path | None) -> None:

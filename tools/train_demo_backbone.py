@@ -33,8 +33,8 @@ from safetensors.numpy import save_file
 
 from adaptface_jax.data.synthetic_faces.conditions import Conditions
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
-from adaptface_jax.models.layers.dense import standardize
-from adaptface_jax.models.layers.linear import init_linear, linear
+from adaptface_jax.models.layers.dense import init_linear, linear
+from adaptface_jax.models.layers.norm import standardize
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import ViT, definition, random_params
 from adaptface_jax.weights.loading import load_backbone

@@ -16,9 +16,9 @@ from PIL import Image
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import FORMATS, decode
 from adaptface_jax.data.image_files import ImageFiles, read_file
-from adaptface_jax.data.names import shown
 
 # A line for each photograph that is more than one face and one crop: {"path", "faces"} or {"path", "error"}.
 JOURNAL = "align.jsonl"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from adaptface_jax.checks.finding import Finding, Section, Severity
+from adaptface_jax.core.text import plural
 
 
 def verdict(sections: Iterable[Section]) -> tuple[Severity, str]:
@@ -19,11 +20,6 @@ def verdict(sections: Iterable[Section]) -> tuple[Severity, str]:
     if warnings:
         return Severity.WARNING, f"no fault, {plural(warnings, 'warning')}: {_names(findings, Severity.WARNING)}"
     return Severity.OK, f"sound: {plural(len(findings), 'check')}, no fault, no warning"
-
-
-def plural(number: int, noun: str) -> str:
-    """ "1 fault", "2 faults"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _names(findings: Iterable[Finding], severity: Severity) -> str:

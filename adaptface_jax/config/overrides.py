@@ -13,7 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from adaptface_jax.config.schema import SECTIONS, Config, check
-from adaptface_jax.core.errors import InputError, one_line
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import one_line
 
 
 def defaults() -> ConfigDict:

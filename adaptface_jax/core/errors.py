@@ -1,12 +1,6 @@
 """How a command ends early: each has a message of one line and its own exit status (`cli.run`)."""
 
 
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
-    text = (str(error).splitlines() or [type(error).__name__])[0][:limit]
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 class InputError(Exception):
     """Bad configuration or bad input, found before anything was written: exit status 2.
 

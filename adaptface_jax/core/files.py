@@ -1,28 +1,17 @@
-"""Files and folders that are never half-written, and JSON that every reader accepts."""
+"""Files and folders that are never half-written, and a folder that one process has to itself."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from adaptface_jax.core.errors import InputError, RunError
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """`value` as RFC 8259 JSON: arrays become lists, tuples lists, NaN and infinities null.
-
-    Raises TypeError for what JSON has no form for.
-    """
-    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -133,17 +122,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value

@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 
 NAME = "manifest.json"
 _KEYS = {"facts", "files", "sha256"}

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.names import shown
+from adaptface_jax.core.text import shown
 
 FILE = "bad_records.jsonl"
 

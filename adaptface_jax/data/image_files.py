@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import SUFFIXES
-from adaptface_jax.data.names import shown
 
 # The largest image that is decoded (decode.MAX_PIXELS), uncompressed, fits.
 MAX_BYTES = 256 << 20

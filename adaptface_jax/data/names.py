@@ -9,11 +9,6 @@ from typing import Any
 import numpy as np
 
 
-def shown(name: str) -> str:
-    """A key or a path as part of one line: what cannot be printed (line breaks, bytes that are no UTF-8) is escaped."""
-    return name if name.isprintable() else repr(name)[1:-1]
-
-
 class Names(Sequence[str]):
     """Texts stored end to end; made into `str` when asked for.
 

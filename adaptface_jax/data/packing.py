@@ -23,8 +23,10 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from PIL import Image
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import to_json, write_text
-from adaptface_jax.data.names import Names, shown
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.data.sources.array_record import (
     DESCRIPTION,

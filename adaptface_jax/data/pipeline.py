@@ -15,9 +15,9 @@ import grain
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
-from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import UNKNOWN_DOMAIN, Source
 from adaptface_jax.distributed.processes import process_rows
 

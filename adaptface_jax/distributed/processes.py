@@ -19,7 +19,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
-from adaptface_jax.core.errors import InputError, one_line
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
 
 HEARTBEAT_SECONDS = 30  # how long a silent process is waited for

@@ -11,7 +11,8 @@ from typing import Any
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import Config
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.evaluation.embedding import Embedder

@@ -27,7 +27,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 
 Results = Mapping[str, Any]

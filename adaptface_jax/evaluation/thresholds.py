@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_object import read_json
+from adaptface_jax.core.json_io import read_json
 from adaptface_jax.evaluation.roc import FAR_TARGETS, MIN_FALSE_ACCEPTS
 from adaptface_jax.evaluation.verification import far_name
 

@@ -9,7 +9,8 @@ import numpy as np
 import safetensors.numpy
 
 from adaptface_jax import __version__
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.run import Model
 from adaptface_jax.weights.loading import BUILTIN

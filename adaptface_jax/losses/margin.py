@@ -42,11 +42,6 @@ def init_statistics() -> NormStatistics:
     return NormStatistics(jnp.float32(20.0), jnp.float32(100.0))
 
 
-def init_centres(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
-    """Class centres ~ N(0, 0.01^2), float32 [C, d]; only their direction counts."""
-    return 0.01 * jax.random.normal(key, (num_classes, dim))
-
-
 def unit(x: jax.Array) -> jax.Array:
     """Rows scaled to length 1 (rows of zeros stay zero)."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-24))

@@ -20,10 +20,10 @@ from flax import nnx
 from adaptface_jax.config.schema import Config, router_block
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.losses.margin import init_centres
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, router
-from adaptface_jax.models.layers.linear import init_linear, linear
+from adaptface_jax.models.head import init_centres, init_head
+from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
@@ -75,7 +75,7 @@ class Recognizer:
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
         if self.config.head.kind == "linear":
-            trainable["head"] = init_linear(keys["head"], self.feature_dim, self.embedding_dim)
+            trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
         if num_classes is not None:
             trainable["centres"] = init_centres(keys["centres"], num_classes, self.embedding_dim)
         if adapter.kind == "full":

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from adaptface_jax.models.layers.attention import Attention
-from adaptface_jax.models.layers.dense import Dense, LayerNorm, LayerScale, standardize
+from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.mlp import Mlp
+from adaptface_jax.models.layers.norm import LayerNorm, LayerScale, standardize
 from adaptface_jax.models.layers.remat import KEEP_MARKED, kept
 from adaptface_jax.models.specs import BackboneSpec
 

@@ -24,9 +24,10 @@ import jax
 import orbax.checkpoint as ocp
 
 from adaptface_jax.core import manifest
-from adaptface_jax.core.errors import InputError, RunError, one_line
+from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
+from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.training.state import TrainState
 

@@ -18,7 +18,8 @@ import numpy as np
 import tensorboardX
 from tensorboardX.summary import hparams as hparams_summaries
 
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.training.trackers import WandbRun
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import RunError
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.pipeline import record_keys
 from adaptface_jax.data.record import Source
 from adaptface_jax.training.metric_log import MetricLog

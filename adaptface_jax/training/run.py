@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import place, sharding, state_shardings
 from adaptface_jax.losses.sharded import padded

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.core.errors import InputError, one_line
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
+from adaptface_jax.core.text import one_line
 
 PROJECT = "adaptface_jax"
 ID_FILE = "wandb_id.txt"  # a run that goes on is the same run there

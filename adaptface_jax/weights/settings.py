@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_object import read_json
+from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.text import quoted
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BackboneSpec, ImageStats
-from adaptface_jax.weights.formats.tensors import Container, quoted
+from adaptface_jax.weights.formats.tensors import Container
 from adaptface_jax.weights.names.tables import Table
 
 CONFIG = "config.json"

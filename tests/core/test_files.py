@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.core.files import to_json, write_text
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.json_io import to_json
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.data.names import Names, shown
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.names import Names
 
 file_names = st.binary(max_size=8).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 

@@ -11,7 +11,8 @@ import pytest
 
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.losses.first_loss import expected_first_loss
-from adaptface_jax.losses.margin import NormStatistics, init_centres, init_statistics, margin_loss
+from adaptface_jax.losses.margin import NormStatistics, init_statistics, margin_loss
+from adaptface_jax.models.head import init_centres
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.standard_normal((6, 8)) * RNG.uniform(0.5, 30, (6, 1))

@@ -21,10 +21,10 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights import hub
 from adaptface_jax.weights.loading import load_backbone
-from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_DINOV2
 from tests import made_weights as dialects
 from tests.weights import archives
+from tests.weights.file_shapes import file_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "convert_weights.py"
@@ -46,7 +46,7 @@ def demo(tmp_path_factory) -> Path:
     """A made demo backbone in the Hugging Face layout."""
     folder = tmp_path_factory.mktemp("demo")
     rng = np.random.default_rng(0)
-    shapes = engine.file_shapes(HF_DINOV2, BACKBONES["demo"]).items()
+    shapes = file_shapes(HF_DINOV2, BACKBONES["demo"]).items()
     tensors = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes}
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": 4, "layer_norm_eps": 1e-6}))
@@ -57,7 +57,7 @@ def test_a_local_folder_is_converted_and_described(demo, tmp_path):
     result = run(demo, "--out", tmp_path / "out")
     assert (result.returncode, result.stderr) == (0, "")
     sha256 = hashlib.sha256((demo / "model.safetensors").read_bytes()).hexdigest()
-    tensors = len(engine.file_shapes(HF_DINOV2, BACKBONES["demo"])) - 1  # its mask token
+    tensors = len(file_shapes(HF_DINOV2, BACKBONES["demo"])) - 1  # its mask token
     for text in ("demo from ", f"{tensors} read", sha256, "bicubic, native grid 8 x 8", "gelu (config.json)"):
         assert text in result.stdout
     description = json.loads((tmp_path / "out" / "backbone.json").read_text())

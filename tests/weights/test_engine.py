@@ -13,6 +13,7 @@ from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_CLIP_BARE, HF_DINOV2, HUB_DINOV2, TABLES
 from adaptface_jax.weights.names.tables import Table, linear
+from tests.weights.file_shapes import file_shapes
 
 TINY = ("tiny_dinov2", "tiny_reg4", "tiny_swiglu", "tiny_clip")
 PAIRS = [
@@ -40,7 +41,7 @@ def test_a_tree_goes_out_and_comes_back_bit_for_bit(table, name, made_tree):
     if table.folded and spec.registers:
         tree["pos_embed"][:, 0] = 0
     tensors = engine.to_names(table, spec, tree)
-    assert shapes_of(tensors) == engine.file_shapes(table, spec)
+    assert shapes_of(tensors) == file_shapes(table, spec)
     fit = engine.identify(shapes_of(tensors))
     assert (fit.table.name, fit.name, fit.spec) == (table.name, name, spec)
     assert sorted([*(tensor for tensor, _ in fit.places.values()), *fit.dropped]) == sorted(tensors)
@@ -57,7 +58,7 @@ def test_a_tree_by_its_own_paths(name, made_tree):
 
 
 def test_what_is_known_and_of_no_use_is_dropped_by_name():
-    dinov2 = engine.file_shapes(HF_DINOV2, BACKBONES["tiny_dinov2"])
+    dinov2 = file_shapes(HF_DINOV2, BACKBONES["tiny_dinov2"])
     fit = engine.identify(dinov2)
     assert (fit.name, fit.dropped) == ("tiny_dinov2", ("embeddings.mask_token",))
     with pytest.raises(InputError, match=r"misshapen \(1\): embeddings.mask_token \[2, 16\], expected \[1, 16\]"):
@@ -70,7 +71,7 @@ def test_what_is_known_and_of_no_use_is_dropped_by_name():
         "text_model.encoder.layers.0.mlp.fc1.bias": (32,),
         "vision_model.embeddings.position_ids": (1, 26),
     }
-    fit = engine.identify(engine.file_shapes(HF_CLIP, spec) | whole)
+    fit = engine.identify(file_shapes(HF_CLIP, spec) | whole)
     assert (fit.name, set(fit.dropped)) == ("tiny_clip", set(whole))
 
 
@@ -88,7 +89,7 @@ def test_clip_may_come_without_its_projection(made_tree):
 def test_one_report_names_what_is_missing_extra_and_misshapen(data):
     table, name = data.draw(st.sampled_from(PAIRS))
     spec = BACKBONES[name]
-    expected = engine.file_shapes(table, spec)
+    expected = file_shapes(table, spec)
     optional = ("projection.weight", "visual.proj", "head.weight", "head.bias", "mask_token")  # may be missing
     names = data.draw(st.permutations(sorted(name for name in expected if not name.endswith(optional))))
     missing, misshapen = names[:2], names[2:5]
@@ -112,7 +113,7 @@ def test_long_reports_are_cut_with_a_count():
 
 
 def test_the_nearest_layout_is_named():
-    shapes = engine.file_shapes(HF_CLIP, BACKBONES["tiny_clip"])
+    shapes = file_shapes(HF_CLIP, BACKBONES["tiny_clip"])
     del shapes["vision_model.pre_layrnorm.bias"]
     with pytest.raises(
         InputError, match=r"nearest is hf_clip as tiny_clip: missing \(1\): vision_model.pre_layrnorm.bias$"
@@ -152,13 +153,13 @@ def test_every_known_backbone_is_told_apart_in_every_dialect():
     for table in TABLES:
         for name, spec in BACKBONES.items():
             if spec.family == table.family:
-                fit = engine.identify(engine.file_shapes(table, spec))
+                fit = engine.identify(file_shapes(table, spec))
                 assert (fit.table.name, fit.name) == (table.name, name)
 
 
 @pytest.mark.parametrize("name", ["blocks.00.norm1.weight", "blocks.²0.norm1.weight", "blocks.+1.norm1.weight"])
 def test_a_number_has_one_spelling(name):
-    shapes = engine.file_shapes(HUB_DINOV2, BACKBONES["tiny_dinov2"])
+    shapes = file_shapes(HUB_DINOV2, BACKBONES["tiny_dinov2"])
     shapes[name] = shapes.pop("blocks.0.norm1.weight")
     with pytest.raises(InputError, match=r"missing \(1\): blocks.0.norm1.weight; extra \(1\)"):
         engine.identify(shapes)

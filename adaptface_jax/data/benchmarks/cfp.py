@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.pair_list import Pairs, lines
-from adaptface_jax.data.names import shown
 
 PROTOCOLS = ("FP", "FF")
 VIEWS = ("frontal", "profile")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.pair_list import Line, Pairs, lines
-from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import UNKNOWN_DOMAIN
 
 PAIRS = "pairs.csv"

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.image_files import read_file
-from adaptface_jax.data.names import shown
 
 
 class Files(Sequence[bytes]):

@@ -24,7 +24,8 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.names import Names, shown
+from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Record
 
 DESCRIPTION = "dataset.json"
@@ -89,7 +90,7 @@ class ArrayRecordSource:
         try:
             self._data = ArrayRecordDataSource([str(self._folder / file) for file in self._files])
         except Exception as error:  # a damaged file is any error of a C++ library
-            raise InputError(f"{shown(str(self._folder))}: {_one_line(error)}; {_REPACK}") from None
+            raise InputError(f"{shown(str(self._folder))}: {one_line(error)}; {_REPACK}") from None
         if len(self._data) != len(self._labels):
             raise InputError(
                 f"{shown(str(self._folder))}: the shards hold {len(self._data)} records, {DESCRIPTION} says "
@@ -127,7 +128,7 @@ class ArrayRecordSource:
         try:
             record = decode_record(self._data[index])
         except Exception as error:  # as above
-            raise InputError(f"{self._place(index)}: {_one_line(error)}; {_REPACK}") from None
+            raise InputError(f"{self._place(index)}: {one_line(error)}; {_REPACK}") from None
         if record.key != self.key(index) or record.label != self._labels[index]:
             raise InputError(
                 f"{self._place(index)}: is {shown(record.key)!r} of class {record.label}, the index says "
@@ -153,7 +154,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{shown(str(folder))}: shards without {DESCRIPTION}; expected a finished pack: run the same `pack` again"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); {_REPACK}") from None
+        raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); {_REPACK}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
         raise InputError(f"{shown(str(path))}: expected format {FORMAT!r}, version {VERSION}; {_REPACK}")
     kinds = {"source": str, "records": int, "classes": int, "index_sha256": str, "shards": list}
@@ -197,7 +198,7 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, N
         if labels.dtype != np.int32 or labels.ndim != 1:
             raise ValueError("the labels are no row of int32")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); {_REPACK}") from None
+        raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); {_REPACK}") from None
     count, number = description["records"], description["classes"]
     if len(labels) != count or len(keys) != count or len(classes) != number:
         raise InputError(
@@ -207,8 +208,3 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, N
     if labels.min() < 0 or labels.max() >= number:
         raise InputError(f"{shown(str(path))}: labels {labels.min()} to {labels.max()} of {number} classes; {_REPACK}")
     return labels, keys, classes
-
-
-def _one_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:200] or type(error).__name__

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import SUFFIXES
 from adaptface_jax.data.image_files import is_image_name, read_file
-from adaptface_jax.data.names import Names, shown
+from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Record
 
 

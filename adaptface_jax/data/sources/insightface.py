@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.names import shown
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.record import Record
 from adaptface_jax.data.sources.recordio import RecordFile
 

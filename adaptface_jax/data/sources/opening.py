@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
@@ -16,7 +17,6 @@ from adaptface_jax.data.benchmarks.lfw import PAIRS as LFW_PAIRS
 from adaptface_jax.data.benchmarks.lfw import open_lfw
 from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.pair_csv import open_pair_csv
-from adaptface_jax.data.names import shown
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.folders import FolderSource

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.names import shown
+from adaptface_jax.core.text import one_line, shown
 from adaptface_jax.data.record import Record
 
 PREFIX = "tfds:"
@@ -71,7 +71,7 @@ class TfdsSource:
             raise InputError(f"{shown(spec)}: {error}") from None
         except Exception as error:  # TFDS raises anything, over many lines
             raise InputError(
-                f"{shown(spec)}: cannot be read from {shown(str(self._folder))} ({_one_line(error)}); "
+                f"{shown(spec)}: cannot be read from {shown(str(self._folder))} ({one_line(error)}); "
                 f"expected a set prepared with: {_prepare(parsed['name'])}"
             ) from None
         values, labels = np.unique(raw, return_inverse=True)
@@ -124,7 +124,7 @@ class TfdsSource:
             record = self._parse(self._records[index])
             image, label = record[self._image], record[self._label]
         except Exception as error:  # as above
-            raise InputError(f"{self._place(index)}: cannot be read ({_one_line(error)})") from None
+            raise InputError(f"{self._place(index)}: cannot be read ({one_line(error)})") from None
         if isinstance(label, bytes):
             label = label.decode("utf-8", "surrogateescape")
         if not isinstance(image, bytes) or (not isinstance(label, str) and (label != int(label) or label < 0)):
@@ -186,7 +186,7 @@ def _refuse_foreign_features(folder: Path) -> None:
     try:
         check(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown(str(path))}: cannot be read ({_one_line(error)}); prepare the set again") from None
+        raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); prepare the set again") from None
 
 
 def _features(features: Any, kinds: Any) -> tuple[str, str]:
@@ -205,7 +205,3 @@ def _features(features: Any, kinds: Any) -> tuple[str, str]:
     if not whole:
         raise InputError(f"its feature `{label}` is no class, text or whole number")
     return image, label
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adaptface_jax.models.layers.linear import Linear, init_linear, linear
+from adaptface_jax.models.layers.dense import Linear, init_linear, linear
 
 HIDDEN = 256
 DROPOUT = 0.1

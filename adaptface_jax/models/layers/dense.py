@@ -1,6 +1,8 @@
-"""Dense, LayerNorm and LayerScale: parameters as NNX modules, arithmetic in the dtype of the tokens."""
+"""Dense layers: a module of the backbone with the adapter's place in it, and a plain pytree for head and router."""
 
 from __future__ import annotations
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -27,32 +29,19 @@ class Dense(nnx.Module):
         return y
 
 
-class LayerNorm(nnx.Module):
-    """Normalises the last axis; statistics in float32 whatever the tokens' dtype."""
-
-    def __init__(self, dim: int, eps: float):
-        self.scale = nnx.Param(jnp.ones((dim,)))
-        self.bias = nnx.Param(jnp.zeros((dim,)))
-        self.eps = eps
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = standardize(x.astype(jnp.float32), self.eps)
-        y = y * self.scale[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)
-        return y.astype(x.dtype)
+Linear = dict[str, jax.Array]  # {"kernel": [in, out], "bias": [out]}, both trained
 
 
-def standardize(x: jax.Array, eps: float) -> jax.Array:
-    """Zero mean and unit variance over the last axis: a LayerNorm without parameters."""
-    mean = jnp.mean(x, axis=-1, keepdims=True)
-    centred = x - mean
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + eps)
+def init_linear(key: jax.Array, din: int, dout: int) -> Linear:
+    """Kernel and bias uniform in +-1/sqrt(in), float32, as torch.nn.Linear starts."""
+    bound = 1 / math.sqrt(din)
+    first, second = jax.random.split(key)
+    return {
+        "kernel": jax.random.uniform(first, (din, dout), minval=-bound, maxval=bound),
+        "bias": jax.random.uniform(second, (dout,), minval=-bound, maxval=bound),
+    }
 
 
-class LayerScale(nnx.Module):
-    """A learned factor per channel on a residual branch (arXiv 2103.17239)."""
-
-    def __init__(self, dim: int):
-        self.gamma = nnx.Param(jnp.full((dim,), 1.0))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x * self.gamma[...].astype(x.dtype)
+def linear(params: Linear, x: jax.Array) -> jax.Array:
+    """x @ kernel + bias in full float32, also where the hardware would round the factors."""
+    return jnp.matmul(x, params["kernel"], precision=jax.lax.Precision.HIGHEST) + params["bias"]

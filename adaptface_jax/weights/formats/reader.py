@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_object import read_json
+from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.text import quoted
 from adaptface_jax.weights.formats import kinds as file_kinds
 from adaptface_jax.weights.formats import safetensors_files
-from adaptface_jax.weights.formats.tensors import Tensors, quoted
+from adaptface_jax.weights.formats.tensors import Tensors
 from adaptface_jax.weights.formats.torch_archive import open_archive
 
 __all__ = ["INDEX", "SINGLE", "open_weights", "read_json"]

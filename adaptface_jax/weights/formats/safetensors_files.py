@@ -9,9 +9,10 @@ from pathlib import Path
 
 import safetensors
 
-from adaptface_jax.core.errors import InputError, one_line
-from adaptface_jax.core.json_object import MAX_BYTES, parse_object, read_json
-from adaptface_jax.weights.formats.tensors import Entry, Tensors, quoted
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_io import MAX_BYTES, parse_object, read_json
+from adaptface_jax.core.text import one_line, quoted
+from adaptface_jax.weights.formats.tensors import Entry, Tensors
 
 
 def open_file(path: Path) -> Tensors:

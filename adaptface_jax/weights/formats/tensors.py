@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import quoted
 
 Container = Literal["safetensors", "torch", "torchscript"]
 
@@ -98,12 +99,6 @@ class Tensors(Mapping[str, np.ndarray]):
                 while chunk := stream.read(1 << 22):
                     digest.update(chunk)
         return digest.hexdigest()
-
-
-def quoted(text: object) -> str:
-    """What a file says, fit for one line of a message: quoted, escaped and cut."""
-    shown = ascii(text)
-    return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[0]}"
 
 
 def order_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:

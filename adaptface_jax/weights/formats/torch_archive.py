@@ -11,7 +11,8 @@ from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.restricted_pickle import RefusedPickle
-from adaptface_jax.weights.formats.tensors import Entry, Tensors, is_compact, quoted
+from adaptface_jax.core.text import quoted
+from adaptface_jax.weights.formats.tensors import Entry, Tensors, is_compact
 from adaptface_jax.weights.formats.torch_pickle import View, read_views
 from adaptface_jax.weights.formats.zip_directory import BrokenZip, Member, members
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from adaptface_jax.core.restricted_pickle import PLAIN, InertUnpickler, RefusedPickle, instructions
-from adaptface_jax.weights.formats.tensors import MAX_NAME, MAX_TENSORS, quoted
+from adaptface_jax.core.text import quoted
+from adaptface_jax.weights.formats.tensors import MAX_NAME, MAX_TENSORS
 
 MAX_DEPTH = 16
 

@@ -12,7 +12,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from adaptface_jax.weights.formats.tensors import MAX_TENSORS, quoted
+from adaptface_jax.core.text import quoted
+from adaptface_jax.weights.formats.tensors import MAX_TENSORS
 
 MAX_MEMBERS = 2 * MAX_TENSORS
 MAX_DIRECTORY = 64 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from adaptface_jax.core.text import shown
 from adaptface_jax.weights.names.transforms import Shape
 
 SHOWN = 6  # names that a report lists of each kind
@@ -38,11 +39,6 @@ def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) ->
 def misshapen(name: str, shape: Shape, wanted: Shape) -> str:
     """A tensor of another shape than the wanted one."""
     return f"{shown(name)} {list(shape)}, expected {list(wanted)}"
-
-
-def shown(name: str) -> str:
-    """A file's name for a tensor, safe to print: no line breaks or terminal sequences, not endless."""
-    return name if name.isprintable() and len(name) < 200 else repr(name[:200])
 
 
 def listed(names: list[str]) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.models import vit
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
 from adaptface_jax.weights.names.dialects import TABLES
-from adaptface_jax.weights.names.differences import Differences, listed, misshapen, shown
+from adaptface_jax.weights.names.differences import Differences, listed, misshapen
 from adaptface_jax.weights.names.tables import Pattern, Row, Table, pattern
 from adaptface_jax.weights.names.transforms import Shape
 
@@ -129,12 +130,6 @@ def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[
     }
     dtype = leaves["cls_token"].dtype
     return named | {row.name: np.zeros(shape, dtype) for row, shape in _unplaced(table, spec)}
-
-
-def file_shapes(table: Table, spec: BackboneSpec) -> dict[str, Shape]:
-    """Every name that a file of this table and backbone has, with its shape."""
-    shapes = {name: _file_shape(row, slot, spec) for slot, (name, row) in _expected(table, spec).items()}
-    return shapes | {row.name: shape for row, shape in _unplaced(table, spec)}
 
 
 def tree_table(spec: BackboneSpec) -> Table:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_object import read_json
-from adaptface_jax.weights.formats.tensors import quoted
+from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.text import quoted
 
 # Settings that change nothing in what the tensors mean.
 _HARMLESS = {

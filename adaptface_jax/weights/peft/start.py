@@ -20,7 +20,7 @@ import numpy as np
 
 from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_object import read_json
+from adaptface_jax.core.json_io import read_json
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BackboneSpec

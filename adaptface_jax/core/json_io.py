@@ -1,15 +1,26 @@
-"""JSON objects from files that nobody vouches for: each key once, numbers that are numbers, a bounded size."""
+"""JSON that every reader accepts, and JSON objects from files that nobody vouches for."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
 
-from adaptface_jax.core.errors import InputError, one_line
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import one_line
 
 # A parsed value can take twenty times its text. The header of a published backbone is below 0.1 MiB.
 MAX_BYTES = 8 << 20
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`value` as RFC 8259 JSON: arrays become lists, tuples lists, NaN and infinities null.
+
+    Raises TypeError for what JSON has no form for.
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -47,3 +58,17 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

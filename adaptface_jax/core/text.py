@@ -1,0 +1,26 @@
+"""Words from outside as part of one line: what a file, a library or a user says, safe for a terminal."""
+
+from __future__ import annotations
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = (reason.strip().splitlines() or [type(error).__name__])[0][:limit]
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def shown(name: str) -> str:
+    """A key or a path as it is; what cannot be printed (line breaks, bytes that are no UTF-8) is escaped."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def quoted(text: object) -> str:
+    """What a file says: quoted, escaped and cut at 80 characters."""
+    shown = ascii(text)
+    return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[0]}"
+
+
+def plural(number: int, noun: str) -> str:
+    """ "1 fault", "2 faults"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

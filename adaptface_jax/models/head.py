@@ -1,0 +1,17 @@
+"""Behind the backbone: the embedding head, and the class centres that a training compares embeddings with."""
+
+from __future__ import annotations
+
+import jax
+
+from adaptface_jax.models.layers.dense import Linear, init_linear
+
+
+def init_head(key: jax.Array, feature_dim: int, embedding_dim: int) -> Linear:
+    """The head Linear(feature_dim -> embedding_dim), float32."""
+    return init_linear(key, feature_dim, embedding_dim)
+
+
+def init_centres(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
+    """Class centres ~ N(0, 0.01^2), float32 [C, d]; only their direction counts."""
+    return 0.01 * jax.random.normal(key, (num_classes, dim))
