@@ -23,7 +23,8 @@ from adaptface_jax.checks.run.records import read
 from adaptface_jax.checks.setup import before
 from adaptface_jax.checks.terminal import Report, as_json
 from adaptface_jax.checks.verdict import verdict
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -53,7 +54,7 @@ def _examine(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
     if args.run and args.config:
         raise InputError("--run: a finished run has its own settings; give either --run or --config")
     if args.run:
-        benchmarks = cli.named_paths(args.benchmark) if args.benchmark else None
+        benchmarks = named_paths(args.benchmark) if args.benchmark else None
         return after.examine(read(Path(args.run)), benchmarks), f"the run in {args.run}"
     if args.config is None:
         raise InputError("doctor: name a set-up with --config=FILE, or a run with --run=WORKDIR (see --help)")
@@ -62,9 +63,9 @@ def _examine(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
     return before.examine(args.config, workdir, sample), "before the run"
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "", settings=True, config_required=False)
+    result = Parser(__doc__ or "", settings=True, config_required=False)
     result.add_argument(
         "--run", metavar="WORKDIR", help="the folder of a finished or running training, instead of --config"
     )
@@ -79,4 +80,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
@@ -45,9 +46,9 @@ def main(args: argparse.Namespace) -> None:
     print(f"written: {out}, {len(images):,} embeddings of {found.embedding.shape[1]} dimensions")
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     add_subject(result)
     result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, PGM ... at any depth")
     result.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
@@ -55,4 +56,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -44,7 +45,7 @@ Embed = Callable[[Any, Any], Embeddings]
 def main(args: argparse.Namespace) -> None:
     """Open what is asked for and the model, score, print and write the JSON."""
     check(args)
-    benchmarks = {name: open_benchmark(path) for name, path in cli.named_paths(args.benchmark).items()}
+    benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
     mesh = make_mesh()
@@ -102,9 +103,9 @@ def search(embed: Embed, gallery: FolderSource, probes: FolderSource) -> Identif
     return identify(rows[: len(gallery)], gallery.labels, rows[len(gallery) :], person)
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     add_subject(result)
     result.add_argument("--benchmark", action="append", default=[], metavar="NAME=PATH", help="verify; repeatable")
     result.add_argument("--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C 1:1; repeatable")
@@ -117,4 +118,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.packing import Limit, pack
@@ -35,9 +36,9 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="what data.train takes")
     result.add_argument("folder", metavar="DST", help="an empty folder, or one that the same command began to fill")
     size = result.add_mutually_exclusive_group()
@@ -47,4 +48,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

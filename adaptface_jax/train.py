@@ -19,7 +19,8 @@ from typing import Any
 import jax
 
 from adaptface_jax.checks.run.records import read
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
@@ -328,9 +329,9 @@ def main(args: argparse.Namespace) -> None:
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "", settings=True)
+    result = Parser(__doc__ or "", settings=True)
     result.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; an existing run goes on")
     result.add_argument(
         "--benchmark", action="append", metavar="NAME=PATH", help="verify on this; repeatable, replaces data.benchmarks"
@@ -344,4 +345,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser(), processes.part)
+    run_command(main, parser(), processes.part)

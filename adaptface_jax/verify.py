@@ -21,8 +21,9 @@ import numpy as np
 
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.geometry import CROP_SIZE
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -153,9 +154,9 @@ def gate_bars(gates: np.ndarray, names: list[str], photographs: list[Photograph]
     return "\n".join(lines)
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     add_subject(result, batch_size=2)
     result.add_argument("first", metavar="A", help="a photograph or an aligned crop")
     result.add_argument("second", metavar="B", help="another")
@@ -169,4 +170,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

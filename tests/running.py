@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli import command
 
 # The packaged backbone's shape at its smallest, with DA-LoRA; random weights unless the settings name some.
 SMALL = {"backbone.name": "demo", "backbone.image_size": 28, "adapter.kind": "dalora", "adapter.rank": 2}
@@ -20,9 +20,9 @@ def call(module: ModuleType, *words: object) -> int:
     """Run a command; its exit status."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
-        patch.setattr(cli.os, "_exit", sys.exit)  # it would end the tests too
+        patch.setattr(command.os, "_exit", sys.exit)  # it would end the tests too
         with pytest.raises(SystemExit) as stop:
-            cli.run(module.main, module.parser())
+            command.run_command(module.main, module.parser())
     return stop.value.code
 
 

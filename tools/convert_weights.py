@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
@@ -78,7 +79,7 @@ def main(flags: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = cli.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("source", metavar="SRC", help="folder, file or hub id")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
     parser.add_argument("--name", choices=sorted(BACKBONES), help="the backbone it must be; else found from the shapes")
@@ -87,4 +88,4 @@ if __name__ == "__main__":
     parser.add_argument("--overwrite", action="store_true", help="replace an older converted folder")
     parser.add_argument("--inspect", action="store_true", help="say what SRC is, and convert nothing")
     parser.add_argument("--all", action="store_true", help="with --inspect: a line for every tensor, blocks not folded")
-    cli.run(main, parser)
+    run_command(main, parser)

@@ -14,7 +14,8 @@ import functools
 from pathlib import Path
 
 from adaptface_jax.align.folder import JOURNAL, NO_FACE, Outcome, align_folder
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import disk_may_fill
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.image_files import ImageFiles
@@ -41,13 +42,13 @@ def show(progress: Progress, done: int, outcome: Outcome) -> None:
     progress.show(done, {"no face": str(len(outcome.no_face))})
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="a folder of photographs, at any depth")
     result.add_argument("target", metavar="DST", help="a folder for the crops; what it has already is kept")
     return result
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

@@ -9,7 +9,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
@@ -17,7 +17,7 @@ from adaptface_jax.training import run as runs
 from adaptface_jax.weights.loading import inspect_backbone
 
 
-def add_subject(parser: cli.Parser, batch_size: int | None = None) -> None:
+def add_subject(parser: Parser, batch_size: int | None = None) -> None:
     """The flags that name a model; `batch_size` where the command knows it."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")

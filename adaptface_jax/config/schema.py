@@ -10,7 +10,6 @@ import dataclasses
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.specs import backbone_spec
 
 
 def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
@@ -23,7 +22,7 @@ def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    name: str = setting("dinov2_vits14", "a row of specs.py")
+    name: str = setting("dinov2_vits14", "a row of models/specs.py")
     weights: str = setting("", "converted folder, local file, hub id, `builtin` (demo), or empty for random")
     image_size: int = setting(224, "pixels; a multiple of the patch size", low=1)
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
@@ -152,17 +151,11 @@ SECTIONS: dict[str, type] = {
 
 
 def check(config: Config) -> None:
-    """Raise InputError where two settings do not fit each other; single values are checked by `overrides.freeze`."""
-    spec = backbone_spec(config.backbone.name)
+    """Raise InputError where two settings contradict each other.
+
+    Single values are checked by `overrides.freeze`, what depends on the backbone by `models.settings.check_model`.
+    """
     adapter, train = config.adapter, config.train
-    if config.backbone.image_size % spec.patch_size:
-        near = max(1, round(config.backbone.image_size / spec.patch_size)) * spec.patch_size
-        raise InputError(
-            f"backbone.image_size: {config.backbone.image_size} is not a multiple of the patch size "
-            f"{spec.patch_size} of {config.backbone.name}; the nearest is {near}"
-        )
-    if config.backbone.feature == "projected" and spec.projection is None:
-        raise InputError(f"backbone.feature: {config.backbone.name} has no projection; use 'cls'")
     if train.batch_size % train.grad_accum:
         raise InputError(
             f"train.grad_accum: {train.grad_accum} does not divide train.batch_size {train.batch_size}; "
@@ -178,32 +171,3 @@ def check(config: Config) -> None:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.init_from and adapter.kind not in ("lora", "dalora"):
         raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
-    if adapter.kind in ("lora", "dalora"):
-        if not adapter.targets:
-            raise InputError("adapter.targets: empty; name at least one of qkv, q, k, v, proj, fc1, fc2")
-        if len(set(adapter.targets)) != len(adapter.targets):
-            raise InputError(f"adapter.targets: {','.join(adapter.targets)} names a layer twice")
-        unknown = sorted(set(adapter.targets) - {"qkv", "q", "k", "v", "proj", "fc1", "fc2"})
-        if unknown:
-            raise InputError(
-                f"adapter.targets: {', '.join(unknown)} not known; expected some of qkv, q, k, v, proj, fc1, fc2"
-            )
-        if "qkv" in adapter.targets and set(adapter.targets) & {"q", "k", "v"}:
-            raise InputError("adapter.targets: qkv is fused and cannot stand beside q, k or v; choose one form")
-    if adapter.kind == "dalora":
-        depth = router_block(adapter.router)
-        if depth is not None and not 1 <= depth < spec.depth:
-            raise InputError(
-                f"adapter.router: {adapter.router!r} is outside block:1 to block:{spec.depth - 1} "
-                f"of {config.backbone.name}"
-            )
-
-
-def router_block(router: str) -> int | None:
-    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
-    if router == "frozen":
-        return None
-    kind, _, number = router.partition(":")
-    if kind == "block" and number.isdecimal():
-        return int(number)
-    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")

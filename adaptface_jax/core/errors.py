@@ -1,4 +1,4 @@
-"""How a command ends early: each has a message of one line and its own exit status (`cli.run`)."""
+"""How a command ends early: each has a message of one line and its own exit status (`cli.command.run_command`)."""
 
 
 class InputError(Exception):

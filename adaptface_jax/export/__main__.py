@@ -16,7 +16,8 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.data.sources.opening import open_source
@@ -99,9 +100,9 @@ def main(args: argparse.Namespace) -> None:
     print("\n".join([f"run: {args.run}, step {step:,}", *lines, f"written: {out}"]))
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     result.add_argument("--run", required=True, metavar="WORKDIR", help="the folder of a training run")
     result.add_argument("--format", required=True, choices=tuple(FORMATS), help="what to write")
     result.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
@@ -120,4 +121,4 @@ def parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

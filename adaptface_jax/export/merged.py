@@ -15,13 +15,14 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax.config.schema import AdapterConfig, router_block
+from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import merged_page
 from adaptface_jax.export.record import head_lines, model_class, write_head, write_json, write_record
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.recognizer import Recognizer, as_float32
+from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec, ImageStats
 from adaptface_jax.training.run import Model
 from adaptface_jax.weights.formats.reader import SINGLE

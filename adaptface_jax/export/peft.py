@@ -13,12 +13,12 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax.config.schema import router_block
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import peft_page
 from adaptface_jax.export.record import base_model, head_lines, torch_linear, write_head, write_json, write_record
 from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
+from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.run import Model
 from adaptface_jax.weights.peft.files import ADAPTER, CONFIG

@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from adaptface_jax.config.schema import Config, router_block
+from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, router
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.dense import linear
+from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]

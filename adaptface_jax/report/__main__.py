@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptface_jax.checks.run.records import read
-from adaptface_jax.cli import command as cli
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.report.comparison import FILE, comparison_page
@@ -56,13 +57,13 @@ def names(workdirs: Sequence[Path]) -> dict[str, Path]:
     return result
 
 
-def parser() -> cli.Parser:
+def parser() -> Parser:
     """The command line."""
-    result = cli.Parser(__doc__ or "")
+    result = Parser(__doc__ or "")
     result.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished or running training")
     result.add_argument("--out", required=True, metavar="DIR", help="where the pages go")
     return result
 
 
 if __name__ == "__main__":
-    cli.run(main, parser())
+    run_command(main, parser())

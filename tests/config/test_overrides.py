@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.settings import check_model
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 
@@ -19,7 +20,9 @@ def changed(**texts: str) -> Config:
     config = overrides.defaults()
     for name, text in texts.items():
         overrides.apply(config, name.replace("__", "."), text)
-    return overrides.freeze(config)
+    frozen = overrides.freeze(config)
+    check_model(frozen)
+    return frozen
 
 
 def test_the_defaults_survive_the_way_through_a_config_dict():
@@ -28,7 +31,7 @@ def test_the_defaults_survive_the_way_through_a_config_dict():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_that_ships_is_valid_and_documents_its_command(path):
-    overrides.freeze(overrides.load(path))
+    check_model(overrides.freeze(overrides.load(path)))
     text = path.read_text()
     assert (f"--config=configs/{path.name}" in text and "xpect" in text) or "ublished" in text
 

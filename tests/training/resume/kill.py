@@ -63,7 +63,7 @@ def noted(plan, start, *rest):
         keys.write(json.dumps({"step": step, "keys": known, "pixels": int(np.asarray(batch["image"]).sum())}) + "\\n")
         yield batch
 train.placed_batches = noted
-cli.run(train.main, train.parser())
+run_command(train.main, train.parser())
 """
 
 

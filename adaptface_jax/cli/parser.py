@@ -1,0 +1,112 @@
+"""The words of a command line: flags, and settings as `--config.a.b=value`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ml_collections import ConfigDict
+
+from adaptface_jax.config import overrides
+from adaptface_jax.config.schema import SECTIONS, Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.settings import check_model
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a config file.
+
+    config_required: whether a command with settings also works without `--config` (`.config` is then None).
+    """
+
+    def __init__(self, description: str, *, settings: bool = False, config_required: bool = True) -> None:
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=settings_table() if settings else None,
+        )
+        self._settings = settings
+        if settings:
+            self.add_argument(
+                "--config", required=config_required, metavar="FILE", help="a Python file with get_config()"
+            )
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The parsed flags; `.config` is the frozen Config where settings are taken."""
+        plain, changes = split_settings(arguments) if self._settings else (list(arguments), [])
+        known, rest = self.parse_known_args(plain)
+        if rest:
+            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
+            hint = f"; did you mean {near[0]}?" if near else " (see --help)"
+            raise InputError(f"{rest[0]}: no such argument{hint}")
+        if self._settings and known.config is None and changes:
+            raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
+        if self._settings and known.config is not None:
+            config = overrides.load(known.config)
+            for name, text in changes:
+                overrides.apply(config, name, text)
+            known.config = self.finish(config, known)
+        return known
+
+    def finish(self, config: ConfigDict, known: argparse.Namespace) -> Config:
+        """The last changes that flags make to the settings, and their freezing."""
+        if getattr(known, "benchmark", None):
+            config.data.benchmarks = {}
+            for name, path in named_paths(known.benchmark).items():
+                overrides.apply(config, f"data.benchmarks.{name}", path)
+        frozen = overrides.freeze(config)
+        check_model(frozen)
+        return frozen
+
+
+def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Separate `--config.name=value` (or `--config.name value`) from the other words."""
+    plain: list[str] = []
+    changes: list[tuple[str, str]] = []
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--config."):
+            plain.append(word)
+            continue
+        name, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            following = next(words, None)
+            if following is None or following.startswith("--"):
+                raise InputError(f"--config.{name}: no value; write --config.{name}=VALUE")
+            value = following
+        changes.append((name, value))
+    return plain, changes
+
+
+def named_paths(texts: Sequence[str]) -> dict[str, str]:
+    """["lfw=/data/lfw.bin"] -> {"lfw": "/data/lfw.bin"}."""
+    result: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (equals and name and path) or not name.replace("_", "").replace("-", "").isalnum():
+            raise InputError(f"--benchmark: {text!r} is not NAME=PATH, e.g. lfw=/data/lfw.bin")
+        if name in result:
+            raise InputError(f"--benchmark: {name} is given twice; choose another name for one of them")
+        result[name] = path
+    return result
+
+
+def settings_table() -> str:
+    """Every setting with its default and meaning, for --help."""
+    lines = ["settings (override with --config.NAME=VALUE):"]
+    rows = [("seed", Config.__dataclass_fields__["seed"])]
+    for section, kind in SECTIONS.items():
+        rows += [(f"{section}.{field.name}", field) for field in dataclasses.fields(kind)]
+    for name, field in rows:
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        choices = f" ({' | '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
+        lines.append(f"  {name:32} {field.metadata['doc']}{choices} [{default!r}]")
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""Whether the settings of a model fit its backbone: image size, feature, adapted layers, router."""
+
+from __future__ import annotations
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import backbone_spec
+
+TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
+
+
+def check_model(config: Config) -> None:
+    """Raise InputError, naming the setting, where a setting does not fit `backbone.name`."""
+    spec = backbone_spec(config.backbone.name)
+    adapter = config.adapter
+    if config.backbone.image_size % spec.patch_size:
+        near = max(1, round(config.backbone.image_size / spec.patch_size)) * spec.patch_size
+        raise InputError(
+            f"backbone.image_size: {config.backbone.image_size} is not a multiple of the patch size "
+            f"{spec.patch_size} of {config.backbone.name}; the nearest is {near}"
+        )
+    if config.backbone.feature == "projected" and spec.projection is None:
+        raise InputError(f"backbone.feature: {config.backbone.name} has no projection; use 'cls'")
+    if adapter.kind in ("lora", "dalora"):
+        _check_targets(adapter.targets)
+    if adapter.kind == "dalora":
+        depth = router_block(adapter.router)
+        if depth is not None and not 1 <= depth < spec.depth:
+            raise InputError(
+                f"adapter.router: {adapter.router!r} is outside block:1 to block:{spec.depth - 1} "
+                f"of {config.backbone.name}"
+            )
+
+
+def _check_targets(targets: tuple[str, ...]) -> None:
+    known = ", ".join(TARGETS)
+    if not targets:
+        raise InputError(f"adapter.targets: empty; name at least one of {known}")
+    if len(set(targets)) != len(targets):
+        raise InputError(f"adapter.targets: {','.join(targets)} names a layer twice")
+    unknown = sorted(set(targets) - set(TARGETS))
+    if unknown:
+        raise InputError(f"adapter.targets: {', '.join(unknown)} not known; expected some of {known}")
+    if "qkv" in targets and set(targets) & {"q", "k", "v"}:
+        raise InputError("adapter.targets: qkv is fused and cannot stand beside q, k or v; choose one form")
+
+
+def router_block(router: str) -> int | None:
+    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
+    if router == "frozen":
+        return None
+    kind, _, number = router.partition(":")
+    if kind == "block" and number.isdecimal():
+        return int(number)
+    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")
