@@ -26,10 +26,10 @@ from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.sources.folders import FolderSource
-from adaptface_jax.data.sources.opening import open_benchmark
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate

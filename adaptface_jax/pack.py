@@ -16,7 +16,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.packing import Limit, pack
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 
 
 def main(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,89 +21,31 @@ import jax
 from adaptface_jax.checks.run.records import read
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
-from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.progress import Progress
-from adaptface_jax.data.bad_records import BadRecords
-from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.pipeline import batches, steps_per_epoch
-from adaptface_jax.data.record import Source
-from adaptface_jax.data.sources.opening import open_benchmark, open_source
 from adaptface_jax.distributed import processes
-from adaptface_jax.distributed.mesh import check_batch, make_mesh, place, sharding
+from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.evaluation import evaluator as verification
 from adaptface_jax.evaluation import tensorboard as display
 from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.pair_scores import SCORES, Scores, write_each
 from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
-from adaptface_jax.losses.first_loss import expected_first_loss
-from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.training import optim
-from adaptface_jax.training import run as runs
 from adaptface_jax.training import summary as header
-from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.metric_log import MetricLog
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.not_finite import not_finite
-from adaptface_jax.training.state import TrainState, init_state
-from adaptface_jax.training.step import Batch, StepFunction, make_step
+from adaptface_jax.training.plan import Plan, due, placed_batches, prepare
+from adaptface_jax.training.run import abstract_state, check_same, write_record
+from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
 from adaptface_jax.training.stopping import StopSignals
-from adaptface_jax.training.trackers import open_online, require
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Everything that was found and checked before the run writes anything."""
-
-    config: Config
-    mesh: jax.sharding.Mesh
-    model: runs.Model
-    source: Source
-    benchmarks: Mapping[str, Benchmark]
-    steps_per_epoch: int
-    total_steps: int
-    expected_loss: tuple[float, float]
-    record: dict[str, Any]
-
-    def evaluation_due(self, step: int) -> bool:
-        """Whether the state after `step` is verified."""
-        every = self.config.eval.every_epochs * self.steps_per_epoch
-        return bool(self.benchmarks) and step > 0 and (step == self.total_steps or due(step, every))
-
-
-def prepare(config: Config) -> Plan:
-    """Open the data and the weights; raises InputError where something is missing or does not fit."""
-    mesh = make_mesh(model=config.train.model_parallel)
-    check_batch(config.train.batch_size, config.train.grad_accum, mesh)
-    require(config.monitor.wandb)
-    if not config.data.train:
-        raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
-    source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
-    check_classes(source.num_classes)
-    epoch = steps_per_epoch(source, config.train.batch_size)
-    if not epoch:
-        raise InputError(
-            f"train.batch_size: {config.train.batch_size} is more than the {len(source)} images of {config.data.train}"
-        )
-    benchmarks = {name: open_benchmark(path) for name, path in config.data.benchmarks.items()}
-    model = runs.build(config, source.num_classes, mesh)
-    return Plan(
-        config=config,
-        mesh=mesh,
-        model=model,
-        source=source,
-        benchmarks=benchmarks,
-        steps_per_epoch=epoch,
-        total_steps=config.train.steps or config.train.epochs * epoch,
-        expected_loss=expected_first_loss(
-            config.loss, source.num_classes, model.recognizer.embedding_dim, config.train.batch_size
-        ),
-        record=runs.make_record(config, model, source),
-    )
+from adaptface_jax.training.trackers import open_online
 
 
 @dataclasses.dataclass
@@ -143,13 +85,13 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
     config, model = plan.config, plan.model
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate)
-    with Checkpoints(workdir / runs.CHECKPOINTS, config.checkpoint.keep) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep) as checkpoints:
         latest = checkpoints.latest()
         start = latest or 0
         if latest is None:
             state = place(plan.mesh, init_state(model.trainable, optimizer))
         else:
-            state = checkpoints.restore(latest, runs.abstract_state(config, model.trainable, plan.mesh))
+            state = checkpoints.restore(latest, abstract_state(config, model.trainable, plan.mesh))
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
             floors = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
@@ -255,28 +197,6 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
     return state
 
 
-def placed_batches(plan: Plan, start: int, workdir: Path | None = None) -> Iterator[Batch]:
-    """The batches after step `start`, on the devices; bad records, where they are skipped, are logged in `workdir`."""
-    config, rows = plan.config, sharding(plan.mesh, "batch")
-    skip = config.data.bad_records == "skip"
-    for batch in batches(
-        plan.source,
-        config.train.batch_size,
-        seed=config.seed,
-        start_step=start,
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        bad_records=BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None,
-    ):
-        yield processes.place_rows(batch, rows)
-
-
-def due(step: int, every: int) -> bool:
-    """Whether something that happens every so many steps (0: never) happens now."""
-    return every > 0 and step % every == 0
-
-
 def report(results: Mapping[str, Any], step: int, monitor: Monitor, progress: Progress) -> None:
     """One evaluation on the terminal and in the monitor."""
     monitor.scalars(step, verification.scalars(results))
@@ -294,9 +214,9 @@ def draw(session: Session, state: TrainState) -> None:
     with session.stop.at_once():
         display.curves(monitor, last, results, scores)
         if plan.config.monitor.images and scores:
-            trees = plan.model.frozen, state.trainable
-            display.faces(monitor, last, plan.benchmarks, scores, session.embedder, *trees)
-        monitor.hparams(runs.leaves(plan.record["config"]), verification.scalars(results))
+            pair = plan.model.frozen, state.trainable
+            display.faces(monitor, last, plan.benchmarks, scores, session.embedder, *pair)
+        monitor.hparams(trees.flatten(plan.record["config"], "."), verification.scalars(results))
 
 
 def main(args: argparse.Namespace) -> None:
@@ -306,7 +226,7 @@ def main(args: argparse.Namespace) -> None:
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
             plan = prepare(args.config)
-            runs.check_same(workdir, plan.record, args.override_resume)
+            check_same(workdir, plan.record, args.override_resume)
             processes.wait_for_all("checked")
             print(
                 header.header(
@@ -317,9 +237,10 @@ def main(args: argparse.Namespace) -> None:
             )  # fmt: skip
         if args.dry_run:
             return
-        with disk_may_fill(workdir), locked(workdir) if processes.primary() else contextlib.nullcontext():
+        busy = f"--workdir: another process is training in {workdir}; wait, or choose another"
+        with disk_may_fill(workdir), locked(workdir, busy) if processes.primary() else contextlib.nullcontext():
             if processes.primary():
-                runs.write_record(workdir, plan.record)
+                write_record(workdir, plan.record)
             processes.wait_for_all("recorded")
             results = train(plan, workdir, stop)
             if processes.primary():

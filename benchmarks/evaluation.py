@@ -23,10 +23,9 @@ from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.evaluation.distances import indexed_distances
-from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.embedding import Embedder, make_embed
 from adaptface_jax.evaluation.evaluator import entry, evaluate
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.step import make_embed
+from adaptface_jax.training.model import build_model, unadapted
 
 
 def pairs(count: int, images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +65,7 @@ def pass_rates(images: int, size: int, batch: int) -> dict[str, Any]:
     """Images/s of embedding alone and of the whole evaluation, in turns."""
     mesh = make_mesh()
     backbone = BackboneConfig(name="dinov2_vits14", image_size=size)
-    model = runs.build(runs.unadapted(Config(backbone=backbone)), None, mesh)
+    model = build_model(unadapted(Config(backbone=backbone)), None, mesh)
     rng = np.random.default_rng(0)
     index, issame = pairs(images, images)
     benchmark = Benchmark([jpeg(rng) for _ in range(images)], index, issame, "made")

@@ -12,12 +12,12 @@ from serving import Problem, Ready, serve
 
 from adaptface_jax.config import schema as settings
 from adaptface_jax.distributed.mesh import make_mesh, sharding
+from adaptface_jax.evaluation.embedding import make_embed
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import random_params
 from adaptface_jax.training.optim import optimizer, schedule
-from adaptface_jax.training.state import init_state
-from adaptface_jax.training.step import make_embed, make_step
+from adaptface_jax.training.step import init_state, make_step
 
 # variant -> (adapter.kind, adapter.router); `frozen` is a forward pass alone.
 VARIANTS = {

@@ -27,8 +27,7 @@ from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
-from adaptface_jax.training.state import init_state
-from adaptface_jax.training.step import make_step
+from adaptface_jax.training.step import init_state, make_step
 
 NAME, CLASSES, SIZE, BATCH = "dinov2_vits14", 10_572, 56, 8
 

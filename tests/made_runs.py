@@ -15,9 +15,10 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import hf_config
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training import optim
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.checkpoint import Checkpoints
-from adaptface_jax.training.state import init_state
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.model import Model, build_model
+from adaptface_jax.training.run import write_record
+from adaptface_jax.training.step import init_state
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from tests import made_models as models
@@ -37,14 +38,14 @@ def write_backbone(folder: Path, spec: BackboneSpec) -> None:
     (folder / "config.json").write_text(json.dumps(hf_config(spec)))
 
 
-def write_run(workdir: Path, config: Config, classes: int = 4) -> runs.Model:
+def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
     """A run at step 7 whose every trainable value is away from its start; returns its model."""
     mesh = make_mesh()
-    model = runs.build(config, classes, mesh)
+    model = build_model(config, classes, mesh)
     model = dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))
     optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
-    with Checkpoints(workdir / runs.CHECKPOINTS) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         checkpoints.save(7, jax.device_put(init_state(model.trainable, optimizer)))
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": {"classes": classes}}
-    runs.write_record(workdir, record)
+    write_record(workdir, record)
     return model

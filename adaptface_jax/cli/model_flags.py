@@ -13,7 +13,8 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import Model, build_model, unadapted
+from adaptface_jax.training.run import open_run
 from adaptface_jax.weights.loading import inspect_backbone
 
 
@@ -32,17 +33,17 @@ def add_subject(parser: Parser, batch_size: int | None = None) -> None:
         parser.set_defaults(batch_size=batch_size)
 
 
-def open_subject(args: argparse.Namespace, mesh: Mesh) -> tuple[runs.Model, dict[str, Any]]:
+def open_subject(args: argparse.Namespace, mesh: Mesh) -> tuple[Model, dict[str, Any]]:
     """The model, and what it is, for the output file."""
     if args.batch_size < 1:
         raise InputError(f"--batch_size: {args.batch_size} is out of range; expected at least 1")
     if args.run:
-        model, step = runs.open_run(Path(args.run), args.checkpoint, mesh)
+        model, step = open_run(Path(args.run), args.checkpoint, mesh)
         return model, {"run": args.run, "step": step, "backbone": model.identity}
     name = inspect_backbone(args.backbone)
     size = args.image_size or min(224, BACKBONES[name].native_size)
     backbone = BackboneConfig(
         name=name, weights=args.backbone, image_size=size, dtype=args.dtype, feature=args.feature
     )  # fmt: skip
-    model = runs.build(runs.unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
+    model = build_model(unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
     return model, {"backbone": model.identity, "image_size": size}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError, RunError
+from adaptface_jax.core.text import shown
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -38,18 +39,23 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, busy: str) -> Iterator[None]:
     """Makes `folder` and keeps other processes out of it while the block lasts; gone with the process, however it ends.
 
-    Raises InputError where another process is in it.
+    Raises InputError where the folder cannot be made, and with the message `busy` where another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if disk_is_full(error):
+            raise
+        raise InputError(f"{shown(str(folder))}: cannot be made ({error.strerror}); choose another folder") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"--workdir: another process is training in {folder}; wait, or choose another") from None
+            raise InputError(busy) from None
         yield
     finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""Nested dictionaries of arrays: flattening by path, overlaying, counting."""
+"""Nested dictionaries, of arrays or of settings: flattening by path, overlaying, counting, comparing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flax import traverse_util
 Tree = Mapping[str, Any]
 
 
-def flatten(tree: Tree) -> dict[str, Any]:
-    """{"a": {"b": x}} -> {"a/b": x}."""
-    return traverse_util.flatten_dict(dict(tree), sep="/")
+def flatten(tree: Tree, sep: str = "/") -> dict[str, Any]:
+    """{"a": {"b": x}} -> {"a/b": x}, in order; settings are named with sep="."."""
+    return traverse_util.flatten_dict(dict(tree), sep=sep)
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,3 +35,13 @@ def count(tree: Any) -> int:
 def nbytes(tree: Any) -> int:
     """Bytes of all leaves."""
     return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """(path, old, new) of every leaf that differs."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(name, old, new)]
+    rows = []
+    for key in sorted(old.keys() | new.keys()):
+        rows += difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    return rows

@@ -8,14 +8,12 @@ was interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from PIL import Image
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import write_text
+from adaptface_jax.core.files import locked, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.names import Names
@@ -82,7 +80,8 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
         "class_names_sha256": texts_digest(source.class_names),
         "limit": dataclasses.asdict(limit),
     }
-    with _alone(folder):
+    with locked(folder, f"{shown(str(folder))}: another pack is writing there; wait for it"):
+        _clear(folder)
         known = _earlier(folder, plan)
         # Before any shard: a run that is killed must be known again, whatever stands beside it.
         write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
@@ -116,29 +115,15 @@ def encoded(image: bytes | Any) -> bytes:
     return file.getvalue()
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Make the folder, refuse one that holds other things, and keep a second pack out of it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{shown(str(folder))}: cannot be made ({error.strerror}); choose another folder") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{shown(str(folder))}: another pack is writing there; wait for it") from None
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED))):
-                path.unlink()  # half written by a run that was killed
-            elif path.name not in (DESCRIPTION, INDEX, UNFINISHED) and not path.match(SHARDS):
-                raise InputError(
-                    f"{shown(str(folder))}: holds {shown(path.name)!r}, which is of no pack; choose an empty folder"
-                )
-        yield
-    finally:
-        os.close(handle)
+def _clear(folder: Path) -> None:
+    """Refuse a folder that holds other things; what a killed run left half written goes."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED))):
+            path.unlink()
+        elif path.name not in (DESCRIPTION, INDEX, UNFINISHED) and not path.match(SHARDS):
+            raise InputError(
+                f"{shown(str(folder))}: holds {shown(path.name)!r}, which is of no pack; choose an empty folder"
+            )
 
 
 def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

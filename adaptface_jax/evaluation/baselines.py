@@ -19,13 +19,13 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import evaluate, raw_pixels
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
 from adaptface_jax.models.recognizer import Recognizer
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import Model, unadapted
 
 NAME = "baselines.json"
 
 
 def baselines(
-    model: runs.Model, config: Config, benchmarks: Mapping[str, Benchmark], mesh: Mesh, workdir: Path
+    model: Model, config: Config, benchmarks: Mapping[str, Benchmark], mesh: Mesh, workdir: Path
 ) -> dict[str, Any]:
     """{"pixels": results, "frozen": results}, or nothing without benchmarks.
 
@@ -40,7 +40,7 @@ def baselines(
         known = json.loads(path.read_text(encoding="utf-8"))
     if agreed(int(known.get("of") == asked)):
         return known["results"]
-    recognizer = Recognizer(model.recognizer.spec, runs.unadapted(config), model.recognizer.dtype)
+    recognizer = Recognizer(model.recognizer.spec, unadapted(config), model.recognizer.dtype)
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size)
     found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.distributed.mesh import sharding
-from adaptface_jax.distributed.processes import place_rows, process_rows
+from adaptface_jax.distributed.processes import place_rows, process_rows, several
 from adaptface_jax.models.recognizer import Recognizer
-from adaptface_jax.training.step import make_embed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,3 +63,29 @@ class Embedder:
 def fetch(arrays: dict[str, jax.Array], rows: int) -> dict[str, np.ndarray]:
     """The real rows of a batch's results, on the host."""
     return {name: np.asarray(value[:rows], np.float32) for name, value in jax.device_get(arrays).items()}
+
+
+def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:
+    """embed(frozen, trainable, images uint8 [B, H, W, 3], flip) -> embedding [B, E], flipped [B, E], feature, gate.
+
+    Embeddings are raw. `flip` is static; without it there is no `flipped`.
+    """
+
+    def embed(frozen: Any, trainable: Any, images: jax.Array, flip: bool) -> dict[str, jax.Array]:
+        pixels = preprocess(images, recognizer.config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        out = recognizer.embed(frozen, trainable, pixels)
+        result = {"embedding": out.embedding, "feature": out.feature}
+        if out.gate is not None:
+            result["gate"] = out.gate
+        if flip:
+            result["flipped"] = recognizer.embed(frozen, trainable, pixels[:, :, ::-1]).embedding
+        return result
+
+    replicated, rows = sharding(mesh), sharding(mesh, "batch")
+    return jax.jit(
+        embed,
+        static_argnums=(3,),
+        in_shardings=(replicated, None, rows),
+        # Of several processes each must be able to read every row.
+        out_shardings=replicated if several() else rows,
+    )  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import FOLDS
 
-FOLDS = 10
 Folds = int | np.ndarray | None  # see fold_of_each
 THRESHOLDS = np.arange(0, 4, 0.01)
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import FOLDS
 from adaptface_jax.evaluation.distances import pair_distances
-from adaptface_jax.evaluation.folds import FOLDS, Folds, FoldTable, fold_of_each
+from adaptface_jax.evaluation.folds import Folds, FoldTable, fold_of_each
 from adaptface_jax.evaluation.roc import FAR_TARGETS, roc_curve
 from adaptface_jax.evaluation.statistics.distributions import ScoreStatistics, d_prime
 from adaptface_jax.evaluation.statistics.intervals import Interval, Intervals, intervals

@@ -20,13 +20,14 @@ from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import write_merged
 from adaptface_jax.export.mixing import choose_mix
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.record import RECORD
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import Model
+from adaptface_jax.training.run import open_run
 from adaptface_jax.weights.peft.names import LAYOUTS
 
 INPUT_SIZE = 112
@@ -40,29 +41,29 @@ FLAGS = {
 }
 
 
-def merged(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
+def merged(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     source = None if args.data is None else open_source(args.data)
     mix, lost = choose_mix(args.mix, model, source, mesh)
     return [*write_merged(model, out, mix=mix), *lost]
 
 
-def peft(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
+def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     return write_peft(model, out, layout=args.layout or LAYOUTS[0])
 
 
-def stablehlo(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
+def stablehlo(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.stablehlo import write_stablehlo
 
     return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=input_size(args))
 
 
-def onnx(args: argparse.Namespace, model: runs.Model, mesh: Mesh, out: Path) -> list[str]:
+def onnx(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.onnx import write_onnx  # needs the extra `onnx`
 
     return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args))
 
 
-Writer = Callable[[argparse.Namespace, runs.Model, Mesh, Path], list[str]]
+Writer = Callable[[argparse.Namespace, Model, Mesh, Path], list[str]]
 FORMATS: dict[str, Writer] = {"merged": merged, "peft": peft, "stablehlo": stablehlo, "onnx": onnx}
 
 
@@ -94,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     target = {"overwrite": args.overwrite, "marker": RECORD, "what": "an export"}
     check_folder(out, **target)  # before the run is opened, which takes time
     mesh = make_mesh()
-    model, step = runs.open_run(Path(args.run), args.checkpoint, mesh, dtype="float32")
+    model, step = open_run(Path(args.run), args.checkpoint, mesh, dtype="float32")
     with whole_folder(out, **target) as scratch:
         lines = FORMATS[args.format](args, model, mesh, scratch)
     print("\n".join([f"run: {args.run}, step {step:,}", *lines, f"written: {out}"]))

@@ -9,8 +9,8 @@ from typing import Any
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
 from adaptface_jax.report.tables import duration, table
-from adaptface_jax.training import run as runs
 
 
 def training_seconds(run: Run) -> float | None:
@@ -79,10 +79,10 @@ def about(run: Run) -> str:
     settings = dataclasses.asdict(run.config)
     changed = [
         ("", (name, text(now), text(before)))
-        for name, before, now in runs.difference(dataclasses.asdict(Config()), settings)
+        for name, before, now in trees.difference(dataclasses.asdict(Config()), settings)
     ]
     differing = table("Settings that differ from the defaults", ["setting", "value", "default"], changed, "wrap", 3)
-    everything = [("", (name, text(value))) for name, value in runs.leaves(settings).items()]
+    everything = [("", (name, text(value))) for name, value in trees.flatten(settings, ".").items()]
     listed = table("", ["setting", "value"], everything, "wrap", 2)
     whole = f"<details><summary>All settings</summary>{listed}</details>"
     return f'<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'

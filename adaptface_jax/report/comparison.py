@@ -11,6 +11,7 @@ from adaptface_jax import __version__
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import Run, examine
 from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.core import trees
 from adaptface_jax.evaluation.pair_scores import Scores
 from adaptface_jax.evaluation.published_results import average, by_category
 from adaptface_jax.evaluation.roc import roc_curve
@@ -21,7 +22,6 @@ from adaptface_jax.report.paired import paired_tables
 from adaptface_jax.report.run_page import benchmarks_of, label_of, scores_of, state_of
 from adaptface_jax.report.style import page
 from adaptface_jax.report.tables import NONE, Markup, between, duration, percent, points, table
-from adaptface_jax.training import run as runs
 
 FILE = "index.html"
 
@@ -118,7 +118,7 @@ def _verdict(run: Run) -> str:
 
 def settings_table(named: Mapping[str, Run]) -> str:
     """The settings in which the runs differ."""
-    flat = {name: runs.leaves(dataclasses.asdict(run.config)) for name, run in named.items()}
+    flat = {name: trees.flatten(dataclasses.asdict(run.config), ".") for name, run in named.items()}
     paths = sorted({path for settings in flat.values() for path in settings})
     rows = []
     for path in paths:

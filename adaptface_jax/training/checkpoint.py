@@ -29,8 +29,9 @@ from adaptface_jax.core.files import disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
-from adaptface_jax.training.state import TrainState
+from adaptface_jax.training.step import TrainState
 
+CHECKPOINTS = "checkpoints"  # of a run, in its folder
 SET_ASIDE = "set_aside"
 
 # Orbax reports a failed save with a traceback of its threads; it is said in one line here.

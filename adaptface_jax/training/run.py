@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,19 @@ import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
-from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
-from adaptface_jax.distributed.mesh import place, sharding, state_shardings
-from adaptface_jax.losses.sharded import padded
-from adaptface_jax.models.recognizer import Recognizer, compute_dtype
+from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
-from adaptface_jax.training.checkpoint import Checkpoints
-from adaptface_jax.training.state import TrainState, init_state
-from adaptface_jax.weights.loading import Backbone, load_backbone
-from adaptface_jax.weights.peft.start import Start, start_from
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.model import Model, build_model, opened
+from adaptface_jax.training.step import TrainState, init_state
 
-RECORD = "run.json"
-CHECKPOINTS = "checkpoints"
+RUN_FILE = "run.json"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
 MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor")
@@ -40,49 +36,6 @@ HARMLESS = (
     "config.eval.", "config.checkpoint.", "config.data.threads",
     "config.data.train", "data.source", "config.backbone.weights", "backbone.source",
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts."""
-
-    recognizer: Recognizer
-    frozen: dict[str, Any]
-    trainable: dict[str, Any]
-    identity: dict[str, Any]
-    start: Start | None = None
-
-
-def load(config: Config) -> tuple[Recognizer, Backbone]:
-    """The recogniser of a config, and the backbone's parameters on the host."""
-    dtype = compute_dtype(config.backbone.dtype)
-    wanted = config.backbone
-    # In float32: trained copies start from the exact values, `Recognizer.init` rounds the frozen ones.
-    backbone = load_backbone(wanted.weights, wanted.name, wanted.image_size, "float32", wanted.feature, config.seed)
-    return Recognizer(backbone.spec, config, dtype), backbone
-
-
-def build(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
-    """A fresh model on every device of the mesh; class centres only where num_classes is given."""
-    recognizer, backbone = load(config)
-    frozen, trainable = recognizer.init(backbone.params, num_classes)
-    start = None
-    if config.adapter.init_from:
-        trainable, start = start_from(config, backbone.spec, trainable)
-    if "centres" in trainable:
-        trainable["centres"] = padded(trainable["centres"], mesh)
-    frozen = jax.device_put(frozen, sharding(mesh))
-    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
-
-
-def unadapted(config: Config) -> Config:
-    """The same backbone with nothing trained: its feature is the embedding."""
-    return dataclasses.replace(
-        config,
-        adapter=AdapterConfig(kind="none"),
-        head=HeadConfig(kind="none"),
-        backbone=dataclasses.replace(config.backbone, train_patch_embed=False),
-    )
 
 
 def describe_source(source: Source) -> dict[str, Any]:
@@ -107,12 +60,12 @@ def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
 
 def write_record(workdir: Path, record: dict[str, Any]) -> None:
     """Keep the record beside the checkpoints."""
-    write_text(workdir / RECORD, to_json(record, indent=2) + "\n")
+    write_text(workdir / RUN_FILE, to_json(record, indent=2) + "\n")
 
 
 def read_record(workdir: Path) -> dict[str, Any] | None:
     """The record of the run in `workdir`, or None where no run was started."""
-    path = workdir / RECORD
+    path = workdir / RUN_FILE
     if not path.exists():
         return None
     try:
@@ -129,7 +82,7 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     old = read_record(workdir)
     if old is None:
         return
-    differences = [row for row in difference(old, record) if not row[0].startswith(MAY_CHANGE)]
+    differences = [row for row in trees.difference(old, record) if not row[0].startswith(MAY_CHANGE)]
     if not differences:
         return
     harmful = [name for name, _, _ in differences if not name.startswith(HARMLESS)]
@@ -151,25 +104,6 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     )
 
 
-def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """(path, old, new) of every leaf that differs."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [(name, old, new)]
-    rows = []
-    for key in sorted(old.keys() | new.keys()):
-        rows += difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    return rows
-
-
-def leaves(tree: Mapping[str, Any], name: str = "") -> dict[str, Any]:
-    """Nested values by their dotted paths, in order."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{name}.{key}" if name else key
-        found |= leaves(value, path) if isinstance(value, Mapping) else {path: value}
-    return found
-
-
 def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:
     """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
 
@@ -177,9 +111,9 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
     """
     record = read_record(workdir)
     if record is None:
-        raise InputError(f"--run: {workdir} holds no run (no {RECORD}); expected the --workdir of a training")
+        raise InputError(f"--run: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
     config = opened(overrides.freeze(record["config"]), dtype)
-    model = build(config, record["data"]["classes"], mesh)
+    model = build_model(config, record["data"]["classes"], mesh)
     old = record["backbone"].get("sha256")
     if model.identity.get("sha256") != old:
         raise InputError(
@@ -190,15 +124,6 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
         step = checkpoints.choose(which)
         state = checkpoints.restore(step, abstract_state(config, model.trainable, mesh))
     return dataclasses.replace(model, trainable=state.trainable), step
-
-
-def opened(config: Config, dtype: str | None) -> Config:
-    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with."""
-    return dataclasses.replace(
-        config,
-        adapter=dataclasses.replace(config.adapter, init_from=""),
-        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype),
-    )
 
 
 def abstract_state(config: Config, trainable: Any, mesh: Mesh) -> TrainState:

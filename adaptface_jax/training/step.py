@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +13,37 @@ from jax.sharding import Mesh
 
 from adaptface_jax.data.augmentation.augment import augment, preprocess
 from adaptface_jax.distributed.mesh import sharding, state_shardings
-from adaptface_jax.distributed.processes import several
-from adaptface_jax.losses.margin import NormStatistics
+from adaptface_jax.losses.margin import NormStatistics, init_statistics
 from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.models.adapters import router
 from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.training.optim import group_norms
-from adaptface_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B], weight float32 [B]
 Metrics = dict[str, jax.Array]  # float32 scalars
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """step int32, trainable tree, optimizer state, AdaFace's norm statistics. The frozen tree is not in here.
+
+    skipped: how many steps changed nothing because a number in them was not finite; skipped_in_a_row: those of them
+    that are the latest steps.
+    """
+
+    step: jax.Array
+    trainable: Any
+    opt_state: optax.OptState
+    statistics: NormStatistics
+    skipped: jax.Array
+    skipped_in_a_row: jax.Array
+
+
+def init_state(trainable: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), init_statistics(), jnp.int32(0), jnp.int32(0))
 
 
 def make_loss(recognizer: Recognizer, mesh: Mesh) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
@@ -139,29 +160,3 @@ def make_step(
         out_shardings=(None, replicated),
         donate_argnums=(1,),
     )
-
-
-def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:
-    """embed(frozen, trainable, images uint8 [B, H, W, 3], flip) -> embedding [B, E], flipped [B, E], feature, gate.
-
-    Embeddings are raw. `flip` is static; without it there is no `flipped`.
-    """
-
-    def embed(frozen: Any, trainable: Any, images: jax.Array, flip: bool) -> dict[str, jax.Array]:
-        pixels = preprocess(images, recognizer.config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
-        out = recognizer.embed(frozen, trainable, pixels)
-        result = {"embedding": out.embedding, "feature": out.feature}
-        if out.gate is not None:
-            result["gate"] = out.gate
-        if flip:
-            result["flipped"] = recognizer.embed(frozen, trainable, pixels[:, :, ::-1]).embedding
-        return result
-
-    replicated, rows = sharding(mesh), sharding(mesh, "batch")
-    return jax.jit(
-        embed,
-        static_argnums=(3,),
-        in_shardings=(replicated, None, rows),
-        # Of several processes each must be able to read every row.
-        out_shardings=replicated if several() else rows,
-    )  # fmt: skip

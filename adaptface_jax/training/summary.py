@@ -11,11 +11,12 @@ import numpy as np
 
 from adaptface_jax import __version__
 from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import Source
 from adaptface_jax.models.recognizer import parameter_table
-from adaptface_jax.training.run import Model, leaves
+from adaptface_jax.training.model import Model
 
 
 def header(
@@ -110,5 +111,5 @@ def first_loss(loss: float, expected: tuple[float, float]) -> str:
 
 def as_markdown(record: dict[str, Any]) -> str:
     """A record of values, also nested, as a table for TensorBoard."""
-    rows = [f"| {name} | {value} |" for name, value in leaves(record).items()]
+    rows = [f"| {name} | {value} |" for name, value in trees.flatten(record, ".").items()]
     return "\n".join(["| setting | value |", "| --- | --- |", *rows])

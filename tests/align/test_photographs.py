@@ -13,8 +13,8 @@ from PIL import Image
 from adaptface_jax.align import __main__ as command
 from adaptface_jax.align.geometry import moved
 from adaptface_jax.cli.model_flags import open_subject
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
-from adaptface_jax.data.sources.opening import open_benchmark
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.verification import verify

@@ -11,11 +11,11 @@ import pytest
 from adaptface_jax import train
 from adaptface_jax.data.bad_records import FILE
 from adaptface_jax.data.pipeline import record_keys
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
+from adaptface_jax.training.run import RUN_FILE, describe_source, open_run
 from tests.data.packing import encoded, picture
 from tests.running import call, write_config
 
@@ -44,7 +44,7 @@ def command(tmp_path_factory) -> list[str]:
 
 
 def final(workdir):
-    with Checkpoints(workdir / runs.CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         return checkpoints.latest()
 
 
@@ -77,7 +77,7 @@ def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, t
 
 
 def leaves(workdir):
-    model, step = runs.open_run(workdir, "latest", make_mesh())
+    model, step = open_run(workdir, "latest", make_mesh())
     assert step == 7
     return [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
@@ -85,14 +85,14 @@ def leaves(workdir):
 def test_another_order_or_another_class_map_is_another_run(command, tmp_path, capsys):
     skip = [*command, "--config.data.bad_records=skip", "--config.train.steps=1"]
     source = open_source(command[0].removeprefix("--config=").replace("config.py", "faces"))
-    before = runs.describe_source(source)
-    assert runs.describe_source(source) == before
+    before = describe_source(source)
+    assert describe_source(source) == before
     assert {"images", "classes", "labels_sha256", "keys_sha256", "class_names_sha256"} <= set(before)
     workdir = tmp_path / "run"
     assert call(train, *skip, f"--workdir={workdir}") == 0
-    record = json.loads((workdir / runs.RECORD).read_text())
+    record = json.loads((workdir / RUN_FILE).read_text())
     for name in ("keys_sha256", "class_names_sha256"):
         changed = record | {"data": record["data"] | {name: "0" * 64}}
-        (workdir / runs.RECORD).write_text(json.dumps(changed))
+        (workdir / RUN_FILE).write_text(json.dumps(changed))
         assert call(train, *skip, f"--workdir={workdir}", "--override_resume") == 2
         assert f"data.{name} was" in capsys.readouterr().err

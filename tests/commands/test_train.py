@@ -15,9 +15,9 @@ from PIL import Image
 from adaptface_jax import embed, evaluate, train
 from adaptface_jax.core.files import locked
 from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
+from adaptface_jax.training.run import open_run
 from tests.running import call, write_config
 
 SETTINGS = {
@@ -52,7 +52,7 @@ def run(config, tmp_path_factory) -> Path:
 
 def final_state(workdir: Path):
     """The last checkpoint's trainable leaves."""
-    model, step = runs.open_run(workdir, "latest", make_mesh())
+    model, step = open_run(workdir, "latest", make_mesh())
     return step, [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
 
@@ -162,7 +162,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
         patch.setattr(train.verification, "evaluate", evaluate)
         assert call(train, *command) == 75
     assert "stopped by SIGTERM after step 6; a complete checkpoint is saved" in capsys.readouterr().err
-    with Checkpoints(workdir / runs.CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         assert (checkpoints.latest(), checkpoints.accuracy(6)) == (6, None)
     assert call(train, *command) == 0
     (_, stopped), (_, whole) = final_state(workdir), final_state(run)
@@ -180,7 +180,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     assert not (workdir / "results.json").exists()
     assert call(train, *command) == 0
     (row,) = [row for row in read_metrics(workdir) if "eval/faces/accuracy" in row]
-    with Checkpoints(workdir / runs.CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
         assert (row["step"], row["eval/faces/accuracy"]) == (2, checkpoints.accuracy(2))
     assert (workdir / "results.json").exists() and (workdir / "results.html").exists()
 
@@ -195,14 +195,14 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(train, "batches", batches)
         assert call(train, *command) == 75
-    with Checkpoints(tmp_path / "run" / runs.CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(tmp_path / "run" / CHECKPOINTS, read_only=True) as checkpoints:
         assert checkpoints.latest() == 0
     assert call(train, *command) == 0
     assert "going on from step 0 of 2" in capsys.readouterr().out
 
 
 def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsys):
-    with locked(tmp_path / "run"):
+    with locked(tmp_path / "run", "busy"):
         assert call(train, f"--config={config}", f"--workdir={tmp_path / 'run'}") == 2
     assert "another process is training in" in capsys.readouterr().err
 
@@ -242,7 +242,7 @@ def test_other_settings_are_refused_and_named(run, config, capsys):
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(run, config, tmp_path, capsys):
     workdir = Path(shutil.copytree(run, tmp_path / "run"))
-    newest = workdir / runs.CHECKPOINTS / "12"
+    newest = workdir / CHECKPOINTS / "12"
     file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())
     data[len(data) // 3] ^= 1
@@ -277,7 +277,7 @@ def test_the_benchmarks_may_change_when_a_run_goes_on(run, config):
 
 
 def test_latest_and_best_are_kept(run):
-    with Checkpoints(run / runs.CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(run / CHECKPOINTS, read_only=True) as checkpoints:
         rows = {r["step"]: r["eval/faces/accuracy"] for r in read_metrics(run) if "eval/faces/accuracy" in r}
         assert checkpoints.latest() == 12
         assert rows[checkpoints.best()] == max(rows.values())

@@ -22,12 +22,13 @@ from PIL import Image
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.bad_records import FILE, BadRecord, BadRecords
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import MAX_PIXELS, decode
 from adaptface_jax.data.image_files import MAX_BYTES
 from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.pipeline import batches, record_keys
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.insightface import InsightFaceSource
-from adaptface_jax.data.sources.opening import open_benchmark, open_source
 
 from .packing import MAGIC, encoded, frame, header, identity_payloads, picture, write_records
 

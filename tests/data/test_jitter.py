@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from adaptface_jax.data.augmentation.augment import augment
-from adaptface_jax.data.augmentation.jitter import jitter
+from adaptface_jax.data.augmentation.augment import augment, jitter
 
 ROWS, COLUMNS = np.mgrid[0:48, 0:48]
 # A bright dot in the middle of black.

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
-from adaptface_jax.data.sources.opening import open_benchmark, open_source
+from adaptface_jax.data.sources.from_path import open_source
 
 from .packing import encoded, identity_payloads, picture, write_records
 

@@ -23,7 +23,7 @@ from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.pipeline import batches
 from adaptface_jax.data.record import Record, keys_digest, labels_digest
 from adaptface_jax.data.sources.array_record import decode_record, encode_record
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.training.run import describe_source
 from tests.running import call
 

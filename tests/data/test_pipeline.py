@@ -130,7 +130,7 @@ def test_a_corrupt_record_is_named(threads):
 
 
 def test_a_real_set_trains(shared_data):
-    from adaptface_jax.data.sources.opening import open_source
+    from adaptface_jax.data.sources.from_path import open_source
 
     source = open_source(str(shared_data / "att_faces" / "packed"), max_identities=4, max_per_identity=3)
     (batch,) = itertools.islice(batches(source, 12, seed=1), 1)

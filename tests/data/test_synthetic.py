@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.record import UNKNOWN_DOMAIN
-from adaptface_jax.data.sources.synthetic import open_synthetic, open_synthetic_benchmark
+from adaptface_jax.data.sources.synthetic import open_synthetic
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS, draw_conditions
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 

@@ -12,7 +12,7 @@ import pytest
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 
 from .packing import encoded, picture
 

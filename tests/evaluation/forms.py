@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 
 
 def face(seed: int, size: int = 8) -> bytes:

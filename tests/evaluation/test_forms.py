@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.evaluation.evaluator import Joined, raw_pixels
 
 from .forms import att_forms, face, write_faces

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from adaptface_jax.config.schema import check
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import build_model
+from adaptface_jax.training.run import check_same, make_record, write_record
 from adaptface_jax.weights.peft.start import start_from
 from tests import made_models as models
 from tests import made_runs as finished
@@ -190,17 +191,17 @@ def test_a_run_starts_from_the_folder_and_remembers_it(tmp_path, monkeypatch):
     wanted = models.replace(wanted, "backbone", name="tiny_reg4", weights=str(tmp_path / "published"), image_size=12)
     tree = export(tmp_path / "peft", config(patch=True), DINOV2)
     mesh = make_mesh(jax.devices()[:1])
-    model = runs.build(wanted, 4, mesh)
+    model = build_model(wanted, 4, mesh)
     assert_equal({k: v for k, v in model.trainable.items() if k != "centres"}, tree)
 
     source = open_source("synthetic:identities=4,images=2,seed=1")
-    record = runs.make_record(wanted, model, source)
+    record = make_record(wanted, model, source)
     assert record["start"] == {"source": str(tmp_path / "peft"), "sha256": model.start.sha256}
-    runs.write_record(tmp_path / "run", record)
+    write_record(tmp_path / "run", record)
     export(tmp_path / "peft", config(patch=True, alpha=3.0), DINOV2)
-    changed = runs.make_record(wanted, runs.build(wanted, 4, mesh), source)
+    changed = make_record(wanted, build_model(wanted, 4, mesh), source)
     with pytest.raises(InputError, match=r"start\.sha256"):
-        runs.check_same(tmp_path / "run", changed)
+        check_same(tmp_path / "run", changed)
 
 
 @pytest.mark.parametrize("kind", ["none", "full"])

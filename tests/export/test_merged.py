@@ -14,14 +14,13 @@ import safetensors.numpy
 from adaptface_jax.config.schema import BackboneConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.sources.opening import open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import fold, write_merged
 from adaptface_jax.export.mixing import choose_mix, parse_mix
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.run import Model
+from adaptface_jax.training.model import Model, build_model
 from adaptface_jax.weights.folder import read_folder, write_folder
 from adaptface_jax.weights.loading import load_backbone, read_weights
 from tests import made_models as models
@@ -71,7 +70,7 @@ def made(tmp_path):
     def build(name, kind, adapter, backbone) -> Model:
         finished.write_backbone(tmp_path / "published", TINY[name])
         config = settings(name, kind, adapter, backbone, str(tmp_path / "published"))
-        model = runs.build(config, None, MESH)
+        model = build_model(config, None, MESH)
         return dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))
 
     return build

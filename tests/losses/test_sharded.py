@@ -16,8 +16,7 @@ from adaptface_jax.losses.margin import init_statistics, margin_loss
 from adaptface_jax.losses.sharded import class_loss, padded
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
-from adaptface_jax.training.state import init_state
-from adaptface_jax.training.step import make_step
+from adaptface_jax.training.step import init_state, make_step
 from tests import made_models as models
 
 ROWS, DIM, CLASSES = 16, 12, 37  # no mesh axis divides the classes

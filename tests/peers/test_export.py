@@ -20,7 +20,7 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export import merged as merging
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import build_model
 from tests import made_models as models
 from tests import made_runs as finished
 from tests.made_weights import TINY
@@ -64,7 +64,7 @@ def made(tmp_path):
         finished.write_backbone(tmp_path / "published", TINY[name])
         config = models.replace(models.config(kind, **adapter), "head", kind=head)
         settings = BackboneConfig(name, str(tmp_path / "published"), SIZE, **backbone)
-        model = runs.build(dataclasses.replace(config, backbone=settings), None, MESH)
+        model = build_model(dataclasses.replace(config, backbone=settings), None, MESH)
         return dataclasses.replace(model, trainable=models.made(model.trainable, seed=1)), tmp_path / "published"
 
     return build

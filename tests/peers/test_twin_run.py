@@ -14,8 +14,7 @@ import pytest
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.training import optim
-from adaptface_jax.training.state import init_state
-from adaptface_jax.training.step import make_step
+from adaptface_jax.training.step import init_state, make_step
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import TABLES
 from tests import made_models as models

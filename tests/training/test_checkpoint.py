@@ -16,7 +16,7 @@ from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints
-from adaptface_jax.training.state import TrainState
+from adaptface_jax.training.step import TrainState
 
 
 def state(value: float, width: int = 64) -> TrainState:

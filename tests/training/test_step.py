@@ -10,8 +10,7 @@ import pytest
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.training import optim
-from adaptface_jax.training.state import init_state
-from adaptface_jax.training.step import make_step, normalised
+from adaptface_jax.training.step import init_state, make_step, normalised
 from tests import made_models as models
 
 KINDS = {

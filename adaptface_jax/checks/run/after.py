@@ -11,10 +11,10 @@ from adaptface_jax.checks.run import embeddings, records
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.checks.setup.before import EMBED_BATCH
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.sources.opening import open_benchmark
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.run import open_run
 
 
 def examine(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
@@ -31,7 +31,7 @@ def _model(run: Run, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
     for name, path in named.items():
         try:
             images = open_benchmark(path).images
-            model, step = runs.open_run(run.workdir, "best", mesh)
+            model, step = open_run(run.workdir, "best", mesh)
             chosen = np.random.default_rng(0).permutation(len(images))[: embeddings.SAMPLE]
             found = Embedder(model.recognizer, mesh, EMBED_BATCH)(
                 model.frozen, model.trainable, [images[i] for i in chosen], flip=False

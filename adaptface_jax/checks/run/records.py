@@ -14,9 +14,9 @@ from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.results import RESULTS
-from adaptface_jax.training import run as runs
-from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
+from adaptface_jax.training.run import RUN_FILE, read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,9 @@ def read(workdir: Path, flag: str = "--run: ", results: Mapping[str, Any] | None
 
     Raises InputError, which begins with `flag`, where it holds no run or a damaged one.
     """
-    record = runs.read_record(workdir)
+    record = read_record(workdir)
     if record is None:
-        raise InputError(f"{flag}{workdir} holds no run (no {runs.RECORD}); expected the --workdir of a training")
+        raise InputError(f"{flag}{workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
     report = workdir / RESULTS
     try:
         if results is None and report.exists():
@@ -81,7 +81,7 @@ def _training(run: Run) -> tuple[Finding, ...]:
 def checkpoints(run: Run) -> list[Finding]:
     """Complete checkpoints there are, and how far the last one is behind."""
     remarks: list[str] = []
-    folder = run.workdir / runs.CHECKPOINTS
+    folder = run.workdir / CHECKPOINTS
     with Checkpoints(folder, read_only=True, say=remarks.append) as kept:
         latest, best = kept.latest(), kept.best()
     damaged = [

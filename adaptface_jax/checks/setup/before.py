@@ -16,12 +16,13 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.record import Source
-from adaptface_jax.data.sources.opening import open_benchmark, open_source
+from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.train import Plan, placed_batches, prepare
-from adaptface_jax.training import run as runs
+from adaptface_jax.training.model import Model, build_model
+from adaptface_jax.training.plan import Plan, placed_batches, prepare
 
 # Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
 EMBED_BATCH = 32
@@ -36,7 +37,7 @@ class SetUp:
     plan: Plan | None
     source: Source | None
     benchmarks: dict[str, Benchmark]
-    model: runs.Model | None
+    model: Model | None
     refusals: dict[str, str]
 
 
@@ -62,7 +63,7 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
         except InputError as error:
             refusals[f"benchmark {name}"] = str(error)
     try:
-        model = runs.build(config, None if source is None else source.num_classes, mesh)
+        model = build_model(config, None if source is None else source.num_classes, mesh)
     except InputError as error:
         refusals["backbone"] = str(error)
     if refusal not in refusals.values():

@@ -10,9 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.checks.setup.scan import BLANK, Scan
-from adaptface_jax.data.benchmarks.benchmark import Benchmark
-
-FOLDS = 10
+from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 
 # Thumbnails of a copy saved as JPEG of quality 50 correlate to 0.9995; those of two pictures of one person, in one
 # pose and light, to 0.97 at most.

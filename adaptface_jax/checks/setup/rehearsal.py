@@ -14,10 +14,9 @@ import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.distributed.mesh import place, sharding
-from adaptface_jax.train import Plan, placed_batches
 from adaptface_jax.training import optim
-from adaptface_jax.training.state import TrainState, init_state
-from adaptface_jax.training.step import Batch, make_step
+from adaptface_jax.training.plan import Plan, placed_batches
+from adaptface_jax.training.step import Batch, TrainState, init_state, make_step
 
 # Three steps: B of every adapter starts at zero and a warm-up at rate zero, so that a router may have no gradient
 # before the third. More only while they are quick.

@@ -10,19 +10,17 @@ Picture j of a person belongs to domain j % 3: pose, age, light. The people of t
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.benchmark import FOLDS
 from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 
 PREFIX = "synthetic:"
-FOLDS = 10
 _MAX_IMAGES = 1_000_000
 
 
@@ -37,7 +35,8 @@ class Spec:
     labels: str = "domain"
 
 
-def _fail(text: str, problem: str) -> InputError:
+def fail(text: str, problem: str) -> InputError:
+    """The error about a spec, with the keys that there are."""
     keys = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(Spec))
     return InputError(f"{PREFIX}{text}: {problem}; the keys and their defaults are {keys}")
 
@@ -49,26 +48,26 @@ def parse_spec(spec: str) -> Spec:
     for part in filter(None, (p.strip() for p in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if key not in {f.name for f in dataclasses.fields(Spec)} or not equals:
-            raise _fail(text, f"{part!r} is not a setting")
+            raise fail(text, f"{part!r} is not a setting")
         if key in values:
-            raise _fail(text, f"{key!r} is given twice")
+            raise fail(text, f"{key!r} is given twice")
         if key == "labels":
             if value not in ("domain", "none"):
-                raise _fail(text, f"labels={value} must be 'domain' or 'none'")
+                raise fail(text, f"labels={value} must be 'domain' or 'none'")
             values[key] = value
         elif value.isascii() and value.isdigit():
             values[key] = int(value)
         else:
-            raise _fail(text, f"{part!r} must be a whole number")
+            raise fail(text, f"{part!r} must be a whole number")
     parsed = Spec(**values)  # type: ignore[arg-type]
     if parsed.identities < 2 or parsed.images < 1:
-        raise _fail(text, "there must be at least 2 identities and 1 image of each")
+        raise fail(text, "there must be at least 2 identities and 1 image of each")
     if parsed.identities * parsed.images > _MAX_IMAGES:
-        raise _fail(text, f"{parsed.identities * parsed.images} images are more than {_MAX_IMAGES}")
+        raise fail(text, f"{parsed.identities * parsed.images} images are more than {_MAX_IMAGES}")
     if parsed.seed == RESERVED_SEED:
-        raise _fail(text, f"seed {RESERVED_SEED} is kept for the people the packaged backbone was trained on")
+        raise fail(text, f"seed {RESERVED_SEED} is kept for the people the packaged backbone was trained on")
     if parsed.pairs and (parsed.images < 2 * len(DOMAINS) or parsed.pairs < FOLDS):
-        raise _fail(text, f"a benchmark needs at least {2 * len(DOMAINS)} images of each person and {FOLDS} pairs")
+        raise fail(text, f"a benchmark needs at least {2 * len(DOMAINS)} images of each person and {FOLDS} pairs")
     return parsed
 
 
@@ -127,40 +126,5 @@ def open_synthetic(spec: str) -> SyntheticSource:
     """The training source of `synthetic:identities=64,images=24,seed=1`; raises InputError on a bad spec."""
     parsed = parse_spec(spec)
     if parsed.pairs:
-        raise _fail(spec.removeprefix(PREFIX), "pairs make a benchmark, not a training set")
+        raise fail(spec.removeprefix(PREFIX), "pairs make a benchmark, not a training set")
     return SyntheticSource(parsed)
-
-
-@functools.lru_cache(maxsize=4)
-def open_synthetic_benchmark(spec: str) -> Benchmark:
-    """Pairs of `synthetic:identities=40,images=12,seed=2,pairs=600`; raises InputError on a bad spec.
-
-    Both images of a pair are of one domain, the domains take turns, and so do genuine and impostor pairs, so every
-    fold holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
-    """
-    parsed = parse_spec(spec)
-    if not parsed.pairs:
-        raise _fail(spec.removeprefix(PREFIX), "a benchmark needs pairs=N")
-    source, rng, kinds = SyntheticSource(parsed), np.random.default_rng([parsed.seed, 2**32 - 1]), len(DOMAINS)
-    index = np.zeros((parsed.pairs, 2), np.int64)
-    issame, pair_domain = np.zeros(parsed.pairs, bool), np.zeros(parsed.pairs, np.int32)
-    groups = np.array_split(np.arange(parsed.identities), FOLDS if parsed.identities >= 2 * FOLDS else 1)
-    for i in range(parsed.pairs):
-        domain, same = i % kinds, (i // kinds) % 2 == 0
-        group = groups[i * FOLDS // parsed.pairs % len(groups)]
-        people = np.repeat(rng.choice(group), 2) if same else rng.choice(group, 2, replace=False)
-        pictures = rng.choice(np.arange(domain, parsed.images, kinds), 2, replace=not same)
-        index[i] = people * parsed.images + pictures
-        issame[i], pair_domain[i] = same, domain
-    used, flat = np.unique(index, return_inverse=True)
-    hidden = parsed.labels == "none"
-    domains = (used % parsed.images % kinds).astype(np.int32)
-    return Benchmark(
-        images=[source.image(int(k)) for k in used],
-        index=flat.ravel().astype(np.int32),
-        issame=issame,
-        description=f"{source.description}, {parsed.pairs} pairs",
-        pair_domain=None if hidden else pair_domain,
-        image_domain=None if hidden else domains,
-        domain_names=() if hidden else DOMAINS,
-    )

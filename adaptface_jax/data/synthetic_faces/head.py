@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from adaptface_jax.data.synthetic_faces.arrays import f32
-from adaptface_jax.data.synthetic_faces.traits import Traits
+from adaptface_jax.data.synthetic_faces.traits import Traits, f32
 
 ROWS, COLUMNS = 152, 150
 MOVES = ("smile", "open", "brows", "old", "young")

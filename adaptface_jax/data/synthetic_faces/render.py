@@ -6,11 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from adaptface_jax.data.synthetic_faces.arrays import f32
 from adaptface_jax.data.synthetic_faces.conditions import Conditions
 from adaptface_jax.data.synthetic_faces.head import COLUMNS, ROWS, Surface, build_surface, ramp
 from adaptface_jax.data.synthetic_faces.skin import Layers, build_layers, paint, smooth_noise
-from adaptface_jax.data.synthetic_faces.traits import Traits
+from adaptface_jax.data.synthetic_faces.traits import Traits, f32
 
 SIZE = 112
 _PIXELS = SIZE * SIZE

@@ -6,9 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from adaptface_jax.data.synthetic_faces.arrays import f32
 from adaptface_jax.data.synthetic_faces.head import COLUMNS, LONGITUDE, ROWS, Surface, bump, ramp
-from adaptface_jax.data.synthetic_faces.traits import Traits
+from adaptface_jax.data.synthetic_faces.traits import Traits, f32
 
 GREY_HAIR = f32([0.74, 0.73, 0.72])
 

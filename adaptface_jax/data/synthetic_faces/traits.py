@@ -5,8 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from adaptface_jax.data.synthetic_faces.arrays import f32
+
+def f32(values: ArrayLike) -> np.ndarray:
+    """A float32 copy of `values`, as an array."""
+    return np.array(values, np.float32)
+
 
 # name: (mean, standard deviation), in units of half a head's height (chin -1, crown +1, eyes near 0).
 SHAPE = {

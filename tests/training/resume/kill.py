@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from adaptface_jax.training.run import open_run
+
 CONFIG = """
 from adaptface_jax.overrides import defaults
 
@@ -102,10 +104,9 @@ class Runner:
         import numpy as np
 
         from adaptface_jax.distributed.mesh import make_mesh
-        from adaptface_jax.training import run as runs
         from adaptface_jax.training.monitor import read_metrics
 
-        model, step = runs.open_run(self.workdir, "latest", make_mesh())
+        model, step = open_run(self.workdir, "latest", make_mesh())
         leaves = {"step": str(step)}
         for path, leaf in jax.tree_util.tree_leaves_with_path(model.trainable):
             leaves[jax.tree_util.keystr(path)] = hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()

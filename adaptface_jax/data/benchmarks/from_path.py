@@ -1,0 +1,67 @@
+"""From what the user wrote as `--benchmark NAME=PATH` to a verification benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.bins import open_bin
+from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
+from adaptface_jax.data.benchmarks.cfp import open_cfp
+from adaptface_jax.data.benchmarks.lfw import PAIRS as LFW_PAIRS
+from adaptface_jax.data.benchmarks.lfw import open_lfw
+from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
+from adaptface_jax.data.benchmarks.pair_csv import open_pair_csv
+from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
+from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
+
+
+def open_benchmark(path: str) -> Benchmark:
+    """Opens a verification benchmark.
+
+    path: an InsightFace `.bin` pack; a folder with `pairs.txt` (LFW's form), with `pairs.csv`, or with CFP's
+    `Protocol` (FOLDER:FF for frontal against frontal); FOLDER:LIST, a list of either form over a folder, itself within
+    the folder or anywhere; a `.csv` list whose paths are relative to where it is; or `synthetic:SPEC`.
+    Raises InputError where nothing is or where it is not what its name says.
+    """
+    if path.startswith(SYNTHETIC):
+        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC))
+    file = Path(path)
+    if file.is_file() and file.suffix == ".bin":
+        return open_bin(file)
+    if file.is_file() and file.suffix == ".csv":
+        return open_pair_csv(file.parent, file)
+    folder, listed = file, ""
+    if not file.exists() and ":" in path:
+        before, _, listed = path.rpartition(":")
+        folder = Path(before)
+    if folder.is_dir():
+        return _open_listed(folder, listed)
+    found = "is no .bin, .csv or folder" if file.exists() else "does not exist"
+    raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
+
+
+_BENCHMARKS = (
+    "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv or CFP's Protocol, FOLDER:LIST, a .csv, or "
+    f"{SYNTHETIC}SPEC"
+)
+
+
+def _open_listed(folder: Path, listed: str) -> Benchmark:
+    """The pairs of the list that is named, or else found, over the images of a folder."""
+    if (folder / "Protocol").is_dir() and listed in ("", *CFP_PROTOCOLS):
+        return open_cfp(folder, listed or CFP_PROTOCOLS[0])
+    if listed:
+        places = [folder / listed, Path(listed)]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a list of pairs")
+    else:
+        both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
+        if len(both) != 1:
+            problem = "holds two lists of pairs; choose one as FOLDER:LIST" if both else "holds no list of pairs"
+            raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
+        found = folder / both[0]
+    return open_pair_csv(folder, found) if found.suffix == ".csv" else open_lfw(folder, found)

@@ -1,0 +1,54 @@
+"""From what the user wrote as `data.train` to a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
+from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.data.sources.insightface import InsightFaceSource
+from adaptface_jax.data.sources.subset import Subset
+from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
+from adaptface_jax.data.sources.synthetic import open_synthetic
+from adaptface_jax.data.sources.tfds import PREFIX as TFDS
+from adaptface_jax.data.sources.tfds import TfdsSource
+
+
+def open_source(path: str, max_identities: int | None = None, max_per_identity: int | None = None) -> Source:
+    """Opens a training set, or its first identities (ascending label) and the first images of each.
+
+    path: a folder with `train.rec` (InsightFace records), else with ArrayRecord shards (as `pack` writes them), else
+    with identity folders; or `tfds:NAME`, or `synthetic:SPEC`.
+    Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
+    """
+    for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
+        if limit is not None and limit < 1:
+            raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
+    source = _open(path)
+    if max_identities is not None or max_per_identity is not None:
+        source = Subset(source, max_identities, max_per_identity)
+    if source.num_classes < 2:
+        raise InputError(f"data.train: {source.description}: {source.num_classes} identity; training needs at least 2")
+    return source
+
+
+def _open(path: str) -> Source:
+    if path.startswith(SYNTHETIC):
+        return open_synthetic(path.removeprefix(SYNTHETIC))
+    if path.startswith(TFDS):
+        return TfdsSource(path)
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(
+            f"data.train: {path!r} is no folder; expected a folder with train.rec, shards or identity folders, "
+            f"or {TFDS}NAME or {SYNTHETIC}SPEC"
+        )
+    # Either file is enough: half of a set is better named so than as a folder without identities.
+    packed = (folder / "train.rec").exists() or (folder / "train.idx").exists()
+    if packed:
+        return InsightFaceSource(folder)
+    if any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED)) or any(folder.glob("*.array_record")):
+        return ArrayRecordSource(folder)
+    return FolderSource(folder)

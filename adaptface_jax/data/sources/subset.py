@@ -1,0 +1,62 @@
+"""The first part of a training set (`data.max_identities`, `data.max_per_identity`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptface_jax.data.record import Record, Source
+
+
+class Subset:
+    """The first identities of a source and the first images of each, in the source's order; a `Source`."""
+
+    def __init__(self, source: Source, max_identities: int | None, max_per_identity: int | None):
+        labels = source.labels
+        keep = np.ones(len(labels), bool)
+        if max_identities is not None:
+            keep &= labels < max_identities
+        if max_per_identity is not None:
+            keep &= _rank_within(labels) < max_per_identity
+        self._source = source
+        self._indices = np.flatnonzero(keep)
+        self._labels = labels[self._indices]
+        self._num_classes = min(source.num_classes, max_identities or source.num_classes)
+        limits = (("identities", max_identities), ("images of each", max_per_identity))
+        kept = ", ".join(f"first {limit} {what}" for what, limit in limits if limit is not None)
+        self._description = f"{source.description} ({kept})"
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self._source.class_names[: self._num_classes]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Record:
+        return self._source[int(self._indices[index])]
+
+    def key(self, index: int) -> str:
+        return self._source.key(int(self._indices[index]))
+
+
+def _rank_within(labels: np.ndarray) -> np.ndarray:
+    """How many records of the same label come before each record."""
+    order = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[order], labels[order])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(labels)) - first
+    return rank

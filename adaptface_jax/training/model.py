@@ -1,0 +1,68 @@
+"""A recogniser with its two trees on the devices, made from a config."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
+from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.losses.sharded import padded
+from adaptface_jax.models.recognizer import Recognizer, compute_dtype
+from adaptface_jax.weights.loading import Backbone, load_backbone
+from adaptface_jax.weights.peft.start import Start, start_from
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts."""
+
+    recognizer: Recognizer
+    frozen: dict[str, Any]
+    trainable: dict[str, Any]
+    identity: dict[str, Any]
+    start: Start | None = None
+
+
+def load(config: Config) -> tuple[Recognizer, Backbone]:
+    """The recogniser of a config, and the backbone's parameters on the host."""
+    dtype = compute_dtype(config.backbone.dtype)
+    wanted = config.backbone
+    # In float32: trained copies start from the exact values, `Recognizer.init` rounds the frozen ones.
+    backbone = load_backbone(wanted.weights, wanted.name, wanted.image_size, "float32", wanted.feature, config.seed)
+    return Recognizer(backbone.spec, config, dtype), backbone
+
+
+def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
+    """A fresh model on every device of the mesh; class centres only where num_classes is given."""
+    recognizer, backbone = load(config)
+    frozen, trainable = recognizer.init(backbone.params, num_classes)
+    start = None
+    if config.adapter.init_from:
+        trainable, start = start_from(config, backbone.spec, trainable)
+    if "centres" in trainable:
+        trainable["centres"] = padded(trainable["centres"], mesh)
+    frozen = jax.device_put(frozen, sharding(mesh))
+    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
+
+
+def unadapted(config: Config) -> Config:
+    """The same backbone with nothing trained: its feature is the embedding."""
+    return dataclasses.replace(
+        config,
+        adapter=AdapterConfig(kind="none"),
+        head=HeadConfig(kind="none"),
+        backbone=dataclasses.replace(config.backbone, train_patch_embed=False),
+    )
+
+
+def opened(config: Config, dtype: str | None) -> Config:
+    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with."""
+    return dataclasses.replace(
+        config,
+        adapter=dataclasses.replace(config.adapter, init_from=""),
+        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype),
+    )
