@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaptface_jax import __version__
-from adaptface_jax.checks.finding import Section, Severity
-from adaptface_jax.checks.run import after
-from adaptface_jax.checks.run.records import read
-from adaptface_jax.checks.setup import before
+from adaptface_jax.checks.finding import Section, Severity, verdict
+from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.checks.run.run_checks import check_run
+from adaptface_jax.checks.setup.setup_checks import check_setup
 from adaptface_jax.checks.terminal import Report, as_json
-from adaptface_jax.checks.verdict import verdict
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
@@ -33,8 +32,8 @@ SAMPLE = 1000
 
 
 def main(args: argparse.Namespace) -> None:
-    """Examine, print each section when it is known, say the verdict, leave with 1 where there is a fault."""
-    found, subject = _examine(args)
+    """Check, print each section when it is known, say the verdict, leave with 1 where there is a fault."""
+    found, subject = _checks(args)
     print(f"adaptface_jax {__version__} doctor: {subject}", flush=True)
     report, sections = Report(), []
     for section in found:
@@ -48,19 +47,19 @@ def main(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def _examine(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
+def _checks(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
     if args.sample < 1:
         raise InputError(f"--sample: {args.sample} is out of range; expected at least 1")
     if args.run and args.config:
         raise InputError("--run: a finished run has its own settings; give either --run or --config")
     if args.run:
         benchmarks = named_paths(args.benchmark) if args.benchmark else None
-        return after.examine(read(Path(args.run)), benchmarks), f"the run in {args.run}"
+        return check_run(read_run(Path(args.run)), benchmarks), f"the run in {args.run}"
     if args.config is None:
         raise InputError("doctor: name a set-up with --config=FILE, or a run with --run=WORKDIR (see --help)")
     workdir = Path(args.workdir) if args.workdir else None
     sample = None if args.full else args.sample
-    return before.examine(args.config, workdir, sample), "before the run"
+    return check_setup(args.config, workdir, sample), "before the run"
 
 
 def parser() -> Parser:

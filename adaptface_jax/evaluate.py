@@ -34,9 +34,9 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
+from adaptface_jax.evaluation.markdown import benchmark_table
 from adaptface_jax.evaluation.pair_scores import write_scores
-from adaptface_jax.evaluation.results import benchmark_table
-from adaptface_jax.evaluation.templates import score_templates, template_line
+from adaptface_jax.evaluation.templates import score_templates
 
 # Images and their keys to embeddings.
 Embed = Callable[[Any, Any], Embeddings]
@@ -65,11 +65,12 @@ def main(args: argparse.Namespace) -> None:
             print(f"written: {args.scores}")
     for name, benchmark in templates.items():
         found = embed(Cropped(benchmark, crop), benchmark.keys)
-        report.setdefault("templates", {})[name] = score_templates(found.embedding, benchmark, found.flipped)
-        print(template_line(name, report["templates"][name]))
+        scored = score_templates(found.embedding, benchmark, found.flipped)
+        report.setdefault("templates", {})[name] = scored
+        print(scored.line(name))
     if people:
         searched = search(embed, *people)
-        report["identification"] = searched.to_json()
+        report["identification"] = searched
         print(searched.line())
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")

@@ -12,13 +12,11 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from adaptface_jax.checks.run.records import read
+from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core import trees
@@ -28,15 +26,15 @@ from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.mesh import place, sharding
-from adaptface_jax.evaluation import evaluator as verification
-from adaptface_jax.evaluation import tensorboard as display
+from adaptface_jax.evaluation import tensorboard
 from adaptface_jax.evaluation.baselines import baselines
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.pair_scores import SCORES, Scores, write_each
-from adaptface_jax.evaluation.results import RESULTS, results_page, write_results
+from adaptface_jax.evaluation.evaluator import evaluate, mean_accuracy, scalars
+from adaptface_jax.evaluation.markdown import results_markdown
+from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
+from adaptface_jax.evaluation.results import RESULTS, BenchmarkResult, Results, write_results
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.training import optim
-from adaptface_jax.training import summary as header
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.metric_log import MetricLog
 from adaptface_jax.training.monitor import Monitor
@@ -45,12 +43,13 @@ from adaptface_jax.training.plan import Plan, due, placed_batches, prepare
 from adaptface_jax.training.run import abstract_state, check_same, write_record
 from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
 from adaptface_jax.training.stopping import StopSignals
+from adaptface_jax.training.summary import as_markdown, first_loss_line, parameter_counts, run_facts, summary, utc_now
 from adaptface_jax.training.trackers import open_online
 
 
 @dataclasses.dataclass
 class Session:
-    """What one sitting of a run works with; `results` grows until they are written."""
+    """What one sitting of a run works with; `results` and `scores` are those of the latest evaluation."""
 
     plan: Plan
     workdir: Path
@@ -59,25 +58,30 @@ class Session:
     monitor: Monitor
     progress: Progress
     embedder: Embedder
-    results: dict[str, Any]
-    scores: dict[str, Scores] = dataclasses.field(default_factory=dict)
+    results: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
+    scores: dict[str, PairScores] = dataclasses.field(default_factory=dict)
 
     def evaluate(self, state: TrainState) -> None:
         """Verify on every benchmark; a signal raises Stopped within."""
         plan = self.plan
         with self.stop.at_once():
-            self.results["benchmarks"], self.scores = verification.evaluate(
+            self.results, self.scores = evaluate(
                 self.embedder, plan.model.frozen, state.trainable, plan.benchmarks, plan.config.eval.flip
             )
 
     def report(self, step: int) -> float:
         """Show the latest evaluation; returns what chooses the best checkpoint."""
-        report(self.results["benchmarks"], step, self.monitor, self.progress)
-        display.distributions(self.monitor, step, self.scores)
-        return verification.mean_accuracy(self.results["benchmarks"])
+        self.monitor.scalars(step, scalars(self.results))
+        for name, entry in self.results.items():
+            self.progress.write(
+                f"step {step:,}  {name}: accuracy {100 * entry.accuracy:.2f}% "
+                f"+- {100 * entry.accuracy_std:.2f}, AUC {entry.auc:.4f}"
+            )
+        tensorboard.distributions(self.monitor, step, self.scores)
+        return mean_accuracy(self.results)
 
 
-def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
+def train(plan: Plan, workdir: Path, stop: StopSignals) -> Results:
     """Run to the last step, from the latest sound checkpoint where there is one; returns the results.
 
     Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
@@ -94,7 +98,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             state = checkpoints.restore(latest, abstract_state(config, model.trainable, plan.mesh))
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
-            floors = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
+            baseline = baselines(model, config, plan.benchmarks, plan.mesh, workdir)
         online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
         with (
             Monitor(workdir if processes.primary() else None, start + 1 if start else 0, online) as monitor,
@@ -102,12 +106,11 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
         ):
             checkpoints.say = progress.write
             embedder = Embedder(model.recognizer, plan.mesh, config.eval.batch_size)
-            results: dict[str, Any] = {"benchmarks": {}, **floors}
-            session = Session(plan, workdir, stop, checkpoints, monitor, progress, embedder, results)
+            session = Session(plan, workdir, stop, checkpoints, monitor, progress, embedder)
             if not start:
-                monitor.text("config", header.as_markdown(plan.record))
-                monitor.text("environment", header.as_markdown(environment()))
-                monitor.scalars(0, verification.scalars(floors.get("frozen", {}), "frozen"))
+                monitor.text("config", as_markdown(plan.record))
+                monitor.text("environment", as_markdown(environment()))
+                monitor.scalars(0, scalars(baseline.frozen, "frozen"))
             if start < plan.total_steps:
                 if processes.primary():
                     (workdir / RESULTS).unlink(missing_ok=True)
@@ -119,8 +122,16 @@ def train(plan: Plan, workdir: Path, stop: StopSignals) -> dict[str, Any]:
             write_each(workdir / SCORES, session.scores if processes.primary() else {})
             if not processes.agreed(int((workdir / RESULTS).exists())):
                 draw(session, state)
-        results |= header.facts(config, model, plan.source, plan.total_steps, checkpoints.best())
-    return results
+        best = checkpoints.best()
+    return Results(
+        benchmarks=session.results,
+        frozen=baseline.frozen,
+        pixels=baseline.pixels,
+        run=run_facts(config, model, plan.source, plan.total_steps, best),
+        parameters=parameter_counts(model, plan.source.num_classes),
+        environment=environment(),
+        reported=utc_now(),
+    )
 
 
 @processes.losing_none()
@@ -160,12 +171,12 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             state, metrics = compiled(plan.model.frozen, state, batch, key)
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
-                session.progress.write(header.first_loss(loss, plan.expected_loss))
+                session.progress.write(first_loss_line(loss, plan.expected_loss))
             if step in (1, total) or due(step, config.train.log_every):
                 log.push(step, metrics)
-            hopeless = 0 < config.train.max_skipped <= log.skipped_in_a_row
+            given_up = 0 < config.train.max_skipped <= log.skipped_in_a_row
             accuracy = failure = None
-            if plan.evaluation_due(step) and not hopeless:
+            if plan.evaluation_due(step) and not given_up:
                 log.flush()
                 try:
                     session.evaluate(state)
@@ -175,20 +186,20 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 except Stopped:  # made up for when the run goes on
                     pass
                 log.restart(step)
-            asked = agreement.any(stop.received is not None)
-            ending = step == total or asked or hopeless or failure
+            stopping = agreement.any(stop.received is not None)
+            ending = step == total or stopping or given_up or failure
             if ending or accuracy is not None or due(step, config.checkpoint.every_steps):
                 checkpoints.save(step, state, accuracy)
             checkpoints.check()
             if ending:
                 log.flush()
                 saved = checkpoints.wait()
-            if hopeless:
+            if given_up:
                 raise not_finite(session.workdir, log, plan.source, config)
             if failure:
                 kept = "is saved" if saved else "COULD NOT BE SAVED"
                 raise RunError(f"the evaluation after step {step:,} failed, the state {kept}: {failure}")
-            if asked:
+            if stopping:
                 kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
                 signal = stop.received or "a signal to another process"
                 raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
@@ -197,26 +208,16 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
     return state
 
 
-def report(results: Mapping[str, Any], step: int, monitor: Monitor, progress: Progress) -> None:
-    """One evaluation on the terminal and in the monitor."""
-    monitor.scalars(step, verification.scalars(results))
-    for name, entry in results.items():
-        progress.write(
-            f"step {step:,}  {name}: accuracy {100 * entry['accuracy']:.2f}% "
-            f"+- {100 * entry['accuracy_std']:.2f}, AUC {entry['auc']:.4f}"
-        )
-
-
 def draw(session: Session, state: TrainState) -> None:
     """The final model's curves, faces for those who asked for them, and its row in the table of runs."""
     plan, monitor, scores = session.plan, session.monitor, session.scores
-    results, last = session.results["benchmarks"], plan.total_steps
+    results, last = session.results, plan.total_steps
     with session.stop.at_once():
-        display.curves(monitor, last, results, scores)
+        tensorboard.curves(monitor, last, results, scores)
         if plan.config.monitor.images and scores:
             pair = plan.model.frozen, state.trainable
-            display.faces(monitor, last, plan.benchmarks, scores, session.embedder, *pair)
-        monitor.hparams(trees.flatten(plan.record["config"], "."), verification.scalars(results))
+            tensorboard.faces(monitor, last, plan.benchmarks, scores, session.embedder, *pair)
+        monitor.hparams(trees.flatten(plan.record["config"], "."), scalars(results))
 
 
 def main(args: argparse.Namespace) -> None:
@@ -229,7 +230,7 @@ def main(args: argparse.Namespace) -> None:
             check_same(workdir, plan.record, args.override_resume)
             processes.wait_for_all("checked")
             print(
-                header.header(
+                summary(
                     plan.config, plan.model, plan.source, plan.benchmarks,
                     (plan.steps_per_epoch, plan.total_steps), plan.expected_loss,
                 ),
@@ -244,9 +245,9 @@ def main(args: argparse.Namespace) -> None:
             processes.wait_for_all("recorded")
             results = train(plan, workdir, stop)
             if processes.primary():
-                write_results(workdir, results, run_page(read(workdir, results=results)))
+                write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
             processes.wait_for_all("written")
-    print(results_page(results))
+    print(results_markdown(results))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 

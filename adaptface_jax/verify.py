@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,8 +31,8 @@ from adaptface_jax.data.image_files import read_file
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.results import RESULTS
-from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, read_results
+from adaptface_jax.evaluation.results import RESULTS, BenchmarkResults, Results, read_results
+from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, stored_results
 
 BAR = 20  # characters of a gate at 100%
 
@@ -69,12 +67,12 @@ def main(args: argparse.Namespace) -> None:
     print(f"similarity {1 - distance / 2:.4f} (cosine), squared distance {distance:.4f}")
     verdict, place = ("ONE PERSON", "below") if same else ("TWO PEOPLE", "not below")
     print(f"{verdict}: the distance is {place} {described(threshold)}")
-    measured = (results.get("run") or {}).get("steps")
+    measured = results.run.steps if results and results.run else None
     if threshold.benchmark and measured is not None and measured != facts.get("step"):
         print(f"note: the threshold was measured at step {measured}, this is the checkpoint of step {facts['step']}")
     names: list[str] = []
     if found.gate is not None:
-        names = gate_names(results.get("benchmarks", {}), found.gate.shape[1])
+        names = gate_names(results.benchmarks if results else {}, found.gate.shape[1])
         print(gate_bars(found.gate, names, photographs))
     if args.output:
         outcome = {
@@ -93,7 +91,7 @@ def main(args: argparse.Namespace) -> None:
         print(f"written: {args.output}")
 
 
-def wanted_threshold(args: argparse.Namespace) -> tuple[Threshold, dict[str, Any]]:
+def wanted_threshold(args: argparse.Namespace) -> tuple[Threshold, Results | None]:
     """The threshold that the flags name, and the stored figures where there are any."""
     path = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
     if args.threshold is not None:
@@ -101,13 +99,13 @@ def wanted_threshold(args: argparse.Namespace) -> tuple[Threshold, dict[str, Any
             raise InputError(f"--threshold: {args.threshold:g} is out of range; expected a squared distance in 0..4")
         if args.benchmark:
             raise InputError("--benchmark: names whose threshold is taken, and --threshold gives one; leave one out")
-        return Threshold(args.threshold), read_results(path) if path and path.exists() else {}
+        return Threshold(args.threshold), read_results(path) if path and path.exists() else None
     if args.far is not None and not 0 < args.far < 1:
         raise InputError(f"--far: {args.far:g} is out of range; expected a rate such as 1e-3")
     if path is None:
         raise InputError("--backbone: no threshold is stored with it; give --threshold, or --results of an evaluation")
-    results = read_results(path)
-    return choose_threshold(results["benchmarks"], str(path), args.benchmark, args.far), results
+    results = stored_results(path)
+    return choose_threshold(results.benchmarks, str(path), args.benchmark, args.far), results
 
 
 def described(threshold: Threshold) -> str:
@@ -134,10 +132,10 @@ def open_photographs(paths: list[str]) -> list[Photograph]:
     return photographs
 
 
-def gate_names(benchmarks: Mapping[str, Any], experts: int) -> list[str]:
+def gate_names(benchmarks: BenchmarkResults, experts: int) -> list[str]:
     """A name for each gate: the domain on whose images it is the largest, where a benchmark shows one for each."""
     for entry in benchmarks.values():
-        mean = (entry.get("gates") or {}).get("mean") or {}
+        mean = entry.gates.mean if entry.gates else {}
         largest = {int(np.argmax(gate)): name for name, gate in mean.items()}
         if len(mean) == len(largest) == experts:
             return [largest[expert] for expert in range(experts)]

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from adaptface_jax.checks.finding import Finding, Section, Severity
-from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.checks.finding import MARKS, Finding, Section, Severity, verdict
 
 LABEL = 18
-MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severity.FAULT: "✗"}
 PLAIN = {Severity.OK: "+", Severity.NOTE: ".", Severity.WARNING: "!", Severity.FAULT: "X"}
 COLOURS = {Severity.OK: "32", Severity.NOTE: "2", Severity.WARNING: "33", Severity.FAULT: "31;1"}
 
@@ -58,7 +56,7 @@ def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
     findings = [
         {
             "section": section.title, "check": finding.check, "severity": str(finding.severity),
-            "what": finding.what, "advice": finding.advice, "figures": dict(finding.figures),
+            "what": finding.what, "advice": finding.advice, "numbers": dict(finding.numbers),
         }
         for section in sections
         for finding in section.findings

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line
+
+Value = TypeVar("Value")
 
 # A parsed value can take twenty times its text. The header of a published backbone is below 0.1 MiB.
 MAX_BYTES = 8 << 20
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """`value` as RFC 8259 JSON: arrays become lists, tuples lists, NaN and infinities null.
+    """`value` as RFC 8259 JSON: arrays and tuples become lists, NaN and infinities null, dataclasses objects.
 
+    Fields of a dataclass that hold their default are left out; `from_plain` puts them back.
     Raises TypeError for what JSON has no form for.
     """
     return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
@@ -60,7 +66,24 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+def from_plain(value: Any, kind: type[Value], where: str) -> Value:
+    """A dataclass of `kind` from the parsed JSON that `to_json` wrote of one; unknown keys are passed over.
+
+    Raises InputError, which begins with `where`, naming the first value that is missing or of another type.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {one_line(error)}; was it written by another program?") from None
+
+
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _plain(item)
+            for field in dataclasses.fields(value)
+            if (item := getattr(value, field.name)) != _default(field)
+        }
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -72,3 +95,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

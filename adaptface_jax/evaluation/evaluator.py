@@ -15,16 +15,17 @@ from adaptface_jax.data.record import UNKNOWN_DOMAIN
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.gates import gate_report
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults
 from adaptface_jax.evaluation.thresholds import thresholds_at_far
-from adaptface_jax.evaluation.verification import decisions, figures, figures_by_domain
+from adaptface_jax.evaluation.verification import JudgedPairs, judge_pairs, summarize, summarize_domains
 
 
 class Evaluation(NamedTuple):
-    """Benchmark name -> its entry of `results.json` (see evaluation/results.py), and what became of its pairs."""
+    """Benchmark name -> its figures, and what became of its pairs."""
 
-    results: dict[str, dict[str, Any]]
-    scores: dict[str, Scores]
+    results: dict[str, BenchmarkResult]
+    scores: dict[str, PairScores]
 
 
 def evaluate(
@@ -47,40 +48,33 @@ def evaluate(
         flipped = None if found.flipped is None else found.flipped[rows]
         distances = indexed_distances(found.embedding[rows], benchmark.index, flipped)
         gate = None if found.gate is None else found.gate[rows]
-        accepted = decisions(distances, benchmark.issame, benchmark.fold).accepted
-        done.scores[name] = Scores(distances, benchmark.issame, accepted, benchmark.index, gate, benchmark.fold)
-        done.results[name] = entry(distances, benchmark) | ({} if gate is None else gate_entry(gate, benchmark))
+        judged = judge_pairs(distances, benchmark.issame, benchmark.fold)
+        done.scores[name] = PairScores(
+            distances, benchmark.issame, judged.accepted, benchmark.index, gate, benchmark.fold
+        )  # fmt: skip
+        done.results[name] = benchmark_result(judged, benchmark, gate)
     return done
 
 
-def entry(distances: np.ndarray, benchmark: Benchmark) -> dict[str, Any]:
-    """The figures of the squared distances, float64 [N], of a benchmark's pairs, overall and per domain."""
-    folds = benchmark.fold
-    result = figures(distances, benchmark.issame, folds).to_json()
-    result["threshold_at_far"] = thresholds_at_far(distances, benchmark.issame)
-    if benchmark.pair_domain is not None:
-        domains = figures_by_domain(
-            distances, benchmark.issame, benchmark.pair_domain, benchmark.domain_names, folds
-        )  # fmt: skip
-        result["domains"] = {domain: found.to_json() for domain, found in domains.items()}
-    return result
+def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None = None) -> BenchmarkResult:
+    """The figures of a benchmark's judged pairs, overall and per domain, and what the gates of its images do.
 
-
-def gate_entry(gate: np.ndarray, benchmark: Benchmark) -> dict[str, Any]:
-    """What the gates, float32 [M, K], of a benchmark's images do: on average, and by true domain where there are any.
-
-    gate_usage: share of images whose largest gate is each expert's. gate_entropy: mean, in nats, 0..log K.
+    gate: float32 [M, K] of the benchmark's images, or None for a model without gates.
     """
-    domain = benchmark.image_domain
-    known = domain is not None and bool((domain > UNKNOWN_DOMAIN).any())
-    report = gate_report(gate, domain, benchmark.domain_names).to_json() if known and domain is not None else None
-    entropy = -(gate * np.log(np.maximum(gate, np.finfo(np.float32).tiny))).sum(axis=1)
-    result = {
-        "gate_mean": gate.mean(axis=0, dtype=np.float64).tolist(),
-        "gate_usage": (np.bincount(gate.argmax(axis=1), minlength=gate.shape[1]) / len(gate)).tolist(),
-        "gate_entropy": float(entropy.mean(dtype=np.float64)),
-    }
-    return result if report is None else result | {"gates": report}
+    figures: dict[str, Any] = vars(summarize(judged))
+    figures["threshold_at_far"] = thresholds_at_far(judged.distances, judged.issame)
+    if benchmark.pair_domain is not None:
+        figures["domains"] = summarize_domains(judged, benchmark.pair_domain, benchmark.domain_names)
+    if gate is not None:
+        entropy = -(gate * np.log(np.maximum(gate, np.finfo(np.float32).tiny))).sum(axis=1)
+        usage = np.bincount(gate.argmax(axis=1), minlength=gate.shape[1]) / len(gate)
+        figures["gate_mean"] = tuple(gate.mean(axis=0, dtype=np.float64).tolist())
+        figures["gate_usage"] = tuple(usage.tolist())
+        figures["gate_entropy"] = float(entropy.mean(dtype=np.float64))
+        domain = benchmark.image_domain
+        if domain is not None and (domain > UNKNOWN_DOMAIN).any():
+            figures["gates"] = gate_report(gate, domain, benchmark.domain_names)
+    return BenchmarkResult(**figures)
 
 
 def image_names(name: str, benchmark: Benchmark) -> Sequence[str]:
@@ -112,39 +106,39 @@ class Joined(Sequence[Any]):
         return self._parts[part][index - (self._ends[part - 1] if part else 0)]
 
 
-def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, dict[str, Any]]:
+def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult]:
     """What the pixels themselves, centred at mid-grey, reach as embeddings: the floor that any model has to beat."""
     results = {}
     for name, benchmark in benchmarks.items():
         keys = image_names(name, benchmark)
         rows = [batch[:count] for batch, count in evaluation_batches(benchmark.images, 256, keys=keys)]
         pixels = np.concatenate(rows).reshape(len(benchmark.images), -1).astype(np.float32)
-        results[name] = entry(indexed_distances(pixels - 127.5, benchmark.index), benchmark)
+        distances = indexed_distances(pixels - 127.5, benchmark.index)
+        results[name] = benchmark_result(judge_pairs(distances, benchmark.issame, benchmark.fold), benchmark)
     return results
 
 
-def mean_accuracy(results: Mapping[str, Mapping[str, Any]]) -> float:
+def mean_accuracy(results: BenchmarkResults) -> float:
     """What chooses the best checkpoint."""
-    return float(np.mean([entry["accuracy"] for entry in results.values()]))
+    return float(np.mean([entry.accuracy for entry in results.values()]))
 
 
-def scalars(results: Mapping[str, Mapping[str, Any]], prefix: str = "eval") -> dict[str, float]:
+def scalars(results: BenchmarkResults, prefix: str = "eval") -> dict[str, float]:
     """The figures as TensorBoard tags: eval/NAME/accuracy, eval/NAME/auc ..."""
     tags: dict[str, float] = {}
     for name, entry in results.items():
         for figure in ("accuracy", "accuracy_std", "auc", "eer", "best_threshold_accuracy", "threshold"):
-            tags[f"{prefix}/{name}/{figure}"] = entry[figure]
-        for far, tar in entry["tar_at_far"].items():
+            tags[f"{prefix}/{name}/{figure}"] = getattr(entry, figure)
+        for far, tar in entry.tar_at_far.items():
             if tar is not None:
                 tags[f"{prefix}/{name}/tar_at_far_{far}"] = tar
-        for domain, found in entry.get("domains", {}).items():
-            tags[f"{prefix}/{name}/{domain}/accuracy"] = found["accuracy"]
-        gates = entry.get("gates", {})
-        if gates:
-            tags[f"{prefix}/{name}/gate/entropy"] = gates["entropy"]
-            tags[f"{prefix}/{name}/gate/agreement"] = gates["agreement"]
-        for domain, gate in gates.get("mean", {}).items():
-            tags |= {f"{prefix}/{name}/gate/{domain}/mean_{k}": value for k, value in enumerate(gate)}
-        for k, value in enumerate(entry.get("gate_mean", ())):
+        for domain, found in entry.domains.items():
+            tags[f"{prefix}/{name}/{domain}/accuracy"] = found.accuracy
+        if entry.gates is not None:
+            tags[f"{prefix}/{name}/gate/entropy"] = entry.gates.entropy
+            tags[f"{prefix}/{name}/gate/agreement"] = entry.gates.agreement
+            for domain, gate in entry.gates.mean.items():
+                tags |= {f"{prefix}/{name}/gate/{domain}/mean_{k}": value for k, value in enumerate(gate)}
+        for k, value in enumerate(entry.gate_mean):
             tags[f"{prefix}/{name}/gate/mean_{k}"] = value
     return tags

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -28,11 +27,6 @@ class GateReport:
     matched_agreement: float
     entropy: float
     images: int
-
-    def to_json(self) -> dict[str, Any]:
-        tables = {"mean": self.mean, "usage": self.usage}
-        listed = {table: {name: list(row) for name, row in rows.items()} for table, rows in tables.items()}
-        return dataclasses.asdict(self) | listed
 
 
 def gate_report(gates: np.ndarray, image_domain: np.ndarray, names: tuple[str, ...]) -> GateReport:

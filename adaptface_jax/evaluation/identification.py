@@ -9,7 +9,6 @@ gallery should find nobody.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.distances import unit_embeddings
-from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS
-from adaptface_jax.evaluation.verification import far_name
+from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS, far_name
 
 FPIRS = (1e-1, 1e-2, 1e-3)
 DEEPEST = 20  # ranks of the CMC
@@ -29,29 +27,24 @@ _SCORES = 1 << 24  # similarities at a time on the device
 @dataclasses.dataclass(frozen=True)
 class Identification:
     """rank1, rank5: share of known probes whose person is among the first 1 and 5. cmc: the same for 1, 2 .. 20 (or
-    as many as there are people). tpir_at_fpir: target FPIR -> share of known probes whose person comes first and above
-    the threshold that so many unknown probes pass; None where under 10 of them would.
+    as many as there are people). tpir_at_fpir: name of the target FPIR ("1e-2") -> share of known probes whose person
+    comes first and above the threshold that so many unknown probes pass; None where under 10 of them would.
     people: in the gallery. gallery_images, known_probes, unknown_probes: images.
     """
 
     rank1: float
     rank5: float
     cmc: tuple[float, ...]
-    tpir_at_fpir: dict[float, float | None]
+    tpir_at_fpir: dict[str, float | None]
     people: int
     gallery_images: int
     known_probes: int
     unknown_probes: int
 
-    def to_json(self) -> dict[str, Any]:
-        named = {far_name(fpir): tpir for fpir, tpir in self.tpir_at_fpir.items()}
-        return dataclasses.asdict(self) | {"cmc": list(self.cmc), "tpir_at_fpir": named}
-
     def line(self) -> str:
         """For people."""
         tpirs = ", ".join(
-            f"{name} {'n/a' if tpir is None else f'{100 * tpir:.2f}%'}"
-            for name, tpir in self.to_json()["tpir_at_fpir"].items()
+            f"{name} {'n/a' if tpir is None else f'{100 * tpir:.2f}%'}" for name, tpir in self.tpir_at_fpir.items()
         )
         return (
             f"identification: {self.known_probes:,} probes of {self.people:,} people, "
@@ -83,7 +76,7 @@ def identify(
         rank1=cmc[0],
         rank5=float((rank <= 5).mean()),
         cmc=tuple(cmc),
-        tpir_at_fpir={fpir: _tpir(rank, own, strangers, fpir) for fpir in FPIRS},
+        tpir_at_fpir={far_name(fpir): _tpir(rank, own, strangers, fpir) for fpir in FPIRS},
         people=people,
         gallery_images=len(gallery),
         known_probes=len(rank),

@@ -22,7 +22,7 @@ FROZEN = "frozen"  # and the folder within it that holds those of the unadapted 
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class PairScores:
     """distance: float64 [N], squared, of unit embeddings, 0..4. issame: bool [N].
     accepted: bool [N], as the protocol decides, each pair at the threshold of its fold.
     index: int32 [2N], the images of pair i at 2i and 2i + 1. gate: float32 [M, K] of the M images, or None.
@@ -42,7 +42,7 @@ class Scores:
         return self.accepted == self.issame
 
 
-def write_scores(path: Path, scores: Mapping[str, Scores]) -> None:
+def write_scores(path: Path, scores: Mapping[str, PairScores]) -> None:
     """Writes the file of these benchmarks, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
@@ -62,21 +62,21 @@ def write_scores(path: Path, scores: Mapping[str, Scores]) -> None:
         raise
 
 
-def write_each(folder: Path, scores: Mapping[str, Scores]) -> None:
+def write_each(folder: Path, scores: Mapping[str, PairScores]) -> None:
     """Writes a file a benchmark."""
     for name, entry in scores.items():
         write_scores(folder / f"{name}.npz", {name: entry})
 
 
-def read_scores(path: Path) -> dict[str, Scores]:
+def read_scores(path: Path) -> dict[str, PairScores]:
     """Benchmark name -> its scores. Raises InputError for anything but a file as `write_scores` writes it."""
     expected = "expected a file that `evaluate --scores` or a run wrote"
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         names = list(dict.fromkeys(name.rpartition("/")[0] for name in arrays))
-        fields = [field.name for field in dataclasses.fields(Scores)]
-        found = {name: Scores(*(arrays.get(f"{name}/{field}") for field in fields)) for name in names}  # type: ignore[arg-type]
+        fields = [field.name for field in dataclasses.fields(PairScores)]
+        found = {name: PairScores(*(arrays.get(f"{name}/{field}") for field in fields)) for name in names}  # type: ignore[arg-type]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no archive'}); {expected}") from None
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):

@@ -6,8 +6,8 @@ LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, in percent. An average is over all five 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+
+from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults
 
 # In the order of the usual tables: key -> (name, category).
 FIVE = {
@@ -27,7 +27,7 @@ class Published:
     name: str
     source: str
     average: float
-    figures: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = ()
     trainable: int | None = None
     note: str = ""
 
@@ -74,20 +74,20 @@ def key(name: str) -> str | None:
     return plain if plain in FIVE else None
 
 
-def of_five(benchmarks: Mapping[str, Any]) -> dict[str, float]:
+def of_five(benchmarks: BenchmarkResults) -> dict[str, float]:
     """The accuracies, in percent, of those of a run's benchmarks that are among the five, by their keys in FIVE."""
-    return {known: 100 * entry["accuracy"] for name, entry in benchmarks.items() if (known := key(name))}
+    return {known: 100 * entry.accuracy for name, entry in benchmarks.items() if (known := key(name))}
 
 
-def average(benchmarks: Mapping[str, Any]) -> float | None:
+def average(benchmarks: BenchmarkResults) -> float | None:
     """The mean accuracy in percent where all five were measured."""
     found = of_five(benchmarks)
     return sum(found.values()) / len(FIVE) if len(found) == len(FIVE) else None
 
 
-def by_category(benchmarks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def by_category(benchmarks: BenchmarkResults) -> dict[str, dict[str, BenchmarkResult]]:
     """Category -> its benchmarks' entries by name, in the order of CATEGORIES; without those of no known category."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, BenchmarkResult]] = {}
     for category in CATEGORIES:
         members = {name: e for name, e in benchmarks.items() if (known := key(name)) and FIVE[known][1] == category}
         if members:

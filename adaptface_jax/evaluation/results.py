@@ -1,219 +1,86 @@
-"""The report of a run: `results.json` for scripts and `results.md` for people.
+"""What a run came to: one tree of dataclasses, which is `results.json`.
 
-    results = {
-        "run": {"backbone": "demo", "step": 400, ...},   any facts, listed as they are; optional
-        "benchmarks": {
-            NAME: {
-                **Verification.to_json(),
-                "domains": {DOMAIN: DomainVerification.to_json(), ...},  optional
-                "gates": GateReport.to_json(),                           optional
-                "gate_mean": [K floats], "gate_usage": [K floats], "gate_entropy": float,    of all images; optional
-            },
-            ...
-        },
-        "frozen": {NAME: {... as above ...}, ...},       the unadapted backbone on the same benchmarks; optional
-        "pixels": {NAME: {... as above ...}, ...},       the images themselves as embeddings; optional
-    "parameters": [{"part", "total", "trainable"}],  optional
-    "environment": {"jax": "0.10.2", ...},           versions and machine; optional
-    }
-
-Further keys are written to the JSON and left out of the page.
+Later versions add fields with defaults, so that older files are read; what equals its default is left out of the file.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from adaptface_jax.core.files import write_text
-from adaptface_jax.core.json_io import to_json
-from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
+from adaptface_jax.core.json_io import from_plain, read_json, to_json
+from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.verification import DomainVerification, Verification
+from adaptface_jax.models.recognizer import ParameterCount
+from adaptface_jax.training.summary import RunFacts
 
-Results = Mapping[str, Any]
-PAGE = "results.html"
 RESULTS = "results.json"  # written last: a run that has it is over
+PAGE, MARKDOWN = "results.html", "results.md"
 
 
-def write_results(folder: str | os.PathLike[str], results: Results, html: str) -> None:
-    """Writes `folder`/results.html, results.md and results.json; a reader meets each old or new, and whole.
+@dataclasses.dataclass(frozen=True)
+class BenchmarkResult(Verification):
+    """A model on one benchmark.
 
-    html: the page of report/run_page.py.
+    threshold_at_far: name of a FAR ("1e-3") -> the largest threshold whose FAR does not exceed it, a squared distance,
+      or None where under 10 false accepts are expected.
+    domains: domain name -> its pairs at the thresholds of the whole benchmark.
+    gate_mean, gate_usage: of all images, K values: the mean gate, and the share of images whose largest gate it is.
+    gate_entropy: mean entropy of the images' gates in nats, 0..log K.
+    gates: beside the true domains, where those are known.
     """
-    # All texts exist before any is written: a result that cannot be shown replaces nothing.
-    data, page = to_json(results, indent=2) + "\n", results_page(results)
+
+    threshold_at_far: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    domains: dict[str, DomainVerification] = dataclasses.field(default_factory=dict)
+    gate_mean: tuple[float, ...] = ()
+    gate_usage: tuple[float, ...] = ()
+    gate_entropy: float | None = None
+    gates: GateReport | None = None
+
+
+BenchmarkResults = Mapping[str, BenchmarkResult]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """benchmarks: the adapted model, by benchmark. frozen, pixels: the unadapted backbone and the images themselves as
+    embeddings, on the same ones. run, parameters, environment (name -> version or machine), reported (UTC): of a run.
+    """
+
+    benchmarks: dict[str, BenchmarkResult]
+    frozen: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
+    pixels: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
+    run: RunFacts | None = None
+    parameters: tuple[ParameterCount, ...] = ()
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    reported: str | None = None
+
+    def to_json(self) -> str:
+        """The text of `results.json`."""
+        return to_json(self, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> Self:
+        """Of the parsed text. Version 0.1.0 wrote some keys with spaces. Raises InputError that begins with `where`."""
+        run = value.get("run")
+        if isinstance(run, dict):
+            value = value | {"run": {key.replace(" ", "_"): item for key, item in run.items()}}
+        return from_plain(value, cls, where)
+
+
+def read_results(path: Path) -> Results:
+    """The results in a file, also in what `evaluate --output` wrote. Raises InputError where it holds none."""
+    return Results.from_json(read_json(path), str(path))
+
+
+def write_results(folder: str | os.PathLike[str], results: Results, markdown: str, html: str) -> None:
+    """Writes `folder`/results.html, results.md and results.json; a reader meets each old or new, and whole."""
+    # The last text exists before the first is written: a result that JSON cannot hold replaces nothing.
+    data = results.to_json()
     write_text(Path(folder) / PAGE, html)
-    write_text(Path(folder) / "results.md", page)
+    write_text(Path(folder) / MARKDOWN, markdown)
     write_text(Path(folder) / RESULTS, data)
-
-
-def results_page(results: Results) -> str:
-    """The readable report, Markdown; `results` as in this module's docstring."""
-    benchmarks = results["benchmarks"]
-    before = {title: results[title] for title in ("pixels", "frozen") if results.get(title)}
-    sections = ["# Face verification", _facts(results.get("run") or {}), "## Benchmarks"]
-    sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
-    if of_five(benchmarks):
-        sections += ["## Beside published figures", published_table(benchmarks)]
-    if before and benchmarks:
-        sections += [f"## {' and '.join(before).capitalize()} against adapted", comparison_table(before, benchmarks)]
-    for name, entry in benchmarks.items():
-        if entry.get("domains"):
-            sections += [f"## {name} by domain", domain_table(entry, before.get("frozen", {}).get(name))]
-        if entry.get("gates"):
-            sections += [f"## {name}: gates by true domain", gate_table(entry["gates"]), _gate_note(entry["gates"])]
-        elif entry.get("gate_mean"):
-            mean = ", ".join(f"{value:.3f}" for value in entry["gate_mean"])
-            sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
-    if results.get("parameters"):
-        sections += ["## Parameters", parameter_table(results["parameters"])]
-    if results.get("environment"):
-        sections += ["## Versions and machine", _facts(results["environment"])]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def benchmark_table(benchmarks: Mapping[str, Any]) -> str:
-    """One row a benchmark, and their means, by category and over all, where there are several."""
-    targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry["tar_at_far"]))
-    titles = [
-        "benchmark",
-        "pairs",
-        "accuracy",
-        "95% interval",
-        "std",
-        "AUC",
-        "EER",
-        *[f"TAR@FAR {far}" for far in targets],
-    ]
-    rows = [
-        [
-            name,
-            str(entry["pairs"]),
-            _percent(entry["accuracy"]),
-            _interval(entry),
-            _percent(entry["accuracy_std"]),
-            _auc(entry["auc"]),
-            _percent(entry["eer"]),
-            *[_percent(entry["tar_at_far"].get(far)) for far in targets],
-            _percent(entry["best_threshold_accuracy"]),
-            f"{entry['threshold']:.3f}",
-        ]
-        for name, entry in benchmarks.items()
-    ]
-    for name, entries in means(benchmarks).items():
-        figures = [_percent(_mean(entries, "accuracy")), "", "", _auc(_mean(entries, "auc"))]
-        rows.append([name, "", *figures, _percent(_mean(entries, "eer")), *[""] * (len(targets) + 2)])
-    note = (
-        "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
-        " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
-    )
-    return _table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
-
-
-def means(benchmarks: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Name of a mean -> the entries it is over, more than one: of each category, then all of them."""
-    groups = {f"mean, {category}": list(members.values()) for category, members in by_category(benchmarks).items()}
-    if len(benchmarks) > 1:
-        groups["mean"] = list(benchmarks.values())
-    return {name: entries for name, entries in groups.items() if len(entries) > 1}
-
-
-def published_table(benchmarks: Mapping[str, Any]) -> str:
-    """This run among what others published, in percent; an average is over all five benchmarks, or n/a."""
-    own, total = of_five(benchmarks), average(benchmarks)
-    figures = [f"{own[known]:.2f}" if known in own else "" for known in FIVE]
-    rows = [["this run", *figures, "n/a" if total is None else f"{total:.2f}", ""]]
-    for row in PUBLISHED:
-        figures = [f"{value:.2f}" for value in row.figures] or [""] * len(FIVE)
-        source = f"{row.source}; {row.note}" if row.note else row.source
-        rows.append([row.name, *figures, f"{row.average:.2f}", source])
-    return _table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
-
-
-def parameter_table(rows: list[Mapping[str, Any]]) -> str:
-    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
-    shown = [
-        [row["part"], "" if row["total"] is None else f"{row['total']:,}", f"{row['trainable']:,}"] for row in rows
-    ]
-    return _table(["part", "total", "trainable"], shown)
-
-
-def comparison_table(before: Mapping[str, Mapping[str, Any]], adapted: Mapping[str, Any]) -> str:
-    """What each of `before` (title -> benchmark name -> entry) reached beside the adapted model.
-
-    One row a benchmark; the gain, in points of accuracy, is over the last of `before`.
-    """
-    rows = []
-    for name, after in adapted.items():
-        entries = [others.get(name) for others in before.values()]
-        last = entries[-1]
-        gain = f"{100 * (after['accuracy'] - last['accuracy']):+.2f}" if last else "n/a"
-        accuracies = [_percent(entry["accuracy"] if entry else None) for entry in [*entries, after]]
-        areas = [_auc(entry["auc"] if entry else None) for entry in [*entries, after]]
-        rows.append([name, *accuracies, gain, *areas])
-    first, *others = before
-    titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted"]
-    return _table(["benchmark", *titles], rows)
-
-
-def domain_table(adapted: Mapping[str, Any], frozen: Mapping[str, Any] | None = None) -> str:
-    """One row a domain of one benchmark's entry, beside the frozen one's where given."""
-    domains, before = adapted["domains"], (frozen or {}).get("domains") or {}
-    rows = []
-    for name, entry in domains.items():
-        row = [name, str(entry["pairs"])]
-        if before:
-            row += _change(before[name]["accuracy"], entry["accuracy"]) if name in before else ["", "", ""]
-        else:
-            row.append(_percent(entry["accuracy"]))
-        rows.append([*row, _auc(entry["auc"])])
-    accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
-    return _table(["domain", "pairs", *accuracy, "AUC"], rows)
-
-
-def gate_table(gates: Mapping[str, Any]) -> str:
-    """The mean gate of each true domain."""
-    experts = len(next(iter(gates["mean"].values())))
-    rows = [[name, *[f"{value:.3f}" for value in mean]] for name, mean in gates["mean"].items()]
-    return _table(["true domain", *[f"gate {expert}" for expert in range(experts)]], rows)
-
-
-def _gate_note(gates: Mapping[str, Any]) -> str:
-    return (
-        f"The largest gate is the true domain's for {_percent(gates['agreement'])} of {gates['images']} images"
-        f" ({_percent(gates['matched_agreement'])} under the best matching of gates with domains);"
-        f" mean entropy {gates['entropy']:.3f} nats."
-    )
-
-
-def _facts(run: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in run.items())
-
-
-def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _mean(entries: list[Mapping[str, Any]], name: str) -> float:
-    return sum(entry[name] for entry in entries) / len(entries)
-
-
-def _change(before: float, after: float) -> list[str]:
-    return [_percent(before), _percent(after), f"{100 * (after - before):+.2f}"]
-
-
-def _interval(entry: Mapping[str, Any]) -> str:
-    if not entry.get("intervals"):
-        return "n/a"
-    low, high = entry["intervals"]["accuracy"]
-    return f"{100 * low:.2f} to {100 * high:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.2f}%"
-
-
-def _auc(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"

@@ -9,6 +9,12 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4)
 
+
+def far_name(far: float) -> str:
+    """1e-3, as files, tables and figures by FAR write it; `float` reads it back."""
+    return f"{far:.0e}".replace("e-0", "e-")
+
+
 # Below this many expected false accepts, a TAR at that FAR says more about luck than about the model.
 MIN_FALSE_ACCEPTS = 10
 

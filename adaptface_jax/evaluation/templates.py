@@ -7,23 +7,47 @@ unit length; cosine similarity.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 import numpy as np
 
 from adaptface_jax.data.benchmarks.ijb import TemplateBenchmark
 from adaptface_jax.evaluation.distances import unit_embeddings
-from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.verification import far_name
+from adaptface_jax.evaluation.roc import far_name, roc_curve
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _BLOCK = 1 << 16  # pairs at a time
 
 
+@dataclasses.dataclass(frozen=True)
+class TemplateResult:
+    """pairs, of templates, and how many are genuine; templates; images; detector_scores: whether faces were weighted
+    by them. auc, eer. tar_at_far: FAR 1e-1 .. 1e-6 by name -> TAR, None where under 10 false accepts are expected."""
+
+    pairs: int
+    genuine_pairs: int
+    templates: int
+    images: int
+    detector_scores: bool
+    auc: float
+    eer: float
+    tar_at_far: dict[str, float | None]
+
+    def line(self, name: str) -> str:
+        """For people; name: the benchmark's."""
+        tars = ", ".join(
+            f"{far} {'n/a' if tar is None else f'{100 * tar:.2f}%'}" for far, tar in self.tar_at_far.items()
+        )
+        return (
+            f"{name}: {self.templates:,} templates, {self.pairs:,} pairs, AUC {self.auc:.6f}, "
+            f"EER {100 * self.eer:.2f}%, TAR@FAR {tars}"
+        )
+
+
 def score_templates(
     embeddings: np.ndarray, benchmark: TemplateBenchmark, flipped: np.ndarray | None = None
-) -> dict[str, Any]:
-    """TAR at FAR 1e-1 .. 1e-6 (None where under 10 false accepts are expected), AUC and EER.
+) -> TemplateResult:
+    """The figures of a benchmark.
 
     Args: embeddings: float32 [M, E], raw. flipped: the same of the mirror images, or None.
     Raises InputError for embeddings that are not finite, or where a template's have no direction.
@@ -31,16 +55,16 @@ def score_templates(
     units = template_embeddings(embeddings if flipped is None else embeddings + flipped, benchmark)
     scores = pair_scores(units, benchmark.pairs)
     roc = roc_curve(-scores, benchmark.issame)
-    return {
-        "pairs": len(scores),
-        "genuine_pairs": roc.genuine,
-        "templates": len(units),
-        "images": len(benchmark.images),
-        "detector_scores": benchmark.quality is not None,
-        "auc": roc.auc(),
-        "eer": roc.eer(),
-        "tar_at_far": {far_name(far): roc.tar_at_far(far) for far in FARS},
-    }
+    return TemplateResult(
+        pairs=len(scores),
+        genuine_pairs=roc.genuine,
+        templates=len(units),
+        images=len(benchmark.images),
+        detector_scores=benchmark.quality is not None,
+        auc=roc.auc(),
+        eer=roc.eer(),
+        tar_at_far={far_name(far): roc.tar_at_far(far) for far in FARS},
+    )
 
 
 def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) -> np.ndarray:
@@ -65,14 +89,3 @@ def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         first, second = pairs[start : start + _BLOCK].T
         np.einsum("pe,pe->p", units[first], units[second], out=scores[start : start + _BLOCK])
     return scores
-
-
-def template_line(name: str, entry: dict[str, Any]) -> str:
-    """One benchmark for people, in a line."""
-    tars = ", ".join(
-        f"{far} {'n/a' if tar is None else f'{100 * tar:.2f}%'}" for far, tar in entry["tar_at_far"].items()
-    )
-    return (
-        f"{name}: {entry['templates']:,} templates, {entry['pairs']:,} pairs, AUC {entry['auc']:.6f}, "
-        f"EER {100 * entry['eer']:.2f}%, TAR@FAR {tars}"
-    )

@@ -12,8 +12,9 @@ from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import image_names
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import distance_figure, roc_figure
+from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.training.monitor import Monitor
 
@@ -22,7 +23,7 @@ PAIRS = 16
 FACE, SPRITE = 112, 32
 
 
-def distributions(monitor: Monitor, step: int, scores: Mapping[str, Scores]) -> None:
+def distributions(monitor: Monitor, step: int, scores: Mapping[str, PairScores]) -> None:
     """Of each benchmark: precision over recall, the distances of either kind of pairs, and the gates of its images."""
     for name, found in scores.items():
         monitor.pr_curve(step, f"eval/{name}/pr", found.issame, 1 - found.distance / 4)
@@ -33,10 +34,10 @@ def distributions(monitor: Monitor, step: int, scores: Mapping[str, Scores]) -> 
                 monitor.histogram(step, f"eval/{name}/gate/expert_{k}", gate)
 
 
-def curves(monitor: Monitor, step: int, results: Mapping[str, Any], scores: Mapping[str, Scores]) -> None:
+def curves(monitor: Monitor, step: int, results: BenchmarkResults, scores: Mapping[str, PairScores]) -> None:
     """The ROC of all benchmarks in one figure, and how far the pairs of each lie apart."""
     for name, found in scores.items():
-        figure = distance_figure(found.distance, found.issame, results[name]["threshold"])
+        figure = distance_figure(found.distance, found.issame, results[name].threshold)
         monitor.figure(step, f"eval/{name}/distances", figure)
     if scores:
         found_curves = {name: roc_curve(found.distance, found.issame) for name, found in scores.items()}
@@ -47,7 +48,7 @@ def faces(
     monitor: Monitor,
     step: int,
     benchmarks: Mapping[str, Benchmark],
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, PairScores],
     embedder: Embedder,
     frozen: Any,
     trainable: Any,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_io import read_json
-from adaptface_jax.evaluation.roc import FAR_TARGETS, MIN_FALSE_ACCEPTS
-from adaptface_jax.evaluation.verification import far_name
+from adaptface_jax.evaluation.results import BenchmarkResults, Results, read_results
+from adaptface_jax.evaluation.roc import FAR_TARGETS, MIN_FALSE_ACCEPTS, far_name
 
 
 def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, float | None]:
@@ -45,26 +42,22 @@ class Threshold:
     benchmark: str | None = None
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """A `results.json`, or what `evaluate --output` wrote. Raises InputError where it is neither."""
+def stored_results(path: Path) -> Results:
+    """The results that thresholds are taken from. Raises InputError where there are none."""
     if not path.exists():
         raise InputError(
             f"{path}: no such file, so no threshold is known; end the run with a benchmark, or give --threshold"
         )
-    results = read_json(path)
-    benchmarks = results.get("benchmarks")
-    if not isinstance(benchmarks, dict) or not all(isinstance(entry, dict) for entry in benchmarks.values()):
-        raise InputError(f"{path}: holds no benchmarks; expected results.json or what evaluate --output wrote")
-    return results
+    return read_results(path)
 
 
 def choose_threshold(
-    benchmarks: Mapping[str, Mapping[str, Any]], where: str, benchmark: str | None = None, far: float | None = None
+    benchmarks: BenchmarkResults, where: str, benchmark: str | None = None, far: float | None = None
 ) -> Threshold:
     """The stored threshold at a FAR.
 
     Args:
-      benchmarks: name -> its entry of results.json. where: names them in errors.
+      benchmarks: name -> its figures. where: names them in errors.
       benchmark: whose threshold; None for the first. far: None for the smallest that is known.
 
     Raises InputError, which says what is known, where there is no such benchmark or no threshold at that FAR.
@@ -74,12 +67,8 @@ def choose_threshold(
     name = next(iter(benchmarks)) if benchmark is None else benchmark
     if name not in benchmarks:
         raise InputError(f"--benchmark: {name} is not in {where}; expected one of {', '.join(benchmarks)}")
-    stored = benchmarks[name].get("threshold_at_far")
-    known = {
-        key: float(value)
-        for key, value in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(value, int | float)
-    }
+    stored = benchmarks[name].threshold_at_far
+    known = {key: value for key, value in stored.items() if value is not None}
     if not known:
         reason = "its pairs are too few for any FAR" if stored else "it was evaluated before thresholds were stored"
         raise InputError(f"{where}: no threshold of {name} is known ({reason}); evaluate it anew or give --threshold")

@@ -7,7 +7,6 @@ contiguous folds, squared Euclidean distances of unit embeddings, thresholds on 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.folds import Folds, FoldTable, fold_of_each
-from adaptface_jax.evaluation.roc import FAR_TARGETS, roc_curve
+from adaptface_jax.evaluation.roc import FAR_TARGETS, far_name, roc_curve
 from adaptface_jax.evaluation.statistics.distributions import ScoreStatistics, d_prime
-from adaptface_jax.evaluation.statistics.intervals import Interval, Intervals, intervals
+from adaptface_jax.evaluation.statistics.intervals import Intervals, intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Verification:
     best_threshold_accuracy: at the one threshold that suits all pairs best, chosen on these same pairs:
       an upper bound, not comparable with `accuracy`.
     auc, eer: area under the exact ROC, and its equal error rate.
-    tar_at_far: target FAR -> TAR, None ("n/a") where under 10 false accepts are expected.
+    tar_at_far: name of the target FAR ("1e-3") -> TAR, None ("n/a") where under 10 false accepts are expected.
     intervals: of accuracy, auc and tar_at_far, 95%, by bootstrap; they hold the luck of the pairs, not of training.
     d_prime: distance of the two kinds' mean scores in units of their pooled standard deviation.
     genuine, impostor: statistics of the scores, cosine similarities in -1..1.
@@ -37,29 +36,17 @@ class Verification:
 
     accuracy: float
     accuracy_std: float
-    fold_accuracies: tuple[float, ...]
     best_threshold_accuracy: float
     threshold: float
     auc: float
     eer: float
-    tar_at_far: dict[float, float | None]
+    tar_at_far: dict[str, float | None]
     pairs: int
-    intervals: Intervals
-    d_prime: float | None
-    genuine: ScoreStatistics
-    impostor: ScoreStatistics
-
-    def to_json(self) -> dict[str, Any]:
-        """The same under the same names, FAR targets written as "1e-3", intervals as [low, high]."""
-        fields = dataclasses.asdict(self)
-        fields["fold_accuracies"] = list(self.fold_accuracies)
-        fields["tar_at_far"] = {far_name(far): tar for far, tar in self.tar_at_far.items()}
-        fields["intervals"] = {
-            "accuracy": list(self.intervals.accuracy),
-            "auc": list(self.intervals.auc),
-            "tar_at_far": {far_name(far): _listed(both) for far, both in self.intervals.tar_at_far.items()},
-        }
-        return fields
+    fold_accuracies: tuple[float, ...] = ()
+    intervals: Intervals | None = None
+    d_prime: float | None = None
+    genuine: ScoreStatistics | None = None
+    impostor: ScoreStatistics | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,21 +57,27 @@ class DomainVerification:
     auc: float | None
     pairs: int
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Decisions:
-    """What the protocol decides: each pair at the threshold of its fold.
+class JudgedPairs:
+    """Pairs as the protocol decides them, each at the threshold of its fold; what all figures are read from.
 
-    accepted, right: bool [N]. fold_accuracies, fold_thresholds: float64 [F].
+    distances: float64 [N]. issame, accepted: bool [N]. fold: int [N], 0..F-1.
+    fold_accuracies, fold_thresholds: float64 [F]. table: of these pairs.
     """
 
+    distances: np.ndarray
+    issame: np.ndarray
+    fold: np.ndarray
+    table: FoldTable
     accepted: np.ndarray
-    right: np.ndarray
     fold_accuracies: np.ndarray
     fold_thresholds: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the decision was right, bool [N]."""
+        return self.accepted == self.issame
 
 
 def verify(
@@ -107,74 +100,61 @@ def verify(
       InputError: wrong shapes, values that are not finite, zero embeddings, fewer pairs than folds,
         or pairs of one kind only.
     """
-    return figures(pair_distances(embeddings, flipped), issame, folds)
+    return summarize(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
 
 
-def figures(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> Verification:
-    """`verify` from squared distances, float [N], as `pair_distances` gives them."""
+def judge_pairs(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> JudgedPairs:
+    """The decisions on pairs with these squared distances, float [N], as `pair_distances` gives them.
+
+    Raises InputError as `verify`.
+    """
     truth, fold = _checked(distances, issame, folds)
-    decided = _decide(distances, truth, fold)
-    accuracies = decided.fold_accuracies
+    table = FoldTable(distances, truth, fold)
+    once = [np.ones((1, np.count_nonzero(kind)), np.int32) for kind in (truth, ~truth)]
+    (accuracies,), (thresholds,) = table.judge(*once)
+    return JudgedPairs(distances, truth, fold, table, distances < thresholds[fold], accuracies, thresholds)
+
+
+def summarize(judged: JudgedPairs) -> Verification:
+    """The figures of pairs that were judged."""
+    distances, truth, accuracies = judged.distances, judged.issame, judged.fold_accuracies
     roc = roc_curve(distances, truth)
     accuracy, auc = float(accuracies.mean()), roc.auc()
-    tar_at_far = {far: roc.tar_at_far(far) for far in FAR_TARGETS}
+    tar_at_far = {far_name(far): roc.tar_at_far(far) for far in FAR_TARGETS}
     scores = 1.0 - distances / 2.0
     return Verification(
         accuracy=accuracy,
         accuracy_std=float(accuracies.std()),
         fold_accuracies=tuple(accuracies.tolist()),
         best_threshold_accuracy=roc.best_accuracy(),
-        threshold=float(decided.fold_thresholds.mean()),
+        threshold=float(judged.fold_thresholds.mean()),
         auc=auc,
         eer=roc.eer(),
         tar_at_far=tar_at_far,
         pairs=len(truth),
-        intervals=intervals(distances, truth, fold, accuracy, auc, tar_at_far),
+        intervals=intervals(distances, truth, judged.table, accuracy, auc, tar_at_far),
         d_prime=d_prime(scores[truth], scores[~truth]),
         genuine=ScoreStatistics.of(scores[truth]),
         impostor=ScoreStatistics.of(scores[~truth]),
     )
 
 
-def decisions(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> Decisions:
-    """What becomes of every pair. Arguments and InputError as in `figures`."""
-    return _decide(distances, *_checked(distances, issame, folds))
-
-
-def verify_by_domain(
-    embeddings: np.ndarray,
-    issame: np.ndarray,
-    pair_domain: np.ndarray,
-    names: tuple[str, ...],
-    flipped: np.ndarray | None = None,
-    folds: Folds = FOLDS,
+def summarize_domains(
+    judged: JudgedPairs, pair_domain: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, DomainVerification]:
-    """`verify`, told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
+    """The figures told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
 
     So the domains are compared at one operating point, which is what a user of the model has, and the
     overall accuracy is their mean weighted by size where folds are equal.
 
     Args:
       pair_domain: int [N], 0..K-1, or -1 for pairs of no known domain (left out). names: the K names.
-      The others as in `verify`.
 
     Returns: name -> figures, in the order of `names`, without the domains that have no pair.
 
-    Raises InputError as `verify`, and where `pair_domain` does not fit.
+    Raises InputError where `pair_domain` does not fit.
     """
-    return figures_by_domain(pair_distances(embeddings, flipped), issame, pair_domain, names, folds)
-
-
-def figures_by_domain(
-    distances: np.ndarray,
-    issame: np.ndarray,
-    pair_domain: np.ndarray,
-    names: tuple[str, ...],
-    folds: Folds = FOLDS,
-) -> dict[str, DomainVerification]:
-    """`verify_by_domain` from squared distances, float [N]."""
-    truth, fold = _checked(distances, issame, folds)
-    pair_domain = np.asarray(pair_domain)
+    truth, pair_domain = judged.issame, np.asarray(pair_domain)
     if pair_domain.shape != truth.shape or not np.issubdtype(pair_domain.dtype, np.integer):
         raise InputError(
             f"pair_domain: {pair_domain.dtype} of shape {pair_domain.shape} for {len(truth)} pairs; "
@@ -185,7 +165,6 @@ def figures_by_domain(
             f"pair_domain: values {pair_domain.min()}..{pair_domain.max()} for {len(names)} names; "
             f"expected -1..{len(names) - 1}"
         )
-    right = _decide(distances, truth, fold).right
     result = {}
     for domain, name in enumerate(names):
         members = pair_domain == domain
@@ -194,27 +173,11 @@ def figures_by_domain(
         genuine = truth[members]
         both = genuine.any() and not genuine.all()
         result[name] = DomainVerification(
-            accuracy=float(right[members].mean()),
-            auc=roc_curve(distances[members], genuine).auc() if both else None,
+            accuracy=float(judged.right[members].mean()),
+            auc=roc_curve(judged.distances[members], genuine).auc() if both else None,
             pairs=int(members.sum()),
         )
     return result
-
-
-def far_name(far: float) -> str:
-    """1e-3, as files and tables write it."""
-    return f"{far:.0e}".replace("e-0", "e-")
-
-
-def _listed(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
-
-
-def _decide(distances: np.ndarray, issame: np.ndarray, fold: np.ndarray) -> Decisions:
-    once = [np.ones((1, np.count_nonzero(kind)), np.int32) for kind in (issame, ~issame)]
-    (accuracies,), (thresholds,) = FoldTable(distances, issame, fold).judge(*once)
-    accepted = distances < thresholds[fold]
-    return Decisions(accepted, accepted == issame, accuracies, thresholds)
 
 
 def _checked(distances: np.ndarray, issame: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:

@@ -144,12 +144,22 @@ def compute_dtype(name: str) -> Any:
     return {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[name]
 
 
-def parameter_table(frozen: Tree, trainable: Tree) -> list[tuple[str, int, int]]:
-    """Rows (part, total, trainable); a layer that is trained as a copy is counted once; centres are not among them."""
+@dataclasses.dataclass(frozen=True)
+class ParameterCount:
+    """How many scalars a part of the model has, and how many of them are trained; total None: not in the recogniser."""
+
+    part: str
+    total: int | None
+    trainable: int
+
+
+def count_parameters(frozen: Tree, trainable: Tree) -> list[ParameterCount]:
+    """A row a part; a layer that is trained as a copy is counted once; centres are not among them."""
     trained_backbone = trees.flatten(trainable.get("backbone", {}))
     whole_backbone = {**trees.flatten(frozen.get("backbone", {})), **trained_backbone}
-    rows = [("backbone", size(whole_backbone), size(trained_backbone))]
-    rows += [(part, trees.count(trainable[part]), trees.count(trainable[part])) for part in parts(trainable)]
+    rows = [ParameterCount("backbone", size(whole_backbone), size(trained_backbone))]
+    for part in parts(trainable):
+        rows.append(ParameterCount(part, trees.count(trainable[part]), trees.count(trainable[part])))
     return rows
 
 

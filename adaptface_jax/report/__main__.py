@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptface_jax.checks.run.records import read
+from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
@@ -27,7 +27,7 @@ def main(args: argparse.Namespace) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; expected a folder")
     named = names([Path(run) for run in args.runs])
-    found = {name: read(workdir, "") for name, workdir in named.items()}
+    found = {name: read_run(workdir, "") for name, workdir in named.items()}
     links = {name: f"{name}.html" for name in found}
     pages = {links[name]: run_page(run, FILE) for name, run in found.items()}
     pages[FILE] = comparison_page(found, links)

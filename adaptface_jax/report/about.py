@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
+from adaptface_jax.evaluation.results import Results
+from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import duration, table
 
 
@@ -44,12 +46,11 @@ def facts(run: Run) -> list[tuple[str, str]]:
     seconds = training_seconds(run)
     if seconds:
         rows.append(("training time", f"{duration(seconds)} in steps"))
-    results = run.results or {}
-    best = (results.get("run") or {}).get("best checkpoint")
-    if best is not None:
-        rows.append(("best checkpoint", f"step {best:,}"))
-    if results.get("reported"):
-        rows.append(("report made", results["reported"]))
+    results = run.results
+    if results and results.run and results.run.best_checkpoint is not None:
+        rows.append(("best checkpoint", f"step {results.run.best_checkpoint:,}"))
+    if results and results.reported:
+        rows.append(("report made", results.reported))
     return rows
 
 
@@ -64,15 +65,15 @@ def adapter(config: Config) -> str:
     return f"DA-LoRA, {given.num_domains} experts of {words}, router {given.router}"
 
 
-def about(run: Run) -> str:
+def about_section(run: Run) -> str:
     """The section's HTML."""
-    results = run.results or {}
+    results = run.results or Results({})
     ran = table("The run", ["", ""], [("", row) for row in facts(run)], "wrap", 2)
     side = []
-    if results.get("parameters"):
-        side.append(parameter_table(results["parameters"]))
-    if results.get("environment"):
-        rows = [("", (name, str(value))) for name, value in results["environment"].items()]
+    if results.parameters:
+        side.append(parameters_table(results.parameters))
+    if results.environment:
+        rows = [("", (name, value)) for name, value in results.environment.items()]
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
         side.append('<p class="note">Versions and parameters are recorded when the run ends.</p>')
@@ -88,16 +89,14 @@ def about(run: Run) -> str:
     return f'<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
 
 
-def parameter_table(rows: list[Mapping[str, Any]]) -> str:
+def parameters_table(rows: Sequence[ParameterCount]) -> str:
     """Total and trainable parameters by part; the class centres, which no recogniser keeps, below the sum."""
-    kept = [row for row in rows if row["total"] is not None]
-    total, trainable = (sum(row[name] for row in kept) for name in ("total", "trainable"))
-    lines = [("", (row["part"], f"{row['total']:,}", f"{row['trainable']:,}", "")) for row in kept]
+    kept = [(row.part, row.total, row.trainable) for row in rows if row.total is not None]
+    total, trainable = sum(row[1] for row in kept), sum(row[2] for row in kept)
+    lines = [("", (part, f"{every:,}", f"{trained:,}", "")) for part, every, trained in kept]
     lines.append(("mean", ("sum", f"{total:,}", f"{trainable:,}", f"{100 * trainable / total:.2f}%")))
     lines += [
-        ("group", (f"{row['part']} (training only)", "", f"{row['trainable']:,}", ""))
-        for row in rows
-        if row["total"] is None
+        ("group", (f"{row.part} (training only)", "", f"{row.trainable:,}", "")) for row in rows if row.total is None
     ]
     return table("Parameters", ["part", "total", "trainable", "share"], lines)
 

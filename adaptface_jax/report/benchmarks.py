@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
+from adaptface_jax.evaluation.markdown import means
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, of_five
-from adaptface_jax.evaluation.results import means
+from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
+from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.report.charts import Gain, gains
 from adaptface_jax.report.tables import NONE, Markup, area, between, percent, points, signed, table
 
-Entries = Mapping[str, Any]
+
+def mean_accuracy(entries: Iterable[BenchmarkResult]) -> float:
+    return mean([entry.accuracy for entry in entries])
 
 
-def mean(entries: Sequence[Entries], figure: str = "accuracy") -> float:
-    return sum(entry[figure] for entry in entries) / len(entries)
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
-def gain_rows(benchmarks: Entries, frozen: Entries) -> list[Gain]:
+def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> list[Gain]:
     """A row a benchmark that both know, each followed by its domains."""
     rows = []
     for name, entry in benchmarks.items():
@@ -27,40 +30,39 @@ def gain_rows(benchmarks: Entries, frozen: Entries) -> list[Gain]:
             continue
         rows.append(
             Gain(
-                name if len(benchmarks) > 1 else "all pairs", before["accuracy"], entry["accuracy"], True,
-                interval(before, "accuracy"), interval(entry, "accuracy"),
+                name if len(benchmarks) > 1 else "all pairs", before.accuracy, entry.accuracy, True,
+                accuracy_interval(before), accuracy_interval(entry),
             )
         )  # fmt: skip
-        known = before.get("domains") or {}
+        known = before.domains
         rows += [
-            Gain(domain, known[domain]["accuracy"], figures["accuracy"])
-            for domain, figures in (entry.get("domains") or {}).items()
+            Gain(domain, known[domain].accuracy, found.accuracy)
+            for domain, found in entry.domains.items()
             if domain in known
         ]
     return rows
 
 
-def interval(entry: Entries, figure: str, far: str = "") -> Sequence[float] | None:
-    """The 95% interval of a figure, None where none was computed."""
-    found = (entry.get("intervals") or {}).get(figure)
-    return found.get(far) if far and found else found
+def accuracy_interval(entry: BenchmarkResult) -> Interval | None:
+    """At 95%, None where none was computed."""
+    return entry.intervals.accuracy if entry.intervals else None
 
 
-def answer(label: str, benchmarks: Entries, results: Entries, tested: str) -> str:
+def answer(label: str, results: Results, tested: str) -> str:
     """The first thing on the page: whether it helped, and on what. HTML.
 
     tested: what a paired test says of the difference, HTML, or "".
     """
-    frozen, pixels = results.get("frozen") or {}, results.get("pixels") or {}
+    benchmarks, frozen, pixels = results.benchmarks, results.frozen, results.pixels
     rows = gain_rows(benchmarks, frozen)
     shared = [name for name in benchmarks if name in frozen]
-    after = mean([benchmarks[name] for name in shared or benchmarks])
+    after = mean_accuracy(benchmarks[name] for name in shared or benchmarks)
     tiles = []
     if pixels and all(name in pixels for name in benchmarks):
-        tiles.append(_tile("raw pixels", mean([pixels[name] for name in benchmarks])))
+        tiles.append(_tile("raw pixels", mean_accuracy(pixels[name] for name in benchmarks)))
     if not shared:
         return f'<p class="answer">{escape(label)} reaches {percent(after)}.</p>'
-    before = mean([frozen[name] for name in shared])
+    before = mean_accuracy(frozen[name] for name in shared)
     tiles += [_tile("frozen backbone", before), _tile(label, after, "main")]
     change = after - before
     verb = "raised" if change > 0 else "lowered" if change < 0 else "left"
@@ -97,15 +99,16 @@ def _tile(name: str, value: float, kind: str = "") -> str:
     return f"<li{css}><span>{escape(name)}</span><b>{percent(value)}</b></li>"
 
 
-def figures_table(benchmarks: Entries) -> str:
+def figures_table(benchmarks: BenchmarkResults) -> str:
     """One row a benchmark, then the means by category and over all."""
-    known = [entry["tar_at_far"] for entry in benchmarks.values()]
+    known = [entry.tar_at_far for entry in benchmarks.values()]
     everything = list(dict.fromkeys(far for rates in known for far in rates))
     targets = [far for far in everything if any(rates.get(far) is not None for rates in known)]
     rows = [("", _figures(name, entry, targets)) for name, entry in benchmarks.items()]
     groups = means(benchmarks)
     for i, (name, members) in enumerate(groups.items()):
-        cells = [name, "", percent(mean(members)), "", area(mean(members, "auc")), percent(mean(members, "eer"))]
+        cells = [name, "", percent(mean_accuracy(members)), "", area(mean([entry.auc for entry in members]))]
+        cells.append(percent(mean([entry.eer for entry in members])))
         rows.append(("mean" if i == len(groups) - 1 else "group", [*cells, *[""] * (len(targets) + 3)]))
     titles = ["benchmark", "pairs", "accuracy", "std", "AUC", "EER", *[f"TAR @ {far}" for far in targets]]
     missing = [far for far in everything if far not in targets]
@@ -117,55 +120,49 @@ def figures_table(benchmarks: Entries) -> str:
     return table("Verification", [*titles, "d\N{PRIME}", "best threshold", "threshold"], rows) + note
 
 
-def _figures(name: str, entry: Entries, targets: Sequence[str]) -> list[str]:
-    accuracy, auc = entry["accuracy"], entry["auc"]
-    d_prime = entry.get("d_prime")
-    around = interval(entry, "auc")
+def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
+    around, tars = (entry.intervals.auc, entry.intervals.tar_at_far) if entry.intervals else (None, {})
+    auc = area(entry.auc)
     return [
         name,
-        f"{entry['pairs']:,}",
-        between(accuracy, interval(entry, "accuracy"), percent(accuracy)),
-        percent(entry["accuracy_std"]),
-        Markup(f"{area(auc)}<small>{around[0]:.3f} to {around[1]:.3f}</small>") if around else area(auc),
-        percent(entry["eer"]),
+        f"{entry.pairs:,}",
+        between(entry.accuracy, accuracy_interval(entry), percent(entry.accuracy)),
+        percent(entry.accuracy_std),
+        Markup(f"{auc}<small>{around[0]:.3f} to {around[1]:.3f}</small>") if around else auc,
+        percent(entry.eer),
         *[
-            between(
-                entry["tar_at_far"].get(far), interval(entry, "tar_at_far", far), percent(entry["tar_at_far"].get(far))
-            )
-            for far in targets
+            between(entry.tar_at_far.get(far), tars.get(far), percent(entry.tar_at_far.get(far))) for far in targets
         ],
-        NONE if d_prime is None else f"{d_prime:.2f}",
-        percent(entry["best_threshold_accuracy"]),
-        f"{entry['threshold']:.3f}",
-    ]
+        NONE if entry.d_prime is None else f"{entry.d_prime:.2f}",
+        percent(entry.best_threshold_accuracy),
+        f"{entry.threshold:.3f}",
+    ]  # fmt: skip
 
 
-def domains_table(benchmarks: Entries, frozen: Entries) -> str:
+def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> str:
     """One row a domain of each benchmark that knows them."""
     rows = []
     for name, entry in benchmarks.items():
-        before = (frozen.get(name) or {}).get("domains") or {}
-        for domain, figures in (entry.get("domains") or {}).items():
+        before = frozen[name].domains if name in frozen else {}
+        for domain, found in entry.domains.items():
             start = before.get(domain)
-            label = f"{name}: {domain}" if len(benchmarks) > 1 else domain
-            change = figures["accuracy"] - start["accuracy"] if start else None
-            rows.append(
-                (
-                    "",
-                    [
-                        label, f"{figures['pairs']:,}", percent(start["accuracy"] if start else None),
-                        percent(figures["accuracy"]), points(change), area(start["auc"] if start else None),
-                        area(figures["auc"]),
-                    ],
-                )
-            )  # fmt: skip
+            cells = [
+                f"{name}: {domain}" if len(benchmarks) > 1 else domain,
+                f"{found.pairs:,}",
+                percent(start.accuracy if start else None),
+                percent(found.accuracy),
+                points(found.accuracy - start.accuracy if start else None),
+                area(start.auc if start else None),
+                area(found.auc),
+            ]
+            rows.append(("", cells))
     if not rows:
         return ""
     titles = ["domain", "pairs", "accuracy, frozen", "adapted", "gain, points", "AUC, frozen", "adapted"]
     return table("By domain", titles, rows)
 
 
-def published_table(label: str, benchmarks: Entries) -> str:
+def published_table(label: str, benchmarks: BenchmarkResults) -> str:
     """This run among what others published; averages stand beside averages only."""
     own, total = of_five(benchmarks), average(benchmarks)
     names = [name for name, _ in FIVE.values()]
@@ -174,7 +171,7 @@ def published_table(label: str, benchmarks: Entries) -> str:
         cells = [f"{own[known]:.2f}" if known in own else "" for known in FIVE]
         rows.append(("this", [f"this run: {label}", *cells, NONE if total is None else f"{total:.2f}", ""]))
     for row in PUBLISHED:
-        cells = [f"{value:.2f}" for value in row.figures] or [""] * len(FIVE)
+        cells = [f"{value:.2f}" for value in row.accuracies] or [""] * len(FIVE)
         source = Markup(escape(row.source) + (f"<small>{escape(row.note)}</small>" if row.note else ""))
         rows.append(("", [row.name, *cells, f"{row.average:.2f}", source]))
     shown = table("Accuracy in percent", ["", *names, "average", "source"], rows, "wrap")

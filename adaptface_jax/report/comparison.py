@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from adaptface_jax import __version__
+from adaptface_jax.checks.finding import verdict
 from adaptface_jax.checks.run.history import column
-from adaptface_jax.checks.run.records import Run, examine
-from adaptface_jax.checks.verdict import verdict
+from adaptface_jax.checks.run.record_checks import check_records
+from adaptface_jax.checks.run.records import Run
 from adaptface_jax.core import trees
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.published_results import average, by_category
+from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import text, training_seconds
-from adaptface_jax.report.benchmarks import interval, mean
+from adaptface_jax.report.benchmarks import accuracy_interval, mean_accuracy
 from adaptface_jax.report.charts import Line, curves, dots, paint, roc
-from adaptface_jax.report.paired import paired_tables
+from adaptface_jax.report.paired_tests import paired_tables
 from adaptface_jax.report.run_page import benchmarks_of, label_of, scores_of, state_of
 from adaptface_jax.report.style import page
 from adaptface_jax.report.tables import NONE, Markup, between, duration, percent, points, table
@@ -55,7 +56,7 @@ def _best(named: Mapping[str, Run]) -> str:
     shared = set.intersection(*(set(entries) for entries in finished.values()))
     if not shared:
         return '<p class="answer">The runs share no benchmark, so none is ahead.</p>'
-    ranks = {name: mean([entries[b] for b in sorted(shared)]) for name, entries in finished.items()}
+    ranks = {name: mean_accuracy(entries[b] for b in sorted(shared)) for name, entries in finished.items()}
     best = max(ranks, key=lambda name: ranks[name])
     where = f"on {escape(next(iter(shared)))}" if len(shared) == 1 else f"over {len(shared)} shared benchmarks"
     return f'<p class="answer"><b>{escape(best)}</b> has the highest accuracy {where}: {percent(ranks[best])}.</p>'
@@ -67,10 +68,10 @@ def runs_table(named: Mapping[str, Run], links: Mapping[str, str], benchmarks: S
     categories = _shared_categories(named)
     five = any(average(benchmarks_of(run)) is not None for run in named.values())
     for i, (name, run) in enumerate(named.items()):
-        entries, results = benchmarks_of(run), run.results or {}
-        frozen = results.get("frozen") or {}
+        entries, results = benchmarks_of(run), run.results or Results({})
+        frozen = results.frozen
         both = [b for b in entries if b in frozen]
-        gain = mean([entries[b] for b in both]) - mean([frozen[b] for b in both]) if both else None
+        gain = mean_accuracy(entries[b] for b in both) - mean_accuracy(frozen[b] for b in both) if both else None
         link = f'<i class="key {paint(i)}"></i><a href="{escape(links[name])}">{escape(name)}</a>'
         cells = [Markup(f"{link}<small>{escape(state_of(run))}</small>"), label_of(run).removeprefix("the ")]
         cells += [_accuracy(entries.get(b)) for b in benchmarks]
@@ -79,7 +80,7 @@ def runs_table(named: Mapping[str, Run], links: Mapping[str, str], benchmarks: S
             total = average(entries)
             cells.append(NONE if total is None else f"{total:.2f}%")
         seconds = training_seconds(run)
-        trainable = [row["trainable"] for row in results.get("parameters") or [] if row["total"] is not None]
+        trainable = [row.trainable for row in results.parameters if row.total is not None]
         cells += [
             points(gain), f"{sum(trainable):,}" if trainable else NONE,
             duration(seconds) if seconds else NONE, _verdict(run),
@@ -91,10 +92,10 @@ def runs_table(named: Mapping[str, Run], links: Mapping[str, str], benchmarks: S
     return table("Accuracy", titles, rows, "", 2)
 
 
-def _accuracy(entry: Mapping[str, Any] | None) -> str:
+def _accuracy(entry: BenchmarkResult | None) -> str:
     if entry is None:
         return NONE
-    return between(entry["accuracy"], interval(entry, "accuracy"), percent(entry["accuracy"]))
+    return between(entry.accuracy, accuracy_interval(entry), percent(entry.accuracy))
 
 
 def _shared_categories(named: Mapping[str, Run]) -> list[str]:
@@ -105,13 +106,13 @@ def _shared_categories(named: Mapping[str, Run]) -> list[str]:
     return list(found)
 
 
-def _category(entries: Mapping[str, Any], category: str) -> str:
+def _category(entries: BenchmarkResults, category: str) -> str:
     members = by_category(entries).get(category)
-    return percent(mean(list(members.values()))) if members else NONE
+    return percent(mean_accuracy(members.values())) if members else NONE
 
 
 def _verdict(run: Run) -> str:
-    worst, line = verdict(examine(run))
+    worst, line = verdict(check_records(run))
     short = line.partition(":")[0]
     return Markup(f'<span class="chip {worst}" title="{escape(line)}">{escape(short)}</span>')
 
@@ -130,7 +131,9 @@ def settings_table(named: Mapping[str, Run]) -> str:
     return table("Settings in which they differ", ["setting", *named], rows)
 
 
-def overlaid(named: Mapping[str, Run], scores: Mapping[str, Mapping[str, Scores]], benchmarks: Sequence[str]) -> str:
+def overlaid(
+    named: Mapping[str, Run], scores: Mapping[str, Mapping[str, PairScores]], benchmarks: Sequence[str]
+) -> str:
     """Loss, accuracy and ROC of all runs over each other."""
 
     def lines(tag: str) -> list[Line]:
@@ -155,14 +158,16 @@ def overlaid(named: Mapping[str, Run], scores: Mapping[str, Mapping[str, Scores]
 
 def by_domain(named: Mapping[str, Run]) -> str:
     """Accuracy on each benchmark and domain, a dot a run, beside the frozen backbone where the runs share it."""
-    frozen = [run.results["frozen"] for run in named.values() if run.results and run.results.get("frozen")]
+    frozen = [run.results.frozen for run in named.values() if run.results and run.results.frozen]
     shared = frozen[0] if frozen and all(found == frozen[0] for found in frozen) else {}
-    sources = {name: (benchmarks_of(run), paint(i)) for i, (name, run) in enumerate(named.items())}
+    sources: dict[str, tuple[BenchmarkResults, str]] = {
+        name: (benchmarks_of(run), paint(i)) for i, (name, run) in enumerate(named.items())
+    }
     sources = {"frozen backbone": (shared, "base"), **sources}
     rows: dict[str, list[tuple[str, float, str]]] = {}
     for name, (entries, kind) in sources.items():
         for benchmark, entry in entries.items():
-            rows.setdefault(benchmark, []).append((name, entry["accuracy"], kind))
-            for domain, figures in (entry.get("domains") or {}).items():
-                rows.setdefault(f"{benchmark}: {domain}", []).append((name, figures["accuracy"], kind))
+            rows.setdefault(benchmark, []).append((name, entry.accuracy, kind))
+            for domain, found in entry.domains.items():
+                rows.setdefault(f"{benchmark}: {domain}", []).append((name, found.accuracy, kind))
     return dots("Accuracy by benchmark and domain", dict(sorted(rows.items()))) if rows else ""

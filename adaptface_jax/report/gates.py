@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from adaptface_jax.checks.run.history import GATE_TAG, column
 from adaptface_jax.checks.run.records import Run
+from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.report.charts import Line, curves, paint, shares
 from adaptface_jax.report.tables import NONE, percent, table
 
 
-def gates(run: Run, benchmarks: Mapping[str, Any]) -> str:
+def gates_section(run: Run, benchmarks: BenchmarkResults) -> str:
     """The section's HTML; empty where the run has no gates."""
     experts = run.config.adapter.num_domains
     if run.config.adapter.kind != "dalora":
         return ""
     names = [f"expert {k}" for k in range(experts)]
-    mean: dict[str, list[float]] = {}
-    active: dict[str, list[float]] = {}
+    mean: dict[str, Sequence[float]] = {}
+    active: dict[str, Sequence[float]] = {}
     several = len(benchmarks) > 1
     for name, entry in benchmarks.items():
-        known = entry.get("gates") or {}
-        if "gate_usage" in entry:
+        if entry.gate_usage:
             label = name if several else "all images"
-            mean[label], active[label] = entry["gate_mean"], entry["gate_usage"]
-        for domain, values in known.get("mean", {}).items():
+            mean[label], active[label] = entry.gate_mean, entry.gate_usage
+        if entry.gates is None:
+            continue
+        for domain, values in entry.gates.mean.items():
             label = f"{name}: {domain}" if several else domain
-            mean[label] = values
-            if domain in known.get("usage", {}):
-                active[label] = known["usage"][domain]
+            mean[label], active[label] = values, entry.gates.usage[domain]
     charts = []
     if active:
         note = "Share of images whose largest gate is this expert's."
@@ -57,22 +56,21 @@ def gates(run: Run, benchmarks: Mapping[str, Any]) -> str:
     return f'<p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>{_table(benchmarks, experts)}'
 
 
-def _table(benchmarks: Mapping[str, Any], experts: int) -> str:
+def _table(benchmarks: BenchmarkResults, experts: int) -> str:
     rows = []
     for name, entry in benchmarks.items():
-        known = entry.get("gates") or {}
-        if "gate_usage" not in entry:
+        if entry.gate_entropy is None:
             continue
-        usage = " / ".join(f"{100 * value:.0f}%" for value in entry["gate_usage"])
-        rows.append(
-            (
-                "",
-                (
-                    name, usage, f"{entry['gate_entropy']:.3f}", percent(known.get("agreement")),
-                    percent(known.get("matched_agreement")), f"{known['images']:,}" if known else NONE,
-                ),
-            )
-        )  # fmt: skip
+        known = entry.gates
+        cells = [
+            name,
+            " / ".join(f"{100 * value:.0f}%" for value in entry.gate_usage),
+            f"{entry.gate_entropy:.3f}",
+            percent(known.agreement if known else None),
+            percent(known.matched_agreement if known else None),
+            f"{known.images:,}" if known else NONE,
+        ]
+        rows.append(("", cells))
     if not rows:
         return ""
     titles = ["benchmark", "usage of the experts", "entropy", "agreement", "best matching", "labelled images"]

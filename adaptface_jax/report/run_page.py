@@ -7,27 +7,27 @@ from html import escape
 from typing import Any
 
 from adaptface_jax import __version__
-from adaptface_jax.checks.finding import Section, Severity
+from adaptface_jax.checks.finding import MARKS, Section, Severity, verdict
 from adaptface_jax.checks.run import outcome
-from adaptface_jax.checks.run.records import Run, examine
-from adaptface_jax.checks.verdict import verdict
-from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, Scores, read_scores
+from adaptface_jax.checks.run.record_checks import check_records
+from adaptface_jax.checks.run.records import Run
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.report import benchmarks as figures
-from adaptface_jax.report.about import about, adapter
+from adaptface_jax.report.about import about_section, adapter
+from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, published_table
 from adaptface_jax.report.charts import distances, paint, roc
-from adaptface_jax.report.gates import gates
-from adaptface_jax.report.paired import against_frozen
+from adaptface_jax.report.gates import gates_section
+from adaptface_jax.report.paired_tests import against_frozen
 from adaptface_jax.report.style import page
-from adaptface_jax.report.training import training
+from adaptface_jax.report.training import training_section
 
 LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full": "full fine-tuning"}
-MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severity.FAULT: "✗"}
 
 
 def run_page(run: Run, home: str = "") -> str:
     """The whole document. home: the link to a page over several runs, or "" for none."""
-    found = list(examine(run))
+    found = list(check_records(run))
     body = "\n".join(part for part in _body(run, found, home) if part)
     footer = f"adaptface_jax {escape(__version__)}. This page stands alone: it loads nothing and runs nothing."
     return page(f"{name_of(run)}: face verification", body, footer)
@@ -48,12 +48,12 @@ def state_of(run: Run) -> str:
     return f"not finished: step {run.last_step:,} of {run.planned:,}"
 
 
-def benchmarks_of(run: Run) -> dict[str, Any]:
-    """The final report's entries; none before there is one."""
-    return dict((run.results or {}).get("benchmarks") or {})
+def benchmarks_of(run: Run) -> dict[str, BenchmarkResult]:
+    """The final report's figures; none before there is one."""
+    return run.results.benchmarks if run.results else {}
 
 
-def scores_of(run: Run, frozen: bool = False) -> dict[str, Scores]:
+def scores_of(run: Run, frozen: bool = False) -> dict[str, PairScores]:
     """Benchmark name -> what the run's model made of each pair, of those whose file is there; raises InputError.
 
     frozen: what the unadapted backbone did.
@@ -64,7 +64,7 @@ def scores_of(run: Run, frozen: bool = False) -> dict[str, Scores]:
 
 
 def _body(run: Run, found: list[Section], home: str) -> Iterator[str]:
-    config, results = run.config, run.results or {}
+    config, results = run.config, run.results or Results({})
     benchmarks, label = benchmarks_of(run), label_of(run)
     worst, line = verdict(found)
     back = f'<a href="{escape(home)}">All runs</a> · ' if home else ""
@@ -75,35 +75,36 @@ def _body(run: Run, found: list[Section], home: str) -> Iterator[str]:
     yield f'<p>{state} <a class="chip {worst}" href="#findings">{MARKS[worst]} {escape(line)}</a></p>'
     if benchmarks:
         scores, before = scores_of(run), scores_of(run, frozen=True)
-        yield figures.answer(label[:1].upper() + label[1:], benchmarks, results, against_frozen(before, scores))
+        yield answer(label[:1].upper() + label[1:], results, against_frozen(before, scores))
     elif unfinished:
         yield _so_far(run)
     else:
         yield '<p class="answer">No benchmark was given, so nothing was verified.</p>'
-    yield "<h2>Training</h2>" + training(run)
+    yield "<h2>Training</h2>" + training_section(run)
     if benchmarks:
-        frozen = results.get("frozen") or {}
-        yield "<h2>Benchmarks</h2>" + figures.figures_table(benchmarks) + figures.domains_table(benchmarks, frozen)
+        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks) + domains_table(benchmarks, results.frozen)
         yield pair_charts(scores, before, benchmarks)
-    shown = gates(run, benchmarks)
+    shown = gates_section(run, benchmarks)
     if shown:
         yield "<h2>Which domain is active</h2>" + shown
-    yield '<h2 id="findings">What looks wrong</h2>' + findings(found)
+    yield '<h2 id="findings">What looks wrong</h2>' + findings_section(found)
     if benchmarks:
-        yield "<h2>Beside published figures</h2>" + figures.published_table(label, benchmarks)
-    yield "<h2>What was run</h2>" + about(run)
+        yield "<h2>Beside published figures</h2>" + published_table(label, benchmarks)
+    yield "<h2>What was run</h2>" + about_section(run)
 
 
 def _so_far(run: Run) -> str:
     """The last evaluation of a run that goes on."""
-    entries = outcome.figures(run.rows, None)
+    entries = outcome.measured(run.rows, None)
     if not entries:
         return '<p class="answer">This run is not finished, and nothing is verified yet.</p>'
-    said = ", ".join(f"{escape(name)} <b>{100 * entry['accuracy']:.2f}%</b>" for name, entry in entries.items())
+    said = ", ".join(f"{escape(name)} <b>{100 * entry.accuracy:.2f}%</b>" for name, entry in entries.items())
     return f'<p class="answer">This run is not finished. Accuracy so far: {said}.</p>'
 
 
-def pair_charts(scores: Mapping[str, Scores], frozen: Mapping[str, Scores], benchmarks: Mapping[str, Any]) -> str:
+def pair_charts(
+    scores: Mapping[str, PairScores], frozen: Mapping[str, PairScores], benchmarks: Mapping[str, Any]
+) -> str:
     """ROC of all benchmarks, and each one's distances; empty where no scores are kept."""
     known = {name: scores[name] for name in benchmarks if name in scores}
     if not known:
@@ -118,13 +119,13 @@ def pair_charts(scores: Mapping[str, Scores], frozen: Mapping[str, Scores], benc
     note = "A FAR below one false accept has no point; the dotted line is chance."
     charts = [roc("True accept rate over false accept rate", curves, note)]
     charts += [
-        distances(f"Share of pairs by distance, {name}", kept.distance, kept.issame, benchmarks[name]["threshold"])
+        distances(f"Share of pairs by distance, {name}", kept.distance, kept.issame, benchmarks[name].threshold)
         for name, kept in known.items()
     ]
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
-def findings(found: list[Section]) -> str:
+def findings_section(found: list[Section]) -> str:
     """What needs a look first, open; everything that was checked, folded."""
     odd = [(s, f) for s in found for f in s.findings if f.severity in (Severity.WARNING, Severity.FAULT)]
     everything = [(s, f) for s in found for f in s.findings]

@@ -36,7 +36,7 @@ def accuracy(run: Run) -> str:
     return curves("Accuracy on held-out pairs", lines, as_percent=True, marked=True)
 
 
-def training(run: Run) -> str:
+def training_section(run: Run) -> str:
     """The section's HTML."""
     charts = [loss(run), accuracy(run)]
     more = [

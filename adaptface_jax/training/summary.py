@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +13,29 @@ import numpy as np
 from adaptface_jax import __version__
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.environment import environment
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import Source
-from adaptface_jax.models.recognizer import parameter_table
+from adaptface_jax.models.recognizer import ParameterCount, count_parameters
 from adaptface_jax.training.model import Model
 
 
-def header(
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What a report says first: names, the number of steps, the step of the best checkpoint (None: none was verified).
+
+    weights: where the backbone's are from. adapter: its kind. training_data: one line.
+    """
+
+    backbone: str
+    weights: str
+    adapter: str
+    training_data: str
+    steps: int
+    seed: int
+    best_checkpoint: int | None = None
+
+
+def summary(
     config: Config,
     model: Model,
     source: Source,
@@ -27,14 +43,14 @@ def header(
     steps: tuple[int, int],
     expected: tuple[float, float],
 ) -> str:
-    """The header's text; steps = (per epoch, in all), expected = (mean, std) of the first loss."""
+    """The text; steps = (per epoch, in all), expected = (mean, std) of the first loss."""
     devices = jax.devices()
     sizes = np.bincount(source.labels, minlength=source.num_classes)
     lines = [
         f"adaptface_jax {__version__}, jax {jax.__version__}, {len(devices)} x {devices[0].device_kind}",
         backbone_line(config, model),
         *start_lines(model),
-        *table(model, source.num_classes),
+        *parameter_lines(model, source.num_classes),
         (
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
@@ -68,40 +84,42 @@ def start_lines(model: Model) -> list[str]:
     return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
 
 
-def table(model: Model, num_classes: int) -> list[str]:
+def parameter_lines(model: Model, num_classes: int) -> list[str]:
     """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
-    rows = parameter_table(model.frozen, model.trainable)
-    total, trainable = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    *rows, centres = parameter_counts(model, num_classes)
+    total, trainable = sum(row.total or 0 for row in rows), sum(row.trainable for row in rows)
     lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
-    lines += [f"{'':10}{part:12}{all_:>14,}{some:>14,}" for part, all_, some in rows]
+    lines += [f"{'':10}{row.part:12}{row.total:>14,}{row.trainable:>14,}" for row in rows]
     lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
-    centres = num_classes * model.recognizer.embedding_dim  # not what pads them on the mesh
-    lines.append(f"{'':10}{'centres':12}{'':14}{centres:>14,}  (training only)")
+    lines.append(f"{'':10}{'centres':12}{'':14}{centres.trainable:>14,}  (training only)")
     return lines
 
 
-def facts(config: Config, model: Model, source: Source, steps: int, best: int | None) -> dict[str, Any]:
-    """What the report says of the run, its parameters, the machine and the hour (UTC)."""
-    run = {
-        "backbone": config.backbone.name,
-        "weights": model.identity["source"],
-        "adapter": config.adapter.kind,
-        "training data": f"{source.description}, {len(source)} images, {source.num_classes} identities",
-        "steps": steps,
-        "best checkpoint": best,
-        "seed": config.seed,
-    }
-    rows: list[tuple[str, int | None, int]] = [*parameter_table(model.frozen, model.trainable)]
-    rows.append(("centres", None, source.num_classes * model.recognizer.embedding_dim))
-    return {
-        "run": run,
-        "parameters": [dict(zip(("part", "total", "trainable"), row, strict=True)) for row in rows],
-        "environment": environment(),
-        "reported": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
+def run_facts(config: Config, model: Model, source: Source, steps: int, best_checkpoint: int | None) -> RunFacts:
+    """What the report says first of a run."""
+    return RunFacts(
+        backbone=config.backbone.name,
+        weights=model.identity["source"],
+        adapter=config.adapter.kind,
+        training_data=f"{source.description}, {len(source)} images, {source.num_classes} identities",
+        steps=steps,
+        seed=config.seed,
+        best_checkpoint=best_checkpoint,
+    )
 
 
-def first_loss(loss: float, expected: tuple[float, float]) -> str:
+def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
+    """The parts of a model, the class centres last, without what pads them on the mesh."""
+    centres = ParameterCount("centres", None, num_classes * model.recognizer.embedding_dim)
+    return (*count_parameters(model.frozen, model.trainable), centres)
+
+
+def utc_now() -> str:
+    """The minute, for reports."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def first_loss_line(loss: float, expected: tuple[float, float]) -> str:
     """The first loss beside the one to expect, (mean, std)."""
     mean, std = expected
     line = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"

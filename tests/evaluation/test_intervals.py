@@ -8,7 +8,7 @@ from scipy.stats import beta, norm
 from sklearn.metrics import roc_auc_score
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics import intervals as bootstrap
 from adaptface_jax.evaluation.statistics.paired_test import compare
@@ -30,9 +30,9 @@ def drawn(rng, pairs: int, gap: float, shared: np.ndarray | float = 0.0) -> tupl
     return (np.where(issame, 1.8 - gap, 1.8) + SPREAD * (own + np.sqrt(0.6) * shared)).clip(0, 4), issame
 
 
-def scores(distances: np.ndarray, issame: np.ndarray) -> Scores:
+def scores(distances: np.ndarray, issame: np.ndarray) -> PairScores:
     accepted = decisions(distances, issame).accepted
-    return Scores(distances, issame, accepted, np.arange(2 * len(issame), dtype=np.int32))
+    return PairScores(distances, issame, accepted, np.arange(2 * len(issame), dtype=np.int32))
 
 
 @pytest.mark.parametrize(

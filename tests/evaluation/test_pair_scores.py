@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.evaluation.pair_scores import Scores, read_scores, write_scores
+from adaptface_jax.evaluation.pair_scores import PairScores, read_scores, write_scores
 
 ISSAME = np.array([True, False, True])
-ENTRY = Scores(np.array([0.5, 1.9, 1.4]), ISSAME, np.array([True, False, False]), np.arange(6, dtype=np.int32))
+ENTRY = PairScores(np.array([0.5, 1.9, 1.4]), ISSAME, np.array([True, False, False]), np.arange(6, dtype=np.int32))
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    gated = Scores(*(vars(ENTRY) | {"gate": np.eye(6, 3, dtype=np.float32), "fold": np.array([0, 1, 1])}).values())
+    gated = PairScores(*(vars(ENTRY) | {"gate": np.eye(6, 3, dtype=np.float32), "fold": np.array([0, 1, 1])}).values())
     write_scores(tmp_path / "new" / "all.npz", {"lfw": ENTRY, "cfp-fp": gated})
     found = read_scores(tmp_path / "new" / "all.npz")
     assert list(found) == ["lfw", "cfp-fp"]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.checks.run.records import read
-from adaptface_jax.evaluation.pair_scores import SCORES, Scores, read_scores
+from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.report import __main__ as report
@@ -118,11 +118,11 @@ def test_averages_stand_beside_averages_only():
     assert "nothing is comparable" in words(published_table("LoRA", {"mine": entry(0.9)}))
 
 
-def scores(seed: int, spread: float) -> Scores:
+def scores(seed: int, spread: float) -> PairScores:
     rng = np.random.default_rng(seed)
     issame = np.arange(400) % 2 == 0
     distance = np.clip(np.where(issame, 1.0, 2.0) + spread * rng.standard_normal(400), 0, 4)
-    return Scores(distance, issame, distance < 1.5, np.arange(800, dtype=np.int32))
+    return PairScores(distance, issame, distance < 1.5, np.arange(800, dtype=np.int32))
 
 
 def test_a_difference_is_called_real_only_where_the_paired_test_says_so():
@@ -139,7 +139,7 @@ def test_a_difference_is_called_real_only_where_the_paired_test_says_so():
 
 def test_runs_of_different_pairs_are_not_tested_against_each_other():
     one, two = scores(0, 0.3), scores(1, 0.3)
-    two = Scores(two.distance[:200], two.issame[:200], two.accepted[:200], two.index[:400])
+    two = PairScores(two.distance[:200], two.issame[:200], two.accepted[:200], two.index[:400])
     assert "nothing can be tested" in paired_tables({"a": {"faces": one}, "b": {"faces": two}}, ["faces"])
 
 

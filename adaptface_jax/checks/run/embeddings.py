@@ -57,7 +57,7 @@ def spread(embeddings: np.ndarray) -> list[Finding]:
     return findings
 
 
-def gates(gate: np.ndarray) -> Finding:
+def gates_on_images(gate: np.ndarray) -> Finding:
     """The mean gate of each expert over the images, and the mean entropy; gate float [M, K]."""
     values = np.asarray(gate, np.float64)
     entropy = -(values * np.log(np.maximum(values, 1e-20))).sum(axis=1)

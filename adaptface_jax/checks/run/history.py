@@ -40,31 +40,31 @@ def loss(rows: Rows, config: Config, classes: int) -> list[Finding]:
         ]  # fmt: skip
     first, last, noise = ends(values)
     what = f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
-    figures: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
+    numbers: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
     if len(values) < FEW:
-        return [note("loss", f"{what}; {len(values)} rows are too few to judge", **figures)]
+        return [note("loss", f"{what}; {len(values)} rows are too few to judge", **numbers)]
     if np.ptp(values) < 1e-5 * abs(first):
         return [
-            fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **figures)
+            fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **numbers)
         ]
     if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
         return [
             fault("loss", f"{what}, lowest {values.min():.2f}: diverging",
-                  "lower train.learning_rate, add train.warmup_steps and train.clip_norm", **figures)
+                  "lower train.learning_rate, add train.warmup_steps and train.clip_norm", **numbers)
         ]  # fmt: skip
     nobody = math.log(max(classes - 1, 1)) + config.loss.scale * config.loss.margin
     flat = abs(float(values[-(len(values) // 4 + 1) :].mean()) - last) < 0.01 * nobody
     if config.loss.name == "cosface" and len(values) >= 4 * FEW and flat and abs(last - nobody) < 0.01 * nobody:
         return [
             fault("loss", f"{what}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
-                  "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high", **figures)
+                  "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high", **numbers)
         ]  # fmt: skip
     if first - last < max(0.01 * first, 2 * noise / math.sqrt(len(values) / 4)):
         return [
             warning("loss", f"{what}: still where it started",
-                    "learning rate too low, labels that do not fit the images, or too few steps yet", **figures)
+                    "learning rate too low, labels that do not fit the images, or too few steps yet", **numbers)
         ]  # fmt: skip
-    return [ok("loss", what, **figures)]
+    return [ok("loss", what, **numbers)]
 
 
 def ends(values: np.ndarray) -> tuple[float, float, float]:
@@ -105,7 +105,7 @@ def gradients(rows: Rows) -> Finding | None:
     return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
 
 
-def gates(rows: Rows) -> Finding | None:
+def gates_in_training(rows: Rows) -> Finding | None:
     """Experts that are not used any more, over the last quarter of the rows."""
     experts = sorted(
         {tag for row in rows for tag in row if tag.startswith(GATE_TAG) and tag.removeprefix(GATE_TAG).isdecimal()},
@@ -121,25 +121,25 @@ def judge_gates(usage: Sequence[float], entropy: float, where: str) -> Finding:
     """Of the mean gate of each expert and of the images' mean entropy in nats."""
     most = math.log(len(usage))
     what = f"{where} used {' '.join(f'{100 * value:.0f}%' for value in usage)}, entropy {entropy:.2f} of {most:.2f}"
-    figures = {"usage": list(usage), "entropy": entropy}
+    numbers = {"usage": list(usage), "entropy": entropy}
     dead = [str(k) for k, value in enumerate(usage) if value < DEAD_USAGE]
     if dead:
         return fault(
             "gates", f"{what}: expert {' and '.join(dead)} died",
             "set adapter.balance_weight (0.5), or give domain labels; fewer experts if there are fewer domains",
-            **figures,
+            **numbers,
         )  # fmt: skip
     if entropy > 0.99 * most:
         return warning(
             "gates", f"{what}: they decide nothing",
-            "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA", **figures,
+            "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA", **numbers,
         )  # fmt: skip
     if entropy < 0.01 * most:
         return warning(
             "gates", f"{what}: each image has one expert only",
-            "the router is saturated: raise adapter.balance_weight or lower the learning rate", **figures,
+            "the router is saturated: raise adapter.balance_weight or lower the learning rate", **numbers,
         )  # fmt: skip
-    return ok("gates", what, **figures)
+    return ok("gates", what, **numbers)
 
 
 def waiting(rows: Rows) -> Finding | None:

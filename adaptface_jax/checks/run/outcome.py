@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.checks.run.history import Rows, column, ends
+from adaptface_jax.evaluation.results import Results
 
-Entry = Mapping[str, Any]
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Accuracy (a fraction) and AUC on a benchmark; pairs None where the log alone tells."""
+
+    accuracy: float
+    auc: float
+    pairs: int | None = None
 
 
-def figures(rows: Rows, results: Mapping[str, Any] | None) -> dict[str, Entry]:
+def measured(rows: Rows, results: Results | None) -> dict[str, Measured]:
     """The final report's benchmarks, or where there is none yet the last evaluation's figures."""
-    if results is not None and results.get("benchmarks"):
-        return dict(results["benchmarks"])
+    if results is not None and results.benchmarks:
+        return {name: Measured(entry.accuracy, entry.auc, entry.pairs) for name, entry in results.benchmarks.items()}
     tags = {tag for row in rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
-    found: dict[str, dict[str, Any]] = {}
+    last: dict[str, dict[str, float]] = {}
     for tag in sorted(tags):
         _, name, figure = tag.split("/")
-        found.setdefault(name, {})[figure] = float(column(rows, tag)[1][-1])
-    return {name: entry for name, entry in found.items() if {"accuracy", "auc"} <= set(entry)}
+        last.setdefault(name, {})[figure] = float(column(rows, tag)[1][-1])
+    return {
+        name: Measured(figures["accuracy"], figures["auc"])
+        for name, figures in last.items()
+        if {"accuracy", "auc"} <= set(figures)
+    }
 
 
-def verification(entry: Entry) -> Finding:
+def verification(found: Measured) -> Finding:
     """AUC and accuracy against chance."""
-    accuracy, auc, pairs = entry["accuracy"], entry["auc"], entry.get("pairs")
+    accuracy, auc, pairs = found.accuracy, found.auc, found.pairs
     counted = f" on {pairs:,} pairs" if pairs else ""
     what = f"accuracy {100 * accuracy:.2f}%, AUC {auc:.4f}{counted}"
     # Half of either kind; without the number of pairs, a set of a few hundred.
@@ -44,14 +55,18 @@ def verification(entry: Entry) -> Finding:
     return ok("verification", what, **numbers)
 
 
-def gain(entry: Entry, name: str, results: Mapping[str, Any] | None) -> list[Finding]:
+def gain(found: Measured, name: str, results: Results | None) -> list[Finding]:
     """Against the raw pixels and against the unadapted backbone; a difference within the noise is only a note."""
-    findings = []
-    for title, shown in (("pixels", "raw pixels"), ("frozen", "the frozen backbone")):
-        before = ((results or {}).get(title) or {}).get(name)
-        if not before:
+    findings: list[Finding] = []
+    if results is None:
+        return []
+    for title, shown, floor in (
+        ("pixels", "raw pixels", results.pixels), ("frozen", "the frozen backbone", results.frozen),
+    ):  # fmt: skip
+        before = floor.get(name)
+        if before is None:
             continue
-        after, base, pairs = entry["accuracy"], before["accuracy"], entry.get("pairs") or 300
+        after, base, pairs = found.accuracy, before.accuracy, found.pairs or 300
         what = f"{100 * (after - base):+.2f} points over {shown} ({100 * base:.2f}%)"
         noise = 2 * math.sqrt(max(base * (1 - base), 1e-4) / pairs)
         check = f"over {title}"

@@ -41,15 +41,15 @@ def labels(model: Model, embedder: Embedder, source: Source, seed: int) -> Findi
     chance = float(np.quantile([_auc(ranks, order[rows] == order[columns]) for order in shuffled], 0.99))
     auc = _auc(ranks, same)
     what = f"AUC {auc:.3f} within against between identities, chance is below {chance:.3f} ({len(truth)} images)"
-    figures: dict[str, Any] = {"auc": auc, "chance": chance, "images": len(truth)}
+    numbers: dict[str, Any] = {"auc": auc, "chance": chance, "images": len(truth)}
     if auc > chance:
-        return ok("labels fit images", what, **figures)
+        return ok("labels fit images", what, **numbers)
     if model.identity["source"] == "random":
-        return note("labels fit images", what, "random weights cannot judge this", **figures)
+        return note("labels fit images", what, "random weights cannot judge this", **numbers)
     return fault(
         "labels fit images", what,
         "labels shuffled or shifted against the images, or faces not cropped: look at images of one identity",
-        **figures,
+        **numbers,
     )  # fmt: skip
 
 
@@ -70,19 +70,19 @@ def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: n
     auc = _auc(rankdata(pair_distances(found[place.ravel()])), np.arange(genuine + impostor) < genuine)
     error = float(np.sqrt((genuine + impostor + 1) / (12 * genuine * impostor)))
     what = f"AUC {auc:.3f} on {genuine + impostor} pairs (chance 0.5 +- {error:.3f})"
-    figures: dict[str, Any] = {"auc": auc, "pairs": genuine + impostor}
+    numbers: dict[str, Any] = {"auc": auc, "pairs": genuine + impostor}
     if auc < 0.5 - 2.5 * error:
         return fault(
             "frozen backbone", f"{what}: genuine pairs look less alike than impostors",
-            "truth values inverted: genuine pairs must be true", **figures,
+            "truth values inverted: genuine pairs must be true", **numbers,
         )  # fmt: skip
     if auc < 0.5 + error:
         says = note if model.identity["source"] == "random" else warning
         return says(
             "frozen backbone", f"{what}: no better than chance",
-            "truth values shuffled, faces not cropped, or a very hard set", **figures,
+            "truth values shuffled, faces not cropped, or a very hard set", **numbers,
         )  # fmt: skip
-    return ok("frozen backbone", what, **figures)
+    return ok("frozen backbone", what, **numbers)
 
 
 def _some_people(source: Source, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:

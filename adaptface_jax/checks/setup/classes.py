@@ -15,20 +15,20 @@ def balance(source: Source) -> Finding:
     counts = np.bincount(source.labels[source.labels >= 0], minlength=classes)
     each = f"{counts.min()} to {counts.max()} images each, median {np.median(counts):g}"
     what = f"{classes:,} identities, " + (f"{counts[0]} images each" if counts.min() == counts.max() else each)
-    figures = {"identities": classes, "min": counts.min(), "median": np.median(counts), "max": counts.max()}
+    numbers = {"identities": classes, "min": counts.min(), "median": np.median(counts), "max": counts.max()}
     largest = counts.max() / max(1, counts.sum())
     if largest > 0.5 + 0.5 / classes:
         return fault(
             "class balance", f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
             "are several people in one folder or under one label? Limit it with data.max_per_identity",
-            **figures,
+            **numbers,
         )  # fmt: skip
     if largest > max(0.1, 3 / classes):
         return warning(
             "class balance", f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
-            "it dominates the batches; data.max_per_identity limits it", **figures,
+            "it dominates the batches; data.max_per_identity limits it", **numbers,
         )  # fmt: skip
-    return ok("class balance", what, **figures)
+    return ok("class balance", what, **numbers)
 
 
 def few(source: Source) -> Finding | None:

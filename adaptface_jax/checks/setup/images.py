@@ -22,14 +22,14 @@ def readable(scan: Scan, records: str = "records", allowed: int | None = None) -
         how = "all" if scan.complete else f"a sample of {seen:,} of"
         return ok("readable", f"{how} {scan.total:,} {records} read and decoded", looked_at=seen, of=scan.total)
     what = f"{share(bad, seen)} {records} cannot be read; the first: {scan.failures[0][1]}"
-    figures: dict[str, Any] = {"failed": bad, "failures": [reason for _, reason in scan.failures[:100]]}
+    numbers: dict[str, Any] = {"failed": bad, "failures": [reason for _, reason in scan.failures[:100]]}
     expected = round(bad / seen * scan.total)
     if allowed is not None and expected <= allowed:
-        return warning("readable", what, f"up to {allowed:,} are passed over: data.bad_records is skip", **figures)
+        return warning("readable", what, f"up to {allowed:,} are passed over: data.bad_records is skip", **numbers)
     advice = "damaged or half copied: copy or pack the set again, remove these, or set data.bad_records=skip"
     if allowed is not None:
         advice = f"about {expected:,} in all, more than data.max_bad_records={allowed}: copy or pack the set again"
-    return fault("readable", what, advice, **figures)
+    return fault("readable", what, advice, **numbers)
 
 
 def contents(scan: Scan) -> Finding:

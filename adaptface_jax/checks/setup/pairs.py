@@ -44,22 +44,22 @@ def kinds(benchmark: Benchmark) -> Finding:
     issame, pairs = np.asarray(benchmark.issame, bool), len(benchmark.issame)
     genuine = int(issame.sum())
     what = f"{pairs:,}: {genuine:,} genuine, {pairs - genuine:,} impostor"
-    figures: dict[str, Any] = {"pairs": pairs, "genuine": genuine}
+    numbers: dict[str, Any] = {"pairs": pairs, "genuine": genuine}
     if genuine in (0, pairs):
         return fault(
             "pairs", f"all {pairs:,} are {'genuine' if genuine else 'impostor'}",
-            "nothing can be told apart: the truth values were lost; make the pack again", **figures,
+            "nothing can be told apart: the truth values were lost; make the pack again", **numbers,
         )  # fmt: skip
     if pairs < FOLDS:
-        return fault("pairs", f"{what}: fewer than the {FOLDS} folds", "the protocol needs more pairs", **figures)
+        return fault("pairs", f"{what}: fewer than the {FOLDS} folds", "the protocol needs more pairs", **numbers)
     folds = [int(fold.sum()) / len(fold) for fold in np.array_split(issame, FOLDS)]
     if min(folds) == 0 or max(folds) == 1:
-        return warning("pairs", f"{what}; some folds hold one kind only", "sorted by kind? Interleave them", **figures)
+        return warning("pairs", f"{what}; some folds hold one kind only", "sorted by kind? Interleave them", **numbers)
     if not 0.2 <= genuine / pairs <= 0.8:
-        return warning("pairs", f"{what}: far from even", "accuracy flatters here; read AUC and TAR@FAR", **figures)
+        return warning("pairs", f"{what}: far from even", "accuracy flatters here; read AUC and TAR@FAR", **numbers)
     if pairs < 100:
-        return note("pairs", f"{what}: one pair is {100 / pairs:.1f} points of accuracy", **figures)
-    return ok("pairs", f"{what}, {100 * min(folds):.0f} to {100 * max(folds):.0f}% genuine in each fold", **figures)
+        return note("pairs", f"{what}: one pair is {100 / pairs:.1f} points of accuracy", **numbers)
+    return ok("pairs", f"{what}, {100 * min(folds):.0f} to {100 * max(folds):.0f}% genuine in each fold", **numbers)
 
 
 def repeated(benchmark: Benchmark, same: np.ndarray) -> list[Finding]:
@@ -87,7 +87,7 @@ def repeated(benchmark: Benchmark, same: np.ndarray) -> list[Finding]:
     extra = total - len(np.unique(pair, axis=0))
     if extra:
         findings.append(
-            note("repeated pairs", f"{share(extra, total)} stand there twice: the figures look surer than they are")
+            note("repeated pairs", f"{share(extra, total)} stand there twice: the numbers look surer than they are")
         )
     return findings
 

@@ -70,15 +70,15 @@ def memory(compiled: Compiled, limit: int | None, devices: int) -> Finding:
         f"{size(compiled.work_bytes)} activations" + (f", on each of {devices} devices" if devices > 1 else "")
     )
     what = f"a step takes {size(total)} ({parts})"
-    figures: dict[str, Any] = {"bytes": total, "limit": limit}
+    numbers: dict[str, Any] = {"bytes": total, "limit": limit}
     if limit is None:
-        return note("memory", f"{what}; the device does not say what it has", **figures)
+        return note("memory", f"{what}; the device does not say what it has", **numbers)
     advice = "halve the activations: train.grad_accum=2, train.remat=true, or a smaller train.batch_size"
     if total > limit:
-        return fault("memory", f"{what}, only {size(limit)} are there", advice, **figures)
+        return fault("memory", f"{what}, only {size(limit)} are there", advice, **numbers)
     if total > 0.85 * limit:
-        return warning("memory", f"{what} of {size(limit)}: tight", advice, **figures)
-    return ok("memory", f"{what} of {size(limit)}", **figures)
+        return warning("memory", f"{what} of {size(limit)}: tight", advice, **numbers)
+    return ok("memory", f"{what} of {size(limit)}", **numbers)
 
 
 def available_memory(devices: Sequence[jax.Device]) -> int | None:
@@ -136,16 +136,16 @@ def first_loss(rehearsed: Rehearsed, expected: tuple[float, float]) -> Finding:
     """The first loss against the one of an untrained model."""
     loss, (mean, std) = rehearsed.metrics[0]["loss"], expected
     what = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
-    figures = {"loss": loss, "mean": mean, "std": std}
+    numbers = {"loss": loss, "mean": mean, "std": std}
     if not np.isfinite([entry["loss"] for entry in rehearsed.metrics]).all():
         shown = ", ".join(f"{entry['loss']:.3g}" for entry in rehearsed.metrics)
         return fault(
             "loss", f"losses of the first steps: {shown}",
-            "not finite: weights or images hold NaN, or the learning rate is far too high", **figures,
+            "not finite: weights or images hold NaN, or the learning rate is far too high", **numbers,
         )  # fmt: skip
     if abs(loss - mean) > 4 * std:
-        return warning("loss", what, "check labels, preprocessing and loss.scale", **figures)
-    return ok("loss", what, **figures)
+        return warning("loss", what, "check labels, preprocessing and loss.scale", **numbers)
+    return ok("loss", what, **numbers)
 
 
 def gradients(rehearsed: Rehearsed) -> Finding:
@@ -171,13 +171,13 @@ def speed(decoded: float | None, trained: float) -> Finding:
     if decoded is None:
         return note("speed", f"the step takes {rate(trained)}; too few batches to time the data")
     what = f"data {rate(decoded)}, step {rate(trained)}"
-    figures = {"data": decoded, "step": trained}
+    numbers = {"data": decoded, "step": trained}
     if decoded < 0.8 * trained:
         return warning(
             "speed", f"{what}: the device would wait {100 * (1 - decoded / trained):.0f}% of the time",
-            "data.threads, a faster disk, or images stored as 112 px crops", **figures,
+            "data.threads, a faster disk, or images stored as 112 px crops", **numbers,
         )  # fmt: skip
-    return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **figures)
+    return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **numbers)
 
 
 def decode_rate(plan: Plan, seconds: float = 3.0) -> float | None:

@@ -83,9 +83,9 @@ def disk(workdir: Path | None, config: Config, state_bytes: int, free: int | Non
         return fault("disk", f"{parent}: nothing can be written there", "choose another --workdir, or its permissions")
     free = shutil.disk_usage(parent).free if free is None else free
     what += f", {free / 1e9:.3g} GB free in {parent}"
-    figures = {"needed": needed, "free": free}
+    numbers = {"needed": needed, "free": free}
     if free < needed:
-        return fault("disk", what, "the run would end at a full disk: free some, or lower checkpoint.keep", **figures)
+        return fault("disk", what, "the run would end at a full disk: free some, or lower checkpoint.keep", **numbers)
     if free < 2 * needed + 1e9:
-        return warning("disk", f"{what}: tight", "logs and other programs need room too", **figures)
-    return ok("disk", what, **figures)
+        return warning("disk", f"{what}: tight", "logs and other programs need room too", **numbers)
+    return ok("disk", what, **numbers)

@@ -34,41 +34,41 @@ Interval = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-    """(low, high) of each figure, at 95%; `tar_at_far` None where the figure is."""
+    """(low, high) of each figure, at 95%; `tar_at_far` by the FAR's name ("1e-3"), None where the figure is."""
 
     accuracy: Interval
     auc: Interval
-    tar_at_far: dict[float, Interval | None]
+    tar_at_far: dict[str, Interval | None]
 
 
 def intervals(
     distances: np.ndarray,
     issame: np.ndarray,
-    fold: np.ndarray,
+    table: FoldTable,
     accuracy: float,
     auc: float,
-    tar_at_far: Mapping[float, float | None],
+    tar_at_far: Mapping[str, float | None],
 ) -> Intervals:
     """Intervals of figures that were read from these pairs.
 
     Args:
-      distances: float [N], small for pairs alike. issame: bool [N], both kinds present. fold: int [N], 0..F-1.
-      accuracy, auc, tar_at_far: the figures, as `verification.figures` gives them.
+      distances: float [N], small for pairs alike. issame: bool [N], both kinds present. table: of the same pairs.
+      accuracy, auc, tar_at_far: the figures, as `verification.summarize` gives them.
     """
     genuine, impostor = np.sort(distances[issame]), np.sort(distances[~issame])
-    table = FoldTable(distances, issame, fold)
     ranks = Ranks(genuine, impostor)
-    wanted = [far for far, tar in tar_at_far.items() if tar is not None]
+    wanted = [name for name, tar in tar_at_far.items() if tar is not None]
+    fars = [float(name) for name in wanted]
     drawn: list[list[np.ndarray]] = [[] for _ in range(2 + len(wanted))]
     for counts in resamples(len(genuine), len(impostor)):
         # Positions of a resample are exchangeable: one draw serves pairs ordered by fold and pairs ordered by distance.
-        values = np.nanmean(table.judge_once(*counts), axis=1), *ranks.auc_and_accepted(*counts, wanted)
+        values = np.nanmean(table.judge_once(*counts), axis=1), *ranks.auc_and_accepted(*counts, fars)
         for column, found in zip(drawn, values, strict=True):
             column.append(found)
     accuracies, areas, *accepted = (np.concatenate(column) for column in drawn)
-    tars: dict[float, Interval | None] = dict.fromkeys(tar_at_far)
-    for far, numbers in zip(wanted, accepted, strict=True):
-        tars[far] = rate_interval(numbers / len(genuine), len(genuine), tar_at_far[far] or 0.0)
+    tars: dict[str, Interval | None] = dict.fromkeys(tar_at_far)
+    for name, numbers in zip(wanted, accepted, strict=True):
+        tars[name] = rate_interval(numbers / len(genuine), len(genuine), tar_at_far[name] or 0.0)
     return Intervals(
         accuracy=rate_interval(accuracies, len(distances), accuracy),
         auc=logit_interval(auc, float(areas.std()), min(len(genuine), len(impostor))),

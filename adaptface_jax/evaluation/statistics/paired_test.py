@@ -22,7 +22,7 @@ from scipy.stats import binomtest, norm
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.folds import FoldTable, fold_of_each
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.statistics.intervals import resamples
 
 _Z = float(norm.ppf(0.975))
@@ -50,7 +50,7 @@ class Comparison:
         return dataclasses.asdict(self)
 
 
-def compare(first: Scores, second: Scores) -> Comparison:
+def compare(first: PairScores, second: PairScores) -> Comparison:
     """Raises InputError unless both are scores of the same pairs."""
     if not (np.array_equal(first.index, second.index) and np.array_equal(first.issame, second.issame)):
         raise InputError(
@@ -88,7 +88,7 @@ def _agresti_min(only_first: int, only_second: int, pairs: int) -> tuple[float, 
     return middle - half, middle + half
 
 
-def _resampled(first: Scores, second: Scores) -> tuple[float, float]:
+def _resampled(first: PairScores, second: PairScores) -> tuple[float, float]:
     """Ten-fold accuracy of the second minus that of the first, and its standard error by bootstrap."""
     issame, fold = first.issame, fold_of_each(first.fold, len(first.issame))
     tables = [FoldTable(scores.distance, issame, fold) for scores in (first, second)]
@@ -110,7 +110,7 @@ def _p(difference: float, error: float) -> float:
     return float(2 * norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
 
 
-def _delong(first: Scores, second: Scores) -> tuple[float, float]:
+def _delong(first: PairScores, second: PairScores) -> tuple[float, float]:
     """AUC of the second minus that of the first, and its standard error."""
     ours, theirs = _placements(first), _placements(second)
     by_genuine, by_impostor = theirs[0] - ours[0], theirs[1] - ours[1]
@@ -118,7 +118,7 @@ def _delong(first: Scores, second: Scores) -> tuple[float, float]:
     return float(by_genuine.mean()), math.sqrt(variance)
 
 
-def _placements(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+def _placements(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
     """For each genuine pair the share of impostor pairs that are farther, and for each impostor pair the share of
     genuine pairs that are nearer, ties counting half; the mean of either is the AUC."""
     genuine, impostor = np.sort(scores.distance[scores.issame]), np.sort(scores.distance[~scores.issame])

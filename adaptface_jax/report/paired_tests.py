@@ -8,15 +8,15 @@ from html import escape
 
 import numpy as np
 
-from adaptface_jax.evaluation.pair_scores import Scores
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare
 from adaptface_jax.report.tables import Markup, area_change, p_value, points, signed, table
 
 LEVEL = 0.05
-Kept = Mapping[str, Scores]
+Kept = Mapping[str, PairScores]
 
 
-def same_pairs(first: Scores, second: Scores) -> bool:
+def same_pairs(first: PairScores, second: PairScores) -> bool:
     return np.array_equal(first.index, second.index) and np.array_equal(first.issame, second.issame)
 
 

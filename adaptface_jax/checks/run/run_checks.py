@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, Section, note, ok
-from adaptface_jax.checks.run import embeddings, records
+from adaptface_jax.checks.run import embeddings
+from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import Run
-from adaptface_jax.checks.setup.before import EMBED_BATCH
+from adaptface_jax.checks.setup.setup_checks import EMBED_BATCH
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.distributed.mesh import make_mesh
@@ -17,9 +18,9 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.training.run import open_run
 
 
-def examine(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
+def check_run(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
     """The sections of the report. benchmarks: name -> path, instead of the run's own, for the embeddings."""
-    yield from records.examine(run)
+    yield from check_records(run)
     yield Section("model", "embeddings of benchmark images", tuple(_model(run, benchmarks)))
 
 
@@ -42,5 +43,5 @@ def _model(run: Run, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
         yield ok("checkpoint", f"step {step:,} on {len(chosen)} images of {name}")
         yield from embeddings.spread(found.embedding)
         if found.gate is not None:
-            yield embeddings.gates(found.gate)
+            yield embeddings.gates_on_images(found.gate)
         return

@@ -71,7 +71,7 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
     return SetUp(config, mesh, None, source, benchmarks, model, refusals)
 
 
-def examine(
+def check_setup(
     config: Config, workdir: Path | None = None, sample: int | None = 1000, memory_limit: int | None = None
 ) -> Iterator[Section]:
     """The sections of the report, each as soon as it is known.

@@ -1,0 +1,62 @@
+"""What the records of a run say: of its training and of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adaptface_jax.checks.finding import Finding, Section, fault, note, ok, warning
+from adaptface_jax.checks.run import history, outcome
+from adaptface_jax.checks.run.records import Run
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+
+
+def check_records(run: Run) -> Iterator[Section]:
+    """What the records say: of the training, and of each benchmark's numbers."""
+    yield Section("training", f"{run.config.backbone.name}, {run.config.adapter.kind}", _training(run))
+    for name, found in outcome.measured(run.rows, run.results).items():
+        course = outcome.overfitting(run.rows, name, found.pairs)
+        findings = [outcome.verification(found), *outcome.gain(found, name, run.results), *([course] if course else [])]
+        yield Section(f"benchmark {name}", "", tuple(findings))
+
+
+def _training(run: Run) -> tuple[Finding, ...]:
+    rows, step, planned = run.rows, run.last_step, run.planned
+    findings: list[Finding | None] = [
+        ok("progress", f"finished: {step:,} steps")
+        if run.results is not None and step >= planned
+        else note("progress", f"step {step:,} of {planned:,}: still running, or stopped")
+    ]
+    findings += history.loss(rows, run.config, run.record["data"]["classes"])
+    findings += [
+        history.learning_rate(rows),
+        history.gradients(rows),
+        history.gates_in_training(rows),
+        history.waiting(rows),
+    ]
+    return (*(finding for finding in findings if finding is not None), *checkpoints(run))
+
+
+def checkpoints(run: Run) -> list[Finding]:
+    """Complete checkpoints there are, and how far the last one is behind."""
+    remarks: list[str] = []
+    folder = run.workdir / CHECKPOINTS
+    with Checkpoints(folder, read_only=True, say=remarks.append) as kept:
+        latest, best = kept.latest(), kept.best()
+    damaged = [
+        fault("checkpoints", remark, "a damaged disk or copy; an older checkpoint is used")
+        for remark in dict.fromkeys(remarks)
+    ]
+    due = run.last_step >= run.config.checkpoint.every_steps or run.results is not None
+    if latest is None:
+        says = fault("checkpoints", f"none is complete in {folder}", "was it moved, deleted, or the disk full?")
+        return [
+            *damaged,
+            says if due else note("checkpoints", f"none yet, the first at step {run.config.checkpoint.every_steps:,}"),
+        ]
+    what = f"latest {latest:,}" + (f", best {best:,}" if best is not None else "")
+    if run.last_step - latest > 2 * run.config.checkpoint.every_steps:
+        return [
+            *damaged,
+            warning("checkpoints", f"{what}, but the log is at {run.last_step:,}", "saving fails: is the disk full?"),
+        ]
+    return damaged or [ok("checkpoints", what)]

@@ -1,0 +1,190 @@
+"""`results.md`: the report of a run for people, in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
+from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
+from adaptface_jax.models.recognizer import ParameterCount
+from adaptface_jax.training.summary import RunFacts
+
+
+def results_markdown(results: Results) -> str:
+    """The whole page."""
+    benchmarks = results.benchmarks
+    before = {title: found for title, found in (("pixels", results.pixels), ("frozen", results.frozen)) if found}
+    sections = ["# Face verification", _run(results.run), "## Benchmarks"]
+    sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
+    if of_five(benchmarks):
+        sections += ["## Beside published figures", published_table(benchmarks)]
+    if before and benchmarks:
+        sections += [f"## {' and '.join(before).capitalize()} against adapted", comparison_table(before, benchmarks)]
+    for name, entry in benchmarks.items():
+        if entry.domains:
+            sections += [f"## {name} by domain", domain_table(entry, before.get("frozen", {}).get(name))]
+        if entry.gates:
+            sections += [f"## {name}: gates by true domain", gate_table(entry.gates), _gate_note(entry.gates)]
+        elif entry.gate_mean:
+            mean = ", ".join(f"{value:.3f}" for value in entry.gate_mean)
+            sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
+    if results.parameters:
+        sections += ["## Parameters", parameters_markdown(results.parameters)]
+    if results.environment:
+        sections += ["## Versions and machine", _facts(results.environment)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def benchmark_table(benchmarks: BenchmarkResults) -> str:
+    """One row a benchmark, and their means, by category and over all, where there are several."""
+    targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry.tar_at_far))
+    titles = [
+        "benchmark",
+        "pairs",
+        "accuracy",
+        "95% interval",
+        "std",
+        "AUC",
+        "EER",
+        *[f"TAR@FAR {far}" for far in targets],
+    ]
+    rows = [
+        [
+            name,
+            str(entry.pairs),
+            _percent(entry.accuracy),
+            _interval(entry),
+            _percent(entry.accuracy_std),
+            _auc(entry.auc),
+            _percent(entry.eer),
+            *[_percent(entry.tar_at_far.get(far)) for far in targets],
+            _percent(entry.best_threshold_accuracy),
+            f"{entry.threshold:.3f}",
+        ]
+        for name, entry in benchmarks.items()
+    ]
+    for name, entries in means(benchmarks).items():
+        figures = [
+            _percent(_mean([entry.accuracy for entry in entries])),
+            "",
+            "",
+            _auc(_mean([entry.auc for entry in entries])),
+        ]
+        rows.append([name, "", *figures, _percent(_mean([entry.eer for entry in entries])), *[""] * (len(targets) + 2)])
+    note = (
+        "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
+        " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
+    )
+    return _table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
+
+
+def means(benchmarks: BenchmarkResults) -> dict[str, list[BenchmarkResult]]:
+    """Name of a mean -> the entries it is over, more than one: of each category, then all of them."""
+    groups = {f"mean, {category}": list(members.values()) for category, members in by_category(benchmarks).items()}
+    if len(benchmarks) > 1:
+        groups["mean"] = list(benchmarks.values())
+    return {name: entries for name, entries in groups.items() if len(entries) > 1}
+
+
+def published_table(benchmarks: BenchmarkResults) -> str:
+    """This run among what others published, in percent; an average is over all five benchmarks, or n/a."""
+    own, total = of_five(benchmarks), average(benchmarks)
+    figures = [f"{own[known]:.2f}" if known in own else "" for known in FIVE]
+    rows = [["this run", *figures, "n/a" if total is None else f"{total:.2f}", ""]]
+    for row in PUBLISHED:
+        figures = [f"{value:.2f}" for value in row.accuracies] or [""] * len(FIVE)
+        source = f"{row.source}; {row.note}" if row.note else row.source
+        rows.append([row.name, *figures, f"{row.average:.2f}", source])
+    return _table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
+
+
+def parameters_markdown(rows: Sequence[ParameterCount]) -> str:
+    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
+    shown = [[row.part, "" if row.total is None else f"{row.total:,}", f"{row.trainable:,}"] for row in rows]
+    return _table(["part", "total", "trainable"], shown)
+
+
+def comparison_table(before: Mapping[str, BenchmarkResults], adapted: BenchmarkResults) -> str:
+    """What each of `before` (title -> benchmark name -> entry) reached beside the adapted model.
+
+    One row a benchmark; the gain, in points of accuracy, is over the last of `before`.
+    """
+    rows = []
+    for name, after in adapted.items():
+        entries = [others.get(name) for others in before.values()]
+        last = entries[-1]
+        gain = f"{100 * (after.accuracy - last.accuracy):+.2f}" if last else "n/a"
+        accuracies = [_percent(entry.accuracy if entry else None) for entry in [*entries, after]]
+        areas = [_auc(entry.auc if entry else None) for entry in [*entries, after]]
+        rows.append([name, *accuracies, gain, *areas])
+    first, *others = before
+    titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted"]
+    return _table(["benchmark", *titles], rows)
+
+
+def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None) -> str:
+    """One row a domain of one benchmark's entry, beside the frozen one's where given."""
+    domains, before = adapted.domains, frozen.domains if frozen else {}
+    rows = []
+    for name, entry in domains.items():
+        row = [name, str(entry.pairs)]
+        if before:
+            row += _change(before[name].accuracy, entry.accuracy) if name in before else ["", "", ""]
+        else:
+            row.append(_percent(entry.accuracy))
+        rows.append([*row, _auc(entry.auc)])
+    accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
+    return _table(["domain", "pairs", *accuracy, "AUC"], rows)
+
+
+def gate_table(gates: GateReport) -> str:
+    """The mean gate of each true domain."""
+    experts = len(next(iter(gates.mean.values())))
+    rows = [[name, *[f"{value:.3f}" for value in mean]] for name, mean in gates.mean.items()]
+    return _table(["true domain", *[f"gate {expert}" for expert in range(experts)]], rows)
+
+
+def _gate_note(gates: GateReport) -> str:
+    return (
+        f"The largest gate is the true domain's for {_percent(gates.agreement)} of {gates.images} images"
+        f" ({_percent(gates.matched_agreement)} under the best matching of gates with domains);"
+        f" mean entropy {gates.entropy:.3f} nats."
+    )
+
+
+def _run(run: RunFacts | None) -> str:
+    return "" if run is None else _facts({name.replace("_", " "): value for name, value in vars(run).items()})
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _change(before: float, after: float) -> list[str]:
+    return [_percent(before), _percent(after), f"{100 * (after - before):+.2f}"]
+
+
+def _interval(entry: BenchmarkResult) -> str:
+    if entry.intervals is None:
+        return "n/a"
+    low, high = entry.intervals.accuracy
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.2f}%"
+
+
+def _auc(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
