@@ -24,3 +24,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Path:
+    """What reference implementations computed, in the repository."""
+    return Path(__file__).resolve().parent / "goldens"

@@ -1,42 +1,111 @@
-"""Figures of a verification, drawn without a display."""
+"""The ROC and the distances of a verification, drawn once for TensorBoard and for the pages of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from adaptface_jax.evaluation.roc import Roc
 
+# Names of colours -> the colours themselves. A page with a style of its own exchanges them (report/drawing.py).
+PALETTE = {
+    "ink": "#1c2126", "soft": "#626b75", "faint": "#e6e6e1", "line": "#d3d4cf", "main": "#1d6f72", "base": "#9aa2aa",
+    "c0": "#2a6fb0", "c1": "#c9792b", "c2": "#3d9274", "c3": "#8a5aa8", "c4": "#b8475f", "c5": "#6b7f2a",
+    "c6": "#4d8fa8", "c7": "#8c6d4f",
+}  # fmt: skip
+SIZE = (440, 264)  # of a figure, in points
 
-def roc_figure(curves: Mapping[str, Roc], lowest_far: float = 1e-4) -> Figure:
-    """TAR over FAR, logarithmic, a line a benchmark; the chance line is dashed."""
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.add_subplot(xscale="log", xlim=(lowest_far, 1), ylim=(0, 1.01), xlabel="FAR", ylabel="TAR")
-    for name, roc in curves.items():
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A ROC, its name, and how it is drawn: a name in PALETTE, dashed or not."""
+
+    name: str
+    roc: Roc
+    paint: str
+    dashed: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} (AUC {self.roc.auc():.4f})"
+
+
+def paint(index: int) -> str:
+    """The colour of the index-th of several things, the first one's when they run out."""
+    return f"c{index % 8}"
+
+
+def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
+    """TAR over FAR, logarithmic, from below one false accept on; the dotted line is chance."""
+    lowest = min(10.0 ** math.floor(-math.log10(curve.roc.impostors)) for curve in curves)
+    figure, axes = _axes("false accept rate", "true accept rate")
+    axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.01))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: far_text(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    for curve in curves:
         # A FAR of zero has no place on this axis; the curve enters from the left at its TAR.
-        axes.step(np.maximum(roc.far, lowest_far), roc.tar, where="post", label=f"{name} (AUC {roc.auc():.4f})")
-    chance = np.geomspace(lowest_far, 1, 50)
-    axes.plot(chance, chance, linestyle="--", color="grey", linewidth=1)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+        shown = slice(max(0, int(np.searchsorted(curve.roc.far, lowest, side="right")) - 1), None)
+        axes.step(
+            np.maximum(curve.roc.far[shown], lowest), curve.roc.tar[shown], where="post", label=curve.label,
+            color=PALETTE[curve.paint], linewidth=1.9, linestyle="--" if curve.dashed else "-",
+        )  # fmt: skip
+    chance = np.geomspace(lowest, 1, 60)
+    axes.plot(chance, chance, linestyle=":", color=PALETTE["line"], linewidth=1)
+    if legend:
+        axes.legend(loc="lower right", frameon=False)
     return figure
 
 
-def distance_figure(distances: np.ndarray, issame: np.ndarray, threshold: float | None = None) -> Figure:
-    """How far genuine and impostor pairs lie apart.
+def distance_figure(
+    distances: np.ndarray, issame: np.ndarray, threshold: float | None = None, legend: bool = True
+) -> Figure:
+    """How far genuine and impostor pairs lie apart: the share of each kind's pairs by distance.
 
     Args:
-      distances: float [N], squared distances of unit embeddings, 0..4. issame: bool [N].
+      distances: float [N], squared distances of unit embeddings, 0..4. issame: bool [N], both kinds present.
       threshold: drawn as a line where given.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="squared distance", ylabel="pairs", xlim=(0, 4))
-    bins = np.linspace(0, 4, 81).tolist()
-    for kind, members in (("genuine", issame), ("impostor", ~issame)):
-        axes.hist(distances[members], bins, alpha=0.6, label=f"{kind} ({np.count_nonzero(members)})")
+    figure, axes = _axes("squared distance of unit embeddings", "share of pairs")
+    low, high = math.floor(distances.min() * 5) / 5, math.ceil(distances.max() * 5 + 1e-9) / 5
+    edges = np.linspace(low, high, 41)
+    for kind, members, name in (("impostor", ~issame, "base"), ("genuine", issame, "main")):
+        shares = np.histogram(distances[members], edges)[0] / np.count_nonzero(members)
+        label = f"{kind}, {np.count_nonzero(members):,} pairs"
+        axes.stairs(shares, edges, fill=True, alpha=0.55, color=PALETTE[name], label=label)
+    axes.set(xlim=(low, high), ylim=(0, None))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     if threshold is not None:
-        axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.2f}")
-    axes.legend(loc="upper right")
+        axes.axvline(threshold, color=PALETTE["ink"], linestyle="--", linewidth=1)
+        axes.annotate(
+            f"threshold {threshold:.2f}", (threshold, 1), xycoords=("data", "axes fraction"), xytext=(5, -11),
+            textcoords="offset points", color=PALETTE["soft"],
+        )  # fmt: skip
+    if legend:
+        axes.legend(loc="upper right", frameon=False)
     return figure
+
+
+def far_text(value: float) -> str:
+    """A FAR beside an axis: 100%, 1%, 0.1%, then 1e-4."""
+    return f"{100 * value:g}%" if value >= 9.99e-4 else f"{value:.0e}".replace("e-0", "e-")
+
+
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(SIZE[0] / 72, SIZE[1] / 72), dpi=72, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=PALETTE["soft"])
+    axes.set_ylabel(y_label, color=PALETTE["soft"])
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(PALETTE["line"])
+    axes.tick_params(length=0, colors=PALETTE["soft"])
+    axes.grid(color=PALETTE["faint"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes

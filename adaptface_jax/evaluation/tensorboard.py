@@ -13,7 +13,7 @@ from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import image_names
 from adaptface_jax.evaluation.pair_scores import PairScores
-from adaptface_jax.evaluation.plots import distance_figure, roc_figure
+from adaptface_jax.evaluation.plots import Curve, distance_figure, paint, roc_figure
 from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.training.monitor import Monitor
@@ -40,7 +40,10 @@ def curves(monitor: Monitor, step: int, results: BenchmarkResults, scores: Mappi
         figure = distance_figure(found.distance, found.issame, results[name].threshold)
         monitor.figure(step, f"eval/{name}/distances", figure)
     if scores:
-        found_curves = {name: roc_curve(found.distance, found.issame) for name, found in scores.items()}
+        found_curves = [
+            Curve(name, roc_curve(found.distance, found.issame), paint(i))
+            for i, (name, found) in enumerate(scores.items())
+        ]
         monitor.figure(step, "eval/roc", roc_figure(found_curves))
 
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from adaptface_jax.evaluation.roc import Roc
+from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report import svg
 from adaptface_jax.report.tables import signed
 
 ROW = 34
-PAINTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +37,6 @@ class Line:
     y: np.ndarray
     paint: str
     dashed: bool = False
-
-
-def paint(index: int) -> str:
-    return f"c{index % PAINTS}"
 
 
 def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
@@ -165,50 +160,6 @@ def running_mean(values: np.ndarray) -> np.ndarray:
         near = near[np.isfinite(near)]
         result[i] = near.mean() if len(near) else math.nan
     return result
-
-
-def roc(title: str, found: Mapping[str, tuple[Roc, str, bool]], note: str = "") -> str:
-    """TAR over FAR, logarithmic: name -> (curve, paint, dashed)."""
-    lowest = min(10.0 ** math.floor(-math.log10(curve.impostors)) for curve, _, _ in found.values())
-    frame = svg.Frame((lowest, 1.0), (0.0, 1.0), log_x=True)
-    frame.axes("false accept rate", svg.percent_or_power, svg.percent)
-    chance = np.geomspace(lowest, 1, 60)
-    frame.line(chance, chance, "chance", "chance")
-    for name, (curve, kind, dashed) in found.items():
-        shown = slice(max(0, int(np.searchsorted(curve.far, lowest, side="right")) - 1), None)
-        frame.line(
-            np.maximum(curve.far[shown], lowest), curve.tar[shown], kind + (" dashed" if dashed else ""),
-            f"{name}, AUC {curve.auc():.4f}", step=True,
-        )  # fmt: skip
-    legend = [
-        (kind + (" dashed" if dashed else ""), f"{name} (AUC {curve.auc():.4f})")
-        for name, (curve, kind, dashed) in found.items()
-    ]
-    says = ", ".join(f"{name} AUC {curve.auc():.4f}" for name, (curve, _, _) in found.items())
-    return svg.figure(title, frame.svg(f"ROC curves: {says}"), legend, note)
-
-
-def distances(title: str, values: np.ndarray, issame: np.ndarray, threshold: float | None) -> str:
-    """How far genuine and impostor pairs lie apart: shares of each kind."""
-    low, high = math.floor(values.min() * 5) / 5, math.ceil(values.max() * 5 + 1e-9) / 5
-    edges = np.linspace(low, high, 41)
-    shares = {
-        kind: np.histogram(values[members], edges)[0] / max(np.count_nonzero(members), 1)
-        for kind, members in (("genuine", issame), ("impostor", ~issame))
-    }
-    top = max(float(share.max()) for share in shares.values())
-    frame = svg.Frame((low, high), (0.0, 1.08 * top))
-    frame.axes("squared distance of unit embeddings", y_text=lambda v: svg.percent(round(v, 6)))
-    for kind, colour in (("impostor", "base"), ("genuine", "main")):
-        count = np.count_nonzero(issame if kind == "genuine" else ~issame)
-        frame.area(edges, shares[kind], colour, f"{kind}, {count:,} pairs")
-    if threshold is not None:
-        x = float(frame.x(threshold))
-        frame.add(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{svg.TOP}" y2="{frame.height - svg.BOTTOM:g}"/>')
-        frame.text(x + 5, svg.TOP + 11, f"threshold {threshold:.2f}", "tick")
-    middle = {kind: float(np.median(values[issame if kind == "genuine" else ~issame])) for kind in shares}
-    says = f"Distances: median {middle['genuine']:.2f} of genuine pairs, {middle['impostor']:.2f} of impostor pairs"
-    return svg.figure(title, frame.svg(says), [("main", "genuine"), ("base", "impostor")])
 
 
 def shares(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str], note: str = "") -> str:

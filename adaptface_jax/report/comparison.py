@@ -13,12 +13,14 @@ from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.core import trees
 from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.published_results import average, by_category
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import text, training_seconds
 from adaptface_jax.report.benchmarks import accuracy_interval, mean_accuracy
-from adaptface_jax.report.charts import Line, curves, dots, paint, roc
+from adaptface_jax.report.charts import Line, curves, dots
+from adaptface_jax.report.drawing import roc_chart
 from adaptface_jax.report.paired_tests import paired_tables
 from adaptface_jax.report.run_page import benchmarks_of, label_of, scores_of, state_of
 from adaptface_jax.report.style import page
@@ -145,13 +147,13 @@ def overlaid(
         charts.append(
             curves(f"Accuracy on {benchmark}", lines(f"eval/{benchmark}/accuracy"), as_percent=True, marked=True)
         )
-        found = {
-            name: (roc_curve(kept[benchmark].distance, kept[benchmark].issame), paint(i), False)
+        found = [
+            Curve(name, roc_curve(kept[benchmark].distance, kept[benchmark].issame), paint(i))
             for i, (name, kept) in enumerate(scores.items())
             if benchmark in kept
-        }
+        ]
         if found:
-            charts.append(roc(f"True over false accept rate, {benchmark}", found))
+            charts.append(roc_chart(f"True over false accept rate, {benchmark}", found))
     charts.append(by_domain(named))
     return f'<div class="charts">{"".join(chart for chart in charts if chart)}</div>'
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from adaptface_jax.checks.run.history import GATE_TAG, column
 from adaptface_jax.checks.run.records import Run
+from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.evaluation.results import BenchmarkResults
-from adaptface_jax.report.charts import Line, curves, paint, shares
+from adaptface_jax.report.charts import Line, curves, shares
 from adaptface_jax.report.tables import NONE, percent, table
 
 

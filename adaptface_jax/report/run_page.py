@@ -12,11 +12,12 @@ from adaptface_jax.checks.run import outcome
 from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import about_section, adapter
 from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, published_table
-from adaptface_jax.report.charts import distances, paint, roc
+from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.gates import gates_section
 from adaptface_jax.report.paired_tests import against_frozen
 from adaptface_jax.report.style import page
@@ -109,17 +110,17 @@ def pair_charts(
     known = {name: scores[name] for name in benchmarks if name in scores}
     if not known:
         return ""
-    curves = {}
+    curves = []
     for i, (name, kept) in enumerate(known.items()):
         kind = "main" if i == 0 else paint(i)
-        curves[name] = roc_curve(kept.distance, kept.issame), kind, False
+        curves.append(Curve(name, roc_curve(kept.distance, kept.issame), kind))
         if name in frozen:
             before = frozen[name]
-            curves[f"{name}, frozen"] = roc_curve(before.distance, before.issame), kind, True
+            curves.append(Curve(f"{name}, frozen", roc_curve(before.distance, before.issame), kind, dashed=True))
     note = "A FAR below one false accept has no point; the dotted line is chance."
-    charts = [roc("True accept rate over false accept rate", curves, note)]
+    charts = [roc_chart("True accept rate over false accept rate", curves, note)]
     charts += [
-        distances(f"Share of pairs by distance, {name}", kept.distance, kept.issame, benchmarks[name].threshold)
+        distance_chart(f"Share of pairs by distance, {name}", kept, benchmarks[name].threshold)
         for name, kept in known.items()
     ]
     return f'<div class="charts">{"".join(charts)}</div>'

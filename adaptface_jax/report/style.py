@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+from adaptface_jax.evaluation.plots import PALETTE
+
 # A page that tries to load or run anything is stopped by the browser, and the attempt stands in its console.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
-:root{color-scheme:light dark;--paper:#fbfbf9;--card:#fff;--ink:#1c2126;--soft:#626b75;--faint:#e6e6e1;--line:#d3d4cf;
---main:#1d6f72;--base:#9aa2aa;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a;
---c0:#2a6fb0;--c1:#c9792b;--c2:#3d9274;--c3:#8a5aa8;--c4:#b8475f;--c5:#6b7f2a;--c6:#4d8fa8;--c7:#8c6d4f}
+:root{color-scheme:light dark;--paper:#fbfbf9;--card:#fff;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a}
 @media(prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1b1f23;--ink:#e6e7e4;--soft:#9aa3ac;--faint:#2a2f34;
 --line:#3b4147;--main:#5cbcbb;--base:#79828b;--good:#62c08f;--bad:#ee8a76;--warn:#dcae55;
 --c0:#6aa8e6;--c1:#e8a45c;--c2:#68c3a1;--c3:#bd93da;--c4:#e5869b;--c5:#a9bf62;--c6:#7fc0d8;--c7:#c4a384}}
@@ -47,13 +47,10 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:11.5px;fill:var(--ink);font-variant-numeric:tabular-nums}
 svg .tick,svg .title{fill:var(--soft)}svg .strong{font-weight:620}svg .up{fill:var(--good)}svg .down{fill:var(--bad)}
 svg .inside{fill:var(--card);font-size:11px}
-svg .chance{stroke:var(--line);stroke-dasharray:2 4}
 svg .grid{stroke:var(--faint)}svg .axis{stroke:var(--line)}
 svg .line{fill:none;stroke-width:1.9;stroke-linejoin:round}
 svg .raw{opacity:.28;stroke-width:1}
-svg .area{fill-opacity:.4;stroke-width:1.2}
 svg .dashed{stroke-dasharray:4 4}
-svg .mark{stroke:var(--ink);stroke-width:1;stroke-dasharray:3 3}
 svg .band{opacity:.17}
 svg .link{stroke-width:3;stroke-linecap:round;opacity:.5}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:0 0 .35rem;padding:0;font-size:.84rem;
@@ -93,14 +90,15 @@ svg text{font-size:14px}svg .inside{font-size:13px}th,td{padding:.44rem .7rem}
 @media print{:root{color-scheme:light}.wide{overflow:visible}}
 """
 
-PAINTS = {"main": "--main", "base": "--base", **{f"c{i}": f"--c{i}" for i in range(8)}}
+# The light colours are those of the plots; the dark ones stand above, behind their condition.
+LIGHT = ":root{" + "".join(f"--{name}:{colour};" for name, colour in PALETTE.items()) + "}"
+PAINTS = [name for name in PALETTE if name in ("main", "base") or name[1:].isdecimal()]
 COLOURS = "".join(
-    f".key.{name}{{--key:var({paint})}}"
-    f"svg .line.{name},svg .link.{name}{{stroke:var({paint})}}"
-    f"svg .area.{name}{{fill:var({paint});stroke:var({paint})}}"
-    f"svg .dot.{name},svg .bar.{name},svg .band.{name}{{fill:var({paint})}}"
-    f"svg .ring.{name}{{fill:var(--paper);stroke:var({paint});stroke-width:2}}"
-    for name, paint in PAINTS.items()
+    f".key.{name}{{--key:var(--{name})}}"
+    f"svg .line.{name},svg .link.{name}{{stroke:var(--{name})}}"
+    f"svg .dot.{name},svg .bar.{name},svg .band.{name}{{fill:var(--{name})}}"
+    f"svg .ring.{name}{{fill:var(--paper);stroke:var(--{name});stroke-width:2}}"
+    for name in PAINTS
 )
 
 
@@ -111,6 +109,6 @@ def page(title: str, body: str, footer: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{COLOURS}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{LIGHT}{STYLE}{COLOURS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n<footer>{footer}</footer>\n</main>\n</body>\n</html>\n"
     )

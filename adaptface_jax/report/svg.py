@@ -1,4 +1,4 @@
-"""The few pieces that every chart is made of: a frame with axes, lines, areas and texts, as inline SVG.
+"""The few pieces that every chart is made of: a frame with axes, lines and texts, as inline SVG.
 
 Colours and fonts come from the page's style through classes, so that a chart follows light and dark by itself.
 """
@@ -39,15 +39,10 @@ def percent(value: float) -> str:
     return f"{100 * value:g}%"
 
 
-def percent_or_power(value: float) -> str:
-    """The same on a logarithmic axis: 100%, 1%, 0.1%, then 1e-4."""
-    return percent(value) if value >= 1e-3 else plain(value)
-
-
 class Frame:
     """A chart in the making: data coordinates in, elements out.
 
-    x, y: (low, high) in data; log_x: x is logarithmic, low above 0.
+    x, y: (low, high) in data.
     """
 
     def __init__(
@@ -58,17 +53,14 @@ class Frame:
         height: float = HEIGHT,
         left: float = LEFT,
         right: float = RIGHT,
-        log_x: bool = False,
     ) -> None:
         self.height, self.left, self.right = height, left, right
-        self._x, self._y, self._log = x, y, log_x
+        self._x, self._y = x, y
         self._parts: list[str] = []
 
     def x(self, values: np.ndarray | float) -> np.ndarray:
         low, high = self._x
         points = np.asarray(values, np.float64)
-        if self._log:
-            low, high, points = math.log(low), math.log(high), np.log(np.maximum(points, low))
         return self.left + (points - low) / ((high - low) or 1) * (WIDTH - self.left - self.right)
 
     def y(self, values: np.ndarray | float) -> np.ndarray:
@@ -92,31 +84,19 @@ class Frame:
             y = float(self.y(value))
             self.add(f'<line class="grid" x1="{self.left:g}" x2="{right:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
             self.text(self.left - 7, y + 4, y_text(value), "tick", "end")
-        low, high = self._x
-        powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high)) + 1) if self._log else ()
-        for value in [10.0**power for power in powers] if self._log else ticks(low, high):
+        for value in ticks(*self._x):
             x = float(self.x(value))
             self.add(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom:g}"/>')
             self.text(x, bottom + 16, x_text(value), "tick", "middle")
         self.add(f'<line class="axis" x1="{self.left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
         self.text((self.left + right) / 2, self.height - 5, x_title, "title", "middle")
 
-    def line(self, x: np.ndarray, y: np.ndarray, kind: str, title: str = "", step: bool = False) -> None:
-        """A line through the finite points; `step`: the value holds until the next x."""
+    def line(self, x: np.ndarray, y: np.ndarray, kind: str, title: str = "") -> None:
+        """A line through the finite points."""
         finite = np.isfinite(x) & np.isfinite(y)
         across, down = self.x(x[finite]), self.y(y[finite])
-        if step and len(across) > 1:
-            across, down = np.repeat(across, 2)[1:], np.repeat(down, 2)[:-1]
         said = f"<title>{escape(title)}</title>" if title else ""
         self.add(f'<polyline class="line {kind}" points="{points(across, down)}">{said}</polyline>')
-
-    def area(self, edges: np.ndarray, heights: np.ndarray, kind: str, title: str) -> None:
-        """A filled outline of bars between `edges` (one more than heights)."""
-        across = np.repeat(self.x(edges), 2)
-        down = np.r_[self.y(0.0), np.repeat(self.y(heights), 2), self.y(0.0)]
-        self.add(
-            f'<polygon class="area {kind}" points="{points(across, down)}"><title>{escape(title)}</title></polygon>'
-        )
 
     def dots(self, x: Iterable[float], y: Iterable[float], kind: str, titles: Sequence[str], radius: float = 3) -> None:
         for across, down, title in zip(x, y, titles, strict=True):

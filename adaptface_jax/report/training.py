@@ -6,7 +6,8 @@ import numpy as np
 
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import Run
-from adaptface_jax.report.charts import Line, curves, paint
+from adaptface_jax.evaluation.plots import paint
+from adaptface_jax.report.charts import Line, curves
 
 MORE = (
     ("learning_rate", "Learning rate"),

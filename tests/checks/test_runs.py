@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from adaptface_jax import doctor, train
+from adaptface_jax.checks.finding import verdict
 from adaptface_jax.checks.run import embeddings, history, outcome
+from adaptface_jax.checks.run.outcome import Measured
 from adaptface_jax.checks.terminal import Report
-from adaptface_jax.checks.verdict import verdict
 from adaptface_jax.config.schema import Config
+from adaptface_jax.evaluation.results import Results
 from tests.checks.said import FAULT, NOTE, OK, WARNING, said
+from tests.made_results import benchmark_result
 from tests.running import call, write_config
 
 SETTINGS = {
@@ -167,18 +170,18 @@ def test_skipped_steps():
 )
 def test_gates(usage, entropy, severity, word):
     means = {f"train/gate/mean_{k}": value for k, value in enumerate(usage)}
-    finding = history.gates([{"step": i, **means, "train/gate/entropy": entropy} for i in range(8)])
+    finding = history.gates_in_training([{"step": i, **means, "train/gate/entropy": entropy} for i in range(8)])
     assert said(finding) == ("gates", severity) and word in finding.what
 
 
 def test_a_run_without_gates_has_no_finding_on_them():
-    assert history.gates(rows("train/loss", [3, 2, 1])) is None
+    assert history.gates_in_training(rows("train/loss", [3, 2, 1])) is None
 
 
 def test_the_gates_of_embedded_images():
     even, one = np.full((30, 3), 1 / 3), np.tile([1.0, 0.0, 0.0], (30, 1))
-    assert said(embeddings.gates(even)) == ("gates", WARNING)
-    assert said(embeddings.gates(one)) == ("gates", FAULT)
+    assert said(embeddings.gates_on_images(even)) == ("gates", WARNING)
+    assert said(embeddings.gates_on_images(one)) == ("gates", FAULT)
 
 
 @pytest.mark.parametrize(("waited", "severity"), [(0.02, OK), (0.6, WARNING)])
@@ -200,7 +203,7 @@ def test_waiting_for_data(waited, severity):
     ],
 )
 def test_verification(accuracy, auc, severity, word):
-    finding = outcome.verification({"accuracy": accuracy, "auc": auc, "pairs": 600})
+    finding = outcome.verification(Measured(accuracy, auc, 600))
     assert said(finding) == ("verification", severity) and word in finding.what + finding.advice
 
 
@@ -214,8 +217,8 @@ def test_verification(accuracy, auc, severity, word):
     ],
 )
 def test_against_raw_pixels_and_the_frozen_backbone(accuracy, expected):
-    results = {"pixels": {"lfw": {"accuracy": 0.7}}, "frozen": {"lfw": {"accuracy": 0.9}}}
-    found = outcome.gain({"accuracy": accuracy, "auc": 0.9, "pairs": 600}, "lfw", results)
+    results = Results({}, pixels={"lfw": benchmark_result(0.7)}, frozen={"lfw": benchmark_result(0.9)})
+    found = outcome.gain(Measured(accuracy, 0.9, 600), "lfw", results)
     assert [said(f) for f in found] == expected
 
 
@@ -236,7 +239,7 @@ def test_figures_of_a_run_that_goes_on_are_those_of_its_last_evaluation():
         {"step": s, "eval/lfw/accuracy": a, "eval/lfw/auc": a, "eval/lfw/pose/accuracy": 0}
         for s, a in ((5, 0.6), (9, 0.8))
     ]
-    assert outcome.figures(found, None) == {"lfw": {"accuracy": 0.8, "auc": 0.8}}
+    assert outcome.measured(found, None) == {"lfw": Measured(0.8, 0.8)}
 
 
 # The embeddings.

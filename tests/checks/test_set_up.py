@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from adaptface_jax import doctor
-from adaptface_jax.checks.setup import agreement, backbone, before, classes, images, pairs, rehearsal, settings
+from adaptface_jax.checks.setup import agreement, backbone, classes, images, pairs, rehearsal, settings, setup_checks
 from adaptface_jax.checks.setup.scan import scan_images, scan_source
 from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import Config
@@ -58,7 +58,7 @@ class Sound:
     out: str
     findings: dict
     workdir: Path
-    set_up: before.SetUp
+    set_up: setup_checks.SetUp
     embedder: Embedder
     compiled: rehearsal.Compiled
     rehearsed: rehearsal.Rehearsed
@@ -77,7 +77,7 @@ def sound(config_file, tmp_path_factory) -> Sound:
 
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         for place, name in (
-            (before, "open_set_up"), (before, "Embedder"), (rehearsal, "compile_step"), (rehearsal, "run")
+            (setup_checks, "open_set_up"), (setup_checks, "Embedder"), (rehearsal, "compile_step"), (rehearsal, "run")
         ):  # fmt: skip
             patch.setattr(place, name, keep(name, getattr(place, name)))
         words = (f"--config={config_file}", f"--workdir={folder / 'run'}", f"--output={folder / 'found.json'}")
@@ -87,7 +87,7 @@ def sound(config_file, tmp_path_factory) -> Sound:
 
 
 @pytest.fixture(scope="module")
-def set_up(sound) -> before.SetUp:
+def set_up(sound) -> setup_checks.SetUp:
     return sound.set_up
 
 
@@ -424,7 +424,7 @@ def test_the_first_loss_is_the_expected_one(set_up, sound):
 def test_every_trained_part_has_a_gradient(sound):
     finding = rehearsal.gradients(sound.rehearsed)
     assert said(finding) == ("gradients", OK)
-    assert set(finding.figures) == {"adapter", "router", "head", "centres"}
+    assert set(finding.numbers) == {"adapter", "router", "head", "centres"}
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.0, "always zero"), (float("nan"), "not finite")])

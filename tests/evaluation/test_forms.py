@@ -23,7 +23,7 @@ def test_pack_folder_and_table_of_the_same_pairs_have_the_same_figures(shared_da
     np.testing.assert_array_equal(forms["folder"].fold, np.arange(600) // 60)
     figures = raw_pixels(forms)
     assert figures["pack"] == figures["folder"] == figures["table"]
-    assert figures["pack"]["accuracy"] == pytest.approx(0.873, abs=0.001)
+    assert figures["pack"].accuracy == pytest.approx(0.873, abs=0.001)
 
 
 @pytest.fixture

@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from adaptface_jax.evaluation.published_results import CATEGORIES, FIVE, PUBLISHED, average, by_category, key, of_five
+from adaptface_jax.evaluation.results import BenchmarkResult
+from tests.made_results import benchmark_result
 
 
-def entries(**accuracy: float) -> dict:
-    return {name: {"accuracy": value} for name, value in accuracy.items()}
+def entries(**accuracy: float) -> dict[str, BenchmarkResult]:
+    return {name: benchmark_result(value) for name, value in accuracy.items()}
 
 
-@pytest.mark.parametrize("row", [row for row in PUBLISHED if row.figures], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in PUBLISHED if row.accuracies], ids=lambda row: row.name)
 def test_an_average_is_that_of_its_figures(row):
-    assert len(row.figures) == len(FIVE)
-    assert row.average == pytest.approx(sum(row.figures) / len(FIVE), abs=0.005)
+    assert len(row.accuracies) == len(FIVE)
+    assert row.average == pytest.approx(sum(row.accuracies) / len(FIVE), abs=0.005)
 
 
 def test_every_row_is_in_percent_and_names_its_source():

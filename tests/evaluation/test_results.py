@@ -1,40 +1,47 @@
-"""The report: valid JSON for scripts, a page for people, never half of either."""
+"""The results of a run: one typed tree, valid JSON for scripts, a page for people, never half of either."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.gates import gate_report
-from adaptface_jax.evaluation.results import results_page, write_results
-from adaptface_jax.evaluation.verification import verify, verify_by_domain
+from adaptface_jax.evaluation.markdown import results_markdown
+from adaptface_jax.evaluation.results import BenchmarkResult, Results, read_results, write_results
+from adaptface_jax.evaluation.verification import judge_pairs, summarize, summarize_domains
+from adaptface_jax.models.recognizer import ParameterCount
+from adaptface_jax.training.summary import RunFacts
+from tests.made_results import benchmark_result
+
+RUN = RunFacts("demo", "builtin", "dalora", "made faces", steps=400, seed=0, best_checkpoint=300)
 
 
-def entry(seed: int, noise: float) -> dict:
+def entry(seed: int, noise: float) -> BenchmarkResult:
     rng = np.random.default_rng(seed)
     left = rng.normal(size=(600, 16))
     issame = np.arange(600) % 2 == 0
     right = np.where(issame[:, None], left + noise * rng.normal(size=left.shape), rng.normal(size=left.shape))
-    embeddings = np.stack([left, right], axis=1).reshape(1200, 16)
-    domains = verify_by_domain(embeddings, issame, np.arange(600) // 2 % 2, ("frontal", "posed"))
+    judged = judge_pairs(pair_distances(np.stack([left, right], axis=1).reshape(1200, 16)), issame)
     gates = gate_report(np.tile([0.75, 0.25], (4, 1)), np.array([0, 0, 1, 1]), ("frontal", "posed"))
-    return verify(embeddings, issame).to_json() | {
-        "domains": {name: figures.to_json() for name, figures in domains.items()},
-        "gates": gates.to_json(),
-    }
+    domains = summarize_domains(judged, np.arange(600) // 2 % 2, ("frontal", "posed"))
+    return BenchmarkResult(**vars(summarize(judged)), domains=domains, gates=gates)
 
 
 @pytest.fixture(scope="module")
-def results() -> dict:
+def results() -> Results:
     adapted, frozen = entry(0, 0.5), entry(0, 1.5)
-    return {
-        "run": {"backbone": "demo", "step": 400},
-        "benchmarks": {"made": adapted, "second": entry(1, 0.8)},
-        "frozen": {"made": frozen},
-    }
+    return Results({"made": adapted, "second": entry(1, 0.8)}, frozen={"made": frozen}, run=RUN)
+
+
+def plain(**changes) -> BenchmarkResult:
+    return dataclasses.replace(entry(0, 1.0), domains={}, gates=None, **changes)
 
 
 def cells(page: str, first: str) -> list[list[str]]:
@@ -42,70 +49,140 @@ def cells(page: str, first: str) -> list[list[str]]:
     return [row for row in rows if row[0] == first]
 
 
-def test_both_files_are_written_and_the_json_is_what_was_given(tmp_path, results):
-    write_results(tmp_path / "new", results, "<html>")
+# The file.
+
+
+def test_all_files_are_written_and_the_json_is_what_was_given(tmp_path, results):
+    write_results(tmp_path / "new", results, "# page", "<html>")
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == ["results.html", "results.json", "results.md"]
     assert (tmp_path / "new" / "results.html").read_text() == "<html>"
-    assert json.loads((tmp_path / "new" / "results.json").read_text()) == results
+    assert (tmp_path / "new" / "results.md").read_text() == "# page"
+    assert read_results(tmp_path / "new" / "results.json") == results
+
+
+def keys(value) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys, value.values()))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
+def test_no_key_holds_a_space(results):
+    full = dataclasses.replace(results, parameters=(ParameterCount("adapter", 10, 10),), environment={"jax": "0.10.2"})
+    written = json.loads(full.to_json())
+    assert not [key for key in keys(written) if " " in key]
+    assert {"accuracy", "accuracy_std", "auc", "eer", "threshold", "tar_at_far"} <= set(written["benchmarks"]["made"])
+
+
+def test_what_is_not_known_is_left_out_of_the_file():
+    written = json.loads(Results({"lfw": benchmark_result(0.9)}).to_json())
+    assert set(written) == {"benchmarks"}
+    assert "gates" not in written["benchmarks"]["lfw"] and written["benchmarks"]["lfw"]["tar_at_far"]["1e-2"] is None
+
+
+def test_a_file_of_the_first_version_is_read():
+    """It wrote some keys of `run` with spaces, and none of its other keys has changed."""
+    old = json.loads(Results({"lfw": benchmark_result(0.9)}, run=RUN).to_json())
+    old["run"] = {key.replace("_", " "): value for key, value in old["run"].items()}
+    assert "best checkpoint" in old["run"]
+    assert Results.from_json(old, "old").run == RUN
+
+
+def test_keys_of_a_later_version_are_passed_over():
+    value = json.loads(Results({"lfw": benchmark_result(0.9)}).to_json())
+    value["benchmarks"]["lfw"]["later"] = {"a": 1}
+    assert Results.from_json(value | {"model": {"step": 3}}, "new").benchmarks["lfw"] == benchmark_result(0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "missing required field `benchmarks`"),
+        ('{"benchmarks": {"lfw": {}}}', r"missing required field `accuracy` - at `\$.benchmarks"),
+        ('{"benchmarks": [1]}', "Expected `object`, got `array`"),
+        ("[]", "expected an object"),
+        ("{", "not readable as JSON"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_one_line(tmp_path, text, said):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(InputError, match=said) as error:
+        read_results(tmp_path / "results.json")
+    assert str(tmp_path / "results.json") in str(error.value) and "\n" not in str(error.value)
+
+
+@given(st.floats(0, 1), st.dictionaries(st.text(min_size=1), st.none() | st.floats(0, 1)), st.lists(st.floats(0, 1)))
+def test_any_figures_come_back_as_they_were(accuracy, tars, gates):
+    given = Results({"x": benchmark_result(accuracy, tar_at_far=tars, gate_mean=tuple(gates))})
+    assert Results.from_json(json.loads(given.to_json()), "made") == given
+
+
+def test_a_result_that_json_cannot_hold_leaves_the_old_one_whole(tmp_path, results):
+    write_results(tmp_path, results, "old", "old")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TypeError):
+        write_results(tmp_path, dataclasses.replace(results, environment={"jax": object()}), "new", "new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# The page.
 
 
 def test_the_page_shows_the_figures(results):
-    page, made = results_page(results), results["benchmarks"]["made"]
+    page, made = results_markdown(results), results.benchmarks["made"]
     benchmark, comparison = cells(page, "made")
-    low, high = made["intervals"]["accuracy"]
+    low, high = made.intervals.accuracy
     assert benchmark[1:6] == [
         "600",
-        f"{100 * made['accuracy']:.2f}%",
+        f"{100 * made.accuracy:.2f}%",
         f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{100 * made['accuracy_std']:.2f}%",
-        f"{made['auc']:.4f}",
+        f"{100 * made.accuracy_std:.2f}%",
+        f"{made.auc:.4f}",
     ]
     assert "n/a" in benchmark  # 300 impostors are too few for a FAR of 1e-2
-    gain = 100 * (made["accuracy"] - results["frozen"]["made"]["accuracy"])
+    gain = 100 * (made.accuracy - results.frozen["made"].accuracy)
     assert comparison[3] == f"{gain:+.2f}"
-    assert "- backbone: demo" in page
+    assert "- backbone: demo" in page and "- best checkpoint: 300" in page
     assert "upper bound" in page
-    mean = 50 * (made["accuracy"] + results["benchmarks"]["second"]["accuracy"])
+    mean = 50 * (made.accuracy + results.benchmarks["second"].accuracy)
     assert cells(page, "mean")[0][2] == f"{mean:.2f}%"
 
 
 def test_domains_stand_beside_the_frozen_ones_where_known(results):
-    page = results_page(results)
+    page = results_markdown(results)
     beside, alone, *_ = [row for row in cells(page, "posed") if len(row) > 3]
-    domain = results["benchmarks"]["made"]["domains"]["posed"]
-    assert beside[3] == f"{100 * domain['accuracy']:.2f}%"
+    domain = results.benchmarks["made"].domains["posed"]
+    assert beside[3] == f"{100 * domain.accuracy:.2f}%"
     assert len(beside) == 6
     assert len(alone) == 4
 
 
 def test_gates_are_shown_by_true_domain(results):
-    page = results_page(results)
+    page = results_markdown(results)
     assert "| posed | 0.750 | 0.250 |" in page
     assert "50.00% of 4 images" in page
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_title(results):
-    tables = [part for part in results_page(results).split("\n\n") if part.startswith("|")]
+    tables = [part for part in results_markdown(results).split("\n\n") if part.startswith("|")]
     assert len(tables) == 6
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
-def test_benchmarks_alone_are_enough(tmp_path, results):
-    plain = {name: value for name, value in entry(0, 1.0).items() if name not in ("domains", "gates")}
-    page = results_page({"benchmarks": {"lfw": plain}})
+def test_benchmarks_alone_are_enough():
+    page = results_markdown(Results({"lfw": plain()}))
     assert cells(page, "lfw")
     assert "adapted" not in page
     assert "domain" not in page
 
 
 def test_a_run_without_benchmarks_says_so():
-    assert "No benchmark was given." in results_page({"benchmarks": {}, "frozen": {}})
+    assert "No benchmark was given." in results_markdown(Results({}))
 
 
 def test_pixels_stand_before_the_frozen_backbone(results):
-    page = results_page(results | {"pixels": {"second": entry(1, 2.0)}})
+    page = results_markdown(dataclasses.replace(results, pixels={"second": entry(1, 2.0)}))
     made, second = cells(page, "made")[1], cells(page, "second")[1]
     assert len(made) == len(second) == 8
     assert made[1] == "n/a"
@@ -113,32 +190,13 @@ def test_pixels_stand_before_the_frozen_backbone(results):
     assert second[2] == second[4] == "n/a"
 
 
-def test_gates_of_images_whose_domain_nobody_knows_are_averaged(results):
-    plain = {name: value for name, value in entry(0, 1.0).items() if name != "gates"}
-    assert "mean gate is 0.250, 0.750" in results_page({"benchmarks": {"lfw": plain | {"gate_mean": [0.25, 0.75]}}})
+def test_gates_of_images_whose_domain_nobody_knows_are_averaged():
+    assert "mean gate is 0.250, 0.750" in results_markdown(Results({"lfw": plain(gate_mean=(0.25, 0.75))}))
 
 
-def test_numpy_values_and_nan_give_valid_json(tmp_path, results):
-    write_results(tmp_path, results | {"run": {"loss": math.nan, "steps": np.int64(3), "mean": np.ones(2)}}, "")
-    strict = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
-    assert strict["run"] == {"loss": None, "steps": 3, "mean": [1.0, 1.0]}
-
-
-def test_a_result_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, results):
-    write_results(tmp_path, results, "old")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(TypeError):
-        write_results(tmp_path, results | {"run": {"model": object()}}, "new")
-    with pytest.raises(KeyError):
-        write_results(tmp_path, {"benchmarks": {"made": {}}}, "new")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_figures(results):
-    plain = {name: value for name, value in entry(0, 1.0).items() if name not in ("domains", "gates")}
+def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_figures():
     accuracy = {"lfw": 0.9, "cfp_fp": 0.8, "agedb_30": 0.7, "calfw": 0.6, "cplfw": 0.5}
-    benchmarks = {name: plain | {"accuracy": value} for name, value in accuracy.items()}
-    page = results_page({"benchmarks": benchmarks})
+    page = results_markdown(Results({name: benchmark_result(value) for name, value in accuracy.items()}))
     assert cells(page, "mean, pose")[0][2] == "65.00%"
     assert cells(page, "mean, age")[0][2] == "65.00%"
     assert cells(page, "mean")[0][2] == "70.00%"
@@ -149,13 +207,12 @@ def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_f
 
 
 def test_an_average_needs_all_five(results):
-    plain = {name: value for name, value in entry(0, 1.0).items() if name not in ("domains", "gates")}
-    page = results_page({"benchmarks": {"lfw": plain}})
+    page = results_markdown(Results({"lfw": plain()}))
     assert cells(page, "this run")[0][6] == "n/a"
-    assert "published" not in results_page(results)
+    assert "published" not in results_markdown(results)
 
 
 def test_parameters_and_machine_are_told(results):
-    parameters = [{"part": "adapter", "total": 10, "trainable": 10}, {"part": "centres", "total": None, "trainable": 4}]
-    page = results_page(results | {"parameters": parameters, "environment": {"jax": "0.10.2"}})
+    parameters = (ParameterCount("adapter", 10, 10), ParameterCount("centres", None, 4))
+    page = results_markdown(dataclasses.replace(results, parameters=parameters, environment={"jax": "0.10.2"}))
     assert "| adapter | 10 | 10 |" in page and "| centres |  | 4 |" in page and "- jax: 0.10.2" in page

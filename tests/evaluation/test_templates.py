@@ -77,12 +77,12 @@ def test_templates_and_scores_are_those_of_a_plain_loop(folder, monkeypatch):
     np.testing.assert_allclose(found, [units[name] for name in benchmark.names], atol=1e-6)
     np.testing.assert_allclose(pair_scores(found, benchmark.pairs), scores, atol=1e-6)
     entry = score_templates(embeddings, benchmark, mirrored)
-    assert (entry["templates"], entry["pairs"], entry["images"]) == (36, 1260, len(benchmark.images))
-    assert list(entry["tar_at_far"]) == ["1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"]
+    assert (entry.templates, entry.pairs, entry.images) == (36, 1260, len(benchmark.images))
+    assert list(entry.tar_at_far) == ["1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"]
     far, tar, _ = roc_curve(labels, scores, drop_intermediate=False)
     for name, target in (("1e-1", 0.1), ("1e-2", 0.01)):
-        assert entry["tar_at_far"][name] == pytest.approx(tar[far <= target].max())
-    assert entry["tar_at_far"]["1e-3"] is None  # 1,188 impostor pairs
+        assert entry.tar_at_far[name] == pytest.approx(tar[far <= target].max())
+    assert entry.tar_at_far["1e-3"] is None  # 1,188 impostor pairs
 
 
 def test_without_detector_scores_every_face_counts_the_same(folder):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.evaluation.roc import FAR_TARGETS, roc_curve
-from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, read_results, thresholds_at_far
-from adaptface_jax.evaluation.verification import far_name
+from adaptface_jax.evaluation.results import Results
+from adaptface_jax.evaluation.roc import FAR_TARGETS, far_name, roc_curve
+from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, stored_results, thresholds_at_far
+from tests.made_results import benchmark_result
 
 STORED = {
-    "lfw": {"threshold_at_far": {"1e-1": 1.5, "1e-2": 1.25, "1e-3": None}},
-    "cfp_fp": {"threshold_at_far": {"1e-1": 1.75}},
+    "lfw": benchmark_result(0.9, threshold_at_far={"1e-1": 1.5, "1e-2": 1.25, "1e-3": None}),
+    "cfp_fp": benchmark_result(0.8, threshold_at_far={"1e-1": 1.75}),
 }
 
 
@@ -47,8 +46,8 @@ def test_the_smallest_known_far_and_the_first_benchmark_are_the_default():
         ((STORED, "r", None, 1e-3), "--far: 0.001 is not known for lfw .* expected one of 1e-1, 1e-2"),
         ((STORED, "r", "agedb", None), "--benchmark: agedb is not in r; expected one of lfw, cfp_fp"),
         (({}, "r"), "r: no benchmark was evaluated"),
-        (({"lfw": {"accuracy": 1.0}}, "r"), "evaluated before thresholds were stored"),
-        (({"lfw": {"threshold_at_far": {"1e-1": None}}}, "r"), "too few"),
+        (({"lfw": benchmark_result(1.0)}, "r"), "evaluated before thresholds were stored"),
+        (({"lfw": benchmark_result(1.0, threshold_at_far={"1e-1": None})}, "r"), "too few"),
     ],
 )
 def test_what_is_not_known_is_refused_with_what_is(arguments, said):
@@ -61,12 +60,12 @@ def test_a_file_that_holds_no_results_is_refused(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"results\.json: "):
-        read_results(path)
+        stored_results(path)
 
 
 def test_results_are_read(tmp_path):
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({"benchmarks": STORED}))
-    assert read_results(path)["benchmarks"] == STORED
+    path.write_text(Results(STORED).to_json())
+    assert stored_results(path).benchmarks == STORED
     with pytest.raises(InputError, match="no such file"):
-        read_results(tmp_path / "absent.json")
+        stored_results(tmp_path / "absent.json")

@@ -11,7 +11,7 @@ import pytest
 from adaptface_jax.config import overrides
 from adaptface_jax.core import trees
 from adaptface_jax.models import vit
-from adaptface_jax.models.recognizer import Recognizer, built_spec, parameter_table
+from adaptface_jax.models.recognizer import ParameterCount, Recognizer, built_spec, count_parameters
 from adaptface_jax.models.specs import backbone_spec
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -24,7 +24,7 @@ def table(name: str) -> dict[str, tuple[int, int]]:
     recognizer = Recognizer(spec, settings, jnp.float32)
     frozen, trainable = jax.eval_shape(lambda tree: recognizer.init(tree, 10_572), shapes)
     assert trainable["centres"].shape == (10_572, recognizer.embedding_dim)
-    rows = {part: (total, some) for part, total, some in parameter_table(frozen, trainable)}
+    rows = {row.part: (row.total, row.trainable) for row in count_parameters(frozen, trainable)}
     rows["sum"] = (sum(r[0] for r in rows.values()), sum(r[1] for r in rows.values()))
     return rows
 
@@ -73,4 +73,4 @@ def test_a_whole_backbone_trains_in_full_fine_tuning():
     _, shapes = vit.definition(spec, 224)
     frozen, trainable = jax.eval_shape(lambda tree: Recognizer(spec, settings, jnp.float32).init(tree, None), shapes)
     assert frozen == {} and "centres" not in trainable
-    assert parameter_table(frozen, trainable)[0] == ("backbone", 21_628_800, 21_628_800)
+    assert count_parameters(frozen, trainable)[0] == ParameterCount("backbone", 21_628_800, 21_628_800)

@@ -15,18 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.checks.run.records import read
+from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.plots import Curve
+from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.report import __main__ as report
 from adaptface_jax.report import charts, svg
 from adaptface_jax.report.about import training_seconds
 from adaptface_jax.report.benchmarks import answer, published_table
-from adaptface_jax.report.paired import against_frozen, paired_tables
+from adaptface_jax.report.drawing import distance_chart, roc_chart
+from adaptface_jax.report.paired_tests import against_frozen, paired_tables
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.report.tables import duration, signed, table
 from adaptface_jax.training.monitor import read_metrics
+from tests.made_results import benchmark_result
 from tests.running import call
 
 
@@ -35,12 +39,8 @@ def words(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
-def entry(accuracy: float, **domains: float) -> dict:
-    return {
-        "accuracy": accuracy, "accuracy_std": 0.01, "auc": accuracy, "eer": 0.1, "pairs": 600, "threshold": 1.2,
-        "best_threshold_accuracy": accuracy, "tar_at_far": {"1e-1": 0.5, "1e-2": None},
-        "domains": {name: {"accuracy": value, "auc": value, "pairs": 200} for name, value in domains.items()},
-    }  # fmt: skip
+def entry(accuracy: float, **domains: float) -> BenchmarkResult:
+    return benchmark_result(accuracy, domains)
 
 
 # The page of a run.
@@ -72,7 +72,9 @@ def test_the_page_is_a_whole_document_that_names_no_other_place(run):
     page = (run / "results.html").read_text()
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert set(re.findall(r"""(?:src|href)=["']?([^"'>]*)""", page)) == {"data:,", "#findings"}
-    assert "url(" not in page and "@import" not in page
+    parts = re.findall(r'id="([^"]*)"', page)
+    assert len(parts) == len(set(parts)) and set(re.findall(r"url\(#([^)]*)\)", page)) <= set(parts)
+    assert "url(" not in page.replace("url(#", "") and "@import" not in page
     assert "<script" not in page and "http" not in page.replace("http-equiv", "")
     for drawn in re.findall(r"<svg .*?</svg>", page, flags=re.S):
         element = ElementTree.fromstring(drawn)
@@ -81,31 +83,35 @@ def test_the_page_is_a_whole_document_that_names_no_other_place(run):
 
 
 def test_running_train_again_makes_the_same_page(run, tmp_path):
-    before = run_page(read(run))
+    before = run_page(read_run(run))
     copied = Path(shutil.copytree(run, tmp_path / run.name))
-    assert run_page(read(copied)) == before
+    assert run_page(read_run(copied)) == before
 
 
 def test_training_time_is_the_sum_of_the_logged_steps(run):
     rows = [row for row in read_metrics(run) if "train/images_per_second" in row]
     expected = sum(16 / row["train/images_per_second"] for row in rows)  # every step is logged
-    assert training_seconds(read(run)) == pytest.approx(expected)
+    assert training_seconds(read_run(run)) == pytest.approx(expected)
 
 
 # Whether it helped, and on what.
 
 
 def test_the_answer_names_the_gain_and_the_domains():
-    results = {"frozen": {"faces": entry(0.7, pose=0.8, light=0.6)}, "pixels": {"faces": entry(0.55)}}
-    page = words(answer("DA-LoRA", {"faces": entry(0.85, pose=0.82, light=0.9)}, results, ""))
+    results = Results(
+        {"faces": entry(0.85, pose=0.82, light=0.9)},
+        frozen={"faces": entry(0.7, pose=0.8, light=0.6)},
+        pixels={"faces": entry(0.55)},
+    )
+    page = words(answer("DA-LoRA", results, ""))
     assert "DA-LoRA raised accuracy by 15.00 points , from 70.00% to 85.00%" in page
     assert "gained most on light (+30.00 points) and least on pose (+2.00)" in page
     assert "55.00% " in page
 
 
 def test_a_loss_is_called_a_loss():
-    results = {"frozen": {"faces": entry(0.9, pose=0.9, light=0.9)}}
-    page = words(answer("LoRA", {"faces": entry(0.88, pose=0.84, light=0.92)}, results, ""))
+    results = Results({"faces": entry(0.88, pose=0.84, light=0.92)}, frozen={"faces": entry(0.9, pose=0.9, light=0.9)})
+    page = words(answer("LoRA", results, ""))
     assert "lowered accuracy by 2.00 points" in page and "it lost on pose (\N{MINUS SIGN}6.00)" in page
 
 
@@ -220,12 +226,17 @@ def test_ticks_are_round_and_inside(low, span):
     assert all(low - 1e-6 * span <= value <= low + 1.000001 * span + 1e-9 * abs(low) for value in found)
 
 
-def test_a_roc_begins_at_the_tar_of_its_lowest_far():
-    found = scores(0, 0.5)
-    drawn = charts.roc("made", {"made": (roc_curve(found.distance, found.issame), "main", False)})
-    line = re.findall(r'points="([^"]*)"', drawn)[1]
-    assert line.split()[0].startswith(f"{svg.LEFT}.0,")
-    assert f"AUC {roc_curve(found.distance, found.issame).auc():.4f}" in drawn
+def test_a_plot_takes_its_colours_and_fonts_from_the_page():
+    kept = scores(0, 0.5)
+    curve = Curve("made", roc_curve(kept.distance, kept.issame), "main")
+    for drawn in (
+        roc_chart("a", [curve, dataclasses.replace(curve, name="b", paint="c0")]),
+        distance_chart("a", kept, 1.5),
+    ):
+        assert not re.findall(r"#[0-9a-f]{6}|font-", drawn) and "var(--main)" in drawn
+        assert "<style" not in drawn and "<metadata" not in drawn
+    assert f"AUC {curve.roc.auc():.4f}" in roc_chart("a", [curve])
+    assert roc_chart("a", [curve]) == roc_chart("a", [curve])
 
 
 def test_shares_fill_their_bar():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,11 +15,6 @@ from tests.made_weights import TINY
 def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, spec in TINY.items():
         monkeypatch.setitem(BACKBONES, name, spec)
-
-
-@pytest.fixture(scope="session")
-def goldens() -> Path:
-    return Path(__file__).resolve().parents[1] / "goldens"
 
 
 @pytest.fixture

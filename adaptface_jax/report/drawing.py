@@ -1,0 +1,60 @@
+"""The figures of evaluation/plots.py as parts of a page: inline SVG with the colours and fonts of the page's style."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.plots import PALETTE, Curve, distance_figure, roc_figure
+from adaptface_jax.report import svg
+
+# Nothing in it may differ from one making to the next, nor be called as in another figure of the page.
+_FIXED = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def inline_svg(figure: Figure, says: str) -> str:
+    """The element; `says` is what it shows, for those who cannot see it, and must tell it from the page's others."""
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    written = io.StringIO()
+    salt = hashlib.sha256(says.encode()).hexdigest()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify_threshold": 0.4}):
+        figure.savefig(written, format="svg", metadata=_FIXED)
+    drawn = written.getvalue()
+    drawn = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", drawn, flags=re.S)
+    box = re.search(r'viewBox="[^"]*"', drawn)
+    head = f'<svg {box[0] if box else ""} role="img" aria-label="{escape(says)}">'
+    drawn = head + re.sub(r"^.*?<svg[^>]*>", "", drawn, flags=re.S).replace("xlink:href", "href")
+    named = set(re.findall(r'(?:url\(|href=")#([^")]+)', drawn))
+    drawn = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in named else "", drawn)
+    drawn = re.sub(r'font-(?:size|family): [^;"]*;? ?', "", drawn)
+    drawn = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), drawn)
+    for name, colour in PALETTE.items():
+        drawn = drawn.replace(colour, f"var(--{name})")
+    return re.sub(r"\s*\n\s*", "\n", drawn).strip()
+
+
+def roc_chart(title: str, curves: Sequence[Curve], note: str = "") -> str:
+    """TAR over FAR of several models or benchmarks, with its legend. HTML."""
+    says = f"{title}: " + ", ".join(f"{curve.name} AUC {curve.roc.auc():.4f}" for curve in curves)
+    legend = [(f"{curve.paint} dashed" if curve.dashed else curve.paint, curve.label) for curve in curves]
+    return svg.figure(title, inline_svg(roc_figure(curves, legend=False), says), legend, note)
+
+
+def distance_chart(title: str, scores: PairScores, threshold: float) -> str:
+    """How far genuine and impostor pairs lie apart, with its legend. HTML."""
+    middle = [float(np.median(scores.distance[members])) for members in (scores.issame, ~scores.issame)]
+    says = f"{title}: median {middle[0]:.2f} of genuine pairs, {middle[1]:.2f} of impostor pairs"
+    drawn = inline_svg(distance_figure(scores.distance, scores.issame, threshold, legend=False), says)
+    counts = [int(np.count_nonzero(members)) for members in (scores.issame, ~scores.issame)]
+    legend = [("main", f"genuine, {counts[0]:,} pairs"), ("base", f"impostor, {counts[1]:,} pairs")]
+    return svg.figure(title, drawn, legend)
