@@ -231,11 +231,15 @@ def main(args: argparse.Namespace) -> None:
             processes.wait_for_all("checked")
             print(
                 summary(
-                    plan.config, plan.model, plan.source, plan.benchmarks,
-                    (plan.steps_per_epoch, plan.total_steps), plan.expected_loss,
+                    plan.config,
+                    plan.model,
+                    plan.source,
+                    plan.benchmarks,
+                    (plan.steps_per_epoch, plan.total_steps),
+                    plan.expected_loss,
                 ),
                 flush=True,
-            )  # fmt: skip
+            )
         if args.dry_run:
             return
         busy = f"--workdir: another process is training in {workdir}; wait, or choose another"

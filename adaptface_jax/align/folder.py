@@ -42,9 +42,7 @@ class Outcome:
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def align_folder(
-    images: ImageFiles, source: Path, target: Path, show: Callable[[int, Outcome], None]
-) -> Outcome:  # fmt: skip
+def align_folder(images: ImageFiles, source: Path, target: Path, show: Callable[[int, Outcome], None]) -> Outcome:
     """Writes the crop of every one of the images below `source` to the same place and name below `target`.
 
     What has a crop or a line in `target`/align.jsonl is not looked at again: killed at any moment, the same call goes

@@ -55,16 +55,24 @@ def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
     worst, text = verdict(sections)
     findings = [
         {
-            "section": section.title, "check": finding.check, "severity": str(finding.severity),
-            "what": finding.what, "advice": finding.advice, "numbers": dict(finding.numbers),
+            "section": section.title,
+            "check": finding.check,
+            "severity": str(finding.severity),
+            "what": finding.what,
+            "advice": finding.advice,
+            "numbers": dict(finding.numbers),
         }
         for section in sections
         for finding in section.findings
-    ]  # fmt: skip
+    ]
     faults, warnings = (
         sum(entry["severity"] == severity for entry in findings) for severity in (Severity.FAULT, Severity.WARNING)
     )
     return {
-        "subject": subject, "severity": str(worst), "verdict": text, "faults": faults, "warnings": warnings,
+        "subject": subject,
+        "severity": str(worst),
+        "verdict": text,
+        "faults": faults,
+        "warnings": warnings,
         "findings": findings,
-    }  # fmt: skip
+    }

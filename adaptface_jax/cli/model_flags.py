@@ -42,8 +42,6 @@ def open_subject(args: argparse.Namespace, mesh: Mesh) -> tuple[Model, dict[str,
         return model, {"run": args.run, "step": step, "backbone": model.identity}
     name = inspect_backbone(args.backbone)
     size = args.image_size or min(224, BACKBONES[name].native_size)
-    backbone = BackboneConfig(
-        name=name, weights=args.backbone, image_size=size, dtype=args.dtype, feature=args.feature
-    )  # fmt: skip
+    backbone = BackboneConfig(name=name, weights=args.backbone, image_size=size, dtype=args.dtype, feature=args.feature)
     model = build_model(unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
     return model, {"backbone": model.identity, "image_size": size}

@@ -52,25 +52,23 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     given = [value is not None for value in (coordinator, count, index)]
     if any(given) and not all(given):
         raise InputError("--coordinator, --num_processes and --process_id belong together; give all three or none")
-    asked: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if all(given):
-        asked = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+        arguments = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     else:
-        asked = from_environment(os.environ)
+        arguments = from_environment(os.environ)
         cluster = any(os.environ.get(name, "1") not in ("", "0", "1") for name in _CLUSTERS)
-        if not asked and not cluster:
+        if not arguments and not cluster:
             return
-    if asked and not 0 <= asked["process_id"] < asked["num_processes"]:
-        raise InputError(
-            f"process {asked['process_id']} of {asked['num_processes']}: expected a number from 0 up to, without, the "
-            "number of processes"
-        )
-    if asked.get("num_processes") == 1:
+    if arguments and not 0 <= arguments["process_id"] < arguments["num_processes"]:
+        count = arguments["num_processes"]
+        raise InputError(f"process {arguments['process_id']} of {count}: expected a number from 0 to {count - 1}")
+    if arguments.get("num_processes") == 1:
         return
     # Where jax finds the others by itself (SLURM, Open MPI) the launcher ends what is left of a run.
-    relay = _relay(asked) if asked else None
+    relay = _relay(arguments) if arguments else None
     try:
-        jax.distributed.initialize(**asked, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"the other processes of the run were not met ({one_line(error)}); are all of them started, and reachable?"
@@ -83,9 +81,9 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
 
 
-def _relay(asked: dict[str, Any]) -> Relay:
-    """The relay of this process; `asked`, arguments of `jax.distributed.initialize`, then leads through it."""
-    index, address = asked["process_id"], asked["coordinator_address"]
+def _relay(arguments: dict[str, Any]) -> Relay:
+    """The relay of this process; `arguments`, arguments of `jax.distributed.initialize`, then leads through it."""
+    index, address = arguments["process_id"], arguments["coordinator_address"]
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise InputError(f"{address!r}: expected HOST:PORT of the first process, e.g. 10.0.0.1:29500")
@@ -96,10 +94,10 @@ def _relay(asked: dict[str, Any]) -> Relay:
             listener = listen_for_all(int(port))
         except OSError as error:
             raise InputError(f"{address}: no port to listen at ({error.strerror}); choose another one") from None
-        asked["coordinator_address"] = asked["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
+        arguments["coordinator_address"] = arguments["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
         return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"))
     listener = listen_here()
-    asked["coordinator_address"] = "{}:{}".format(*listener.getsockname())
+    arguments["coordinator_address"] = "{}:{}".format(*listener.getsockname())
     return Relay(listener, (host.strip("[]"), int(port)), False, lambda: _leave_behind(index, "the first one is gone"))
 
 
@@ -211,12 +209,12 @@ class Agreement:
     def __init__(self, rows: NamedSharding, whole: NamedSharding) -> None:
         self._rows = rows
         self._any = jax.jit(lambda flags: flags.max(), in_shardings=rows, out_shardings=whole)
-        self._asked: jax.Array | None = None
+        self._flags: jax.Array | None = None
 
     def any(self, mine: bool) -> bool:
         """What all said one call ago; every process calls this at the same points of its program."""
         if not several():
             return mine
         flags = np.full(len(self._rows.addressable_devices), mine, np.int32)
-        before, self._asked = self._asked, self._any(place_rows(flags, self._rows))
+        before, self._flags = self._flags, self._any(place_rows(flags, self._rows))
         return before is not None and bool(jax.device_get(before))

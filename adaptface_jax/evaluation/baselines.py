@@ -36,7 +36,7 @@ class Baselines:
 
 def baselines(
     model: Model, config: Config, benchmarks: Mapping[str, Benchmark], mesh: Mesh, workdir: Path
-) -> Baselines:  # fmt: skip
+) -> Baselines:
     """Measured once for a run and kept in `workdir`/baselines.json: going on should not cost two evaluations."""
     if not benchmarks:
         return Baselines()

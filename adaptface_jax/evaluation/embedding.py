@@ -88,4 +88,4 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
         in_shardings=(replicated, None, rows),
         # Of several processes each must be able to read every row.
         out_shardings=replicated if several() else rows,
-    )  # fmt: skip
+    )

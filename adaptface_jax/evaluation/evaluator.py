@@ -51,7 +51,7 @@ def evaluate(
         judged = judge_pairs(distances, benchmark.issame, benchmark.fold)
         done.scores[name] = PairScores(
             distances, benchmark.issame, judged.accepted, benchmark.index, gate, benchmark.fold
-        )  # fmt: skip
+        )
         done.results[name] = benchmark_result(judged, benchmark, gate)
     return done
 

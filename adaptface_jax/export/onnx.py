@@ -31,9 +31,14 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     proto = convert(graph := make_graph(model, preprocess=preprocess, input_size=input_size))
     out.mkdir(parents=True, exist_ok=True)
     write_record(
-        out, "onnx", model, **graph.describe(), image_stats=dataclasses.asdict(model.recognizer.spec.stats),
-        opset=OPSET, jax=jax.__version__,
-    )  # fmt: skip
+        out,
+        "onnx",
+        model,
+        **graph.describe(),
+        image_stats=dataclasses.asdict(model.recognizer.spec.stats),
+        opset=OPSET,
+        jax=jax.__version__,
+    )
     entry = proto.metadata_props.add()
     entry.key, entry.value = "adaptface_jax", (out / RECORD).read_text(encoding="utf-8")
     (out / FILE).write_bytes(content := proto.SerializeToString())

@@ -57,7 +57,7 @@ def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
         columns = slice(k * config.adapter.rank, (k + 1) * config.adapter.rank)
         factors = {
             target: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for target, f in trainable["adapter"].items()
-        }  # fmt: skip
+        }
         tensors = {**low_rank_tensors(spec, factors, layout, prefix), **patch}
         (out / folder).mkdir(exist_ok=True)
         safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})

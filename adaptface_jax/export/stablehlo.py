@@ -37,9 +37,15 @@ def write_stablehlo(model: Model, out: Path, *, preprocess: bool, input_size: in
     out.mkdir(parents=True, exist_ok=True)
     (out / FILE).write_bytes(artifact)
     write_record(
-        out, "stablehlo", model, **graph.describe(), image_stats=dataclasses.asdict(model.recognizer.spec.stats),
-        platforms=PLATFORMS, jax=jax.__version__, compatibility=COMPATIBILITY,
-    )  # fmt: skip
+        out,
+        "stablehlo",
+        model,
+        **graph.describe(),
+        image_stats=dataclasses.asdict(model.recognizer.spec.stats),
+        platforms=PLATFORMS,
+        jax=jax.__version__,
+        compatibility=COMPATIBILITY,
+    )
     remarks = f"Runs on {' and '.join(PLATFORMS)}, {COMPATIBILITY}."
     write_text(out / "README.md", graph.page("Faces to embeddings, StableHLO", CODE, 'result["{name}"]', remarks))
     return [f"{FILE}: {len(artifact) / 1e6:.1f} MB, {' and '.join(PLATFORMS)}, {COMPATIBILITY}"]

@@ -49,7 +49,7 @@ def unit(x: jax.Array) -> jax.Array:
 
 def target_with_margin(
     config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics
-) -> jax.Array:  # fmt: skip
+) -> jax.Array:
     """The target's cosine [B] after the margin."""
     if config.name == "cosface":
         return cosine - config.margin
@@ -81,7 +81,7 @@ def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStati
 
 def quality_norms(
     config: LossConfig, embeddings: jax.Array, statistics: NormStatistics
-) -> tuple[jax.Array, NormStatistics]:  # fmt: skip
+) -> tuple[jax.Array, NormStatistics]:
     """AdaFace's norms [B] of raw embeddings [B, d], clipped and without gradient, and the statistics with them; ones
     and the statistics as they are for the other margins."""
     if config.name != "adaface":

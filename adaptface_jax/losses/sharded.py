@@ -35,7 +35,7 @@ LOGITS = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ClassShards:
     """Where the classes lie, the scale s of the logits, and how many classes a device takes at a time."""
 
     mesh: Mesh
@@ -62,8 +62,8 @@ def class_loss(
     if mesh.shape[MODEL] == 1 and classes <= chunk:
         return margin_loss(config, embeddings, centres, labels, statistics)
     embeddings = embeddings.astype(jnp.float32)
-    plan = Plan(mesh, config.scale, min(chunk, classes))
-    target, others = target_and_others(unit(embeddings), unit(centres), labels, plan)
+    shards = ClassShards(mesh, config.scale, min(chunk, classes))
+    target, others = target_and_others(unit(embeddings), unit(centres), labels, shards)
     norms, statistics = quality_norms(config, embeddings, statistics)
     shifted = target_with_margin(config, target, norms, statistics)
     return MarginOutput(jax.nn.softplus(others - config.scale * shifted), target, target - shifted, statistics)
@@ -76,25 +76,25 @@ def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def target_and_others(
-    rows: jax.Array, classes: jax.Array, labels: jax.Array, plan: Plan
+    rows: jax.Array, classes: jax.Array, labels: jax.Array, shards: ClassShards
 ) -> tuple[jax.Array, jax.Array]:
     """Of unit rows [B, d] and unit classes [C, d]: the cosine t [B] of each row with its class, and
     log sum_j exp(s cos_j) [B] over the other classes."""
-    return _forward(rows, classes, labels, plan)[0]
+    return _forward(rows, classes, labels, shards)[0]
 
 
-def _forward(rows: jax.Array, classes: jax.Array, labels: jax.Array, plan: Plan) -> tuple:
+def _forward(rows: jax.Array, classes: jax.Array, labels: jax.Array, shards: ClassShards) -> tuple:
     by_row, by_class = spec("batch"), spec("class")
-    local = functools.partial(_local_forward, plan=plan)
-    out = _on_mesh(local, plan, (by_row, by_class, by_row), (by_row, by_row))(rows, classes, labels)
+    local = functools.partial(_local_forward, shards=shards)
+    out = _on_mesh(local, shards, (by_row, by_class, by_row), (by_row, by_row))(rows, classes, labels)
     return out, (rows, classes, labels, out[1])
 
 
-def _backward(plan: Plan, kept: tuple, gradients: tuple[jax.Array, jax.Array]) -> tuple:
+def _backward(shards: ClassShards, kept: tuple, gradients: tuple[jax.Array, jax.Array]) -> tuple:
     by_row, by_class = spec("batch"), spec("class")
-    local = functools.partial(_local_backward, plan=plan)
+    local = functools.partial(_local_backward, shards=shards)
     given = (by_row, by_class, by_row, by_row, by_row, by_row)
-    d_rows, d_classes = _on_mesh(local, plan, given, (by_row, by_class))(*kept, *gradients)
+    d_rows, d_classes = _on_mesh(local, shards, given, (by_row, by_class))(*kept, *gradients)
     return d_rows, d_classes, None
 
 
@@ -102,10 +102,10 @@ target_and_others.defvjp(_forward, _backward)
 
 
 def _on_mesh(
-    function: functools.partial, plan: Plan, given: tuple, result: tuple[PartitionSpec, ...]
+    function: functools.partial, shards: ClassShards, given: tuple, result: tuple[PartitionSpec, ...]
 ) -> Callable[..., Any]:
     # The collectives of both directions are written out here: no derivative is taken through them.
-    return jax.shard_map(function, mesh=plan.mesh, in_specs=given, out_specs=result, check_vma=False)
+    return jax.shard_map(function, mesh=shards.mesh, in_specs=given, out_specs=result, check_vma=False)
 
 
 def _group(x: jax.Array) -> jax.Array:
@@ -137,24 +137,24 @@ def _logits(rows: jax.Array, block: jax.Array, own: jax.Array, scale: float) -> 
 
 
 def _local_forward(
-    rows: jax.Array, classes: jax.Array, labels: jax.Array, *, plan: Plan
-) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    rows: jax.Array, classes: jax.Array, labels: jax.Array, *, shards: ClassShards
+) -> tuple[jax.Array, jax.Array]:
     count, first = rows.shape[0], jax.lax.axis_index(MODEL) * classes.shape[0]
     rows, own = _group(rows), _group(labels) - first
-    blocks = _chunks(classes, plan.chunk)
+    blocks = _chunks(classes, shards.chunk)
     size = blocks.shape[1]
 
     def body(carry: tuple, step: tuple) -> tuple:
         target, top, total = carry
         i, block = step
-        cosine, is_target, logits = _logits(rows, block, own - i * size, plan.scale)
+        cosine, is_target, logits = _logits(rows, block, own - i * size, shards.scale)
         higher = jnp.maximum(top, jnp.max(logits, axis=1))
         total = total * jnp.exp(top - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), axis=1)
         return (target + jnp.sum(jnp.where(is_target, cosine, 0), axis=1), higher, total), None
 
     zero = jnp.zeros(rows.shape[0], jnp.float32)
     # A finite start below every logit: a shard may hold nothing but padding.
-    start = (zero, zero - 2 * plan.scale, zero)
+    start = (zero, zero - 2 * shards.scale, zero)
     (target, top, total), _ = jax.lax.scan(body, start, (jnp.arange(len(blocks)), blocks))
     target = jax.lax.psum(target, MODEL)
     highest = jax.lax.pmax(top, MODEL)
@@ -170,18 +170,18 @@ def _local_backward(
     d_target: jax.Array,
     d_others: jax.Array,
     *,
-    plan: Plan,
+    shards: ClassShards,
 ) -> tuple[jax.Array, jax.Array]:
     first = jax.lax.axis_index(MODEL) * classes.shape[0]
     rows, others, d_target, d_others = (_group(x) for x in (rows, others, d_target, d_others))
     own = _group(labels) - first
-    blocks = _chunks(classes, plan.chunk)
+    blocks = _chunks(classes, shards.chunk)
     size = blocks.shape[1]
 
     def body(d_rows: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
         i, block = step
-        _, is_target, logits = _logits(rows, block, own - i * size, plan.scale)
-        shares = plan.scale * d_others[:, None] * jnp.exp(logits - others[:, None])
+        _, is_target, logits = _logits(rows, block, own - i * size, shards.scale)
+        shares = shards.scale * d_others[:, None] * jnp.exp(logits - others[:, None])
         d_cosine = jnp.where(is_target, d_target[:, None], shares)
         exact = jax.lax.Precision.HIGHEST
         d_block = jnp.matmul(d_cosine.T, rows, precision=exact)

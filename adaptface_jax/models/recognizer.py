@@ -110,9 +110,15 @@ class Recognizer:
                 gate = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 inner = vit.Router(block, lambda x: router.gates(trainable["router"], x, router_key))
         out = model(
-            images, low_rank, gate=gate, router=inner, key=adapter_key,
-            scale=lora.scale(adapter), dropout=adapter.dropout, **common,
-        )  # fmt: skip
+            images,
+            low_rank,
+            gate=gate,
+            router=inner,
+            key=adapter_key,
+            scale=lora.scale(adapter),
+            dropout=adapter.dropout,
+            **common,
+        )
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
         return Embedded(embedding, feature, out.gate)

@@ -39,9 +39,7 @@ class Block(nnx.Module):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
         self.attn = Attention(spec.width, spec.heads, rngs=rngs)
         self.norm2 = LayerNorm(spec.width, spec.norm_eps)
-        self.mlp = Mlp(
-            spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs
-        )  # fmt: skip
+        self.mlp = Mlp(spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs)
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
@@ -92,9 +90,7 @@ class ViT(nnx.Module):
 
         self.blocks = stacked(jax.random.split(rngs.params(), spec.depth))
         self.norm = LayerNorm(spec.width, spec.norm_eps)
-        self.projection = (
-            Dense(spec.width, spec.projection, use_bias=False, rngs=rngs) if spec.projection else None
-        )  # fmt: skip
+        self.projection = Dense(spec.width, spec.projection, use_bias=False, rngs=rngs) if spec.projection else None
         self.spec = spec
 
     def tokens(self, images: jax.Array) -> jax.Array:

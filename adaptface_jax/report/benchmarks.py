@@ -30,10 +30,14 @@ def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> list[Ga
             continue
         rows.append(
             Gain(
-                name if len(benchmarks) > 1 else "all pairs", before.accuracy, entry.accuracy, True,
-                accuracy_interval(before), accuracy_interval(entry),
+                name if len(benchmarks) > 1 else "all pairs",
+                before.accuracy,
+                entry.accuracy,
+                True,
+                accuracy_interval(before),
+                accuracy_interval(entry),
             )
-        )  # fmt: skip
+        )
         known = before.domains
         rows += [
             Gain(domain, known[domain].accuracy, found.accuracy)
@@ -130,13 +134,11 @@ def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[
         percent(entry.accuracy_std),
         Markup(f"{auc}<small>{around[0]:.3f} to {around[1]:.3f}</small>") if around else auc,
         percent(entry.eer),
-        *[
-            between(entry.tar_at_far.get(far), tars.get(far), percent(entry.tar_at_far.get(far))) for far in targets
-        ],
+        *[between(entry.tar_at_far.get(far), tars.get(far), percent(entry.tar_at_far.get(far))) for far in targets],
         NONE if entry.d_prime is None else f"{entry.d_prime:.2f}",
         percent(entry.best_threshold_accuracy),
         f"{entry.threshold:.3f}",
-    ]  # fmt: skip
+    ]
 
 
 def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> str:

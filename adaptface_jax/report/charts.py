@@ -76,9 +76,14 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
 
 
 def curves(
-    title: str, lines: Sequence[Line], *, as_percent: bool = False, smooth: bool = False,
-    from_zero: bool = False, marked: bool = False,
-) -> str:  # fmt: skip
+    title: str,
+    lines: Sequence[Line],
+    *,
+    as_percent: bool = False,
+    smooth: bool = False,
+    from_zero: bool = False,
+    marked: bool = False,
+) -> str:
     """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly."""
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
@@ -137,9 +142,12 @@ def dots(title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note:
 def _rows(names: Sequence[str], low: float, high: float, right: float, strong: Set[str] = frozenset()) -> svg.Frame:
     """A frame with a named row for each, over an axis of accuracies."""
     frame = svg.Frame(
-        (low, high), (len(names), 0), left=min(150, 18 + 6.6 * max(map(len, names))), right=right,
+        (low, high),
+        (len(names), 0),
+        left=min(150, 18 + 6.6 * max(map(len, names))),
+        right=right,
         height=svg.TOP + svg.BOTTOM + ROW * len(names),
-    )  # fmt: skip
+    )
     bottom = frame.height - svg.BOTTOM
     for value in svg.ticks(low, high, 5):
         x = float(frame.x(value))
@@ -165,9 +173,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
 def shares(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str], note: str = "") -> str:
     """A bar a row, cut into parts that sum to 1."""
     longest = max(len(name) for name in rows)
-    frame = svg.Frame(
-        (0.0, 1.0), (0.0, 1.0), left=min(150, 18 + 6.6 * longest), height=svg.TOP + 22 + ROW * len(rows)
-    )  # fmt: skip
+    frame = svg.Frame((0.0, 1.0), (0.0, 1.0), left=min(150, 18 + 6.6 * longest), height=svg.TOP + 22 + ROW * len(rows))
     for i, (name, parts) in enumerate(rows.items()):
         y, at = svg.TOP + ROW * i, 0.0
         frame.text(frame.left - 12, y + 18, name, "", "end")

@@ -84,9 +84,11 @@ def runs_table(named: Mapping[str, Run], links: Mapping[str, str], benchmarks: S
         seconds = training_seconds(run)
         trainable = [row.trainable for row in results.parameters if row.total is not None]
         cells += [
-            points(gain), f"{sum(trainable):,}" if trainable else NONE,
-            duration(seconds) if seconds else NONE, _verdict(run),
-        ]  # fmt: skip
+            points(gain),
+            f"{sum(trainable):,}" if trainable else NONE,
+            duration(seconds) if seconds else NONE,
+            _verdict(run),
+        ]
         rows.append(("", cells))
     titles = ["run", "adapter", *benchmarks, *[f"mean, {category}" for category in categories]]
     titles += ["average of five"] if five else []

@@ -50,8 +50,15 @@ def paired_tables(scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> str:
         tests += len(rows)
         if rows:
             titles = [
-                "runs", "accuracy, points", "p", "", "only the first right", "only the second", "AUC", "p",
-            ]  # fmt: skip
+                "runs",
+                "accuracy, points",
+                "p",
+                "",
+                "only the first right",
+                "only the second",
+                "AUC",
+                "p",
+            ]
             parts.append(table(f"{benchmark}: second minus first", titles, rows))
     if not parts:
         return '<p class="lead">No two runs have kept scores of the same pairs, so nothing can be tested.</p>'

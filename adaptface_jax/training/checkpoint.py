@@ -119,9 +119,11 @@ class Checkpoints:
         if self._failure is None:
             return
         (step, error), self._failure = self._failure, None
-        kept = f"the last complete checkpoint is step {max(complete):,}" if (complete := self._complete()) else (
-            "there is no complete checkpoint yet"
-        )  # fmt: skip
+        kept = (
+            f"the last complete checkpoint is step {max(complete):,}"
+            if (complete := self._complete())
+            else ("there is no complete checkpoint yet")
+        )
         if disk_is_full(error):
             raise RunError(f"{self._folder}: the disk is full, step {step:,} could not be saved; {kept}")
         self.say(f"step {step:,} could not be saved ({one_line(error)}); {kept}, and the run goes on")

@@ -28,9 +28,7 @@ def schedule(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> opt
         course = restarts(config, steps_per_epoch, total_steps)
     if not config.warmup_steps:
         return course
-    return optax.join_schedules(
-        [optax.linear_schedule(0.0, peak, config.warmup_steps), course], [config.warmup_steps]
-    )  # fmt: skip
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, config.warmup_steps), course], [config.warmup_steps])
 
 
 def restarts(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:

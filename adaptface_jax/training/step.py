@@ -106,9 +106,7 @@ def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[...,
         def body(carry: Any, part: Any) -> Any:
             total, statistics = carry
             rows, i = part
-            grads, (metrics, statistics) = gradient(
-                trainable, frozen, rows, statistics, jax.random.fold_in(key, i)
-            )  # fmt: skip
+            grads, (metrics, statistics) = gradient(trainable, frozen, rows, statistics, jax.random.fold_in(key, i))
             return (jax.tree.map(jnp.add, total, grads), statistics), metrics
 
         start = (jax.tree.map(jnp.zeros_like, trainable), statistics)

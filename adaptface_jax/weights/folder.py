@@ -95,9 +95,7 @@ def read_folder(path: Path, wanted: str | None = None) -> Weights:
     check_name(path, described.name, wanted)
     tensors = open_weights(path)
     fit = fit_folder(path, described.name, tensors.shapes)
-    spec = dataclasses.replace(
-        described.spec, projection=fit.spec.projection, native_size=fit.spec.native_size
-    )  # fmt: skip
+    spec = dataclasses.replace(described.spec, projection=fit.spec.projection, native_size=fit.spec.native_size)
     return dataclasses.replace(described, spec=spec, tree=engine.to_tree(fit, tensors, path))
 
 

@@ -34,10 +34,11 @@ def loss(rows: Rows, config: Config, classes: int) -> list[Finding]:
     if bad.any():
         return [
             fault(
-                "loss", f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
+                "loss",
+                f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
                 "lower train.learning_rate, set train.clip_norm=1, or look for broken images or weights",
             )
-        ]  # fmt: skip
+        ]
     first, last, noise = ends(values)
     what = f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
     numbers: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
@@ -49,21 +50,33 @@ def loss(rows: Rows, config: Config, classes: int) -> list[Finding]:
         ]
     if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
         return [
-            fault("loss", f"{what}, lowest {values.min():.2f}: diverging",
-                  "lower train.learning_rate, add train.warmup_steps and train.clip_norm", **numbers)
-        ]  # fmt: skip
+            fault(
+                "loss",
+                f"{what}, lowest {values.min():.2f}: diverging",
+                "lower train.learning_rate, add train.warmup_steps and train.clip_norm",
+                **numbers,
+            )
+        ]
     nobody = math.log(max(classes - 1, 1)) + config.loss.scale * config.loss.margin
     flat = abs(float(values[-(len(values) // 4 + 1) :].mean()) - last) < 0.01 * nobody
     if config.loss.name == "cosface" and len(values) >= 4 * FEW and flat and abs(last - nobody) < 0.01 * nobody:
         return [
-            fault("loss", f"{what}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
-                  "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high", **numbers)
-        ]  # fmt: skip
+            fault(
+                "loss",
+                f"{what}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
+                "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high",
+                **numbers,
+            )
+        ]
     if first - last < max(0.01 * first, 2 * noise / math.sqrt(len(values) / 4)):
         return [
-            warning("loss", f"{what}: still where it started",
-                    "learning rate too low, labels that do not fit the images, or too few steps yet", **numbers)
-        ]  # fmt: skip
+            warning(
+                "loss",
+                f"{what}: still where it started",
+                "learning rate too low, labels that do not fit the images, or too few steps yet",
+                **numbers,
+            )
+        ]
     return [ok("loss", what, **numbers)]
 
 
@@ -80,8 +93,11 @@ def learning_rate(rows: Rows) -> Finding | None:
     if not len(values):
         return None
     if np.nanmax(values) == 0:
-        return fault("learning rate", f"0 in every row to step {steps[-1]:,}",
-                     "train.learning_rate is 0, or the warm-up has not begun to rise")  # fmt: skip
+        return fault(
+            "learning rate",
+            f"0 in every row to step {steps[-1]:,}",
+            "train.learning_rate is 0, or the warm-up has not begun to rise",
+        )
     return ok("learning rate", f"{np.nanmax(values):.2g} at most, {values[-1]:.2g} now")
 
 
@@ -94,14 +110,16 @@ def gradients(rows: Rows) -> Finding | None:
     skipped = column(rows, "train/skipped")[1]
     if len(skipped) and np.nanmax(skipped) > 0:
         return warning(
-            "gradients", f"{int(np.nanmax(skipped)):,} steps were skipped: loss or gradient not finite",
+            "gradients",
+            f"{int(np.nanmax(skipped)):,} steps were skipped: loss or gradient not finite",
             "lower train.learning_rate, set train.clip_norm=1, or look at the batches named in the log",
-        )  # fmt: skip
+        )
     if dead:
         return fault(
-            "gradients", f"{', '.join(dead)}: zero in every row",
+            "gradients",
+            f"{', '.join(dead)}: zero in every row",
             "this part has learnt nothing: blank images, broken weights or a cut graph",
-        )  # fmt: skip
+        )
     return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
 
 
@@ -125,20 +143,25 @@ def judge_gates(usage: Sequence[float], entropy: float, where: str) -> Finding:
     dead = [str(k) for k, value in enumerate(usage) if value < DEAD_USAGE]
     if dead:
         return fault(
-            "gates", f"{what}: expert {' and '.join(dead)} died",
+            "gates",
+            f"{what}: expert {' and '.join(dead)} died",
             "set adapter.balance_weight (0.5), or give domain labels; fewer experts if there are fewer domains",
             **numbers,
-        )  # fmt: skip
+        )
     if entropy > 0.99 * most:
         return warning(
-            "gates", f"{what}: they decide nothing",
-            "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA", **numbers,
-        )  # fmt: skip
+            "gates",
+            f"{what}: they decide nothing",
+            "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA",
+            **numbers,
+        )
     if entropy < 0.01 * most:
         return warning(
-            "gates", f"{what}: each image has one expert only",
-            "the router is saturated: raise adapter.balance_weight or lower the learning rate", **numbers,
-        )  # fmt: skip
+            "gates",
+            f"{what}: each image has one expert only",
+            "the router is saturated: raise adapter.balance_weight or lower the learning rate",
+            **numbers,
+        )
     return ok("gates", what, **numbers)
 
 

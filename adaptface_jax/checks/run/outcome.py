@@ -47,11 +47,19 @@ def verification(found: Measured) -> Finding:
     error = math.sqrt((2 * half + 1) / (12 * half * half))
     numbers = {"accuracy": accuracy, "auc": auc, "pairs": pairs}
     if auc < 0.5 - 2.5 * error:
-        return fault("verification", f"{what}: genuine pairs are further apart than impostors",
-                     "truth values or pairs inverted, or distances used as similarities", **numbers)  # fmt: skip
+        return fault(
+            "verification",
+            f"{what}: genuine pairs are further apart than impostors",
+            "truth values or pairs inverted, or distances used as similarities",
+            **numbers,
+        )
     if auc < 0.5 + 2 * error or accuracy < 0.5 + 2 * math.sqrt(0.25 / (2 * half)):
-        return fault("verification", f"{what}: no better than chance",
-                     "labels or pairs shuffled, preprocessing broken, or embeddings collapsed", **numbers)  # fmt: skip
+        return fault(
+            "verification",
+            f"{what}: no better than chance",
+            "labels or pairs shuffled, preprocessing broken, or embeddings collapsed",
+            **numbers,
+        )
     return ok("verification", what, **numbers)
 
 
@@ -61,8 +69,9 @@ def gain(found: Measured, name: str, results: Results | None) -> list[Finding]:
     if results is None:
         return []
     for title, shown, floor in (
-        ("pixels", "raw pixels", results.pixels), ("frozen", "the frozen backbone", results.frozen),
-    ):  # fmt: skip
+        ("pixels", "raw pixels", results.pixels),
+        ("frozen", "the frozen backbone", results.frozen),
+    ):
         before = floor.get(name)
         if before is None:
             continue
@@ -96,9 +105,10 @@ def overfitting(rows: Rows, name: str, pairs: int | None) -> Finding | None:
     what = f"best {100 * accuracy[best]:.2f}% at step {steps[best]:,}, now {100 * accuracy[-1]:.2f}%"
     if fall > noise and falling:
         return warning(
-            "course", f"{what} while the training loss falls: overfitting",
+            "course",
+            f"{what} while the training loss falls: overfitting",
             "train less, lower the rate or adapter.rank, augment more; `evaluate` takes the best step",
-        )  # fmt: skip
+        )
     if fall > noise:
         return warning("course", f"{what}", "it got worse: lower train.learning_rate; `evaluate` takes the best step")
     return ok("course", what)

@@ -47,10 +47,11 @@ def labels(model: Model, embedder: Embedder, source: Source, seed: int) -> Findi
     if model.identity["source"] == "random":
         return note("labels fit images", what, "random weights cannot judge this", **numbers)
     return fault(
-        "labels fit images", what,
+        "labels fit images",
+        what,
         "labels shuffled or shifted against the images, or faces not cropped: look at images of one identity",
         **numbers,
-    )  # fmt: skip
+    )
 
 
 def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: np.ndarray, seed: int) -> Finding | None:
@@ -73,15 +74,19 @@ def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: n
     numbers: dict[str, Any] = {"auc": auc, "pairs": genuine + impostor}
     if auc < 0.5 - 2.5 * error:
         return fault(
-            "frozen backbone", f"{what}: genuine pairs look less alike than impostors",
-            "truth values inverted: genuine pairs must be true", **numbers,
-        )  # fmt: skip
+            "frozen backbone",
+            f"{what}: genuine pairs look less alike than impostors",
+            "truth values inverted: genuine pairs must be true",
+            **numbers,
+        )
     if auc < 0.5 + error:
         says = note if model.identity["source"] == "random" else warning
         return says(
-            "frozen backbone", f"{what}: no better than chance",
-            "truth values shuffled, faces not cropped, or a very hard set", **numbers,
-        )  # fmt: skip
+            "frozen backbone",
+            f"{what}: no better than chance",
+            "truth values shuffled, faces not cropped, or a very hard set",
+            **numbers,
+        )
     return ok("frozen backbone", what, **numbers)
 
 

@@ -19,9 +19,10 @@ def identity(config: Config, model: Model) -> Finding:
     if found["source"] == "random":
         says = note if config.adapter.kind == "full" else warning
         return says(
-            "weights", f"{name}: RANDOM WEIGHTS, nothing pretrained is adapted",
+            "weights",
+            f"{name}: RANDOM WEIGHTS, nothing pretrained is adapted",
             "name converted weights in backbone.weights (tools/convert_weights.py makes them)",
-        )  # fmt: skip
+        )
     return ok("weights", f"{name}, from {found['source']}, sha256 {found['sha256'][:12]}", **found)
 
 
@@ -31,11 +32,13 @@ def statistics(model: Model) -> Finding:
     shown = f"mean {_values(used.mean)}, std {_values(used.std)}"
     if not np.allclose([used.mean, used.std], [known.mean, known.std], atol=1e-3):
         return warning(
-            "image statistics", f"{shown}; {model.identity['name']} was published with mean {_values(known.mean)}, "
+            "image statistics",
+            f"{shown}; {model.identity['name']} was published with mean {_values(known.mean)}, "
             f"std {_values(known.std)}",
             "every feature would be shifted: unless these weights were trained so, convert them again",
-            used=dataclasses.asdict(used), published=dataclasses.asdict(known),
-        )  # fmt: skip
+            used=dataclasses.asdict(used),
+            published=dataclasses.asdict(known),
+        )
     return ok("image statistics", shown)
 
 

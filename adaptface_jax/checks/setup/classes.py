@@ -19,15 +19,18 @@ def balance(source: Source) -> Finding:
     largest = counts.max() / max(1, counts.sum())
     if largest > 0.5 + 0.5 / classes:
         return fault(
-            "class balance", f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
+            "class balance",
+            f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
             "are several people in one folder or under one label? Limit it with data.max_per_identity",
             **numbers,
-        )  # fmt: skip
+        )
     if largest > max(0.1, 3 / classes):
         return warning(
-            "class balance", f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
-            "it dominates the batches; data.max_per_identity limits it", **numbers,
-        )  # fmt: skip
+            "class balance",
+            f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
+            "it dominates the batches; data.max_per_identity limits it",
+            **numbers,
+        )
     return ok("class balance", what, **numbers)
 
 
@@ -37,15 +40,17 @@ def few(source: Source) -> Finding | None:
     empty, single = int((counts == 0).sum()), int((counts == 1).sum())
     if empty:
         return warning(
-            "empty identities", f"{share(empty, len(counts))} identities have no image",
+            "empty identities",
+            f"{share(empty, len(counts))} identities have no image",
             "their class centres are only pushed away; renumber the labels",
-        )  # fmt: skip
+        )
     if single:
         says = warning if single > 0.5 * len(counts) else note
         return says(
-            "single images", f"{share(single, len(counts))} identities have one image",
+            "single images",
+            f"{share(single, len(counts))} identities have one image",
             "they teach nothing about how one person varies",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -54,14 +59,17 @@ def label_range(source: Source, scan: Scan) -> Finding:
     labels, classes = source.labels, source.num_classes
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         return fault(
-            "labels", f"run from {labels.min()} to {labels.max()}; {classes:,} identities need 0 to {classes - 1}",
+            "labels",
+            f"run from {labels.min()} to {labels.max()}; {classes:,} identities need 0 to {classes - 1}",
             "a label outside the classes has no target in the loss: renumber them",
-        )  # fmt: skip
+        )
     wrong = scan.good & (scan.label != labels[scan.numbers])
     if wrong.any():
         number = int(scan.numbers[wrong][0])
         return fault(
-            "labels", f"{share(int(wrong.sum()), len(wrong))} records carry another label than the index, "
-            f"e.g. {source[number].key}", "the index is of another file: pack the set again",
-        )  # fmt: skip
+            "labels",
+            f"{share(int(wrong.sum()), len(wrong))} records carry another label than the index, "
+            f"e.g. {source[number].key}",
+            "the index is of another file: pack the set again",
+        )
     return ok("labels", f"0 to {classes - 1}, as the records say")

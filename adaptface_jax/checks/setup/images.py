@@ -55,16 +55,18 @@ def sizes(scan: Scan) -> Finding:
     stretch = np.maximum(width / height, height / width)
     if np.median(stretch) > 1.5:
         return warning(
-            "sizes", f"{what}: stretched to {STORED_SIZE} x {STORED_SIZE}",
+            "sizes",
+            f"{what}: stretched to {STORED_SIZE} x {STORED_SIZE}",
             "faces are read as squares: crop and align them first",
-        )  # fmt: skip
+        )
     if np.median(np.minimum(height, width)) < STORED_SIZE / 2:
         return warning("sizes", f"{what}: enlarged to {STORED_SIZE}", "much detail is missing: are these thumbnails?")
     if np.median(np.minimum(height, width)) > 2 * STORED_SIZE:
         return note(
-            "sizes", f"{what}: shrunk to {STORED_SIZE} px before the model sees them",
+            "sizes",
+            f"{what}: shrunk to {STORED_SIZE} px before the model sees them",
             "whole photographs? A face must fill its image: crop and align first",
-        )  # fmt: skip
+        )
     if np.median(stretch) > 1.01:
         return note("sizes", f"{what}: not square, stretched to {STORED_SIZE} x {STORED_SIZE}")
     return ok("sizes", what)
@@ -83,9 +85,10 @@ def colours(scan: Scan) -> Finding:
     what = f"mean pixel {red:.0f} {green:.0f} {blue:.0f} (red, green, blue)"
     if red - blue < SWAPPED:
         return warning(
-            "colours", f"{what}: faces are bluer than red",
+            "colours",
+            f"{what}: faces are bluer than red",
             "the channels are probably swapped (BGR saved as RGB): published weights expect RGB",
-        )  # fmt: skip
+        )
     if not 25 < brightness < 230:
         return warning("colours", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "look at some images")
     if red == green == blue:

@@ -33,9 +33,11 @@ def contents(scan: Scan) -> Finding:
     if blank:
         says = fault if blank > 0.01 * seen else warning
         return says(
-            "blank images", f"{share(blank, seen)} are black or of one colour, e.g. image {scan.blank[0]}",
-            "their pairs measure nothing: make the pack again", numbers=scan.blank[:100],
-        )  # fmt: skip
+            "blank images",
+            f"{share(blank, seen)} are black or of one colour, e.g. image {scan.blank[0]}",
+            "their pairs measure nothing: make the pack again",
+            numbers=scan.blank[:100],
+        )
     return ok("images", f"{seen:,}, none blank")
 
 
@@ -47,9 +49,11 @@ def kinds(benchmark: Benchmark) -> Finding:
     numbers: dict[str, Any] = {"pairs": pairs, "genuine": genuine}
     if genuine in (0, pairs):
         return fault(
-            "pairs", f"all {pairs:,} are {'genuine' if genuine else 'impostor'}",
-            "nothing can be told apart: the truth values were lost; make the pack again", **numbers,
-        )  # fmt: skip
+            "pairs",
+            f"all {pairs:,} are {'genuine' if genuine else 'impostor'}",
+            "nothing can be told apart: the truth values were lost; make the pack again",
+            **numbers,
+        )
     if pairs < FOLDS:
         return fault("pairs", f"{what}: fewer than the {FOLDS} folds", "the protocol needs more pairs", **numbers)
     folds = [int(fold.sum()) / len(fold) for fold in np.array_split(issame, FOLDS)]
@@ -72,18 +76,20 @@ def repeated(benchmark: Benchmark, same: np.ndarray) -> list[Finding]:
     if easy:
         findings.append(
             (fault if easy > 0.01 * issame.sum() else warning)(
-                "image with itself", f"{share(easy, int(issame.sum()))} genuine pairs are one image twice, "
-                f"e.g. pair {np.flatnonzero(itself & issame)[0]}", "they are always right: draw them again",
+                "image with itself",
+                f"{share(easy, int(issame.sum()))} genuine pairs are one image twice, "
+                f"e.g. pair {np.flatnonzero(itself & issame)[0]}",
+                "they are always right: draw them again",
             )
-        )  # fmt: skip
+        )
     if absurd:
         findings.append(
             fault(
-                "image with itself", f"{absurd:,} impostor pairs are one image twice, "
-                f"e.g. pair {np.flatnonzero(itself & ~issame)[0]}",
+                "image with itself",
+                f"{absurd:,} impostor pairs are one image twice, e.g. pair {np.flatnonzero(itself & ~issame)[0]}",
                 "no model can get them right: truth values inverted or images mixed up",
             )
-        )  # fmt: skip
+        )
     extra = total - len(np.unique(pair, axis=0))
     if extra:
         findings.append(
@@ -107,7 +113,7 @@ def contradictions(benchmark: Benchmark, same: np.ndarray) -> Finding:
         "consistency",
         f"{share(len(wrong), len(impostor))} impostor pairs join images that genuine pairs call one person",
         "truth values inverted, shuffled or partly wrong: compare with the published list",
-    )  # fmt: skip
+    )
 
 
 def overlap(training: Scan, benchmark: Scan) -> Finding:
@@ -118,17 +124,21 @@ def overlap(training: Scan, benchmark: Scan) -> Finding:
     where = "the training set" if training.complete else f"the sample of {len(training.numbers):,} training images"
     if len(found):
         return fault(
-            "overlap", f"{share(len(found), len(shared))} images are in {where}, e.g. image {found[0]}",
-            "accuracy would measure memory: leave these people out of the training set", images=found[:100],
-        )  # fmt: skip
+            "overlap",
+            f"{share(len(found), len(shared))} images are in {where}, e.g. image {found[0]}",
+            "accuracy would measure memory: leave these people out of the training set",
+            images=found[:100],
+        )
     best, number = nearest(training, benchmark)
     copies = np.flatnonzero(best > COPY)
     if len(copies):
         return warning(
-            "overlap", f"{share(len(copies), len(shared))} images look like copies of images in {where}, "
+            "overlap",
+            f"{share(len(copies), len(shared))} images look like copies of images in {where}, "
             f"e.g. image {copies[0]} of training image {number[copies[0]]}",
-            "resized or re-encoded? Look at them, and leave these people out of the training set", images=copies[:100],
-        )  # fmt: skip
+            "resized or re-encoded? Look at them, and leave these people out of the training set",
+            images=copies[:100],
+        )
     return ok("overlap", f"no copy in {where}" + ("" if training.complete else " (--full compares all)"))
 
 

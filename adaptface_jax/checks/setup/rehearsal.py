@@ -140,9 +140,11 @@ def first_loss(rehearsed: Rehearsed, expected: tuple[float, float]) -> Finding:
     if not np.isfinite([entry["loss"] for entry in rehearsed.metrics]).all():
         shown = ", ".join(f"{entry['loss']:.3g}" for entry in rehearsed.metrics)
         return fault(
-            "loss", f"losses of the first steps: {shown}",
-            "not finite: weights or images hold NaN, or the learning rate is far too high", **numbers,
-        )  # fmt: skip
+            "loss",
+            f"losses of the first steps: {shown}",
+            "not finite: weights or images hold NaN, or the learning rate is far too high",
+            **numbers,
+        )
     if abs(loss - mean) > 4 * std:
         return warning("loss", what, "check labels, preprocessing and loss.scale", **numbers)
     return ok("loss", what, **numbers)
@@ -174,9 +176,11 @@ def speed(decoded: float | None, trained: float) -> Finding:
     numbers = {"data": decoded, "step": trained}
     if decoded < 0.8 * trained:
         return warning(
-            "speed", f"{what}: the device would wait {100 * (1 - decoded / trained):.0f}% of the time",
-            "data.threads, a faster disk, or images stored as 112 px crops", **numbers,
-        )  # fmt: skip
+            "speed",
+            f"{what}: the device would wait {100 * (1 - decoded / trained):.0f}% of the time",
+            "data.threads, a faster disk, or images stored as 112 px crops",
+            **numbers,
+        )
     return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **numbers)
 
 

@@ -26,9 +26,10 @@ def learning_rate(config: Config) -> Finding:
         return fault("learning rate", "0: nothing would be trained", "set train.learning_rate, e.g. 1e-4")
     if not low <= rate <= high:
         return warning(
-            "learning rate", f"{what}: outside {low:g} to {high:g}, where {kind} is known to train with AdamW",
+            "learning rate",
+            f"{what}: outside {low:g} to {high:g}, where {kind} is known to train with AdamW",
             f"too {'low: the loss hardly moves' if rate < low else 'high: the loss diverges or embeddings collapse'}",
-        )  # fmt: skip
+        )
     return ok("learning rate", what)
 
 
@@ -39,15 +40,17 @@ def course(config: Config, steps_per_epoch: int, total_steps: int) -> Finding:
     what = f"{total_steps:,} steps of {train.batch_size} images, {epochs:.3g} epochs"
     if train.warmup_steps >= total_steps:
         return fault(
-            "course", f"{what}, all of them within the warm-up of {train.warmup_steps:,}",
+            "course",
+            f"{what}, all of them within the warm-up of {train.warmup_steps:,}",
             "the peak rate is never reached: lower train.warmup_steps or train longer",
-        )  # fmt: skip
+        )
     rates = np.asarray(optim.schedule(train, steps_per_epoch, total_steps)(np.linspace(0, total_steps - 1, 1000)))
     if (rates <= 1e-3 * train.learning_rate).mean() > 0.5:
         return warning(
-            "course", f"{what}, most of them at a rate near zero",
+            "course",
+            f"{what}, most of them at a rate near zero",
             "the schedule falls too early: look at train.decay_epochs, train.restart_epochs",
-        )  # fmt: skip
+        )
     if epochs < 1:
         return note("course", f"{what}: some images are never seen")
     return ok("course", what)
@@ -63,9 +66,10 @@ def scale(config: Config, classes: int) -> Finding:
     what = f"{loss.name} s={loss.scale:g} m={loss.margin:g} for {classes:,} identities"
     if loss.scale < least:
         return warning(
-            "scale", f"{what}: below {least:.1f} the loss cannot become small",
+            "scale",
+            f"{what}: below {least:.1f} the loss cannot become small",
             "raise loss.scale (64 is usual, 16 for tens of identities)",
-        )  # fmt: skip
+        )
     if loss.scale > 200:
         return warning("scale", f"{what}: far above the usual 16 to 64", "gradients explode: lower loss.scale")
     return ok("scale", what)

@@ -130,9 +130,7 @@ def _benchmark(
     return tuple(finding for finding in findings if finding is not None)
 
 
-def _training(
-    set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_limit: int | None
-) -> tuple[Finding, ...]:  # fmt: skip
+def _training(set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_limit: int | None) -> tuple[Finding, ...]:
     config, plan = set_up.config, set_up.plan
     findings = [settings.learning_rate(config)]
     if plan is None:

@@ -14,10 +14,20 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 
 OPS = (
-    "Identity", "ShearX", "TranslateX", "Rotate",
-    "Brightness", "Contrast", "Posterize", "Solarize", "AutoContrast", "Equalize",
-    "Color", "Sharpness", "Grayscale",
-)  # fmt: skip
+    "Identity",
+    "ShearX",
+    "TranslateX",
+    "Rotate",
+    "Brightness",
+    "Contrast",
+    "Posterize",
+    "Solarize",
+    "AutoContrast",
+    "Equalize",
+    "Color",
+    "Sharpness",
+    "Grayscale",
+)
 LEVELS = 31
 
 _SIGNED = ("ShearX", "TranslateX", "Rotate", "Brightness", "Contrast", "Color", "Sharpness")

@@ -46,9 +46,7 @@ def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
                 first, second = (known[number] for number, known in zip(numbers, files, strict=True))
                 pairs.add(first, second, kind == "same", fold)
     view = np.array([VIEWS.index("profile") if "profile" in key.split("/") else 0 for key in pairs.keys], np.int32)
-    return pairs.benchmark(
-        splits, f"CFP-{protocol} {shown(str(folder))}", image_domain=view, domain_names=VIEWS
-    )  # fmt: skip
+    return pairs.benchmark(splits, f"CFP-{protocol} {shown(str(folder))}", image_domain=view, domain_names=VIEWS)
 
 
 def _image_list(file: Path) -> dict[int, str]:

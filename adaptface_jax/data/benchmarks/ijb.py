@@ -107,7 +107,7 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
     description = f"templates {shown(str(folder))}"
     return TemplateBenchmark(
         Files(paths), keys, image, template, media, pairs, issame, names, points, quality, description
-    )  # fmt: skip
+    )
 
 
 def _only(folder: Path, ending: str) -> Path:

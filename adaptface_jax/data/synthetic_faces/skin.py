@@ -124,8 +124,9 @@ def _mix(colours: np.ndarray, other: np.ndarray | float | list[float], amount: n
     colours += (f32(other) - colours) * f32(amount)[:, None]
 
 
-def paint(traits: Traits, layers: Layers, *, age: float, smile: float, mouth: float, lids: float, gaze: float,
-          glasses: bool) -> np.ndarray:  # fmt: skip
+def paint(
+    traits: Traits, layers: Layers, *, age: float, smile: float, mouth: float, lids: float, gaze: float, glasses: bool
+) -> np.ndarray:
     """The albedo of one image, float32 [P, 3].
 
     age: -1 a child .. 0 .. 1 old. smile, mouth (opening): 0..1. lids: 1 open, 0 closed. gaze: -1..1.

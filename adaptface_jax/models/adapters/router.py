@@ -48,7 +48,5 @@ def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
 def domain_loss(gate: jax.Array, domain: jax.Array) -> jax.Array:
     """Mean cross-entropy of the gates [B, K] on the known domain labels [B]; -1 is unknown and does not count."""
     known = domain >= 0
-    losses = optax.softmax_cross_entropy_with_integer_labels(
-        jnp.log(jnp.maximum(gate, 1e-20)), jnp.maximum(domain, 0)
-    )  # fmt: skip
+    losses = optax.softmax_cross_entropy_with_integer_labels(jnp.log(jnp.maximum(gate, 1e-20)), jnp.maximum(domain, 0))
     return jnp.sum(jnp.where(known, losses, 0)) / jnp.maximum(jnp.sum(known), 1)

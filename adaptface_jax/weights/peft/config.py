@@ -19,13 +19,31 @@ from adaptface_jax.core.text import quoted
 
 # Settings that change nothing in what the tensors mean.
 _HARMLESS = {
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "megatron_core", "peft_version",
-    "qalora_group_size", "revision", "runtime_config", "task_type",
-}  # fmt: skip
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "lora_dropout",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+}
 _READ = {
-    "alpha_pattern", "bias", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
-    "modules_to_save", "peft_type", "r", "rank_pattern", "target_modules", "use_rslora",
-}  # fmt: skip
+    "alpha_pattern",
+    "bias",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "target_modules",
+    "use_rslora",
+}
 # Ways to start that leave the base model as it is; PiSSA, OLoRA and their like change it.
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
 _BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers")  # what the numbered blocks are called

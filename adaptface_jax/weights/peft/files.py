@@ -121,11 +121,9 @@ class _Plan:
             piece = Piece(module.part, a, b, self.settings.scale_of(name))
             layers.setdefault(module.layer, {}).setdefault(block, []).append(piece)
         patch = {
-            leaf: patch_rows(self.spec)[leaf].transform.inward(
-                read_finite(tensors, name, file), self._leaf_shape(leaf)
-            )
+            leaf: patch_rows(self.spec)[leaf].transform.inward(read_finite(tensors, name, file), self._leaf_shape(leaf))
             for leaf, name in self.saved().items()
-        }  # fmt: skip
+        }
         return PeftAdapter(self.layout, layers, patch or None)
 
     def _leaf_shape(self, leaf: str) -> Shape:
