@@ -30,7 +30,7 @@ def fill(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 def tiny_models() -> dict[str, torch.nn.Module]:
-    """Name of the row in tests/dialects.py -> model."""
+    """Name of the row in tests/made_weights.py -> model."""
     torch.manual_seed(0)
     dinov2 = transformers.Dinov2Config(**SMALL)
     swiglu = transformers.Dinov2Config(**SMALL, use_swiglu_ffn=True)

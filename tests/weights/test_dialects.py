@@ -1,4 +1,4 @@
-"""Every published dialect, written by code of its own (tests/dialects.py), loads and computes the goldens."""
+"""Every published dialect, written by code of its own (tests/made_weights.py), loads and computes the goldens."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kills a small training at random moments, again and again, and compares what comes out with a run left alone.
 
-    python tests/resume/kill.py --kills 50 --seed 0
+    python tests/training/resume/kill.py --kills 50 --seed 0
 
 Half of the kills are SIGTERM, half SIGKILL, at moments drawn over the whole of a sitting: imports, data, compilation,
 steps, saves, evaluation, the report. Each killed run is resumed (and killed again) until the kills are used up and it
