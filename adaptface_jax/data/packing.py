@@ -24,7 +24,6 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import locked, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.data.sources.array_record import (
     DESCRIPTION,
@@ -38,6 +37,7 @@ from adaptface_jax.data.sources.array_record import (
     encode_index,
     encode_record,
 )
+from adaptface_jax.data.text_array import TextArray
 
 # One record a group: any record is read alone. Images are compressed already.
 _OPTIONS = "group_size:1,uncompressed"
@@ -226,8 +226,8 @@ def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dic
     for path in folder.glob(SHARDS):
         if path.name not in names:
             path.unlink()
-    keys = Names.of(source.key(index) for index in range(len(source)))
-    index = encode_index(source.labels, keys, Names.of(source.class_names))
+    keys = TextArray.of(source.key(index) for index in range(len(source)))
+    index = encode_index(source.labels, keys, TextArray.of(source.class_names))
     part = folder / f".{INDEX}.part"
     part.write_bytes(index)
     os.replace(part, folder / INDEX)

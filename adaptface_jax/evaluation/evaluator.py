@@ -18,7 +18,7 @@ from adaptface_jax.evaluation.gates import gate_report
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults
 from adaptface_jax.evaluation.thresholds import thresholds_at_far
-from adaptface_jax.evaluation.verification import JudgedPairs, judge_pairs, summarize, summarize_domains
+from adaptface_jax.evaluation.verification import JudgedPairs, compute_domain_metrics, compute_metrics, judge_pairs
 
 
 class Evaluation(NamedTuple):
@@ -61,10 +61,10 @@ def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray
 
     gate: float32 [M, K] of the benchmark's images, or None for a model without gates.
     """
-    figures: dict[str, Any] = vars(summarize(judged))
+    figures: dict[str, Any] = vars(compute_metrics(judged))
     figures["threshold_at_far"] = thresholds_at_far(judged.distances, judged.issame)
     if benchmark.pair_domain is not None:
-        figures["domains"] = summarize_domains(judged, benchmark.pair_domain, benchmark.domain_names)
+        figures["domains"] = compute_domain_metrics(judged, benchmark.pair_domain, benchmark.domain_names)
     if gate is not None:
         entropy = -(gate * np.log(np.maximum(gate, np.finfo(np.float32).tiny))).sum(axis=1)
         usage = np.bincount(gate.argmax(axis=1), minlength=gate.shape[1]) / len(gate)

@@ -100,7 +100,7 @@ def verify(
       InputError: wrong shapes, values that are not finite, zero embeddings, fewer pairs than folds,
         or pairs of one kind only.
     """
-    return summarize(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
+    return compute_metrics(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
 
 
 def judge_pairs(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> JudgedPairs:
@@ -115,7 +115,7 @@ def judge_pairs(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS)
     return JudgedPairs(distances, truth, fold, table, distances < thresholds[fold], accuracies, thresholds)
 
 
-def summarize(judged: JudgedPairs) -> Verification:
+def compute_metrics(judged: JudgedPairs) -> Verification:
     """The figures of pairs that were judged."""
     distances, truth, accuracies = judged.distances, judged.issame, judged.fold_accuracies
     roc = roc_curve(distances, truth)
@@ -139,7 +139,7 @@ def summarize(judged: JudgedPairs) -> Verification:
     )
 
 
-def summarize_domains(
+def compute_domain_metrics(
     judged: JudgedPairs, pair_domain: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, DomainVerification]:
     """The figures told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.

@@ -12,7 +12,7 @@ from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics import intervals as bootstrap
 from adaptface_jax.evaluation.statistics.paired_test import compare
-from adaptface_jax.evaluation.verification import judge_pairs, summarize
+from adaptface_jax.evaluation.verification import compute_metrics, judge_pairs
 
 DRAWS = 200
 SPREAD = 0.25  # of Gaussian distances, genuine ones `gap` below impostors: what is true of them is known
@@ -50,7 +50,7 @@ def test_intervals_cover_the_truth(pairs, gap, names):
     true |= {far: norm.cdf(norm.ppf(float(far)) + gap / SPREAD) for far in ("1e-1", "1e-2")}
     held = dict.fromkeys(names, 0)
     for _ in range(DRAWS):
-        found = summarize(judge_pairs(*drawn(rng, pairs, gap))).intervals
+        found = compute_metrics(judge_pairs(*drawn(rng, pairs, gap))).intervals
         ends = {"accuracy": found.accuracy, "auc": found.auc, **found.tar_at_far}
         for name in names:
             low, high = ends[name]
@@ -59,13 +59,13 @@ def test_intervals_cover_the_truth(pairs, gap, names):
 
 
 def test_where_no_false_accepts_are_expected_there_is_no_interval():
-    found = summarize(judge_pairs(*drawn(np.random.default_rng(0), 600, 0.6)))
+    found = compute_metrics(judge_pairs(*drawn(np.random.default_rng(0), 600, 0.6)))
     assert found.tar_at_far["1e-2"] is None and found.intervals.tar_at_far["1e-2"] is None
 
 
 def test_without_errors_the_interval_is_not_a_point():
     """No error in 600 pairs leaves room for up to 3 in 600 (the rule of three; Wilson says 3.8)."""
-    found = summarize(judge_pairs(*drawn(np.random.default_rng(0), 600, 4.0)))
+    found = compute_metrics(judge_pairs(*drawn(np.random.default_rng(0), 600, 4.0)))
     assert found.accuracy == found.auc == 1.0
     for low, high in (found.intervals.accuracy, found.intervals.auc, found.intervals.tar_at_far["1e-1"]):
         assert 0.98 < low < 0.997 and high == 1.0
@@ -102,7 +102,7 @@ def test_a_resample_has_the_auc_of_its_copies():
 
 
 def test_the_same_pairs_have_the_same_intervals():
-    first, second = (summarize(judge_pairs(*drawn(np.random.default_rng(3), 600, 0.6))) for _ in range(2))
+    first, second = (compute_metrics(judge_pairs(*drawn(np.random.default_rng(3), 600, 0.6))) for _ in range(2))
     assert first == second
 
 

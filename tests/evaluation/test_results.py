@@ -15,7 +15,7 @@ from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.gates import gate_report
 from adaptface_jax.evaluation.markdown import results_markdown
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, read_results, write_results
-from adaptface_jax.evaluation.verification import judge_pairs, summarize, summarize_domains
+from adaptface_jax.evaluation.verification import compute_domain_metrics, compute_metrics, judge_pairs
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.training.summary import RunFacts
 from tests.made_results import benchmark_result
@@ -30,8 +30,8 @@ def entry(seed: int, noise: float) -> BenchmarkResult:
     right = np.where(issame[:, None], left + noise * rng.normal(size=left.shape), rng.normal(size=left.shape))
     judged = judge_pairs(pair_distances(np.stack([left, right], axis=1).reshape(1200, 16)), issame)
     gates = gate_report(np.tile([0.75, 0.25], (4, 1)), np.array([0, 0, 1, 1]), ("frontal", "posed"))
-    domains = summarize_domains(judged, np.arange(600) // 2 % 2, ("frontal", "posed"))
-    return BenchmarkResult(**vars(summarize(judged)), domains=domains, gates=gates)
+    domains = compute_domain_metrics(judged, np.arange(600) // 2 % 2, ("frontal", "posed"))
+    return BenchmarkResult(**vars(compute_metrics(judged)), domains=domains, gates=gates)
 
 
 @pytest.fixture(scope="module")

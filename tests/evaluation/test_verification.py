@@ -17,7 +17,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.roc import roc_curve
-from adaptface_jax.evaluation.verification import DomainVerification, judge_pairs, summarize_domains, verify
+from adaptface_jax.evaluation.verification import DomainVerification, compute_domain_metrics, judge_pairs, verify
 
 GOLDENS = ("easy_600", "hard_6000", "unbalanced_1000")
 
@@ -30,7 +30,7 @@ def golden(request, shared_data):
 
 
 def by_domain(embeddings, issame, pair_domain, names) -> dict[str, DomainVerification]:
-    return summarize_domains(judge_pairs(pair_distances(embeddings), issame), pair_domain, names)
+    return compute_domain_metrics(judge_pairs(pair_distances(embeddings), issame), pair_domain, names)
 
 
 def made_pairs(pairs: int, seed: int = 0, noise: float = 1.0, genuine: float = 0.5, width: int = 16):

@@ -25,8 +25,8 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Record
+from adaptface_jax.data.text_array import TextArray
 
 DESCRIPTION = "dataset.json"
 INDEX = "index.npz"
@@ -42,7 +42,7 @@ _REPACK = "the pack is damaged or half copied: copy it again, or run pack again"
 
 def encode_record(record: Record, image: bytes) -> bytes:
     """The binary form of one record; `image` is the record's image, encoded."""
-    key = Names.of([record.key]).content[:-1]
+    key = TextArray.of([record.key]).content[:-1]
     return _HEADER.pack(_MAGIC, VERSION, len(key), record.label, record.domain) + key + image
 
 
@@ -56,7 +56,7 @@ def decode_record(data: bytes) -> Record:
     start = _HEADER.size + length
     if len(data) < start:
         raise ValueError(f"its key claims {length} bytes")
-    return Record(data[start:], label, Names(data[_HEADER.size : start] + b"\0")[0], domain)
+    return Record(data[start:], label, TextArray(data[_HEADER.size : start] + b"\0")[0], domain)
 
 
 class ArrayRecordSource:
@@ -177,7 +177,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     return found
 
 
-def encode_index(labels: np.ndarray, keys: Names, classes: Names) -> bytes:
+def encode_index(labels: np.ndarray, keys: TextArray, classes: TextArray) -> bytes:
     """The bytes of index.npz, the same for the same content."""
     file = io.BytesIO()
     texts = {name: np.frombuffer(value.content, np.uint8) for name, value in (("keys", keys), ("classes", classes))}
@@ -185,7 +185,7 @@ def encode_index(labels: np.ndarray, keys: Names, classes: Names) -> bytes:
     return file.getvalue()
 
 
-def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, Names, Names]:
+def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, TextArray, TextArray]:
     """labels int32 [N], keys and class names; raises InputError where they are not those of the description."""
     path = folder / INDEX
     try:
@@ -194,7 +194,7 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, N
             raise ValueError(f"its sha256 is not the one in {DESCRIPTION}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             labels = arrays["labels"]
-            keys, classes = Names(arrays["keys"].tobytes()), Names(arrays["classes"].tobytes())
+            keys, classes = TextArray(arrays["keys"].tobytes()), TextArray(arrays["classes"].tobytes())
         if labels.dtype != np.int32 or labels.ndim != 1:
             raise ValueError("the labels are no row of int32")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -13,8 +13,8 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import SUFFIXES
 from adaptface_jax.data.image_files import is_image_name, read_file
-from adaptface_jax.data.names import Names
 from adaptface_jax.data.record import Record
+from adaptface_jax.data.text_array import TextArray
 
 
 class FolderSource:
@@ -40,7 +40,7 @@ class FolderSource:
                     counts.append(len(found))
                     yield from found
 
-        self._files = Names.of(files())
+        self._files = TextArray.of(files())
         if not counts:
             kinds = " ".join(SUFFIXES)
             raise InputError(

@@ -53,7 +53,7 @@ def intervals(
 
     Args:
       distances: float [N], small for pairs alike. issame: bool [N], both kinds present. table: of the same pairs.
-      accuracy, auc, tar_at_far: the figures, as `verification.summarize` gives them.
+      accuracy, auc, tar_at_far: the figures, as `verification.compute_metrics` gives them.
     """
     genuine, impostor = np.sort(distances[issame]), np.sort(distances[~issame])
     ranks = Ranks(genuine, impostor)

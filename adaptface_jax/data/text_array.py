@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-class Names(Sequence[str]):
+class TextArray(Sequence[str]):
     """Texts stored end to end; made into `str` when asked for.
 
     File names may hold anything but NUL, even bytes that are no UTF-8 (os.fsencode keeps them).
@@ -22,7 +22,7 @@ class Names(Sequence[str]):
         self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Names:
+    def of(cls, texts: Iterable[str]) -> TextArray:
         """Raises ValueError for a text with NUL in it."""
         content = bytearray()
         for text in texts:

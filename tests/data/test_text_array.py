@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.names import Names
+from adaptface_jax.data.text_array import TextArray
 
 file_names = st.binary(max_size=8).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 
 
 @given(st.lists(file_names))
 def test_any_file_name_survives(texts):
-    names = Names.of(texts)
+    names = TextArray.of(texts)
     assert list(names) == texts
     assert names[1:] == texts[1:]
-    assert list(Names(names.content)) == texts
+    assert list(TextArray(names.content)) == texts
 
 
 def test_a_text_with_nul_is_none():
     with pytest.raises(ValueError, match="NUL"):
-        Names.of(["a\0b"])
+        TextArray.of(["a\0b"])
     with pytest.raises(IndexError):
-        Names.of(["a"])[1]
+        TextArray.of(["a"])[1]
 
 
 @given(file_names)
