@@ -57,7 +57,7 @@ def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
             color=PALETTE[curve.paint], linewidth=1.9, linestyle="--" if curve.dashed else "-",
         )  # fmt: skip
     chance = np.geomspace(lowest, 1, 60)
-    axes.plot(chance, chance, linestyle=":", color=PALETTE["line"], linewidth=1)
+    axes.plot(chance, chance, linestyle=":", color=PALETTE["base"], linewidth=1)
     if legend:
         axes.legend(loc="lower right", frameon=False)
     return figure
@@ -105,7 +105,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(PALETTE["line"])
-    axes.tick_params(length=0, colors=PALETTE["soft"])
+    axes.tick_params(length=0, pad=6, colors=PALETTE["soft"])
     axes.grid(color=PALETTE["faint"], linewidth=0.8)
     axes.set_axisbelow(True)
     return figure, axes
