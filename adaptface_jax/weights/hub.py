@@ -50,7 +50,7 @@ def _download(repo: str) -> Path:
         raise InputError(
             f"{repo}: the hub cannot be reached ({type(error).__name__}); on a connected machine download "
             f"{SINGLE} and config.json from https://huggingface.co/{repo}/tree/main into a folder, then run: "
-            "python tools/convert_weights.py ./FOLDER --out OUT"
+            "adaptface convert ./FOLDER --out OUT"
         ) from None
     if not any((folder / name).is_file() for name in (SINGLE, INDEX, OPEN_CLIP_WEIGHTS)):
         raise InputError(

@@ -1,4 +1,4 @@
-"""`tools/convert_weights.py` as it is typed: what it prints, its exit status, and the hub at both ends of a wire."""
+"""`adaptface_jax.convert` as it is typed: what it prints, its exit status, and the hub at both ends of a wire."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from adaptface_jax import convert
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights import hub
@@ -27,12 +27,13 @@ from tests.weights import archives
 from tests.weights.file_shapes import file_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / "tools" / "convert_weights.py"
+MODULE = ("-m", "adaptface_jax.convert")
+TOOL = (str(ROOT / "tools" / "convert_weights.py"),)
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, started: tuple[str, ...] = MODULE, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, TOOL, *map(str, arguments)],
+        [sys.executable, *started, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
@@ -71,6 +72,16 @@ def test_a_local_folder_is_converted_and_described(demo, tmp_path):
         "projection": None,
         "dtype": "float32",
     }
+
+
+def test_the_tool_of_the_checkout_is_the_command(demo, tmp_path):
+    written, told = [], []
+    for started in (MODULE, TOOL):
+        result = run(demo, "--out", tmp_path / "out", "--overwrite", started=started)
+        told.append((result.returncode, result.stdout, result.stderr))
+        written.append({file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()})
+    assert told[0] == told[1] and told[0][0] == 0
+    assert written[0] == written[1] != {}
 
 
 def test_a_failure_exits_with_2_and_one_line(demo, tmp_path):
@@ -119,14 +130,13 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
 def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path):
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_clip" / "model.safetensors")
     dialects.save(tmp_path / "ViT.safetensors", dialects.openai(hf))
-    tool = runpy.run_path(str(TOOL))
     with pytest.raises(InputError, match=r"--activation quick_gelu .* or --activation gelu"):
-        tool["convert"](str(tmp_path / "ViT.safetensors"), tmp_path / "out")
+        convert.convert(str(tmp_path / "ViT.safetensors"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     for activation in ("gelu", "quick_gelu"):
-        tool["convert"](str(tmp_path / "ViT.safetensors"), tmp_path / activation, activation=activation)
+        convert.convert(str(tmp_path / "ViT.safetensors"), tmp_path / activation, activation=activation)
         assert load_backbone(str(tmp_path / activation), "tiny_clip", 20).spec.activation == activation
-    lines = tool["inspect"](tmp_path / "ViT.safetensors")
+    lines = convert.inspect(tmp_path / "ViT.safetensors")
     assert any("openai_clip: tiny_clip" in line for line in lines)
     assert any("nothing tells its activation" in line for line in lines)
 
@@ -152,12 +162,11 @@ def test_inspect_says_what_a_file_is(demo, tmp_path):
     assert run("--inspect", demo, "--all").stdout.count("attention.attention.query.weight  F32  [128, 128]\n") == 4
 
 
-@pytest.fixture
-def inspect():
-    return lambda path: "\n".join(runpy.run_path(str(TOOL))["inspect"](path))
+def inspect(path: Path) -> str:
+    return "\n".join(convert.inspect(path))
 
 
-def test_inspect_a_file_of_no_known_layout(inspect, tmp_path):
+def test_inspect_a_file_of_no_known_layout(tmp_path):
     safetensors.numpy.save_file({"bert.0.a": np.zeros((2, 3), np.int64)}, tmp_path / "a.safetensors")
     text = inspect(tmp_path / "a.safetensors")
     assert "none of its 1 tensor names is known" in text
@@ -165,7 +174,7 @@ def test_inspect_a_file_of_no_known_layout(inspect, tmp_path):
     assert text.endswith("\n\nbert.0.a  I64  [2, 3]")
 
 
-def test_inspect_names_the_nearest_layout_and_the_difference(inspect, goldens, tmp_path):
+def test_inspect_names_the_nearest_layout_and_the_difference(goldens, tmp_path):
     tensors = safetensors.numpy.load_file(goldens / "backbones" / "tiny_reg4" / "model.safetensors")
     del tensors["layernorm.bias"]
     safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
@@ -173,8 +182,8 @@ def test_inspect_names_the_nearest_layout_and_the_difference(inspect, goldens, t
     assert "the nearest is hf_dinov2 as tiny_reg4: missing (1): layernorm.bias\n" in text
 
 
-def test_inspect_a_converted_folder(inspect, demo, tmp_path):
-    runpy.run_path(str(TOOL))["convert"](str(demo), tmp_path / "out")
+def test_inspect_a_converted_folder(demo, tmp_path):
+    convert.convert(str(demo), tmp_path / "out")
     text = inspect(tmp_path / "out")
     assert f"a converted folder of demo, from {demo}" in text
     assert "blocks/attn/qkv/kernel  F32  [4, 128, 384]" in text
@@ -192,14 +201,14 @@ def test_inspect_a_converted_folder(inspect, demo, tmp_path):
         ),
     ],
 )
-def test_inspect_what_torch_saves(inspect, tmp_path, content, container):
+def test_inspect_what_torch_saves(tmp_path, content, container):
     (tmp_path / "a.pt").write_bytes(content)
     text = inspect(tmp_path / "a.pt")
     assert f"  container   {container}\n" in text
     assert text.endswith("\n\nx  F32  [2, 3]")
 
 
-def test_inspect_shards_as_one(inspect, goldens, tmp_path):
+def test_inspect_shards_as_one(goldens, tmp_path):
     tensors = safetensors.numpy.load_file(goldens / "backbones" / "tiny_reg4" / "model.safetensors")
     names, weight_map = sorted(tensors), {}
     for i, part in enumerate((names[:20], names[20:])):
@@ -313,4 +322,4 @@ def test_without_network_one_line_says_what_to_download(tmp_path):
     assert (
         "download model.safetensors and config.json from https://huggingface.co/facebook/dinov2-small" in result.stderr
     )
-    assert "python tools/convert_weights.py ./FOLDER --out " in result.stderr
+    assert "adaptface convert ./FOLDER --out " in result.stderr

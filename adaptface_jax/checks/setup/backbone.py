@@ -21,7 +21,7 @@ def identity(config: Config, model: Model) -> Finding:
         return says(
             "weights",
             f"{name}: RANDOM WEIGHTS, nothing pretrained is adapted",
-            "name converted weights in backbone.weights (tools/convert_weights.py makes them)",
+            "name converted weights in backbone.weights (`adaptface convert` makes them)",
         )
     return ok("weights", f"{name}, from {found['source']}, sha256 {found['sha256'][:12]}", **found)
 
