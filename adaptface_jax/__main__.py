@@ -1,0 +1,66 @@
+"""The commands under one name: `adaptface train ...` is `python -m adaptface_jax.train ...`.
+
+The list of commands is read from the package, and nothing is imported for it, so that it comes at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import runpy
+import sys
+from pathlib import Path
+
+import adaptface_jax
+
+PACKAGE = Path(__file__).parent
+
+
+def main() -> int:
+    """Run the command that the first word names, or list the commands; the exit status."""
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    known = commands()
+    if word in known:
+        del sys.argv[1]
+        runpy.run_module(f"{adaptface_jax.__name__}.{word}", run_name="__main__", alter_sys=True)
+    elif word in ("-h", "--help"):
+        print(overview(known))
+    elif word == "--version":
+        print(f"adaptface_jax {adaptface_jax.__version__}")
+    else:
+        near = difflib.get_close_matches(word, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        print(f"error: {word!r} is not a command; {hint} (see adaptface --help)", file=sys.stderr)
+        return 2
+    return 0
+
+
+def commands() -> dict[str, str]:
+    """Name -> the first line of its docstring, for what runs as a program: a file, or a package with a `__main__`."""
+    result = {}
+    for file in [*PACKAGE.glob("[!_]*.py"), *PACKAGE.glob("*/__main__.py")]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if any(isinstance(part, ast.If) and ast.unparse(part.test) == "__name__ == '__main__'" for part in tree.body):
+            name = file.parent.name if file.stem == "__main__" else file.stem
+            result[name] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return dict(sorted(result.items()))
+
+
+def overview(known: dict[str, str]) -> str:
+    """What `adaptface --help` prints."""
+    width = max(map(len, known))
+    return "\n".join(
+        [
+            "usage: adaptface COMMAND ...",
+            "",
+            (adaptface_jax.__doc__ or "").partition("\n")[0],
+            "",
+            *(f"  {name:{width}}  {line}" for name, line in known.items()),
+            "",
+            "adaptface COMMAND --help says more about each; adaptface --version names the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

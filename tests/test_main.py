@@ -1,0 +1,75 @@
+"""`adaptface`: the list of commands, how one is started, and what a wrong word says."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import adaptface_jax
+from adaptface_jax import __main__
+from tests.running import one_device
+
+PACKAGE = Path(adaptface_jax.__file__).parent
+COMMANDS = ["align", "convert", "doctor", "embed", "evaluate", "export", "pack", "report", "train", "verify"]
+
+
+def adaptface(*words: str, first: tuple[str, ...] = ("-m", "adaptface_jax")) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *first, *words], capture_output=True, text=True, check=False, timeout=300,
+        env=one_device() | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+def test_every_command_is_listed_with_its_own_words(capsys, monkeypatch):
+    for words in ([], ["-h"], ["--help"]):
+        monkeypatch.setattr(sys, "argv", ["adaptface", *words])
+        assert __main__.main() == 0
+        lines = capsys.readouterr().out.splitlines()
+        rows = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
+        assert list(rows) == COMMANDS
+        for name, row in rows.items():
+            file = PACKAGE / f"{name}.py" if (PACKAGE / f"{name}.py").is_file() else PACKAGE / name / "__main__.py"
+            assert row and row == ast.get_docstring(ast.parse(file.read_text())).splitlines()[0]
+        assert "adaptface COMMAND --help" in lines[-1]
+        assert max(map(len, lines)) <= 120
+
+
+def test_the_list_imports_next_to_nothing():
+    code = "import sys; from adaptface_jax.__main__ import main; main(); print(len(sys.modules), *sys.modules)"
+    words = adaptface("--help", first=("-c", code)).stdout.splitlines()[-1].split()
+    assert not {"jax", "numpy", "flax", "ml_collections", "argparse"} & set(words)
+
+
+@pytest.mark.parametrize(("word", "near"), [("trian", "did you mean train"), ("zzz", "there are align, convert")])
+def test_a_word_that_is_no_command(word, near, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["adaptface", word, "--help"])
+    assert __main__.main() == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and near in err and repr(word) in err
+
+
+def test_the_version(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["adaptface", "--version"])
+    assert __main__.main() == 0
+    assert capsys.readouterr().out == f"adaptface_jax {adaptface_jax.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["pack", "report"])
+def test_a_command_helps_under_its_name_however_it_is_started(name):
+    """A file and a package."""
+    together, alone = adaptface(name, "--help"), adaptface("--help", first=("-m", f"adaptface_jax.{name}"))
+    assert (together.returncode, together.stderr) == (0, "")
+    assert together.stdout.startswith(f"usage: adaptface {name} [-h]")
+    assert together.stdout == alone.stdout
+
+
+def test_a_command_keeps_its_status_and_its_one_line(tmp_path):
+    result = adaptface("pack", str(tmp_path / "absent"), str(tmp_path / "out"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
