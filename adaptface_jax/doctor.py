@@ -1,7 +1,7 @@
 """Find what is wrong with a set-up before hours are spent, or with a run after they were.
 
-    python -m adaptface_jax.doctor --config=configs/dalora.py --config.data.train=/data/faces --benchmark lfw=lfw.bin
-    python -m adaptface_jax.doctor --run=runs/exp003
+    adaptface doctor --config=dalora --config.data.train=/data/faces --benchmark lfw=lfw.bin
+    adaptface doctor --run=runs/exp003
 
 With --config: data, labels, benchmarks, overlap, backbone, memory, disk and a few real steps; nothing is written.
 With --run: what the run's own records and its embeddings say.

@@ -1,9 +1,9 @@
 """Verify a trained run, or a frozen backbone, on benchmarks; or search people in a gallery.
 
-    python -m adaptface_jax.evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
-    python -m adaptface_jax.evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
-    python -m adaptface_jax.evaluate --run=runs/exp003 --ijb=/data/IJBC
-    python -m adaptface_jax.evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
+    adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
+    adaptface evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
+    adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC
+    adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
 
 A benchmark is an InsightFace .bin pack, a folder with pairs.txt (LFW), with CFP's Protocol or with pairs.csv,
 FOLDER:LIST, or a .csv of its own.

@@ -1,6 +1,6 @@
 """Pack any training set into ArrayRecord shards: few large files, random access, checksums.
 
-    python -m adaptface_jax.pack /data/casia-webface /data/casia-shards --shard_mb=256
+    adaptface pack /data/casia-webface /data/casia-shards --shard_mb=256
 
 SRC is anything that `data.train` takes. Images keep their encoded bytes; records keep order, labels and keys, so a run
 on the shards sees the batches of a run on SRC. Killed at any moment, the same command goes on.

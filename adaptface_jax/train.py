@@ -1,6 +1,6 @@
 """Train an adapter on faces and verify it.
 
-    python -m adaptface_jax.train --config=configs/dalora.py --workdir=runs/exp003 --benchmark lfw=/data/lfw.bin
+    adaptface train --config=dalora --workdir=runs/exp003 --benchmark lfw=/data/lfw.bin
 
 Running the same command again goes on where the run stopped.
 """

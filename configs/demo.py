@@ -1,13 +1,13 @@
 """The demo: Domain-Aware LoRA on generated faces, with the packaged backbone.
 
-    python -m adaptface_jax.train --config=configs/demo.py --workdir=runs/demo
+    adaptface train --config=demo --workdir=runs/demo
 
 Expect the report to compare raw pixels, the frozen backbone and the adapted one on people never trained on, overall and
 for hard poses, ages and light: the adapted model gains more than 10 points over the frozen one, and the gates find the
 true domain of nine images in ten.
 """
 
-from adaptface_jax.config.overrides import defaults
+from adaptface_jax.config import defaults
 
 
 def get_config():

@@ -1,14 +1,14 @@
 """FRoundation (arXiv 2410.23831): DINOv2 ViT-S/14, rsLoRA on q and v, no head, RandAugment, warm restarts.
 
-    python tools/convert_weights.py facebook/dinov2-small --out weights/dinov2_small
-    python -m adaptface_jax.train --config=configs/froundation.py --workdir=runs/froundation \\
+    adaptface convert facebook/dinov2-small --out weights/dinov2_small
+    adaptface train --config=froundation --workdir=runs/froundation \\
         --config.data.train=/data/casia-webface --config.data.max_identities=1000 --benchmark lfw=/data/lfw.bin
 
 Published averages over LFW, CFP-FP, AgeDB-30, CALFW and CPLFW: 87.10 with the first 1,000 identities of
 CASIA-WebFace, 90.94 with 10,000; 64.70 frozen.
 """
 
-from adaptface_jax.config.overrides import inherit
+from adaptface_jax.config import inherit
 
 
 def get_config():

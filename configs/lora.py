@@ -1,14 +1,14 @@
 """EXP-001: DINOv2 ViT-S/14 with LoRA on CASIA-WebFace.
 
-    python tools/convert_weights.py facebook/dinov2-small --out weights/dinov2_small
-    python -m adaptface_jax.train --config=configs/lora.py --workdir=runs/exp001 \\
+    adaptface convert facebook/dinov2-small --out weights/dinov2_small
+    adaptface train --config=lora --workdir=runs/exp001 \\
         --config.data.train=/data/casia-webface --benchmark lfw=/data/lfw.bin
 
 Expect 22,268,288 parameters, 865,664 of them trainable (3.89%), and a first loss near 35.7. The PyTorch original of
 this recipe (40 epochs, 17.9 h on an RTX 4060) ended at a loss of 22.6 and 90.45% on LFW.
 """
 
-from adaptface_jax.config.overrides import defaults
+from adaptface_jax.config import defaults
 
 
 def get_config():

@@ -1,12 +1,12 @@
 """A small set of real faces (tens of identities) with the packaged backbone: LoRA, a low scale, light augmentation.
 
-    python -m adaptface_jax.train --config=configs/small_faces.py --workdir=runs/small \\
+    adaptface train --config=small_faces --workdir=runs/small \\
         --config.data.train=/data/faces --benchmark test=/data/test.bin
 
 Expect minutes on a CPU. The figures on 30 identities of the AT&T faces stand in the README.
 """
 
-from adaptface_jax.config.overrides import inherit
+from adaptface_jax.config import inherit
 
 
 def get_config():

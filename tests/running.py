@@ -29,7 +29,7 @@ def call(module: ModuleType, *words: object) -> int:
 def write_config(path: Path, settings: dict[str, Any]) -> Path:
     """A config file of the SMALL settings and these."""
     lines = [f"    c.{name} = {value!r}" for name, value in (SMALL | settings).items()]
-    head = ["from adaptface_jax.config.overrides import defaults", "", "def get_config():", "    c = defaults()"]
+    head = ["from adaptface_jax.config import defaults", "", "def get_config():", "    c = defaults()"]
     path.write_text("\n".join([*head, *lines, "    return c", ""]))
     return path
 

@@ -1,6 +1,6 @@
 """Align every photograph of a folder: the largest face of each, by five landmarks, as a 112x112 crop.
 
-    python -m adaptface_jax.align photographs/ crops/
+    adaptface align photographs/ crops/
 
 Names and folders stay, so lists of pairs and identity folders work on the crops. The extra `align` brings the detector.
 Killed at any moment, the same command goes on. DST/no_face.txt lists the photographs in which no face was found,

@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from adaptface_jax.config import overrides
+from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import SECTIONS, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.settings import check_model
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a config file.
+    """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a recipe.
 
     config_required: whether a command with settings also works without `--config` (`.config` is then None).
     """
 
     def __init__(self, description: str, *, settings: bool = False, config_required: bool = True) -> None:
         super().__init__(
+            prog=program(),
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,9 +33,8 @@ class Parser(argparse.ArgumentParser):
         )
         self._settings = settings
         if settings:
-            self.add_argument(
-                "--config", required=config_required, metavar="FILE", help="a Python file with get_config()"
-            )
+            known = f"a recipe ({', '.join(recipes.names())}) or a Python file with get_config()"
+            self.add_argument("--config", required=config_required, metavar="RECIPE|FILE", help=known)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see --help)")
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         if self._settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self._settings and known.config is not None:
-            config = overrides.load(known.config)
+            config = recipes.load(known.config)
             for name, text in changes:
                 overrides.apply(config, name, text)
             known.config = self.finish(config, known)
@@ -65,6 +66,13 @@ class Parser(argparse.ArgumentParser):
         frozen = overrides.freeze(config)
         check_model(frozen)
         return frozen
+
+
+def program() -> str | None:
+    """The command that runs, as it is typed, `adaptface train`; None where Python was not started on a command."""
+    spec = sys.modules["__main__"].__spec__
+    parts = spec.name.split(".") if spec else []
+    return f"adaptface {parts[1]}" if parts[:1] == ["adaptface_jax"] and len(parts) > 1 else None
 
 
 def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

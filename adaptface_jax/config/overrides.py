@@ -1,12 +1,10 @@
-"""Text and config files into a checked `Config`: the ConfigDict that config files change, and its freezing."""
+"""Text into a checked `Config`: the ConfigDict that config files change, and its freezing."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib.util
 import typing
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
@@ -14,7 +12,6 @@ from ml_collections import ConfigDict
 
 from adaptface_jax.config.schema import SECTIONS, Config, check
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import one_line
 
 
 def defaults() -> ConfigDict:
@@ -25,32 +22,6 @@ def defaults() -> ConfigDict:
     result.data.benchmarks = ConfigDict({})
     result.lock()
     return result
-
-
-def load(path: str | Path) -> ConfigDict:
-    """The ConfigDict that `get_config()` of a config file returns."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"--config: no file at {path}; the examples are in configs/, e.g. configs/dalora.py")
-    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--config: {path} is not a Python file; expected one with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        result = module.get_config()
-    except InputError:
-        raise
-    except Exception as error:  # a typing mistake in the user's own file
-        raise InputError(f"--config: {path}: {type(error).__name__}: {one_line(error)}") from error
-    if not isinstance(result, ConfigDict):
-        raise InputError(f"--config: get_config() of {path} returned {type(result).__name__}, not a ConfigDict")
-    return result
-
-
-def inherit(child: str, parent: str) -> ConfigDict:
-    """The settings of the config file `parent` in the folder of `child` (pass `__file__`)."""
-    return load(Path(child).with_name(parent))
 
 
 def apply(config: ConfigDict, name: str, text: str) -> None:

@@ -1,7 +1,7 @@
 """Every setting, its default and its check.
 
-A config file's `get_config()` returns a ConfigDict made by `overrides.defaults()` and changed there; the command line
-overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` turns the result into a `Config`.
+A config file's `get_config()` returns a ConfigDict made by `defaults()` or `inherit()` and changed there; the command
+line overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` turns the result into a `Config`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    name: str = setting("dinov2_vits14", "a row of models/specs.py")
+    name: str = setting("dinov2_vits14", "the vision model, e.g. dinov2_vitb14_reg4, clip_vitb16, demo")
     weights: str = setting("", "converted folder, local file, hub id, `builtin` (demo), or empty for random")
     image_size: int = setting(224, "pixels; a multiple of the patch size", low=1)
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")

@@ -1,8 +1,8 @@
 """Export a trained run for other tools.
 
-    python -m adaptface_jax.export --run=runs/exp003 --format=merged --mix=mean --data=/data/faces --out=merged/
-    python -m adaptface_jax.export --run=runs/exp001 --format=peft --out=adapter/
-    python -m adaptface_jax.export --run=runs/exp001 --format=onnx --preprocess --out=onnx/
+    adaptface export --run=runs/exp003 --format=merged --mix=mean --data=/data/faces --out=merged/
+    adaptface export --run=runs/exp001 --format=peft --out=adapter/
+    adaptface export --run=runs/exp001 --format=onnx --preprocess --out=onnx/
 
 merged: the backbone with the adapter folded in, in the Hugging Face layout. peft: the adapter as PEFT folders.
 stablehlo, onnx: images in, unit embeddings (and gates) out. Everything is written in float32.

@@ -1,6 +1,6 @@
 """Make pages of runs: one for each, and one over all of them.
 
-    python -m adaptface_jax.report runs/exp001 runs/exp003 --out=report
+    adaptface report runs/exp001 runs/exp003 --out=report
 
 Open report/index.html: the runs side by side, their curves over each other, and for each benchmark that two runs share
 whether their difference is real. A run that is not finished is shown as far as it is.

@@ -17,7 +17,7 @@ from PIL import Image
 from adaptface_jax import doctor
 from adaptface_jax.checks.setup import agreement, backbone, classes, images, pairs, rehearsal, settings, setup_checks
 from adaptface_jax.checks.setup.scan import scan_images, scan_source
-from adaptface_jax.config import overrides
+from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import Config
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import Record
@@ -47,7 +47,7 @@ def config_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(config_file) -> Config:
-    return overrides.freeze(overrides.load(config_file))
+    return overrides.freeze(recipes.load(config_file))
 
 
 @dataclasses.dataclass

@@ -1,24 +1,20 @@
-"""The exact sizes of the published experiments, from the configs that ship."""
+"""The exact sizes of the published experiments, from the recipes that ship."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from adaptface_jax.config import overrides
+from adaptface_jax.config import overrides, recipes
 from adaptface_jax.core import trees
 from adaptface_jax.models import vit
 from adaptface_jax.models.recognizer import ParameterCount, Recognizer, built_spec, count_parameters
 from adaptface_jax.models.specs import backbone_spec
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
 
 def table(name: str) -> dict[str, tuple[int, int]]:
-    settings = overrides.freeze(overrides.load(CONFIGS / name))
+    settings = overrides.freeze(recipes.load(name))
     spec = built_spec(backbone_spec(settings.backbone.name), settings.backbone.feature)
     _, shapes = vit.definition(spec, settings.backbone.image_size)
     recognizer = Recognizer(spec, settings, jnp.float32)
@@ -30,7 +26,7 @@ def table(name: str) -> dict[str, tuple[int, int]]:
 
 
 def test_exp_001_lora():
-    assert table("lora.py") == {
+    assert table("lora") == {
         "backbone": (21_628_800, 226_176),
         "adapter": (442_368, 442_368),
         "head": (197_120, 197_120),
@@ -39,26 +35,26 @@ def test_exp_001_lora():
 
 
 def test_exp_003_dalora():
-    rows = table("dalora.py")
+    rows = table("dalora")
     assert rows["adapter"] == (3 * 442_368, 3 * 442_368)
     assert rows["router"] == (99_331, 99_331)
     assert rows["sum"] == (23_252_355, 1_849_731)
 
 
 def test_linear_probe_trains_its_head_alone():
-    assert table("linear_probe.py")["sum"] == (21_628_800 + 197_120, 197_120)
+    assert table("linear_probe")["sum"] == (21_628_800 + 197_120, 197_120)
 
 
 def test_froundation_adapts_q_and_v_without_a_head():
     # 12 blocks x 2 targets x (384 x 16 + 16 x 384)
-    assert table("froundation.py") == {
+    assert table("froundation") == {
         "backbone": (21_628_800, 0),
         "adapter": (294_912, 294_912),
         "sum": (21_628_800 + 294_912, 294_912),
     }
 
 
-@pytest.mark.parametrize("name", ["clip_lora.py", "clip_dalora.py"])
+@pytest.mark.parametrize("name", ["clip_lora", "clip_dalora"])
 def test_clip_holds_no_unused_projection(name):
     total, _ = table(name)["backbone"]
     _, shapes = vit.definition(backbone_spec("clip_vitb16"), 224)
@@ -66,7 +62,7 @@ def test_clip_holds_no_unused_projection(name):
 
 
 def test_a_whole_backbone_trains_in_full_fine_tuning():
-    config = overrides.load(CONFIGS / "linear_probe.py")
+    config = recipes.load("linear_probe")
     config.adapter.kind = "full"
     settings = overrides.freeze(config)
     spec = backbone_spec("dinov2_vits14")

@@ -26,7 +26,7 @@ from pathlib import Path
 from adaptface_jax.training.run import open_run
 
 CONFIG = """
-from adaptface_jax.overrides import defaults
+from adaptface_jax.config import defaults
 
 def get_config():
     c = defaults()

@@ -1,0 +1,21 @@
+"""What pyproject.toml cannot say: the recipes of configs/ travel in the wheel, as adaptface_jax/recipes."""
+
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithRecipes(build_py):
+    """An editable install reads configs/ itself."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            folder = Path(self.build_lib) / "adaptface_jax" / "recipes"
+            self.mkpath(str(folder))
+            for file in Path("configs").glob("*.py"):
+                self.copy_file(str(file), str(folder / file.name))
+
+
+setup(cmdclass={"build_py": BuildWithRecipes})
