@@ -1,7 +1,10 @@
 # Every target sets up what it needs in .venv and installs again only when pyproject.toml changed.
 #
+#   make install      everything a user needs
 #   make demo         train DA-LoRA on the built-in set and print its verification report
-#   make test         every test that needs no torch and no ONNX
+#   make test         every test that needs no torch and no ONNX, then the next two
+#   make test-wheel   the wheel, in a bare environment and an empty folder
+#   make test-newest  some tests on the newest jax, in .venv-newest, where .venv has too old a Python for it
 #   make test-peers   the live comparisons with transformers and PEFT (installs torch)
 #   make test-onnx    the ONNX export in ONNX Runtime, in .venv-onnx: its converter wants an older Orbax
 #   make quality      lint, formatting and types, changing nothing
@@ -12,6 +15,8 @@
 # PEERS_TORCH="torch==..."   another torch for test-peers and bench; pip options may follow, such as a wheel index of
 #                            CPU builds: the default build brings gigabytes of CUDA libraries on Linux
 # WORKERS=4                  test processes
+#
+# Accelerators: .venv/bin/python -m pip install '.[cuda]', or '.[tpu]'
 
 PYTHON ?= python3
 PEERS_TORCH ?= torch==2.13.0
@@ -22,14 +27,47 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-peers test-onnx quality style bench
+# The tests that a new jax or flax breaks first: settings, models, losses, the training step, checkpoints, a command.
+NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_step.py tests/training/test_checkpoint.py \
+  tests/commands/test_evaluate.py
+
+.PHONY: install demo test test-wheel test-newest test-peers test-onnx quality style bench
 .DELETE_ON_ERROR:
 
+install: $(INSTALLED)-run
+	@$(GO_ON)
+
 demo: $(INSTALLED)-run
-	$(RUN) -m adaptface_jax.train --config=configs/demo.py --workdir=runs/demo
+	$(VENV)/bin/adaptface train --config=demo --workdir=runs/demo
+	@$(GO_ON)
+
+define GO_ON
+echo; \
+echo "To go on:  . $(VENV)/bin/activate"; \
+echo "           adaptface --help     (or, without the first line, $(VENV)/bin/adaptface --help)"
+endef
 
 test: $(INSTALLED)-test
 	$(RUN) -m pytest -n $(WORKERS) -m "not peers and not onnx"
+	$(MAKE) test-wheel
+	$(MAKE) test-newest
+
+test-wheel: $(INSTALLED)-test
+	$(RUN) tests/wheel/check.py
+
+# jax 0.11 and later want Python 3.12. A python3.12 on the PATH may be a shim that does not run: pyenv has them by path.
+test-newest: $(INSTALLED)-test
+	@if $(RUN) -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then \
+	  echo "test-newest: passed over, the Python of $(VENV) has the newest jax"; exit; \
+	fi; \
+	for python in python3.13 python3.12 python3.14 \
+	    $$(ls -d "$$(pyenv root 2> /dev/null)"/versions/3.1[2-9].*[0-9]/bin/python 2> /dev/null | sort -rV); do \
+	  if $$python -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 12))' 2> /dev/null; then \
+	    $(MAKE) VENV=.venv-newest PYTHON=$$python .venv-newest/installed-test && \
+	    exec .venv-newest/bin/python -m pytest -n $(WORKERS) $(NEWEST_TESTS); exit; \
+	  fi; \
+	done; \
+	echo "test-newest: passed over, no Python 3.12 to 3.14 that can make virtual environments was found"
 
 test-peers: $(INSTALLED)-peers
 	$(RUN) -m pytest -n $(WORKERS) -m peers

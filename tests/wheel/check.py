@@ -1,0 +1,117 @@
+"""Does an installed copy stand alone? `make test-wheel` runs this.
+
+    python tests/wheel/check.py
+
+Builds the wheel as a release does, through the source archive, installs it into a bare environment in a temporary
+folder, and works there in an empty one: the list of commands, a conversion, six steps of training on a recipe, an
+evaluation, and the types as a user's program sees them. Stops with status 1 and the whole output of what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("align", "convert", "doctor", "embed", "evaluate", "export", "pack", "report", "train", "verify")
+FACES = "--benchmark=faces=synthetic:identities=6,images=6,seed=2,pairs=40"
+
+RIGHT = """\
+import numpy as np
+from adaptface_jax.config import inherit
+from adaptface_jax.evaluation.verification import verify
+
+rank: int = inherit("demo").adapter.rank
+accuracy: float = verify(np.ones((40, 8), np.float32), np.arange(20) % 2 == 0).accuracy
+"""
+WRONG = RIGHT.replace("accuracy: float", "accuracy: str")
+
+
+class Place:
+    """An environment with the wheel in it, and an empty folder to work in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.programs = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
+        self.work = folder / "empty"
+        self.work.mkdir()
+        hidden = {"PYTHONPATH", "VIRTUAL_ENV", "XLA_FLAGS"}  # what could lead back to the checkout
+        self.variables = {name: value for name, value in os.environ.items() if name not in hidden}
+        self.variables |= {"JAX_PLATFORMS": "cpu"}
+
+    def run(self, program: str | Path, *words: object, expected: int = 0) -> str:
+        """What a program of the environment prints; the check ends where its status is not the expected one."""
+        words = (self.programs / program, *words)
+        start = time.monotonic()
+        done = subprocess.run(
+            list(map(str, words)), cwd=self.work, env=self.variables, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        shown = " ".join([words[0].name, *map(str, words[1:])])
+        print(f"  {time.monotonic() - start:5.1f} s  {shown if len(shown) <= 120 else shown[:117] + '...'}", flush=True)
+        if done.returncode != expected:
+            sys.exit(f"{done.stdout}\nerror: status {done.returncode}, expected {expected}, of: {shown}")
+        return done.stdout
+
+
+def demand(holds: bool, what: str, output: str = "") -> None:
+    """End the check where something does not hold."""
+    if not holds:
+        sys.exit(f"{output}\nerror: {what}")
+
+
+def install(folder: Path) -> Place:
+    """Build, make the environment, install."""
+    place = Place(folder)
+    place.run(sys.executable, "-m", "build", "--outdir", folder / "built", ROOT)
+    (wheel,) = (folder / "built").glob("*.whl")
+    place.run(sys.executable, "-m", "venv", folder / "environment")
+    place.run("python", "-m", "pip", "install", "--quiet", "--no-compile", wheel, "mypy")
+    return place
+
+
+def check(place: Place) -> None:
+    """Everything that a user of the wheel does first."""
+    place.run("python", "-m", "pip", "check")
+    overview = place.run("adaptface", "--help")
+    for name in COMMANDS:
+        demand(f"\n  {name} " in overview, f"adaptface --help does not list {name}", overview)
+    package = Path(place.run("python", "-c", "import adaptface_jax; print(adaptface_jax.__path__[0])").strip())
+    demand(place.programs.parent in package.parents, f"the package is not the installed one: {package}")
+
+    said = place.run("adaptface", "train", "--config=dmeo", "--workdir=runs/none", expected=2)
+    demand("did you mean demo" in said and said.count("\n") == 1, "a misspelt recipe is not one line", said)
+    place.run("adaptface", "convert", package / "assets" / "demo_backbone", "--out", "weights/demo")
+    settings = {
+        "backbone.weights": "weights/demo", "backbone.image_size": 56, "train.steps": 6, "train.batch_size": 8,
+        "eval.every_epochs": 0, "data.train": "synthetic:identities=4,images=4,seed=1",
+    }  # fmt: skip
+    words = [f"--config.{name}={value}" for name, value in settings.items()]
+    place.run("adaptface", "train", "--config=demo", "--workdir=runs/six", FACES, *words)
+    rows = [json.loads(line) for line in (place.work / "runs/six/metrics.jsonl").read_text().splitlines()]
+    demand([row["step"] for row in rows if "train/loss" in row][-1] == 6, "the training has no sixth step")
+    place.run("adaptface", "evaluate", "--run=runs/six", "--checkpoint=latest", FACES, "--output=six.json")
+    trained, evaluated = (json.loads((place.work / file).read_text()) for file in ("runs/six/results.json", "six.json"))
+    both = [results["benchmarks"]["faces"]["accuracy"] for results in (trained, evaluated)]
+    demand(both[0] == both[1], f"training and evaluation differ: accuracy {both}")
+
+    (place.work / "right.py").write_text(RIGHT)
+    (place.work / "wrong.py").write_text(WRONG)
+    place.run("python", "right.py")
+    place.run("mypy", "--strict", "right.py")
+    said = place.run("mypy", "--strict", "wrong.py", expected=1)
+    demand('expression has type "float", variable has type "str"' in said, "mypy does not see our types", said)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="adaptface_wheel_") as folder:
+        check(install(Path(folder)))
+    print("the wheel stands alone")
+
+
+if __name__ == "__main__":
+    main()
