@@ -31,7 +31,7 @@ INSTALLED := $(VENV)/installed
 NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_step.py tests/training/test_checkpoint.py \
   tests/commands/test_evaluate.py
 
-.PHONY: install demo test test-wheel test-newest test-peers test-onnx quality style bench
+.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style bench
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)-run
@@ -44,7 +44,8 @@ demo: $(INSTALLED)-run
 define GO_ON
 echo; \
 echo "To go on:  . $(VENV)/bin/activate"; \
-echo "           adaptface --help     (or, without the first line, $(VENV)/bin/adaptface --help)"
+echo "           adaptface train --config=small_faces --workdir=runs/mine --config.data.train=FOLDER_OF_PEOPLE"; \
+echo "adaptface --help lists the commands; without the first line they are $(VENV)/bin/adaptface"
 endef
 
 test: $(INSTALLED)-test
@@ -63,11 +64,13 @@ test-newest: $(INSTALLED)-test
 	for python in python3.13 python3.12 python3.14 \
 	    $$(ls -d "$$(pyenv root 2> /dev/null)"/versions/3.1[2-9].*[0-9]/bin/python 2> /dev/null | sort -rV); do \
 	  if $$python -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 12))' 2> /dev/null; then \
-	    $(MAKE) VENV=.venv-newest PYTHON=$$python .venv-newest/installed-test && \
-	    exec .venv-newest/bin/python -m pytest -n $(WORKERS) $(NEWEST_TESTS); exit; \
+	    $(MAKE) VENV=.venv-newest PYTHON=$$python newest; exit; \
 	  fi; \
 	done; \
 	echo "test-newest: passed over, no Python 3.12 to 3.14 that can make virtual environments was found"
+
+newest: $(INSTALLED)-test
+	$(RUN) -m pytest -n $(WORKERS) $(NEWEST_TESTS)
 
 test-peers: $(INSTALLED)-peers
 	$(RUN) -m pytest -n $(WORKERS) -m peers
