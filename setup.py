@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the recipes of configs/ travel in the wheel, as adaptface_jax/recipes."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import setup
@@ -10,12 +11,15 @@ class BuildWithRecipes(build_py):
     """An editable install reads configs/ itself."""
 
     def run(self) -> None:
+        if self.editable_mode:
+            super().run()
+            return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # files that are gone would travel from an older build
         super().run()
-        if not self.editable_mode:
-            folder = Path(self.build_lib) / "adaptface_jax" / "recipes"
-            self.mkpath(str(folder))
-            for file in Path("configs").glob("*.py"):
-                self.copy_file(str(file), str(folder / file.name))
+        folder = Path(self.build_lib) / "adaptface_jax" / "recipes"
+        self.mkpath(str(folder))
+        for file in Path("configs").glob("*.py"):
+            self.copy_file(str(file), str(folder / file.name))
 
 
 setup(cmdclass={"build_py": BuildWithRecipes})
