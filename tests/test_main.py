@@ -20,9 +20,13 @@ COMMANDS = ["align", "convert", "doctor", "embed", "evaluate", "export", "pack",
 
 def adaptface(*words: str, first: tuple[str, ...] = ("-m", "adaptface_jax")) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *first, *words], capture_output=True, text=True, check=False, timeout=300,
+        [sys.executable, *first, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env=one_device() | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
 
 
 def test_every_command_is_listed_with_its_own_words(capsys, monkeypatch):

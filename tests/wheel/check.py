@@ -48,9 +48,15 @@ class Place:
         words = (self.programs / program, *words)
         start = time.monotonic()
         done = subprocess.run(
-            list(map(str, words)), cwd=self.work, env=self.variables, stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+            list(map(str, words)),
+            cwd=self.work,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         shown = " ".join([words[0].name, *map(str, words[1:])])
         print(f"  {time.monotonic() - start:5.1f} s  {shown if len(shown) <= 120 else shown[:117] + '...'}", flush=True)
         if done.returncode != expected:
@@ -87,9 +93,13 @@ def check(place: Place) -> None:
     demand("did you mean demo" in said and said.count("\n") == 1, "a misspelt recipe is not one line", said)
     place.run("adaptface", "convert", package / "assets" / "demo_backbone", "--out", "weights/demo")
     settings = {
-        "backbone.weights": "weights/demo", "backbone.image_size": 56, "train.steps": 6, "train.batch_size": 8,
-        "eval.every_epochs": 0, "data.train": "synthetic:identities=4,images=4,seed=1",
-    }  # fmt: skip
+        "backbone.weights": "weights/demo",
+        "backbone.image_size": 56,
+        "train.steps": 6,
+        "train.batch_size": 8,
+        "eval.every_epochs": 0,
+        "data.train": "synthetic:identities=4,images=4,seed=1",
+    }
     words = [f"--config.{name}={value}" for name, value in settings.items()]
     place.run("adaptface", "train", "--config=demo", "--workdir=runs/six", FACES, *words)
     rows = [json.loads(line) for line in (place.work / "runs/six/metrics.jsonl").read_text().splitlines()]
