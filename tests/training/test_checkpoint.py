@@ -145,7 +145,7 @@ def test_a_failed_save_is_said_and_later_saves_go_on(tmp_path, say, monkeypatch)
         checkpoints.save(1, state(1))
         assert not checkpoints.wait()
         (line,) = say
-        assert line.startswith("step 1 could not be saved ([Errno 5] Input/output error); there is no complete")
+        assert line.startswith("step 1 could not be saved (Input/output error); there is no complete")
         checkpoints.save(2, state(2))
         assert checkpoints.wait()
         assert checkpoints.latest() == 2
