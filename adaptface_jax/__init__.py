@@ -1,3 +1,69 @@
-"""Adapt frozen vision foundation models to face recognition with LoRA and Domain-Aware LoRA."""
+"""Adapt frozen vision foundation models to face recognition with LoRA and Domain-Aware LoRA.
+
+    import adaptface_jax as af
+
+    model = af.open("runs/exp003")                # a run, a converted folder, a weight file, a hub id, or "builtin"
+    faces = model.embed(["a.jpg", "b.jpg"])       # faces.embeddings: unit float32 [N, E]; faces.gates; faces.paths
+    model.verify("a.jpg", "b.jpg", far=1e-3)      # similarity, decision, threshold and where it comes from
+    people = model.index("people/")               # a folder for each person
+    people.search(["c.jpg"], top=5, far=1e-4)
+
+What is named here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adaptface_jax.api.face_model import FaceModel
+    from adaptface_jax.api.faces import Faces
+    from adaptface_jax.api.index import Hit, Index, SearchResult
+    from adaptface_jax.api.open_model import open_model as open  # noqa: A004  (as `Image.open`, behind the package's name)
+    from adaptface_jax.api.pair import PairDecision
+    from adaptface_jax.api.photographs import Photograph
+    from adaptface_jax.core.errors import InputError
+    from adaptface_jax.evaluation.thresholds import Threshold
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "FaceModel",
+    "Faces",
+    "Hit",
+    "Index",
+    "InputError",
+    "PairDecision",
+    "Photograph",
+    "SearchResult",
+    "Threshold",
+    "open",
+]
+
+# Public name -> where it is.
+_PLACES = {
+    "FaceModel": "api.face_model",
+    "Faces": "api.faces",
+    "Hit": "api.index",
+    "Index": "api.index",
+    "InputError": "core.errors",
+    "PairDecision": "api.pair",
+    "Photograph": "api.photographs",
+    "SearchResult": "api.index",
+    "Threshold": "evaluation.thresholds",
+    "open": "api.open_model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_PLACES[name]}")
+    value = getattr(module, "open_model" if name == "open" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
+from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.model_flags import add_subject, open_subject
+from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -30,8 +31,7 @@ from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.sources.folders import FolderSource
-from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.evaluation.embedding import Embedder, Embeddings
+from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.markdown import benchmark_table
@@ -48,10 +48,9 @@ def main(args: argparse.Namespace) -> None:
     benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
-    mesh = make_mesh()
-    model, facts = open_subject(args, mesh)
-    embedder = Embedder(model.recognizer, mesh, args.batch_size)
-    report: dict[str, Any] = {"model": facts}
+    opened = open_from_flags(args)
+    model, embedder = opened.model, opened.embedder
+    report: dict[str, Any] = {"model": opened.facts}
 
     def embed(images: Any, keys: Any) -> Embeddings:
         return embedder(model.frozen, model.trainable, images, not args.no_flip, keys)
@@ -107,7 +106,7 @@ def search(embed: Embed, gallery: FolderSource, probes: FolderSource) -> Identif
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    add_subject(result)
+    add_model_flags(result)
     result.add_argument("--benchmark", action="append", default=[], metavar="NAME=PATH", help="verify; repeatable")
     result.add_argument("--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C 1:1; repeatable")
     result.add_argument("--gallery", metavar="FOLDER", help="a folder a person, with the images that are known")

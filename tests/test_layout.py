@@ -41,6 +41,7 @@ ONE_IMPORTER = {
     "tensorboardX": "training/monitor.py",
     "wandb": "training/trackers.py",
     "tensorflow_datasets": "data/sources/tfds.py",
+    "pyarrow": "api/face_files.py",
 }
 
 # The package runs without them: what tests and benchmarks compare with, and the extras.
@@ -73,9 +74,11 @@ def imports_of(file: Path) -> set[str]:
 
 
 def imported_at_start(file: Path) -> set[str]:
-    """What importing the file imports: what stands outside functions."""
+    """What importing the file imports: what stands outside functions, and is not for type checkers alone."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = []
     return set(imports(tree))

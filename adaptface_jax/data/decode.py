@@ -24,10 +24,11 @@ SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 64_000_000
 
 
-def decode(image: bytes | np.ndarray, key: str) -> np.ndarray:
+def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
     """Decodes one image.
 
-    image: an encoded file (FORMATS), or a decoded uint8 array [H, W, 3], which is returned as it is.
+    image: an encoded file (FORMATS), one that Pillow has opened (of any format), or a decoded uint8 array [H, W, 3],
+    which is returned as it is.
     key: names the image in errors.
     Returns uint8 [H, W, 3], RGB. Grey, palette and CMYK become RGB, 16 bits become the upper 8, transparency is
     dropped, EXIF orientation is applied (a broken one is not), and of an animation the first frame is taken.
@@ -39,18 +40,17 @@ def decode(image: bytes | np.ndarray, key: str) -> np.ndarray:
             raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {image.dtype} {list(image.shape)}")
         return image
     try:
+        if isinstance(image, Image.Image):
+            return np.asarray(_rgb(image, key))
         with Image.open(io.BytesIO(image), formats=tuple(FORMATS)) as opened:
-            width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise InputError(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
-            return np.asarray(_rgb(opened))
+            return np.asarray(_rgb(opened, key))
     except InputError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes
         kinds = ", ".join(FORMATS)
         if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
             reason = f"it claims more than the {MAX_PIXELS} pixels that are read"
-        elif isinstance(error, UnidentifiedImageError):
+        elif isinstance(error, UnidentifiedImageError) and isinstance(image, bytes):
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -68,7 +68,10 @@ def to_size(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, key: str) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
     image.load()
     image = upright(image)
     if image.mode.startswith("I"):  # 16-bit grey: "I;16" from PNG, "I" (scaled to 65535) from PGM

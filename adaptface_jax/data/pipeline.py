@@ -93,6 +93,7 @@ def evaluation_batches(
 
     images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files when asked.
     keys: name the images in errors (default: their number).
+    threads: as in `batches`; a single batch is decoded in the caller.
     rows: those of each batch that this process reads.
     Yields (uint8 [rows, S, S, 3], number of real rows of the whole batch); the last batch is padded with black.
     Raises InputError while iterating for an image that cannot be decoded.
@@ -109,7 +110,12 @@ def evaluation_batches(
         return out, min(batch_size, len(images) - batch * batch_size)
 
     count = -(-len(images) // batch_size)
-    return iter(grain.MapDataset.range(count).map(load).to_iter_dataset(_ahead(threads)))
+    ahead = _ahead(0 if count == 1 else threads)
+    loaded = iter(grain.MapDataset.range(count).map(load).to_iter_dataset(ahead))
+    try:
+        yield from loaded
+    finally:
+        loaded.close()
 
 
 def _take(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -27,15 +27,32 @@ class Embeddings:
     flipped: np.ndarray | None
     gate: np.ndarray | None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Parts end to end, at least one."""
+
+        def of(name: str) -> np.ndarray | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        return cls(*(of(field.name) for field in dataclasses.fields(cls)))  # type: ignore[arg-type]
+
+
+# Images with the keys that name them in errors (None: their number).
+Keyed = tuple[Sequence[bytes | np.ndarray], Sequence[str] | None]
+
 
 class Embedder:
-    """Embeds any number of images with one compiled function; the last batch is padded."""
+    """Embeds any number of images; a forward pass has one number of rows, so its last one is padded.
+
+    The function is compiled once for each number of rows, and an image's values depend on that number in their last
+    bits (another shape is another order of the sums), on the images beside it never. Threads may share an Embedder.
+    """
 
     def __init__(self, recognizer: Recognizer, mesh: Mesh, batch_size: int) -> None:
         self._function = make_embed(recognizer, mesh)
-        self._rows = sharding(mesh, "batch")
+        self._mesh = mesh
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
-        self._mine = process_rows(self._batch_size, jax.process_index(), jax.process_count())
 
     def __call__(
         self,
@@ -46,23 +63,39 @@ class Embedder:
         keys: Sequence[str] | None = None,
     ) -> Embeddings:
         """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
-        parts: list[dict[str, np.ndarray]] = []
+        return Embeddings.joined(list(self.batches(frozen, trainable, [(images, keys)], flip)))
+
+    def batches(
+        self, frozen: Any, trainable: Any, windows: Iterable[Keyed], flip: bool, rows: int | None = None
+    ) -> Iterator[Embeddings]:
+        """The same for each forward pass as it is done, of windows of images that are asked for one after the other.
+
+        rows: of a forward pass, as `rows_for` gives them; None for the batch size.
+        """
+        rows = rows or self._batch_size
+        mine = process_rows(rows, jax.process_index(), jax.process_count())
+        placed = sharding(self._mesh, "batch")
         pending: tuple[dict[str, jax.Array], int] | None = None
-        for batch, rows in evaluation_batches(images, self._batch_size, keys=keys, rows=self._mine):
-            result = self._function(frozen, trainable, place_rows(batch, self._rows), flip)
-            # Read one batch behind, so that the device never waits for the host.
-            if pending is not None:
-                parts.append(fetch(*pending))
-            pending = (result, rows)
+        for images, keys in windows:
+            for batch, count in evaluation_batches(images, rows, keys=keys, rows=mine):
+                result = self._function(frozen, trainable, place_rows(batch, placed), flip)
+                # Read one batch behind, so that the device never waits for the host.
+                if pending is not None:
+                    yield fetch(*pending)
+                pending = (result, count)
         if pending is not None:
-            parts.append(fetch(*pending))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Embeddings(joined["embedding"], joined["feature"], joined.get("flipped"), joined.get("gate"))
+            yield fetch(*pending)
+
+    def rows_for(self, count: int) -> int:
+        """The least power of two that holds `count` images, at most the batch size, evenly over the devices."""
+        least = max(1 << (count - 1).bit_length(), self._mesh.size)
+        return min(-(-least // self._mesh.size) * self._mesh.size, self._batch_size)
 
 
-def fetch(arrays: dict[str, jax.Array], rows: int) -> dict[str, np.ndarray]:
+def fetch(arrays: dict[str, jax.Array], rows: int) -> Embeddings:
     """The real rows of a batch's results, on the host."""
-    return {name: np.asarray(value[:rows], np.float32) for name, value in jax.device_get(arrays).items()}
+    found = {name: np.asarray(value[:rows], np.float32) for name, value in jax.device_get(arrays).items()}
+    return Embeddings(found["embedding"], found["feature"], found.get("flipped"), found.get("gate"))
 
 
 def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 
@@ -12,11 +11,9 @@ from PIL import Image
 
 from adaptface_jax.align import __main__ as command
 from adaptface_jax.align.geometry import moved
-from adaptface_jax.cli.model_flags import open_subject
+from adaptface_jax.api.open_model import open_model
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
-from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.verification import verify
 from tests.align.scenes import placement, random_placement, scene
 from tests.running import call
@@ -48,15 +45,11 @@ def accuracy(shared_data):
     names = sorted({name for row in rows for name in row[:2]})
     index = np.array([names.index(name) for row in rows for name in row[:2]])
     issame = np.array([row[2] == "1" for row in rows])
-    mesh = make_mesh()
-    args = argparse.Namespace(
-        run=None, backbone="builtin", image_size=None, dtype="auto", feature="cls", batch_size=64
-    )  # fmt: skip
-    model, _ = open_subject(args, mesh)
-    embedder = Embedder(model.recognizer, mesh, 64)
+    opened = open_model("builtin", batch_size=64)
+    model = opened.model
 
     def measured(images, index=index) -> float:
-        found = embedder(model.frozen, model.trainable, images)
+        found = opened.embedder(model.frozen, model.trainable, images)
         return verify(found.embedding[index], issame, found.flipped[index]).accuracy
 
     return measured

@@ -1,0 +1,20 @@
+"""Messages for a caller in Python: what the commands' checks say of `--far` is of the argument `far`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from adaptface_jax.core.errors import InputError
+
+_FLAG = re.compile(r"(?<!\S)--(?=[a-z])")
+
+
+@contextlib.contextmanager
+def named_in_python() -> Iterator[None]:
+    """An InputError of the block names flags as arguments are written."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_FLAG.sub("", str(error))) from None

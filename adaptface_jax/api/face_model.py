@@ -1,0 +1,199 @@
+"""An opened model: images in, embeddings, decisions and galleries out."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from adaptface_jax.api.arguments import named_in_python
+from adaptface_jax.api.faces import Faces
+from adaptface_jax.api.fingerprint import fingerprint
+from adaptface_jax.api.index import Index
+from adaptface_jax.api.pair import PairDecision, decide
+from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, check_align, windows
+from adaptface_jax.api.rule import Rule, choose_rule
+from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Keyed
+from adaptface_jax.training.model import Model
+
+WINDOW = 8  # forward passes whose images are asked for at a time
+
+
+class FaceModel:
+    """A model that `open` opened. Any number of threads may use one at once.
+
+    model: the recogniser and its two trees. mesh: the devices they are on.
+    facts: what it is, for output files: {"run", "step", "backbone"}, or {"backbone", "image_size"} of a backbone alone.
+
+    A forward pass is compiled for numbers of images that are powers of two, up to `batch_size`, each when it first
+    occurs; the last pass of many images is padded. An image's values are the same bits in every pass of one size,
+    whatever images are beside it; another size changes them by some 1e-6.
+
+    >>> import adaptface_jax as af
+    >>> model = af.open("builtin", image_size=28)
+    >>> model.facts["backbone"]["name"], model.embedding_dim
+    ('demo', 128)
+    """
+
+    def __init__(self, model: Model, mesh: Mesh, facts: dict[str, Any], results: Path | None, batch_size: int) -> None:
+        """results: the file that thresholds are read from, None where there is none."""
+        self.model, self.mesh, self.facts = model, mesh, facts
+        self.embedder = Embedder(model.recognizer, mesh, batch_size)
+        self._results, self._batch_size = results, batch_size
+        self._cropper = Cropper()
+
+    @property
+    def embedding_dim(self) -> int:
+        """E, the width of the embeddings."""
+        return self.model.recognizer.embedding_dim
+
+    @property
+    def flip(self) -> bool:
+        """Whether embeddings to compare are summed with those of the mirror images (the model's `eval.flip`)."""
+        return self.model.recognizer.config.eval.flip
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 of what the embeddings depend on: models that share it can be compared with each other."""
+        return fingerprint(self.model)
+
+    def embed(self, images: Images, *, flip: bool | None = None, align: Align = False, pad: bool = False) -> Faces:
+        """Embed any number of images.
+
+        Args:
+          images: one image or any iterable of them, also a generator, in one pass: a path, the bytes of a file, a
+            Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are taken
+            as aligned crops, and resized to 112x112 first.
+          flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
+            were measured (`eval.flip`).
+          align: "auto" finds and aligns the largest face of every image that is not 112x112, True of every image; both
+            need the extra `align`.
+          pad: always use passes of `batch_size` images, so that an image's bits do not depend on how many come with it:
+            `embed(..., flip=False, pad=True).raw` is what the `embed` command writes.
+
+        Raises InputError for an image that cannot be read or has no face to align, named by its path or number.
+
+        >>> import adaptface_jax as af, numpy as np
+        >>> model = af.open("builtin", image_size=28)
+        >>> crops = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
+        >>> faces = model.embed(crop for crop in crops)
+        >>> faces.embeddings.shape, faces.features.shape
+        ((5, 128), (5, 128))
+        """
+        parts = list(self.embed_batches(images, flip=flip, align=align, pad=pad))
+        return Faces.joined(parts, self.model.recognizer)
+
+    def embed_batches(
+        self, images: Images, *, flip: bool | None = None, align: Align = False, pad: bool = False
+    ) -> Iterator[Faces]:
+        """`embed`, a forward pass at a time, as it is done: for more images than memory holds the embeddings of.
+
+        >>> import adaptface_jax as af, numpy as np
+        >>> model = af.open("builtin", image_size=28, batch_size=16)
+        >>> [len(faces) for faces in model.embed_batches(np.zeros((20, 112, 112, 3), np.uint8))]
+        [16, 4]
+        """
+        check_align(align)
+        return self._batches(images, self.flip if flip is None else flip, align, pad)
+
+    def _batches(self, images: Images, flip: bool, align: Align, pad: bool) -> Iterator[Faces]:
+        source = windows(images, WINDOW * self._batch_size, self._cropper, align)
+        first = next(source, None)
+        if not first:
+            return
+        paths: collections.deque[str | None] = collections.deque()
+
+        def keyed() -> Iterator[Keyed]:
+            for window in itertools.chain([first], source):
+                paths.extend(window.paths)
+                yield window, None
+
+        rows = None if pad else self.embedder.rows_for(len(first))
+        for found in self._run(keyed(), flip, rows):
+            yield Faces.of(found, [paths.popleft() for _ in found.embedding])
+
+    def _run(self, windows: Iterator[Keyed], flip: bool, rows: int | None) -> Iterator[Embeddings]:
+        return self.embedder.batches(self.model.frozen, self.model.trainable, windows, flip, rows)
+
+    def verify(
+        self,
+        first: ImageLike,
+        second: ImageLike,
+        far: float | None = None,
+        benchmark: str | None = None,
+        threshold: float | None = None,
+        *,
+        align: Align = "auto",
+    ) -> PairDecision:
+        """Are two photographs of one person?
+
+        Args:
+          first, second: images as in `embed`, one each.
+          far: decide at this false accept rate, at which the run measured a threshold; None for the smallest known one.
+          benchmark: the one it was measured on; None for the first. threshold: a squared distance of unit embeddings,
+            0..4, instead of both.
+          align: as in `embed`; images of 112x112 are taken as aligned crops, all others are aligned.
+
+        Raises InputError for an image that cannot be read or aligned, and where no threshold is known.
+
+        >>> import adaptface_jax as af, numpy as np
+        >>> one, other = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+        >>> af.open("builtin", image_size=28).verify(one, other, threshold=1e-6).same
+        False
+        """
+        check_align(align)
+        rule = self.rule(far, benchmark, threshold)
+        return self.compare((self._cropper(first, 0, align), self._cropper(second, 1, align)), rule)
+
+    def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
+        """`verify` of photographs that are already taken, by a rule that is already chosen."""
+        images = [photograph.image for photograph in photographs]
+        parts = self._run(iter([(images, None)]), self.flip, self.embedder.rows_for(len(images)))
+        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"))
+
+    def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
+        """How `verify` decides, with the same arguments. Raises InputError where no threshold is known."""
+        with named_in_python():
+            return choose_rule(self._results, far, benchmark, threshold)
+
+    def index(self, folder: str | os.PathLike[str] | None = None, *, align: Align = "auto") -> Index:
+        """A gallery to search: of a folder with a folder for each person, or empty.
+
+        align: as in `verify`, for the people and for what is searched.
+        Raises InputError for a folder without people or an image that cannot be read or aligned.
+
+        >>> import adaptface_jax as af, numpy as np
+        >>> crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+        >>> people = af.open("builtin", image_size=28).index()
+        >>> people.add("anna", crops[:2])
+        >>> people.people
+        ['anna']
+        """
+        check_align(align)
+        result = Index(self, align)
+        if folder is not None:
+            result.add_folder(folder)
+        return result
+
+    def load_index(self, folder: str | os.PathLike[str], *, align: Align = "auto") -> Index:
+        """The gallery that `Index.save` wrote to a folder.
+
+        Raises InputError where the folder holds none, is damaged, or has the templates of another model.
+
+        >>> import adaptface_jax as af, numpy as np, tempfile
+        >>> model = af.open("builtin", image_size=28)
+        >>> people = model.index()
+        >>> people.add("anna", np.zeros((112, 112, 3), np.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     people.save(folder)
+        ...     len(model.load_index(folder))
+        1
+        """
+        check_align(align)
+        return Index.load(self, folder, align)

@@ -1,0 +1,34 @@
+"""What makes two opened models the same one: equal fingerprints give comparable embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from adaptface_jax.core import trees
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.training.model import Model
+
+
+def fingerprint(model: Model) -> str:
+    """sha256 of everything that embeddings depend on but the precision: wherever the files lie, it is the same.
+
+    The backbone by the sha256 of its source, the settings of the model, and every trained value but the class centres.
+    """
+    config = model.recognizer.config
+    settings = {
+        "backbone": {name: value for name, value in model.identity.items() if name != "source"},
+        "seed": config.seed if model.identity.get("sha256") is None else None,
+        "image_size": config.backbone.image_size,
+        "feature": config.backbone.feature,
+        "adapter": dataclasses.asdict(config.adapter),
+        "head": dataclasses.asdict(config.head),
+        "flip": config.eval.flip,
+    }
+    digest = hashlib.sha256(to_json(settings).encode())
+    for path, leaf in sorted(trees.flatten(model.trainable).items()):
+        if path != "centres":
+            digest.update(path.encode() + b"\0" + np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

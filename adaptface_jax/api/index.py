@@ -1,0 +1,247 @@
+"""A gallery of people that photographs are searched in."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from adaptface_jax.api.arguments import named_in_python
+from adaptface_jax.api.faces import Faces
+from adaptface_jax.api.gallery import Gallery
+from adaptface_jax.api.index_files import read_index, write_index
+from adaptface_jax.api.photographs import Align, Images
+from adaptface_jax.api.rule import Rule
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.evaluation.identification import person_templates
+from adaptface_jax.evaluation.thresholds import Threshold
+
+
+class Embeds(Protocol):
+    """What an index needs of a model (`FaceModel`)."""
+
+    facts: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def embedding_dim(self) -> int: ...
+    def embed_batches(self, images: Images, *, align: Align) -> Iterator[Faces]: ...
+    def rule(self, far: float | None, benchmark: str | None, threshold: float | None) -> Rule: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+    """One person found. similarity: cosine with that person's template, -1..1. same: whether the squared distance
+    2 - 2 * similarity is below the threshold; None where none is known.
+
+    >>> import adaptface_jax as af
+    >>> print(af.Hit("anna", 0.75, True))
+    Hit(name='anna', similarity=0.75, same=True)
+    """
+
+    name: str
+    similarity: float
+    same: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """hits: for each image the people most like it, the best first. threshold: what decided; None where none is known,
+    and `note` says why. people: N, in the index.
+
+    >>> import adaptface_jax as af
+    >>> found = af.SearchResult(((af.Hit("anna", 0.75, True),),), af.Threshold(1.2, "1e-4", "lfw"), None, 10_000)
+    >>> found.hits[0][0].name, round(found.false_hit_chance, 3)
+    ('anna', 0.632)
+    """
+
+    hits: tuple[tuple[Hit, ...], ...]
+    threshold: Threshold | None
+    note: str | None
+    people: int
+
+    @property
+    def false_hit_chance(self) -> float | None:
+        """The chance that a stranger's image finds somebody, 1 - (1 - FAR)^N: it grows with the people in the index.
+
+        As if the N comparisons were independent. None where the threshold was not measured at a FAR.
+        """
+        if self.threshold is None or self.threshold.far is None:
+            return None
+        return -math.expm1(self.people * math.log1p(-float(self.threshold.far)))
+
+
+class Index:
+    """People to search, made by `FaceModel.index`: each is one template, the mean of the unit embeddings of all images
+    of that person, at unit length.
+
+    The search is exact and on the device, in float32, up to a million people (2 GB at 512 dimensions); for more, `save`
+    writes a file that libraries of approximate search read. Any number of threads may search, also while others add and
+    remove.
+
+    With N people in the index a threshold at FAR f lets a stranger's image find somebody with a chance of about
+    1 - (1 - f)^N (`SearchResult.false_hit_chance`): 10,000 people at 1e-4 are 63%. Choose f well below 1 / N.
+
+    >>> import adaptface_jax as af, numpy as np
+    >>> crops = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
+    >>> people = af.open("builtin", image_size=28).index()
+    >>> people.add("anna", crops[:2])
+    >>> people.add("bert", crops[2:])
+    >>> found = people.search(crops[2], top=1, threshold=1.2)
+    >>> [[hit.name for hit in hits] for hits in found.hits]
+    [['bert']]
+    >>> people.remove("anna")
+    >>> people.people, len(people), "anna" in people
+    (['bert'], 1, False)
+    """
+
+    def __init__(self, model: Embeds, align: Align = "auto") -> None:
+        self._model, self._align = model, align
+        self._gallery = Gallery(model.embedding_dim)
+        self._number: dict[str, int] = {}
+        self._changing = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._gallery)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._number
+
+    @property
+    def people(self) -> list[str]:
+        """The names, in the order of adding; `remove` gives the last one the place of the one removed."""
+        return list(self._gallery.names())
+
+    def add(self, name: str, images: Images) -> None:
+        """A new person, of one or more images (as in `FaceModel.embed`).
+
+        Raises InputError for a name that is there already, no image, and images that cannot be read or aligned.
+        """
+        self._refuse([name])
+        faces = [part.embeddings for part in self._model.embed_batches(images, align=self._align)]
+        if not faces:
+            raise InputError(f"{shown(name)}: no image; expected at least one of every person")
+        self._extend([name], person_templates(np.concatenate(faces), np.zeros(sum(map(len, faces)), np.int32)))
+
+    def add_folder(self, folder: str | os.PathLike[str]) -> None:
+        """Everybody in a folder with a folder of images for each person, named by it: all of them or nobody.
+
+        Raises InputError for a folder without people, names that are there already, and images that cannot be read or
+        aligned.
+        """
+        source = FolderSource(Path(folder))
+        self._refuse(source.class_names)
+        paths = (os.path.join(source.folder, source.key(number)) for number in range(len(source)))
+        waiting: list[np.ndarray] = []  # embeddings of the person at the end of what is embedded so far
+        templates, done, first = [], 0, 0
+        for faces in self._model.embed_batches(paths, align=self._align):
+            waiting.append(faces.embeddings)
+            done += len(faces)
+            last = len(source) if done == len(source) else int(np.searchsorted(source.labels, source.labels[done - 1]))
+            if last > first:
+                rows = np.concatenate(waiting)
+                templates.append(
+                    person_templates(rows[: last - first], source.labels[first:last] - source.labels[first])
+                )
+                waiting, first = [rows[last - first :]], last
+        self._extend(source.class_names, np.concatenate(templates))
+
+    def remove(self, name: str) -> None:
+        """Forget a person. Raises InputError where there is none of that name."""
+        with self._changing:
+            if name not in self._number:
+                raise InputError(f"{shown(str(name))}: is not in the index")
+            number = self._number.pop(name)
+            last = len(self._gallery) - 1
+            if number != last:
+                self._number[self._gallery.name(last)] = number
+            self._gallery = self._gallery.removed(number)
+
+    def search(
+        self,
+        images: Images,
+        top: int = 5,
+        far: float | None = None,
+        benchmark: str | None = None,
+        threshold: float | None = None,
+    ) -> SearchResult:
+        """The people most like each image.
+
+        Args:
+          images: as in `FaceModel.embed`. top: how many for each image (fewer where the index has fewer).
+          far, benchmark, threshold: as in `FaceModel.verify`; where none is given and no threshold is known, nothing
+            is decided and `SearchResult.note` says so.
+
+        Equally similar people come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
+        where a threshold is asked for that is not known, and for images that cannot be read or aligned.
+        """
+        if top < 1:
+            raise InputError(f"top: {top} is out of range; expected at least 1")
+        gallery = self._gallery
+        if not len(gallery):
+            raise InputError("the index is empty; add people first")
+        limit, note = self._limit(far, benchmark, threshold)
+        hits = [
+            tuple(
+                Hit(gallery.name(number), similarity, None if limit is None else 2 - 2 * similarity < limit.value)
+                for similarity, number in zip(*row, strict=True)
+            )
+            for faces in self._model.embed_batches(images, align=self._align)
+            for row in zip(*(found.tolist() for found in gallery.nearest(faces.embeddings, top)), strict=True)
+        ]
+        return SearchResult(tuple(hits), limit, note, len(gallery))
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the index to a new folder, whole or not at all; `FaceModel.load_index` reads it.
+
+        templates.fbin: int32 N, int32 E, then float32 [N, E], little-endian: for `usearch.io.load_matrix` and others.
+        names.jsonl: a JSON string a person, in the same order. manifest.json: the model, and sha256 sums.
+        overwrite: an index that is in the folder gives way.
+        Raises InputError where the folder is a file or holds anything else.
+        """
+        gallery = self._gallery
+        facts = {"model": self._model.fingerprint, "opened": self._model.facts}
+        with named_in_python():
+            write_index(Path(folder), gallery, facts, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, model: Embeds, folder: str | os.PathLike[str], align: Align) -> Index:
+        """See `FaceModel.load_index`."""
+        result = cls(model, align)
+        result._gallery = read_index(Path(folder), model.fingerprint)
+        result._number = {name: number for number, name in enumerate(result._gallery.names())}
+        return result
+
+    def _limit(
+        self, far: float | None, benchmark: str | None, threshold: float | None
+    ) -> tuple[Threshold | None, str | None]:
+        """The threshold, or why there is none."""
+        try:
+            return self._model.rule(far, benchmark, threshold).threshold, None
+        except InputError as error:
+            if (far, benchmark, threshold) != (None, None, None):
+                raise
+            return None, f"nothing is decided: {error}"
+
+    def _refuse(self, names: Sequence[str]) -> None:
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise InputError(f"name: {name!r} is none; expected text")
+            if name in self._number:
+                raise InputError(f"{shown(name)}: is in the index already; remove it first, then add all its images")
+
+    def _extend(self, names: Sequence[str], templates: np.ndarray) -> None:
+        with self._changing:
+            self._refuse(names)  # another thread may have added one meanwhile
+            start = len(self._gallery)
+            self._gallery = self._gallery.added(names, templates)
+            self._number |= {name: start + place for place, name in enumerate(names)}

@@ -1,0 +1,77 @@
+"""An index on disk: templates in the layout of the large-scale search benchmarks, names, and a manifest.
+
+`.fbin` (big-ann-benchmarks, read by usearch and DiskANN): int32 rows, int32 columns, then the rows in float32, all
+little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.api.gallery import ROWS, Gallery
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import whole_folder
+from adaptface_jax.core.manifest import Damaged, verify, write_manifest
+from adaptface_jax.core.text import shown
+
+TEMPLATES, NAMES = "templates.fbin", "names.jsonl"
+WHAT = "a face index"
+_HEADER = np.dtype("<i4")
+_VALUE = np.dtype("<f4")
+
+
+def write_index(folder: Path, gallery: Gallery, facts: dict[str, Any], *, overwrite: bool) -> None:
+    """Write the gallery whole or not at all. facts: about the model, `model` its fingerprint.
+
+    Raises InputError where the folder is a file, or holds anything but an older index that may be overwritten.
+    """
+    with whole_folder(folder, overwrite=overwrite, marker=TEMPLATES, what=WHAT) as scratch:
+        with open(scratch / TEMPLATES, "wb") as file:
+            file.write(np.array([len(gallery), gallery.width], _HEADER).tobytes())
+            for rows in gallery.templates():
+                file.write(np.ascontiguousarray(rows, _VALUE).data)
+        with open(scratch / NAMES, "w", encoding="ascii") as file:
+            file.writelines(json.dumps(name) + "\n" for name in gallery.names())
+        write_manifest(scratch, facts)
+
+
+def read_index(folder: Path, model: str) -> Gallery:
+    """The gallery in a folder.
+
+    model: the fingerprint that it must have. Raises InputError where it has another, is damaged, or there is none.
+    """
+    where = shown(str(folder))
+    if not (folder / TEMPLATES).is_file():
+        raise InputError(f"{where}: holds no {WHAT} (no {TEMPLATES}); expected a folder that Index.save wrote")
+    try:
+        facts = verify(folder).facts
+        if facts.get("model") != model:
+            raise InputError(
+                f"{where}: is an index of another model ({described(facts)}), whose embeddings cannot be compared with "
+                "this one's; open that model, or index the people anew"
+            )
+        return _read(folder)
+    except (Damaged, ValueError, OSError) as error:
+        raise InputError(f"{where}: the index is damaged ({error}); save it anew") from None
+
+
+def _read(folder: Path) -> Gallery:
+    with open(folder / TEMPLATES, "rb") as file, open(folder / NAMES, encoding="ascii") as names:
+        count, width = np.fromfile(file, _HEADER, 2).tolist()
+        gallery = Gallery(width)
+        for start in range(0, count, ROWS):
+            rows = min(ROWS, count - start)
+            templates = np.fromfile(file, _VALUE, rows * width).reshape(rows, width)
+            gallery = gallery.added([json.loads(names.readline()) for _ in range(rows)], templates)
+    return gallery
+
+
+def described(facts: dict[str, Any]) -> str:
+    """The model of an index, for people."""
+    opened = facts.get("opened") or {}
+    name = (opened.get("backbone") or {}).get("name", "unknown")
+    return f"{shown(str(opened['run']))}, step {opened.get('step')}" if "run" in opened else f"backbone {name}"

@@ -1,0 +1,122 @@
+"""Opening a model by whatever names it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from adaptface_jax.api.arguments import named_in_python
+from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.config.schema import BackboneConfig, Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.evaluation.results import RESULTS
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.training.model import build_model, unadapted
+from adaptface_jax.training.run import RUN_FILE, open_run
+from adaptface_jax.weights.loading import inspect_backbone
+
+BEST, CLS = "best", "cls"
+DTYPES, FEATURES = ("auto", "float32", "bfloat16"), (CLS, "projected")
+
+
+def open_model(
+    source: str | os.PathLike[str],
+    *,
+    checkpoint: str | int = BEST,
+    image_size: int | None = None,
+    feature: str = CLS,
+    dtype: str | None = None,
+    results: str | os.PathLike[str] | None = None,
+    batch_size: int = 256,
+) -> FaceModel:
+    """Open a model.
+
+    Args:
+      source: the folder of a training run, or a frozen backbone alone: a converted folder, a weight file or folder in
+        any published naming, a hub id, or "builtin" (the small packaged one). A run wins over weights beside it.
+      checkpoint: "best", "latest" or a step; of a run.
+      image_size: input size in pixels of a backbone; None for 224, or what it was trained at where that is less.
+      feature: of a backbone, "cls" or "projected" (CLIP).
+      dtype: "float32", "bfloat16" or "auto" (bfloat16 on an accelerator), to hold and compute the frozen part in; None
+        for a run's own, or "auto".
+      results: where thresholds are known from, a file of `evaluate --output`; None for the run's results.json.
+      batch_size: images in a forward pass, at most.
+
+    Raises InputError where the source is none of these, or the other arguments do not suit it.
+
+    >>> import adaptface_jax as af
+    >>> af.open("builtin", image_size=28).embedding_dim
+    128
+    >>> af.open("runs/2026/absent")
+    Traceback (most recent call last):
+    adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
+    """
+    with named_in_python():
+        is_run = (Path(source) / RUN_FILE).is_file()
+        wanted = Wanted(os.fspath(source), checkpoint, image_size, feature, dtype, results, batch_size)
+        return open_trained(wanted) if is_run else open_backbone(wanted)
+
+
+def open_from_flags(args: argparse.Namespace) -> FaceModel:
+    """The model of a command's flags (`cli.model_flags`); raises InputError as `open_model`, naming flags."""
+    results = getattr(args, "results", None)
+    wanted = Wanted(
+        args.run or args.backbone,
+        args.checkpoint,
+        args.image_size,
+        args.feature,
+        args.dtype,
+        results,
+        args.batch_size,
+    )
+    return open_trained(wanted) if args.run else open_backbone(wanted)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The arguments of `open_model`."""
+
+    source: str
+    checkpoint: str | int
+    image_size: int | None
+    feature: str
+    dtype: str | None
+    results: str | os.PathLike[str] | None
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch_size: {self.batch_size} is out of range; expected at least 1")
+        for name, value, known in (("feature", self.feature, FEATURES), ("dtype", self.dtype, (None, *DTYPES))):
+            if value not in known:
+                raise InputError(f"--{name}: {value!r} is not known; expected one of {', '.join(filter(None, known))}")
+
+
+def open_trained(wanted: Wanted) -> FaceModel:
+    """A run at a checkpoint. Raises InputError where there is none, and for what only a backbone has."""
+    if wanted.image_size is not None or wanted.feature != CLS:
+        name = "feature" if wanted.image_size is None else "image_size"
+        raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; leave it out")
+    workdir, mesh = Path(wanted.source), make_mesh()
+    model, step = open_run(workdir, str(wanted.checkpoint), mesh, wanted.dtype)
+    facts = {"run": wanted.source, "step": step, "backbone": model.identity}
+    return FaceModel(model, mesh, facts, Path(wanted.results or workdir / RESULTS), wanted.batch_size)
+
+
+def open_backbone(wanted: Wanted) -> FaceModel:
+    """A backbone whose feature is the embedding. Raises InputError where there is none, and for what only a run has."""
+    if wanted.checkpoint != BEST:
+        raise InputError(f"--checkpoint: {shown(wanted.source)} is no run, so it has none; leave it out")
+    name = inspect_backbone(wanted.source)
+    size = wanted.image_size or min(224, BACKBONES[name].native_size)
+    backbone = BackboneConfig(
+        name=name, weights=wanted.source, image_size=size, dtype=wanted.dtype or "auto", feature=wanted.feature
+    )
+    mesh = make_mesh()
+    model = build_model(unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
+    results = None if wanted.results is None else Path(wanted.results)
+    return FaceModel(model, mesh, {"backbone": model.identity, "image_size": size}, results, wanted.batch_size)

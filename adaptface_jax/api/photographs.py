@@ -1,0 +1,162 @@
+"""Images as callers have them, one at a time, to faces that the model takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from adaptface_jax.align.crop import Aligner
+from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.decode import decode, to_size
+from adaptface_jax.data.image_files import read_file
+
+# A path, an encoded file, what Pillow opened, or uint8 [H, W, 3]; [N, H, W, 3] is N of them.
+ImageLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+Images = ImageLike | Iterable[ImageLike]
+Align = bool | Literal["auto"]
+
+_ONE = (str, os.PathLike, bytes, Image.Image, np.ndarray)
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """One image, and how its face was taken.
+
+    name: its path, or "image 0" for pixels. path: None for pixels. image: uint8 [H, W, 3], RGB, what the model sees
+    (resized to 112x112): the crop where it was aligned, else the whole image. faces: how many faces the detector found
+    in it, of which the largest was aligned; None where the image was taken as a crop.
+
+    >>> import adaptface_jax as af, numpy as np
+    >>> crop = np.zeros((112, 112, 3), np.uint8)
+    >>> decision = af.open("builtin", image_size=28).verify(crop + 9, crop + 99, threshold=1.2)
+    >>> print(decision.photographs[0])
+    image 0: 112x112, taken as an aligned crop
+    """
+
+    name: str
+    path: str | None
+    image: np.ndarray = dataclasses.field(repr=False)
+    faces: int | None
+
+    def __str__(self) -> str:
+        if self.faces is None:
+            height, width = self.image.shape[:2]
+            return f"{shown(self.name)}: {width}x{height}, taken as an aligned crop"
+        return f"{shown(self.name)}: aligned" + (f", the largest of {self.faces} faces" if self.faces > 1 else "")
+
+
+class Cropper:
+    """Reads images and aligns what is to be aligned; threads may share one."""
+
+    def __init__(self) -> None:
+        self._aligner: Aligner | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, image: ImageLike, number: int, align: Align) -> Photograph:
+        """One image, turned upright.
+
+        align: "auto" aligns all but images of 112x112 pixels, True all, False none.
+        Raises InputError where it is no image, shows no face that could be aligned, or the extra `align` is missing.
+        """
+        path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
+        name = f"image {number}" if path is None else path
+        if path is not None:
+            pixels = decode(read_file(path), shown(path))
+        elif isinstance(image, Image.Image):
+            with self._lock:  # Pillow reads a file when its pixels are first wanted
+                pixels = decode(image, name)
+        elif isinstance(image, bytes | np.ndarray):
+            pixels = decode(image, name)
+        else:
+            raise InputError(f"{name}: is a {type(image).__name__}; expected {EXPECTED}")
+        if align is False or (align == "auto" and pixels.shape == (CROP_SIZE, CROP_SIZE, 3)):
+            return Photograph(name, path, pixels, None)
+        with self._lock:
+            self._aligner = self._aligner or Aligner()
+            crop = self._aligner(pixels)
+        if crop is None:
+            raise InputError(f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop")
+        return Photograph(name, path, crop.image, crop.faces)
+
+
+EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
+
+
+def each_image(images: Images) -> Iterator[Any]:
+    """The images one at a time, arrays of N images taken apart. Raises InputError for what holds no images."""
+    if not isinstance(images, _ONE) and not isinstance(images, Iterable):
+        raise InputError(f"images: is a {type(images).__name__}; expected {EXPECTED}, or any number of them")
+    for item in (images,) if isinstance(images, _ONE) else images:
+        # Arrays of other libraries; a Pillow image is one, too, and is better than its bare pixels.
+        array = np.asarray(item) if hasattr(item, "__array__") and not isinstance(item, _ONE) else item
+        if isinstance(array, np.ndarray) and array.ndim == 4:
+            yield from array
+        else:
+            yield array
+
+
+class Window(Sequence[Any]):
+    """Some images in a row; indexed it gives what the model sees of one, uint8 [112, 112, 3].
+
+    paths: of each image, None for pixels.
+    """
+
+    def __init__(self, items: Sequence[Any], see: Callable[[int], np.ndarray]) -> None:
+        """see: the crop of the image at a place."""
+        self._see = see
+        self.paths = [os.fspath(item) if is_path(item) else None for item in items]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._see(index)
+
+
+def windows(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Window]:
+    """All images in windows of `size`; what the caller holds anyway (a list, a tuple, an array) in one.
+
+    Files are read when a window is indexed, which threads do ahead of the device. An iterator is read a window at a
+    time, and of its pixels only the crops are kept.
+    """
+
+    def seen(item: Any, number: int) -> np.ndarray:
+        return to_size(cropper(item, number, align).image, CROP_SIZE)
+
+    items = each_image(images)
+    if isinstance(images, list | tuple | np.ndarray):
+        held = list(items)
+        yield Window(held, lambda place: seen(held[place], place))
+        return
+    for start in itertools.count(step=size):
+        part = [
+            item if is_path(item) else seen(item, start + place)
+            for place, item in enumerate(itertools.islice(items, size))
+        ]
+        if not part:
+            return
+
+        def see(place: int, part: list[Any] = part, start: int = start) -> np.ndarray:
+            return seen(part[place], start + place) if is_path(part[place]) else part[place]
+
+        yield Window(part, see)
+
+
+def is_path(image: object) -> bool:
+    """Whether an image is named by its file."""
+    return isinstance(image, str | os.PathLike)
+
+
+def check_align(align: object) -> None:
+    """Raise InputError for what is no `Align`."""
+    if align not in (True, False, "auto"):
+        raise InputError(f"align: {align!r} is not known; expected 'auto', True or False")
