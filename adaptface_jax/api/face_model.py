@@ -17,12 +17,12 @@ from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
 from adaptface_jax.api.index import Index
 from adaptface_jax.api.pair import PairDecision, decide
-from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, check_align, windows
+from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, check_align, parts
 from adaptface_jax.api.rule import Rule, choose_rule
-from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Keyed
+from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Window
 from adaptface_jax.training.model import Model
 
-WINDOW = 8  # forward passes whose images are asked for at a time
+PART = 8  # forward passes whose images an iterator is asked for at a time
 
 
 class FaceModel:
@@ -103,22 +103,22 @@ class FaceModel:
         return self._batches(images, self.flip if flip is None else flip, align, pad)
 
     def _batches(self, images: Images, flip: bool, align: Align, pad: bool) -> Iterator[Faces]:
-        source = windows(images, WINDOW * self._batch_size, self._cropper, align)
+        source = parts(images, PART * self._batch_size, self._cropper, align)
         first = next(source, None)
         if not first:
             return
         paths: collections.deque[str | None] = collections.deque()
 
-        def keyed() -> Iterator[Keyed]:
-            for window in itertools.chain([first], source):
-                paths.extend(window.paths)
-                yield window, None
+        def noted() -> Iterator[Window]:
+            for part in itertools.chain([first], source):
+                paths.extend(part.paths)
+                yield Window(part, threads=0 if part.ready else None)
 
         rows = None if pad else self.embedder.rows_for(len(first))
-        for found in self._run(keyed(), flip, rows):
+        for found in self._run(noted(), flip, rows):
             yield Faces.of(found, [paths.popleft() for _ in found.embedding])
 
-    def _run(self, windows: Iterator[Keyed], flip: bool, rows: int | None) -> Iterator[Embeddings]:
+    def _run(self, windows: Iterator[Window], flip: bool, rows: int | None) -> Iterator[Embeddings]:
         return self.embedder.batches(self.model.frozen, self.model.trainable, windows, flip, rows)
 
     def verify(
@@ -154,7 +154,7 @@ class FaceModel:
     def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""
         images = [photograph.image for photograph in photographs]
-        parts = self._run(iter([(images, None)]), self.flip, self.embedder.rows_for(len(images)))
+        parts = self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images)))
         return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"))
 
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:

@@ -7,6 +7,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+from jax.sharding import Mesh
+
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.config.schema import BackboneConfig, Config
@@ -58,7 +60,8 @@ def open_model(
     with named_in_python():
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, feature, dtype, results, batch_size)
-        return open_trained(wanted) if is_run else open_backbone(wanted)
+        mesh = make_mesh(keep_memory=False)  # the process is the caller's
+        return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
 
 
 def open_from_flags(args: argparse.Namespace) -> FaceModel:
@@ -73,7 +76,7 @@ def open_from_flags(args: argparse.Namespace) -> FaceModel:
         results,
         args.batch_size,
     )
-    return open_trained(wanted) if args.run else open_backbone(wanted)
+    return open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,18 +99,18 @@ class Wanted:
                 raise InputError(f"--{name}: {value!r} is not known; expected one of {', '.join(filter(None, known))}")
 
 
-def open_trained(wanted: Wanted) -> FaceModel:
+def open_trained(wanted: Wanted, mesh: Mesh) -> FaceModel:
     """A run at a checkpoint. Raises InputError where there is none, and for what only a backbone has."""
     if wanted.image_size is not None or wanted.feature != CLS:
         name = "feature" if wanted.image_size is None else "image_size"
         raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; leave it out")
-    workdir, mesh = Path(wanted.source), make_mesh()
+    workdir = Path(wanted.source)
     model, step = open_run(workdir, str(wanted.checkpoint), mesh, wanted.dtype)
     facts = {"run": wanted.source, "step": step, "backbone": model.identity}
     return FaceModel(model, mesh, facts, Path(wanted.results or workdir / RESULTS), wanted.batch_size)
 
 
-def open_backbone(wanted: Wanted) -> FaceModel:
+def open_backbone(wanted: Wanted, mesh: Mesh) -> FaceModel:
     """A backbone whose feature is the embedding. Raises InputError where there is none, and for what only a run has."""
     if wanted.checkpoint != BEST:
         raise InputError(f"--checkpoint: {shown(wanted.source)} is no run, so it has none; leave it out")
@@ -116,7 +119,6 @@ def open_backbone(wanted: Wanted) -> FaceModel:
     backbone = BackboneConfig(
         name=name, weights=wanted.source, image_size=size, dtype=wanted.dtype or "auto", feature=wanted.feature
     )
-    mesh = make_mesh()
     model = build_model(unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
     results = None if wanted.results is None else Path(wanted.results)
     return FaceModel(model, mesh, {"backbone": model.identity, "image_size": size}, results, wanted.batch_size)

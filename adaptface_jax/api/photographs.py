@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -87,6 +86,10 @@ class Cropper:
             raise InputError(f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop")
         return Photograph(name, path, crop.image, crop.faces)
 
+    def seen(self, image: ImageLike, number: int, align: Align) -> np.ndarray:
+        """What the model sees of an image, uint8 [112, 112, 3]; raises InputError as the call does."""
+        return to_size(self(image, number, align).image, CROP_SIZE)
+
 
 EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
 
@@ -104,56 +107,61 @@ def each_image(images: Images) -> Iterator[Any]:
             yield array
 
 
-class Window(Sequence[Any]):
+class Part(Sequence[Any]):
     """Some images in a row; indexed it gives what the model sees of one, uint8 [112, 112, 3].
 
-    paths: of each image, None for pixels.
+    paths: of each image, None for pixels. ready: whether there is nothing to read, resize or align.
     """
 
-    def __init__(self, items: Sequence[Any], see: Callable[[int], np.ndarray]) -> None:
-        """see: the crop of the image at a place."""
-        self._see = see
+    def __init__(self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, seen: bool = False) -> None:
+        """start: the number of the first image. seen: whether pixels are what the model sees already."""
+        self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
         self.paths = [os.fspath(item) if is_path(item) else None for item in items]
+        self.ready = (seen or align is not True) and all(is_crop(item) for item in items)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._items)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._see(index)
+        item = self._items[index]
+        if self._seen and not is_path(item):
+            return item
+        return self._cropper.seen(item, self._start + index, self._align)
 
 
-def windows(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Window]:
-    """All images in windows of `size`; what the caller holds anyway (a list, a tuple, an array) in one.
+def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Part]:
+    """All images in parts; what the caller holds anyway (a list, a tuple, an array) is one.
 
-    Files are read when a window is indexed, which threads do ahead of the device. An iterator is read a window at a
-    time, and of its pixels only the crops are kept.
+    Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time,
+    of `size` images or of a quarter as many whose pixels it gives; of those only what the model sees is kept.
     """
-
-    def seen(item: Any, number: int) -> np.ndarray:
-        return to_size(cropper(item, number, align).image, CROP_SIZE)
-
     items = each_image(images)
     if isinstance(images, list | tuple | np.ndarray):
-        held = list(items)
-        yield Window(held, lambda place: seen(held[place], place))
+        yield Part(list(items), 0, cropper, align)
         return
-    for start in itertools.count(step=size):
-        part = [
-            item if is_path(item) else seen(item, start + place)
-            for place, item in enumerate(itertools.islice(items, size))
-        ]
-        if not part:
-            return
-
-        def see(place: int, part: list[Any] = part, start: int = start) -> np.ndarray:
-            return seen(part[place], start + place) if is_path(part[place]) else part[place]
-
-        yield Window(part, see)
+    some: list[Any] = []
+    start, pixels = 0, 0
+    for number, item in enumerate(items):
+        if is_path(item):
+            some.append(item)
+        else:
+            some.append(cropper.seen(item, number, align))
+            pixels += 1
+        if len(some) == size or 4 * pixels >= size:
+            yield Part(some, start, cropper, align, seen=True)
+            some, start, pixels = [], number + 1, 0
+    if some:
+        yield Part(some, start, cropper, align, seen=True)
 
 
 def is_path(image: object) -> bool:
     """Whether an image is named by its file."""
     return isinstance(image, str | os.PathLike)
+
+
+def is_crop(image: object) -> bool:
+    """Whether an image is what the model sees, unless it is to be aligned."""
+    return isinstance(image, np.ndarray) and image.shape == (CROP_SIZE, CROP_SIZE, 3) and image.dtype == np.uint8
 
 
 def check_align(align: object) -> None:

@@ -17,10 +17,10 @@ DATA, MODEL = "data", "model"
 RULES: dict[str | None, tuple[str, ...] | str | None] = {"batch": (DATA, MODEL), "class": MODEL, None: None}
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Mesh:
+def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1, *, keep_memory: bool = True) -> Mesh:
     """A ("data", "model") mesh over all devices (or the given ones), `model` of them to a group.
 
-    On a CPU the process also keeps its memory between steps from now on.
+    keep_memory: on a CPU the process also keeps its memory between steps from now on.
     Raises InputError where `model` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
@@ -28,7 +28,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Me
         raise InputError(
             f"train.model_parallel: {model} does not divide the {len(devices)} devices; choose a divisor of them"
         )
-    if devices[0].platform == "cpu":
+    if keep_memory and devices[0].platform == "cpu":
         keep_freed_memory()
     axes = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh((len(devices) // model, model), (DATA, MODEL), axis_types=axes, devices=devices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -38,8 +38,12 @@ class Embeddings:
         return cls(*(of(field.name) for field in dataclasses.fields(cls)))  # type: ignore[arg-type]
 
 
-# Images with the keys that name them in errors (None: their number).
-Keyed = tuple[Sequence[bytes | np.ndarray], Sequence[str] | None]
+class Window(NamedTuple):
+    """Images, the keys that name them in errors (None: their number), and how many threads decode them ahead."""
+
+    images: Sequence[bytes | np.ndarray]
+    keys: Sequence[str] | None = None
+    threads: int | None = None
 
 
 class Embedder:
@@ -63,10 +67,10 @@ class Embedder:
         keys: Sequence[str] | None = None,
     ) -> Embeddings:
         """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
-        return Embeddings.joined(list(self.batches(frozen, trainable, [(images, keys)], flip)))
+        return Embeddings.joined(list(self.batches(frozen, trainable, [Window(images, keys)], flip)))
 
     def batches(
-        self, frozen: Any, trainable: Any, windows: Iterable[Keyed], flip: bool, rows: int | None = None
+        self, frozen: Any, trainable: Any, windows: Iterable[Window], flip: bool, rows: int | None = None
     ) -> Iterator[Embeddings]:
         """The same for each forward pass as it is done, of windows of images that are asked for one after the other.
 
@@ -76,8 +80,8 @@ class Embedder:
         mine = process_rows(rows, jax.process_index(), jax.process_count())
         placed = sharding(self._mesh, "batch")
         pending: tuple[dict[str, jax.Array], int] | None = None
-        for images, keys in windows:
-            for batch, count in evaluation_batches(images, rows, keys=keys, rows=mine):
+        for images, keys, threads in windows:
+            for batch, count in evaluation_batches(images, rows, keys=keys, rows=mine, threads=threads):
                 result = self._function(frozen, trainable, place_rows(batch, placed), flip)
                 # Read one batch behind, so that the device never waits for the host.
                 if pending is not None:
