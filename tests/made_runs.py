@@ -12,6 +12,8 @@ import numpy as np
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.results import RESULTS, BenchmarkResult, Results
 from adaptface_jax.export.merged import hf_config
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training import optim
@@ -19,6 +21,7 @@ from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.model import Model, build_model
 from adaptface_jax.training.run import write_record
 from adaptface_jax.training.step import init_state
+from adaptface_jax.training.summary import RunFacts
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from tests import made_models as models
@@ -49,3 +52,29 @@ def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": {"classes": classes}}
     write_record(workdir, record)
     return model
+
+
+def write_results(workdir: Path, thresholds: dict[str, float | None], steps: int = 9) -> None:
+    """The results of a run of three experts: these thresholds at FAR on lfw, and the domain that each gate is for."""
+    gates = GateReport(
+        mean={"age": (0.1, 0.8, 0.1), "pose": (0.7, 0.2, 0.1), "light": (0.2, 0.2, 0.6)},
+        usage={},
+        agreement=0.3,
+        matched_agreement=1.0,
+        entropy=0.9,
+        images=90,
+    )
+    lfw = BenchmarkResult(
+        accuracy=0.9,
+        accuracy_std=0.01,
+        best_threshold_accuracy=0.91,
+        threshold=1.2,
+        auc=0.95,
+        eer=0.1,
+        tar_at_far=dict.fromkeys(thresholds),
+        pairs=300,
+        threshold_at_far=thresholds,
+        gates=gates,
+    )
+    facts = RunFacts("demo", "builtin", "dalora", "made", steps, seed=0)
+    (workdir / RESULTS).write_text(Results({"lfw": lfw}, run=facts).to_json())

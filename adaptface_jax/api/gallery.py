@@ -89,7 +89,9 @@ class Gallery:
             part = np.zeros((rows, self.width), np.float32)
             count = min(rows, len(probes) - start)
             part[:count] = probes[start : start + count]
-            best = jnp.full((rows, width), -jnp.inf, jnp.float32), jnp.zeros((rows, width), jnp.int32)
+            # Put where the blocks are: what is free to be anywhere would be compiled for on its own.
+            nobody = np.full((rows, width), -np.inf, np.float32), np.zeros((rows, width), np.int32)
+            best = jax.device_put(nobody, jax.local_devices()[0])
             for place, held in enumerate(self.blocks):
                 best = _merged(best, held.templates, part, place * ROWS, len(held.names))
             parts.append([np.asarray(values)[:count, :top] for values in best])

@@ -46,7 +46,7 @@ def read_index(folder: Path, model: str) -> Gallery:
     """
     where = shown(str(folder))
     if not (folder / TEMPLATES).is_file():
-        raise InputError(f"{where}: holds no {WHAT} (no {TEMPLATES}); expected a folder that Index.save wrote")
+        raise InputError(f"{where}: holds no face index (no {TEMPLATES}); expected a folder that Index.save wrote")
     try:
         facts = verify(folder).facts
         if facts.get("model") != model:

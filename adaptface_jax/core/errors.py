@@ -5,6 +5,13 @@ class InputError(Exception):
     """Bad configuration or bad input, found before anything was written: exit status 2.
 
     The message is one line that says what is wrong, where, what was expected and what to do.
+
+    >>> import adaptface_jax as af
+    >>> try:
+    ...     af.open("builtin", image_size=30)
+    ... except af.InputError as error:
+    ...     print(error)
+    backbone.image_size: 30 is no multiple of demo's patch size 14
     """
 
 

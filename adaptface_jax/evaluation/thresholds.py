@@ -35,7 +35,12 @@ def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, fl
 @dataclasses.dataclass(frozen=True)
 class Threshold:
     """value: a squared distance of unit embeddings, 0..4. far: as written in files, benchmark: where it was measured,
-    both None for a threshold that the caller chose."""
+    both None for a threshold that the caller chose.
+
+    >>> import adaptface_jax as af
+    >>> af.Threshold(1.2)
+    Threshold(value=1.2, far=None, benchmark=None)
+    """
 
     value: float
     far: str | None = None

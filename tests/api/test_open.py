@@ -1,0 +1,81 @@
+"""What `open` takes, and what it says of the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import adaptface_jax as af
+from adaptface_jax.weights.folder import write_folder
+from adaptface_jax.weights.loading import read_weights
+from tests.running import one_device
+
+
+def test_a_run_is_opened_at_its_checkpoint(trained, run):
+    assert trained.facts["run"] == str(run) and trained.facts["step"] == 7
+    assert trained.facts["backbone"]["source"] == "builtin"
+    assert af.open(str(run), checkpoint=7).fingerprint == trained.fingerprint
+
+
+def test_converted_folder_file_and_name_are_one_model(backbone, crops, tmp_path):
+    import importlib.resources
+
+    packaged = importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"
+    converted = tmp_path / "converted"
+    write_folder(read_weights(packaged, "builtin").weights, converted)
+    expected = backbone.embed(crops[:2])
+    for source in (packaged, converted, str(packaged)):
+        model = af.open(source, image_size=28)
+        assert model.fingerprint == backbone.fingerprint
+        np.testing.assert_array_equal(model.embed(crops[:2]).embeddings, expected.embeddings)
+
+
+def test_fingerprints_tell_models_apart(backbone, trained, run):
+    assert len({backbone.fingerprint, trained.fingerprint, af.open("builtin", image_size=42).fingerprint}) == 3
+    assert af.open(run, dtype="bfloat16").fingerprint == trained.fingerprint
+
+
+def test_dtype_is_that_of_the_computation(run, crops, trained):
+    rounded = af.open(run, dtype="bfloat16").embed(crops[:2]).embeddings
+    assert 1e-6 < np.abs(rounded - trained.embed(crops[:2]).embeddings).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "said"),
+    [
+        ("runs/2026/absent", {}, "runs/2026/absent: no such file or folder"),
+        ("EMPTY", {}, "EMPTY"),
+        ("builtin", {"checkpoint": "latest"}, "checkpoint: builtin is no run"),
+        ("builtin", {"image_size": 30}, "30 is no multiple"),
+        ("builtin", {"feature": "tokens"}, "feature: 'tokens' is not known; expected one of cls, projected"),
+        ("builtin", {"feature": "projected"}, "has no projection"),
+        ("builtin", {"dtype": "int8"}, "dtype: 'int8' is not known; expected one of auto, float32, bfloat16"),
+        ("builtin", {"batch_size": 0}, "batch_size: 0 is out of range"),
+        ("RUN", {"checkpoint": "8"}, "checkpoint: "),
+        ("RUN", {"image_size": 28}, "image_size: "),
+        ("RUN", {"feature": "projected"}, "feature: "),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line(source, arguments, said, run, tmp_path):
+    place = {"EMPTY": str(tmp_path), "RUN": str(run)}
+    with pytest.raises(af.InputError) as error:
+        af.open(place.get(source, source), **arguments)
+    message = str(error.value)
+    assert place.get(said, said) in message and "\n" not in message and "--" not in message
+
+
+def test_the_package_is_there_at_once_and_its_names_are_seen():
+    program = (
+        "import sys, adaptface_jax as af\n"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
+        "assert set(af.__all__) <= set(dir(af))\n"
+        "try:\n    af.absent\n"
+        "except AttributeError as error:\n    print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=one_device(), capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "module 'adaptface_jax' has no attribute 'absent'\n"
