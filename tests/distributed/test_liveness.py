@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from adaptface_jax.distributed.liveness import Relay, listen_here
+from tests.children import PATIENCE
 
-SOON, WHILE = 10, 0.3  # seconds
+WHILE = 0.3  # seconds in which nothing should happen
 
 
 @pytest.fixture(params=[True, False], ids=["guests are the others", "the target is another"])
@@ -18,10 +19,10 @@ def line(request):
     told = threading.Event()
     with listen_here() as target, listen_here() as listener:
         relay = Relay(listener, target.getsockname(), request.param, told.set)
-        with socket.create_connection(listener.getsockname(), timeout=SOON) as guest:
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as guest:
             guest.sendall(b"hello")
             with target.accept()[0] as served:
-                served.settimeout(SOON)
+                served.settimeout(PATIENCE)
                 assert served.recv(5) == b"hello"
                 other, own = (guest, served) if request.param else (served, guest)
                 yield relay, own, other, told
@@ -44,7 +45,7 @@ def test_a_loss_is_told_before_the_own_end_hears_of_it(line):
     heard = []
     relay._lost = lambda: (heard.append(is_open(own)), told.set())
     other.close()
-    assert told.wait(SOON) and heard == [True]
+    assert told.wait(PATIENCE) and heard == [True]
     assert own.recv(1) == b""
 
 
@@ -70,12 +71,13 @@ def test_other_ends_are_no_loss(line, ending):
 
 
 def test_a_target_that_comes_late_is_waited_for():
-    with listen_here() as free:
-        address = free.getsockname()
-    with listen_here() as listener:
-        Relay(listener, address, False, lambda: None)
-        with socket.create_connection(listener.getsockname(), timeout=SOON) as guest:
+    # Bound, and refusing connections until it listens.
+    with socket.socket() as target, listen_here() as listener:
+        target.bind(("127.0.0.1", 0))
+        Relay(listener, target.getsockname(), False, lambda: None)
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as guest:
             guest.sendall(b"early")
             threading.Event().wait(WHILE)
-            with socket.create_server(address) as target, target.accept()[0] as served:
+            target.listen()
+            with target.accept()[0] as served:
                 assert served.recv(5) == b"early"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import signal
 import socket
-import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -17,6 +19,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.liveness import listen_for_all
 from adaptface_jax.training.monitor import read_metrics
+from tests.children import Child, started, until
 from tests.running import one_device, write_config
 
 SETTINGS = {
@@ -40,27 +43,38 @@ def config(tmp_path_factory) -> Path:
     return write_config(tmp_path_factory.mktemp("processes") / "small.py", SETTINGS)
 
 
-def start(config: Path, workdir: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_device() | environment,
-    )  # fmt: skip
+def start(config: Path, workdir: Path, *words: str, **environment: str) -> AbstractContextManager[Child]:
+    program = (sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}")
+    return started(*program, *words, env=one_device() | environment)
 
 
-def start_two(
-    config: Path, workdir: Path, *words: str, second: tuple[str, ...] = ()
-) -> list[subprocess.Popen[str]]:  # fmt: skip
+@contextlib.contextmanager
+def start_two(config: Path, workdir: Path, *words: str, second: tuple[str, ...] = ()) -> Iterator[list[Child]]:
     """As torchrun would start them; `second` are words for the second one alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    return [start(config, workdir, *words, *alone, **shared, RANK=str(i)) for i, alone in enumerate(((), second))]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(start(config, workdir, *words, *alone, **shared, RANK=str(rank)))
+            for rank, alone in enumerate(((), second))
+        ]
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, error = process.communicate(timeout=300)
-    return process.returncode, out, error
+def free_port() -> int:
+    """Below the ports that systems choose by themselves, so that no neighbour is given it before it is used."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def last_checkpoint(workdir: Path) -> int:
+    """The step of the latest one in the folder, 0 where there is none."""
+    return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()), default=0)
+
+
+def own_lines(error: str) -> list[str]:
+    """Without those of the library that carries the collectives."""
+    return [line for line in error.splitlines() if not line.startswith("[Gloo]")]
 
 
 def losses(workdir: Path) -> dict[int, float]:
@@ -70,12 +84,11 @@ def losses(workdir: Path) -> dict[int, float]:
 
 
 def test_two_processes_give_the_losses_of_one(config, tmp_path):
-    pair = start_two(config, tmp_path / "two")
-    assert end(start(config, tmp_path / "one"))[0] == 0
-    (first, said, _), (second, silent, _) = (end(process) for process in pair)
-    assert (first, second) == (0, 0)
+    with start_two(config, tmp_path / "two") as pair, start(config, tmp_path / "one") as alone:
+        (first, said, _), (second, silent, _) = (process.end() for process in pair)
+        assert (alone.end().status, first, second) == (0, 0, 0)
     assert "2 x cpu" in said and "written:" in said
-    assert not [line for line in silent.splitlines() if not line.startswith("[Gloo]")]
+    assert not own_lines(silent)
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == two.keys() and len(one) == 12
     np.testing.assert_allclose([two[step] for step in one], list(one.values()), rtol=1e-5)
@@ -90,57 +103,49 @@ def test_two_processes_give_the_losses_of_one(config, tmp_path):
     assert len(list((tmp_path / "two").glob("events.out.tfevents.*"))) == 1
 
 
-def lose(pair: list[subprocess.Popen[str]], lost: int) -> None:
-    """Kill one; the other ends soon, with one line."""
-    pair[lost].kill()
-    before, left = time.monotonic(), 1 - lost
-    status, _, error = end(pair[left])
-    assert (status, [line for line in error.splitlines() if not line.startswith("[Gloo]")]) == (1, [ANY])
+def lose(pair: list[Child], lost: int) -> None:
+    """Kill one: the other ends with one line. (jax, after its time-out, would abort it with lines of its own.)"""
+    left = 1 - lost
+    pair[lost].process.kill()
+    status, _, error = pair[left].end()
+    assert (status, own_lines(error)) == (1, [ANY])
     assert error.splitlines()[-1].startswith(f"error: process {left}: another process of the run is lost (")
-    assert time.monotonic() - before < 60
-    end(pair[lost])
 
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_process_ends_the_other(config, tmp_path, lost):
     """Before there is any step; jax's runtime would abort the second one with lines of its own."""
-    pair = start_two(config, tmp_path / "run", "--config.train.steps=3000")
-    while "2 x cpu" not in (line := pair[0].stdout.readline()):
-        assert line, "it ended"
-    lose(pair, lost)
-
-
-def test_lost_processes_and_both_go_on(config, tmp_path):
-    workdir = tmp_path / "run"
-    patience = time.monotonic() + 200
-    for lost, reached in enumerate(("8", "16")):
-        pair = start_two(config, workdir, "--config.train.steps=3000")
-        while not (workdir / "checkpoints" / reached).is_dir():
-            assert time.monotonic() < patience and all(process.poll() is None for process in pair)
-            time.sleep(0.1)
+    with start_two(config, tmp_path / "run", "--config.train.steps=3000") as pair:
+        pair[0].line("2 x cpu")
         lose(pair, lost)
 
-    pair = start_two(config, workdir, "--config.train.steps=3000")
-    while "going on from step" not in (line := pair[0].stdout.readline()):
-        assert line, "it ended"
-    resumed_from = int(line.split()[4].replace(",", ""))
-    assert resumed_from >= 4
-    while not any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)):
-        assert time.monotonic() < patience + 200 and all(process.poll() is None for process in pair)
-        time.sleep(0.2)
-    # A signal to either stops both at the same step.
-    pair[1].send_signal(signal.SIGTERM)
-    (first, _, told), (second, _, asked) = (end(process) for process in pair)
+
+@pytest.mark.slow
+def test_lost_processes_and_both_go_on(config, tmp_path):
+    workdir, command = tmp_path / "run", "--config.train.steps=3000"
+    for lost in (0, 1):
+        reached = last_checkpoint(workdir) + 8
+        with start_two(config, workdir, command) as pair:
+            until(lambda reached=reached: last_checkpoint(workdir) >= reached, *pair)
+            lose(pair, lost)
+
+    with start_two(config, workdir, command) as pair:
+        resumed_from = int(pair[0].line("going on from step").split()[4].replace(",", ""))
+        assert resumed_from >= 12
+        until(lambda: any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)), *pair)
+        # A signal to either stops both at the same step.
+        pair[1].process.send_signal(signal.SIGTERM)
+        (first, _, told), (second, _, asked) = (process.end() for process in pair)
     assert (first, second) == (75, 75)
     assert "stopped by a signal to another process after step" in told and "stopped by SIGTERM after step" in asked
     assert losses(workdir)
 
 
 def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
-    pair = start_two(config, tmp_path / "run", second=("--config.data.train=" + str(tmp_path / "nowhere"),))
-    before = time.monotonic()
-    (first, _, told), (second, _, error) = (end(process) for process in pair)
-    assert (first, second) == (1, 2) and time.monotonic() - before < 60
+    elsewhere = f"--config.data.train={tmp_path / 'nowhere'}"
+    with start_two(config, tmp_path / "run", second=(elsewhere,)) as pair:
+        (first, _, told), (second, _, error) = (process.end() for process in pair)
+    assert (first, second) == (1, 2)
     assert "nowhere" in error and "another process of the run is lost" in told
 
 
