@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+
+from tests.children import PATIENCE, started
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -41,8 +41,8 @@ os.execvp(sys.argv[3], sys.argv[3:])
 class Page:
     """One tab. `requests` and `complaints` grow while it loads: addresses asked for, and what the console says."""
 
-    def __init__(self, process: subprocess.Popen, reader: int, writer: int) -> None:
-        self.process, self._reader, self._writer = process, reader, writer
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = reader, writer
         self._next, self._left = 0, b""
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -117,23 +117,18 @@ class Page:
         path.write_bytes(base64.b64decode(data))
 
 
-@contextmanager
+@contextlib.contextmanager
 def browser() -> Iterator[Page]:
     """A tab of a fresh browser that forgets everything."""
-    to_read, their_writing = os.pipe()
-    their_reading, to_write = os.pipe()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [executable() or "", *FLAGS, f"--user-data-dir={profile}"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", PIPED, str(their_reading), str(their_writing), *command],
-            pass_fds=(their_reading, their_writing), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(their_reading)
-        os.close(their_writing)
-        try:
-            yield Page(process, to_read, to_write)
-        finally:
-            os.close(to_write)
-            process.terminate()
-            process.wait(timeout=30)
-            os.close(to_read)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, contextlib.ExitStack() as ends:
+        to_read, their_writing = os.pipe()
+        their_reading, to_write = os.pipe()
+        theirs = their_reading, their_writing
+        for end in (to_read, to_write):
+            ends.callback(os.close, end)
+        program = (sys.executable, "-c", PIPED, *theirs, executable(), *FLAGS, f"--user-data-dir={profile}")
+        with contextlib.ExitStack() as given:
+            for end in theirs:
+                given.callback(os.close, end)
+            ends.enter_context(started(*program, pass_fds=theirs))
+        yield Page(to_read, to_write)

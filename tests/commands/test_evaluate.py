@@ -9,9 +9,8 @@ import pytest
 
 from adaptface_jax import evaluate
 from adaptface_jax.evaluation.pair_scores import read_scores
+from tests.evaluation.forms import write_faces
 from tests.running import call
-
-from .evaluation.forms import write_faces
 
 MODEL = ("--backbone=builtin", "--batch_size=8")
 

@@ -15,6 +15,7 @@ from PIL import Image
 from adaptface_jax import embed, evaluate, train
 from adaptface_jax.core.files import locked
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.training import plan
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import open_run
@@ -101,7 +102,7 @@ def stopping(monkeypatch):
     """Makes the training data raise a signal while some step's batch is read."""
 
     def arm(after: int, number: int) -> None:
-        real = train.batches
+        real = plan.batches
 
         def batches(*args, **kwargs):
             for i, batch in enumerate(real(*args, **kwargs), 1):
@@ -109,7 +110,7 @@ def stopping(monkeypatch):
                     signal.raise_signal(number)
                 yield batch
 
-        monkeypatch.setattr(train, "batches", batches)
+        monkeypatch.setattr(plan, "batches", batches)
 
     return arm
 
@@ -118,7 +119,7 @@ def stopping(monkeypatch):
 def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, number):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "batches", train.batches)
+        patch.setattr(plan, "batches", plan.batches)
         stopping(after=7, number=number)
         assert call(train, *command) == 75
     assert f"stopped by {signal.Signals(number).name} after step 7" in capsys.readouterr().err
@@ -193,7 +194,7 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_pat
         yield {}
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "batches", batches)
+        patch.setattr(plan, "batches", batches)
         assert call(train, *command) == 75
     with Checkpoints(tmp_path / "run" / CHECKPOINTS, read_only=True) as checkpoints:
         assert checkpoints.latest() == 0

@@ -7,9 +7,7 @@ import itertools
 import os
 import pickle
 import shutil
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from adaptface_jax.data.record import Record, keys_digest, labels_digest
 from adaptface_jax.data.sources.array_record import decode_record, encode_record
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.training.run import describe_source
+from tests.children import started, until
 from tests.running import call
 
 from .packing import encoded, header, identity_payloads, picture, write_records
@@ -191,11 +190,8 @@ def test_killed_outright_the_same_files_come_out(tmp_path):
     spec, whole, again = "synthetic:identities=6,images=4", tmp_path / "whole", tmp_path / "again"
     pack(open_source(spec), whole, Limit(shards=6))
     words = [sys.executable, "-m", "adaptface_jax.pack", spec, str(again), "--shards=6"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(list(again.glob("shard-*"))) < 2:
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    with started(*words) as packing:
+        until(lambda: len(list(again.glob("shard-*"))) >= 2, packing)
     (again / ".shard-00003.array_record.part").write_bytes(b"half")
     pack(open_source(spec), again, Limit(shards=6))
     assert files(again) == files(whole)

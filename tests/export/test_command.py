@@ -16,6 +16,7 @@ from adaptface_jax.export import __main__ as export
 from adaptface_jax.models.specs import BACKBONES
 from tests import made_models as models
 from tests import made_runs as finished
+from tests.children import PATIENCE
 from tests.running import call
 
 FACES = "synthetic:identities=2,images=3,seed=1"
@@ -107,7 +108,7 @@ def test_the_module_is_a_command():
         [sys.executable, "-m", "adaptface_jax.export", "--help"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0 and "--mix" in result.stdout and result.stderr == ""

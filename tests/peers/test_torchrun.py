@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
 from adaptface_jax.training.monitor import read_metrics
+from tests.children import ran
 from tests.running import one_device, write_config
 
 pytestmark = pytest.mark.peers
@@ -25,11 +25,9 @@ def test_torchrun_starts_one_run(tmp_path):
             "train.log_every": 1,
         },
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-         "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={tmp_path / 'run'}"],
-        capture_output=True, text=True, env=one_device(), timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "2 x cpu" in done.stdout
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    program = ("-m", "adaptface_jax.train", f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    done = ran(*launcher, *program, env=one_device())
+    assert done.status == 0, done.error[-2000:]
+    assert "2 x cpu" in done.out
     assert [row["step"] for row in read_metrics(tmp_path / "run") if "train/loss" in row] == [1, 2]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,23 +14,17 @@ from typing import Any
 import pytest
 
 from adaptface_jax.training.monitor import read_metrics
+from tests.children import PATIENCE, started, until
 
-PATIENCE = 120  # seconds for a program that needs a few
 Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def ask(run) -> Iterator[Ask]:
     """ask("scalars/tags") -> what the plugin answers; a dictionary as `body` makes it a POST."""
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={run.parent}", "--port=0", "--host=127.0.0.1"]
-    process = subprocess.Popen([*command, "--load_fast=false"], stderr=subprocess.PIPE, text=True)
-    try:
-        address = None
-        for line in process.stderr:
-            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
-                address = found[0]
-                break
-        assert address, "TensorBoard did not start"
+    command = (sys.executable, "-m", "tensorboard.main", f"--logdir={run.parent}", "--port=0", "--host=127.0.0.1")
+    with started(*command, "--load_fast=false") as server:
+        address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", server.error), server)[0]
 
         def ask(path: str, body: dict | None = None, **query: str) -> Any:
             url = f"{address}data/plugin/{path}?{urllib.parse.urlencode(query)}"
@@ -41,14 +33,9 @@ def ask(run) -> Iterator[Ask]:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)
 
-        until = time.monotonic() + PATIENCE
-        while run.name not in ask("scalars/tags") and time.monotonic() < until:
-            time.sleep(0.2)
+        # The table of runs is written last: what it shows is there, and all before it.
+        until(lambda: ask("hparams/experiment", {"hparamsLimit": 1000}).get("hparamInfos"), server)
         yield ask
-    finally:
-        process.terminate()
-        process.wait(timeout=PATIENCE)
-        process.stderr.close()
 
 
 def tags(ask: Ask, plugin: str, run: Path) -> set[str]:

@@ -23,6 +23,7 @@ from adaptface_jax.weights import hub
 from adaptface_jax.weights.loading import load_backbone
 from adaptface_jax.weights.names.dialects import HF_DINOV2
 from tests import made_weights as dialects
+from tests.children import PATIENCE
 from tests.weights import archives
 from tests.weights.file_shapes import file_shapes
 
@@ -37,7 +38,7 @@ def run(*arguments: object, started: tuple[str, ...] = MODULE, **environment: st
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -1,6 +1,6 @@
 """Kills a small training at random moments, again and again, and compares what comes out with a run left alone.
 
-    python tests/training/resume/kill.py --kills 50 --seed 0
+    python -m tests.training.resume.kill --kills 50 --seed 0
 
 Half of the kills are SIGTERM, half SIGKILL, at moments drawn over the whole of a sitting: imports, data, compilation,
 steps, saves, evaluation, the report. Each killed run is resumed (and killed again) until the kills are used up and it
@@ -21,9 +21,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from adaptface_jax.training.run import open_run
+from tests.children import Child, started
 
 CONFIG = """
 from adaptface_jax.config import defaults
@@ -54,7 +56,8 @@ def get_config():
 SITTING = """
 import json, sys
 import numpy as np
-from adaptface_jax import cli, train
+from adaptface_jax import train
+from adaptface_jax.cli.command import run_command
 from adaptface_jax.data.pipeline import record_keys
 
 keys = open(sys.argv.pop(1), "a", buffering=1)
@@ -90,12 +93,14 @@ class Runner:
         self.config.write_text(CONFIG)
         self.script.write_text(SITTING)
 
-    def start(self) -> subprocess.Popen[str]:
-        words = [sys.executable, self.script, self.keys, f"--config={self.config}", f"--workdir={self.workdir}"]
-        return subprocess.Popen(
-            [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
+    def start(self) -> AbstractContextManager[Child]:
+        words = (self.script, self.keys, f"--config={self.config}", f"--workdir={self.workdir}")
+        return started(sys.executable, *words, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+
+    def finish(self) -> tuple[int, str]:
+        """A sitting that nobody kills: its status and its last words."""
+        with self.start() as sitting:
+            return last_words(sitting)
 
     def outcome(self) -> Outcome:
         import hashlib
@@ -124,9 +129,10 @@ class Runner:
         return Outcome(leaves, scalars, batches)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, error = process.communicate(timeout=600)
-    return process.returncode, error.strip().splitlines()[-1] if error.strip() else ""
+def last_words(sitting: Child) -> tuple[int, str]:
+    """Its status, and the last line of what it complained of, when it has ended."""
+    status, _, error = sitting.end()
+    return status, error.strip().splitlines()[-1] if error.strip() else ""
 
 
 def left_over(session: int) -> list[int]:
@@ -161,27 +167,28 @@ def kill_run(
     runner, wrong, kills = Runner(root, name), [], 0
     for number in numbers:
         delay = rng.uniform(0, length)
-        process = runner.start()
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-        else:  # it was over before its time had come
-            status, error = finish(process)
-            if status:
-                wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")
-            break
-        kills += 1
-        status, error = finish(process)
+        with runner.start() as sitting:
+            try:
+                sitting.process.wait(delay)
+            except subprocess.TimeoutExpired:
+                sitting.process.send_signal(number)
+            else:  # it was over before its time had come
+                status, error = last_words(sitting)
+                if status:
+                    wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")
+                break
+            kills += 1
+            status, error = last_words(sitting)
+            alive = left_over(sitting.process.pid)
         say(f"{name} kill {kills}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
         allowed = {0, 75, -number} if number == signal.SIGTERM else {0, -number}
         if status not in allowed:
             wrong.append(f"{name}: exit status {status} after {number.name}: {error}")
-        if alive := left_over(process.pid):
+        if alive:
             wrong.append(f"{name}: processes {alive} are left")
         if "Traceback" in error:
             wrong.append(f"{name}: a traceback after {number.name}")
-    status, error = finish(runner.start())
+    status, error = runner.finish()
     if status:
         return kills, [*wrong, f"{name}: the last sitting ended with {status}: {error}"]
     return kills, wrong + compare(runner.outcome(), whole)
@@ -198,7 +205,7 @@ def main() -> int:
         root = Path(folder)
         before = time.monotonic()
         runner = Runner(root, "whole")
-        status, error = finish(runner.start())
+        status, error = runner.finish()
         length = time.monotonic() - before
         if status:
             print(f"the uninterrupted run ended with {status}: {error}")
