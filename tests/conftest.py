@@ -18,8 +18,14 @@ hypothesis.settings.load_profile("jax")
 
 
 @pytest.fixture(scope="session")
+def goldens() -> Path:
+    """What other programs, or earlier versions of this one, computed; their README says which."""
+    return Path(__file__).resolve().parent / "goldens"
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real faces and verification goldens kept beside a checkout; a user's machine has none."""
+    """Real faces kept beside a checkout; a user's machine has none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("no shared data beside this checkout")

@@ -110,6 +110,8 @@ def freeze(config: ConfigDict | dict[str, Any]) -> Config:
         parts[name] = one(Config, name, name, value, kinds[name])
     for section, kind in SECTIONS.items():
         given = tree.get(section, {})
+        if not isinstance(given, dict):
+            raise InputError(f"{section}: {given!r} is not a section of settings")
         for leaf in given:
             if f"{section}.{leaf}" not in kinds:
                 raise InputError(f"{section}.{leaf}: no such setting")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,24 +65,45 @@ def write_record(workdir: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(workdir: Path) -> dict[str, Any] | None:
-    """The record of the run in `workdir`, or None where no run was started."""
+    """The record of the run in `workdir`, or None where no run was started.
+
+    Raises InputError where the file is not a JSON object with the sections of `make_record`.
+    """
     path = workdir / RUN_FILE
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir") from None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(record[section], dict) for section in ("config", "backbone", "data")):
+            return record
+    except (OSError, ValueError, TypeError, LookupError):
+        pass
+    raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir")
+
+
+def recorded_config(workdir: Path, record: Mapping[str, Any]) -> Config:
+    """The settings in a run's record; one that the version that wrote it did not know stands at its default.
+
+    Raises InputError for a setting that this version does not know, or whose value it does not take.
+    """
+    try:
+        return overrides.freeze(record["config"])
+    except InputError as error:
+        raise InputError(
+            f"{workdir / RUN_FILE}: {error}; restore the file, or use the version of adaptface_jax that wrote it"
+        ) from None
 
 
 def check_same(workdir: Path, record: dict[str, Any], override: bool = False) -> None:
     """Raises InputError where `workdir` holds another run, after printing the table of what differs.
 
-    What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said.
+    What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said. A setting that the run's record
+    lacks had its default.
     """
     old = read_record(workdir)
     if old is None:
         return
+    old = {**old, "config": json.loads(to_json(dataclasses.asdict(recorded_config(workdir, old))))}
     differences = [row for row in trees.difference(old, record) if not row[0].startswith(MAY_CHANGE)]
     if not differences:
         return
@@ -112,7 +134,7 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
     record = read_record(workdir)
     if record is None:
         raise InputError(f"--run: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
-    config = opened(overrides.freeze(record["config"]), dtype)
+    config = opened(recorded_config(workdir, record), dtype)
     model = build_model(config, record["data"]["classes"], mesh)
     old = record["backbone"].get("sha256")
     if model.identity.get("sha256") != old:

@@ -19,13 +19,11 @@ from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.verification import DomainVerification, compute_domain_metrics, judge_pairs, verify
 
-GOLDENS = ("easy_600", "hard_6000", "unbalanced_1000")
 
-
-@pytest.fixture(scope="module", params=GOLDENS)
-def golden(request, shared_data):
+@pytest.fixture(scope="module", params=["easy_600", "hard_6000", "unbalanced_1000"])
+def golden(request, goldens):
     """Embeddings with the figures that InsightFace's own code gives for them."""
-    with np.load(shared_data / "verification" / f"{request.param}.npz") as arrays:
+    with np.load(goldens / "verification" / f"{request.param}.npz") as arrays:
         return dict(arrays)
 
 

@@ -1,0 +1,152 @@
+"""A run of the version before the packages were laid out anew: it opens, evaluates, exports, reports and goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from jax import export as jax_export
+from PIL import Image
+
+from adaptface_jax import embed, evaluate, train
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.decode import decode
+from adaptface_jax.export import __main__ as export
+from adaptface_jax.report import __main__ as report
+from tests.made_models import relative
+from tests.running import call
+
+FACES = "synthetic:identities=10,images=8,seed=2,pairs=300"
+# As it was trained: eight steps, checkpoints at 4 and 8.
+COMMAND = (
+    f"--config={Path(__file__).resolve().parents[1] / 'configs' / 'demo.py'}",
+    "--config.adapter.rank=2", "--config.backbone.image_size=28", "--config.head.embedding_dim=16",
+    "--config.train.batch_size=16", "--config.train.steps=8", "--config.train.log_every=1",
+    "--config.checkpoint.every_steps=4", "--config.checkpoint.keep=2",
+    "--config.data.train=synthetic:identities=8,images=8,seed=1", "--config.eval.every_epochs=0",
+    f"--benchmark=faces={FACES}",
+)  # fmt: skip
+ROUNDING = 1e-5  # of another processor, or of the same sums in another order
+
+
+@pytest.fixture(scope="session")
+def outputs(goldens) -> dict[str, np.ndarray]:
+    """What the version that trained it made of it: embeddings of twelve faces, and every 97th value of its exports."""
+    return safetensors.numpy.load_file(goldens / "run_before_layout.safetensors")
+
+
+@pytest.fixture
+def run(goldens, tmp_path) -> Path:
+    return Path(shutil.copytree(goldens / "run_before_layout", tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def faces() -> np.ndarray:
+    """The first twelve images of the benchmark, uint8 [12, 112, 112, 3]."""
+    return np.stack([decode(image, "made") for image in open_benchmark(FACES).images[:12]])
+
+
+def test_it_evaluates_to_its_own_figures(run, tmp_path):
+    written = f"--output={tmp_path / 'found.json'}", f"--scores={tmp_path / 'found.npz'}"
+    assert call(evaluate, f"--run={run}", f"--benchmark=faces={FACES}", *written) == 0
+    found = json.loads((tmp_path / "found.json").read_text())["benchmarks"]["faces"]
+    kept = json.loads((run / "results.json").read_text())["benchmarks"]["faces"]
+    for name in ("accuracy", "accuracy_std", "fold_accuracies", "threshold", "best_threshold_accuracy", "pairs"):
+        assert found[name] == pytest.approx(kept[name], abs=1e-6)
+    for name in ("auc", "eer"):  # one pair more or less, where two distances are nearly the same
+        assert found[name] == pytest.approx(kept[name], abs=1e-4)
+    with np.load(tmp_path / "found.npz") as scores, np.load(run / "scores" / "faces.npz") as before:
+        np.testing.assert_array_equal(scores["faces/accepted"], before["faces/accepted"])
+        np.testing.assert_allclose(scores["faces/distance"], before["faces/distance"], atol=ROUNDING)
+
+
+def test_it_embeds_to_the_same_numbers(run, faces, outputs, tmp_path):
+    (tmp_path / "faces").mkdir()
+    for number, face in enumerate(faces):
+        Image.fromarray(face).save(tmp_path / "faces" / f"{number:02}.png")
+    assert call(embed, f"--run={run}", f"--images={tmp_path / 'faces'}", f"--out={tmp_path / 'found.npz'}") == 0
+    with np.load(tmp_path / "found.npz") as found:
+        assert relative(found["embeddings"], outputs["embed:embeddings"]) < ROUNDING
+        assert relative(found["gates"], outputs["embed:gates"]) < ROUNDING
+
+
+@pytest.mark.parametrize(("form", "words"), [("merged", ["--mix=0.5,0.3,0.2"]), ("peft", [])])
+def test_it_exports_to_the_same_weights(run, outputs, tmp_path, form, words):
+    out = tmp_path / form
+    assert call(export, f"--run={run}", f"--format={form}", f"--out={out}", *words) == 0
+    found = {
+        f"{form}/{file.relative_to(out).as_posix()}:{name}": value.ravel()[::97]
+        for file in out.rglob("*.safetensors")
+        for name, value in safetensors.numpy.load_file(file).items()
+    }
+    assert found.keys() == {name for name in outputs if name.startswith(f"{form}/")}
+    for name, values in found.items():
+        # PEFT's factors are the run's own values; merging multiplies and adds.
+        np.testing.assert_allclose(values, outputs[name], rtol=0, atol=1e-6 if form == "merged" else 0, err_msg=name)
+
+
+def test_it_exports_to_a_graph_of_the_same_outputs(run, faces, outputs, tmp_path):
+    out = tmp_path / "stablehlo"
+    assert call(export, f"--run={run}", "--format=stablehlo", f"--out={out}") == 0
+    found = jax_export.deserialize(bytearray((out / "model.stablehlo").read_bytes())).call(faces)
+    assert found.keys() == {"embedding", "gates"}
+    for name, values in found.items():
+        assert relative(values, outputs[f"stablehlo:{name}"]) < ROUNDING
+
+
+def test_its_report_is_made(run, tmp_path):
+    assert call(report, run, f"--out={tmp_path / 'pages'}") == 0
+    page = (tmp_path / "pages" / "run.html").read_text()
+    assert "65.67" in page and "builtin" in page and page.count("<svg ") >= 4
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
+
+
+def stopped_after_4(run: Path) -> None:
+    """As if its training had been stopped there."""
+    shutil.rmtree(run / "checkpoints" / "8")
+    (run / "results.json").unlink()
+    lines = (run / "metrics.jsonl").read_text().splitlines(True)
+    (run / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 4))
+
+
+def test_it_goes_on_with_the_losses_it_had(run, goldens, capsys):
+    stopped_after_4(run)
+    assert max(losses(run)) == 4
+    assert call(train, *COMMAND, f"--workdir={run}") == 0
+    out = capsys.readouterr().out
+    assert "going on from step 4 of 8" in out and "other settings" not in out
+    found, before = losses(run), losses(goldens / "run_before_layout")
+    assert list(found) == list(before) == list(range(1, 9))
+    np.testing.assert_allclose(list(found.values()), list(before.values()), rtol=1e-4)
+    assert (run / "results.json").exists() and (run / "checkpoints" / "8").is_dir()
+
+
+def without(run: Path, *names: str) -> None:
+    """The record as a version wrote it that did not know these settings."""
+    record = json.loads((run / "run.json").read_text())
+    for name in names:
+        section, _, leaf = name.partition(".")
+        if leaf:
+            del record["config"][section][leaf]
+        else:
+            del record["config"][section]
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_settings_that_its_version_did_not_know_are_no_difference(run):
+    without(run, "train.unroll", "adapter.use_rslora", "augment")
+    assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 0
+
+
+def test_settings_that_its_version_did_not_know_had_their_defaults(run, capsys):
+    without(run, "adapter.domain_loss_weight")
+    assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 2
+    assert "(config.adapter.domain_loss_weight was 0.1, now 1.0)" in capsys.readouterr().err
