@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.children import PATIENCE
+
 # Sharding is tested on fake devices; this must be set before jax starts.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        # On a busy machine the devices meet late; XLA would end the program after 40 s.
+        f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE}",
+    )
+)
 
 import hypothesis
 import pytest
@@ -30,9 +39,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data beside this checkout")
     return folder
-
-
-@pytest.fixture(scope="session")
-def goldens() -> Path:
-    """What reference implementations computed, in the repository."""
-    return Path(__file__).resolve().parent / "goldens"
