@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from adaptface_jax.core.version import __version__
+
 if TYPE_CHECKING:
     from adaptface_jax.api.face_model import FaceModel
     from adaptface_jax.api.faces import Faces
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from adaptface_jax.api.photographs import Photograph
     from adaptface_jax.core.errors import InputError
     from adaptface_jax.evaluation.thresholds import Threshold
-
-__version__ = "0.1.0"
 
 __all__ = [
     "FaceModel",
@@ -38,6 +38,7 @@ __all__ = [
     "Photograph",
     "SearchResult",
     "Threshold",
+    "__version__",
     "open",
 ]
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from adaptface_jax import __version__
 from adaptface_jax.checks.finding import Section, Severity, verdict
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.checks.run.run_checks import check_run
@@ -27,6 +26,7 @@ from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.version import __version__
 
 SAMPLE = 1000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from adaptface_jax import __version__
+from adaptface_jax.core.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

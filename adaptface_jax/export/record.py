@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from adaptface_jax import __version__
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.version import __version__
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.model import Model
 from adaptface_jax.weights.loading import BUILTIN

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from adaptface_jax import __version__
 from adaptface_jax.checks.finding import verdict
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import Run
 from adaptface_jax.core import trees
+from adaptface_jax.core.version import __version__
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.published_results import average, by_category

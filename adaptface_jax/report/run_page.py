@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from adaptface_jax import __version__
 from adaptface_jax.checks.finding import MARKS, Section, Severity, verdict
 from adaptface_jax.checks.run import outcome
 from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import Run
+from adaptface_jax.core.version import __version__
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from adaptface_jax import __version__
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
+from adaptface_jax.core.version import __version__
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import Source
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters
