@@ -1,7 +1,7 @@
 """Embed a folder of images.
 
-    python -m adaptface_jax.embed --run=runs/exp003 --images=faces/ --out=faces.npz
-    python -m adaptface_jax.embed --run=runs/exp003 --images=faces/ --out=faces.parquet
+    adaptface embed --run=runs/exp003 --images=faces/ --out=faces.npz
+    adaptface embed --run=runs/exp003 --images=faces/ --out=faces.parquet
 
 The .npz file holds `embeddings` (float32 [N, E], raw: normalise to compare), `features` (before the head), `paths`
 (relative to the folder) and, for DA-LoRA, `gates`; the .parquet file the columns `path`, `embedding`, `feature`,

@@ -1,7 +1,7 @@
 """Verify two photographs: are they of one person?
 
-    python -m adaptface_jax.verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-3
-    python -m adaptface_jax.verify --backbone=weights/dinov2_small anna.jpg somebody.jpg --threshold=1.2
+    adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-3
+    adaptface verify --backbone=weights/dinov2_small anna.jpg somebody.jpg --threshold=1.2
 
 Photographs of 112x112 pixels are taken as aligned crops; all others need the extra `align`, which finds the largest
 face and aligns it by five landmarks. They are one person where the squared distance of their unit embeddings (0..4) is

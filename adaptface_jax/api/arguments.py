@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from adaptface_jax.core.errors import InputError
 
 _FLAG = re.compile(r"(?<!\S)--(?=[a-z])")
+_COMMAND = re.compile(r"adaptface [a-z].*$")  # a command to type is left as it is
 
 
 @contextlib.contextmanager
@@ -17,4 +18,7 @@ def named_in_python() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(_FLAG.sub("", str(error))) from None
+        text = str(error)
+        command = _COMMAND.search(text)
+        end = command.start() if command else len(text)
+        raise InputError(_FLAG.sub("", text[:end]) + text[end:]) from None

@@ -79,3 +79,10 @@ def test_the_package_is_there_at_once_and_its_names_are_seen():
         [sys.executable, "-c", program], env=one_device(), capture_output=True, text=True, check=True
     )
     assert result.stdout == "module 'adaptface_jax' has no attribute 'absent'\n"
+
+
+def test_a_command_that_an_error_names_stays_a_command(monkeypatch):
+    """Flags are arguments in Python, but what is to be typed is typed as it is."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(af.InputError, match=r"adaptface convert \./FOLDER --out OUT"):
+        af.open("nobody/nothing")

@@ -22,14 +22,16 @@ COMMANDS = ("align", "convert", "doctor", "embed", "evaluate", "export", "pack",
 FACES = "--benchmark=faces=synthetic:identities=6,images=6,seed=2,pairs=40"
 
 RIGHT = """\
+import adaptface_jax as af
 import numpy as np
 from adaptface_jax.config import inherit
-from adaptface_jax.evaluation.verification import verify
 
+faces = af.open("runs/six", checkpoint="latest").embed(np.zeros((2, 112, 112, 3), np.uint8))
+count: int = len(faces)
 rank: int = inherit("demo").adapter.rank
-accuracy: float = verify(np.ones((40, 8), np.float32), np.arange(20) % 2 == 0).accuracy
+assert faces.embeddings.shape == (2, 512) and faces.gates is not None and rank == 16
 """
-WRONG = RIGHT.replace("accuracy: float", "accuracy: str")
+WRONG = RIGHT.replace("count: int", "count: str")
 
 
 class Place:
@@ -114,7 +116,7 @@ def check(place: Place) -> None:
     place.run("python", "right.py")
     place.run("mypy", "--strict", "right.py")
     said = place.run("mypy", "--strict", "wrong.py", expected=1)
-    demand('expression has type "float", variable has type "str"' in said, "mypy does not see our types", said)
+    demand('expression has type "int", variable has type "str"' in said, "mypy does not see our types", said)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A folder of ArrayRecord shards, as `python -m adaptface_jax.pack` writes it. Nothing in it is a pickle.
+"""A folder of ArrayRecord shards, as `adaptface pack` writes it. Nothing in it is a pickle.
 
     shard-00000.array_record ...   the records, in order; record i of the set stands in one place for ever
     index.npz                      labels int32 [N]; keys and classes: uint8, texts in order, each ended by NUL
