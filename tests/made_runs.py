@@ -13,7 +13,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.gates import GateReport
-from adaptface_jax.evaluation.results import RESULTS, BenchmarkResult, Results
+from adaptface_jax.evaluation.results import RESULTS, Results
 from adaptface_jax.export.merged import hf_config
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training import optim
@@ -26,6 +26,7 @@ from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from tests import made_models as models
 from tests import made_weights as dialects
+from tests.made_results import benchmark_result
 
 
 def write_backbone(folder: Path, spec: BackboneSpec) -> None:
@@ -64,17 +65,6 @@ def write_results(workdir: Path, thresholds: dict[str, float | None], steps: int
         entropy=0.9,
         images=90,
     )
-    lfw = BenchmarkResult(
-        accuracy=0.9,
-        accuracy_std=0.01,
-        best_threshold_accuracy=0.91,
-        threshold=1.2,
-        auc=0.95,
-        eer=0.1,
-        tar_at_far=dict.fromkeys(thresholds),
-        pairs=300,
-        threshold_at_far=thresholds,
-        gates=gates,
-    )
+    lfw = benchmark_result(0.9, threshold_at_far=thresholds, gates=gates)
     facts = RunFacts("demo", "builtin", "dalora", "made", steps, seed=0)
     (workdir / RESULTS).write_text(Results({"lfw": lfw}, run=facts).to_json())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
-import subprocess
 import sys
 
 import jax
@@ -16,6 +15,7 @@ import adaptface_jax as af
 from adaptface_jax import embed
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
+from tests.children import ran
 from tests.running import call, one_device
 
 
@@ -243,7 +243,6 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units")
 def test_ten_thousand_images_hold_less_than_500_megabytes():
-    command = [sys.executable, "-c", PROGRAM]
-    result = subprocess.run(command, env=one_device(), capture_output=True, text=True, timeout=900, check=False)
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout) < 500e6
+    ended = ran(sys.executable, "-c", PROGRAM, env=one_device())
+    assert ended.status == 0, ended.error
+    assert int(ended.out) < 500e6

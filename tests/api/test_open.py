@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib.resources
 import sys
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import adaptface_jax as af
 from adaptface_jax.weights.folder import write_folder
 from adaptface_jax.weights.loading import read_weights
+from tests.children import ran
 from tests.running import one_device
 
 
@@ -21,8 +22,6 @@ def test_a_run_is_opened_at_its_checkpoint(trained, run):
 
 
 def test_converted_folder_file_and_name_are_one_model(backbone, crops, tmp_path):
-    import importlib.resources
-
     packaged = importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"
     converted = tmp_path / "converted"
     write_folder(read_weights(packaged, "builtin").weights, converted)
@@ -75,10 +74,8 @@ def test_the_package_is_there_at_once_and_its_names_are_seen():
         "try:\n    af.absent\n"
         "except AttributeError as error:\n    print(error)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], env=one_device(), capture_output=True, text=True, check=True
-    )
-    assert result.stdout == "module 'adaptface_jax' has no attribute 'absent'\n"
+    ended = ran(sys.executable, "-c", program, env=one_device())
+    assert ended.out == "module 'adaptface_jax' has no attribute 'absent'\n", ended.error
 
 
 def test_a_command_that_an_error_names_stays_a_command(monkeypatch):
