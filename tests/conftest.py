@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import tempfile
 from pathlib import Path
 
 from tests.children import PATIENCE
@@ -17,6 +19,14 @@ os.environ["XLA_FLAGS"] = " ".join(
         f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE}",
     )
 )
+
+# The tests start the same small programs again and again, in this process, in xdist's and in those of their own: each
+# is compiled once a session. Workers find the folder in the environment; who made it removes it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
+    atexit.register(compiled.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import hypothesis
 import pytest

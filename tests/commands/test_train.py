@@ -152,7 +152,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
 
 def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
-    real = train.verification.evaluate
+    real = train.evaluate
 
     def evaluate(*args, **kwargs):
         result = real(*args, **kwargs)
@@ -160,7 +160,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.verification, "evaluate", evaluate)
+        patch.setattr(train, "evaluate", evaluate)
         assert call(train, *command) == 75
     assert "stopped by SIGTERM after step 6; a complete checkpoint is saved" in capsys.readouterr().err
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
@@ -176,7 +176,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}", "--config.train.steps=2", "--config.eval.every_epochs=0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.verification, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(train, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
         assert call(train, *command) == 75
     assert not (workdir / "results.json").exists()
     assert call(train, *command) == 0
