@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -27,37 +27,32 @@ class Record:
     domain: int = UNKNOWN_DOMAIN
 
 
-class Source(Protocol):
+class Source(abc.ABC):
     """A random-access set of labelled images (the protocol of `grain.RandomAccessDataSource`).
 
-    Reading a record raises InputError where it cannot be read.
+    labels: int32 [N], the class of every record, without decoding any image.
+    class_names: what the set itself calls class 0..C-1: folders, raw labels, names.
+    description: one line for the run's summary: form and place.
     """
 
-    @property
-    def num_classes(self) -> int: ...
+    def __init__(self, labels: np.ndarray, class_names: Sequence[str], description: str) -> None:
+        self.labels, self.class_names, self.description = labels, class_names, description
 
     @property
-    def class_names(self) -> Sequence[str]:
-        """What the set itself calls class 0..C-1: folders, raw labels, names."""
-        ...
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
 
-    @property
-    def labels(self) -> np.ndarray:
-        """int32 [N], the class of every record, without decoding any image."""
-        ...
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    @property
-    def description(self) -> str:
-        """One line for the run's header: form and place."""
-        ...
+    @abc.abstractmethod
+    def __getitem__(self, index: int) -> Record:
+        """Raises InputError for a record that cannot be read."""
 
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Record: ...
-
+    @abc.abstractmethod
     def key(self, index: int) -> str:
         """The key of a record, without reading it; relative to the set, so that a moved set keeps its keys."""
-        ...
 
 
 def labels_digest(source: Source) -> str:

@@ -16,7 +16,6 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.record import Record
+from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
 DESCRIPTION = "dataset.json"
@@ -59,8 +58,8 @@ def decode_record(data: bytes) -> Record:
     return Record(data[start:], label, TextArray(data[_HEADER.size : start] + b"\0")[0], domain)
 
 
-class ArrayRecordSource:
-    """The records of one pack, in the order and with the keys, classes and bytes of what was packed; a `Source`.
+class ArrayRecordSource(Source):
+    """The records of one pack, in the order and with the keys, classes and bytes of what was packed.
 
     Safe in threads, picklable. Opening checks the description, the index and the shards' sizes and counts; every
     record is checked against the index when read, and ArrayRecord keeps checksums of its own.
@@ -70,7 +69,10 @@ class ArrayRecordSource:
     def __init__(self, folder: Path):
         self._folder = folder
         description = read_description(folder)
-        self._labels, self._keys, self._classes = read_index(folder, description)
+        labels, self._keys, classes = read_index(folder, description)
+        super().__init__(
+            labels, classes, f"ArrayRecord shards in {shown(str(folder))}, packed from {description['source']}"
+        )
         self._starts = np.cumsum([0] + [shard["records"] for shard in description["shards"]])
         self._files = [shard["file"] for shard in description["shards"]]
         known = set(self._files)
@@ -83,7 +85,6 @@ class ArrayRecordSource:
         extra = sorted(path.name for path in folder.glob(SHARDS) if path.name not in known)
         if extra:
             raise InputError(f"{shown(str(folder))}: {extra[0]} is not in {DESCRIPTION}; {_REPACK}")
-        self._source = description["source"]
         self._open()
 
     def _open(self) -> None:
@@ -91,10 +92,10 @@ class ArrayRecordSource:
             self._data = ArrayRecordDataSource([str(self._folder / file) for file in self._files])
         except Exception as error:  # a damaged file is any error of a C++ library
             raise InputError(f"{shown(str(self._folder))}: {one_line(error)}; {_REPACK}") from None
-        if len(self._data) != len(self._labels):
+        if len(self._data) != len(self.labels):
             raise InputError(
                 f"{shown(str(self._folder))}: the shards hold {len(self._data)} records, {DESCRIPTION} says "
-                f"{len(self._labels)}; {_REPACK}"
+                f"{len(self.labels)}; {_REPACK}"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,35 +105,16 @@ class ArrayRecordSource:
         self.__dict__.update(state)
         self._open()
 
-    @property
-    def num_classes(self) -> int:
-        return len(self._classes)
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return self._classes
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        return f"ArrayRecord shards in {shown(str(self._folder))}, packed from {self._source}"
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
         try:
             record = decode_record(self._data[index])
         except Exception as error:  # as above
             raise InputError(f"{self._place(index)}: {one_line(error)}; {_REPACK}") from None
-        if record.key != self.key(index) or record.label != self._labels[index]:
+        if record.key != self.key(index) or record.label != self.labels[index]:
             raise InputError(
                 f"{self._place(index)}: is {shown(record.key)!r} of class {record.label}, the index says "
-                f"{shown(self.key(index))!r} of class {self._labels[index]}; {_REPACK}"
+                f"{shown(self.key(index))!r} of class {self.labels[index]}; {_REPACK}"
             )
         return record
 

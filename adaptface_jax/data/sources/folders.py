@@ -13,11 +13,11 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import SUFFIXES
 from adaptface_jax.data.image_files import is_image_name, read_file
-from adaptface_jax.data.record import Record
+from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
 
-class FolderSource:
+class FolderSource(Source):
     """Identities in sorted order of their folders' names, images in sorted order within; a `Source`.
 
     Hidden names and files that are no image (decode.SUFFIXES) are passed over; folders without an image are no
@@ -29,14 +29,14 @@ class FolderSource:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._classes: list[str] = []
+        classes: list[str] = []
         counts: list[int] = []
 
         def files() -> Iterator[str]:
             for name in identity_names(folder):
                 found = image_names(folder / name)
                 if found:
-                    self._classes.append(name)
+                    classes.append(name)
                     counts.append(len(found))
                     yield from found
 
@@ -46,34 +46,16 @@ class FolderSource:
             raise InputError(
                 f"{shown(str(folder))}: no identities found; expected one folder per identity with files of {kinds}"
             )
-        refuse_twins(folder, self._classes)
-        self._labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-
-    @property
-    def num_classes(self) -> int:
-        return len(self._classes)
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return self._classes
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        return f"identity folders in {shown(str(self.folder))}"
-
-    def __len__(self) -> int:
-        return len(self._files)
+        refuse_twins(folder, classes)
+        labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        super().__init__(labels, classes, f"identity folders in {shown(str(folder))}")
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        return Record(read_file(os.path.join(self.folder, key)), int(self._labels[index]), key)
+        return Record(read_file(os.path.join(self.folder, key)), int(self.labels[index]), key)
 
     def key(self, index: int) -> str:
-        return f"{self._classes[self._labels[index]]}/{self._files[index]}"
+        return f"{self.class_names[self.labels[index]]}/{self._files[index]}"
 
 
 def identity_names(folder: Path) -> list[str]:

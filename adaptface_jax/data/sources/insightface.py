@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.record import Record
+from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.recordio import RecordFile
+from adaptface_jax.data.text_array import TextArray
 
 # float32 holds every integer up to here; larger keys in record 0 and in the identity records are rounded.
 _EXACT = 1 << 24
 
 
-class InsightFaceSource:
+class InsightFaceSource(Source):
     """The images of one folder in key order; a `Source`, safe in threads, picklable.
 
     Two layouts exist. Identity: record 0 carries two labels and no image, `(first identity key, end key)`; images are
@@ -39,32 +39,13 @@ class InsightFaceSource:
             raise InputError(f"{folder}: train.rec holds no images; {_PACK}")
         self._raw = self._raw_labels(ranges)
         values, labels = np.unique(self._raw, return_inverse=True)
-        self._labels = labels.astype(np.int32)
-        self._values = values.astype(np.int64)
-        self._notes = ""
+        notes = ""
         if values[-1] - values[0] + 1 != len(values):
-            self._notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
+            notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
         if claimed != len(values):
-            self._notes += f", property claims {claimed} identities"
-
-    @property
-    def num_classes(self) -> int:
-        return len(self._values)
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return [str(value) for value in self._values.tolist()]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        return f"InsightFace records in {shown(str(self._folder))}{self._notes}"
-
-    def __len__(self) -> int:
-        return len(self._keys)
+            notes += f", property claims {claimed} identities"
+        names = TextArray.of(str(value) for value in values.astype(np.int64).tolist())
+        super().__init__(labels.astype(np.int32), names, f"InsightFace records in {shown(str(folder))}{notes}")
 
     def __getitem__(self, index: int) -> Record:
         key = int(self._keys[index])
@@ -72,7 +53,7 @@ class InsightFaceSource:
         name = self._records.name(key)
         if labels[0] != self._raw[index]:
             raise InputError(f"{name}: has label {labels[0]:g}, its identity has {self._raw[index]:g}; {_PACK}")
-        return Record(image, int(self._labels[index]), self.key(index))
+        return Record(image, int(self.labels[index]), self.key(index))
 
     def key(self, index: int) -> str:
         return f"record {self._keys[index]}"

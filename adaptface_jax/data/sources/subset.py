@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from adaptface_jax.data.record import Record, Source
 
 
-class Subset:
+class Subset(Source):
     """The first identities of a source and the first images of each, in the source's order; a `Source`."""
 
     def __init__(self, source: Source, max_identities: int | None, max_per_identity: int | None):
@@ -21,30 +19,10 @@ class Subset:
             keep &= _rank_within(labels) < max_per_identity
         self._source = source
         self._indices = np.flatnonzero(keep)
-        self._labels = labels[self._indices]
-        self._num_classes = min(source.num_classes, max_identities or source.num_classes)
         limits = (("identities", max_identities), ("images of each", max_per_identity))
         kept = ", ".join(f"first {limit} {what}" for what, limit in limits if limit is not None)
-        self._description = f"{source.description} ({kept})"
-
-    @property
-    def num_classes(self) -> int:
-        return self._num_classes
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return self._source.class_names[: self._num_classes]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        return self._description
-
-    def __len__(self) -> int:
-        return len(self._indices)
+        names = source.class_names[:max_identities]
+        super().__init__(labels[self._indices], names, f"{source.description} ({kept})")
 
     def __getitem__(self, index: int) -> Record:
         return self._source[int(self._indices[index])]

@@ -10,13 +10,12 @@ Picture j of a person belongs to domain j % 3: pose, age, light. The people of t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
-from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record
+from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record, Source
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 
@@ -71,35 +70,19 @@ def parse_spec(spec: str) -> Spec:
     return parsed
 
 
-class SyntheticSource:
-    """Generated people (a `Source`). All pictures of a person are rendered when one is first read, then kept."""
+class SyntheticSource(Source):
+    """Generated people. All pictures of a person are rendered when one is first read, then kept."""
 
     def __init__(self, spec: Spec):
         self._spec = spec
         self._people = Population(spec.seed)
         self._rendered: dict[int, np.ndarray] = {}  # identity -> uint8 [images, 112, 112, 3]
-        self._labels = np.repeat(np.arange(spec.identities, dtype=np.int32), spec.images)
-
-    @property
-    def num_classes(self) -> int:
-        return self._spec.identities
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return [f"{identity:05d}" for identity in range(self._spec.identities)]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        spec = self._spec
         hidden = ", domains hidden" if spec.labels == "none" else ""
-        return f"generated faces: {spec.identities} identities x {spec.images} images, seed {spec.seed}{hidden}"
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        super().__init__(
+            np.repeat(np.arange(spec.identities, dtype=np.int32), spec.images),
+            [f"{identity:05d}" for identity in range(spec.identities)],
+            f"generated faces: {spec.identities} identities x {spec.images} images, seed {spec.seed}{hidden}",
+        )
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]

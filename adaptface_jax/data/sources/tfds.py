@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import re
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.record import Record
+from adaptface_jax.data.record import Record, Source
 
 PREFIX = "tfds:"
 
@@ -31,7 +30,7 @@ _THREADS = 8
 _CHUNK = 256
 
 
-class TfdsSource:
+class TfdsSource(Source):
     """The records of one split in its order; a `Source`. Labels are read once from every record.
 
     The image is the set's one Image feature (the one called `image` where there are several), kept encoded. The label
@@ -65,7 +64,7 @@ class TfdsSource:
             self._records = builder.as_data_source(
                 split=self._split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
             )
-            self._names = getattr(builder.info.features[self._label], "names", None)
+            known = getattr(builder.info.features[self._label], "names", None)
             raw = self._raw_labels()
         except InputError as error:
             raise InputError(f"{shown(spec)}: {error}") from None
@@ -75,36 +74,17 @@ class TfdsSource:
                 f"expected a set prepared with: {_prepare(parsed['name'])}"
             ) from None
         values, labels = np.unique(raw, return_inverse=True)
-        self._values, self._labels = values, labels.astype(np.int32)
-
-    @property
-    def num_classes(self) -> int:
-        return len(self._values)
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        values = self._values.tolist()
-        return [self._names[value] for value in values] if self._names else [str(value) for value in values]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels
-
-    @property
-    def description(self) -> str:
-        return (
-            f"TFDS {self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
-        )
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        self._values = values
+        names = [known[value] if known else str(value) for value in values.tolist()]
+        place = f"{self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
+        super().__init__(labels.astype(np.int32), names, f"TFDS {place}")
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
         image, label = self._read(index)
-        if label != self._values[self._labels[index]]:
+        if label != self._values[self.labels[index]]:
             raise InputError(f"{self._place(index)}: the label changed while the set was read; prepare it again")
-        return Record(image, int(self._labels[index]), self.key(index))
+        return Record(image, int(self.labels[index]), self.key(index))
 
     def key(self, index: int) -> str:
         return f"{self._split}/{index}"
