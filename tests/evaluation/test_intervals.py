@@ -35,6 +35,7 @@ def scores(distances: np.ndarray, issame: np.ndarray) -> PairScores:
     return PairScores(distances, issame, accepted, np.arange(2 * len(issame), dtype=np.int32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "gap", "names"),
     [
@@ -106,6 +107,7 @@ def test_the_same_pairs_have_the_same_intervals():
     assert first == second
 
 
+@pytest.mark.slow
 def test_equal_models_seldom_differ():
     """Two models of one quality, on pairs that are equally hard for both: at most 5% of p-values are below 0.05."""
     rng, alarms, held = np.random.default_rng(4), np.zeros(2), 0
@@ -140,6 +142,7 @@ def test_a_model_does_not_differ_from_itself():
     assert found.accuracy_interval[0] < 0 < found.accuracy_interval[1]
 
 
+@pytest.mark.slow
 def test_delongs_error_is_that_of_resampling():
     rng = np.random.default_rng(7)
     shared = rng.normal(size=600)
