@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "train_step.py"
 
 
@@ -19,6 +21,7 @@ def test_help_names_the_variants():
     assert all(name in help_text for name in ("lora", "dalora_frozen", "dalora_block2", "frozen", "peft"))
 
 
+@pytest.mark.slow
 def test_our_side_runs_small(tmp_path):
     out = tmp_path / "result.json"
     size = ("--backbone", "demo", "--image_size", "28", "--classes", "20", "--batch_size", "2")

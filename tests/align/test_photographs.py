@@ -55,6 +55,7 @@ def accuracy(shared_data):
     return measured
 
 
+@pytest.mark.slow
 def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accuracy, shared_data):
     """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 90.58% in the mean of eleven placements
     (89.33 to 91.83, here the first three); one point is six pairs."""

@@ -52,6 +52,7 @@ def losses(workdir):
     return {row["step"]: row["train/loss"] for row in read_metrics(workdir) if "train/loss" in row}
 
 
+@pytest.mark.slow
 def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, tmp_path, capsys):
     whole, failed = tmp_path / "whole", tmp_path / "failed"
     skip = [*command, "--config.data.bad_records=skip"]

@@ -134,6 +134,7 @@ def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, 
     assert len({step for step, _ in losses}) == len(losses)
 
 
+@pytest.mark.slow
 def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run, tmp_path, stopping, capsys):
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}")
@@ -208,6 +209,7 @@ def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsy
     assert "another process is training in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_numbers_that_go_wrong_for_good_end_the_run_with_what_is_known(config, tmp_path, capsys):
     workdir = tmp_path / "run"
     words = (f"--config={config}", f"--workdir={workdir}", "--config.train.max_skipped=5")

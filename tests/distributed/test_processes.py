@@ -83,6 +83,7 @@ def losses(workdir: Path) -> dict[int, float]:
     return dict(rows)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(config, tmp_path):
     with start_two(config, tmp_path / "two") as pair, start(config, tmp_path / "one") as alone:
         (first, said, _), (second, silent, _) = (process.end() for process in pair)
