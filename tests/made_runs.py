@@ -55,8 +55,10 @@ def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
     return model
 
 
-def write_results(workdir: Path, thresholds: dict[str, float | None], steps: int = 9) -> None:
-    """The results of a run of three experts: these thresholds at FAR on lfw, and the domain that each gate is for."""
+def write_run_with_thresholds(workdir: Path) -> Path:
+    """DA-LoRA on the packaged backbone: a checkpoint of step 7, thresholds on lfw and named gates of step 9."""
+    config = models.config("dalora", num_domains=3)
+    write_run(workdir, dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="builtin")))
     gates = GateReport(
         mean={"age": (0.1, 0.8, 0.1), "pose": (0.7, 0.2, 0.1), "light": (0.2, 0.2, 0.6)},
         usage={},
@@ -65,6 +67,8 @@ def write_results(workdir: Path, thresholds: dict[str, float | None], steps: int
         entropy=0.9,
         images=90,
     )
+    thresholds = {"1e-1": 4.0, "1e-2": 1e-9, "1e-3": None, "1e-4": None}
     lfw = benchmark_result(0.9, threshold_at_far=thresholds, gates=gates)
-    facts = RunFacts("demo", "builtin", "dalora", "made", steps, seed=0)
+    facts = RunFacts("demo", "builtin", "dalora", "made", steps=9, seed=0)
     (workdir / RESULTS).write_text(Results({"lfw": lfw}, run=facts).to_json())
+    return workdir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,7 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
-from tests import made_models as models
-from tests.made_runs import write_results, write_run
-
-THRESHOLDS = {"1e-1": 4.0, "1e-2": 1e-9, "1e-3": None}
+from tests.made_runs import write_run_with_thresholds
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +19,7 @@ def backbone() -> af.FaceModel:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
-    """DA-LoRA on the packaged backbone, a checkpoint of step 7, thresholds measured at step 9."""
-    workdir = tmp_path_factory.mktemp("runs") / "dalora"
-    config = models.config("dalora", num_domains=3)
-    write_run(workdir, dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="builtin")))
-    write_results(workdir, THRESHOLDS)
-    return workdir
+    return write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,21 +11,13 @@ import pytest
 from PIL import Image
 
 from adaptface_jax import evaluate, verify
-from tests import made_models as models
-from tests.made_runs import write_results, write_run
+from tests.made_runs import write_run_with_thresholds
 from tests.running import call
-
-THRESHOLDS = {"1e-1": 4.0, "1e-2": 1e-9, "1e-3": None, "1e-4": None}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """DA-LoRA on the packaged backbone, a checkpoint of step 7, figures of step 9."""
-    workdir = tmp_path_factory.mktemp("runs") / "dalora"
-    config = models.config("dalora", num_domains=3)
-    write_run(workdir, dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="builtin")))
-    write_results(workdir, THRESHOLDS)
-    return workdir
+    return write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
 
 
 @pytest.fixture(scope="module")
