@@ -1,13 +1,11 @@
 """Full-size DINOv2-S/14 (with and without registers) and CLIP B/16 against transformers, on made weights.
 
-Each model is built from its config, saved, converted with the command line tool's function and loaded again.
+Each model is built from its config, saved, converted with the command's function and loaded again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib.util
 import runpy
 import shutil
 from pathlib import Path
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptface_jax.convert import convert
 from adaptface_jax.models import vit
 from adaptface_jax.models.positions import resize_positions
 from adaptface_jax.models.specs import BACKBONES, POSITION_RULES
@@ -29,8 +28,7 @@ pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-ROOT = Path(__file__).resolve().parents[2]
-MAKER = runpy.run_path(str(ROOT / "tests" / "goldens" / "make_backbones.py"))
+MAKER = runpy.run_path(str(Path(__file__).resolve().parents[1] / "goldens" / "make_backbones.py"))
 TOLERANCE = 1e-5
 
 
@@ -56,16 +54,6 @@ DINOV2 = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
 MODELS = {"dinov2_vits14": dinov2, "dinov2_vits14_reg4": dinov2_with_registers, "clip_vitb16": clip}
 
 
-@functools.cache
-def converter():
-    spec = importlib.util.spec_from_file_location("convert_weights", ROOT / "tools" / "convert_weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 CASES = [(name, size) for name in MODELS for size in sorted({112, 224, BACKBONES[name].native_size})]
 
 
@@ -75,7 +63,7 @@ def converted(request, tmp_path_factory):
     model = MAKER["fill"](MODELS[request.param]())
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder / "hf")
-    converter().convert(str(folder / "hf"), folder / "ours")
+    convert(str(folder / "hf"), folder / "ours")
     shutil.rmtree(folder / "hf")
     yield request.param, model, folder / "ours"
     shutil.rmtree(folder)
