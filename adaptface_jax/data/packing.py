@@ -21,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from PIL import Image
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import locked, write_text
+from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
@@ -228,9 +228,7 @@ def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dic
             path.unlink()
     keys = TextArray.of(source.key(index) for index in range(len(source)))
     index = encode_index(source.labels, keys, TextArray.of(source.class_names))
-    part = folder / f".{INDEX}.part"
-    part.write_bytes(index)
-    os.replace(part, folder / INDEX)
+    write_bytes(folder / INDEX, index)
     description = plan | {"index_sha256": hashlib.sha256(index).hexdigest(), "shards": shards}
     write_text(folder / DESCRIPTION, to_json(description, indent=1) + "\n")
     (folder / UNFINISHED).unlink(missing_ok=True)

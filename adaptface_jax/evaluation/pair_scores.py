@@ -7,8 +7,6 @@ with gates, NAME/gate; NAME/fold where the protocol has folds of its own.
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import whole_file
 
 SCORES = "scores"  # the folder of a run that holds NAME.npz for each benchmark
 FROZEN = "frozen"  # and the folder within it that holds those of the unadapted backbone
@@ -44,22 +43,14 @@ class PairScores:
 
 def write_scores(path: Path, scores: Mapping[str, PairScores]) -> None:
     """Writes the file of these benchmarks, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         f"{name}/{field}": value
         for name, entry in scores.items()
         for field, value in vars(entry).items()
         if value is not None
     }
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
+    with whole_file(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def write_each(folder: Path, scores: Mapping[str, PairScores]) -> None:
