@@ -23,6 +23,7 @@ from adaptface_jax.checks.setup.setup_checks import check_setup
 from adaptface_jax.checks.terminal import Report, as_json
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser, named_paths
+from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -64,7 +65,7 @@ def _checks(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
 
 def parser() -> Parser:
     """The command line."""
-    result = Parser(__doc__ or "", settings=True, config_required=False)
+    result = Parser(__doc__ or "", settings=(Config,), config_required=False)
     result.add_argument(
         "--run", metavar="WORKDIR", help="the folder of a finished or running training, instead of --config"
     )

@@ -28,8 +28,8 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
-from adaptface_jax.evaluation.results import RESULTS
 from adaptface_jax.evaluation.thresholds import Threshold
+from adaptface_jax.training.run import RESULTS
 
 BAR = 20  # characters of a gate at 100%
 

@@ -26,7 +26,7 @@ from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder, make_embed
 from adaptface_jax.evaluation.evaluator import benchmark_result, evaluate
 from adaptface_jax.evaluation.verification import judge_pairs
-from adaptface_jax.training.model import build_model, unadapted
+from adaptface_jax.training.recognition.model import build_model, unadapted
 
 
 def pairs(count: int, images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,12 @@ from serving import Problem, Ready, serve
 from adaptface_jax.config import schema as settings
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.evaluation.embedding import make_embed
+from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import random_params
 from adaptface_jax.training.optim import optimizer, schedule
+from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
 # variant -> (adapter.kind, adapter.router); `frozen` is a forward pass alone.
@@ -75,9 +77,13 @@ def build(problem: Problem) -> Ready:
     else:
         rate = schedule(config.train, steps_per_epoch=1000, total_steps=40_000)
         tx = optimizer(config.train, rate)
-        carried = [jax.device_put(init_state(trainable, tx), replicated)]
+        carried = [jax.device_put(init_state(trainable, tx, init_statistics()), replicated)]
         key = jax.device_put(jax.random.key(config.seed), replicated)
-        compiled = make_step(recognizer, tx, rate, mesh).lower(frozen, carried[0], batch, key).compile()
+        compiled = (
+            make_step(make_loss(recognizer, mesh), tx, rate, mesh, recognizer.config.train.grad_accum)
+            .lower(frozen, carried[0], batch, key)
+            .compile()
+        )
         compile_seconds = time.perf_counter() - start
 
         def run(steps: int) -> float:

@@ -22,11 +22,13 @@ from showing import show
 from adaptface_jax.config.schema import AdapterConfig, BackboneConfig, Config, TrainConfig
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh, place, sharding
+from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models import vit
 from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
 NAME, CLASSES, SIZE, BATCH = "dinov2_vits14", 10_572, 56, 8
@@ -49,7 +51,10 @@ def main() -> None:
     frozen, trainable = recognizer.init(vit.random_params(recognizer.built_spec, SIZE, 0), CLASSES)
     rate = optim.schedule(config.train, 100, 1000)
     optimizer = optim.optimizer(config.train, rate)
-    frozen, state = jax.device_put(frozen, sharding(mesh)), place(mesh, init_state(trainable, optimizer))
+    frozen, state = (
+        jax.device_put(frozen, sharding(mesh)),
+        place(mesh, init_state(trainable, optimizer, init_statistics())),
+    )
     rng = np.random.default_rng(0)
     batch = {
         "image": rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8),
@@ -59,7 +64,11 @@ def main() -> None:
     }
     batch = jax.device_put(batch, sharding(mesh, "batch"))
     key = jax.random.key(0)
-    step = make_step(recognizer, optimizer, rate, mesh).lower(frozen, state, batch, key).compile()
+    step = (
+        make_step(make_loss(recognizer, mesh), optimizer, rate, mesh, recognizer.config.train.grad_accum)
+        .lower(frozen, state, batch, key)
+        .compile()
+    )
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     plain: list[float] = []
     with_save: list[float] = []

@@ -15,13 +15,14 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.results import RESULTS, Results
 from adaptface_jax.export.merged import hf_config
+from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
-from adaptface_jax.training.model import Model, build_model
+from adaptface_jax.training.recognition.facts import RunFacts
+from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.run import write_record
 from adaptface_jax.training.step import init_state
-from adaptface_jax.training.summary import RunFacts
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from tests import made_models as models
@@ -49,7 +50,7 @@ def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
     model = dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))
     optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
-        checkpoints.save(7, jax.device_put(init_state(model.trainable, optimizer)))
+        checkpoints.save(7, jax.device_put(init_state(model.trainable, optimizer, init_statistics())))
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": {"classes": classes}}
     write_record(workdir, record)
     return model

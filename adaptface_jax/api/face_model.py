@@ -20,7 +20,7 @@ from adaptface_jax.api.pair import PairDecision, decide
 from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, check_align, parts
 from adaptface_jax.api.rule import Rule, choose_rule
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Window
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 PART = 8  # forward passes whose images an iterator is asked for at a time
 

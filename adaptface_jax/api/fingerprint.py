@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptface_jax.core import trees
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 
 def fingerprint(model: Model) -> str:

@@ -15,10 +15,10 @@ from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.evaluation.results import RESULTS
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training.model import build_model, unadapted
-from adaptface_jax.training.run import RUN_FILE, open_run
+from adaptface_jax.training.recognition.model import build_model, unadapted
+from adaptface_jax.training.recognition.run import open_run
+from adaptface_jax.training.run import RESULTS, RUN_FILE
 from adaptface_jax.weights.loading import inspect_backbone
 
 BEST, CLS = "best", "cls"

@@ -12,7 +12,9 @@ from typing import NoReturn
 from ml_collections import ConfigDict
 
 from adaptface_jax.config import overrides, recipes
-from adaptface_jax.config.schema import SECTIONS, Config
+from adaptface_jax.config.overrides import AnyConfig, sections
+from adaptface_jax.config.schema import Config
+from adaptface_jax.config.small_sample import overfit
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.settings import check_model
 
@@ -20,18 +22,21 @@ from adaptface_jax.models.settings import check_model
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a recipe.
 
+    settings: the kinds of settings that the command takes, none for a command without any.
     config_required: whether a command with settings also works without `--config` (`.config` is then None).
     """
 
-    def __init__(self, description: str, *, settings: bool = False, config_required: bool = True) -> None:
+    def __init__(
+        self, description: str, *, settings: Sequence[type[AnyConfig]] = (), config_required: bool = True
+    ) -> None:
         super().__init__(
             prog=program(),
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            epilog=settings_table() if settings else None,
+            epilog="\n\n".join(map(settings_table, settings)) or None,
         )
-        self._settings = settings
+        self._settings = tuple(settings)
         if settings:
             known = f"a recipe ({', '.join(recipes.names())}) or a Python file with get_config()"
             self.add_argument("--config", required=config_required, metavar="RECIPE|FILE", help=known)
@@ -40,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see --help)")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The parsed flags; `.config` is the frozen Config where settings are taken."""
+        """The parsed flags; `.config` is the frozen settings where such are taken."""
         plain, changes = split_settings(arguments) if self._settings else (list(arguments), [])
         known, rest = self.parse_known_args(plain)
         if rest:
@@ -52,20 +57,45 @@ class Parser(argparse.ArgumentParser):
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self._settings and known.config is not None:
             config = recipes.load(known.config)
+            kind = overrides.schema_of(config)
+            if kind not in self._settings:
+                wanted = " or ".join(each().task for each in self._settings)
+                raise InputError(
+                    f"--config: {known.config} has the settings of {kind().task}; this command takes those of {wanted}"
+                )
             for name, text in changes:
                 overrides.apply(config, name, text)
             known.config = self.finish(config, known)
         return known
 
-    def finish(self, config: ConfigDict, known: argparse.Namespace) -> Config:
+    def finish(self, config: ConfigDict, known: argparse.Namespace) -> AnyConfig:
         """The last changes that flags make to the settings, and their freezing."""
         if getattr(known, "benchmark", None):
             config.data.benchmarks = {}
             for name, path in named_paths(known.benchmark).items():
                 overrides.apply(config, f"data.benchmarks.{name}", path)
+        if getattr(known, "overfit_small", None):
+            overfit(config, known.overfit_small)
         frozen = overrides.freeze(config)
-        check_model(frozen)
+        if isinstance(frozen, Config):
+            check_model(frozen)
         return frozen
+
+
+def add_overfit_flag(parser: Parser) -> None:
+    """The flag of the commands that train."""
+    parser.add_argument(
+        "--overfit_small",
+        type=_positive,
+        metavar="N",
+        help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def program() -> str | None:
@@ -107,11 +137,11 @@ def named_paths(texts: Sequence[str]) -> dict[str, str]:
     return result
 
 
-def settings_table() -> str:
+def settings_table(schema: type[AnyConfig]) -> str:
     """Every setting with its default and meaning, for --help."""
-    lines = ["settings (override with --config.NAME=VALUE):"]
-    rows = [("seed", Config.__dataclass_fields__["seed"])]
-    for section, kind in SECTIONS.items():
+    lines = [f"settings of {schema().task} (override with --config.NAME=VALUE):"]
+    rows = [("seed", schema.__dataclass_fields__["seed"])]
+    for section, kind in sections(schema).items():
         rows += [(f"{section}.{field.name}", field) for field in dataclasses.fields(kind)]
     for name, field in rows:
         default = field.default_factory() if callable(field.default_factory) else field.default

@@ -10,31 +10,53 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from adaptface_jax.config.schema import SECTIONS, Config, check
+from adaptface_jax.config import classification, schema
+from adaptface_jax.config.classification import ClassificationConfig
+from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 
+AnyConfig = Config | ClassificationConfig
 
-def defaults() -> ConfigDict:
-    """The default settings, locked: a config file can change them but not invent new ones."""
-    tree = dataclasses.asdict(Config())
-    tree["data"].pop("benchmarks")
+# What `task` says -> the settings that such a training has. A record or a file that does not say is of faces.
+SCHEMAS: dict[str, type[AnyConfig]] = {kind().task: kind for kind in (Config, ClassificationConfig)}
+
+
+def defaults(task: str = "recognition") -> ConfigDict:
+    """The default settings of "recognition" or "classification", locked: a config file invents no new ones."""
+    tree = dataclasses.asdict(SCHEMAS[task]())
+    benchmarks = tree["data"].pop("benchmarks", None)
     result = ConfigDict(tree, type_safe=False)
-    result.data.benchmarks = ConfigDict({})
+    if benchmarks is not None:
+        result.data.benchmarks = ConfigDict(benchmarks)
     result.lock()
     return result
+
+
+def schema_of(config: ConfigDict | dict[str, Any]) -> type[AnyConfig]:
+    """The settings that a config has, by its `task`; raises InputError where there is no such task."""
+    task = config.get("task", Config().task)
+    if task not in SCHEMAS:
+        raise InputError(f"task: {task!r} is not one of {', '.join(SCHEMAS)}")
+    return SCHEMAS[task]
+
+
+def sections(kind: type[AnyConfig]) -> dict[str, type]:
+    """Name of a section -> the dataclass of its settings."""
+    return {f.name: type(f.default) for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.default)}
 
 
 def apply(config: ConfigDict, name: str, text: str) -> None:
     """Set `a.b` from its text on the command line; raises InputError with the nearest valid names."""
     section, _, leaf = name.rpartition(".")
-    if section == "data.benchmarks":
+    kind = schema_of(config)
+    if section == "data.benchmarks" and kind is Config:
         with config.data.benchmarks.unlocked():
             config.data.benchmarks[leaf] = text
         return
-    kinds = types()
+    kinds = types(kind)
     if name not in kinds:
         near = difflib.get_close_matches(name, kinds, n=3, cutoff=0.5)
-        near = near or [k for k in kinds if k.rpartition(".")[2] == leaf] or sorted(SECTIONS)
+        near = near or [k for k in kinds if k.rpartition(".")[2] == leaf] or sorted(sections(kind))
         raise InputError(f"--config.{name}: no such setting; did you mean {', '.join(near)}?")
     value = parse(name, text, kinds[name])
     if section:
@@ -43,11 +65,12 @@ def apply(config: ConfigDict, name: str, text: str) -> None:
         config[leaf] = value
 
 
-def types() -> dict[str, Any]:
+def types(schema: type[AnyConfig]) -> dict[str, Any]:
     """Setting name -> its declared type, for every setting."""
     result: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(Config).items():
-        if name in SECTIONS:
+    grouped = sections(schema)
+    for name, hint in typing.get_type_hints(schema).items():
+        if name in grouped:
             result |= {f"{name}.{leaf}": kind for leaf, kind in typing.get_type_hints(hint).items()}
         else:
             result[name] = hint
@@ -98,17 +121,18 @@ def fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def freeze(config: ConfigDict | dict[str, Any]) -> Config:
-    """The checked, immutable Config; raises InputError naming the first wrong setting."""
+def freeze(config: ConfigDict | dict[str, Any]) -> AnyConfig:
+    """The checked, immutable settings; raises InputError naming the first wrong one."""
     tree = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    kinds = types()
-    unknown = sorted(set(tree) - set(SECTIONS) - {name for name in kinds if "." not in name})
+    whole = schema_of(tree)
+    kinds, grouped = types(whole), sections(whole)
+    unknown = sorted(set(tree) - set(grouped) - {name for name in kinds if "." not in name})
     if unknown:
-        raise InputError(f"config: no section {unknown[0]!r}; expected {', '.join(SECTIONS)}")
-    parts: dict[str, Any] = {name: tree[name] for name in tree if name not in SECTIONS}
+        raise InputError(f"config: no section {unknown[0]!r}; expected {', '.join(grouped)}")
+    parts: dict[str, Any] = {name: tree[name] for name in tree if name not in grouped}
     for name, value in parts.items():
-        parts[name] = one(Config, name, name, value, kinds[name])
-    for section, kind in SECTIONS.items():
+        parts[name] = one(whole, name, name, value, kinds[name])
+    for section, kind in grouped.items():
         given = tree.get(section, {})
         if not isinstance(given, dict):
             raise InputError(f"{section}: {given!r} is not a section of settings")
@@ -118,8 +142,11 @@ def freeze(config: ConfigDict | dict[str, Any]) -> Config:
         parts[section] = kind(
             **{k: one(kind, k, f"{section}.{k}", v, kinds[f"{section}.{k}"]) for k, v in given.items()}
         )
-    result = Config(**parts)
-    check(result)
+    result = whole(**parts)
+    if isinstance(result, Config):
+        schema.check(result)
+    else:
+        classification.check(result)
     return result
 
 

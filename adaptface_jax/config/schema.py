@@ -1,4 +1,4 @@
-"""Every setting, its default and its check.
+"""Every setting of face training, its default and its check; what every training has (`LoopConfig` ...) is shared.
 
 A config file's `get_config()` returns a ConfigDict made by `defaults()` or `inherit()` and changed there; the command
 line overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` turns the result into a `Config`.
@@ -75,11 +75,10 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
-    train: str = setting("", "a path, tfds:NAME or synthetic:SPEC")
-    benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
-    max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
-    max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
+class ReadingConfig:
+    """How images are read, whatever they are for."""
+
+    overfit_small: int | None = setting(None, "train on so many images alone, as --overfit_small does", low=1)
     threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0)
     bad_records: str = setting(
         "fail", "an unreadable image ends the run, or is logged and weighs nothing", choices=("fail", "skip")
@@ -88,12 +87,26 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class DataConfig(ReadingConfig):
+    train: str = setting("", "a path, tfds:NAME or synthetic:SPEC")
+    benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
+    max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
+    max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """Optimizer, learning rate and length of any training."""
+
+    optimizer: str = setting(
+        "adamw", "adam's decay is an L2 loss, adamw's is decoupled", choices=("adamw", "adam", "sgd")
+    )
+    momentum: float = setting(0.9, "sgd: Nesterov's is not used", low=0, high=1)
     batch_size: int = setting(128, "images per optimizer step over all devices", low=1)
     epochs: int = setting(40, "passes over the data", low=1)
     steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1)
     learning_rate: float = setting(1e-4, "peak learning rate", low=0)
-    weight_decay: float = setting(0.05, "decoupled; not on biases and norms", low=0)
+    weight_decay: float = setting(0.05, "not on biases and norms", low=0)
     warmup_steps: int = setting(0, "linear warm-up from 0", low=0)
     schedule: str = setting("cosine", "after the warm-up", choices=("cosine", "constant", "step", "restarts"))
     min_learning_rate: float = setting(0.0, "where cosine and restarts end", low=0)
@@ -103,12 +116,17 @@ class TrainConfig:
     decay_epochs: tuple[int, ...] = setting((20, 30), "step: epochs at which the rate drops")
     decay_factor: float = setting(0.1, "step: by this factor", low=0, high=1)
     grad_accum: int = setting(1, "parts a batch is split into", low=1)
-    model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
     clip_norm: float | None = setting(None, "clip the global gradient norm", low=1e-12)
-    remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
-    unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
     log_every: int = setting(10, "steps between two rows of metrics", low=1)
     max_skipped: int = setting(10, "stop after so many steps in a row that were not finite; 0 never", low=0)
+    patience: int = setting(0, "stop early after so many evaluations without a better score; 0 never", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(LoopConfig):
+    model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
+    unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +150,9 @@ class MonitorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+    """Face training: an adapter on a frozen backbone, `python -m adaptface_jax.train`."""
+
+    task: str = setting("recognition", "what is trained", choices=("recognition",))
     seed: int = setting(0, "initial values, order of the data, augmentation", low=0, high=2**32 - 1)
     backbone: BackboneConfig = BackboneConfig()
     adapter: AdapterConfig = AdapterConfig()
@@ -145,17 +166,23 @@ class Config:
     monitor: MonitorConfig = MonitorConfig()
 
 
-SECTIONS: dict[str, type] = {
-    field.name: type(field.default) for field in dataclasses.fields(Config) if dataclasses.is_dataclass(field.default)
-}
-
-
 def check(config: Config) -> None:
     """Raise InputError where two settings contradict each other.
 
     Single values are checked by `overrides.freeze`, what depends on the backbone by `models.settings.check_model`.
     """
-    adapter, train = config.adapter, config.train
+    adapter = config.adapter
+    check_loop(config.train)
+    if config.loss.name == "combined" and len(config.loss.margins) != 3:
+        raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    if adapter.kind == "full" and config.backbone.train_patch_embed:
+        raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
+    if adapter.init_from and adapter.kind not in ("lora", "dalora"):
+        raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
+
+
+def check_loop(train: LoopConfig) -> None:
+    """The same for what every training has."""
     if train.batch_size % train.grad_accum:
         raise InputError(
             f"train.grad_accum: {train.grad_accum} does not divide train.batch_size {train.batch_size}; "
@@ -165,9 +192,3 @@ def check(config: Config) -> None:
         raise InputError(
             f"train.min_learning_rate: {train.min_learning_rate} is above train.learning_rate {train.learning_rate}"
         )
-    if config.loss.name == "combined" and len(config.loss.margins) != 3:
-        raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
-    if adapter.kind == "full" and config.backbone.train_patch_embed:
-        raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
-    if adapter.init_from and adapter.kind not in ("lora", "dalora"):
-        raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")

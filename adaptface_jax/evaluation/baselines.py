@@ -21,7 +21,7 @@ from adaptface_jax.evaluation.evaluator import evaluate, raw_pixels
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult
 from adaptface_jax.models.recognizer import Recognizer
-from adaptface_jax.training.model import Model, unadapted
+from adaptface_jax.training.recognition.model import Model, unadapted
 
 NAME = "baselines.json"
 

@@ -9,7 +9,7 @@ from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.models.recognizer import ParameterCount
-from adaptface_jax.training.summary import RunFacts
+from adaptface_jax.training.recognition.facts import RunFacts
 
 
 def results_markdown(results: Results) -> str:

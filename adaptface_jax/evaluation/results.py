@@ -9,17 +9,15 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.verification import DomainVerification, Verification
 from adaptface_jax.models.recognizer import ParameterCount
-from adaptface_jax.training.summary import RunFacts
-
-RESULTS = "results.json"  # written last: a run that has it is over
-PAGE, MARKDOWN = "results.html", "results.md"
+from adaptface_jax.training.recognition.facts import RunFacts
+from adaptface_jax.training.run import MARKDOWN, PAGE, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +75,13 @@ def read_results(path: Path) -> Results:
     return Results.from_json(read_json(path), str(path))
 
 
-def write_results(folder: str | os.PathLike[str], results: Results, markdown: str, html: str) -> None:
+class Written(Protocol):
+    """Results of any kind of run."""
+
+    def to_json(self) -> str: ...
+
+
+def write_results(folder: str | os.PathLike[str], results: Written, markdown: str, html: str) -> None:
     """Writes `folder`/results.html, results.md and results.json; a reader meets each old or new, and whole."""
     # The last text exists before the first is written: a result that JSON cannot hold replaces nothing.
     data = results.to_json()

@@ -26,8 +26,8 @@ from adaptface_jax.export.merged import write_merged
 from adaptface_jax.export.mixing import choose_mix
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.record import RECORD
-from adaptface_jax.training.model import Model
-from adaptface_jax.training.run import open_run
+from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.training.recognition.run import open_run
 from adaptface_jax.weights.peft.names import LAYOUTS
 
 INPUT_SIZE = 112

@@ -14,7 +14,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import preprocess as prepare
 from adaptface_jax.losses.margin import unit
 from adaptface_jax.models.recognizer import as_float32
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 INPUT = "images"
 # Both formats keep everything in one file with offsets of 32 bits; some room for the program itself.

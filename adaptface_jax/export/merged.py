@@ -24,7 +24,7 @@ from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.recognizer import Recognizer, as_float32
 from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec, ImageStats
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.formats.reader import SINGLE
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from adaptface_jax.weights.names.engine import to_names

@@ -12,7 +12,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Source
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.export.merged import fold
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 MEAN = "mean"
 BATCH = 64  # images per forward pass

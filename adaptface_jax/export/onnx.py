@@ -16,7 +16,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.graph import INPUT, Graph, make_graph
 from adaptface_jax.export.record import RECORD, write_record
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 FILE = "model.onnx"
 OPSET = 20  # the first with Gelu; ONNX Runtime 1.17 and later

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adaptface_jax.export.record import base_model, model_class
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 _EMBED = """with torch.no_grad():
     feature = {feature}

@@ -20,7 +20,7 @@ from adaptface_jax.export.record import base_model, head_lines, torch_linear, wr
 from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
 from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.peft.files import ADAPTER, CONFIG
 from adaptface_jax.weights.peft.names import (
     ROOT,

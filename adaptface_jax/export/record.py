@@ -12,7 +12,7 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.version import __version__
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.loading import BUILTIN
 from adaptface_jax.weights.peft.start import HEAD
 

@@ -11,7 +11,7 @@ from jax import export
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.graph import INPUT, Graph, make_graph
 from adaptface_jax.export.record import write_record
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 FILE = "model.stablehlo"
 PLATFORMS = ("cpu", "cuda")

@@ -29,6 +29,7 @@ from adaptface_jax.core.files import disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
+from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"  # of a run, in its folder
@@ -41,7 +42,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
-    keep: how many of the latest to keep; the best by accuracy is kept beside them.
+    keep: how many of the latest to keep; the best by score is kept beside them.
     read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
     say: where one-line remarks go (damage, failed saves).
     """
@@ -77,19 +78,23 @@ class Checkpoints:
         return self._choose_sound(sorted(self._steps(), reverse=True))
 
     def best(self) -> int | None:
-        """The sound step with the best mean accuracy (of equals the later), or None where none was evaluated."""
-        return self._choose_sound(self._by_accuracy())
+        """The sound step with the best score (of equals the later), or None where none was evaluated."""
+        return self._choose_sound(self._by_score())
 
-    def accuracy(self, step: int) -> float | None:
-        """The mean accuracy measured at a saved step, or None where it was not evaluated."""
-        try:
-            return read_manifest(self._folder / str(step)).facts.get("accuracy")
-        except Damaged:
-            return None
+    def score(self, step: int) -> float | None:
+        """What an evaluation gave a saved step, higher is better, or None where it was not evaluated."""
+        facts = self._facts(step)
+        return facts.get("score", facts.get("accuracy"))  # version 0.1.0 knew faces alone
 
-    def save(self, step: int, state: TrainState, accuracy: float | None = None) -> None:
+    def course(self, step: int) -> Course:
+        """The course of the scores up to a saved step."""
+        facts = self._facts(step)
+        return Course(facts.get("best", self.score(step)), facts.get("since", 0), facts.get("over", False))
+
+    def save(self, step: int, state: TrainState, score: float | None = None, course: Course | None = None) -> None:
         """Start saving in the background; the state may be donated as soon as this returns.
 
+        score: of the evaluation at this step. course: of all scores so far, this one included.
         A save that failed before is said here, or by `check`; raises RunError where the disk is full.
         """
         self._join()
@@ -98,8 +103,8 @@ class Checkpoints:
         folder = self._folder / str(step)
         if folder.exists():
             # The same step, saved before the run was stopped within its evaluation.
-            if accuracy is not None and primary():
-                change_facts(folder, accuracy=accuracy)
+            if score is not None and primary():
+                change_facts(folder, **_facts(score, course))
             return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
@@ -111,7 +116,7 @@ class Checkpoints:
             self._failed(step, error)
             self.check()
             return
-        self._thread = threading.Thread(target=self._finish, args=(step, accuracy))
+        self._thread = threading.Thread(target=self._finish, args=(step, _facts(score, course)))
         self._thread.start()
 
     def check(self) -> None:
@@ -180,9 +185,15 @@ class Checkpoints:
     def _complete(self) -> list[int]:
         return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
 
-    def _by_accuracy(self) -> list[int]:
+    def _facts(self, step: int) -> dict[str, Any]:
+        try:
+            return read_manifest(self._folder / str(step)).facts
+        except Damaged:
+            return {}
+
+    def _by_score(self) -> list[int]:
         """The complete steps that were evaluated, the best first, of equals the later."""
-        evaluated = {step: accuracy for step in self._steps() if (accuracy := self.accuracy(step)) is not None}
+        evaluated = {step: score for step in self._steps() if (score := self.score(step)) is not None}
         return sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
 
     def _choose_sound(self, steps: list[int]) -> int | None:
@@ -214,12 +225,12 @@ class Checkpoints:
             where = f", set aside in {aside.name}/{target.name}"
         self.say(f"checkpoint {step:,} is not used: {reason}{where}")
 
-    def _finish(self, step: int, accuracy: float | None) -> None:
+    def _finish(self, step: int, facts: dict[str, Any]) -> None:
         """In the background: the manifest, when Orbax has written everything; then what need not be kept goes."""
         try:
             self._checkpointer.wait_until_finished()
             if primary():
-                write_manifest(self._folder / str(step), {"step": step, "accuracy": accuracy})
+                write_manifest(self._folder / str(step), {"step": step, **facts})
                 self._prune()
         except Exception as error:  # said by `check`, in the loop's own thread
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
@@ -232,7 +243,7 @@ class Checkpoints:
 
     def _prune(self) -> None:
         complete = sorted(self._complete())
-        kept = {*complete[-self._keep :], *self._by_accuracy()[:1]}
+        kept = {*complete[-self._keep :], *self._by_score()[:1]}
         for step in set(complete) - kept:
             # Without its manifest it no longer counts, however far the deletion gets.
             (self._folder / str(step) / manifest.NAME).unlink()
@@ -250,6 +261,10 @@ def _has_manifest(folder: Path) -> bool:
         return True
     except Damaged:
         return False
+
+
+def _facts(score: float | None, course: Course | None) -> dict[str, Any]:
+    return {"score": score, **dataclasses.asdict(course or Course())}
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

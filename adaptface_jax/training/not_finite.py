@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.core.errors import RunError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -15,7 +15,7 @@ from adaptface_jax.training.metric_log import MetricLog
 NAME = "not_finite.json"
 
 
-def not_finite(workdir: Path, log: MetricLog, source: Source, config: Config) -> RunError:
+def not_finite(workdir: Path, log: MetricLog, source: Source, config: AnyConfig) -> RunError:
     """Writes `workdir`/not_finite.json (steps, metrics, the keys of their records); returns the error to end with."""
     last, values = log.latest
     first = last - log.skipped_in_a_row + 1

@@ -1,18 +1,18 @@
-"""AdamW with decoupled weight decay, and the learning-rate schedules."""
+"""The optimizers, and the learning-rate schedules."""
 
 from __future__ import annotations
 
 import jax
 import optax
 
-from adaptface_jax.config.schema import TrainConfig
+from adaptface_jax.config.schema import LoopConfig
 from adaptface_jax.core import trees
 
 # Leaves that weight decay leaves alone: biases, norms and layer scales.
 NO_DECAY = ("bias", "scale", "gamma")
 
 
-def schedule(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+def schedule(config: LoopConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
     """Learning rate at each step, 0-based: a linear warm-up, then the configured course."""
     peak, low = config.learning_rate, config.min_learning_rate
     rest = max(1, total_steps - config.warmup_steps)
@@ -31,7 +31,7 @@ def schedule(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> opt
     return optax.join_schedules([optax.linear_schedule(0.0, peak, config.warmup_steps), course], [config.warmup_steps])
 
 
-def restarts(config: TrainConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+def restarts(config: LoopConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
     """The peak for hold_epochs, then cosines to the minimum, each restart_factor times as long as the last (SGDR)."""
     peak, low = config.learning_rate, config.min_learning_rate
     courses, boundaries = [], []
@@ -54,10 +54,23 @@ def decay_mask(tree: trees.Tree) -> trees.Tree:
     return trees.unflatten({path: path.rsplit("/", 1)[-1] not in NO_DECAY for path in trees.flatten(tree)})
 
 
-def optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101, betas 0.9 and 0.999, eps 1e-8) behind an optional clip of the global norm."""
-    adamw = optax.adamw(rate, weight_decay=config.weight_decay, mask=decay_mask)
-    return adamw if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+def optimizer(
+    config: LoopConfig, rate: optax.ScalarOrSchedule, weight_decay: jax.typing.ArrayLike | None = None
+) -> optax.GradientTransformation:
+    """The configured optimizer behind an optional clip of the global norm; as torch defines each.
+
+    adamw (arXiv 1711.05101): betas 0.9 and 0.999, eps 1e-8, decoupled decay. adam: the same, the decay added to the
+    gradient. sgd: with momentum, the decay added to the gradient. weight_decay: in place of the configured one.
+    """
+    decay = config.weight_decay if weight_decay is None else weight_decay
+    if config.optimizer == "adamw":
+        parts = [optax.adamw(rate, weight_decay=decay, mask=decay_mask)]
+    else:
+        rule = optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate, config.momentum or None)
+        parts = [optax.add_decayed_weights(decay, decay_mask), rule]
+    if config.clip_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    return parts[0] if len(parts) == 1 else optax.chain(*parts)
 
 
 def group_norms(tree: trees.Tree) -> dict[str, jax.Array]:

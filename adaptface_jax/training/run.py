@@ -1,4 +1,4 @@
-"""A run on disk: what it is made of, whether it is the same one, and opening it again."""
+"""A run on disk: what it is made of, whether it is the same one, and the shapes of its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.overrides import AnyConfig
+from adaptface_jax.config.schema import LoopConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -20,11 +21,11 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
-from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
-from adaptface_jax.training.model import Model, build_model, opened
 from adaptface_jax.training.step import TrainState, init_state
 
 RUN_FILE = "run.json"
+RESULTS = "results.json"  # written last: a run that has it is over
+PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
 MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor")
@@ -33,9 +34,10 @@ MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.
 # may change too, since their content is compared.
 HARMLESS = (
     "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
-    "config.train.unroll", "config.train.remat", "config.train.model_parallel", "config.loss.class_chunk",
+    "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
+    "config.loss.class_chunk",
     "config.eval.", "config.checkpoint.", "config.data.threads",
-    "config.data.train", "data.source", "config.backbone.weights", "backbone.source",
+    "config.data.train", "config.data.path", "data.source", "config.backbone.weights", "backbone.source",
 )  # fmt: skip
 
 
@@ -51,14 +53,6 @@ def describe_source(source: Source) -> dict[str, Any]:
     }
 
 
-def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
-    """Everything that must be the same for a run to go on."""
-    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": describe_source(source)}
-    if model.start is not None:
-        record["start"] = model.start.identity()
-    return json.loads(to_json(record))
-
-
 def write_record(workdir: Path, record: dict[str, Any]) -> None:
     """Keep the record beside the checkpoints."""
     write_text(workdir / RUN_FILE, to_json(record, indent=2) + "\n")
@@ -67,21 +61,21 @@ def write_record(workdir: Path, record: dict[str, Any]) -> None:
 def read_record(workdir: Path) -> dict[str, Any] | None:
     """The record of the run in `workdir`, or None where no run was started.
 
-    Raises InputError where the file is not a JSON object with the sections of `make_record`.
+    Raises InputError where the file is not a JSON object with the settings and the data of a run.
     """
     path = workdir / RUN_FILE
     if not path.exists():
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(record[section], dict) for section in ("config", "backbone", "data")):
+        if all(isinstance(record[section], dict) for section in ("config", "data")):
             return record
     except (OSError, ValueError, TypeError, LookupError):
         pass
     raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir")
 
 
-def recorded_config(workdir: Path, record: Mapping[str, Any]) -> Config:
+def recorded_config(workdir: Path, record: Mapping[str, Any]) -> AnyConfig:
     """The settings in a run's record; one that the version that wrote it did not know stands at its default.
 
     Raises InputError for a setting that this version does not know, or whose value it does not take.
@@ -126,33 +120,11 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     )
 
 
-def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:
-    """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
-
-    dtype: of the frozen tree and the computation, in place of the run's own `backbone.dtype`.
-    """
-    record = read_record(workdir)
-    if record is None:
-        raise InputError(f"--run: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
-    config = opened(recorded_config(workdir, record), dtype)
-    model = build_model(config, record["data"]["classes"], mesh)
-    old = record["backbone"].get("sha256")
-    if model.identity.get("sha256") != old:
-        raise InputError(
-            f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
-            f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
-        )
-    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        step = checkpoints.choose(which)
-        state = checkpoints.restore(step, abstract_state(config, model.trainable, mesh))
-    return dataclasses.replace(model, trainable=state.trainable), step
-
-
-def abstract_state(config: Config, trainable: Any, mesh: Mesh) -> TrainState:
+def abstract_state(config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh) -> TrainState:
     """Shapes and shardings of the training state, nothing allocated."""
     # The schedule's values do not matter here, only the optimizer's structure.
-    optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
-    shapes = jax.eval_shape(lambda tree: init_state(tree, optimizer), trainable)
+    optimizer = optim.optimizer(config, optim.schedule(config, 1, 1))
+    shapes = jax.eval_shape(lambda *trees: init_state(trees[0], optimizer, trees[1]), trainable, statistics)
     return jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, state_shardings(mesh, shapes)
     )

@@ -1,4 +1,4 @@
-"""The training step: augment, embed, margin loss, gradients of the trainable tree, AdamW. One jitted function."""
+"""The training step of any model: its loss, gradients of the trainable tree, the optimizer. One jitted function."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from adaptface_jax.data.augmentation.augment import augment, preprocess
 from adaptface_jax.distributed.mesh import sharding, state_shardings
-from adaptface_jax.losses.margin import NormStatistics, init_statistics
-from adaptface_jax.losses.sharded import class_loss
-from adaptface_jax.models.adapters import router
-from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.training.optim import group_norms
 
-Batch = dict[str, jax.Array]  # image uint8 [B, H, W, 3], label int32 [B], domain int32 [B], weight float32 [B]
+# image uint8 [B, H, W, 3], label int32 [B] or [B, A], domain int32 [B], weight float32 [B]
+Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
+# (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are
+# `mean(x * weight)`: the batch's weights have the mean 1.
+Loss = Callable[[Any, Any, Batch, Any, jax.Array], tuple[jax.Array, tuple[Metrics, Any]]]
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """step int32, trainable tree, optimizer state, AdaFace's norm statistics. The frozen tree is not in here.
+    """step int32, trainable tree, optimizer state, running statistics. The frozen tree is not in here.
 
+    statistics: what a loss carries from step to step without a gradient: AdaFace's norms, the moments of batch
+    normalisation.
     skipped: how many steps changed nothing because a number in them was not finite; skipped_in_a_row: those of them
     that are the latest steps.
     """
@@ -36,55 +37,14 @@ class TrainState:
     step: jax.Array
     trainable: Any
     opt_state: optax.OptState
-    statistics: NormStatistics
+    statistics: Any
     skipped: jax.Array
     skipped_in_a_row: jax.Array
 
 
-def init_state(trainable: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(trainable: Any, optimizer: optax.GradientTransformation, statistics: Any) -> TrainState:
     """The state before the first step."""
-    return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), init_statistics(), jnp.int32(0), jnp.int32(0))
-
-
-def make_loss(recognizer: Recognizer, mesh: Mesh) -> Callable[..., tuple[jax.Array, tuple[Metrics, NormStatistics]]]:
-    """loss(trainable, frozen, batch, statistics, key) -> (scalar, (metrics, statistics)).
-
-    Means over the batch are `mean(x * weight)`: the batch's weights are to have the mean 1 (`normalised`).
-    """
-    config = recognizer.config
-
-    def loss(
-        trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array
-    ) -> tuple[jax.Array, tuple[Metrics, NormStatistics]]:
-        augment_key, dropout_key = jax.random.split(key)
-        change = config.augment
-        images = augment(
-            augment_key,
-            batch["image"],
-            flip=change.flip,
-            randaugment_ops=change.randaugment_ops,
-            randaugment_magnitude=change.randaugment_magnitude,
-            shift=change.shift,
-        )
-        images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
-        out = recognizer.embed(frozen, trainable, images, dropout_key)
-        margin = class_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics, mesh)
-        weight = batch["weight"]
-        total = jnp.mean(margin.loss * weight)
-        metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
-        metrics["margin"] = jnp.mean(margin.margin * weight)
-        if out.gate is not None:
-            balance = router.balance(out.gate, weight)
-            domain = router.domain_loss(out.gate, batch["domain"])
-            weights = config.adapter
-            total = total + weights.balance_weight * balance + weights.domain_loss_weight * domain
-            entropy = router.entropy(out.gate, weight)
-            metrics |= {"gate/balance": balance, "gate/entropy": entropy, "gate/domain_loss": domain}
-            metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
-            metrics["total_loss"] = total
-        return total, (metrics, margin.statistics)
-
-    return loss
+    return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), statistics, jnp.int32(0), jnp.int32(0))
 
 
 def normalised(weight: jax.Array) -> jax.Array:
@@ -92,7 +52,7 @@ def normalised(weight: jax.Array) -> jax.Array:
     return weight * (weight.shape[0] / jnp.maximum(jnp.sum(weight), 1))
 
 
-def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[..., Any]:
+def accumulated_gradients(loss: Loss, parts: int) -> Callable[..., Any]:
     """Gradients and metrics averaged over `parts` equal parts of the batch, one after the other."""
     gradient = jax.grad(loss, has_aux=True)
     if parts == 1:
@@ -102,7 +62,7 @@ def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[...,
         # Part i takes rows i, parts + i, ...: each device keeps its own rows, nothing is sent.
         return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
 
-    def accumulated(trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array) -> Any:
+    def accumulated(trainable: Any, frozen: Any, batch: Batch, statistics: Any, key: jax.Array) -> Any:
         def body(carry: Any, part: Any) -> Any:
             total, statistics = carry
             rows, i = part
@@ -119,14 +79,14 @@ def accumulated_gradients(loss: Callable[..., Any], parts: int) -> Callable[...,
 
 
 def make_step(
-    recognizer: Recognizer, optimizer: optax.GradientTransformation, rate: optax.Schedule, mesh: Mesh
+    loss: Loss, optimizer: optax.GradientTransformation, rate: optax.Schedule, mesh: Mesh, grad_accum: int = 1
 ) -> StepFunction:
     """step(frozen, state, batch, key) -> (state, metrics).
 
     The batch is split over all devices, `state` as it was placed, and donated; everything else is replicated. `key` is
     the run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
     """
-    gradients = accumulated_gradients(make_loss(recognizer, mesh), recognizer.config.train.grad_accum)
+    gradients = accumulated_gradients(loss, grad_accum)
 
     def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)

@@ -15,7 +15,8 @@ from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
-from adaptface_jax.training.run import RUN_FILE, describe_source, open_run
+from adaptface_jax.training.recognition.run import open_run
+from adaptface_jax.training.run import RUN_FILE, describe_source
 from tests.data.packing import encoded, picture
 from tests.running import call, write_config
 

@@ -18,7 +18,7 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.training import plan
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
-from adaptface_jax.training.run import open_run
+from adaptface_jax.training.recognition.run import open_run
 from tests.running import call, write_config
 
 SETTINGS = {
@@ -165,7 +165,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
         assert call(train, *command) == 75
     assert "stopped by SIGTERM after step 6; a complete checkpoint is saved" in capsys.readouterr().err
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        assert (checkpoints.latest(), checkpoints.accuracy(6)) == (6, None)
+        assert (checkpoints.latest(), checkpoints.score(6)) == (6, None)
     assert call(train, *command) == 0
     (_, stopped), (_, whole) = final_state(workdir), final_state(run)
     assert all(np.array_equal(a, b) for a, b in zip(stopped, whole, strict=True))
@@ -183,7 +183,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     assert call(train, *command) == 0
     (row,) = [row for row in read_metrics(workdir) if "eval/faces/accuracy" in row]
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        assert (row["step"], row["eval/faces/accuracy"]) == (2, checkpoints.accuracy(2))
+        assert (row["step"], row["eval/faces/accuracy"]) == (2, checkpoints.score(2))
     assert (workdir / "results.json").exists() and (workdir / "results.html").exists()
 
 

@@ -17,7 +17,7 @@ from adaptface_jax.evaluation.markdown import results_markdown
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, read_results, write_results
 from adaptface_jax.evaluation.verification import compute_domain_metrics, compute_metrics, judge_pairs
 from adaptface_jax.models.recognizer import ParameterCount
-from adaptface_jax.training.summary import RunFacts
+from adaptface_jax.training.recognition.facts import RunFacts
 from tests.made_results import benchmark_result
 
 RUN = RunFacts("demo", "builtin", "dalora", "made faces", steps=400, seed=0, best_checkpoint=300)

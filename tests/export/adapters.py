@@ -12,7 +12,7 @@ from adaptface_jax.export.peft import write_peft
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from tests import made_models as models
 from tests.made_weights import TINY
 

@@ -12,7 +12,7 @@ import numpy as np
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import make_embed
 from adaptface_jax.models.specs import CLIP, BackboneSpec
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from tests import made_models as models
 
 STORED = 32  # pixels of the stored images; the models see models.SIZE

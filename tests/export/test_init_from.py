@@ -18,8 +18,9 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
-from adaptface_jax.training.model import build_model
-from adaptface_jax.training.run import check_same, make_record, write_record
+from adaptface_jax.training.recognition.model import build_model
+from adaptface_jax.training.recognition.run import make_record
+from adaptface_jax.training.run import check_same, write_record
 from adaptface_jax.weights.peft.start import start_from
 from tests import made_models as models
 from tests import made_runs as finished

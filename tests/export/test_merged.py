@@ -20,7 +20,7 @@ from adaptface_jax.export.merged import fold, write_merged
 from adaptface_jax.export.mixing import choose_mix, parse_mix
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training.model import Model, build_model
+from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.weights.folder import read_folder, write_folder
 from adaptface_jax.weights.loading import load_backbone, read_weights
 from tests import made_models as models

@@ -11,7 +11,7 @@ import safetensors.numpy
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.models.recognizer import Recognizer
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.peft.start import start_from
 from tests.export.adapters import (
     ALL,

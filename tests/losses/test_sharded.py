@@ -16,6 +16,7 @@ from adaptface_jax.losses.margin import init_statistics, margin_loss
 from adaptface_jax.losses.sharded import class_loss, padded
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 from tests import made_models as models
 
@@ -118,9 +119,9 @@ def run(settings, devices: int, model: int, steps: int = 3):
     trainable["centres"] = padded(trainable["centres"], mesh)
     rate = optim.schedule(settings.train, 10, 100)
     optimizer = optim.optimizer(settings.train, rate)
-    state = place(mesh, init_state(jax.tree.map(jnp.array, trainable), optimizer))
+    state = place(mesh, init_state(jax.tree.map(jnp.array, trainable), optimizer, init_statistics()))
     frozen, key = jax.device_put((frozen, jax.random.key(0)), sharding(mesh))
-    step, losses = make_step(recognizer, optimizer, rate, mesh), []
+    step, losses = make_step(make_loss(recognizer, mesh), optimizer, rate, mesh, recognizer.config.train.grad_accum), []
     for i in range(steps):
         batch = jax.device_put(models.batch(seed=i), sharding(mesh, "batch"))
         state, metrics = step(frozen, state, batch, key)

@@ -20,7 +20,7 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export import merged as merging
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training.model import build_model
+from adaptface_jax.training.recognition.model import build_model
 from tests import made_models as models
 from tests import made_runs as finished
 from tests.made_weights import TINY

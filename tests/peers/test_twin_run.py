@@ -13,7 +13,9 @@ import pytest
 
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh, sharding
+from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training import optim
+from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import TABLES
@@ -62,9 +64,9 @@ def ours(settings, batches):
     trainable["adapter"] = models.made(trainable["adapter"], seed=1)
     rate = optim.schedule(settings.train, STEPS, STEPS)
     optimizer = optim.optimizer(settings.train, rate)
-    step = make_step(recognizer, optimizer, rate, mesh)
+    step = make_step(make_loss(recognizer, mesh), optimizer, rate, mesh, recognizer.config.train.grad_accum)
     initial, frozen = jax.tree.map(np.array, (trainable, frozen))
-    state = jax.device_put(init_state(trainable, optimizer), sharding(mesh))
+    state = jax.device_put(init_state(trainable, optimizer, init_statistics()), sharding(mesh))
     placed = jax.device_put(frozen, sharding(mesh))
     losses, norms = [], []
     with jax.default_matmul_precision("highest"):

@@ -62,7 +62,7 @@ def test_the_latest_and_the_best_are_kept(tmp_path, say):
     assert steps(folder) == [2, 5, 6]
     with opened(tmp_path, say) as checkpoints:
         assert (checkpoints.latest(), checkpoints.best()) == (6, 2)
-        assert [checkpoints.accuracy(step) for step in (2, 5, 6)] == [0.9, 0.6, None]
+        assert [checkpoints.score(step) for step in (2, 5, 6)] == [0.9, 0.6, None]
         assert [checkpoints.choose(which) for which in ("latest", "best", "5")] == [6, 2, 5]
         with pytest.raises(InputError, match="'4' is not there; expected best, latest or one of the steps 2, 5, 6"):
             checkpoints.choose("4")

@@ -9,7 +9,9 @@ import pytest
 
 from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh, sharding
+from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training import optim
+from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step, normalised
 from tests import made_models as models
 
@@ -34,9 +36,11 @@ class Run:
         self.frozen = jax.device_put(frozen, everywhere)
         # A copy: the step takes the state's buffers.
         trainable = jax.tree.map(jnp.array, trainable)
-        self.state = jax.device_put(init_state(trainable, optimizer), everywhere)
+        self.state = jax.device_put(init_state(trainable, optimizer, init_statistics()), everywhere)
         self.key = jax.device_put(jax.random.key(0), everywhere)
-        self.function = make_step(recognizer, optimizer, rate, self.mesh)
+        self.function = make_step(
+            make_loss(recognizer, self.mesh), optimizer, rate, self.mesh, recognizer.config.train.grad_accum
+        )
 
     def put(self, batch):
         return jax.device_put(batch, sharding(self.mesh, "batch"))

@@ -10,9 +10,10 @@ from typing import Any
 from adaptface_jax.checks.run.history import Rows
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.evaluation.results import RESULTS, Results, read_results
+from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
-from adaptface_jax.training.run import RUN_FILE, read_record, recorded_config
+from adaptface_jax.training.recognition.run import recognition_config
+from adaptface_jax.training.run import RESULTS, RUN_FILE, read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,4 +51,4 @@ def read_run(workdir: Path, flag: str = "--run: ", results: Results | None = Non
         rows = read_metrics(workdir)
     except (OSError, ValueError, InputError) as error:
         raise InputError(f"{flag}{workdir}: its results or metrics cannot be read ({error}); restore them") from None
-    return Run(workdir, recorded_config(workdir, record), record, rows, results)
+    return Run(workdir, recognition_config(workdir, record), record, rows, results)

@@ -15,7 +15,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.training.run import open_run
+from adaptface_jax.training.recognition.run import open_run
 
 
 def check_run(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:

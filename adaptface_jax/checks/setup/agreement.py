@@ -17,7 +17,7 @@ from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 IDENTITIES, IMAGES_EACH, PAIRS = 32, 4, 200
 PERMUTATIONS = 500

@@ -9,7 +9,7 @@ import numpy as np
 from adaptface_jax.checks.finding import Finding, note, ok, warning
 from adaptface_jax.config.schema import Config
 from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training.model import Model
+from adaptface_jax.training.recognition.model import Model
 
 
 def identity(config: Config, model: Model) -> Finding:

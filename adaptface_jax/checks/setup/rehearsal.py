@@ -15,7 +15,8 @@ import numpy as np
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.training import optim
-from adaptface_jax.training.plan import Plan, placed_batches
+from adaptface_jax.training.plan import placed_batches
+from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.training.step import Batch, TrainState, init_state, make_step
 
 # Three steps: B of every adapter starts at zero and a warm-up at rate zero, so that a router may have no gradient
@@ -39,15 +40,19 @@ class Compiled:
         return self.frozen_bytes + self.state_bytes + self.work_bytes
 
 
-def compile_step(plan: Plan, batch: Batch) -> Compiled:
+def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
     """The run's own step for batches like this one."""
     config, mesh, model = plan.config, plan.mesh, plan.model
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate)
     # The step gives its state away: the plan's own arrays must outlive it.
-    state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), model.trainable), optimizer))
+    state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), plan.trainable), optimizer, plan.statistics))
     key = jax.device_put(jax.random.key(config.seed), sharding(mesh))
-    compiled = make_step(model.recognizer, optimizer, rate, mesh).lower(model.frozen, state, batch, key).compile()
+    compiled = (
+        make_step(plan.loss, optimizer, rate, mesh, plan.config.train.grad_accum)
+        .lower(model.frozen, state, batch, key)
+        .compile()
+    )
     used = compiled.memory_analysis()
     frozen_bytes, state_bytes = held(model.frozen), held((state.trainable, state.opt_state))
     work = 0
@@ -115,7 +120,7 @@ class Rehearsed:
     images_per_second: float
 
 
-def run(plan: Plan, compiled: Compiled, first: Batch, rest: Iterator[Batch]) -> Rehearsed:
+def run(plan: RecognitionPlan, compiled: Compiled, first: Batch, rest: Iterator[Batch]) -> Rehearsed:
     """A few steps on the batches that the run would see; raises InputError for a record that cannot be read."""
     state = compiled.state
     metrics: list[dict[str, float]] = []
@@ -184,7 +189,7 @@ def speed(decoded: float | None, trained: float) -> Finding:
     return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **numbers)
 
 
-def decode_rate(plan: Plan, seconds: float = 3.0) -> float | None:
+def decode_rate(plan: RecognitionPlan, seconds: float = 3.0) -> float | None:
     """Images a second that the run's own pipeline and threads deliver, device idle, files warm; None if too few."""
     data = placed_batches(plan, 0)
     next(data)

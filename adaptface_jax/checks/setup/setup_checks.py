@@ -21,8 +21,9 @@ from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.training.model import Model, build_model
-from adaptface_jax.training.plan import Plan, placed_batches, prepare
+from adaptface_jax.training.plan import placed_batches
+from adaptface_jax.training.recognition.model import Model, build_model
+from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
 
 # Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
 EMBED_BATCH = 32
@@ -34,7 +35,7 @@ class SetUp:
 
     config: Config
     mesh: Mesh
-    plan: Plan | None
+    plan: RecognitionPlan | None
     source: Source | None
     benchmarks: dict[str, Benchmark]
     model: Model | None

@@ -7,21 +7,12 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
+from adaptface_jax.models.layers.activations import gelu, quick_gelu
 from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.remat import kept
 
-
-def quick_gelu(x: jax.Array) -> jax.Array:
-    """x * sigmoid(1.702 x), the activation of OpenAI's CLIP."""
-    return x * jax.nn.sigmoid(1.702 * x)
-
-
-def gelu(x: jax.Array) -> jax.Array:
-    """The exact (erf) GELU; the tanh approximation differs by up to 5e-4."""
-    return jax.nn.gelu(x, approximate=False)
-
-
+# Those of the backbones.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"gelu": gelu, "quick_gelu": quick_gelu}
 
 

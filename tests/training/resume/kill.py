@@ -24,7 +24,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from adaptface_jax.training.run import open_run
+from adaptface_jax.training.recognition.run import open_run
 from tests.children import Child, started
 
 CONFIG = """
@@ -58,16 +58,17 @@ import json, sys
 import numpy as np
 from adaptface_jax import train
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.training import loop
 from adaptface_jax.data.pipeline import record_keys
 
 keys = open(sys.argv.pop(1), "a", buffering=1)
-real = train.placed_batches
+real = loop.placed_batches
 def noted(plan, start, *rest):
     for step, batch in enumerate(real(plan, start, *rest), start + 1):
         known = record_keys(plan.source, plan.config.train.batch_size, plan.config.seed, step)
         keys.write(json.dumps({"step": step, "keys": known, "pixels": int(np.asarray(batch["image"]).sum())}) + "\\n")
         yield batch
-train.placed_batches = noted
+loop.placed_batches = noted
 run_command(train.main, train.parser())
 """
 

@@ -1,0 +1,90 @@
+"""Every setting of the two classification studies, its default and its check."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from adaptface_jax.config.schema import CheckpointConfig, LoopConfig, MonitorConfig, ReadingConfig, check_loop, setting
+from adaptface_jax.core.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    name: str = setting(
+        "cnn", "three plain convolutions, or three stages of residual blocks", choices=("cnn", "resnet")
+    )
+    image_size: int = setting(64, "pixels", low=8)
+    channels_block3: int = setting(256, "cnn: channels of the last convolution", low=1)
+    blocks: tuple[int, ...] = setting((2, 2, 2), "resnet: residual blocks of each of the three stages")
+    width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1)
+    activation: str = setting("relu", "leaky is torch's, slope 0.01", choices=("relu", "leaky", "elu", "gelu", "selu"))
+    batch_norm: bool = setting(True, "resnet: normalise after each convolution")
+    residual: bool = setting(True, "resnet: add each block's input to its output")
+    dropout: float = setting(
+        0.0, "cnn: before the last layer; resnet: whole channels inside each block", low=0, high=0.99
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    flip: bool = setting(True, "mirror each image with probability 1/2")
+    rotation: float = setting(0.0, "greatest angle in degrees", low=0, high=180)
+    brightness: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
+    contrast: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
+    saturation: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
+    hue: float = setting(0.0, "greatest turn of the colour circle, which is 1", low=0, high=0.5)
+    crop_scale: tuple[float, ...] | None = setting(None, "least and greatest share of the area of a random crop")
+    crop_ratio: tuple[float, ...] = setting((3 / 4, 4 / 3), "least and greatest width over height of a random crop")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationDataConfig(ReadingConfig):
+    path: str = setting("", "a folder (CelebA, Tiny-ImageNet, a folder per class, Parquet shards) or tfds:NAME")
+    attributes: tuple[str, ...] = setting((), "CelebA: the attributes to learn; empty for all")
+    test_fraction: float = setting(0.1, "share of the training part that is kept for testing", low=0.01, high=0.9)
+    split_seed: int = setting(42, "of that split, stratified by class", low=0, high=2**32 - 1)
+    mean: tuple[float, ...] | None = setting(None, "of each channel, 0 to 1; none measures the training images")
+    std: tuple[float, ...] | None = setting(None, "of each channel; none measures the training images")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationEvalConfig:
+    every_epochs: int = setting(1, "epochs between two evaluations; 0 only at the end", low=0)
+    batch_size: int = setting(256, "images per forward pass", low=1)
+    metric: str = setting(
+        "macro_f1", "what chooses the best checkpoint and stops early", choices=("macro_f1", "accuracy", "loss")
+    )
+    pixel_baseline: bool = setting(False, "also fit a logistic regression on the pixels, at the end of the run")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationConfig:
+    """An image classifier from scratch, `python -m adaptface_jax.classify`."""
+
+    task: str = setting("classification", "what is trained", choices=("classification",))
+    seed: int = setting(0, "initial values, order of the data, augmentation", low=0, high=2**32 - 1)
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    data: ClassificationDataConfig = ClassificationDataConfig()
+    train: LoopConfig = LoopConfig()
+    eval: ClassificationEvalConfig = ClassificationEvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+
+def check(config: ClassificationConfig) -> None:
+    """Raise InputError where two settings contradict each other; single values are checked by `overrides.freeze`."""
+    check_loop(config.train)
+    model, data, augment = config.model, config.data, config.augment
+    if len(model.blocks) != 3 or min(model.blocks) < 1:
+        raise InputError(f"model.blocks: {model.blocks} is not three counts from 1 on, like 2,2,2")
+    if (data.mean is None) != (data.std is None):
+        raise InputError("data.mean and data.std belong together; give both, or none to measure them")
+    for name, values in (("data.mean", data.mean), ("data.std", data.std)):
+        if values is not None and (len(values) != 3 or min(values) < 0 or max(values) > 1):
+            raise InputError(f"{name}: {values} is not three numbers from 0 to 1, of red, green and blue")
+    if data.std is not None and min(data.std) == 0:
+        raise InputError(f"data.std: {data.std} divides by zero")
+    for name, values, high in (("crop_scale", augment.crop_scale, 1.0), ("crop_ratio", augment.crop_ratio, 100.0)):
+        if values is not None and (len(values) != 2 or not 0 < values[0] <= values[1] <= high):
+            raise InputError(f"augment.{name}: {values} is not a least and a greatest value above 0, at most {high:g}")

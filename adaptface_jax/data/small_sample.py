@@ -1,0 +1,21 @@
+"""A few images of a source, to be learnt by heart (`data.overfit_small`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.selection import Selection
+
+
+def small_sample(source: Source, count: int) -> Selection:
+    """`count` records spread evenly over the source, so that they are of many classes.
+
+    Raises InputError where the source has fewer.
+    """
+    if count > len(source):
+        raise InputError(f"--overfit_small: {count} is more than the {len(source)} images of {source.description}")
+    return Selection(
+        source, np.linspace(0, len(source) - 1, count).round().astype(np.int64), f"{count} images spread over it"
+    )

@@ -1,0 +1,27 @@
+"""When a training has run long enough: no better score for a while, or a loss that is low enough."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """The scores of a run up to a step; kept with its checkpoint, so that a resumed run counts on.
+
+    best: the highest score so far, None before the first. since: evaluations since then. over: the run has ended early.
+    """
+
+    best: float | None = None
+    since: int = 0
+    over: bool = False
+
+    def after(self, score: float) -> Course:
+        """With one more score; one that is not a number is not better."""
+        if score == score and (self.best is None or score > self.best):
+            return dataclasses.replace(self, best=score, since=0)
+        return dataclasses.replace(self, since=self.since + 1)
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether the last `patience` evaluations (0: never) were no better than one before."""
+        return 0 < patience <= self.since

@@ -1,0 +1,221 @@
+"""The one training loop: from the latest sound checkpoint to the last step, evaluated, saved and stopped on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import jax
+
+from adaptface_jax.core.environment import environment
+from adaptface_jax.core.errors import InputError, RunError, Stopped
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.training import optim
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.early_stopping import Course
+from adaptface_jax.training.metric_log import MetricLog
+from adaptface_jax.training.monitor import Monitor
+from adaptface_jax.training.not_finite import not_finite
+from adaptface_jax.training.plan import Plan, due, placed_batches
+from adaptface_jax.training.run import RESULTS, abstract_state
+from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
+from adaptface_jax.training.stopping import StopSignals
+from adaptface_jax.training.summary import as_markdown, first_loss_line
+from adaptface_jax.training.trackers import open_online
+
+
+class Judge(Protocol):
+    """What measures a model: of faces by pairs, of classes by labels. A signal raises Stopped within its methods."""
+
+    def begin(self) -> None:
+        """Before the first step of every sitting: what there is to beat."""
+
+    def begun(self, monitor: Monitor) -> None:
+        """Show that, once in a run."""
+
+    def evaluate(self, state: TrainState) -> None:
+        """Measure; raises InputError where the data has become unreadable."""
+
+    def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
+        """Show the latest evaluation; returns its score: the higher, the better the checkpoint."""
+
+    def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
+        """After the last step: keep what belongs to the results, and draw it unless that was done before."""
+
+
+class Ending(NamedTuple):
+    """steps: how many were trained. best: the step of the best checkpoint, None where none was evaluated.
+
+    early: why the run ended before its last step, or "".
+    """
+
+    steps: int
+    best: int | None
+    early: str
+
+
+@dataclasses.dataclass
+class Session:
+    """What one sitting of a run works with."""
+
+    plan: Plan
+    workdir: Path
+    stop: StopSignals
+    checkpoints: Checkpoints
+    monitor: Monitor
+    progress: Progress
+    judge: Judge
+    course: Course
+
+    def evaluate(self, state: TrainState) -> None:
+        with self.stop.at_once():
+            self.judge.evaluate(state)
+
+    def report(self, step: int) -> float:
+        """Show the latest evaluation; its score is counted."""
+        score = self.judge.report(step, self.monitor, self.progress)
+        self.course = self.course.after(score)
+        return score
+
+    def ended_early(self) -> str:
+        """Why the run is over before its last step, or ""."""
+        patience = self.plan.config.train.patience
+        if self.course.exhausted(patience):
+            times = f"{patience} evaluations" if patience > 1 else "one evaluation"
+            return f"no better score in {times} (train.patience)"
+        return f"the loss is below {self.plan.enough:g}" if self.course.over else ""
+
+
+def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
+    """Run to the last step, or to an early end, from the latest sound checkpoint where there is one.
+
+    Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
+    """
+    config = plan.config
+    rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
+    optimizer = optim.optimizer(config.train, rate)
+    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep) as checkpoints:
+        latest = checkpoints.latest()
+        step = start = latest or 0
+        if latest is None:
+            state = place(plan.mesh, init_state(plan.trainable, optimizer, plan.statistics))
+        else:
+            like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh)
+            state = checkpoints.restore(latest, like)
+            print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
+        with stop.at_once():
+            judge.begin()
+        online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
+        with (
+            Monitor(workdir if processes.primary() else None, start + 1 if start else 0, online) as monitor,
+            Progress(plan.total_steps, start, "training") as progress,
+        ):
+            checkpoints.say = progress.write
+            course = checkpoints.course(start) if start else Course()
+            session = Session(plan, workdir, stop, checkpoints, monitor, progress, judge, course)
+            if not start:
+                monitor.text("config", as_markdown(plan.record))
+                monitor.text("environment", as_markdown(environment()))
+                judge.begun(monitor)
+            if start < plan.total_steps and not session.ended_early():
+                if processes.primary():
+                    (workdir / RESULTS).unlink(missing_ok=True)
+                step_function = make_step(plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum)
+                step, state = run_steps(session, state, start, step_function)
+            elif plan.evaluated:  # the run was over: its report is made again
+                session.evaluate(state)
+                if checkpoints.score(start) is None:  # or it was stopped within its last evaluation
+                    checkpoints.save(start, state, session.report(start), session.course)
+            with stop.at_once():
+                judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
+        best = checkpoints.best()
+    return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
+
+
+@processes.losing_none()
+def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> tuple[int, TrainState]:
+    """The loop: from the state after step `start` to the last step and the one after it."""
+    plan, stop, checkpoints = session.plan, session.stop, session.checkpoints
+    config, total = plan.config, plan.total_steps
+    everywhere = sharding(plan.mesh)
+    key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=everywhere)()
+    agreement = processes.Agreement(sharding(plan.mesh, "batch"), everywhere)
+    try:
+        if plan.evaluation_due(start) and checkpoints.score(start) is None:
+            # The run was stopped within this evaluation.
+            session.evaluate(state)
+            checkpoints.save(start, state, session.report(start), session.course)
+            if session.ended_early():
+                checkpoints.wait()
+                return start, state
+        with stop.at_once():
+            data = placed_batches(plan, start, session.workdir)
+            first = next(data)
+        compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
+    except Stopped:
+        checkpoints.save(start, state, course=session.course)
+        checkpoints.wait()
+        raise
+    data = itertools.chain((first,), data)
+    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
+    step = start
+    with jax.transfer_guard("disallow"):
+        for step in range(start + 1, total + 1):
+            before = time.monotonic()
+            try:
+                batch = next(data)
+            except InputError as error:
+                checkpoints.save(step - 1, state, course=session.course)
+                log.flush()
+                kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
+                raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
+            log.waited(time.monotonic() - before)
+            state, metrics = compiled(plan.frozen, state, batch, key)
+            if step == 1:
+                loss = float(jax.device_get(metrics["loss"]))
+                session.progress.write(first_loss_line(loss, plan.expected_loss))
+            if step in (1, total) or due(step, config.train.log_every):
+                log.push(step, metrics)
+                if plan.enough is not None and log.latest[1].get("loss", plan.enough) < plan.enough:
+                    session.course = dataclasses.replace(session.course, over=True)
+            given_up = 0 < config.train.max_skipped <= log.skipped_in_a_row
+            score = failure = None
+            if plan.evaluation_due(step) and not given_up:
+                log.flush()
+                try:
+                    session.evaluate(state)
+                    score = session.report(step)
+                except InputError as error:
+                    failure = error
+                except Stopped:  # made up for when the run goes on
+                    pass
+                log.restart(step)
+            stopping = agreement.any(stop.received is not None)
+            early = session.ended_early()
+            ending = step == total or early or stopping or given_up or failure
+            if ending or score is not None or due(step, config.checkpoint.every_steps):
+                checkpoints.save(step, state, score, session.course)
+            checkpoints.check()
+            if ending:
+                log.flush()
+                saved = checkpoints.wait()
+            if given_up:
+                raise not_finite(session.workdir, log, plan.source, config)
+            if failure:
+                kept = "is saved" if saved else "COULD NOT BE SAVED"
+                raise RunError(f"the evaluation after step {step:,} failed, the state {kept}: {failure}")
+            if stopping:
+                kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
+                signal = stop.received or "a signal to another process"
+                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
+            if ending and not saved:
+                raise RunError(f"the training ended, but its last step, {step:,}, could not be saved")
+            if early:
+                session.progress.write(f"ended early after step {step:,} of {total:,}: {early}")
+                break
+    return step, state

@@ -1,0 +1,54 @@
+"""The loss of face training: augment, embed, margin on the target logit, balance of the gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from adaptface_jax.data.augmentation.augment import augment, preprocess
+from adaptface_jax.losses.margin import NormStatistics
+from adaptface_jax.losses.sharded import class_loss
+from adaptface_jax.models.adapters import router
+from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.training.step import Batch, Loss, Metrics
+
+
+def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
+    """Its statistics are AdaFace's (`losses.margin.NormStatistics`)."""
+    config = recognizer.config
+
+    def loss(
+        trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Metrics, NormStatistics]]:
+        augment_key, dropout_key = jax.random.split(key)
+        change = config.augment
+        images = augment(
+            augment_key,
+            batch["image"],
+            flip=change.flip,
+            randaugment_ops=change.randaugment_ops,
+            randaugment_magnitude=change.randaugment_magnitude,
+            shift=change.shift,
+        )
+        images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        out = recognizer.embed(frozen, trainable, images, dropout_key)
+        margin = class_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics, mesh)
+        weight = batch["weight"]
+        total = jnp.mean(margin.loss * weight)
+        metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
+        metrics["margin"] = jnp.mean(margin.margin * weight)
+        if out.gate is not None:
+            balance = router.balance(out.gate, weight)
+            domain = router.domain_loss(out.gate, batch["domain"])
+            weights = config.adapter
+            total = total + weights.balance_weight * balance + weights.domain_loss_weight * domain
+            entropy = router.entropy(out.gate, weight)
+            metrics |= {"gate/balance": balance, "gate/entropy": entropy, "gate/domain_loss": domain}
+            metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
+            metrics["total_loss"] = total
+        return total, (metrics, margin.statistics)
+
+    return loss

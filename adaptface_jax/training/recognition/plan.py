@@ -1,0 +1,65 @@
+"""A face training before its first step: data, weights and benchmarks opened, checked and counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.config.small_sample import ENOUGH
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.small_sample import small_sample
+from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.distributed.mesh import check_batch, make_mesh
+from adaptface_jax.losses.first_loss import expected_first_loss
+from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.models.recognizer import check_classes
+from adaptface_jax.training.plan import Plan, check_epoch
+from adaptface_jax.training.recognition.loss import make_loss
+from adaptface_jax.training.recognition.model import Model, build_model
+from adaptface_jax.training.recognition.run import make_record
+from adaptface_jax.training.trackers import require
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecognitionPlan(Plan):
+    """A Plan with the recogniser and what it is verified on."""
+
+    config: Config
+    model: Model
+    benchmarks: Mapping[str, Benchmark]
+
+
+def prepare(config: Config) -> RecognitionPlan:
+    """Open the data and the weights; raises InputError where something is missing or does not fit."""
+    mesh = make_mesh(model=config.train.model_parallel)
+    check_batch(config.train.batch_size, config.train.grad_accum, mesh)
+    require(config.monitor.wandb)
+    if not config.data.train:
+        raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
+    source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
+    check_classes(source.num_classes)
+    if config.data.overfit_small is not None:
+        source = small_sample(source, config.data.overfit_small)
+    check_epoch(config, source)
+    benchmarks = {name: open_benchmark(path) for name, path in config.data.benchmarks.items()}
+    model = build_model(config, source.num_classes, mesh)
+    return RecognitionPlan(
+        config=config,
+        mesh=mesh,
+        source=source,
+        frozen=model.frozen,
+        trainable=model.trainable,
+        statistics=init_statistics(),
+        loss=make_loss(model.recognizer, mesh),
+        expected_loss=expected_first_loss(
+            config.loss, source.num_classes, model.recognizer.embedding_dim, config.train.batch_size
+        ),
+        record=make_record(config, model, source),
+        evaluated=bool(benchmarks),
+        enough=ENOUGH if config.data.overfit_small else None,
+        model=model,
+        benchmarks=benchmarks,
+    )

@@ -1,0 +1,58 @@
+"""A face training on disk: what it is made of, and opening it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.data.record import Source
+from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.recognition.model import Model, build_model, opened
+from adaptface_jax.training.run import RUN_FILE, abstract_state, describe_source, read_record, recorded_config
+
+
+def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
+    """Everything that must be the same for a run to go on."""
+    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": describe_source(source)}
+    if model.start is not None:
+        record["start"] = model.start.identity()
+    return json.loads(to_json(record))
+
+
+def recognition_config(workdir: Path, record: Mapping[str, Any]) -> Config:
+    """The settings in the record of a face training; raises InputError where the run is of another kind."""
+    config = recorded_config(workdir, record)
+    if not isinstance(config, Config):
+        raise InputError(f"{workdir}: holds a run of classification; expected one of `adaptface train`")
+    return config
+
+
+def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:
+    """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
+
+    dtype: of the frozen tree and the computation, in place of the run's own `backbone.dtype`.
+    """
+    record = read_record(workdir)
+    if record is None:
+        raise InputError(f"--run: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+    config = opened(recognition_config(workdir, record), dtype)
+    model = build_model(config, record["data"]["classes"], mesh)
+    old = record["backbone"].get("sha256")
+    if model.identity.get("sha256") != old:
+        raise InputError(
+            f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
+            f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
+        )
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        step = checkpoints.choose(which)
+        state = checkpoints.restore(step, abstract_state(config.train, model.trainable, init_statistics(), mesh))
+    return dataclasses.replace(model, trainable=state.trainable), step

@@ -1,0 +1,84 @@
+"""What a run says before it starts: devices, backbone, parameters, data, expected first loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.data.record import Source
+from adaptface_jax.models.recognizer import ParameterCount, count_parameters
+from adaptface_jax.training.loop import Ending
+from adaptface_jax.training.recognition.facts import RunFacts
+from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.training.recognition.plan import RecognitionPlan
+from adaptface_jax.training.summary import expected_line, machine_line, steps_line
+
+
+def summary(plan: RecognitionPlan) -> str:
+    """The text."""
+    config, source = plan.config, plan.source
+    sizes = np.bincount(source.labels, minlength=source.num_classes)
+    lines = [
+        machine_line(),
+        backbone_line(config, plan.model),
+        *start_lines(plan.model),
+        *parameter_lines(plan.model, source.num_classes),
+        (
+            f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
+            f"({sizes.min()} to {sizes.max()} images each)"
+        ),
+        *(
+            f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
+            for name, b in plan.benchmarks.items()
+        ),
+        steps_line(plan) + f"; {config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        expected_line(plan.expected_loss),
+    ]
+    return "\n".join(lines)
+
+
+def backbone_line(config: Config, model: Model) -> str:
+    """Name, size, dtype and where the weights are from; random ones are said loudly."""
+    wanted, identity = config.backbone, model.identity
+    line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(model.recognizer.dtype).name}"
+    if identity["source"] == "random":
+        return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
+    return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"
+
+
+def start_lines(model: Model) -> list[str]:
+    """Where the adapter's first values are from, where it does not start fresh."""
+    if model.start is None:
+        return []
+    return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
+
+
+def parameter_lines(model: Model, num_classes: int) -> list[str]:
+    """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
+    *rows, centres = parameter_counts(model, num_classes)
+    total, trainable = sum(row.total or 0 for row in rows), sum(row.trainable for row in rows)
+    lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
+    lines += [f"{'':10}{row.part:12}{row.total:>14,}{row.trainable:>14,}" for row in rows]
+    lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
+    lines.append(f"{'':10}{'centres':12}{'':14}{centres.trainable:>14,}  (training only)")
+    return lines
+
+
+def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> RunFacts:
+    """What the report says first of a run."""
+    return RunFacts(
+        backbone=config.backbone.name,
+        weights=model.identity["source"],
+        adapter=config.adapter.kind,
+        training_data=f"{source.description}, {len(source)} images, {source.num_classes} identities",
+        steps=ending.steps,
+        seed=config.seed,
+        best_checkpoint=ending.best,
+        ended_early=ending.early,
+    )
+
+
+def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
+    """The parts of a model, the class centres last, without what pads them on the mesh."""
+    centres = ParameterCount("centres", None, num_classes * model.recognizer.embedding_dim)
+    return (*count_parameters(model.frozen, model.trainable), centres)
