@@ -49,8 +49,8 @@ def batches(
     (dropping one would shift all later batches) with weight 0, an unknown domain and another row's image, which
     spoils no statistics of the batch. None: they are errors.
 
-    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'], "domain": int32 [B'], "weight": float32 [B']}, with
-    B' = batch_size / process_count and weights 1 or 0.
+    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "domain": int32 [B'],
+    "weight": float32 [B']}, with B' = batch_size / process_count and weights 1 or 0.
     Raises InputError where the source cannot fill one batch or the processes cannot share one evenly, and while
     iterating for a record that cannot be read or decoded (it is named) or, with bad_records, for one too many.
     """
@@ -91,7 +91,8 @@ def evaluation_batches(
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The images in order, decoded ahead in threads.
 
-    images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files when asked.
+    images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files when asked, as
+    record.Images does with a source.
     keys: name the images in errors (default: their number).
     threads: as in `batches`; a single batch is decoded in the caller.
     rows: those of each batch that this process reads.

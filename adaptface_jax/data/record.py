@@ -10,15 +10,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from adaptface_jax.core.text import shown
+
 UNKNOWN_DOMAIN = -1
+NO_CLASS = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image of one identity.
+    """One image of one identity or class, or with attributes.
 
     image: encoded bytes (JPEG, PNG, PGM ...) or a decoded uint8 array [H, W, 3].
-    label: class in 0..C-1. domain: 0..K-1, or UNKNOWN_DOMAIN. key: names the record in its source.
+    label: class in 0..C-1, or NO_CLASS in a multi-label set, whose labels stand in the source alone.
+    domain: 0..K-1, or UNKNOWN_DOMAIN. key: names the record in its source.
     """
 
     image: bytes | np.ndarray
@@ -30,8 +34,9 @@ class Record:
 class Source(abc.ABC):
     """A random-access set of labelled images (the protocol of `grain.RandomAccessDataSource`).
 
-    labels: int32 [N], the class of every record, without decoding any image.
-    class_names: what the set itself calls class 0..C-1: folders, raw labels, names.
+    labels: without decoding any image, int32 [N], the class of every record; or, of a multi-label set, int32 [N, A] of
+    0 and 1, its attributes.
+    class_names: what the set itself calls class 0..C-1 (folders, raw labels, names), or attribute 0..A-1.
     description: one line for the run's summary: form and place.
     """
 
@@ -40,8 +45,13 @@ class Source(abc.ABC):
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """C, or A."""
         return len(self.class_names)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has attributes, any number of them, in place of one class."""
+        return self.labels.ndim == 2
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,8 +65,35 @@ class Source(abc.ABC):
         """The key of a record, without reading it; relative to the set, so that a moved set keeps its keys."""
 
 
+class Images(Sequence[bytes | np.ndarray]):
+    """The images of a source as an evaluation takes them: read when asked for. keys: their names in errors."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.keys: Sequence[str] = _Keys(source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> bytes | np.ndarray:  # type: ignore[override]
+        return self._source[index].image
+
+
+class _Keys(Sequence[str]):
+    """What errors call the records of a source."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return f"{self._source.description}: {shown(self._source.key(index))}"
+
+
 def labels_digest(source: Source) -> str:
-    """sha256 of every record's class, in order."""
+    """sha256 of every record's class or attributes, in order."""
     return hashlib.sha256(source.labels.astype("<i4").tobytes()).hexdigest()
 
 

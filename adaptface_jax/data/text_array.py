@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,3 +41,9 @@ class TextArray(Sequence[str]):
         index = range(len(self))[index]
         start = int(self._ends[index - 1]) + 1 if index else 0
         return os.fsdecode(self.content[start : int(self._ends[index])])
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        while (end := self.content.find(b"\0", start)) >= 0:
+            yield os.fsdecode(self.content[start:end])
+            start = end + 1

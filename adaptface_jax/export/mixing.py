@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.record import Images, Source
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.export.merged import fold
 from adaptface_jax.training.recognition.model import Model
 
 MEAN = "mean"
 BATCH = 64  # images per forward pass
-
-
-@dataclasses.dataclass(frozen=True)
-class _Images(Sequence[bytes | np.ndarray]):
-    """The images of a source, read when asked for."""
-
-    source: Source
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> bytes | np.ndarray:  # type: ignore[override]
-        return self.source[index].image
 
 
 def choose_mix(
@@ -57,12 +43,12 @@ def choose_mix(
             raise InputError("--mix: mean needs --data=SOURCE, the faces whose gates are averaged")
         return named, [f"mix {_shown(named)}: the per-image gates are lost; --data=SOURCE measures how much"]
     embedder = Embedder(model.recognizer, mesh, BATCH)
-    exact = embedder(model.frozen, model.trainable, _Images(source), flip=False)
+    exact = embedder(model.frozen, model.trainable, Images(source), flip=False)
     assert exact.gate is not None
     mean = exact.gate.astype(np.float64).mean(axis=0)
     mix = named or tuple(float(weight) for weight in mean / mean.sum())
     folded = fold(model, mix)
-    merged = Embedder(folded.recognizer, mesh, BATCH)(folded.frozen, folded.trainable, _Images(source), flip=False)
+    merged = Embedder(folded.recognizer, mesh, BATCH)(folded.frozen, folded.trainable, Images(source), flip=False)
     cosine = np.sum(_unit(exact.embedding) * _unit(merged.embedding), axis=1)
     loss = (
         f"over {len(source):,} images of {source.description}: cosine between the run's own and the merged embedding "

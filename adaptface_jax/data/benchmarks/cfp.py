@@ -15,7 +15,8 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.benchmarks.pair_list import Pairs, lines
+from adaptface_jax.data.benchmarks.pair_list import Pairs
+from adaptface_jax.data.text_lines import lines
 
 PROTOCOLS = ("FP", "FF")
 VIEWS = ("frontal", "profile")

@@ -21,9 +21,10 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.benchmarks.pair_list import Files, lines
+from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.pipeline import STORED_SIZE
+from adaptface_jax.data.text_lines import lines
 
 FACES, PAIRS, POINTS = "_face_tid_mid.txt", "_template_pair_label.txt", "_name_5pts_score.txt"
 

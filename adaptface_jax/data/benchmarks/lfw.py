@@ -16,8 +16,9 @@ from pathlib import Path
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.benchmarks.pair_list import Line, Pairs, lines
+from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.txt"
 _FORMS = "`name i j` or `name1 i name2 j`"

@@ -14,8 +14,9 @@ import numpy as np
 
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.benchmarks.pair_list import Line, Pairs, lines
+from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.record import UNKNOWN_DOMAIN
+from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.csv"
 _NEEDED = ("path1", "path2", "same")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -29,33 +29,6 @@ class Files(Sequence[bytes]):
         if isinstance(index, slice):
             return [read_file(path) for path in self.paths[index]]
         return read_file(self.paths[index])
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """A line of a list that is not blank. number: from 1. text: without the spaces around it."""
-
-    file: Path
-    number: int
-    text: str
-
-    def refuse(self, problem: str, expected: str) -> NoReturn:
-        """Raise InputError about this line."""
-        found = shown(self.text if len(self.text) <= 60 else self.text[:57] + "...")
-        raise InputError(f"{shown(str(self.file))}: line {self.number}, {found!r}: {problem}; expected {expected}")
-
-
-def lines(file: Path, what: str) -> Iterator[Line]:
-    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none."""
-    try:
-        with file.open(encoding="utf-8-sig", newline=None) as opened:
-            for number, text in enumerate(opened, 1):
-                if text.strip():
-                    yield Line(file, number, text.strip())
-    except OSError as error:
-        raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected {what}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{shown(str(file))}: is no UTF-8 text; expected {what}") from None
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""A folder per identity, image files inside."""
+"""A folder per identity, or per class of any other kind, image files inside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,18 +17,22 @@ from adaptface_jax.data.image_files import is_image_name, read_file
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
+_PLURAL = {"identity": "identities", "class": "classes"}
+
 
 class FolderSource(Source):
     """Identities in sorted order of their folders' names, images in sorted order within; a `Source`.
 
     Hidden names and files that are no image (decode.SUFFIXES) are passed over; folders without an image are no
     identity. Files are only opened when read. A record's key is `identity/file`.
+
+    noun: what messages call an identity.
     Raises InputError for a folder that holds no identity, and for one that holds an identity twice: names that differ
     in case or in Unicode form alone, or a link to another identity's folder. Such a set would train one person
     against himself.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, noun: Literal["identity", "class"] = "identity"):
         self.folder = folder
         classes: list[str] = []
         counts: list[int] = []
@@ -44,11 +49,11 @@ class FolderSource(Source):
         if not counts:
             kinds = " ".join(SUFFIXES)
             raise InputError(
-                f"{shown(str(folder))}: no identities found; expected one folder per identity with files of {kinds}"
+                f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with files of {kinds}"
             )
-        refuse_twins(folder, classes)
+        refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        super().__init__(labels, classes, f"identity folders in {shown(str(folder))}")
+        super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}")
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
@@ -68,15 +73,15 @@ def image_names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(folder) if is_image_name(entry.name) and not _is_dir(entry))
 
 
-def refuse_twins(folder: Path, names: Sequence[str]) -> None:
-    """Raise InputError where two folders are one identity."""
+def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> None:
+    """Raise InputError where two folders are one identity, or whatever `noun` they hold."""
     seen: dict[str, str] = {}
     for name in names:
         first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if first != name:
             raise InputError(
-                f"{shown(str(folder))}: the identities {first!r} and {name!r} differ only in case or Unicode form; "
-                "merge or rename one of them"
+                f"{shown(str(folder))}: the {_PLURAL[noun]} {first!r} and {name!r} differ only in case or Unicode "
+                "form; merge or rename one of them"
             )
     links = [name for name in names if os.path.islink(folder / name)]
     if links:
@@ -85,7 +90,7 @@ def refuse_twins(folder: Path, names: Sequence[str]) -> None:
             first = real.setdefault(os.path.realpath(folder / name), name)
             if first != name:
                 raise InputError(
-                    f"{shown(str(folder))}: the identity {name!r} is a link to {first!r}; remove one of them"
+                    f"{shown(str(folder))}: the {noun} {name!r} is a link to {first!r}; remove one of them"
                 )
 
 

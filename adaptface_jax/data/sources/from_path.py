@@ -27,6 +27,8 @@ def open_source(path: str, max_identities: int | None = None, max_per_identity: 
         if limit is not None and limit < 1:
             raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
     source = _open(path)
+    if source.multi_label:
+        raise InputError(f"data.train: {source.description}: has attributes; expected a set of identities")
     if max_identities is not None or max_per_identity is not None:
         source = Subset(source, max_identities, max_per_identity)
     if source.num_classes < 2:

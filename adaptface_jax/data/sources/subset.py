@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.selection import Selection
 
 
-class Subset(Source):
+class Subset(Selection):
     """The first identities of a source and the first images of each, in the source's order; a `Source`."""
 
     def __init__(self, source: Source, max_identities: int | None, max_per_identity: int | None):
@@ -17,18 +18,10 @@ class Subset(Source):
             keep &= labels < max_identities
         if max_per_identity is not None:
             keep &= _rank_within(labels) < max_per_identity
-        self._source = source
-        self._indices = np.flatnonzero(keep)
         limits = (("identities", max_identities), ("images of each", max_per_identity))
         kept = ", ".join(f"first {limit} {what}" for what, limit in limits if limit is not None)
-        names = source.class_names[:max_identities]
-        super().__init__(labels[self._indices], names, f"{source.description} ({kept})")
-
-    def __getitem__(self, index: int) -> Record:
-        return self._source[int(self._indices[index])]
-
-    def key(self, index: int) -> str:
-        return self._source.key(int(self._indices[index]))
+        super().__init__(source, np.flatnonzero(keep), kept)
+        self.class_names = source.class_names[:max_identities]
 
 
 def _rank_within(labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Image and label sets prepared by TensorFlow Datasets, read without TensorFlow.
 
     tfds:lfw    tfds:NAME    tfds:NAME/CONFIG:1.2.0:SPLIT    SPLIT as TFDS writes it (train[:80%], train+test)
+    tfds:celeb_a             has attributes in place of a label
 
 The set must lie prepared as ArrayRecord under TFDS_DATA_DIR (default ~/tensorflow_datasets). It is read from its files
 alone, as `tfds.data_source` does where a set's generating code is not there: nothing is downloaded or imported. The one
@@ -13,6 +14,7 @@ import functools
 import json
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,13 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.attributes import chosen_attributes
+from adaptface_jax.data.record import NO_CLASS, Record, Source
+from adaptface_jax.data.sources.part_words import parts_called
+from adaptface_jax.data.sources.relabelled import Relabelled
 
 PREFIX = "tfds:"
+ATTRIBUTES = "attributes"
 
 _SPEC = re.compile(r"(?P<name>\w+(/[\w.+-]+)?)(:(?P<version>\d+\.\d+\.\d+))?(:(?P<split>[a-zA-Z_].*))?")
 _THREADS = 8
@@ -35,12 +41,15 @@ class TfdsSource(Source):
 
     The image is the set's one Image feature (the one called `image` where there are several), kept encoded. The label
     is the feature `label`, else the one ClassLabel: a ClassLabel, a Text (the person's name) or an integer. Classes
-    are the values that occur, in ascending order. A record's key is `SPLIT/N`, N its place in the split.
+    are the values that occur, in ascending order. A set without these, but with a feature `attributes` of truth values
+    by name (celeb_a), is multi-label. A record's key is `SPLIT/N`, N its place in the split.
 
+    attributes: those to learn, in their order; empty for all, in alphabetical order.
+    splits: the names of all the set's splits.
     Raises InputError for a set that is not there, not in ArrayRecord, or has no such features.
     """
 
-    def __init__(self, spec: str):
+    def __init__(self, spec: str, attributes: Sequence[str] = ()):
         import tensorflow_datasets as tfds
 
         parsed = _SPEC.fullmatch(spec.removeprefix(PREFIX))
@@ -54,9 +63,12 @@ class TfdsSource(Source):
             self._split = parsed["split"] or (
                 "train" if "train" in builder.info.splits else next(iter(builder.info.splits))
             )
-            self._image, self._label = _features(builder.info.features, tfds.features)
+            self.splits = list(builder.info.splits)
+            features = builder.info.features
+            self._image, self._label = _features(features, tfds.features)
+            self._attributes = _attributes(features[self._label], attributes)
             # Of each record only these two are looked at, and the image stays encoded.
-            wanted = {name: builder.info.features[name] for name in (self._image, self._label)}
+            wanted = {name: features[name] for name in (self._image, self._label)}
             self._parse = functools.partial(
                 tfds.features.FeaturesDict(wanted).deserialize_example_np,
                 decoders={self._image: tfds.decode.SkipDecoding()},
@@ -64,7 +76,7 @@ class TfdsSource(Source):
             self._records = builder.as_data_source(
                 split=self._split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
             )
-            known = getattr(builder.info.features[self._label], "names", None)
+            known = getattr(features[self._label], "names", None)
             raw = self._raw_labels()
         except InputError as error:
             raise InputError(f"{shown(spec)}: {error}") from None
@@ -73,18 +85,20 @@ class TfdsSource(Source):
                 f"{shown(spec)}: cannot be read from {shown(str(self._folder))} ({one_line(error)}); "
                 f"expected a set prepared with: {_prepare(parsed['name'])}"
             ) from None
-        values, labels = np.unique(raw, return_inverse=True)
-        self._values = values
-        names = [known[value] if known else str(value) for value in values.tolist()]
+        if self._attributes:
+            labels, names = raw, self._attributes
+        else:
+            self._values, labels = np.unique(raw, return_inverse=True)
+            names = [known[value] if known else str(value) for value in self._values.tolist()]
         place = f"{self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
         super().__init__(labels.astype(np.int32), names, f"TFDS {place}")
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
         image, label = self._read(index)
-        if label != self._values[self.labels[index]]:
+        if label != (self.labels[index].tolist() if self.multi_label else self._values[self.labels[index]]):
             raise InputError(f"{self._place(index)}: the label changed while the set was read; prepare it again")
-        return Record(image, int(self.labels[index]), self.key(index))
+        return Record(image, NO_CLASS if self.multi_label else int(self.labels[index]), self.key(index))
 
     def key(self, index: int) -> str:
         return f"{self._split}/{index}"
@@ -98,11 +112,13 @@ class TfdsSource(Source):
             found = pool.map(lambda chunk: [self._read(index)[1] for index in chunk], chunks)
             return np.array([label for labels in found for label in labels])
 
-    def _read(self, index: int) -> tuple[bytes, int | str]:
-        """The encoded image and the label as the set writes it."""
+    def _read(self, index: int) -> tuple[bytes, int | str | list[int]]:
+        """The encoded image and the label as the set writes it, or 0 or 1 for each attribute."""
         try:
             record = self._parse(self._records[index])
             image, label = record[self._image], record[self._label]
+            if self._attributes:
+                return image, [int(label[name]) for name in self._attributes]
         except Exception as error:  # as above
             raise InputError(f"{self._place(index)}: cannot be read ({one_line(error)})") from None
         if isinstance(label, bytes):
@@ -113,6 +129,20 @@ class TfdsSource(Source):
 
     def _place(self, index: int) -> str:
         return f"{shown(str(self._folder))}: {self._split} record {index}"
+
+
+def open_tfds_parts(spec: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
+    """The splits train, validation and test of `tfds:NAME[/CONFIG][:VERSION]` that there are, with train's classes."""
+    parsed = _SPEC.fullmatch(spec.removeprefix(PREFIX))
+    if parsed is None or parsed["split"]:
+        raise InputError(f"data.path: {shown(spec)!r} is not {PREFIX}NAME[/CONFIG][:VERSION]; it names no split")
+    train = TfdsSource(f"{spec}:train", attributes)
+    found: dict[str, Source] = {"train": train}
+    for part, split in parts_called(train.splits, spec).items():
+        if part != "train":
+            source = TfdsSource(f"{spec}:{split}", attributes)
+            found[part] = source if source.multi_label else Relabelled(source, train.class_names)
+    return found
 
 
 def data_dir() -> Path:
@@ -175,13 +205,27 @@ def _features(features: Any, kinds: Any) -> tuple[str, str]:
     classes = [name for name, kind in features.items() if isinstance(kind, kinds.ClassLabel)]
     image = "image" if "image" in images else images[0] if len(images) == 1 else None
     label = "label" if "label" in features else classes[0] if len(classes) == 1 else None
+    if label is None and ATTRIBUTES in features and isinstance(features[ATTRIBUTES], kinds.FeaturesDict):
+        label = ATTRIBUTES
     if image is None or label is None:
         missing = "one image" if image is None else "a feature `label` or one class label"
         raise InputError(f"expected {missing} among its features, found {', '.join(sorted(features))}")
     kind = features[label]
+    if isinstance(kind, kinds.FeaturesDict):
+        if not all(part.np_dtype == np.bool_ and not part.shape for part in kind.values()):
+            raise InputError(f"its feature `{label}` holds more than truth values")
+        return image, label
     whole = isinstance(kind, (kinds.ClassLabel, kinds.Text)) or (
         not kind.shape and np.issubdtype(kind.np_dtype, np.integer)
     )
     if not whole:
         raise InputError(f"its feature `{label}` is no class, text or whole number")
     return image, label
+
+
+def _attributes(feature: Any, chosen: Sequence[str]) -> list[str]:
+    """Those to learn; none of a set that has a label."""
+    known = sorted(feature) if hasattr(feature, "keys") else []
+    if chosen and not known:
+        raise InputError("data.attributes: the set has classes and no attributes; leave them empty")
+    return [known[place] for place in chosen_attributes(chosen, known, "the set")]

@@ -1,0 +1,145 @@
+"""CelebA as published (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
+
+    img_align_celeba/000001.jpg ...   also one folder deeper, as one download has it
+    list_attr_celeba.txt              the number of images; the attributes; lines of `000001.jpg -1  1 ...`
+    list_eval_partition.txt           lines of `000001.jpg 0`: 0 train, 1 validation, 2 test
+
+The lists may be .csv with a header `image_id,...` instead, and stand in Anno/ and Eval/, the images in Img/.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.attributes import chosen_attributes
+from adaptface_jax.data.name_table import NameTable, TableFile
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.listed_files import ListedFiles
+from adaptface_jax.data.sources.selection import Selection
+from adaptface_jax.data.text_array import TextArray
+
+ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeba"
+PARTS = ("train", "validation", "test")
+
+_ATTRIBUTE_FORM = "the number of images, the attributes' names and lines of `000001.jpg 1 -1 ...`"
+_ATTRIBUTE_CSV = "a header `image_id,...` and lines of `000001.jpg,1,-1,...`"
+_PARTITION_FORM = "lines of `000001.jpg 0`: 0 train, 1 validation, 2 test"
+_PARTITION_CSV = "a header `image_id,partition` and lines of `000001.jpg,0`: 0 train, 1 validation, 2 test"
+
+
+def is_celeba(folder: Path) -> bool:
+    """Whether the list of attributes is there."""
+    return _list(folder, ATTRIBUTES) is not None
+
+
+def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Source]:
+    """The images of each of PARTS in the order of the list of attributes, multi-label.
+
+    attributes: those to learn, in their order; empty for all. Images that no list names are passed over.
+    Raises InputError for an attribute that the set has not, for a list that is missing or malformed, for lists that
+    name different images, for images that are missing, and for a part without any.
+    """
+    table, known = _attributes(_existing(folder, ATTRIBUTES))
+    columns = chosen_attributes(attributes, known, shown(str(folder)))
+    parts = _partition(_existing(folder, PARTITION), table.names)
+    images = _image_folder(folder)
+    _refuse_missing(images, table.names)
+    count = f"{len(columns)} of {len(known)}" if len(columns) < len(known) else f"{len(known)}"
+    source = ListedFiles(
+        images,
+        table.names,
+        (table.values[:, columns] == 1).astype(np.int32),
+        [known[column] for column in columns],
+        f"CelebA in {shown(str(folder))}, {count} attributes",
+    )
+    return {
+        part: Selection(source, np.flatnonzero(parts == number), f"partition {number}, {part}")
+        for number, part in enumerate(PARTS)
+    }
+
+
+def _list(folder: Path, name: str) -> Path | None:
+    places = [folder / place / f"{name}{ending}" for ending in (".txt", ".csv") for place in ("", "Anno", "Eval")]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = _list(folder, name)
+    if path is None:
+        raise InputError(f"{shown(str(folder))}: holds no {name}.txt or .csv; expected CelebA's lists and {IMAGES}/")
+    return path
+
+
+def _attributes(path: Path) -> tuple[NameTable, list[str]]:
+    """The table of 1 and -1, and the attributes' names."""
+    csv = path.suffix == ".csv"
+    file = TableFile.read(path, _ATTRIBUTE_CSV if csv else _ATTRIBUTE_FORM)
+    head = file.head(1 if csv else 2)
+    count: int | None = None
+    if csv:
+        if head[0][:1] != ["image_id"]:
+            file.refuse("no header", 1)
+        names = head[0][1:]
+    else:
+        if len(head[0]) != 1 or not (head[0][0].isascii() and head[0][0].isdigit()):
+            file.refuse("is no number of images", 1)
+        count = int(head[0][0])
+        names = head[1] if len(head) == 2 else []
+    if not names or len(set(names)) < len(names):
+        file.refuse("names an attribute twice" if names else "names no attribute", len(head))
+    table = file.rows(len(head), len(names), (1, -1))
+    if count is not None and count != len(table.names):
+        file.refuse(f"announces {plural(count, 'image')} and lists {len(table.names):,}", 1)
+    return table, names
+
+
+def _partition(path: Path, names: TextArray) -> np.ndarray:
+    """int8 [N], the part of each named image."""
+    csv = path.suffix == ".csv"
+    file = TableFile.read(path, _PARTITION_CSV if csv else _PARTITION_FORM)
+    table = file.rows(1 if csv else 0, 1, (0, 1, 2))
+    place = {name: row for row, name in enumerate(table.names)}
+    rows = [place.pop(name, -1) for name in names]
+    alone = [names[number] for number, row in enumerate(rows) if row < 0]
+    for found, problem in (
+        (alone, f"lacks {plural(len(alone), 'image')} that the attributes name"),
+        (list(place), f"names {plural(len(place), 'image')} without attributes"),
+    ):
+        if found:
+            file.refuse(f"{problem}, the first {shown(found[0])}")
+    parts = table.values[rows, 0]
+    for number, part in enumerate(PARTS):
+        if not (parts == number).any():
+            file.refuse(f"no image is of partition {number}, {part}")
+    return parts
+
+
+def _image_folder(folder: Path) -> Path:
+    for place in (folder / IMAGES, folder / "Img" / IMAGES):
+        if place.is_dir():
+            return place / IMAGES if (place / IMAGES).is_dir() else place
+    archive = next((path for path in (folder, folder / "Img") if (path / f"{IMAGES}.zip").is_file()), None)
+    advice = f"unpack {shown(str(archive / IMAGES))}.zip there" if archive else "expected CelebA's aligned images there"
+    raise InputError(f"{shown(str(folder))}: holds no {IMAGES}/; {advice}")
+
+
+def _refuse_missing(folder: Path, names: TextArray) -> None:
+    """The folder is listed once: asking for 200,000 files one by one takes long on a network drive."""
+    try:
+        there = set(os.listdir(folder))
+    except OSError as error:
+        raise InputError(
+            f"{shown(str(folder))}: cannot be listed ({error.strerror}); expected CelebA's images"
+        ) from None
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise InputError(
+            f"{shown(str(folder))}: {plural(len(missing), 'image')} of {len(names):,} that the lists name are missing, "
+            f"the first {shown(missing[0])}; unpack {IMAGES}.zip again"
+        )

@@ -1,0 +1,31 @@
+"""A folder per class: `DIR/CLASS/*.png`, or `DIR/train/CLASS`, `DIR/val/CLASS` and `DIR/test/CLASS`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.folders import FolderSource, identity_names, image_names
+from adaptface_jax.data.sources.part_words import parts_called
+from adaptface_jax.data.sources.relabelled import Relabelled
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Whether some folder in it holds images, or is train/."""
+    return (folder / "train").is_dir() or any(image_names(folder / name) for name in identity_names(folder))
+
+
+def open_class_folders(folder: Path) -> dict[str, Source]:
+    """The parts that there are, with the classes of train/; `train` alone where classes stand in the folder itself.
+
+    A train/ that holds images is a class of that name. Raises InputError as FolderSource does, and for a class that
+    train/ lacks.
+    """
+    if not (folder / "train").is_dir() or image_names(folder / "train"):
+        return {"train": FolderSource(folder, "class")}
+    train = FolderSource(folder / "train", "class")
+    found: dict[str, Source] = {"train": train}
+    for part, word in parts_called(identity_names(folder), str(folder)).items():
+        if part != "train":
+            found[part] = Relabelled(FolderSource(folder / word, "class"), train.class_names)
+    return found

@@ -1,0 +1,120 @@
+"""Tiny-ImageNet as published (Stanford CS231n; 200 classes of ImageNet, 64 x 64 pixels).
+
+wnids.txt                     the classes, one a line, in their order
+words.txt                     `n02124075<TAB>Egyptian cat`: readable names; may be missing
+train/WNID/images/*.JPEG
+val/images/*.JPEG             val/val_annotations.txt: `val_0.JPEG<TAB>WNID<TAB>box` a line
+test/images/*.JPEG            unlabelled, passed over
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.folders import image_names
+from adaptface_jax.data.sources.listed_files import ListedFiles
+from adaptface_jax.data.text_array import TextArray
+from adaptface_jax.data.text_lines import lines
+
+CLASSES, WORDS = "wnids.txt", "words.txt"
+ANNOTATIONS = Path("val", "val_annotations.txt")
+
+
+def is_tiny_imagenet(folder: Path) -> bool:
+    """Whether the list of classes is there."""
+    return (folder / CLASSES).is_file()
+
+
+def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
+    """The labelled parts `train` (by class, then by name) and `validation` (in the order of its annotations).
+
+    Classes are in the order of wnids.txt, called by their first word in words.txt where that tells them apart.
+    Raises InputError for a list that is missing or malformed, for a class that has no training image or is unknown,
+    and where images and annotations of val/ do not belong together.
+    """
+    wnids = _classes(folder / CLASSES)
+    names = _readable(folder / WORDS, wnids)
+    place = f"in {shown(str(folder))}"
+    passed = "; the images of test/ have no labels and are passed over" if (folder / "test").is_dir() else ""
+    files, counts = [], []
+    for wnid in wnids:
+        images = Path("train", wnid, "images")
+        found = image_names(folder / images)
+        if not found:
+            raise InputError(f"{shown(str(folder / images))}: holds no image; {CLASSES} names the class {wnid}")
+        files += [str(images / name) for name in found]
+        counts.append(len(found))
+    labels = np.repeat(np.arange(len(wnids), dtype=np.int32), counts)
+    annotated = _annotations(folder, wnids)
+    return {
+        "train": ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}"),
+        "validation": ListedFiles(
+            folder,
+            TextArray.of(f"val/images/{name}" for name in annotated),
+            np.fromiter(annotated.values(), np.int32, len(annotated)),
+            names,
+            f"Tiny-ImageNet val {place}",
+        ),
+    }
+
+
+def _classes(path: Path) -> list[str]:
+    found: dict[str, int] = {}
+    for line in lines(path, "a class (n02124075) a line"):
+        if line.text in found:
+            line.refuse(f"is on line {found[line.text]} as well", "every class once")
+        if len(line.text.split()) > 1 or Path(line.text).name != line.text:
+            line.refuse("is no class", "n02124075, say")
+        found[line.text] = line.number
+    if not found:
+        raise InputError(f"{shown(str(path))}: is empty; expected a class (n02124075) a line")
+    return list(found)
+
+
+def _readable(path: Path, wnids: list[str]) -> list[str]:
+    """The first of each class's words where no other class has it, else the class as wnids.txt calls it."""
+    words = dict.fromkeys(wnids, "")
+    if path.is_file():
+        for line in lines(path, "lines of class, tab, words"):
+            wnid, _, text = line.text.partition("\t")
+            if wnid in words:
+                words[wnid] = text.split(",")[0].strip()
+    times = Counter(words.values())
+    return [word if word and times[word] == 1 else wnid for wnid, word in words.items()]
+
+
+def _annotations(folder: Path, wnids: list[str]) -> dict[str, int]:
+    """The class of each image of val/, by name, in the order of the file."""
+    file, numbers = folder / ANNOTATIONS, {wnid: number for number, wnid in enumerate(wnids)}
+    found: dict[str, int] = {}
+    expected = "image, tab, class, tab, box"
+    for line in lines(file, f"lines of {expected}"):
+        name, _, rest = line.text.partition("\t")
+        wnid = rest.partition("\t")[0]
+        if not wnid:
+            line.refuse("has one column", expected)
+        if wnid not in numbers:
+            line.refuse(f"the class {shown(wnid)} is not in {CLASSES}", f"one of the {len(wnids)} there")
+        if name in found:
+            line.refuse("the image was annotated before", "every image once")
+        found[name] = numbers[wnid]
+    images = image_names(folder / ANNOTATIONS.with_name("images"))
+    there = set(images)
+    for names, problem in (
+        ([name for name in found if name not in there], "that are annotated are missing"),
+        ([name for name in images if name not in found], f"are not annotated in {file.name}"),
+    ):
+        if names:
+            raise InputError(
+                f"{shown(str(file.parent))}: {plural(len(names), 'image')} {problem}, the first {shown(names[0])}; "
+                "unpack the set again"
+            )
+    if not found:
+        raise InputError(f"{shown(str(file))}: is empty; expected lines of {expected}")
+    return found

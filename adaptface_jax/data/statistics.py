@@ -1,0 +1,43 @@
+"""The mean and standard deviation of a set's pixels, by which a network's input is normalised."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.pipeline import evaluation_batches
+from adaptface_jax.data.record import Images, Source
+from adaptface_jax.models.specs import ImageStats
+
+_BATCH = 128
+
+
+def channel_statistics(source: Source, image_size: int, threads: int | None = None) -> ImageStats:
+    """Mean and population standard deviation of each channel over every pixel of every image, on the scale 0 to 1.
+
+    Sums are of whole numbers, so that the result is the same to the last bit however many threads decode.
+    image_size: the images are taken at the size that training has them at, in pixels, resized as it does.
+    threads: as in `pipeline.batches`.
+    Raises InputError for an image that cannot be read or decoded, and where a channel is the same everywhere.
+    """
+    images = Images(source)
+    total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
+    for batch, count in evaluation_batches(images, _BATCH, image_size, keys=images.keys, threads=threads):
+        rows = batch[:count].reshape(-1, image_size * 3)  # sums down long rows are ten times as fast as down RGB
+        total += _by_channel(rows)
+        squares += _by_channel(np.square(rows, dtype=np.uint16))  # 255^2 fits
+    pixels_in_all = len(source) * image_size**2
+    mean, std = [], []
+    for first, second in zip(map(int, total), map(int, squares), strict=True):
+        mean.append(first / pixels_in_all / 255)
+        std.append(math.sqrt(pixels_in_all * second - first**2) / pixels_in_all / 255)
+    if min(std) == 0:
+        raise InputError(f"{source.description}: a channel has the same value in every pixel; expected pictures")
+    return ImageStats((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def _by_channel(rows: np.ndarray) -> np.ndarray:
+    """Whole numbers [N, S * 3] -> their sum over each channel, uint64 [3]."""
+    return rows.sum(0, dtype=np.uint64).reshape(-1, 3).sum(0)
