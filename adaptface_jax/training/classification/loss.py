@@ -1,4 +1,4 @@
-"""The loss of a classifier: augment, normalise, cross-entropy. Its statistics are the moments of batch normalisation."""
+"""The loss of a classifier: augment, normalise, cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,24 +17,13 @@ from adaptface_jax.training.step import Batch, Loss, Metrics
 
 
 def make_loss(classifier: Classifier, augment: AugmentConfig, stats: ImageStats) -> Loss:
-    """The loss of the parameters; nothing is frozen."""
+    """Nothing is frozen; the statistics are the moments of batch normalisation."""
 
     def loss(
         trainable: Any, frozen: Any, batch: Batch, statistics: Any, key: jax.Array
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         augment_key, dropout_key = jax.random.split(key)
-        images = augment_images(
-            augment_key,
-            batch["image"],
-            flip=augment.flip,
-            rotation=augment.rotation,
-            brightness=augment.brightness,
-            contrast=augment.contrast,
-            saturation=augment.saturation,
-            hue=augment.hue,
-            crop_scale=augment.crop_scale,
-            crop_ratio=augment.crop_ratio,
-        )
+        images = augmented(augment_key, batch["image"], augment)
         pixels = preprocess(images, classifier.config.image_size, stats, classifier.dtype)
         logits, moments = classifier.logits(trainable, statistics, pixels, dropout_key)
         label, weight = batch["label"], batch["weight"]
@@ -42,3 +31,19 @@ def make_loss(classifier: Classifier, augment: AugmentConfig, stats: ImageStats)
         return total, ({"loss": total, "accuracy": jnp.mean(right(logits, label) * weight)}, moments)
 
     return loss
+
+
+def augmented(key: jax.Array, images: jax.Array, augment: AugmentConfig) -> jax.Array:
+    """uint8 [B, S, S, 3] -> the same, changed as the settings say."""
+    return augment_images(
+        key,
+        images,
+        flip=augment.flip,
+        rotation=augment.rotation,
+        brightness=augment.brightness,
+        contrast=augment.contrast,
+        saturation=augment.saturation,
+        hue=augment.hue,
+        crop_scale=augment.crop_scale,
+        crop_ratio=augment.crop_ratio,
+    )

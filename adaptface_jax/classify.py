@@ -1,0 +1,224 @@
+"""Train an image classifier from scratch: attributes of faces, or classes of small pictures. Or evaluate a trained one.
+
+    adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba
+    adaptface classify --config=tiny_imagenet_resnet --workdir=runs/tiny --config.data.path=/data/tiny-imagenet-200
+    adaptface classify --evaluate=runs/celeba --split=test --output=celeba_test.json
+
+Running the same command again goes on where the run stopped. The test split is looked at when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+from pathlib import Path
+
+from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser, add_overfit_flag
+from adaptface_jax.config.classification import ClassificationConfig
+from adaptface_jax.core import trees
+from adaptface_jax.core.environment import environment
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import disk_may_fill, locked, write_text
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.distributed import processes
+from adaptface_jax.evaluation.classification import tensorboard
+from adaptface_jax.evaluation.classification.baselines import blind_baselines, pixel_baselines
+from adaptface_jax.evaluation.classification.evaluator import Evaluator
+from adaptface_jax.evaluation.classification.markdown import classification_markdown, split_table
+from adaptface_jax.evaluation.classification.metrics import scalars, score
+from adaptface_jax.evaluation.classification.results import (
+    BaselineScore,
+    ClassificationResults,
+    SplitResult,
+    read_classification,
+)
+from adaptface_jax.evaluation.results import write_results
+from adaptface_jax.models.classifier import parameter_counts
+from adaptface_jax.report.run_page import run_page
+from adaptface_jax.training.classification.plan import ClassificationPlan, prepare
+from adaptface_jax.training.classification.run import open_classifier, restored
+from adaptface_jax.training.classification.samples import augmented_samples
+from adaptface_jax.training.classification.summary import classifier_facts, parts, shares, summary
+from adaptface_jax.training.loop import Ending, train
+from adaptface_jax.training.monitor import Monitor
+from adaptface_jax.training.run import RESULTS, check_same, read_record, write_record
+from adaptface_jax.training.step import TrainState
+from adaptface_jax.training.stopping import StopSignals
+from adaptface_jax.training.summary import utc_now
+
+VALIDATION, TEST = "validation", "test"
+
+
+class Examiner:
+    """The judge of a classification run (`training.loop.Judge`): the validation split, blind answers beside it."""
+
+    def __init__(self, plan: ClassificationPlan) -> None:
+        self._plan = plan
+        self._evaluate = Evaluator(plan)
+        others = {name: source for name, source in parts(plan).items() if name != "train"}
+        self.baselines = blind_baselines(plan.source, others, plan.config.seed)
+        self.result: SplitResult | None = None
+
+    def begin(self) -> None:
+        for split, found in self.baselines.items():
+            said = ", ".join(
+                f"{name} {100 * entry.accuracy:.2f}% (macro F1 {entry.macro_f1:.4f})" for name, entry in found.items()
+            )
+            print(f"to beat   on {split}: {said}", flush=True)
+
+    def begun(self, monitor: Monitor) -> None:
+        for name, entry in self.baselines[VALIDATION].items():
+            monitor.scalars(0, {f"baseline/{VALIDATION}/{name}/{tag}": value for tag, value in vars(entry).items()})
+        if self._plan.config.monitor.images:
+            tensorboard.pictures(monitor, 0, *augmented_samples(self._plan))
+
+    def evaluate(self, state: TrainState) -> None:
+        self.result = self._evaluate(state.trainable, state.statistics, self._plan.splits.validation)
+
+    def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
+        result = self._found
+        monitor.scalars(step, scalars(result, VALIDATION))
+        progress.write(f"step {step:,}  {VALIDATION}: {words(result)}")
+        return score(result, self._plan.config.eval.metric)
+
+    def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
+        if self.result is None or drawn:
+            return
+        tensorboard.curves(monitor, step, self.result, VALIDATION)
+        figures = scalars(self.result, VALIDATION)
+        monitor.hparams(trees.flatten(self._plan.record["config"], "."), figures)
+
+    def of(self, split: str, step: int, state: TrainState) -> SplitResult:
+        """A checkpoint on a split."""
+        return self._evaluate(state.trainable, state.statistics, parts(self._plan)[split], step)
+
+    @property
+    def _found(self) -> SplitResult:
+        if self.result is None:
+            raise RuntimeError("nothing was evaluated")
+        return self.result
+
+
+def words(result: SplitResult) -> str:
+    """The figures of a split in one line."""
+    exact = "" if result.exact_match is None else f", exact match {100 * result.exact_match:.2f}%"
+    return f"loss {result.loss:.4f}, accuracy {100 * result.accuracy:.2f}%, macro F1 {result.macro_f1:.4f}{exact}"
+
+
+def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: Path) -> ClassificationResults:
+    """What the run came to: its best checkpoint on the validation split, and on what else it was asked for before."""
+    step, state = restored(plan, workdir, "best")
+    baselines: dict[str, dict[str, BaselineScore]] = judge.baselines
+    if plan.config.eval.pixel_baseline:
+        others = {name: source for name, source in parts(plan).items() if name != "train"}
+        linear = pixel_baselines(plan.source, others)
+        baselines = {name: found | linear[name] for name, found in baselines.items()}
+    return ClassificationResults(
+        validation=judge.of(VALIDATION, step, state),
+        baselines=baselines,
+        distribution={name: shares(source) for name, source in parts(plan).items()},
+        run=classifier_facts(plan, ending),
+        parameters=parameter_counts(plan.trainable),
+        environment=environment(),
+        reported=utc_now(),
+    )
+
+
+def write(workdir: Path, results: ClassificationResults) -> None:
+    """The three reports of a run."""
+    page = run_page(read_run(workdir, results=results))
+    write_results(workdir, results, classification_markdown(results), page)
+
+
+def train_run(args: argparse.Namespace) -> None:
+    """The story of a run: check everything, say it, train, report."""
+    workdir = Path(args.workdir)
+    processes.join(args.coordinator, args.num_processes, args.process_id)
+    with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
+        with stop.at_once():
+            plan = prepare(args.config, read_record(workdir))
+            check_same(workdir, plan.record, args.override_resume)
+            processes.wait_for_all("checked")
+            print(summary(plan), flush=True)
+        if args.dry_run:
+            return
+        busy = f"--workdir: another process is training in {workdir}; wait, or choose another"
+        with disk_may_fill(workdir), locked(workdir, busy) if processes.primary() else contextlib.nullcontext():
+            if processes.primary():
+                write_record(workdir, plan.record)
+            processes.wait_for_all("recorded")
+            judge = Examiner(plan)
+            ending = train(plan, workdir, stop, judge)
+            if plan.evaluated:
+                with stop.at_once():
+                    results = results_of(plan, judge, ending, workdir)
+                if processes.primary():
+                    write(workdir, results)
+            processes.wait_for_all("written")
+    if plan.evaluated:
+        print(classification_markdown(results))
+        print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
+
+
+def evaluate_run(args: argparse.Namespace) -> None:
+    """A trained classifier on one of its splits, kept with the run's results where it is the best checkpoint."""
+    workdir = Path(args.evaluate)
+    plan, step = open_classifier(workdir, args.checkpoint, args.data or "")
+    source = parts(plan)[args.split]
+    result = Evaluator(plan)(plan.trainable, plan.statistics, source, step)
+    baselines = blind_baselines(plan.source, {args.split: source}, plan.config.seed)
+    print(split_table({f"{args.split}, step {step:,}": result}, {args.split: baselines[args.split]}))
+    if args.output:
+        report = {"run": str(workdir), "split": args.split, "result": result, "baselines": baselines[args.split]}
+        write_text(Path(args.output), to_json(report, indent=2) + "\n")
+        print(f"written: {args.output}")
+    if args.split == "train" or not (workdir / RESULTS).exists():
+        return
+    kept = read_classification(workdir / RESULTS)
+    if kept.run is not None and kept.run.best_checkpoint == step:
+        added = {"validation": result} if args.split == VALIDATION else {"test": result}
+        write(workdir, dataclasses.replace(kept, **added))  # type: ignore[arg-type]
+        print(f"the {args.split} figures are now in {workdir}/results.html, results.md and results.json")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train or evaluate."""
+    if args.evaluate is None:
+        if args.config is None or args.workdir is None:
+            raise InputError("--config and --workdir train a classifier, --evaluate=RUN measures one; give either")
+        for flag in ("split", "checkpoint", "data", "output"):
+            if getattr(args, flag) is not None:
+                raise InputError(f"--{flag}: belongs to --evaluate=RUN")
+        train_run(args)
+        return
+    for flag in ("config", "workdir", "overfit_small"):
+        if getattr(args, flag) is not None:
+            raise InputError(f"--{flag}: belongs to a training, not to --evaluate")
+    args.split, args.checkpoint = args.split or TEST, args.checkpoint or "best"
+    evaluate_run(args)
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(__doc__ or "", settings=(ClassificationConfig,), config_required=False)
+    result.add_argument("--workdir", metavar="DIR", help="the run's folder; an existing run goes on")
+    result.add_argument(
+        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
+    )
+    add_overfit_flag(result)
+    processes.add_flags(result)
+    result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
+    result.add_argument("--evaluate", metavar="RUN", help="measure a trained run in place of training one")
+    result.add_argument("--split", choices=("train", VALIDATION, TEST), help="of the run's data [test]")
+    result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")
+    result.add_argument("--data", metavar="PATH", help="where the run's data lies now, if it has moved")
+    result.add_argument("--output", metavar="FILE.json", help="write the figures here")
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main, parser(), processes.part)

@@ -1,0 +1,64 @@
+"""A classifier on a whole split, the host decoding ahead of the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from adaptface_jax.data.augmentation.augment import preprocess
+from adaptface_jax.data.pipeline import evaluation_batches
+from adaptface_jax.data.record import Images, Source
+from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.distributed.processes import place_rows, process_rows, several
+from adaptface_jax.evaluation.classification.metrics import split_result
+from adaptface_jax.evaluation.classification.results import SplitResult
+from adaptface_jax.training.classification.plan import ClassificationPlan
+
+
+class Evaluator:
+    """Measures a plan's model with any trees of its shape; compiled once, for one number of rows."""
+
+    def __init__(self, plan: ClassificationPlan) -> None:
+        self._plan = plan
+        self._rows = -(-plan.config.eval.batch_size // plan.mesh.size) * plan.mesh.size
+        classifier, stats = plan.classifier, plan.stats
+
+        def logits(trainable: Any, statistics: Any, images: jax.Array) -> jax.Array:
+            pixels = preprocess(images, classifier.config.image_size, stats, classifier.dtype)
+            return classifier.logits(trainable, statistics, pixels)[0]
+
+        replicated, rows = sharding(plan.mesh), sharding(plan.mesh, "batch")
+        self._function = jax.jit(
+            logits,
+            in_shardings=(None, None, rows),
+            # Of several processes each must be able to read every row.
+            out_shardings=replicated if several() else rows,
+        )
+
+    def __call__(self, trainable: Any, statistics: Any, source: Source, checkpoint: int | None = None) -> SplitResult:
+        """Raises InputError for an image that cannot be decoded, named by its key."""
+        return split_result(self.logits(trainable, statistics, source), source.labels, source.class_names, checkpoint)
+
+    def logits(self, trainable: Any, statistics: Any, source: Source) -> np.ndarray:
+        """float32 [N, outputs], a row an image."""
+        images = Images(source)
+        mine = process_rows(self._rows, jax.process_index(), jax.process_count())
+        placed = sharding(self._plan.mesh, "batch")
+        size, threads = self._plan.stored_size, self._plan.config.data.threads
+        done: list[np.ndarray] = []
+        pending: tuple[jax.Array, int] | None = None
+        for batch, count in evaluation_batches(images, self._rows, size, keys=images.keys, rows=mine, threads=threads):
+            found = self._function(trainable, statistics, place_rows(batch, placed))
+            # Read one batch behind, so that the device never waits for the host.
+            if pending is not None:
+                done.append(_rows(*pending))
+            pending = (found, count)
+        if pending is not None:
+            done.append(_rows(*pending))
+        return np.concatenate(done)
+
+
+def _rows(found: jax.Array, count: int) -> np.ndarray:
+    return np.asarray(jax.device_get(found), np.float32)[:count]

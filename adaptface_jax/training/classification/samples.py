@@ -1,0 +1,22 @@
+"""A few training pictures before and after augmentation, for those who asked for pictures."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from adaptface_jax.data.pipeline import evaluation_batches
+from adaptface_jax.data.record import Images
+from adaptface_jax.data.small_sample import small_sample
+from adaptface_jax.training.classification.loss import augmented
+from adaptface_jax.training.classification.plan import ClassificationPlan
+
+COUNT = 8
+
+
+def augmented_samples(plan: ClassificationPlan) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [N, S, S, 3]: pictures spread over the training images, and one augmentation of each."""
+    images = Images(small_sample(plan.source, min(COUNT, len(plan.source))))
+    ((before, count),) = evaluation_batches(images, len(images), plan.stored_size, keys=images.keys)
+    after = augmented(jax.random.key(plan.config.seed), jax.numpy.asarray(before), plan.config.augment)
+    return before[:count], np.asarray(after)[:count]
