@@ -1,4 +1,4 @@
-"""Model Special of the Tiny-ImageNet study: stronger augmentation and dropout, warm-up, cosine restarts, early stopping.
+"""Model Special of the Tiny-ImageNet study: more augmentation and dropout, warm-up, cosine restarts, early stopping.
 
     adaptface classify --config=tiny_imagenet_resnet_special --workdir=runs/tiny_special \\
         --config.data.path=/data/tiny-imagenet-200
