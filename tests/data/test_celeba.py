@@ -73,7 +73,7 @@ def test_every_attribute_of_every_part(celeba):
     assert (record.key, record.label) == ("000005.jpg", NO_CLASS)
     assert decode(record.image, record.key).shape == (12, 10, 3)
     assert splits.train.description == f"CelebA in {celeba}, 4 attributes (partition 0, train)"
-    assert "no image of 'Male' and of 1 others" in splits.test.description
+    assert "no image of 'Male' and 1 more" in splits.test.description
 
 
 def test_chosen_attributes_in_the_order_chosen(celeba):
