@@ -32,8 +32,9 @@ CASES = {
     "resnet_elu": dataclasses.replace(RESNET, activation="elu"),
 }
 TRAIN = LoopConfig(
-    optimizer="adam", learning_rate=1e-3, weight_decay=1e-4, schedule="constant", batch_size=BATCH, steps=STEPS
+    optimizer="adam", learning_rate=1e-4, weight_decay=1e-4, schedule="constant", batch_size=BATCH, steps=STEPS
 )
+GOLDEN = dataclasses.replace(TRAIN, optimizer="sgd", learning_rate=1e-3, weight_decay=1e-3)
 KEY = 7
 
 

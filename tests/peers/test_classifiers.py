@@ -16,8 +16,12 @@ twin = pytest.importorskip("tests.peers.classifier_twin")
 TRAINS = {
     "adam": ours.TRAIN,
     "adamw": dataclasses.replace(ours.TRAIN, optimizer="adamw", weight_decay=0.05),
-    "sgd": dataclasses.replace(ours.TRAIN, optimizer="sgd", learning_rate=0.01, weight_decay=1e-3),
+    "sgd": ours.GOLDEN,
 }
+
+# A bias before a normalisation changes nothing but the running mean behind it: its gradient is rounding, which Adam
+# turns into whole steps. Under SGD it is compared like the others.
+WITHOUT_GRADIENT = {f"conv{i}/bias" for i in (1, 2, 3)} | {f"norm{i}/mean" for i in (1, 2, 3)}
 
 
 @pytest.mark.parametrize(
@@ -30,5 +34,7 @@ def test_twenty_steps_agree(case, train):
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
     for part in ("params", "moments"):
         for path, leaf in expected[part].items():
+            if train == "adam" and case == "cnn" and path in WITHOUT_GRADIENT:
+                continue
             difference = np.linalg.norm(found[part][path] - leaf) / np.linalg.norm(leaf)
             assert difference < 1e-4, (path, difference)
