@@ -8,7 +8,6 @@ under `vmap` a choice among four operations in each of four places would compute
 from __future__ import annotations
 
 import itertools
-import math
 from typing import NamedTuple
 
 import jax
@@ -21,9 +20,10 @@ from adaptface_jax.data.augmentation.packed import by_parts, pack_levels, unpack
 
 BLENDS = ("brightness", "contrast", "saturation")
 
-# Factors are drawn among the multiples of 2^-13: with these, up to a factor of 4, Pillow's blend is exact in float32, so
-# that no device's fused multiplication and addition can find another level.
+# Factors are drawn among the multiples of 2^-13: with these, up to a factor of 4, Pillow's blend is exact in float32,
+# so that no device's fused multiplication and addition can find another level.
 FACTOR_STEP = 2.0**-13
+MOST = 3
 
 
 class Changes(NamedTuple):
@@ -40,7 +40,7 @@ def color_jitter(
 ) -> jax.Array:
     """Packed int32 [H, W] -> the same. Factors are uniform in [max(0, 1 - v), 1 + v], the hue moves by +-`hue` turns.
 
-    0 switches an operation off. Raises InputError for a negative setting or a hue above 0.5.
+    0 switches an operation off. Raises InputError for a setting below 0 or above 3, a hue above 0.5.
     """
     return change_colors(packed, draw(key, brightness, contrast, saturation, hue), with_hue=hue > 0)
 
@@ -49,8 +49,8 @@ def draw(key: jax.Array, brightness: float, contrast: float, saturation: float, 
     """Random changes for one image; the settings are those of `color_jitter`."""
     amounts = np.array([brightness, contrast, saturation])
     for name, amount in zip(BLENDS, amounts, strict=True):
-        if not 0 <= amount < math.inf:
-            raise InputError(f"augment.{name}: {amount} is not a number from 0 up; use 0 to switch it off")
+        if not 0 <= amount <= MOST:
+            raise InputError(f"augment.{name}: {amount} is not within 0 to {MOST}; use 0 to switch it off")
     if not 0 <= hue <= 0.5:
         raise InputError(f"augment.hue: {hue} is not within 0 to 0.5, in turns of the colour wheel")
     order_key, factor_key, place_key, hue_key = jax.random.split(key, 4)

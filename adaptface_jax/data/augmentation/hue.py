@@ -19,11 +19,17 @@ def shift_hue(
     red: jax.Array, green: jax.Array, blue: jax.Array, shift: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """float32 planes of whole levels 0..255 -> the same; `shift` (float32, whole, 0..255) is added to H modulo 256."""
+    hue, saturation, value = _to_hsv(red, green, blue)
+    hue = hue + shift
+    return _to_rgb(jnp.where(hue > 255, hue - 256, hue), saturation, value)
+
+
+def _to_hsv(red: jax.Array, green: jax.Array, blue: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Three levels to three bytes (whole float32)."""
     high = jnp.maximum(jnp.maximum(red, green), blue)
     low = jnp.minimum(jnp.minimum(red, green), blue)
     saturation = jnp.floor((255 * (high - low) + 0.5) / jnp.maximum(high, 1))
-    hue = _hue(red, green, blue, high, low) + shift
-    return _to_rgb(jnp.where(hue > 255, hue - 256, hue), saturation, high)
+    return _hue(red, green, blue, high, low), saturation, high
 
 
 def _hue(red: jax.Array, green: jax.Array, blue: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
 """torchvision's RandomResizedCrop on PIL images, back to the size that the image had.
 
-A part of an image is enlarged or kept, never reduced, so Pillow's antialiased bilinear filter has two taps a side: their
-weights are quotients of small whole numbers, rounded to multiples of 2^-22, and all is computed in int32. The result is
-Pillow's, level for level.
+A part of an image is enlarged or kept, never reduced, so Pillow's antialiased bilinear filter has two taps. Their
+weights are quotients of small whole numbers, rounded to multiples of 2^-22: in int32 the result is Pillow's, level for
+level.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def random_resized_crop(
     scale: least and greatest fraction of the area. ratio: least and greatest width over height.
     Raises InputError unless 0 < least <= greatest, and for a greatest scale above 1.
     """
-    return crop_and_resize(packed, draw_box(key, *packed.shape, scale, ratio))
+    return crop_and_resize(packed, draw_box(key, packed.shape[0], packed.shape[1], scale, ratio))
 
 
 def draw_box(key: jax.Array, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]) -> Box:
@@ -101,6 +101,6 @@ def _enlarge(packed: jax.Array, axis: int, start: jax.Array, length: jax.Array) 
     taps = (jnp.take(packed, start + jnp.clip(tap, 0, length - 1), axis, mode="clip") for tap in (before, before + 1))
     first, second = map(unpack_levels, taps)
     weight = jnp.expand_dims(weight, 1 - axis)
-    return pack_levels(
-        *(a + ((b - a) * weight + (1 << _BITS - 1) >> _BITS) for a, b in zip(first, second, strict=True))
-    )
+    half_level = 1 << _BITS - 1
+    levels = (a + ((b - a) * weight + half_level >> _BITS) for a, b in zip(first, second, strict=True))
+    return pack_levels(*levels)

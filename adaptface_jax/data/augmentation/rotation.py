@@ -5,12 +5,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.packed import by_parts
 from adaptface_jax.data.augmentation.warp import warp
 
 
 def random_rotation(key: jax.Array, packed: jax.Array, degrees: float) -> jax.Array:
-    """Packed int32 [H, W] -> the same, turned by an angle uniform within +-degrees."""
+    """Packed int32 [H, W] -> the same, turned by an angle uniform within +-degrees.
+
+    Raises InputError for degrees outside 0..180.
+    """
+    if not 0 <= degrees <= 180:
+        raise InputError(f"augment.rotation: {degrees} is not within 0 to 180 degrees")
     return rotate(packed, jax.random.uniform(key, minval=-degrees, maxval=degrees))
 
 
