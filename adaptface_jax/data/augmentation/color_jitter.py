@@ -53,20 +53,16 @@ def draw(key: jax.Array, brightness: float, contrast: float, saturation: float, 
             raise InputError(f"augment.{name}: {amount} is not within 0 to {MOST}; use 0 to switch it off")
     if not 0 <= hue <= 0.5:
         raise InputError(f"augment.hue: {hue} is not within 0 to 0.5, in turns of the colour wheel")
-    order_key, factor_key, place_key, hue_key = jax.random.split(key, 4)
+    # One draw for all: each call of the generator costs half a second of compilation.
+    numbers = jax.random.uniform(key, (6,))
 
     orders = np.array(list(itertools.permutations(np.flatnonzero(amounts))), np.int32)
-    order = jnp.asarray(orders)[jax.random.randint(order_key, (), 0, len(orders))]
-    lowest = np.ceil(np.maximum(1 - amounts, 0) / FACTOR_STEP).astype(np.int32)
-    highest = np.floor((1 + amounts) / FACTOR_STEP).astype(np.int32)
-    steps = jax.random.randint(factor_key, (3,), lowest, highest + 1)
-    factors = steps.astype(jnp.float32) * FACTOR_STEP
-    return Changes(
-        order,
-        factors[order],
-        jax.random.randint(place_key, (), 0, orders.shape[1] + 1),
-        jax.random.uniform(hue_key, minval=-hue, maxval=hue),
-    )
+    order = jnp.asarray(orders)[(numbers[0] * len(orders)).astype(jnp.int32)]
+    lowest = np.ceil(np.maximum(1 - amounts, 0) / FACTOR_STEP).astype(np.float32)
+    highest = np.floor((1 + amounts) / FACTOR_STEP).astype(np.float32)
+    factors = (lowest + jnp.floor(numbers[1:4] * (highest - lowest + 1))) * FACTOR_STEP
+    before_hue = (numbers[4] * (orders.shape[1] + 1)).astype(jnp.int32)
+    return Changes(order, factors[order], before_hue, (2 * numbers[5] - 1) * hue)
 
 
 def change_colors(packed: jax.Array, changes: Changes, *, with_hue: bool = True) -> jax.Array:

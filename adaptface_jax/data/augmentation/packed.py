@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 def pack(images: jax.Array) -> jax.Array:
     """uint8 [..., 3] -> int32 [...]."""
+    images = jnp.asarray(images)
     return pack_levels(*(images[..., channel] for channel in range(3)))
 
 

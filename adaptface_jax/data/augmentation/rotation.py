@@ -15,9 +15,14 @@ def random_rotation(key: jax.Array, packed: jax.Array, degrees: float) -> jax.Ar
 
     Raises InputError for degrees outside 0..180.
     """
+    return rotate(packed, draw_angle(key, degrees))
+
+
+def draw_angle(key: jax.Array, degrees: float) -> jax.Array:
+    """A float32 scalar, uniform within +-degrees."""
     if not 0 <= degrees <= 180:
         raise InputError(f"augment.rotation: {degrees} is not within 0 to 180 degrees")
-    return rotate(packed, jax.random.uniform(key, minval=-degrees, maxval=degrees))
+    return jax.random.uniform(key, minval=-degrees, maxval=degrees)
 
 
 def rotate(packed: jax.Array, degrees: jax.Array) -> jax.Array:
