@@ -47,8 +47,8 @@ class Ready:
     facts: dict[str, Any]
 
 
-def serve(build: Callable[[Problem], Ready]) -> None:
-    """Build the problem given on the command line, then answer each line `N` on stdin with the seconds of N steps.
+def serve(build: Callable[[Any], Ready], kind: type = Problem) -> None:
+    """Build the problem (a `kind`) given on the command line, then answer each line `N` on stdin with the seconds of N steps.
 
     `cpu_seconds` counts all threads of the process, those included that spin while they wait.
     """
@@ -56,7 +56,8 @@ def serve(build: Callable[[Problem], Ready]) -> None:
     sys.stdout = sys.stderr  # a library that prints must not disturb the answers
     problem = json.loads(sys.argv[1])
     imported = peak_rss()
-    ready = build(Problem(**{**problem, "targets": tuple(problem["targets"])}))
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in problem.items()}
+    ready = build(kind(**values))
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)

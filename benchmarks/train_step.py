@@ -15,17 +15,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from serving import Problem
+from workers import Worker, machine, take_turns
 
 HERE = Path(__file__).resolve().parent
 OURS = ("lora", "dalora_frozen", "dalora_block2", "frozen")
@@ -33,60 +30,10 @@ PEERS = ("peft", "peft_compiled")
 REFERENCES = ("peft", "lora")  # what the others are divided by
 
 
-class Worker:
-    """A variant in its own process."""
-
-    def __init__(self, problem: Problem) -> None:
-        script = HERE / ("peer.py" if problem.variant in PEERS else "ours.py")
-        paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # leave the device's memory to the others
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(dataclasses.asdict(problem))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        self.problem = problem
-        self.facts = self.answer()
-        self.seconds: list[float] = []
-        self.cpu_seconds: list[float] = []
-        self.peak_bytes = 0
-
-    def answer(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.problem.variant}: the worker ended with status {self.process.wait()}")
-        return json.loads(line)
-
-    def run(self, steps: int) -> None:
-        print(steps, file=self.process.stdin, flush=True)
-        answer = self.answer()
-        self.seconds.append(answer["seconds"] / steps)
-        self.cpu_seconds.append(answer["cpu_seconds"] / steps)
-        self.peak_bytes = answer["peak_bytes"]
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def measure(problems: list[Problem], rounds: int, steps: int) -> list[dict[str, Any]]:
     """A row of results for each variant; the problems differ in nothing else."""
-    workers: list[Worker] = []
-    try:
-        for problem in problems:
-            print(f"starting {problem.variant} ({problem.dtype})", file=sys.stderr)
-            workers.append(Worker(problem))
-        for number in range(rounds):
-            # Alternating directions: nobody always follows the same one.
-            for worker in workers if number % 2 == 0 else reversed(workers):
-                worker.run(steps)
-    finally:
-        for worker in workers:
-            worker.close()
+    scripts = [HERE / ("peer.py" if problem.variant in PEERS else "ours.py") for problem in problems]
+    workers = take_turns([Worker(*each) for each in zip(scripts, problems, strict=True)], rounds, steps)
     times = {worker.problem.variant: worker.seconds for worker in workers}
     return [row(worker, times) for worker in workers]
 
@@ -110,13 +57,6 @@ def row(worker: Worker, times: dict[str, list[float]]) -> dict[str, Any]:
         "peak_bytes": worker.peak_bytes,
         **worker.facts,
     }
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -166,23 +106,15 @@ def main() -> None:
             for variant in variants
         ]  # fmt: skip
         rows += measure(problems, rounds, steps)
-    machine = {
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before_and_after": [load, os.getloadavg()[0]],
-        "devices": sorted({r["device"] for r in rows}),
-        "python": platform.python_version(),
-        "versions": {name: version for r in rows for name, version in r["versions"].items()},
-        "date": datetime.date.today().isoformat(),
-    }
+    found = machine(rows, load)
     problem = {k: v for k, v in dataclasses.asdict(problems[0]).items() if k not in ("variant", "dtype")}
-    place = f"{machine['processor']}, {machine['cores']} cores, {', '.join(machine['devices'])}"
+    place = f"{found['processor']}, {found['cores']} cores, {', '.join(found['devices'])}"
     print(f"{problem['backbone']} at {problem['image_size']} px, batch {problem['batch_size']}, {place}")
     print(table(rows))
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         rows = [{k: v for k, v in r.items() if k != "versions"} for r in rows]
-        result = {"machine": machine, "problem": problem, "rounds": rounds, "steps": steps, "results": rows}
+        result = {"machine": found, "problem": problem, "rounds": rounds, "steps": steps, "results": rows}
         options.out.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -131,6 +131,11 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
                 session.evaluate(state)
                 if checkpoints.score(start) is None:  # or it was stopped within its last evaluation
                     checkpoints.save(start, state, session.report(start), session.course)
+            if plan.enough is not None and not session.course.over:
+                progress.write(
+                    f"after {step:,} steps the loss is not below {plan.enough:g}: a sound model learns a few images by "
+                    "heart; look at labels, preprocessing, train.learning_rate and train.steps"
+                )
             with stop.at_once():
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()

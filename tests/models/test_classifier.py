@@ -50,10 +50,10 @@ def test_twenty_steps_are_torchs(case, devices):
     """Losses, running moments and Dropout2d included; the file is of torch alone. Moments are of the whole batch, on
     one device, where the kernels' gradients are taken image by image, and on eight."""
     found = runs.run(runs.CASES[case], runs.GOLDEN, devices, by_image=devices == 1)
-    np.testing.assert_allclose(found["losses"], GOLDEN[f"{case}/losses"], rtol=1e-5)
-    np.testing.assert_allclose(found["logits"], GOLDEN[f"{case}/logits"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["losses"], GOLDEN[f"{case}/losses"], rtol=2e-5)
+    np.testing.assert_allclose(found["logits"], GOLDEN[f"{case}/logits"], atol=1e-4)
     for path, leaf in found["moments"].items():
-        np.testing.assert_allclose(leaf, GOLDEN[f"{case}/{path}"], rtol=1e-4, atol=1e-5, err_msg=path)
+        np.testing.assert_allclose(leaf, GOLDEN[f"{case}/{path}"], rtol=1e-4, atol=5e-5, err_msg=path)
 
 
 def test_use_changes_no_moment_and_drops_nothing():

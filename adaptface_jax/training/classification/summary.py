@@ -23,7 +23,7 @@ def summary(plan: ClassificationPlan) -> str:
         machine_line(),
         f"model     {model_words(plan.config.model)}, {np.dtype(plan.classifier.dtype).name}",
         f"          {trees.count(plan.trainable):,} parameters, all trained",
-        *(f"{name:10}{data_words(source)}" for name, source in parts(plan).items()),
+        *(f"{name:11}{data_words(source)}" for name, source in parts(plan).items()),
         *distribution_lines(plan.source),
         f"pixels    mean {mean}, deviation {std}",
         f"{steps_line(plan)}; {plan.config.train.optimizer}, {loss}",
