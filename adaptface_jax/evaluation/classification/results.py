@@ -1,4 +1,4 @@
-"""What a classification run came to: one tree of dataclasses, which is its `results.json` (`evaluation.results.write_results`)."""
+"""What a classification run came to: one tree of dataclasses, which is `results.json` (`results.write_results`)."""
 
 from __future__ import annotations
 
