@@ -122,7 +122,7 @@ def runs_table(
         seconds = training_seconds(run)
         parameters = sum(row.total or 0 for row in results.parameters) if results else 0
         cells += [
-            f"{found.loss:.4f}" if found else NONE,
+            f"{found.loss:.4f}" if found and math.isfinite(found.loss) else NONE,
             NONE if found is None or found.step is None else f"{found.step:,}",
             f"{parameters:,}" if parameters else NONE,
             duration(seconds) if seconds else NONE,
