@@ -19,6 +19,7 @@ from adaptface_jax.report.tables import Markup, table
 
 FILE = "index.html"
 TITLE = "Runs side by side"
+COLOURS = 8  # of PALETTE: they come again, dashed
 
 
 def title(count: int) -> str:
@@ -28,7 +29,8 @@ def title(count: int) -> str:
 
 def run_cell(name: str, run: AnyRun, link: str, index: int) -> str:
     """A run's colour in the curves, its name with the link to its page, and how far it is."""
-    named = f'<i class="key {paint(index)}"></i><a href="{escape(link)}">{escape(name)}</a>'
+    kind = f"{paint(index)}{' dashed' if index >= COLOURS else ''}"
+    named = f'<i class="key {kind}"></i><a href="{escape(link)}">{escape(name)}</a>'
     return Markup(f"{named}<small>{escape(run.state)}</small>")
 
 
@@ -39,21 +41,21 @@ def verdict_chip(run: AnyRun) -> str:
     return Markup(f'<span class="chip {worst}" title="{escape(line)}">{escape(short)}</span>')
 
 
+def differing(named: Mapping[str, AnyRun]) -> dict[str, list[str]]:
+    """Name of each setting in which the runs differ -> its value in each."""
+    flat = [trees.flatten(dataclasses.asdict(run.config), ".") for run in named.values()]
+    paths = sorted({path for settings in flat for path in settings})
+    values = {path: [text(settings.get(path)) for settings in flat] for path in paths}
+    return {path: found for path, found in values.items() if len(set(found)) > 1}
+
+
 def settings_table(named: Mapping[str, AnyRun]) -> str:
     """The settings in which the runs differ."""
-    flat = {name: trees.flatten(dataclasses.asdict(run.config), ".") for name, run in named.items()}
-    paths = sorted({path for settings in flat.values() for path in settings})
-    rows = []
-    for path in paths:
-        values = [text(settings.get(path)) for settings in flat.values()]
-        if len(set(values)) > 1:
-            rows.append(("", [path, *values]))
-    if not rows:
-        return ""
-    return table("Settings in which they differ", ["setting", *named], rows)
+    rows = [("", [path, *values]) for path, values in differing(named).items()]
+    return table("Settings in which they differ", ["setting", *named], rows) if rows else ""
 
 
 def lines(named: Mapping[str, AnyRun], tag: str, marked: bool = False) -> list[Line]:
     """A line for each run that logged the tag; where the colours come again, dashed."""
     found = [(i, name, *column(run.rows, tag)) for i, (name, run) in enumerate(named.items())]
-    return [Line(name, x, y, paint(i), dashed=i >= 8, marked=marked) for i, name, x, y in found if len(x)]
+    return [Line(name, x, y, paint(i), dashed=i >= COLOURS, marked=marked) for i, name, x, y in found if len(x)]

@@ -175,10 +175,20 @@ def test_the_best_run_stands_first(several, tmp_path):
     text, found = words(page), {name: standing(read_run(run)) for name, run in several.items()}
     assert f"high has the highest macro F1 on validation: {percent(found['high'].macro_f1)}" in text
     assert f"{100 * (found['high'].macro_f1 - found['middle'].macro_f1):.2f} points behind" in text
-    assert "train.learning_rate 0.1 0.001 0.1" in text and "train.weight_decay 0.05 0.2 0.05" in text
+    assert "run train.learning_rate train.weight_decay macro F1, validation test" in text
+    for name, settings in {"high": "0.1 0.05", "low": "0.1 0.05"}.items():
+        assert f"{name} finished, 50 steps {settings} {percent(found[name].macro_f1)}" in text
+    assert f"middle not finished: step 50 of 50 0.001 0.2 {percent(found['middle'].macro_f1)} so far" in text
     for title in ("Training loss", "Validation loss", "Macro F1 on validation", "Learning rate"):
         assert f"<figcaption>{title}</figcaption>" in page
     assert '<a href="index.html">' in (tmp_path / "low.html").read_text()
+
+
+def test_runs_that_differ_in_much_have_a_table_of_it(several, tmp_path):
+    other = write_classification_run(tmp_path / "b", None, [], ModelConfig(name="resnet", dropout=0.2), epochs=7)
+    text = _side_by_side([several["low"], other], tmp_path / "out")
+    assert "Settings in which they differ setting low b model.dropout 0 0.2 model.name cnn resnet" in text
+    assert "resnet of 2, 2, 2 blocks at 64 px" in text
 
 
 def test_a_run_that_goes_on_stands_at_its_best_evaluation(several, tmp_path):

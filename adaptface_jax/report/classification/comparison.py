@@ -16,12 +16,12 @@ from adaptface_jax.evaluation.classification.rankings import by_f1, extremes, ki
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.about import architecture, training_seconds
 from adaptface_jax.report.charts import curves, dots
-from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
+from adaptface_jax.report.side_by_side import TITLE, differing, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
 from adaptface_jax.report.tables import NONE, Markup, duration, percent, signed, table
 
-# More runs than these make no readable row of dots.
-FEW = 8
+FEW = 8  # more runs than these make no readable row of dots
+COLUMNS = 3  # more settings than these make too wide a table
 
 
 class Standing(NamedTuple):
@@ -43,7 +43,7 @@ def classification_comparison(named: Mapping[str, ClassificationRun], links: Map
         _same_data(ranked),
         "<h2>Runs</h2>",
         runs_table(ranked, stood, links),
-        settings_table(ranked),
+        "" if studied(ranked) else settings_table(ranked),
         "<h2>Curves</h2>",
         overlaid(ranked),
     ]
@@ -85,8 +85,8 @@ def _best(ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing 
         room = 100 * noise(results.validation.accuracy, images)
         said += (
             f'<p class="note">Two standard errors of an accuracy on {images:,} images are {room:.1f} points, and '
-            "another seed of the same settings differs too: smaller differences say little. The order is that of the "
-            "validation images, so the first figure there is flattering; test figures are not.</p>"
+            "another seed of the same settings differs too: smaller differences say little. The best of many runs "
+            "on the validation images looks better than it is; on the test images it does not.</p>"
         )
     return said
 
@@ -98,10 +98,17 @@ def _same_data(ranked: Mapping[str, ClassificationRun]) -> str:
     return '<p class="note">The runs were not trained on the same images: their figures are of different tasks.</p>'
 
 
+def studied(ranked: Mapping[str, ClassificationRun]) -> dict[str, list[str]]:
+    """The settings in which the runs differ, where they are few enough to be columns of the table of runs."""
+    found = differing(ranked)
+    return found if len(found) <= COLUMNS else {}
+
+
 def runs_table(
     ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing | None], links: Mapping[str, str]
 ) -> str:
-    """A row a run, the best macro F1 on validation first, its test figures beside it."""
+    """A row a run, the best macro F1 on validation first: what tells it from the others, and its figures."""
+    settings = studied(ranked)
     exact = any(run.results and run.results.validation.exact_match is not None for run in ranked.values())
     rows = []
     for i, (name, run) in enumerate(ranked.items()):
@@ -110,7 +117,7 @@ def runs_table(
         far = Markup(f"{percent(found.macro_f1)}<small>so far</small>") if found and not results else ""
         cells = [
             run_cell(name, run, links[name], i),
-            results.run.model if results and results.run else architecture(run.config),
+            *([values[i] for values in settings.values()] or [architecture(run.config)]),
             far or percent(found.macro_f1 if found else None),
             percent(test.macro_f1 if test else None),
             percent(found.accuracy if found else None),
@@ -131,8 +138,17 @@ def runs_table(
         rows.append(("", cells))
     figures = ["macro F1", "accuracy", *(["exact match"] if exact else [])]
     heads = [head for figure in figures for head in (f"{figure}, validation", "test")]
-    titles = ["run", "model", *heads, "loss, validation", "best step", "parameters", "time in steps", "checks"]
-    return table("The best macro F1 on validation first", titles, rows, "", 2)
+    titles = [
+        "run",
+        *(settings or ["model"]),
+        *heads,
+        "loss, validation",
+        "best step",
+        "parameters",
+        "time in steps",
+        "checks",
+    ]
+    return table("The best macro F1 on validation first", titles, rows)
 
 
 def overlaid(ranked: Mapping[str, ClassificationRun]) -> str:
