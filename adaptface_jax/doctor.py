@@ -4,7 +4,7 @@
     adaptface doctor --run=runs/exp003
 
 With --config: data, labels, benchmarks, overlap, backbone, memory, disk and a few real steps; nothing is written.
-With --run: what the run's own records and its embeddings say.
+With --run: what the run's own records say, and of a face run its embeddings too.
 
 Exit status: 0 no fault (there may be warnings), 1 faults found, 2 wrong flags or settings.
 """

@@ -1,4 +1,4 @@
-"""The step of the classification studies as `classify` runs it: uint8 images in, augmented and normalised on the device."""
+"""The step of the classification studies as `classify` runs it, from uint8 images on."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Ready:
 
 
 def serve(build: Callable[[Any], Ready], kind: type = Problem) -> None:
-    """Build the problem (a `kind`) given on the command line, then answer each line `N` on stdin with the seconds of N steps.
+    """Build the problem on the command line, a `kind`, then answer each line `N` on stdin with the seconds of N steps.
 
     `cpu_seconds` counts all threads of the process, those included that spin while they wait.
     """

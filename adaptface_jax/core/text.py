@@ -24,3 +24,8 @@ def quoted(text: object) -> str:
 def plural(number: int, noun: str) -> str:
     """ "1 fault", "2 faults"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def shortened(text: str, length: int) -> str:
+    """At most so many characters, an ellipsis in place of the rest."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"

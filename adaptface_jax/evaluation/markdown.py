@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
-from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.training.recognition.facts import RunFacts
 
 
@@ -31,9 +30,9 @@ def results_markdown(results: Results) -> str:
             mean = ", ".join(f"{value:.3f}" for value in entry.gate_mean)
             sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
     if results.parameters:
-        sections += ["## Parameters", parameters_markdown(results.parameters)]
+        sections += ["## Parameters", parameters_table(results.parameters)]
     if results.environment:
-        sections += ["## Versions and machine", _facts(results.environment)]
+        sections += ["## Versions and machine", facts(results.environment)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -54,30 +53,30 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
         [
             name,
             str(entry.pairs),
-            _percent(entry.accuracy),
+            percent(entry.accuracy),
             _interval(entry),
-            _percent(entry.accuracy_std),
+            percent(entry.accuracy_std),
             _auc(entry.auc),
-            _percent(entry.eer),
-            *[_percent(entry.tar_at_far.get(far)) for far in targets],
-            _percent(entry.best_threshold_accuracy),
+            percent(entry.eer),
+            *[percent(entry.tar_at_far.get(far)) for far in targets],
+            percent(entry.best_threshold_accuracy),
             f"{entry.threshold:.3f}",
         ]
         for name, entry in benchmarks.items()
     ]
     for name, entries in means(benchmarks).items():
         figures = [
-            _percent(_mean([entry.accuracy for entry in entries])),
+            percent(_mean([entry.accuracy for entry in entries])),
             "",
             "",
             _auc(_mean([entry.auc for entry in entries])),
         ]
-        rows.append([name, "", *figures, _percent(_mean([entry.eer for entry in entries])), *[""] * (len(targets) + 2)])
+        rows.append([name, "", *figures, percent(_mean([entry.eer for entry in entries])), *[""] * (len(targets) + 2)])
     note = (
         "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
         " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
     )
-    return _table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
+    return table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
 
 
 def means(benchmarks: BenchmarkResults) -> dict[str, list[BenchmarkResult]]:
@@ -97,13 +96,7 @@ def published_table(benchmarks: BenchmarkResults) -> str:
         figures = [f"{value:.2f}" for value in row.accuracies] or [""] * len(FIVE)
         source = f"{row.source}; {row.note}" if row.note else row.source
         rows.append([row.name, *figures, f"{row.average:.2f}", source])
-    return _table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
-
-
-def parameters_markdown(rows: Sequence[ParameterCount]) -> str:
-    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
-    shown = [[row.part, "" if row.total is None else f"{row.total:,}", f"{row.trainable:,}"] for row in rows]
-    return _table(["part", "total", "trainable"], shown)
+    return table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
 
 
 def comparison_table(before: Mapping[str, BenchmarkResults], adapted: BenchmarkResults) -> str:
@@ -116,12 +109,12 @@ def comparison_table(before: Mapping[str, BenchmarkResults], adapted: BenchmarkR
         entries = [others.get(name) for others in before.values()]
         last = entries[-1]
         gain = f"{100 * (after.accuracy - last.accuracy):+.2f}" if last else "n/a"
-        accuracies = [_percent(entry.accuracy if entry else None) for entry in [*entries, after]]
+        accuracies = [percent(entry.accuracy if entry else None) for entry in [*entries, after]]
         areas = [_auc(entry.auc if entry else None) for entry in [*entries, after]]
         rows.append([name, *accuracies, gain, *areas])
     first, *others = before
     titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted"]
-    return _table(["benchmark", *titles], rows)
+    return table(["benchmark", *titles], rows)
 
 
 def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None) -> str:
@@ -133,38 +126,29 @@ def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None
         if before:
             row += _change(before[name].accuracy, entry.accuracy) if name in before else ["", "", ""]
         else:
-            row.append(_percent(entry.accuracy))
+            row.append(percent(entry.accuracy))
         rows.append([*row, _auc(entry.auc)])
     accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
-    return _table(["domain", "pairs", *accuracy, "AUC"], rows)
+    return table(["domain", "pairs", *accuracy, "AUC"], rows)
 
 
 def gate_table(gates: GateReport) -> str:
     """The mean gate of each true domain."""
     experts = len(next(iter(gates.mean.values())))
     rows = [[name, *[f"{value:.3f}" for value in mean]] for name, mean in gates.mean.items()]
-    return _table(["true domain", *[f"gate {expert}" for expert in range(experts)]], rows)
+    return table(["true domain", *[f"gate {expert}" for expert in range(experts)]], rows)
 
 
 def _gate_note(gates: GateReport) -> str:
     return (
-        f"The largest gate is the true domain's for {_percent(gates.agreement)} of {gates.images} images"
-        f" ({_percent(gates.matched_agreement)} under the best matching of gates with domains);"
+        f"The largest gate is the true domain's for {percent(gates.agreement)} of {gates.images} images"
+        f" ({percent(gates.matched_agreement)} under the best matching of gates with domains);"
         f" mean entropy {gates.entropy:.3f} nats."
     )
 
 
 def _run(run: RunFacts | None) -> str:
-    return "" if run is None else _facts({name.replace("_", " "): value for name, value in vars(run).items()})
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
-
-
-def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "" if run is None else facts({name.replace("_", " "): value for name, value in vars(run).items()})
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -172,7 +156,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _change(before: float, after: float) -> list[str]:
-    return [_percent(before), _percent(after), f"{100 * (after - before):+.2f}"]
+    return [percent(before), percent(after), f"{100 * (after - before):+.2f}"]
 
 
 def _interval(entry: BenchmarkResult) -> str:
@@ -180,10 +164,6 @@ def _interval(entry: BenchmarkResult) -> str:
         return "n/a"
     low, high = entry.intervals.accuracy
     return f"{100 * low:.2f} to {100 * high:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.2f}%"
 
 
 def _auc(value: float | None) -> str:

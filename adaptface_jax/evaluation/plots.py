@@ -17,7 +17,7 @@ from adaptface_jax.evaluation.roc import Roc
 PALETTE = {
     "ink": "#1c2126", "soft": "#626b75", "faint": "#e6e6e1", "line": "#d3d4cf", "main": "#1d6f72", "base": "#9aa2aa",
     "c0": "#2a6fb0", "c1": "#c9792b", "c2": "#3d9274", "c3": "#8a5aa8", "c4": "#b8475f", "c5": "#6b7f2a",
-    "c6": "#4d8fa8", "c7": "#8c6d4f",
+    "c6": "#4d8fa8", "c7": "#8c6d4f", "card": "#ffffff",
 }  # fmt: skip
 SIZE = (440, 264)  # of a figure, in points
 
@@ -98,7 +98,7 @@ def far_text(value: float) -> str:
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(SIZE[0] / 72, SIZE[1] / 72), dpi=72, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(SIZE[0] / 72, SIZE[1] / 72), dpi=72, layout="constrained", facecolor=PALETTE["card"])
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=PALETTE["soft"])
     axes.set_ylabel(y_label, color=PALETTE["soft"])

@@ -2,23 +2,27 @@
 
     adaptface report runs/exp001 runs/exp003 --out=report
 
-Open report/index.html: the runs side by side, their curves over each other, and for each benchmark that two runs share
-whether their difference is real. A run that is not finished is shown as far as it is.
+Open report/index.html: the runs side by side, the settings in which they differ and their curves over each other. For
+each benchmark that two face runs share it says whether their difference is real. All runs are of faces, or all of
+classification. A run that is not finished is shown as far as it is.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun, read_run
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
-from adaptface_jax.report.comparison import FILE, comparison_page
+from adaptface_jax.core.text import shown
+from adaptface_jax.report.classification.comparison import classification_comparison
+from adaptface_jax.report.comparison import comparison_page
 from adaptface_jax.report.run_page import run_page
+from adaptface_jax.report.side_by_side import FILE
 
 
 def main(args: argparse.Namespace) -> None:
@@ -30,10 +34,22 @@ def main(args: argparse.Namespace) -> None:
     found = {name: read_run(workdir, "") for name, workdir in named.items()}
     links = {name: f"{name}.html" for name in found}
     pages = {links[name]: run_page(run, FILE) for name, run in found.items()}
-    pages[FILE] = comparison_page(found, links)
+    pages[FILE] = side_by_side(found, links)
     for name, text in pages.items():
         write_text(out / name, text)
     print(f"written: {out / FILE}, and a page for each of {len(found)} run{'s' if len(found) != 1 else ''}")
+
+
+def side_by_side(found: Mapping[str, AnyRun], links: Mapping[str, str]) -> str:
+    """The page over all of them; raises InputError where they are of different kinds."""
+    faces = {name: run for name, run in found.items() if isinstance(run, FaceRun)}
+    classifiers = {name: run for name, run in found.items() if isinstance(run, ClassificationRun)}
+    if faces and classifiers:
+        one, other = next(iter(faces.values())).workdir, next(iter(classifiers.values())).workdir
+        raise InputError(
+            f"{shown(str(one))} is a face training and {shown(str(other))} one of classification; name runs of one kind"
+        )
+    return comparison_page(faces, links) if faces else classification_comparison(classifiers, links)
 
 
 def names(workdirs: Sequence[Path]) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What was run: backbone, data, settings, parameters, time, versions and machine."""
+"""What was run: model, data, settings, parameters, time, versions and machine."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from adaptface_jax.checks.run.history import column
-from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
+from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.evaluation.results import Results
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import duration, table
 
 
-def training_seconds(run: Run) -> float | None:
+def training_seconds(run: AnyRun) -> float | None:
     """Time spent in steps, from the logged speeds: without compilations, evaluations and pauses; None without rows."""
     steps, speed = column(run.rows, "train/images_per_second")
     if not len(steps):
@@ -27,21 +27,12 @@ def training_seconds(run: Run) -> float | None:
     return taken
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: AnyRun) -> list[tuple[str, str]]:
     """(name, words) of what a reader asks first."""
-    record, config = run.record, run.config
-    identity, data = record["backbone"], record["data"]
-    weights = identity["source"]
-    if identity.get("sha256"):
-        weights += f" (sha256 {identity['sha256'][:12]})"
-    rows: list[tuple[str, str]] = [
-        ("backbone", f"{config.backbone.name} at {config.backbone.image_size} px"),
-        ("weights", weights),
-        ("adapter", adapter(config)),
-        ("training data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} identities"),
-        ("loss", f"{config.loss.name}, scale {config.loss.scale:g}, margin {config.loss.margin:g}"),
-        ("steps", f"{run.last_step:,} of {run.planned:,}, {config.train.batch_size} images each"),
-        ("seed", str(config.seed)),
+    rows = recognition_facts(run) if isinstance(run, FaceRun) else classification_facts(run)
+    rows += [
+        ("steps", f"{run.last_step:,} of {run.planned:,}, {run.config.train.batch_size} images each"),
+        ("seed", str(run.config.seed)),
     ]
     seconds = training_seconds(run)
     if seconds:
@@ -52,6 +43,39 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if results and results.reported:
         rows.append(("report made", results.reported))
     return rows
+
+
+def recognition_facts(run: FaceRun) -> list[tuple[str, str]]:
+    config, identity, data = run.config, run.record["backbone"], run.record["data"]
+    weights = identity["source"]
+    if identity.get("sha256"):
+        weights += f" (sha256 {identity['sha256'][:12]})"
+    return [
+        ("backbone", f"{config.backbone.name} at {config.backbone.image_size} px"),
+        ("weights", weights),
+        ("adapter", adapter(config)),
+        ("training data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} identities"),
+        ("loss", f"{config.loss.name}, scale {config.loss.scale:g}, margin {config.loss.margin:g}"),
+    ]
+
+
+def classification_facts(run: ClassificationRun) -> list[tuple[str, str]]:
+    data, facts = run.record["data"], run.results.run if run.results else None
+    rows = [("model", facts.model if facts else architecture(run.config))]
+    if facts and facts.data:
+        rows += [(f"{split} data", line) for split, line in facts.data.items()]
+    else:
+        rows.append(("train data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} labels"))
+    train = run.config.train
+    rate = f"{train.optimizer}, {train.schedule} learning rate from {train.learning_rate:g}"
+    return [*rows, ("optimizer", f"{rate}, weight decay {train.weight_decay:g}"), ("best by", run.config.eval.metric)]
+
+
+def architecture(config: ClassificationConfig) -> str:
+    """The network in a few words."""
+    model = config.model
+    shape = f"{', '.join(map(str, model.blocks))} blocks" if model.name == "resnet" else "three convolutions"
+    return f"{model.name} of {shape} at {model.image_size} px"
 
 
 def adapter(config: Config) -> str:
@@ -65,14 +89,14 @@ def adapter(config: Config) -> str:
     return f"DA-LoRA, {given.num_domains} experts of {words}, router {given.router}"
 
 
-def about_section(run: Run) -> str:
+def about_section(run: AnyRun) -> str:
     """The section's HTML."""
-    results = run.results or Results({})
+    results = run.results
     ran = table("The run", ["", ""], [("", row) for row in facts(run)], "wrap", 2)
     side = []
-    if results.parameters:
+    if results and results.parameters:
         side.append(parameters_table(results.parameters))
-    if results.environment:
+    if results and results.environment:
         rows = [("", (name, value)) for name, value in results.environment.items()]
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
@@ -80,7 +104,7 @@ def about_section(run: Run) -> str:
     settings = dataclasses.asdict(run.config)
     changed = [
         ("", (name, text(now), text(before)))
-        for name, before, now in trees.difference(dataclasses.asdict(Config()), settings)
+        for name, before, now in trees.difference(dataclasses.asdict(type(run.config)()), settings)
     ]
     differing = table("Settings that differ from the defaults", ["setting", "value", "default"], changed, "wrap", 3)
     everything = [("", (name, text(value))) for name, value in trees.flatten(settings, ".").items()]

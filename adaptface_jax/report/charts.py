@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
+from adaptface_jax.core.text import shortened
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report import svg
 from adaptface_jax.report.tables import signed
 
 ROW = 34
+NAME = 20  # characters of a name beside a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +32,17 @@ class Gain:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of a chart: its name in the legend, x and y [N], and its paint."""
+    """One line of a chart: its name in the legend, x and y [N], and its paint.
+
+    marked: a dot at each value, which is smoothed nowhere.
+    """
 
     name: str
     x: np.ndarray
     y: np.ndarray
     paint: str
     dashed: bool = False
+    marked: bool = False
 
 
 def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
@@ -46,8 +52,9 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
     span = max(max(values) - min(values), 0.05)
     low, high = max(0.0, min(values) - 0.06 * span), min(1.0, max(values) + 0.06 * span)
     frame = _rows([row.name for row in rows], low, high, right=62, strong={row.name for row in rows if row.strong})
+    high_row = row_height(len(rows))
     for i, row in enumerate(rows):
-        y = svg.TOP + ROW * (i + 0.5)
+        y = svg.TOP + high_row * (i + 0.5)
         start, end = float(frame.x(row.before)), float(frame.x(row.after))
         change = row.after - row.before
         weight = "strong" if row.strong else ""
@@ -82,7 +89,6 @@ def curves(
     as_percent: bool = False,
     smooth: bool = False,
     from_zero: bool = False,
-    marked: bool = False,
 ) -> str:
     """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly."""
     lines = [line for line in lines if np.isfinite(line.y).any()]
@@ -100,12 +106,12 @@ def curves(
     frame.axes("step", y_text=text)
     for line in lines:
         kind = f"{line.paint} dashed" if line.dashed else line.paint
-        if smooth and len(line.y) > 12:
+        if smooth and not line.marked and len(line.y) > 12:
             frame.line(line.x, line.y, f"{kind} raw")
             frame.line(line.x, running_mean(line.y), kind, line.name)
         else:
             frame.line(line.x, line.y, kind, line.name)
-        if marked and not line.dashed:
+        if line.marked:
             titles = [
                 f"{line.name}, step {x:,.0f}: {text(round(float(y), 4))}" for x, y in zip(line.x, line.y, strict=True)
             ]
@@ -116,14 +122,18 @@ def curves(
     return svg.figure(title, frame.svg(f"{title} over the step: {said}"), legend if len(lines) > 1 else ())
 
 
-def dots(title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note: str = "") -> str:
-    """A row a set of pairs, on it an accuracy for each of (name, accuracy, paint); a ring where the paint is `base`."""
+def dots(
+    title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note: str = "", axis: str = "accuracy"
+) -> str:
+    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`."""
     values = [value for row in rows.values() for _, value, _ in row]
     span = max(max(values) - min(values), 0.05)
-    frame = _rows(list(rows), max(0.0, min(values) - 0.08 * span), min(1.0, max(values) + 0.08 * span), right=16)
+    low, top = max(0.0, min(values) - 0.08 * span), min(1.0, max(values) + 0.08 * span)
+    frame = _rows(list(rows), low, top, 16, axis=axis)
+    high = row_height(len(rows))
     legend: dict[tuple[str, str], None] = {}
-    for i, row in enumerate(rows.values()):
-        y = svg.TOP + ROW * (i + 0.5)
+    for i, (label, row) in enumerate(rows.items()):
+        y = svg.TOP + high * (i + 0.5)
         ends = frame.x(np.array([min(value for _, value, _ in row), max(value for _, value, _ in row)]))
         frame.add(f'<line class="axis" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y:g}" y2="{y:g}"/>')
         for name, value, kind in row:
@@ -131,7 +141,7 @@ def dots(title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note:
             legend[f"{kind} {shape}", name] = None
             frame.add(
                 f'<circle class="{shape} {kind}" cx="{float(frame.x(value)):.1f}" cy="{y:g}" r="5.5">'
-                f"<title>{html.escape(name)}: {100 * value:.2f}%</title></circle>"
+                f"<title>{html.escape(f'{label}, {name}')}: {100 * value:.2f}%</title></circle>"
             )
     says = "; ".join(
         f"{label}: " + ", ".join(f"{name} {100 * value:.2f}%" for name, value, _ in row) for label, row in rows.items()
@@ -139,23 +149,37 @@ def dots(title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note:
     return svg.figure(title, frame.svg(f"{title}: {says}"), list(legend), note)
 
 
-def _rows(names: Sequence[str], low: float, high: float, right: float, strong: Set[str] = frozenset()) -> svg.Frame:
-    """A frame with a named row for each, over an axis of accuracies."""
+def row_height(count: int) -> int:
+    """Of each of so many rows: many stand closer together."""
+    return ROW if count <= 12 else 23
+
+
+def _rows(
+    names: Sequence[str],
+    low: float,
+    high: float,
+    right: float,
+    strong: Set[str] = frozenset(),
+    axis: str = "accuracy",
+) -> svg.Frame:
+    """A frame with a named row for each, over an axis of fractions."""
+    row = row_height(len(names))
+    texts = [shortened(name, NAME) for name in names]
     frame = svg.Frame(
         (low, high),
         (len(names), 0),
-        left=min(150, 18 + 6.6 * max(map(len, names))),
+        left=18 + 6.6 * max(map(len, texts)),
         right=right,
-        height=svg.TOP + svg.BOTTOM + ROW * len(names),
+        height=svg.TOP + svg.BOTTOM + row * len(names),
     )
     bottom = frame.height - svg.BOTTOM
     for value in svg.ticks(low, high, 5):
         x = float(frame.x(value))
         frame.add(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{svg.TOP}" y2="{bottom:g}"/>')
         frame.text(x, bottom + 16, svg.percent(round(value, 6)), "tick", "middle")
-    frame.text((frame.left + svg.WIDTH - right) / 2, frame.height - 5, "accuracy", "title", "middle")
-    for i, name in enumerate(names):
-        frame.text(frame.left - 12, svg.TOP + ROW * (i + 0.5) + 4, name, "strong" if name in strong else "", "end")
+    frame.text((frame.left + svg.WIDTH - right) / 2, frame.height - 5, axis, "title", "middle")
+    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
+        frame.text(frame.left - 12, svg.TOP + row * (i + 0.5) + 4, text, "strong" if name in strong else "", "end")
     return frame
 
 

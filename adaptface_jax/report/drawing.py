@@ -12,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from adaptface_jax.evaluation.classification.plots import FEW, confusion_figure
+from adaptface_jax.evaluation.classification.rankings import MANY
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import PALETTE, Curve, distance_figure, roc_figure
 from adaptface_jax.report import svg
@@ -58,3 +60,15 @@ def distance_chart(title: str, scores: PairScores, threshold: float) -> str:
     counts = [int(np.count_nonzero(members)) for members in (scores.issame, ~scores.issame)]
     legend = [("main", f"genuine, {counts[0]:,} pairs"), ("base", f"impostor, {counts[1]:,} pairs")]
     return svg.figure(title, drawn, legend)
+
+
+def confusion_chart(title: str, confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """The confusion matrix, which scrolls within its own box where the screen is narrow. HTML."""
+    right = sum(row[i] for i, row in enumerate(confusion))
+    says = f"{title}: {right:,} of {sum(map(sum, confusion)):,} images of {len(names)} classes on the diagonal"
+    drawn = inline_svg(confusion_figure(confusion, names), says)
+    box = f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">{drawn}</div>'
+    note = "The stronger the colour, the larger the share of the true class." + (
+        "" if len(names) <= MANY else " Classes stand in the model's order."
+    )
+    return svg.figure(title, box, note=note, kind="matrix small" if len(names) < FEW else "matrix")

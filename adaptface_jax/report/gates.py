@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 
 from adaptface_jax.checks.run.history import GATE_TAG, column
-from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.report.charts import Line, curves, shares
 from adaptface_jax.report.tables import NONE, percent, table
 
 
-def gates_section(run: Run, benchmarks: BenchmarkResults) -> str:
+def gates_section(run: FaceRun, benchmarks: BenchmarkResults) -> str:
     """The section's HTML; empty where the run has no gates."""
     experts = run.config.adapter.num_domains
     if run.config.adapter.kind != "dalora":

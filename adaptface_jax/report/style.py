@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
+from adaptface_jax.core.version import __version__
 from adaptface_jax.evaluation.plots import PALETTE
 
 # A page that tries to load or run anything is stopped by the browser, and the attempt stands in its console.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
-:root{color-scheme:light dark;--paper:#fbfbf9;--card:#fff;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a}
+:root{color-scheme:light dark;--paper:#fbfbf9;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a}
 @media(prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1b1f23;--ink:#e6e7e4;--soft:#9aa3ac;--faint:#2a2f34;
 --line:#3b4147;--main:#5cbcbb;--base:#79828b;--good:#62c08f;--bad:#ee8a76;--warn:#dcae55;
 --c0:#6aa8e6;--c1:#e8a45c;--c2:#68c3a1;--c3:#bd93da;--c4:#e5869b;--c5:#a9bf62;--c6:#7fc0d8;--c7:#c4a384}}
@@ -71,6 +73,7 @@ tbody tr:last-child>*{border-bottom:0}
 tr.mean>*{font-weight:650;border-top:1px solid var(--line)}
 tr.group>*{color:var(--soft);font-style:normal}
 tr.this>*{background:color-mix(in srgb,var(--main) 9%,transparent);font-weight:600}
+th small{white-space:normal;max-width:17em}
 th small,td small{color:var(--soft);display:block;font-size:.78rem;line-height:1.2}
 .up{color:var(--good)}.down{color:var(--bad)}.quiet{color:var(--soft)}
 .wrap td:last-child,.wrap td.left{white-space:normal;min-width:8em;overflow-wrap:anywhere;text-align:left}
@@ -82,10 +85,14 @@ th small,td small{color:var(--soft);display:block;font-size:.78rem;line-height:1
 .columns{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 48px;align-items:start}
 details{margin:.8rem 0}summary{cursor:pointer;color:var(--main);width:fit-content}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--faint);color:var(--soft);font-size:.84rem}
+.matrix{max-width:900px}.matrix.small{max-width:560px}
+.matrix .wide{background:none;border:0;margin:0;padding:1px 0}.matrix .wide svg{min-width:600px}
+.matrix.small .wide svg{min-width:340px}
+@media(prefers-color-scheme:dark){svg image{filter:brightness(1.65)}}
 @media(max-width:760px){main{padding:26px 16px 48px}h1{font-size:1.7rem}.answer{font-size:1.25rem}
 .hero,.charts,.columns{grid-template-columns:minmax(0,1fr)}
 .tiles{gap:10px 26px}.tiles b{font-size:1.45rem}
-svg text{font-size:14px}svg .inside{font-size:13px}th,td{padding:.44rem .7rem}
+svg text{font-size:14px}.matrix svg text{font-size:11.5px}svg .inside{font-size:13px}th,td{padding:.44rem .7rem}
 .findings li{grid-template-columns:1.6em 1fr}.findings li>:nth-child(n+3){grid-column:2}}
 @media print{:root{color-scheme:light}.wide{overflow:visible}}
 """
@@ -102,8 +109,10 @@ COLOURS = "".join(
 )
 
 
-def page(title: str, body: str, footer: str) -> str:
-    """A whole HTML document that stands alone."""
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole HTML document that stands alone, of its parts that are not empty."""
+    footer = f"adaptface_jax {escape(__version__)}. This page stands alone: it loads nothing and runs nothing."
+    body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'

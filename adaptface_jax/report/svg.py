@@ -28,9 +28,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def plain(value: float) -> str:
-    """A tick's text: 0.25, 400, 10k, 1e-4."""
+    """A tick's text: 0.25, 400, 10k, 2.5e-4."""
     if value and abs(value) < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
 
 
@@ -123,10 +123,11 @@ def points(across: np.ndarray, down: np.ndarray) -> str:
     return " ".join(kept)
 
 
-def figure(title: str, svg: str, legend: Sequence[tuple[str, str]] = (), note: str = "") -> str:
-    """A chart with its title, its legend of (class, words) and a remark below it."""
+def figure(title: str, svg: str, legend: Sequence[tuple[str, str]] = (), note: str = "", kind: str = "") -> str:
+    """A chart with its title, its legend of (class, words) and a remark below it; kind: the class of the whole."""
     keys = "".join(f'<li><i class="key {kind}"></i>{escape(words)}</li>' for kind, words in legend)
     parts = [f"<figcaption>{escape(title)}</figcaption>", f'<ul class="legend">{keys}</ul>' if keys else "", svg]
     if note:
         parts.append(f'<p class="note">{escape(note)}</p>')
-    return f"<figure>{''.join(parts)}</figure>"
+    css = f' class="{kind}"' if kind else ""
+    return f"<figure{css}>{''.join(parts)}</figure>"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from adaptface_jax.checks.run.history import column
-from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.run.history import Rows, column
+from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.charts import Line, curves
 
@@ -17,31 +19,30 @@ MORE = (
 )
 
 
-def loss(run: Run) -> str:
+def recognition_loss(run: FaceRun) -> str:
     """The loss over the steps."""
     return curves("Training loss", [Line("loss", *column(run.rows, "train/loss"), "main")], smooth=True)
 
 
-def accuracy(run: Run) -> str:
+def recognition_accuracy(run: FaceRun) -> str:
     """Accuracy on each benchmark over the steps, beside the frozen backbone's."""
     tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.endswith("/accuracy")}
     lines: list[Line] = []
     for i, name in enumerate(sorted(tag.split("/")[1] for tag in tags if tag.count("/") == 2)):
         x, y = column(run.rows, f"eval/{name}/accuracy")
         kind = "main" if i == 0 else paint(i)
-        lines.append(Line(name, x, y, kind))
+        lines.append(Line(name, x, y, kind, marked=True))
         _, frozen = column(run.rows, f"frozen/{name}/accuracy")
         if len(frozen):
             ends, level = np.array([0, x[-1]]), np.repeat(frozen[-1], 2)
             lines.append(Line(f"{name}, frozen", ends, level, kind, dashed=True))
-    return curves("Accuracy on held-out pairs", lines, as_percent=True, marked=True)
+    return curves("Accuracy on held-out pairs", lines, as_percent=True)
 
 
-def training_section(run: Run) -> str:
-    """The section's HTML."""
-    charts = [loss(run), accuracy(run)]
+def training_section(rows: Rows, charts: Sequence[str]) -> str:
+    """The section's HTML: the charts of this kind of run, some of them empty, and below them what any run logs."""
     more = [
-        curves(title, [Line(title, *column(run.rows, f"train/{tag}"), "main")], smooth=tag != "learning_rate")
+        curves(title, [Line(title, *column(rows, f"train/{tag}"), "main")], smooth=tag != "learning_rate")
         for tag, title in MORE
     ]
     shown = "".join(chart for chart in charts if chart)

@@ -134,7 +134,7 @@ NOBODY = math.log(100) + 64 * 0.35
     ],
 )
 def test_loss(values, severity, word):
-    (finding,) = history.loss(rows("train/loss", values), Config(), 101)
+    finding = history.loss(rows("train/loss", values), Config(), 101)
     assert said(finding) == ("loss", severity) and word in finding.what
 
 

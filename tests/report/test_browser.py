@@ -10,6 +10,7 @@ import pytest
 
 from adaptface_jax.report import __main__ as report
 from tests.browser import Page, browser, executable
+from tests.made_classifications import of_attributes, of_classes, results_of, rows_of, write_classification_run
 from tests.running import call
 
 pytestmark = [
@@ -41,16 +42,39 @@ def pages(run, other, tmp_path_factory) -> dict[str, Path]:
     return {"results": run / "results.html", "run": folder / f"{run.name}.html", "index": folder / "index.html"}
 
 
+@pytest.fixture(scope="module")
+def classification_pages(tmp_path_factory) -> Path:
+    """5 attributes, 20 classes, 200 classes, and all of them side by side."""
+    folder = tmp_path_factory.mktemp("classification")
+    found = {"attributes": of_attributes(0.9), "few": of_classes(0.6, 20), "many": of_classes(0.5, 200)}
+    for name, split in found.items():
+        results = results_of(split)
+        write_classification_run(folder / name, results, rows_of(results))
+    assert call(report, *[folder / name for name in found], f"--out={folder}") == 0
+    return folder
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", ["results", "run", "index"])
 def test_a_page_shows_everything_and_asks_for_nothing(tab, pages, name, dark, width):
-    path = pages[name]
+    shows_everything(tab, pages[name], dark, width, least=4 if name == "index" else 10)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(("name", "least"), [("attributes", 7), ("few", 6), ("many", 5), ("index", 5)])
+def test_a_page_of_classification_does_too(tab, classification_pages, name, least, dark, width):
+    shows_everything(tab, classification_pages / f"{name}.html", dark, width, least)
+
+
+def shows_everything(tab: Page, path: Path, dark: bool, width: int, least: int) -> None:
+    """And asks for nothing, and overflows nowhere; least: how many figures it has at least."""
     tab.show(path.as_uri(), width, dark)
     assert tab.complaints == []
-    assert tab.requests == [path.as_uri()]
+    assert [place for place in tab.requests if not place.startswith("data:")] == [path.as_uri()]
     drawn = len(re.findall("<svg ", path.read_text()))
-    assert tab.value("document.querySelectorAll('svg').length") == drawn >= (4 if name == "index" else 10)
+    assert tab.value("document.querySelectorAll('svg').length") == drawn >= least
     assert tab.value(SHOWN) == 0, "a figure is too small to read"
     assert tab.value("document.documentElement.scrollWidth") == width
     assert tab.value(STICKS_OUT) == []

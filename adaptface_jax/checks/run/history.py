@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
+from adaptface_jax.checks.finding import Finding, Severity, fault, note, ok, share, warning
 from adaptface_jax.config.schema import Config
 
 Rows = Sequence[Mapping[str, Any]]
@@ -25,59 +25,66 @@ def column(rows: Rows, tag: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([step for step, _ in found], np.int64), np.array([value for _, value in found], np.float64)
 
 
-def loss(rows: Rows, config: Config, classes: int) -> list[Finding]:
-    """Finite, falling, and below the loss of a model that tells nobody apart."""
-    steps, values = column(rows, "train/loss")
-    if not len(values):
-        return [warning("loss", "no step is logged", "the run has only begun, or it died before its first step")]
-    bad = ~np.isfinite(values)
-    if bad.any():
-        return [
-            fault(
-                "loss",
-                f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
-                "lower train.learning_rate, set train.clip_norm=1, or look for broken images or weights",
-            )
-        ]
-    first, last, noise = ends(values)
-    what = f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
-    numbers: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
-    if len(values) < FEW:
-        return [note("loss", f"{what}; {len(values)} rows are too few to judge", **numbers)]
-    if np.ptp(values) < 1e-5 * abs(first):
-        return [
-            fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **numbers)
-        ]
-    if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
-        return [
-            fault(
-                "loss",
-                f"{what}, lowest {values.min():.2f}: diverging",
-                "lower train.learning_rate, add train.warmup_steps and train.clip_norm",
-                **numbers,
-            )
-        ]
+def loss(rows: Rows, config: Config, classes: int) -> Finding:
+    """Of a face training: finite, falling, and below the loss of a model that tells nobody apart."""
+    found = falling_loss(rows)
+    _, values = column(rows, "train/loss")
+    if config.loss.name != "cosface" or found.severity is Severity.FAULT or len(values) < 4 * FEW:
+        return found
+    _, last, _ = ends(values)
     nobody = math.log(max(classes - 1, 1)) + config.loss.scale * config.loss.margin
     flat = abs(float(values[-(len(values) // 4 + 1) :].mean()) - last) < 0.01 * nobody
-    if config.loss.name == "cosface" and len(values) >= 4 * FEW and flat and abs(last - nobody) < 0.01 * nobody:
-        return [
-            fault(
-                "loss",
-                f"{what}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
-                "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high",
-                **numbers,
-            )
-        ]
+    if not flat or abs(last - nobody) >= 0.01 * nobody:
+        return found
+    return fault(
+        "loss",
+        f"{start_and_end(rows)}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
+        "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high",
+        **found.numbers,
+    )
+
+
+def start_and_end(rows: Rows) -> str:
+    """The training loss in words."""
+    steps, values = column(rows, "train/loss")
+    first, last, _ = ends(values)
+    return f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
+
+
+def falling_loss(rows: Rows) -> Finding:
+    """Finite and falling, whatever is trained."""
+    steps, values = column(rows, "train/loss")
+    if not len(values):
+        return warning("loss", "no step is logged", "the run has only begun, or it died before its first step")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        return fault(
+            "loss",
+            f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
+            "lower train.learning_rate, set train.clip_norm=1, or look for broken images or weights",
+        )
+    first, last, noise = ends(values)
+    what = start_and_end(rows)
+    numbers: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
+    if len(values) < FEW:
+        return note("loss", f"{what}; {len(values)} rows are too few to judge", **numbers)
+    if np.ptp(values) < 1e-5 * abs(first):
+        return fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **numbers)
+    if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
+        return fault(
+            "loss",
+            f"{what}, lowest {values.min():.2f}: diverging",
+            "lower train.learning_rate, add train.warmup_steps and train.clip_norm",
+            **numbers,
+        )
     if first - last < max(0.01 * first, 2 * noise / math.sqrt(len(values) / 4)):
-        return [
-            warning(
-                "loss",
-                f"{what}: still where it started",
-                "learning rate too low, labels that do not fit the images, or too few steps yet",
-                **numbers,
-            )
-        ]
-    return [ok("loss", what, **numbers)]
+        return warning(
+            "loss",
+            f"{what}: still where it started",
+            "learning rate too low, labels that do not fit the images, or too few steps yet",
+            **numbers,
+        )
+    return ok("loss", what, **numbers)
 
 
 def ends(values: np.ndarray) -> tuple[float, float, float]:
@@ -174,7 +181,9 @@ def waiting(rows: Rows) -> Finding | None:
     waited = float(np.nanmedian(values))
     what = f"{np.nanmedian(speed):,.0f} images/s, {100 * waited:.0f}% of the time waiting for data"
     if waited > 0.3:
-        return warning("speed", what, "data.threads, a faster disk, or images stored as 112 px crops", wait=waited)
+        return warning(
+            "speed", what, "data.threads, a faster disk, or images stored at the size that is trained", wait=waited
+        )
     return ok("speed", what, wait=waited)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adaptface_jax.checks.finding import Finding, Section, fault, note, ok, warning
-from adaptface_jax.checks.run import history, outcome
-from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.run import classification, history, outcome
+from adaptface_jax.checks.run.records import AnyRun, ClassificationRun
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 
 
-def check_records(run: Run) -> Iterator[Section]:
-    """What the records say: of the training, and of each benchmark's numbers."""
+def check_records(run: AnyRun) -> Iterator[Section]:
+    """What the records say: of the training, and of its numbers on each benchmark or each split."""
+    if isinstance(run, ClassificationRun):
+        model = run.config.model
+        yield Section("training", f"{model.name} at {model.image_size} px", _training(run))
+        yield from classification.sections(run.rows, run.results)
+        return
     yield Section("training", f"{run.config.backbone.name}, {run.config.adapter.kind}", _training(run))
     for name, found in outcome.measured(run.rows, run.results).items():
         course = outcome.overfitting(run.rows, name, found.pairs)
@@ -19,15 +24,13 @@ def check_records(run: Run) -> Iterator[Section]:
         yield Section(f"benchmark {name}", "", tuple(findings))
 
 
-def _training(run: Run) -> tuple[Finding, ...]:
-    rows, step, planned = run.rows, run.last_step, run.planned
+def _training(run: AnyRun) -> tuple[Finding, ...]:
+    rows = run.rows
     findings: list[Finding | None] = [
-        ok("progress", f"finished: {step:,} steps")
-        if run.results is not None and step >= planned
-        else note("progress", f"step {step:,} of {planned:,}: still running, or stopped")
-    ]
-    findings += history.loss(rows, run.config, run.record["data"]["classes"])
-    findings += [
+        ok("progress", run.state) if run.finished else note("progress", f"{run.state}: still running, or stopped"),
+        history.falling_loss(rows)
+        if isinstance(run, ClassificationRun)
+        else history.loss(rows, run.config, run.record["data"]["classes"]),
         history.learning_rate(rows),
         history.gradients(rows),
         history.gates_in_training(rows),
@@ -36,7 +39,7 @@ def _training(run: Run) -> tuple[Finding, ...]:
     return (*(finding for finding in findings if finding is not None), *checkpoints(run))
 
 
-def checkpoints(run: Run) -> list[Finding]:
+def checkpoints(run: AnyRun) -> list[Finding]:
     """Complete checkpoints there are, and how far the last one is behind."""
     remarks: list[str] = []
     folder = run.workdir / CHECKPOINTS

@@ -5,26 +5,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from adaptface_jax.checks.run.history import Rows
+from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
 from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
-from adaptface_jax.training.recognition.run import recognition_config
-from adaptface_jax.training.run import RESULTS, RUN_FILE, read_record
+from adaptface_jax.training.run import RESULTS, RUN_FILE, read_record, recorded_config
+
+Settings = TypeVar("Settings", Config, ClassificationConfig)
+Outcome = TypeVar("Outcome", Results, ClassificationResults)
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Generic[Settings, Outcome]):
     """The records of a run; results is None while it has not finished."""
 
     workdir: Path
-    config: Config
+    config: Settings
     record: Mapping[str, Any]
     rows: Rows
-    results: Results | None
+    results: Outcome | None
 
     @property
     def last_step(self) -> int:
@@ -35,8 +39,37 @@ class Run:
         epoch = self.record["data"]["images"] // self.config.train.batch_size
         return self.config.train.steps or self.config.train.epochs * epoch
 
+    @property
+    def ended_early(self) -> str:
+        """Why it is over before its last step, or ""."""
+        return self.results.run.ended_early if self.results and self.results.run else ""
 
-def read_run(workdir: Path, flag: str = "--run: ", results: Results | None = None) -> Run:
+    @property
+    def finished(self) -> bool:
+        return self.results is not None and (self.last_step >= self.planned or bool(self.ended_early))
+
+    @property
+    def state(self) -> str:
+        """Finished, and why early, or how far it is."""
+        if self.ended_early and self.results and self.results.run:
+            return f"ended early after {self.results.run.steps:,} of {self.planned:,} steps: {self.ended_early}"
+        if self.finished:
+            return f"finished, {self.last_step:,} steps"
+        return f"not finished: step {self.last_step:,} of {self.planned:,}"
+
+
+class FaceRun(Run[Config, Results]):
+    """A face training."""
+
+
+class ClassificationRun(Run[ClassificationConfig, ClassificationResults]):
+    """A classifier's training."""
+
+
+AnyRun = FaceRun | ClassificationRun
+
+
+def read_run(workdir: Path, flag: str = "--run: ", results: Results | ClassificationResults | None = None) -> AnyRun:
     """The records in `workdir`, with its final numbers or those that are about to be written.
 
     Raises InputError, which begins with `flag`, where it holds no run or a damaged one.
@@ -44,11 +77,15 @@ def read_run(workdir: Path, flag: str = "--run: ", results: Results | None = Non
     record = read_record(workdir)
     if record is None:
         raise InputError(f"{flag}{workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
-    report = workdir / RESULTS
+    config, report = recorded_config(workdir, record), workdir / RESULTS
     try:
-        if results is None and report.exists():
-            results = read_results(report)
         rows = read_metrics(workdir)
+        if isinstance(config, Config):
+            faces = results if isinstance(results, Results) else read_results(report) if report.exists() else None
+            return FaceRun(workdir, config, record, rows, faces)
+        known = results if isinstance(results, ClassificationResults) else None
+        if known is None and report.exists():
+            known = read_classification(report)
+        return ClassificationRun(workdir, config, record, rows, known)
     except (OSError, ValueError, InputError) as error:
         raise InputError(f"{flag}{workdir}: its results or metrics cannot be read ({error}); restore them") from None
-    return Run(workdir, recognition_config(workdir, record), record, rows, results)

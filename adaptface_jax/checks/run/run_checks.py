@@ -9,7 +9,7 @@ import numpy as np
 from adaptface_jax.checks.finding import Finding, Section, note, ok
 from adaptface_jax.checks.run import embeddings
 from adaptface_jax.checks.run.record_checks import check_records
-from adaptface_jax.checks.run.records import Run
+from adaptface_jax.checks.run.records import AnyRun, FaceRun
 from adaptface_jax.checks.setup.setup_checks import EMBED_BATCH
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
@@ -18,13 +18,19 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.training.recognition.run import open_run
 
 
-def check_run(run: Run, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
-    """The sections of the report. benchmarks: name -> path, instead of the run's own, for the embeddings."""
+def check_run(run: AnyRun, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
+    """The sections of the report. benchmarks: name -> path, instead of a face run's own, for the embeddings.
+
+    Raises InputError where a run of classification is given benchmarks.
+    """
+    if benchmarks is not None and not isinstance(run, FaceRun):
+        raise InputError(f"--benchmark: {run.workdir} is a run of classification, which has none; leave it out")
     yield from check_records(run)
-    yield Section("model", "embeddings of benchmark images", tuple(_model(run, benchmarks)))
+    if isinstance(run, FaceRun):
+        yield Section("model", "embeddings of benchmark images", tuple(_model(run, benchmarks)))
 
 
-def _model(run: Run, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
+def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
     """The best checkpoint on a sample of the first benchmark that can be opened."""
     mesh, named = make_mesh(), run.config.data.benchmarks if benchmarks is None else benchmarks
     if not named:

@@ -1,0 +1,69 @@
+"""Which labels a classifier knows best and worst, and which classes it takes for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from adaptface_jax.evaluation.classification.results import ClassificationResults, LabelScore, SplitResult
+
+Row = TypeVar("Row")
+
+# Of so many classes a matrix of numbers can be read. So many labels are shown one by one; of more, the first and the
+# last EXTREMES.
+READABLE, MANY, EXTREMES = 20, 40, 10
+
+
+class Confused(NamedTuple):
+    """Images of one class that were taken for another: how many, and their share of the true class."""
+
+    true: str
+    predicted: str
+    images: int
+    share: float
+
+
+def judged(results: ClassificationResults) -> tuple[str, SplitResult]:
+    """The split that nothing was chosen on, "test", where it was measured; else "validation"."""
+    return ("test", results.test) if results.test else ("validation", results.validation)
+
+
+def splits(results: ClassificationResults) -> dict[str, SplitResult]:
+    """Every split that was measured, validation first."""
+    return {"validation": results.validation} | ({"test": results.test} if results.test else {})
+
+
+def kind_of_label(split: SplitResult) -> tuple[str, str]:
+    """What a label is, one and several of it."""
+    return ("class", "classes") if split.exact_match is None else ("attribute", "attributes")
+
+
+def by_f1(labels: Mapping[str, LabelScore]) -> list[str]:
+    """The labels' names, the best F1 first; equal ones in the model's order."""
+    return sorted(labels, key=lambda name: -labels[name].f1)
+
+
+def extremes(rows: Sequence[Row], most: int = MANY) -> tuple[Sequence[Row], int]:
+    """The rows to show, and how many are left out between the first and the last EXTREMES of them."""
+    if len(rows) <= most:
+        return rows, 0
+    return [*rows[:EXTREMES], *rows[-EXTREMES:]], len(rows) - 2 * EXTREMES
+
+
+def most_confused(confusion: Sequence[Sequence[int]], names: Sequence[str], count: int = 10) -> list[Confused]:
+    """The pairs of a true and another predicted class with the most images, at least one; equal ones by their share.
+
+    confusion: [C][C], images by true class (row) and predicted class.
+    """
+    images = np.array(confusion)
+    share = shares(images)
+    wrong = np.argwhere((images > 0) & ~np.eye(len(images), dtype=bool))
+    order = sorted(wrong.tolist(), key=lambda at: (-images[*at], -share[*at]))[:count]
+    return [Confused(names[i], names[j], int(images[i, j]), float(share[i, j])) for i, j in order]
+
+
+def shares(confusion: np.ndarray) -> np.ndarray:
+    """Each row over its sum, float64 [C, C]; zeros where a class has no image."""
+    return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)

@@ -1,0 +1,41 @@
+"""An evaluation of a classifier in TensorBoard: F1 of each label, the confusion matrix, and what augmentation does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from adaptface_jax.evaluation.classification.plots import confusion_figure
+from adaptface_jax.evaluation.classification.results import SplitResult
+from adaptface_jax.training.monitor import Monitor
+
+GAP = 4  # pixels between two samples
+
+
+def curves(monitor: Monitor, step: int, result: SplitResult, split: str) -> None:
+    """F1 of each label as a scalar, and of classes the confusion matrix."""
+    monitor.scalars(step, {f"eval/{split}/f1/{name}": score.f1 for name, score in result.labels.items()})
+    if result.confusion:
+        monitor.figure(step, f"eval/{split}/confusion", confusion_figure(result.confusion, list(result.labels)))
+
+
+def pictures(monitor: Monitor, step: int, before: np.ndarray, after: np.ndarray) -> None:
+    """Samples as they are stored and, each at its right, as they are trained on; for those who asked for pictures.
+
+    before, after: uint8 [N, S, S, 3].
+    """
+    monitor.picture(step, "samples/augmentation", side_by_side(before, after))
+
+
+def side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """One picture, uint8 [H, W, 3], of pairs in about as many rows as columns, on white."""
+    count, size = before.shape[:2]
+    columns = max(1, math.ceil(math.sqrt(count / 2)))
+    rows = math.ceil(count / columns)
+    high, wide = size + GAP, 2 * size + GAP
+    result = np.full((rows * high - GAP, columns * wide - GAP, 3), 255, np.uint8)
+    for i, pair in enumerate(np.concatenate([before, after], axis=2)):
+        top, left = i // columns * high, i % columns * wide
+        result[top : top + size, left : left + 2 * size] = pair
+    return result

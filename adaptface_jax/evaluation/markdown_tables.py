@@ -1,0 +1,29 @@
+"""The parts of a `results.md`: tables and lists of facts, and how figures are written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from adaptface_jax.models.recognizer import ParameterCount
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The first column is text, the others are numbers."""
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def facts(named: Mapping[str, Any]) -> str:
+    """A line for each; those that are empty say nothing."""
+    return "\n".join(f"- {name}: {value}" for name, value in named.items() if value != "")
+
+
+def parameters_table(rows: Sequence[ParameterCount]) -> str:
+    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
+    shown = [[row.part, "" if row.total is None else f"{row.total:,}", f"{row.trainable:,}"] for row in rows]
+    return table(["part", "total", "trainable"], shown)
+
+
+def percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.2f}%"

@@ -1,0 +1,1 @@
+"""The pages of classification runs: one run, and several side by side."""

@@ -1,0 +1,83 @@
+"""A classifier label by label: which it knows, which it takes for each other, and how frequent they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adaptface_jax.evaluation.classification.rankings import (
+    by_f1,
+    extremes,
+    judged,
+    kind_of_label,
+    most_confused,
+    splits,
+)
+from adaptface_jax.evaluation.classification.results import ClassificationResults, SplitResult
+from adaptface_jax.report.charts import dots
+from adaptface_jax.report.drawing import confusion_chart
+from adaptface_jax.report.tables import NONE, percent, table
+
+EVEN = 0.05  # frequencies that differ by at most this share of the greatest
+PAINTS = {"train": "c0", "validation": "c1", "test": "main"}
+
+
+def labels_section(results: ClassificationResults) -> str:
+    """F1 and frequency of each label beside each other, and the table. HTML."""
+    split, found = judged(results)
+    one, several = kind_of_label(found)
+    order = by_f1(found.labels)
+    names, hidden = extremes(order)
+    note = f"The ten best and the ten worst of {len(order)}." if hidden else ""
+    f1 = {
+        name: [(part, known.labels[name].f1, PAINTS[part]) for part, known in splits(results).items()] for name in names
+    }
+    charts = [dots(f"F1 by {one}", f1, note, axis="F1")]
+    even = evenly(results)
+    if results.distribution and not even:
+        shares = {
+            name: [(part, known[name], PAINTS.get(part, "base")) for part, known in results.distribution.items()]
+            for name in names
+        }
+        charts.append(dots(f"Share of the images by {one}", shares, note, axis="share of the images"))
+    shown = label_table(f"By {one}, on {split}, the best F1 first", results, names)
+    if hidden:
+        everything = label_table("", results, order)
+        shown += f"<details><summary>All {len(order)} {several}</summary>{everything}</details>"
+    return f'<div class="charts">{"".join(charts)}</div>{even}{shown}'
+
+
+def evenly(results: ClassificationResults) -> str:
+    """A sentence in place of a chart where all labels are about equally frequent in every split; else "". HTML."""
+    parts = [list(part.values()) for part in results.distribution.values()]
+    if not parts or any(max(part) - min(part) > EVEN * max(part) for part in parts):
+        return ""
+    one, _ = kind_of_label(results.validation)
+    low, high = (percent(end(value for part in parts for value in part)) for end in (min, max))
+    said = low if low == high else f"{low} to {high}"
+    return f'<p class="note">Every {one} has about as many images as every other: {said} of each split.</p>'
+
+
+def label_table(caption: str, results: ClassificationResults, names: Sequence[str]) -> str:
+    """One row a label."""
+    split, found = judged(results)
+    rows = []
+    for name in names:
+        score = found.labels[name]
+        cells = [percent(value) for value in (score.f1, score.precision, score.recall, score.accuracy)]
+        if split == "test":
+            before = results.validation.labels.get(name)
+            cells.append(percent(before.f1) if before else NONE)
+        rows.append(("", [name, f"{score.images:,}", *cells]))
+    titles = [kind_of_label(found)[0], "images", "F1", "precision", "recall", "accuracy"]
+    return table(caption, [*titles, *(["F1, validation"] if split == "test" else [])], rows)
+
+
+def confusion_section(split: str, found: SplitResult) -> str:
+    """The matrix, and the pairs that are confused most. HTML."""
+    names = list(found.labels)
+    pairs = most_confused(found.confusion, names)
+    drawn = confusion_chart(f"True against predicted class, on {split}", found.confusion, names)
+    if not pairs:
+        return drawn + '<p class="note">No image was taken for one of another class.</p>'
+    rows = [("", [pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)]) for pair in pairs]
+    return drawn + table("Confused most", ["true class", "taken for", "images", "share of the class"], rows, left=2)

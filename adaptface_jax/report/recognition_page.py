@@ -1,0 +1,104 @@
+"""The page of a face training: whether it helped, where, and how that came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from adaptface_jax.checks.finding import Section
+from adaptface_jax.checks.run import outcome
+from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.plots import Curve, paint
+from adaptface_jax.evaluation.results import BenchmarkResult, Results
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.report.about import about_section, adapter
+from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, published_table
+from adaptface_jax.report.drawing import distance_chart, roc_chart
+from adaptface_jax.report.findings import findings_section
+from adaptface_jax.report.gates import gates_section
+from adaptface_jax.report.paired_tests import against_frozen
+from adaptface_jax.report.training import recognition_accuracy, recognition_loss, training_section
+
+LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full": "full fine-tuning"}
+
+
+def label_of(run: FaceRun) -> str:
+    return LABELS[run.config.adapter.kind]
+
+
+def benchmarks_of(run: FaceRun) -> dict[str, BenchmarkResult]:
+    """The final report's figures; none before there is one."""
+    return run.results.benchmarks if run.results else {}
+
+
+def scores_of(run: FaceRun, frozen: bool = False) -> dict[str, PairScores]:
+    """Benchmark name -> what the run's model made of each pair, of those whose file is there; raises InputError.
+
+    frozen: what the unadapted backbone did.
+    """
+    folder = run.workdir / SCORES / (FROZEN if frozen else "")
+    files = {name: folder / f"{name}.npz" for name in benchmarks_of(run)}
+    return {name: read_scores(file)[name] for name, file in files.items() if file.is_file()}
+
+
+def over(run: FaceRun) -> str:
+    """What stands above the run's name."""
+    return f"{adapter(run.config)}, on {run.config.backbone.name}"
+
+
+def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
+    """The page below the run's name and state; some parts are empty."""
+    results = run.results or Results({})
+    benchmarks, label = benchmarks_of(run), label_of(run)
+    if benchmarks:
+        scores, before = scores_of(run), scores_of(run, frozen=True)
+        yield answer(label[:1].upper() + label[1:], results, against_frozen(before, scores))
+    elif not run.finished:
+        yield _so_far(run)
+    else:
+        yield '<p class="answer">No benchmark was given, so nothing was verified.</p>'
+    yield "<h2>Training</h2>" + training_section(run.rows, [recognition_loss(run), recognition_accuracy(run)])
+    if benchmarks:
+        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks) + domains_table(benchmarks, results.frozen)
+        yield pair_charts(scores, before, benchmarks)
+    shown = gates_section(run, benchmarks)
+    if shown:
+        yield "<h2>Which domain is active</h2>" + shown
+    yield '<h2 id="findings">What looks wrong</h2>' + findings_section(found)
+    if benchmarks:
+        yield "<h2>Beside published figures</h2>" + published_table(label, benchmarks)
+    yield "<h2>What was run</h2>" + about_section(run)
+
+
+def _so_far(run: FaceRun) -> str:
+    """The last evaluation of a run that goes on."""
+    entries = outcome.measured(run.rows, None)
+    if not entries:
+        return '<p class="answer">This run is not finished, and nothing is verified yet.</p>'
+    said = ", ".join(f"{escape(name)} <b>{100 * entry.accuracy:.2f}%</b>" for name, entry in entries.items())
+    return f'<p class="answer">This run is not finished. Accuracy so far: {said}.</p>'
+
+
+def pair_charts(
+    scores: Mapping[str, PairScores], frozen: Mapping[str, PairScores], benchmarks: Mapping[str, Any]
+) -> str:
+    """ROC of all benchmarks, and each one's distances; empty where no scores are kept."""
+    known = {name: scores[name] for name in benchmarks if name in scores}
+    if not known:
+        return ""
+    curves = []
+    for i, (name, kept) in enumerate(known.items()):
+        kind = "main" if i == 0 else paint(i)
+        curves.append(Curve(name, roc_curve(kept.distance, kept.issame), kind))
+        if name in frozen:
+            before = frozen[name]
+            curves.append(Curve(f"{name}, frozen", roc_curve(before.distance, before.issame), kind, dashed=True))
+    note = "A FAR below one false accept has no point; the dotted line is chance."
+    charts = [roc_chart("True accept rate over false accept rate", curves, note)]
+    charts += [
+        distance_chart(f"Share of pairs by distance, {name}", kept, benchmarks[name].threshold)
+        for name, kept in known.items()
+    ]
+    return f'<div class="charts">{"".join(charts)}</div>'
