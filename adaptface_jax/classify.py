@@ -88,7 +88,7 @@ class Examiner:
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
         if self.result is None or drawn:
             return
-        tensorboard.curves(monitor, step, self.result, VALIDATION)
+        tensorboard.confusion(monitor, step, self.result, VALIDATION)
         figures = scalars(self.result, VALIDATION)
         monitor.hparams(trees.flatten(self._plan.record["config"], "."), figures)
 
@@ -171,7 +171,7 @@ def evaluate_run(args: argparse.Namespace) -> None:
     source = parts(plan)[args.split]
     result = Evaluator(plan)(plan.trainable, plan.statistics, source, step)
     baselines = blind_baselines(plan.source, {args.split: source}, plan.config.seed)
-    print(split_table({f"{args.split}, step {step:,}": result}, {args.split: baselines[args.split]}))
+    print(f"{args.split} of {workdir}: {words(result)}\n\n{split_table(result, baselines[args.split])}")
     if args.output:
         report = {"run": str(workdir), "split": args.split, "result": result, "baselines": baselines[args.split]}
         write_text(Path(args.output), to_json(report, indent=2) + "\n")

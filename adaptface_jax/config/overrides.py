@@ -78,13 +78,15 @@ def types(schema: type[AnyConfig]) -> dict[str, Any]:
 
 
 def parse(name: str, text: str, kind: Any) -> Any:
-    """The text of a setting as a value of `kind`; lists are `a,b` or `(a, b)`, `none` clears an optional one."""
+    """The text of a setting as a value of `kind`; lists are `a,b` or `(a, b)`, `none` clears."""
     options = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if NoneType in options and text.lower() == "none":
         return None
     base = next(option for option in options if option is not NoneType)
     try:
         if typing.get_origin(base) is tuple:
+            if text.lower() == "none":
+                return ()
             inner = typing.get_args(base)[0]
             words = [word.strip(" '\"") for word in text.strip("()[] ").split(",")]
             return tuple(parse(name, word, inner) for word in words if word)

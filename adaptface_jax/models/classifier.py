@@ -31,8 +31,8 @@ class Classifier:
 
     def init(self, seed: int) -> tuple[Tree, Tree]:
         """Fresh (parameters, moments); the moments of a model without normalisation are an empty tree."""
-        _, params, moments = nnx.split(self._build(seed), nnx.Param, nnx.BatchStat)
-        return nnx.to_pure_dict(params), nnx.to_pure_dict(moments)
+        network = self._build(seed)
+        return nnx.to_pure_dict(nnx.state(network, nnx.Param)), nnx.to_pure_dict(nnx.state(network, nnx.BatchStat))
 
     def logits(
         self, params: Tree, moments: Tree, images: jax.Array, key: jax.Array | None = None

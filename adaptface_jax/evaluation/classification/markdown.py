@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adaptface_jax.evaluation.classification.rankings import (
     READABLE,
@@ -53,6 +53,19 @@ def headline_table(results: ClassificationResults) -> str:
     if results.test:
         note += " The test images had no part in it."
     return table(["", *found], rows) + "\n\n" + note
+
+
+def split_table(result: SplitResult, baselines: Mapping[str, BaselineScore]) -> str:
+    """One split, what knows nothing beside it, then its labels."""
+    rows = [
+        ["accuracy", percent(result.accuracy), *[percent(entry.accuracy) for entry in baselines.values()]],
+        ["macro F1", percent(result.macro_f1), *[percent(entry.macro_f1) for entry in baselines.values()]],
+        ["loss", f"{result.loss:.4f}", *[""] * len(baselines)],
+    ]
+    if result.exact_match is not None:
+        rows.append(["exact match", percent(result.exact_match), *[""] * len(baselines)])
+    figures = table([f"{result.images:,} images", f"checkpoint {result.checkpoint}", *baselines], rows)
+    return figures + "\n\n" + label_table(ClassificationResults(validation=result))
 
 
 def baseline_table(results: ClassificationResults) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation of a classifier in TensorBoard: F1 of each label, the confusion matrix, and what augmentation does."""
+"""An evaluation of a classifier in TensorBoard: the confusion matrix, and what augmentation does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from adaptface_jax.training.monitor import Monitor
 GAP = 4  # pixels between two samples
 
 
-def curves(monitor: Monitor, step: int, result: SplitResult, split: str) -> None:
-    """F1 of each label as a scalar, and of classes the confusion matrix."""
-    monitor.scalars(step, {f"eval/{split}/f1/{name}": score.f1 for name, score in result.labels.items()})
+def confusion(monitor: Monitor, step: int, result: SplitResult, split: str) -> None:
+    """The confusion matrix of classes; attributes have none."""
     if result.confusion:
         monitor.figure(step, f"eval/{split}/confusion", confusion_figure(result.confusion, list(result.labels)))
 
