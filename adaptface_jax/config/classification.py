@@ -23,6 +23,7 @@ class ModelConfig:
     dropout: float = setting(
         0.0, "cnn: before the last layer; resnet: whole channels inside each block", low=0, high=0.99
     )
+    dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,5 +84,5 @@ def _with_absent(source: Source) -> Source:
     if not absent.size:
         return source
     first = shown(source.class_names[absent[0]])
-    what = f"no image of {first!r}" + (f" and of {absent.size - 1} others" if absent.size > 1 else "")
+    what = f"no image of {first!r}" + (f" and {absent.size - 1} more" if absent.size > 1 else "")
     return Selection(source, np.arange(len(source)), what)

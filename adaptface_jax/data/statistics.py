@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.decode import decode
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.data.record import Images, Source
 from adaptface_jax.models.specs import ImageStats
@@ -14,28 +15,50 @@ from adaptface_jax.models.specs import ImageStats
 _BATCH = 128
 
 
-def channel_statistics(source: Source, image_size: int, threads: int | None = None) -> ImageStats:
+def channel_statistics(
+    source: Source, image_size: int, threads: int | None = None, skip_bad: bool = False
+) -> ImageStats:
     """Mean and population standard deviation of each channel over every pixel of every image, on the scale 0 to 1.
 
     Sums are of whole numbers, so that the result is the same to the last bit however many threads decode.
+
     image_size: the images are taken at the size that training has them at, in pixels, resized as it does.
     threads: as in `pipeline.batches`.
-    Raises InputError for an image that cannot be read or decoded, and where a channel is the same everywhere.
+    skip_bad: leave out images that cannot be read or decoded; else they raise InputError. So does a set of none but
+    such, and one whose channel is the same everywhere.
     """
-    images = Images(source)
+    images = _Readable(source) if skip_bad else Images(source)
     total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
     for batch, count in evaluation_batches(images, _BATCH, image_size, keys=images.keys, threads=threads):
         rows = batch[:count].reshape(-1, image_size * 3)  # sums down long rows are ten times as fast as down RGB
         total += _by_channel(rows)
         squares += _by_channel(np.square(rows, dtype=np.uint16))  # 255^2 fits
-    pixels_in_all = len(source) * image_size**2
+    bad = images.bad if isinstance(images, _Readable) else []
+    if len(bad) == len(source):
+        raise InputError(f"{source.description}: no image can be read; the first: {bad[0]}")
+    pixels = (len(source) - len(bad)) * image_size**2
     mean, std = [], []
     for first, second in zip(map(int, total), map(int, squares), strict=True):
-        mean.append(first / pixels_in_all / 255)
-        std.append(math.sqrt(pixels_in_all * second - first**2) / pixels_in_all / 255)
+        mean.append(first / pixels / 255)
+        std.append(math.sqrt(pixels * second - first**2) / pixels / 255)
     if min(std) == 0:
         raise InputError(f"{source.description}: a channel has the same value in every pixel; expected pictures")
     return ImageStats((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+class _Readable(Images):
+    """The images of a source, black where one cannot be read: it adds nothing to a sum. bad: why, of each such."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.bad: list[str] = []
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        try:
+            return decode(super().__getitem__(index), self.keys[index])
+        except InputError as error:
+            self.bad.append(str(error))
+            return np.zeros((1, 1, 3), np.uint8)
 
 
 def _by_channel(rows: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ import pytest
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.record import NO_CLASS
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.splits import open_splits
 
 from .packing import encoded, picture
 
@@ -38,7 +40,9 @@ def prepare(folder, features, examples, name: str = "tiny", form: str = "array_r
             return {split: self._generate_examples() for split in splits}
 
         def _generate_examples(self):
-            yield from ((str(i), example) for i, example in enumerate(examples))
+            for i, example in enumerate(examples):
+                next(value for value in example.values() if isinstance(value, io.BytesIO)).seek(0)  # for every split
+                yield str(i), example
 
     Tiny.name = name
     with warnings.catch_warnings():
@@ -163,3 +167,74 @@ def test_damage_is_one_line(data_dir, at):
     with pytest.raises(InputError) as caught:
         open_source("tfds:tiny")
     assert "\n" not in str(caught.value)
+
+
+ATTRIBUTES = ["Young", "Male", "Smiling"]
+
+
+def celeba_like(data_dir, **options):
+    """As `celeb_a` is: image i has attribute k where bit k of i is set."""
+    features = {
+        "image": tfds.features.Image(),
+        "attributes": dict.fromkeys(ATTRIBUTES, np.bool_),
+        "landmarks": {"nose_x": np.int64},
+    }
+    examples = [
+        {
+            "image": io.BytesIO(image),
+            "attributes": {name: bool(i >> k & 1) for k, name in enumerate(ATTRIBUTES)},
+            "landmarks": {"nose_x": 3},
+        }
+        for i, image in enumerate(IMAGES)
+    ]
+    return prepare(data_dir, features, examples, splits=("train", "validation", "test"), **options)
+
+
+def test_attributes_make_a_multi_label_set_in_three_parts(data_dir):
+    celeba_like(data_dir)
+    splits = open_splits("tfds:tiny", ("Smiling", "Young"))
+    for part in (splits.train, splits.validation, splits.test):
+        assert list(part.class_names) == ["Smiling", "Young"]
+        assert part.labels.dtype == np.int32 and part.multi_label
+        for i in range(9):
+            record = part[i]
+            number = IMAGES.index(record.image)
+            assert part.labels[i].tolist() == [number >> 2 & 1, number & 1]
+            assert record.label == NO_CLASS
+    assert splits.validation.key(3) == "validation/3"
+    assert "split test" in splits.test.description
+    assert list(open_splits("tfds:tiny").train.class_names) == sorted(ATTRIBUTES)
+    assert "tensorflow" not in sys.modules
+
+
+def test_a_class_set_has_its_parts_and_the_missing_one_is_split_off(data_dir):
+    features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["a", "b", "c"])}
+    examples = [{"image": io.BytesIO(IMAGES[i % 9]), "label": "abc"[i % 3]} for i in range(30)]
+    prepare(data_dir, features, examples, splits=("train", "test"))
+    splits = open_splits("tfds:tiny")
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [27, 3, 30]
+    assert list(splits.test.class_names) == ["a", "b", "c"]
+    assert "split train" in splits.validation.description and "10% of train" in splits.validation.description
+
+
+def test_parts_that_cannot_be_had(data_dir):
+    celeba_like(data_dir)
+    lfw_like(data_dir, name="faces", splits=("train", "validation"))
+    lfw_like(data_dir, name="tests", splits=("test",))
+    refused = {
+        ("tfds:tiny", ("Smilin",)): r"no attribute 'Smilin'; did you mean Smiling\?",
+        ("tfds:faces", ("Male",)): r"data\.attributes: the set has classes and no attributes",
+        ("tfds:tiny:train", ()): "it names no split",
+        ("tfds:tests", ()): "Unknown split 'train'",
+        ("tfds:absent", ()): "no prepared set",
+    }
+    for (path, attributes), reason in refused.items():
+        with pytest.raises(InputError, match=reason) as caught:
+            open_splits(path, attributes)
+        assert "\n" not in str(caught.value)
+
+
+def test_faces_are_not_trained_on_attributes(data_dir):
+    celeba_like(data_dir)
+    with pytest.raises(InputError, match=r"data\.train: TFDS tiny .* has attributes; expected a set of identities"):
+        open_source("tfds:tiny", max_identities=2)

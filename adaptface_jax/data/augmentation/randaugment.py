@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.augmentation.warp import warp
 
 OPS = (
     "Identity",
@@ -82,26 +83,11 @@ def _is(op: jax.Array, name: str) -> jax.Array:
 
 
 def _warp(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
-    """Nearest neighbour, black outside; source positions in 16.16 fixed point from pixel centres, as Pillow's."""
-    height, width, _ = image.shape
+    """ShearX, TranslateX and Rotate; counter-clockwise for positive values."""
     angle = jnp.where(_is(op, "Rotate"), -jnp.deg2rad(value), 0)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
     shear = jnp.where(_is(op, "ShearX"), value, 0)
-    shift = jnp.where(_is(op, "TranslateX"), jnp.trunc(value * width), 0)
-    x_from_y = sin + shear
-    centre_x, centre_y = width / 2, height / 2
-    x_offset = centre_x - cos * centre_x - sin * centre_y - shift
-    y_offset = centre_y + sin * centre_x - cos * centre_y
-
-    def fixed(number: jax.Array) -> jax.Array:
-        return jnp.floor(number * 65536 + 0.5).astype(jnp.int32)
-
-    column, row = jnp.arange(width)[None, :], jnp.arange(height)[:, None]
-    x = (fixed(x_offset + (cos + x_from_y) / 2) + column * fixed(cos) + row * fixed(x_from_y)) >> 16
-    y = (fixed(y_offset + (cos - sin) / 2) + column * fixed(-sin) + row * fixed(cos)) >> 16
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place = jnp.clip(y, 0, height - 1) * width + jnp.clip(x, 0, width - 1)
-    return jnp.where(inside[..., None], image.reshape(-1, 3)[place], 0).astype(jnp.uint8)
+    shift = jnp.where(_is(op, "TranslateX"), jnp.trunc(value * image.shape[1]), 0)
+    return warp(image, angle, shear, shift)
 
 
 def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:

@@ -140,6 +140,6 @@ def _refuse_missing(folder: Path, names: TextArray) -> None:
     missing = [name for name in names if name not in there]
     if missing:
         raise InputError(
-            f"{shown(str(folder))}: {plural(len(missing), 'image')} of {len(names):,} that the lists name are missing, "
+            f"{shown(str(folder))}: lacks {plural(len(missing), 'image')} of the {len(names):,} that the lists name, "
             f"the first {shown(missing[0])}; unpack {IMAGES}.zip again"
         )

@@ -78,12 +78,12 @@ class ParquetSource(Source):
     def __init__(self, shards: Sequence[_Shard], names: Sequence[str], folder: Path, part: str) -> None:
         import pyarrow as pa
 
-        self._images = pa.chunked_array([chunk for shard in shards for chunk in shard.images.chunks])
-        self._names = [shard.name for shard in shards]
-        self._starts = np.cumsum([0] + [len(shard.labels) for shard in shards])
         labels = np.concatenate([shard.labels for shard in shards]).astype(np.int32)
         if not len(labels):
             raise InputError(f"{shown(str(folder))}: its {part} files hold no row; expected images")
+        self._images = pa.chunked_array([chunk for shard in shards for chunk in shard.images.chunks])
+        self._names = [shard.name for shard in shards]
+        self._starts = np.cumsum([0] + [len(shard.labels) for shard in shards])
         super().__init__(labels, names, f"Parquet files in {shown(str(folder))}, {part}")
 
     def __getitem__(self, index: int) -> Record:

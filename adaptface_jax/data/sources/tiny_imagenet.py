@@ -107,14 +107,12 @@ def _annotations(folder: Path, wnids: list[str]) -> dict[str, int]:
     images = image_names(folder / ANNOTATIONS.with_name("images"))
     there = set(images)
     for names, problem in (
-        ([name for name in found if name not in there], "that are annotated are missing"),
-        ([name for name in images if name not in found], f"are not annotated in {file.name}"),
+        ([name for name in found if name not in there], f"lacks {{}} that {file.name} names"),
+        ([name for name in images if name not in found], f"holds {{}} that {file.name} does not name"),
     ):
         if names:
-            raise InputError(
-                f"{shown(str(file.parent))}: {plural(len(names), 'image')} {problem}, the first {shown(names[0])}; "
-                "unpack the set again"
-            )
+            what = f"{problem.format(plural(len(names), 'image'))}, the first {shown(names[0])}"
+            raise InputError(f"{shown(str(file.parent))}: {what}; unpack the set again")
     if not found:
         raise InputError(f"{shown(str(file))}: is empty; expected lines of {expected}")
     return found
