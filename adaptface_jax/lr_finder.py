@@ -35,6 +35,7 @@ from adaptface_jax.training.recognition.plan import prepare as prepare_recogniti
 from adaptface_jax.training.run import RUN_FILE
 
 JSON, PICTURE = "lr_finder.json", "lr_finder.png"
+ALIKE = 0.01  # lowest losses that differ by less, as a fraction, are the same
 
 
 def main(args: argparse.Namespace) -> None:
@@ -118,12 +119,16 @@ def rows(sweeps: list[Sweep]) -> tuple[list[str], list[list[str]]]:
 
 
 def advice(sweeps: list[Sweep]) -> str:
-    """The settings to type, or why there are none."""
+    """The settings to type, or why there are none. sweeps: ranked."""
     best = sweeps[0]
-    if best.suggestion is None:
+    if best.suggestion is None or best.lowest is None:
         return "no suggestion: the loss does not descend beyond its noise; widen --from and --to, or add --steps"
     words = f"--config.train.learning_rate={best.suggestion:.2e}"
-    return words + (f" --config.train.weight_decay={best.weight_decay:g}" if len(sweeps) > 1 else "")
+    if len(sweeps) == 1:
+        return words
+    if all(sweep.lowest is not None and best.lowest > (1 - ALIKE) * sweep.lowest for sweep in sweeps[1:]):
+        return f"{words}\nthe weight decays differ by less than {ALIKE:.0%}: so few steps do not tell them apart"
+    return f"{words} --config.train.weight_decay={best.weight_decay:g}"
 
 
 def write(out: Path, sweeps: list[Sweep]) -> None:

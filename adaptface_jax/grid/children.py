@@ -64,12 +64,15 @@ class Child:
 
 
 def devices(wanted: int | None) -> list[dict[str, str]]:
-    """For each child at a time, what its environment has beside this process's own: the one device that it sees.
+    """For each child at a time, what is added to its environment: the one device that it sees.
 
     Another process counts them, since one that has used an accelerator holds its memory. On a CPU there is one.
-    Raises InputError where more are wanted than there are.
+    Raises InputError where more are wanted than there are, RunError where jax does not start.
     """
-    asked = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    # A group of its own: a Ctrl-C is for this process.
+    asked = subprocess.run(
+        [sys.executable, "-c", COUNT], capture_output=True, text=True, stdin=subprocess.DEVNULL, process_group=0
+    )
     if asked.returncode:
         raise RunError(f"jax finds no device: {(asked.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
     platform, number = asked.stdout.split()[-2:]
@@ -93,24 +96,31 @@ def run_all(
     """
     running: dict[int, Child] = {}
     passed_on, more = False, True
-    while True:
-        for slot, child in list(running.items()):
-            if (end := child.ended()) is not None:
-                del running[slot]
-                ended(end)
-        if stop.received and not passed_on:
-            passed_on = True
-            for child in running.values():
-                child.process.send_signal(signal.Signals[stop.received])
-        while more and not stop.received and len(running) < len(slots):
-            job = next(jobs, None)
-            more = job is not None
-            if job is not None and wait_until_free(job.workdir, stop):
-                slot = next(i for i in range(len(slots)) if i not in running)
-                running[slot] = start(job, slots[slot])
-        if not running:
-            return
-        time.sleep(TICK)
+    try:
+        while True:
+            for slot, child in list(running.items()):
+                if (end := child.ended()) is not None:
+                    del running[slot]
+                    ended(end)
+            if stop.received and not passed_on:
+                passed_on = True
+                for child in running.values():
+                    child.process.send_signal(signal.Signals[stop.received])
+            while more and not stop.received and len(running) < len(slots):
+                job = next(jobs, None)
+                more = job is not None
+                if job is not None and wait_until_free(job.workdir, stop):
+                    slot = next(i for i in range(len(slots)) if i not in running)
+                    running[slot] = start(job, slots[slot])
+            if not running and (stop.received or not more):
+                return
+            time.sleep(TICK)
+    finally:
+        # Only after an error, such as a full disk, does any still run.
+        for child in running.values():
+            child.process.terminate()
+        for child in running.values():
+            child.process.wait()
 
 
 def start(job: Job, environment: Mapping[str, str]) -> Child:

@@ -45,6 +45,8 @@ class Grid:
                 run.state = FINISHED
             elif run.state == FINISHED and not (workdir / RUN_FILE).exists():
                 run.state = WAITING  # someone has removed it
+            elif run.state == RUNNING:
+                run.state = STOPPED  # the grid was killed
             if run.state == FINISHED:
                 read_outcome(run, workdir)
 
