@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see --help)")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The parsed flags; `.config` is the frozen settings where such are taken."""
+        """The parsed flags; where settings are taken, `.config` is the frozen ones of `.recipe` with `.changes`."""
         plain, changes = split_settings(arguments) if self._settings else (list(arguments), [])
         known, rest = self.parse_known_args(plain)
         if rest:
@@ -65,12 +65,15 @@ class Parser(argparse.ArgumentParser):
                 )
             for name, text in changes:
                 overrides.apply(config, name, text)
+            known.recipe, known.changes = known.config, changes
             known.config = self.finish(config, known)
         return known
 
     def finish(self, config: ConfigDict, known: argparse.Namespace) -> AnyConfig:
         """The last changes that flags make to the settings, and their freezing."""
         if getattr(known, "benchmark", None):
+            if "benchmarks" not in config.data:
+                raise InputError(f"--benchmark: belongs to face training, and these are settings of {config.task}")
             config.data.benchmarks = {}
             for name, path in named_paths(known.benchmark).items():
                 overrides.apply(config, f"data.benchmarks.{name}", path)

@@ -23,7 +23,12 @@ SCHEMAS: dict[str, type[AnyConfig]] = {kind().task: kind for kind in (Config, Cl
 
 def defaults(task: str = "recognition") -> ConfigDict:
     """The default settings of "recognition" or "classification", locked: a config file invents no new ones."""
-    tree = dataclasses.asdict(SCHEMAS[task]())
+    return thawed(SCHEMAS[task]())
+
+
+def thawed(config: AnyConfig) -> ConfigDict:
+    """Frozen settings as what config files and flags change."""
+    tree = dataclasses.asdict(config)
     benchmarks = tree["data"].pop("benchmarks", None)
     result = ConfigDict(tree, type_safe=False)
     if benchmarks is not None:

@@ -1,4 +1,4 @@
-"""The ROC and the distances of a verification, drawn once for TensorBoard and for the pages of a report."""
+"""The figures of runs, drawn once for TensorBoard and for the pages of a report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from adaptface_jax.evaluation.roc import Roc
+from adaptface_jax.training.lr_sweep import Sweep
 
 # Names of colours -> the colours themselves. A page with a style of its own exchanges them (report/drawing.py).
 PALETTE = {
@@ -89,6 +90,30 @@ def distance_figure(
         )  # fmt: skip
     if legend:
         axes.legend(loc="upper right", frameon=False)
+    return figure
+
+
+def sweep_figure(sweeps: Sequence[Sweep]) -> Figure:
+    """The loss over the learning rate, raw and smoothed, with the suggested rate; a colour for each weight decay."""
+    figure, axes = _axes("learning rate", "training loss")
+    axes.set(xscale="log")
+    for i, sweep in enumerate(sweeps):
+        colour = PALETTE[paint(i)]
+        axes.plot(sweep.rates, sweep.losses, color=colour, linewidth=0.8, alpha=0.3)
+        label = f"weight decay {sweep.weight_decay:g}"
+        if sweep.suggestion is not None:
+            label += f": {sweep.suggestion:.2e}"
+            axes.axvline(sweep.suggestion, color=colour, linestyle="--", linewidth=1)
+            loss = sweep.loss_at(sweep.suggestion)
+            axes.plot(sweep.suggestion, loss, "o", color=colour, markersize=5, clip_on=False)
+        axes.plot(sweep.rates, sweep.smoothed, color=colour, linewidth=1.9, label=label)
+    shown = [loss for sweep in sweeps for loss in sweep.smoothed]
+    if shown:
+        # The last losses of a sweep that diverges would make the others flat.
+        low = min(loss for sweep in sweeps for loss in sweep.losses)
+        high = min(max(shown), 2 * max(sweep.smoothed[0] for sweep in sweeps if sweep.smoothed))
+        axes.set(ylim=(low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9))
+    axes.legend(loc="upper left", frameon=False)
     return figure
 
 

@@ -1,0 +1,33 @@
+"""What a sub-run came to, from the files that it left."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.manifest import Damaged, read_manifest
+from adaptface_jax.grid.record import SubRun
+from adaptface_jax.training.checkpoint import CHECKPOINTS
+from adaptface_jax.training.monitor import read_metrics
+from adaptface_jax.training.run import RESULTS
+
+
+def is_over(workdir: Path) -> bool:
+    """Whether the run there has been reported: it writes its results last."""
+    return (workdir / RESULTS).exists()
+
+
+def read_outcome(run: SubRun, workdir: Path) -> None:
+    """Fill in score, loss and steps, as far as the run has come."""
+    scores = []
+    for folder in (workdir / CHECKPOINTS).glob("[0-9]*"):
+        with contextlib.suppress(Damaged):
+            scores.append(read_manifest(folder).facts.get("score"))
+    # The best checkpoint is always kept.
+    run.score = max((score for score in scores if score is not None), default=None)
+    rows = [row for row in read_metrics(workdir) if "train/loss" in row]
+    run.loss = rows[-1]["train/loss"] if rows else None
+    run.steps = rows[-1]["step"] if rows else 0
+    if is_over(workdir):
+        run.steps = (read_json(workdir / RESULTS).get("run") or {}).get("steps", run.steps)

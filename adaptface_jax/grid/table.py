@@ -1,0 +1,83 @@
+"""The sub-runs of a grid, the best first: `grid.md` and what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaptface_jax.cli.table import text_table
+from adaptface_jax.config.classification import ClassificationConfig
+from adaptface_jax.config.overrides import AnyConfig
+from adaptface_jax.core.files import write_text
+from adaptface_jax.core.text import plural
+from adaptface_jax.grid.record import FAILED, FINISHED, Record, SubRun
+
+PAGE = "grid.md"
+
+
+def worth(run: SubRun) -> float | None:
+    """What a sub-run is ranked by, the higher the better: its score, or the last loss where nothing was evaluated."""
+    if run.score is not None:
+        return run.score
+    return None if run.loss is None else -run.loss
+
+
+def rank(runs: Sequence[SubRun]) -> list[SubRun]:
+    """The finished ones, the best first and numbered (of equals the earlier), then the others as they are."""
+    finished = [run for run in runs if run.state == FINISHED]
+
+    def key(run: SubRun) -> tuple[bool, bool, float]:
+        return run.score is None, worth(run) is None, -(worth(run) or 0.0)
+
+    ordered = sorted(finished, key=key)
+    for run in runs:
+        run.rank = None
+    for number, run in enumerate(ordered, 1):
+        run.rank = number
+    return ordered + [run for run in runs if run.state != FINISHED]
+
+
+def score_title(config: AnyConfig) -> str:
+    """What the score of a sub-run is."""
+    if isinstance(config, ClassificationConfig):
+        return f"validation {config.eval.metric.replace('_', ' ')}"
+    return "mean accuracy"
+
+
+def score_text(config: AnyConfig, run: SubRun) -> str:
+    """A score as its title says it; empty where nothing was evaluated."""
+    if run.score is None:
+        return ""
+    metric = config.eval.metric if isinstance(config, ClassificationConfig) else "accuracy"
+    if metric == "accuracy":
+        return f"{100 * run.score:.2f}%"
+    return f"{-run.score if metric == 'loss' else run.score:.4f}"
+
+
+def grid_table(record: Record, config: AnyConfig) -> str:
+    """A row for each sub-run, ranked."""
+    settings = list(record.sweeps)
+    evaluated = any(run.score is not None for run in record.runs)
+    titles = ["rank", *settings, *([score_title(config)] if evaluated else []), "last loss", "steps", "time", "state"]
+    rows = []
+    for run in rank(record.runs):
+        cells = ["" if run.rank is None else str(run.rank), *(run.choice[name] for name in settings)]
+        cells += [score_text(config, run)] if evaluated else []
+        cells += ["" if run.loss is None else f"{run.loss:.4f}", f"{run.steps:,}", duration(run.seconds), run.state]
+        rows.append(cells)
+    return text_table(titles, rows)
+
+
+def write_page(out: Path, record: Record, config: AnyConfig) -> None:
+    """`grid.md`: the table, and why sub-runs failed."""
+    by = score_title(config) if any(run.score is not None for run in record.runs) else "last training loss"
+    parts = ["# Grid", f"{plural(len(record.runs), 'sub-run')}, ranked by {by}.", grid_table(record, config)]
+    parts += [f"{run.name} failed: {run.line}" for run in record.runs if run.state == FAILED]
+    write_text(out / PAGE, "\n\n".join(parts) + "\n")
+
+
+def duration(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
