@@ -10,18 +10,18 @@ Running the same command again goes on where the run stopped. The test split is 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 from pathlib import Path
 
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.parser import Parser, add_overfit_flag
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import disk_may_fill, locked, write_text
+from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.distributed import processes
@@ -43,11 +43,10 @@ from adaptface_jax.training.classification.plan import ClassificationPlan, prepa
 from adaptface_jax.training.classification.run import open_classifier, restored
 from adaptface_jax.training.classification.samples import augmented_samples
 from adaptface_jax.training.classification.summary import classifier_facts, parts, shares, summary
-from adaptface_jax.training.loop import Ending, train
+from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.monitor import Monitor
-from adaptface_jax.training.run import RESULTS, check_same, read_record, write_record
+from adaptface_jax.training.run import RESULTS
 from adaptface_jax.training.step import TrainState
-from adaptface_jax.training.stopping import StopSignals
 from adaptface_jax.training.summary import utc_now
 
 VALIDATION, TEST = "validation", "test"
@@ -56,7 +55,7 @@ VALIDATION, TEST = "validation", "test"
 class Examiner:
     """The judge of a classification run (`training.loop.Judge`): the validation split, blind answers beside it."""
 
-    def __init__(self, plan: ClassificationPlan) -> None:
+    def __init__(self, plan: ClassificationPlan, _: Path) -> None:
         self._plan = plan
         self._evaluate = Evaluator(plan)
         others = {name: source for name, source in parts(plan).items() if name != "train"}
@@ -119,6 +118,7 @@ def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdi
         baselines = {name: found | linear[name] for name, found in baselines.items()}
     return ClassificationResults(
         validation=judge.of(VALIDATION, step, state),
+        test=known_test(workdir, step),
         baselines=baselines,
         distribution={name: shares(source) for name, source in parts(plan).items()},
         run=classifier_facts(plan, ending),
@@ -128,40 +128,29 @@ def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdi
     )
 
 
+def known_test(workdir: Path, step: int) -> SplitResult | None:
+    """What an earlier report of the same checkpoint says of the test split."""
+    if not (workdir / RESULTS).exists():
+        return None
+    kept = read_classification(workdir / RESULTS)
+    return kept.test if kept.test is not None and kept.test.checkpoint == step else None
+
+
 def write(workdir: Path, results: ClassificationResults) -> None:
     """The three reports of a run."""
     page = run_page(read_run(workdir, results=results))
     write_results(workdir, results, classification_markdown(results), page)
 
 
-def train_run(args: argparse.Namespace) -> None:
-    """The story of a run: check everything, say it, train, report."""
-    workdir = Path(args.workdir)
-    processes.join(args.coordinator, args.num_processes, args.process_id)
-    with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
-        with stop.at_once():
-            plan = prepare(args.config, read_record(workdir))
-            check_same(workdir, plan.record, args.override_resume)
-            processes.wait_for_all("checked")
-            print(summary(plan), flush=True)
-        if args.dry_run:
-            return
-        busy = f"--workdir: another process is training in {workdir}; wait, or choose another"
-        with disk_may_fill(workdir), locked(workdir, busy) if processes.primary() else contextlib.nullcontext():
-            if processes.primary():
-                write_record(workdir, plan.record)
-            processes.wait_for_all("recorded")
-            judge = Examiner(plan)
-            ending = train(plan, workdir, stop, judge)
-            if plan.evaluated:
-                with stop.at_once():
-                    results = results_of(plan, judge, ending, workdir)
-                if processes.primary():
-                    write(workdir, results)
-            processes.wait_for_all("written")
-    if plan.evaluated:
-        print(classification_markdown(results))
-        print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
+def report(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: Path) -> None:
+    """Write and print what the run came to; a run that learns by heart has only its loss."""
+    if not plan.evaluated:
+        return
+    results = results_of(plan, judge, ending, workdir)
+    if processes.primary():
+        write(workdir, results)
+    print(classification_markdown(results))
+    print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 
 def evaluate_run(args: argparse.Namespace) -> None:
@@ -193,7 +182,7 @@ def main(args: argparse.Namespace) -> None:
         for flag in ("split", "checkpoint", "data", "output"):
             if getattr(args, flag) is not None:
                 raise InputError(f"--{flag}: belongs to --evaluate=RUN")
-        train_run(args)
+        run_training(args, lambda record: prepare(args.config, record), summary, Examiner, report)
         return
     for flag in ("config", "workdir", "overfit_small"):
         if getattr(args, flag) is not None:
@@ -205,13 +194,7 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(ClassificationConfig,), config_required=False)
-    result.add_argument("--workdir", metavar="DIR", help="the run's folder; an existing run goes on")
-    result.add_argument(
-        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
-    )
-    add_overfit_flag(result)
-    processes.add_flags(result)
-    result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
+    add_training_flags(result, workdir_required=False)
     result.add_argument("--evaluate", metavar="RUN", help="measure a trained run in place of training one")
     result.add_argument("--split", choices=("train", VALIDATION, TEST), help="of the run's data [test]")
     result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")

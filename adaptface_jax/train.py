@@ -8,17 +8,16 @@ Running the same command again goes on where the run stopped.
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.parser import Parser, add_overfit_flag
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment
-from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.distributed import processes
 from adaptface_jax.evaluation import tensorboard
@@ -29,13 +28,11 @@ from adaptface_jax.evaluation.markdown import results_markdown
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, write_results
 from adaptface_jax.report.run_page import run_page
-from adaptface_jax.training.loop import Ending, train
+from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
 from adaptface_jax.training.recognition.summary import parameter_counts, run_facts, summary
-from adaptface_jax.training.run import check_same, write_record
 from adaptface_jax.training.step import TrainState
-from adaptface_jax.training.stopping import StopSignals
 from adaptface_jax.training.summary import utc_now
 
 
@@ -100,45 +97,27 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
     )
 
 
-def main(args: argparse.Namespace) -> None:
-    """The story of a run: check everything, say it, train, report."""
-    workdir = Path(args.workdir)
-    processes.join(args.coordinator, args.num_processes, args.process_id)
-    with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
-        with stop.at_once():
-            plan = prepare(args.config)
-            check_same(workdir, plan.record, args.override_resume)
-            processes.wait_for_all("checked")
-            print(summary(plan), flush=True)
-        if args.dry_run:
-            return
-        busy = f"--workdir: another process is training in {workdir}; wait, or choose another"
-        with disk_may_fill(workdir), locked(workdir, busy) if processes.primary() else contextlib.nullcontext():
-            if processes.primary():
-                write_record(workdir, plan.record)
-            processes.wait_for_all("recorded")
-            judge = Verifier(plan, workdir)
-            results = results_of(plan, judge, train(plan, workdir, stop, judge))
-            if processes.primary():
-                write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
-            processes.wait_for_all("written")
+def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path) -> None:
+    """Write and print what the run came to."""
+    results = results_of(plan, judge, ending)
+    if processes.primary():
+        write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
     print(results_markdown(results))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train and report."""
+    run_training(args, lambda record: prepare(args.config), summary, Verifier, report)
 
 
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(Config,))
-    result.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; an existing run goes on")
     result.add_argument(
         "--benchmark", action="append", metavar="NAME=PATH", help="verify on this; repeatable, replaces data.benchmarks"
     )
-    result.add_argument(
-        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
-    )
-    add_overfit_flag(result)
-    processes.add_flags(result)
-    result.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
+    add_training_flags(result)
     return result
 
 

@@ -85,22 +85,6 @@ class Parser(argparse.ArgumentParser):
         return frozen
 
 
-def add_overfit_flag(parser: Parser) -> None:
-    """The flag of the commands that train."""
-    parser.add_argument(
-        "--overfit_small",
-        type=_positive,
-        metavar="N",
-        help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
-    )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def program() -> str | None:
     """The command that runs, as it is typed, `adaptface train`; None where Python was not started on a command."""
     spec = sys.modules["__main__"].__spec__

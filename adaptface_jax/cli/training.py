@@ -1,0 +1,78 @@
+"""What every command that trains does around its loop: flags, the check that a run goes on as it was, the lock."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.distributed import processes
+from adaptface_jax.training.loop import Ending, Judge, train
+from adaptface_jax.training.plan import Plan
+from adaptface_jax.training.run import check_same, read_record, write_record
+from adaptface_jax.training.stopping import StopSignals
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+AnyJudge = TypeVar("AnyJudge", bound=Judge)
+
+
+def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
+    """The flags of every command that trains."""
+    parser.add_argument(
+        "--workdir", required=workdir_required, metavar="DIR", help="the run's folder; an existing run goes on"
+    )
+    parser.add_argument(
+        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
+    )
+    parser.add_argument(
+        "--overfit_small",
+        type=_positive,
+        metavar="N",
+        help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
+    )
+    processes.add_flags(parser)
+    parser.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
+
+
+def run_training(
+    args: argparse.Namespace,
+    prepare: Callable[[Mapping[str, Any] | None], AnyPlan],
+    summary: Callable[[AnyPlan], str],
+    judge_of: Callable[[AnyPlan, Path], AnyJudge],
+    report: Callable[[AnyPlan, AnyJudge, Ending, Path], None],
+) -> None:
+    """The story of a run: check everything, say it, train, report.
+
+    prepare: from the record of the run that may go on, or None, to the plan. report: by every process after training;
+    the primary one writes. A signal ends it, and the same command makes the report again.
+    """
+    workdir = Path(args.workdir)
+    processes.join(args.coordinator, args.num_processes, args.process_id)
+    with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
+        with stop.at_once():
+            plan = prepare(read_record(workdir))
+            check_same(workdir, plan.record, args.override_resume)
+            processes.wait_for_all("checked")
+            print(summary(plan), flush=True)
+        if args.dry_run:
+            return
+        busy = f"--workdir: another process is training in {workdir}; wait, or choose another"
+        with disk_may_fill(workdir), locked(workdir, busy) if processes.primary() else contextlib.nullcontext():
+            if processes.primary():
+                write_record(workdir, plan.record)
+            processes.wait_for_all("recorded")
+            judge = judge_of(plan, workdir)
+            ending = train(plan, workdir, stop, judge)
+            with stop.at_once():
+                report(plan, judge, ending, workdir)
+            processes.wait_for_all("written")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
