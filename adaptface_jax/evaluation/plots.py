@@ -113,7 +113,7 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> Figure:
         low = min(loss for sweep in sweeps for loss in sweep.losses)
         high = min(max(shown), 2 * max(sweep.smoothed[0] for sweep in sweeps if sweep.smoothed))
         axes.set(ylim=(low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9))
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower left", frameon=False)  # at low rates the loss is still high
     return figure
 
 
