@@ -1,4 +1,4 @@
-"""Train an image classifier from scratch: attributes of faces, or classes of small pictures. Or evaluate a trained one.
+"""Train an image classifier from scratch: attributes of faces, or classes of small pictures; or measure a trained one.
 
     adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba
     adaptface classify --config=tiny_imagenet_resnet --workdir=runs/tiny --config.data.path=/data/tiny-imagenet-200

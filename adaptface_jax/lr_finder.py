@@ -80,7 +80,16 @@ def weight_decays(text: str) -> list[float]:
 def sweeps_of(plan: Plan, low: float, high: float, steps: int, decays: list[float]) -> list[Sweep]:
     """One sweep for each weight decay, each from the same values over the same batches."""
     sweeper = Sweeper(
-        plan.config.train, plan.loss, plan.mesh, plan.frozen, plan.trainable, plan.statistics, low, high, steps
+        plan.config.train,
+        plan.loss,
+        plan.mesh,
+        plan.frozen,
+        plan.trainable,
+        plan.statistics,
+        low,
+        high,
+        steps,
+        plan.compiler_options,
     )
     key = jax.jit(lambda: jax.random.key(plan.config.seed), out_shardings=sharding(plan.mesh))()
     found = []

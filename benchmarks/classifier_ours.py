@@ -14,6 +14,7 @@ from serving import Ready, serve
 
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.classification import AugmentConfig
+from adaptface_jax.distributed.compiler import convolution_options
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.models.classifier import Classifier
 from adaptface_jax.models.recognizer import compute_dtype
@@ -45,7 +46,9 @@ def build(problem: Problem) -> Ready:
     carried = [jax.device_put(init_state(params, optimizer, moments), sharding(mesh))]
     key = jax.device_put(jax.random.key(0), sharding(mesh))
     start = time.perf_counter()
-    step = make_step(make_loss(classifier, augment, IMAGENET), optimizer, rate, mesh)
+    step = make_step(
+        make_loss(classifier, augment, IMAGENET), optimizer, rate, mesh, compiler_options=convolution_options()
+    )
     compiled = step.lower({}, carried[0], batch, key).compile()
     compile_seconds = time.perf_counter() - start
     carried[0], metrics = compiled({}, carried[0], batch, key)

@@ -125,7 +125,9 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
             if start < plan.total_steps and not session.ended_early():
                 if processes.primary():
                     (workdir / RESULTS).unlink(missing_ok=True)
-                step_function = make_step(plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum)
+                step_function = make_step(
+                    plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options
+                )
                 step, state = run_steps(session, state, start, step_function)
             elif plan.evaluated:  # the run was over: its report is made again
                 session.evaluate(state)

@@ -21,6 +21,7 @@ import optax
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import LoopConfig
+from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import Batch, Loss, StepFunction, TrainState, init_state, make_step
@@ -131,7 +132,7 @@ class Sweeper:
 
     def __init__(
         self, config: LoopConfig, loss: Loss, mesh: Mesh, frozen: Any, trainable: Any, statistics: Any,
-        low: float, high: float, steps: int,
+        low: float, high: float, steps: int, compiler_options: CompilerOptions | None = None,
     ) -> None:  # fmt: skip
         self.rates = np.geomspace(low, high, steps)
         self._frozen, self._trees = frozen, (trainable, statistics)
@@ -148,7 +149,7 @@ class Sweeper:
 
         shapes = jax.eval_shape(begin, trainable, statistics, jnp.float32(0))
         self._begin = jax.jit(begin, out_shardings=state_shardings(mesh, shapes))
-        self._step: StepFunction = make_step(loss, optimizer, course, mesh, config.grad_accum)
+        self._step: StepFunction = make_step(loss, optimizer, course, mesh, config.grad_accum, compiler_options)
         self._compiled: Any = None
 
     def sweep(

@@ -15,6 +15,7 @@ from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import STORED_SIZE, batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.training.step import Batch, Loss
 
@@ -26,7 +27,7 @@ class Plan:
     frozen, trainable, statistics: the trees of the first step, on the devices (`step.TrainState`).
     stored_size: pixels of the images that cross to the device. evaluated: whether there is anything to evaluate on.
     expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to go on.
-    enough: a logged loss below this ends the run; None for never.
+    enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
     """
 
     config: AnyConfig
@@ -41,6 +42,7 @@ class Plan:
     evaluated: bool
     stored_size: int = STORED_SIZE
     enough: float | None = None
+    compiler_options: CompilerOptions | None = None
 
     @property
     def steps_per_epoch(self) -> int:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding, state_shardings
 from adaptface_jax.training.optim import group_norms
 
@@ -79,7 +80,12 @@ def accumulated_gradients(loss: Loss, parts: int) -> Callable[..., Any]:
 
 
 def make_step(
-    loss: Loss, optimizer: optax.GradientTransformation, rate: optax.Schedule, mesh: Mesh, grad_accum: int = 1
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    rate: optax.Schedule,
+    mesh: Mesh,
+    grad_accum: int = 1,
+    compiler_options: CompilerOptions | None = None,
 ) -> StepFunction:
     """step(frozen, state, batch, key) -> (state, metrics).
 
@@ -117,4 +123,5 @@ def make_step(
         in_shardings=(replicated, None, rows, replicated),  # the state comes as it was placed
         out_shardings=(None, replicated),
         donate_argnums=(1,),
+        compiler_options=compiler_options,
     )

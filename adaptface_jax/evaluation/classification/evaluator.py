@@ -35,6 +35,7 @@ class Evaluator:
             in_shardings=(None, None, rows),
             # Of several processes each must be able to read every row.
             out_shardings=replicated if several() else rows,
+            compiler_options=plan.compiler_options,
         )
 
     def __call__(self, trainable: Any, statistics: Any, source: Source, checkpoint: int | None = None) -> SplitResult:

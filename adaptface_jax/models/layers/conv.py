@@ -12,7 +12,6 @@ from flax import nnx
 
 # XLA for CPUs takes the gradient of a kernel as a convolution with image-sized windows, at a tenth of the speed of a
 # matrix product. So it is made of such products there, image by image, while the patches of one are in the cache.
-SHORT_SIDE = 8  # below this many input channels XLA's own way is as fast
 
 
 class Conv(nnx.Module):
@@ -31,10 +30,7 @@ class Conv(nnx.Module):
     def __call__(self, x: jax.Array, by_image: bool = False) -> jax.Array:
         """by_image: take the kernel's gradient image by image, which a CPU is faster at."""
         kernel = self.kernel[...].astype(x.dtype)
-        if by_image and kernel.shape[2] >= SHORT_SIDE:
-            y = _conv_by_image(x, kernel, self.stride)
-        else:
-            y = _conv(x, kernel, self.stride)
+        y = (_conv_by_image if by_image else _conv)(x, kernel, self.stride)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
@@ -80,15 +76,10 @@ def kernel_gradient(x: jax.Array, grad: jax.Array, size: int, stride: int) -> ja
 
     def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         image = jnp.pad(one[0], ((pad, pad), (pad, pad), (0, 0)))
-        patches = jnp.concatenate(
-            [
-                image[i : i + stride * height : stride, j : j + stride * width : stride]
-                for i in range(size)
-                for j in range(size)
-            ],
-            axis=-1,
-        )
-        return total + patches.reshape(-1, size * size * din).T @ one[1].reshape(-1, dout), None
+        columns = jnp.concatenate([image[:, j : j + stride * width : stride] for j in range(size)], axis=-1)
+        flat = one[1].reshape(-1, dout)
+        rows = [columns[i : i + stride * height : stride].reshape(-1, size * din).T @ flat for i in range(size)]
+        return total + jnp.stack(rows), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros((size * size * din, dout), grad.dtype), (x, grad))
+    total, _ = jax.lax.scan(add, jnp.zeros((size, size * din, dout), grad.dtype), (x, grad))
     return total.reshape(size, size, din, dout)

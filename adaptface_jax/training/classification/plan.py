@@ -16,6 +16,7 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.small_sample import small_sample
 from adaptface_jax.data.splits import Splits, open_splits
 from adaptface_jax.data.statistics import channel_statistics
+from adaptface_jax.distributed.compiler import convolution_options
 from adaptface_jax.distributed.mesh import check_batch, make_mesh, place
 from adaptface_jax.losses.cross_entropy import expected_loss
 from adaptface_jax.models.classifier import Classifier
@@ -70,6 +71,7 @@ def prepare(config: ClassificationConfig, record: Mapping[str, Any] | None = Non
         evaluated=config.data.overfit_small is None,
         stored_size=config.model.image_size,
         enough=ENOUGH if config.data.overfit_small else None,
+        compiler_options=convolution_options(),
         classifier=classifier,
         stats=stats,
         splits=splits,
