@@ -71,7 +71,7 @@ test-newest: $(INSTALLED)-test
 	echo "test-newest: passed over, no Python 3.12 to 3.14 that can make virtual environments was found"
 
 newest: $(INSTALLED)-test
-	$(RUN) -m pytest -n $(WORKERS) $(NEWEST_TESTS)
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(NEWEST_TESTS)
 
 test-peers: $(INSTALLED)-peers
 	$(RUN) -m pytest -n $(WORKERS) -m peers

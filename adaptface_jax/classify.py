@@ -1,4 +1,4 @@
-"""Train an image classifier from scratch: attributes of faces, or classes of small pictures; or measure a trained one.
+"""Train an image classifier from scratch, for attributes of faces or for small pictures, or measure one.
 
     adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba
     adaptface classify --config=tiny_imagenet_resnet --workdir=runs/tiny --config.data.path=/data/tiny-imagenet-200

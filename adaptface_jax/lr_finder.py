@@ -1,4 +1,4 @@
-"""Find a learning rate: a short training in which it grows from step to step, from the run's own initial values.
+"""Find a learning rate: a short training from the own initial values of a run, with a rate that grows.
 
     adaptface lr_finder --config=celeba_cnn --out=runs/lr --config.data.path=/data/celeba
     adaptface lr_finder --config=lora --out=runs/lr --weight_decay=0,0.01,0.05 --config.data.train=/data/faces

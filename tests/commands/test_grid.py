@@ -204,7 +204,7 @@ def whole(command, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_grid_that_was_ended_goes_on_to_the_same_table(command, whole, tmp_path, number):
     out = tmp_path / "grid"
     with started(*command, f"--out={out}", env=one_device()) as child:

@@ -369,3 +369,20 @@ def test_help_is_status_0_and_lists_the_settings(module, capsys):
 def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
     assert call(module, *words) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_few_faces_are_learnt_by_heart(config, tmp_path, capsys):
+    """On few steps, and said so; nothing is verified, and the settings stand in the way of nothing."""
+    workdir = tmp_path / "heart"
+    words = ("--overfit_small=16", "--config.train.steps=2", "--config.train.learning_rate=0.001")
+    assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 0
+    said = capsys.readouterr().out
+    assert "16 images spread over it" in said and "after 2 steps the loss is not below 0.01" in said
+    settings = json.loads((workdir / "run.json").read_text())["config"]
+    assert settings["augment"]["flip"] is False and settings["train"]["weight_decay"] == 0
+    assert settings["data"]["benchmarks"] == {} and settings["data"]["overfit_small"] == 16
+
+
+def test_more_faces_than_there_are_cannot_be_learnt_by_heart(config, tmp_path, capsys):
+    assert call(train, f"--config={config}", f"--workdir={tmp_path}", "--overfit_small=1000") == 2
+    assert "--overfit_small: 1000 is more than the 48 images" in capsys.readouterr().err
