@@ -69,6 +69,8 @@ def distribution_lines(source: Source) -> list[str]:
     found = shares(source)
     if len(found) <= MOST:
         return ["labels    " + ", ".join(f"{name} {100 * share:.2f}%" for name, share in found.items())]
+    if len(set(found.values())) == 1:
+        return [f"labels    {100 / len(found):.2f}% of the images each"]
     low, high = min(found, key=lambda name: found[name]), max(found, key=lambda name: found[name])
     return [f"labels    {100 * found[low]:.2f}% ({low}) to {100 * found[high]:.2f}% ({high}) of the images each"]
 
