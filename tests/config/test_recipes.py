@@ -39,7 +39,9 @@ def test_the_recipes_are_the_files_of_configs():
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_is_valid_and_documents_its_command(name):
-    check_model(overrides.freeze(recipes.load(name)))
+    settings = overrides.freeze(recipes.load(name))
+    if isinstance(settings, Config):
+        check_model(settings)
     text = (CONFIGS / f"{name}.py").read_text()
     assert f"--config={name} " in text and ("Expect" in text or "Published" in text)
 
