@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adaptface_jax.config import defaults, inherit, overrides, recipes
+from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.settings import check_model
 from tests.running import one_device
