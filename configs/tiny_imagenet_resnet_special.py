@@ -3,8 +3,8 @@
     adaptface classify --config=tiny_imagenet_resnet_special --workdir=runs/tiny_special \\
         --config.data.path=/data/tiny-imagenet-200
 
-Expect 2,826,504 parameters for 200 classes. The PyTorch original reached a validation F1 of 0.372, and on the test split
-accuracy 35.38% and F1 0.3509.
+Expect 2,826,504 parameters for 200 classes. The PyTorch original reached a validation F1 of 0.372, and on the test
+split accuracy 35.38% and F1 0.3509.
 """
 
 from adaptface_jax.config import inherit
