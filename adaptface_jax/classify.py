@@ -169,8 +169,9 @@ def evaluate_run(args: argparse.Namespace) -> None:
         return
     kept = read_classification(workdir / RESULTS)
     if kept.run is not None and kept.run.best_checkpoint == step:
-        added = {"validation": result} if args.split == VALIDATION else {"test": result}
-        write(workdir, dataclasses.replace(kept, **added))  # type: ignore[arg-type]
+        on_test = args.split == TEST
+        added = dataclasses.replace(kept, test=result) if on_test else dataclasses.replace(kept, validation=result)
+        write(workdir, added)
         print(f"the {args.split} figures are now in {workdir}/results.html, results.md and results.json")
 
 

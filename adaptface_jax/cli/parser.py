@@ -13,10 +13,9 @@ from ml_collections import ConfigDict
 
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.overrides import AnyConfig, sections
-from adaptface_jax.config.schema import Config
 from adaptface_jax.config.small_sample import overfit
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.settings import check_model
+from adaptface_jax.models.settings import checked
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,10 +78,7 @@ class Parser(argparse.ArgumentParser):
                 overrides.apply(config, f"data.benchmarks.{name}", path)
         if getattr(known, "overfit_small", None):
             overfit(config, known.overfit_small)
-        frozen = overrides.freeze(config)
-        if isinstance(frozen, Config):
-            check_model(frozen)
-        return frozen
+        return checked(config)
 
 
 def program() -> str | None:

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.distributed.mesh import sharding
-from adaptface_jax.distributed.processes import place_rows, process_rows, several
+from adaptface_jax.distributed.processes import process_rows, several
+from adaptface_jax.evaluation.passes import passes
 from adaptface_jax.models.recognizer import Recognizer
 
 
@@ -78,17 +79,13 @@ class Embedder:
         """
         rows = rows or self._batch_size
         mine = process_rows(rows, jax.process_index(), jax.process_count())
-        placed = sharding(self._mesh, "batch")
-        pending: tuple[dict[str, jax.Array], int] | None = None
-        for images, keys, threads in windows:
-            for batch, count in evaluation_batches(images, rows, keys=keys, rows=mine, threads=threads):
-                result = self._function(frozen, trainable, place_rows(batch, placed), flip)
-                # Read one batch behind, so that the device never waits for the host.
-                if pending is not None:
-                    yield fetch(*pending)
-                pending = (result, count)
-        if pending is not None:
-            yield fetch(*pending)
+        batches = (
+            batch
+            for images, keys, threads in windows
+            for batch in evaluation_batches(images, rows, keys=keys, rows=mine, threads=threads)
+        )
+        for found, count in passes(lambda batch: self._function(frozen, trainable, batch, flip), batches, self._mesh):
+            yield fetch(found, count)
 
     def rows_for(self, count: int) -> int:
         """The least power of two that holds `count` images, at most the batch size, evenly over the devices."""

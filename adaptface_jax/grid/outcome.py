@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from adaptface_jax.core.json_io import read_json
-from adaptface_jax.core.manifest import Damaged, read_manifest
 from adaptface_jax.grid.record import SubRun
-from adaptface_jax.training.checkpoint import CHECKPOINTS
+from adaptface_jax.training.checkpoint import CHECKPOINTS, saved_score
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS
 
@@ -20,10 +18,7 @@ def is_over(workdir: Path) -> bool:
 
 def read_outcome(run: SubRun, workdir: Path) -> None:
     """Fill in score, loss and steps, as far as the run has come."""
-    scores = []
-    for folder in (workdir / CHECKPOINTS).glob("[0-9]*"):
-        with contextlib.suppress(Damaged):
-            scores.append(read_manifest(folder).facts.get("score"))
+    scores = [saved_score(folder) for folder in (workdir / CHECKPOINTS).glob("[0-9]*")]
     # The best checkpoint is always kept.
     run.score = max((score for score in scores if score is not None), default=None)
     rows = [row for row in read_metrics(workdir) if "train/loss" in row]

@@ -12,9 +12,8 @@ from typing import Any, get_args
 
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
-from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.settings import check_model
+from adaptface_jax.models.settings import checked
 
 # Setting name -> its value as it is typed.
 Choice = Mapping[str, str]
@@ -123,12 +122,9 @@ def applied(config: AnyConfig, choice: Choice) -> AnyConfig:
     try:
         for name, text in choice.items():
             overrides.apply(changed, name, text)
-        result = overrides.freeze(changed)
-        if isinstance(result, Config):
-            check_model(result)
+        return checked(changed)
     except InputError as error:
         raise InputError(f"--sweep: {name_of(choice, config)}: {error}") from None
-    return result
 
 
 def name_of(choice: Choice, config: AnyConfig) -> str:

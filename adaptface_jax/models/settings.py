@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from ml_collections import ConfigDict
+
+from adaptface_jax.config import overrides
+from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import backbone_spec
 
 TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
+
+
+def checked(config: ConfigDict) -> AnyConfig:
+    """The frozen settings, checked whole; raises InputError naming the first wrong one."""
+    frozen = overrides.freeze(config)
+    if isinstance(frozen, Config):
+        check_model(frozen)
+    return frozen
 
 
 def check_model(config: Config) -> None:

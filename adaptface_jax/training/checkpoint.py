@@ -83,12 +83,11 @@ class Checkpoints:
 
     def score(self, step: int) -> float | None:
         """What an evaluation gave a saved step, higher is better, or None where it was not evaluated."""
-        facts = self._facts(step)
-        return facts.get("score", facts.get("accuracy"))  # version 0.1.0 knew faces alone
+        return saved_score(self._folder / str(step))
 
     def course(self, step: int) -> Course:
         """The course of the scores up to a saved step."""
-        facts = self._facts(step)
+        facts = _saved_facts(self._folder / str(step))
         return Course(facts.get("best", self.score(step)), facts.get("since", 0), facts.get("over", False))
 
     def save(self, step: int, state: TrainState, score: float | None = None, course: Course | None = None) -> None:
@@ -185,12 +184,6 @@ class Checkpoints:
     def _complete(self) -> list[int]:
         return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
 
-    def _facts(self, step: int) -> dict[str, Any]:
-        try:
-            return read_manifest(self._folder / str(step)).facts
-        except Damaged:
-            return {}
-
     def _by_score(self) -> list[int]:
         """The complete steps that were evaluated, the best first, of equals the later."""
         evaluated = {step: score for step in self._steps() if (score := self.score(step)) is not None}
@@ -253,6 +246,29 @@ class Checkpoints:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+
+def read_checkpoint(workdir: Path, which: str, like: TrainState) -> tuple[int, TrainState]:
+    """The step and the state of the checkpoint `which` of a run (best, latest or a step); see Checkpoints.restore.
+
+    Raises InputError where there is none.
+    """
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        step = checkpoints.choose(which)
+        return step, checkpoints.restore(step, like)
+
+
+def saved_score(folder: Path) -> float | None:
+    """The score of the step that is saved there, None where it is not complete or was not evaluated."""
+    facts = _saved_facts(folder)
+    return facts.get("score", facts.get("accuracy"))  # version 0.1.0 knew faces alone
+
+
+def _saved_facts(folder: Path) -> dict[str, Any]:
+    try:
+        return read_manifest(folder).facts
+    except Damaged:
+        return {}
 
 
 def _has_manifest(folder: Path) -> bool:

@@ -75,6 +75,14 @@ def read_record(workdir: Path) -> dict[str, Any] | None:
     raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir")
 
 
+def required_record(workdir: Path, flag: str) -> dict[str, Any]:
+    """The record of the run in `workdir`; raises InputError, which begins with `flag`, where there is none."""
+    record = read_record(workdir)
+    if record is None:
+        raise InputError(f"{flag}{workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+    return record
+
+
 def recorded_config(workdir: Path, record: Mapping[str, Any]) -> AnyConfig:
     """The settings in a run's record; one that the version that wrote it did not know stands at its default.
 

@@ -14,7 +14,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
 from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
-from adaptface_jax.training.run import RESULTS, RUN_FILE, read_record, recorded_config
+from adaptface_jax.training.run import RESULTS, recorded_config, required_record
 
 Settings = TypeVar("Settings", Config, ClassificationConfig)
 Outcome = TypeVar("Outcome", Results, ClassificationResults)
@@ -74,9 +74,7 @@ def read_run(workdir: Path, flag: str = "--run: ", results: Results | Classifica
 
     Raises InputError, which begins with `flag`, where it holds no run or a damaged one.
     """
-    record = read_record(workdir)
-    if record is None:
-        raise InputError(f"{flag}{workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+    record = required_record(workdir, flag)
     config, report = recorded_config(workdir, record), workdir / RESULTS
     try:
         rows = read_metrics(workdir)

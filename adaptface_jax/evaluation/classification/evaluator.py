@@ -11,9 +11,10 @@ from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.data.record import Images, Source
 from adaptface_jax.distributed.mesh import sharding
-from adaptface_jax.distributed.processes import place_rows, process_rows, several
+from adaptface_jax.distributed.processes import process_rows, several
 from adaptface_jax.evaluation.classification.metrics import split_result
 from adaptface_jax.evaluation.classification.results import SplitResult
+from adaptface_jax.evaluation.passes import passes
 from adaptface_jax.training.classification.plan import ClassificationPlan
 
 
@@ -46,20 +47,7 @@ class Evaluator:
         """float32 [N, outputs], a row an image."""
         images = Images(source)
         mine = process_rows(self._rows, jax.process_index(), jax.process_count())
-        placed = sharding(self._plan.mesh, "batch")
         size, threads = self._plan.stored_size, self._plan.config.data.threads
-        done: list[np.ndarray] = []
-        pending: tuple[jax.Array, int] | None = None
-        for batch, count in evaluation_batches(images, self._rows, size, keys=images.keys, rows=mine, threads=threads):
-            found = self._function(trainable, statistics, place_rows(batch, placed))
-            # Read one batch behind, so that the device never waits for the host.
-            if pending is not None:
-                done.append(_rows(*pending))
-            pending = (found, count)
-        if pending is not None:
-            done.append(_rows(*pending))
-        return np.concatenate(done)
-
-
-def _rows(found: jax.Array, count: int) -> np.ndarray:
-    return np.asarray(jax.device_get(found), np.float32)[:count]
+        batches = evaluation_batches(images, self._rows, size, keys=images.keys, rows=mine, threads=threads)
+        found = passes(lambda batch: self._function(trainable, statistics, batch), batches, self._plan.mesh)
+        return np.concatenate([np.asarray(jax.device_get(logits), np.float32)[:count] for logits, count in found])

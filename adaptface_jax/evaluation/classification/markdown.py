@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from adaptface_jax.evaluation.classification.rankings import (
     READABLE,
     by_f1,
+    confused_rows,
     extremes,
     judged,
     kind_of_label,
-    most_confused,
+    label_rows,
     splits,
 )
 from adaptface_jax.evaluation.classification.results import BaselineScore, ClassificationResults, SplitResult
@@ -85,19 +86,9 @@ def baseline_table(results: ClassificationResults) -> str:
 
 def label_table(results: ClassificationResults) -> str:
     """One row a label, the best F1 first; of many labels the ten best and the ten worst."""
-    split, found = judged(results)
-    order = by_f1(found.labels)
-    names, hidden = extremes(order)
-    rows = []
-    for name in names:
-        score = found.labels[name]
-        figures = [percent(value) for value in (score.f1, score.precision, score.recall, score.accuracy)]
-        if split == "test":
-            before = results.validation.labels.get(name)
-            figures.append(percent(before.f1 if before else None))
-        rows.append([name, f"{score.images:,}", *figures])
-    titles = [kind_of_label(found)[0], "images", "F1", "precision", "recall", "accuracy"]
-    shown = table([*titles, *(["F1, validation"] if split == "test" else [])], rows)
+    _, found = judged(results)
+    names, hidden = extremes(by_f1(found.labels))
+    shown = table(*label_rows(results, names))
     return shown + (f"\n\n{_left_out(hidden, found)}" if hidden else "")
 
 
@@ -111,18 +102,8 @@ def confusion_table(split: SplitResult) -> str:
     if len(names) <= READABLE:
         rows = [[name, *map(str, row)] for name, row in zip(names, split.confusion, strict=True)]
         return table(["true class", *names], rows)
-    return confused_table(split, names)
-
-
-def confused_table(split: SplitResult, names: Sequence[str]) -> str:
-    """The ten pairs of classes with the most images."""
-    rows = [
-        [pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)]
-        for pair in most_confused(split.confusion, names)
-    ]
-    if not rows:
-        return "No image was taken for one of another class."
-    return table(["true class", "taken for", "images", "share of the class"], rows)
+    titles, pairs = confused_rows(split)
+    return table(titles, pairs) if pairs else "No image was taken for one of another class."
 
 
 def distribution_table(results: ClassificationResults) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from adaptface_jax.evaluation.classification.results import ClassificationResults, LabelScore, SplitResult
+from adaptface_jax.evaluation.markdown_tables import percent
 
 Row = TypeVar("Row")
 
@@ -43,6 +44,28 @@ def kind_of_label(split: SplitResult) -> tuple[str, str]:
 def by_f1(labels: Mapping[str, LabelScore]) -> list[str]:
     """The labels' names, the best F1 first; equal ones in the model's order."""
     return sorted(labels, key=lambda name: -labels[name].f1)
+
+
+def label_rows(results: ClassificationResults, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Titles and a row for each of these labels, on the judged split; as texts, for tables of any form."""
+    split, found = judged(results)
+    rows = []
+    for name in names:
+        score = found.labels[name]
+        figures = [percent(value) for value in (score.f1, score.precision, score.recall, score.accuracy)]
+        if split == "test":
+            before = results.validation.labels.get(name)
+            figures.append(percent(before.f1 if before else None))
+        rows.append([name, f"{score.images:,}", *figures])
+    titles = [kind_of_label(found)[0], "images", "F1", "precision", "recall", "accuracy"]
+    return [*titles, *(["F1, validation"] if split == "test" else [])], rows
+
+
+def confused_rows(split: SplitResult) -> tuple[list[str], list[list[str]]]:
+    """Titles and a row for each pair of classes that is confused most, none where every image is right."""
+    pairs = most_confused(split.confusion, list(split.labels))
+    rows = [[pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)] for pair in pairs]
+    return ["true class", "taken for", "images", "share of the class"], rows
 
 
 def extremes(rows: Sequence[Row], most: int = MANY) -> tuple[Sequence[Row], int]:

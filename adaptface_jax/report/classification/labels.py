@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from adaptface_jax.evaluation.classification.rankings import (
     by_f1,
+    confused_rows,
     extremes,
     judged,
     kind_of_label,
-    most_confused,
+    label_rows,
     splits,
 )
 from adaptface_jax.evaluation.classification.results import ClassificationResults, SplitResult
 from adaptface_jax.report.charts import dots
 from adaptface_jax.report.drawing import confusion_chart
-from adaptface_jax.report.tables import NONE, percent, table
+from adaptface_jax.report.tables import percent, table
 
 EVEN = 0.05  # frequencies that differ by at most this share of the greatest
 PAINTS = {"train": "c0", "validation": "c1", "test": "main"}
@@ -59,25 +60,14 @@ def evenly(results: ClassificationResults) -> str:
 
 def label_table(caption: str, results: ClassificationResults, names: Sequence[str]) -> str:
     """One row a label."""
-    split, found = judged(results)
-    rows = []
-    for name in names:
-        score = found.labels[name]
-        cells = [percent(value) for value in (score.f1, score.precision, score.recall, score.accuracy)]
-        if split == "test":
-            before = results.validation.labels.get(name)
-            cells.append(percent(before.f1) if before else NONE)
-        rows.append(("", [name, f"{score.images:,}", *cells]))
-    titles = [kind_of_label(found)[0], "images", "F1", "precision", "recall", "accuracy"]
-    return table(caption, [*titles, *(["F1, validation"] if split == "test" else [])], rows)
+    titles, rows = label_rows(results, names)
+    return table(caption, titles, [("", row) for row in rows])
 
 
 def confusion_section(split: str, found: SplitResult) -> str:
     """The matrix, and the pairs that are confused most. HTML."""
-    names = list(found.labels)
-    pairs = most_confused(found.confusion, names)
-    drawn = confusion_chart(f"True against predicted class, on {split}", found.confusion, names)
+    titles, pairs = confused_rows(found)
+    drawn = confusion_chart(f"True against predicted class, on {split}", found.confusion, list(found.labels))
     if not pairs:
         return drawn + '<p class="note">No image was taken for one of another class.</p>'
-    rows = [("", [pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)]) for pair in pairs]
-    return drawn + table("Confused most", ["true class", "taken for", "images", "share of the class"], rows, left=2)
+    return drawn + table("Confused most", titles, [("", row) for row in pairs], left=2)

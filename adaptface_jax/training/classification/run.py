@@ -7,26 +7,22 @@ from pathlib import Path
 
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.classification.plan import ClassificationPlan, prepare
-from adaptface_jax.training.run import RUN_FILE, abstract_state, read_record, recorded_config
+from adaptface_jax.training.run import RUN_FILE, abstract_state, recorded_config, required_record
 from adaptface_jax.training.step import TrainState
 
 
-def open_classifier(
-    workdir: Path, which: str, path: str = "", flag: str = "--evaluate"
-) -> tuple[ClassificationPlan, int]:
+def open_classifier(workdir: Path, which: str, path: str = "") -> tuple[ClassificationPlan, int]:
     """The plan of a finished or running run with the trees of its checkpoint `which` (best, latest or a step).
 
     path: where its data lies now, if it has moved. Raises InputError where there is no such run or checkpoint, or
     where the data is not what it was.
     """
-    record = read_record(workdir)
-    if record is None:
-        raise InputError(f"{flag}: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+    record = required_record(workdir, "--evaluate: ")
     config = recorded_config(workdir, record)
     if not isinstance(config, ClassificationConfig):
-        raise InputError(f"{flag}: {workdir} holds a run of face recognition; use `adaptface evaluate --run`")
+        raise InputError(f"--evaluate: {workdir} holds a run of face recognition; use `adaptface evaluate --run`")
     if path:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
     plan = prepare(config, record)
@@ -35,7 +31,7 @@ def open_classifier(
         if old != new:
             name = "training" if part == "data" else part
             raise InputError(
-                f"{flag}: the {name} images of {config.data.path} are not those of the run (its {RUN_FILE} names "
+                f"--evaluate: the {name} images of {config.data.path} are not those of the run (its {RUN_FILE} names "
                 f"{old['images']:,}, there are {new['images']:,}); restore them or set --data to where they are"
             )
     step, state = restored(plan, workdir, which)
@@ -44,7 +40,5 @@ def open_classifier(
 
 def restored(plan: ClassificationPlan, workdir: Path, which: str) -> tuple[int, TrainState]:
     """The step and the state of a checkpoint of the plan's run."""
-    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        step = checkpoints.choose(which)
-        like = abstract_state(plan.config.train, plan.trainable, plan.statistics, plan.mesh)
-        return step, checkpoints.restore(step, like)
+    like = abstract_state(plan.config.train, plan.trainable, plan.statistics, plan.mesh)
+    return read_checkpoint(workdir, which, like)

@@ -15,9 +15,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source
 from adaptface_jax.losses.margin import init_statistics
-from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
-from adaptface_jax.training.run import RUN_FILE, abstract_state, describe_source, read_record, recorded_config
+from adaptface_jax.training.run import abstract_state, describe_source, recorded_config, required_record
 
 
 def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
@@ -41,9 +41,7 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
 
     dtype: of the frozen tree and the computation, in place of the run's own `backbone.dtype`.
     """
-    record = read_record(workdir)
-    if record is None:
-        raise InputError(f"--run: {workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+    record = required_record(workdir, "--run: ")
     config = opened(recognition_config(workdir, record), dtype)
     model = build_model(config, record["data"]["classes"], mesh)
     old = record["backbone"].get("sha256")
@@ -52,7 +50,6 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
             f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
             f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
         )
-    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
-        step = checkpoints.choose(which)
-        state = checkpoints.restore(step, abstract_state(config.train, model.trainable, init_statistics(), mesh))
+    like = abstract_state(config.train, model.trainable, init_statistics(), mesh)
+    step, state = read_checkpoint(workdir, which, like)
     return dataclasses.replace(model, trainable=state.trainable), step

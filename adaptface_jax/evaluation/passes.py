@@ -1,0 +1,30 @@
+"""Forward passes over batches, read one behind, so that the device never waits for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.distributed.processes import place_rows
+
+Found = TypeVar("Found")
+
+
+def passes(
+    function: Callable[[jax.Array], Found], batches: Iterable[tuple[np.ndarray, int]], mesh: Mesh
+) -> Iterator[tuple[Found, int]]:
+    """What `function` makes of each batch of `data.pipeline.evaluation_batches`, on the devices, and its real rows."""
+    rows = sharding(mesh, "batch")
+    pending: tuple[Found, int] | None = None
+    for batch, count in batches:
+        found = function(place_rows(batch, rows))
+        if pending is not None:
+            yield pending
+        pending = (found, count)
+    if pending is not None:
+        yield pending
