@@ -140,6 +140,19 @@ def test_another_config_does_not_go_on(run, config, capsys):
     assert "config.model.dropout was 0.2, now 0.5" in capsys.readouterr().err
 
 
+def test_a_run_goes_on_where_its_data_lies_now(run, config, pictures, tmp_path, capsys):
+    workdir, moved = tmp_path / "run", tmp_path / "pictures"
+    shutil.copytree(run, workdir)
+    shutil.copytree(pictures, moved)
+    words = (f"--config={config}", f"--workdir={workdir}", f"--config.data.path={moved}")
+    assert call(classify, *words) == 2
+    assert "allow this with --override_resume" in capsys.readouterr().err
+    assert call(classify, *words, "--override_resume") == 0
+    (moved / "blue" / "00.png").unlink()
+    assert call(classify, *words, "--override_resume") == 2
+    assert "cannot change within a run" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_without_a_better_score_ends_early_and_stays_ended(config, tmp_path, capsys):
     workdir = tmp_path / "run"
