@@ -1,4 +1,4 @@
-"""The doctor on domains: only people who have images in a domain and outside it teach the gates what is not identity."""
+"""The doctor on domains: only who has images in a domain and outside it teaches the gates what is not identity."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_image_without_a_row_is_not_outside_a_domain(source):
 
 def test_domains_and_labels_that_nothing_uses(source):
     lora = Config(adapter=AdapterConfig(kind="lora"))
-    assert [said(finding)[1] for finding in domains(lora, source)][0] is NOTE
+    assert said(next(domains(lora, source))) == ("domains", NOTE)
     source.domains, source.label_columns = None, ("pose", "age")
     (finding,) = domains(GATED, source)
     assert said(finding) == ("domains", NOTE) and "pose, age" in finding.what
