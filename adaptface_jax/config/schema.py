@@ -92,6 +92,8 @@ class DataConfig(ReadingConfig):
     benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
     max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
+    labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
+    domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,7 +65,7 @@ class LabelTable:
     def __len__(self) -> int:
         return len(self.listed)
 
-    def take(self, indices: np.ndarray) -> LabelTable:
+    def take(self, indices: np.ndarray | slice) -> LabelTable:
         """The labels of the records at `indices` (int [M]), in that order."""
         columns = {
             name: dataclasses.replace(column, codes=column.codes[indices]) for name, column in self.columns.items()

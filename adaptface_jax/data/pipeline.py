@@ -18,7 +18,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
-from adaptface_jax.data.record import UNKNOWN_DOMAIN, Source
+from adaptface_jax.data.record import Source
 from adaptface_jax.distributed.processes import process_rows
 
 # The size InsightFace and the common benchmarks store aligned faces at, in pixels.
@@ -46,11 +46,12 @@ def batches(
     threads: batches decoded at a time, ahead of the one being used; default: one per core, at most 16. 0 decodes in
     the caller.
     bad_records: takes the records that cannot be read or decoded, in the order of training; they keep their rows
-    (dropping one would shift all later batches) with weight 0, an unknown domain and another row's image, which
+    (dropping one would shift all later batches) with weight 0, no known domain and another row's image, which
     spoils no statistics of the batch. None: they are errors.
 
-    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "domain": int32 [B'],
-    "weight": float32 [B']}, with B' = batch_size / process_count and weights 1 or 0.
+    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "weight": float32 [B']},
+    with B' = batch_size / process_count and weights 1 or 0; of a source with domains also "domain": float32 [B', K],
+    what the gates should be: 1 shared evenly by the image's domains, a row of zeros where none is known.
     Raises InputError where the source cannot fill one batch or the processes cannot share one evenly, and while
     iterating for a record that cannot be read or decoded (it is named) or, with bad_records, for one too many.
     """
@@ -145,7 +146,6 @@ class _Load:
     def __call__(self, numbers: np.ndarray) -> tuple[dict[str, np.ndarray], list[BadRecord]]:
         numbers = numbers[self.rows]
         image = np.zeros((len(numbers), self.image_size, self.image_size, 3), np.uint8)
-        domain = np.full(len(numbers), UNKNOWN_DOMAIN, np.int32)
         weight = np.ones(len(numbers), np.float32)
         bad = []
         for row, number in enumerate(numbers.tolist()):
@@ -153,7 +153,6 @@ class _Load:
                 record = self.source[number]
                 name = f"{self.source.description}: {shown(record.key)}"
                 image[row] = to_size(decode(record.image, name), self.image_size)
-                domain[row] = record.domain
             except InputError as error:
                 if not self.skip:
                     raise
@@ -161,7 +160,11 @@ class _Load:
                 bad.append(BadRecord(self.source.key(number), str(error)))
         if bad and weight.any():
             image[weight == 0] = image[weight.argmax()]
-        return {"image": image, "label": self.source.labels[numbers], "domain": domain, "weight": weight}, bad
+        batch = {"image": image, "label": self.source.labels[numbers], "weight": weight}
+        if self.source.domains is not None:
+            member = self.source.domains[numbers] * weight[:, None]
+            batch["domain"] = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
+        return batch, bad
 
 
 def _order(source: Source, batch_size: int, seed: int) -> grain.MapDataset:

@@ -1,4 +1,4 @@
-"""What every data source gives: encoded or decoded images with a label, a domain and a key."""
+"""What every data source gives: encoded or decoded images with a label and a key, and what else is known of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from adaptface_jax.core.text import shown
+from adaptface_jax.data.labels import LabelTable
 
 UNKNOWN_DOMAIN = -1
 NO_CLASS = -1
@@ -22,13 +23,12 @@ class Record:
 
     image: encoded bytes (JPEG, PNG, PGM ...) or a decoded uint8 array [H, W, 3].
     label: class in 0..C-1, or NO_CLASS in a multi-label set, whose labels stand in the source alone.
-    domain: 0..K-1, or UNKNOWN_DOMAIN. key: names the record in its source.
+    key: names the record in its source.
     """
 
     image: bytes | np.ndarray
     label: int
     key: str
-    domain: int = UNKNOWN_DOMAIN
 
 
 class Source(abc.ABC):
@@ -38,10 +38,23 @@ class Source(abc.ABC):
     0 and 1, its attributes.
     class_names: what the set itself calls class 0..C-1 (folders, raw labels, names), or attribute 0..A-1.
     description: one line for the run's summary: form and place.
+    table: what else is known of the records, where that was read.
+    domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros where it is of none or nothing is known;
+    None where there are no domains. domain_names: what they are called.
     """
+
+    table: LabelTable | None = None
+    domains: np.ndarray | None = None
+    domain_names: tuple[str, ...] = ()
 
     def __init__(self, labels: np.ndarray, class_names: Sequence[str], description: str) -> None:
         self.labels, self.class_names, self.description = labels, class_names, description
+
+    def take_domains(self, source: Source, indices: np.ndarray | slice = slice(None)) -> None:
+        """Know of the records what `source` knows of those at `indices`."""
+        self.table = None if source.table is None else source.table.take(indices)
+        self.domains = None if source.domains is None else source.domains[indices]
+        self.domain_names = source.domain_names
 
     @property
     def num_classes(self) -> int:
@@ -90,6 +103,13 @@ class _Keys(Sequence[str]):
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
         return f"{self._source.description}: {shown(self._source.key(index))}"
+
+
+def domains_digest(source: Source) -> str:
+    """sha256 of every record's domains, in order; raises ValueError where the source has none."""
+    if source.domains is None:
+        raise ValueError(f"{source.description}: has no domains")
+    return hashlib.sha256(source.domains.tobytes()).hexdigest()
 
 
 def labels_digest(source: Source) -> str:

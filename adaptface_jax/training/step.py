@@ -15,7 +15,7 @@ from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding, state_shardings
 from adaptface_jax.training.optim import group_norms
 
-# image uint8 [B, H, W, 3], label int32 [B] or [B, A], domain int32 [B], weight float32 [B]
+# image uint8 [B, H, W, 3], label int32 [B] or [B, A], weight float32 [B]; domain float32 [B, K] where any are known
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are

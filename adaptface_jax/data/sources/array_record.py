@@ -2,11 +2,13 @@
 
     shard-00000.array_record ...   the records, in order; record i of the set stands in one place for ever
     index.npz                      labels int32 [N]; keys and classes: uint8, texts in order, each ended by NUL
-    dataset.json                   format, version, source, records, classes, index_sha256, and of every shard
-                                   file, records, bytes, sha256; written last, so its presence says "complete"
+    labels.csv                     what else the packed set knew of its images (data/labels.py), where it knew anything
+    dataset.json                   format, version, source, records, classes, index_sha256, table_sha256 (of labels.csv,
+                                   where it was packed), and of every shard file, records, bytes, sha256; written
+                                   last, so its presence says "complete"
 
-A record, little-endian: 4 bytes `AFJR`, u16 version (1), u16 length K of the key, i32 label, i32 domain (-1 unknown),
-K bytes of key (UTF-8), then the encoded image as the source held it.
+A record, little-endian: 4 bytes `AFJR`, u16 version (1), u16 length K of the key, i32 label, i32 -1 (older packs have a
+domain there, which is not read), K bytes of key (UTF-8), then the encoded image as the source held it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
@@ -36,26 +39,27 @@ VERSION = 1
 
 _MAGIC = b"AFJR"
 _HEADER = struct.Struct("<4sHHii")
+_NO_DOMAIN = -1
 _REPACK = "the pack is damaged or half copied: copy it again, or run pack again"
 
 
 def encode_record(record: Record, image: bytes) -> bytes:
     """The binary form of one record; `image` is the record's image, encoded."""
     key = TextArray.of([record.key]).content[:-1]
-    return _HEADER.pack(_MAGIC, VERSION, len(key), record.label, record.domain) + key + image
+    return _HEADER.pack(_MAGIC, VERSION, len(key), record.label, _NO_DOMAIN) + key + image
 
 
 def decode_record(data: bytes) -> Record:
     """The record of a binary form. Raises ValueError for anything else."""
     if len(data) < _HEADER.size:
         raise ValueError(f"{len(data)} bytes are too few for a record")
-    magic, version, length, label, domain = _HEADER.unpack_from(data)
+    magic, version, length, label, _ = _HEADER.unpack_from(data)
     if magic != _MAGIC or version != VERSION:
         raise ValueError(f"it starts with {data[:6]!r}, not with {_MAGIC!r} version {VERSION}")
     start = _HEADER.size + length
     if len(data) < start:
         raise ValueError(f"its key claims {length} bytes")
-    return Record(data[start:], label, TextArray(data[_HEADER.size : start] + b"\0")[0], domain)
+    return Record(data[start:], label, TextArray(data[_HEADER.size : start] + b"\0")[0])
 
 
 class ArrayRecordSource(Source):
@@ -73,6 +77,7 @@ class ArrayRecordSource(Source):
         super().__init__(
             labels, classes, f"ArrayRecord shards in {shown(str(folder))}, packed from {description['source']}"
         )
+        _check_table(folder, description)
         self._starts = np.cumsum([0] + [shard["records"] for shard in description["shards"]])
         self._files = [shard["file"] for shard in description["shards"]]
         known = set(self._files)
@@ -157,6 +162,23 @@ def read_description(folder: Path) -> dict[str, Any]:
     if counted != found["records"] or not counted:
         raise InputError(f"{shown(str(path))}: {found['records']} records, {counted} in its shards; {_REPACK}")
     return found
+
+
+def _check_table(folder: Path, description: dict[str, Any]) -> None:
+    """Raise InputError where the labels that were packed are not those of the description."""
+    expected, path = description.get("table_sha256"), folder / LABELS
+    if expected is None:
+        return
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{shown(str(path))}: cannot be read ({error.strerror}); {_REPACK}") from None
+    if found != expected:
+        raise InputError(
+            f"{shown(str(path))}: its sha256 is not the one in {DESCRIPTION}; {_REPACK}; other labels are named by "
+            "data.labels"
+        )
 
 
 def encode_index(labels: np.ndarray, keys: TextArray, classes: TextArray) -> bytes:

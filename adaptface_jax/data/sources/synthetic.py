@@ -2,9 +2,10 @@
 
     synthetic:identities=64,images=24,seed=1            people to train on
     synthetic:identities=40,images=12,seed=2,pairs=600  pairs to verify
-    ... ,labels=none                                    hides the domain of every image
+    ... ,labels=none                                    hides the condition of every image
 
-Picture j of a person belongs to domain j % 3: pose, age, light. The people of two seeds are different people.
+Picture j of a person is hard in condition j % 3: pose, age, light; each is a domain where no others are asked for. The
+people of two seeds are different people.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
-from adaptface_jax.data.record import UNKNOWN_DOMAIN, Record, Source
+from adaptface_jax.data.domains import parse_domains
+from adaptface_jax.data.labels import UNKNOWN, Column, LabelTable
+from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
 
 PREFIX = "synthetic:"
+CONDITION = "condition"  # the column of the label table
 _MAX_IMAGES = 1_000_000
 
 
@@ -83,12 +87,18 @@ class SyntheticSource(Source):
             [f"{identity:05d}" for identity in range(spec.identities)],
             f"generated faces: {spec.identities} identities x {spec.images} images, seed {spec.seed}{hidden}",
         )
+        if not hidden:
+            of_person = [1 + self._people.domain(picture) for picture in range(spec.images)]
+            codes = np.tile(np.array(of_person, np.uint8), spec.identities)
+            column = Column(codes, (UNKNOWN, *DOMAINS))
+            self.table = LabelTable({CONDITION: column}, np.ones(len(codes), bool), "the generated faces", "key")
+            domains = parse_domains(";".join(f"{name}:{CONDITION}={name}" for name in DOMAINS))
+            self.domains, self.domain_names = domains.membership(self.table), domains.names
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
-        identity, picture = divmod(index, self._spec.images)
-        domain = UNKNOWN_DOMAIN if self._spec.labels == "none" else self._people.domain(picture)
-        return Record(self.image(index), identity, self.key(index), domain)
+        identity = index // self._spec.images
+        return Record(self.image(index), identity, self.key(index))
 
     def key(self, index: int) -> str:
         identity, picture = divmod(index, self._spec.images)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from adaptface_jax.models.layers.dense import Linear, init_linear, linear
 
@@ -45,8 +44,9 @@ def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
 
 
-def domain_loss(gate: jax.Array, domain: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the gates [B, K] on the known domain labels [B]; -1 is unknown and does not count."""
-    known = domain >= 0
-    losses = optax.softmax_cross_entropy_with_integer_labels(jnp.log(jnp.maximum(gate, 1e-20)), jnp.maximum(domain, 0))
+def domain_loss(gate: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean cross-entropy of the gates [B, K] on what they should be [B, K]: rows of sum 1; rows of zeros do not count."""
+    known = jnp.sum(target, axis=-1) > 0
+    logits = jnp.log(jnp.maximum(gate, 1e-20))
+    losses = jax.nn.logsumexp(logits, axis=-1) - jnp.sum(target * logits, axis=-1)
     return jnp.sum(jnp.where(known, losses, 0)) / jnp.maximum(jnp.sum(known), 1)

@@ -42,11 +42,13 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         metrics["margin"] = jnp.mean(margin.margin * weight)
         if out.gate is not None:
             balance = router.balance(out.gate, weight)
-            domain = router.domain_loss(out.gate, batch["domain"])
             weights = config.adapter
-            total = total + weights.balance_weight * balance + weights.domain_loss_weight * domain
-            entropy = router.entropy(out.gate, weight)
-            metrics |= {"gate/balance": balance, "gate/entropy": entropy, "gate/domain_loss": domain}
+            total = total + weights.balance_weight * balance
+            metrics |= {"gate/balance": balance, "gate/entropy": router.entropy(out.gate, weight)}
+            if "domain" in batch:
+                domain = router.domain_loss(out.gate, batch["domain"])
+                total = total + weights.domain_loss_weight * domain
+                metrics["gate/domain_loss"] = domain
             metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
             metrics["total_loss"] = total
         return total, (metrics, margin.statistics)
