@@ -57,7 +57,7 @@ def evaluate(
 
 
 def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None = None) -> BenchmarkResult:
-    """The figures of a benchmark's judged pairs, overall, per domain and condition by condition, and what the gates of its images do.
+    """The figures of a benchmark's judged pairs, overall, per domain and condition by condition, and what its gates do.
 
     gate: float32 [M, K] of the benchmark's images, or None for a model without gates.
     """

@@ -144,8 +144,8 @@ def conditions_table(cells: Sequence[Cell], frozen: Sequence[Cell] = ()) -> str:
 
 
 _CELLS_NOTE = (
-    "Accuracy, and AUC, of the pairs of an image of one condition and an image of another (in brackets: gain over frozen,"
-    " in points). An image of several conditions counts in each. n/a: pairs of one kind alone."
+    "Accuracy and AUC of the pairs of an image of one condition and an image of another; in brackets the gain over"
+    " frozen in points. An image of several conditions counts in each. n/a: pairs of one kind alone."
 )
 
 

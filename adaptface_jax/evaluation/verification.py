@@ -160,9 +160,7 @@ def compute_domain_metrics(
             f"members: {members.dtype} of shape {members.shape}; "
             f"expected booleans, {len(judged.issame)} pairs x {len(names)} domains"
         )
-    return {
-        name: subset_metrics(judged, chosen) for name, chosen in zip(names, members.T, strict=True) if chosen.any()
-    }
+    return {name: subset_metrics(judged, chosen) for name, chosen in zip(names, members.T, strict=True) if chosen.any()}
 
 
 def subset_metrics(judged: JudgedPairs, chosen: np.ndarray) -> DomainVerification:

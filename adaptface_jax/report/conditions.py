@@ -28,8 +28,9 @@ def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -
     if not charts:
         return ""
     lead = (
-        "The pairs of an image of one condition and an image of another, each judged at its fold's threshold. Below the "
-        f"figure stands its gain over the frozen backbone in points, which is the colour. {NONE}: pairs of one kind alone."
+        "The pairs of an image of one condition and an image of another, each judged at its fold's threshold. Below a "
+        "figure stands its gain over the frozen backbone in points, which is the colour. An image of several "
+        f"conditions counts in each. {NONE}: pairs of one kind alone."
     )
     return f'<h3>Condition by condition</h3><p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>'
 

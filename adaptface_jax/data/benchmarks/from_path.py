@@ -26,12 +26,12 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     path: an InsightFace `.bin` pack; a folder with `pairs.txt` (LFW's form), with `pairs.csv`, or with CFP's
     `Protocol` (FOLDER:FF for frontal against frontal); FOLDER:LIST, a list of either form over a folder, itself within
     the folder or anywhere; a `.csv` list whose paths are relative to where it is; or `synthetic:SPEC`.
-    domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of the
-    images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
+    domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
+    the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
     Raises InputError where nothing is or where it is not what its name says.
     """
     if path.startswith(SYNTHETIC):
-        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC))
+        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC), domains)
     file = Path(path)
     if file.is_file() and file.suffix == ".bin":
         return open_bin(file)

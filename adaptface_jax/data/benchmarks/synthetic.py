@@ -8,16 +8,19 @@ import itertools
 import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
+from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX, SyntheticSource, fail, parse_spec
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 
 
 @functools.lru_cache(maxsize=4)
-def open_synthetic_benchmark(spec: str) -> Benchmark:
+def open_synthetic_benchmark(spec: str, domains: str = "") -> Benchmark:
     """Pairs of `synthetic:identities=40,images=12,seed=2,pairs=600`; raises InputError on a bad spec.
 
     Genuine and impostor pairs take turns, and so do the cells, a condition against itself or another, so every fold
     holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
+
+    domains: as in `open_benchmark`; pictures that have none of these, made for another set's labels, keep their own.
     """
     parsed = parse_spec(spec)
     if not parsed.pairs:
@@ -37,13 +40,16 @@ def open_synthetic_benchmark(spec: str) -> Benchmark:
             pictures = np.array([rng.choice(np.arange(domain, parsed.images, kinds)) for domain in cell])
         index[i] = people * parsed.images + pictures
     used, flat = np.unique(index, return_inverse=True)
-    hidden = parsed.labels == "none"
-    domains = np.eye(kinds, dtype=np.uint8)[used % parsed.images % kinds]
+    image_domain, names = source.domains, source.domain_names
+    if domains and source.table is not None:
+        asked = parse_domains(domains)
+        if (found := asked.membership(source.table)).any():
+            image_domain, names = found, asked.names
     return Benchmark(
         images=[source.image(int(k)) for k in used],
         index=flat.ravel().astype(np.int32),
         issame=issame,
         description=f"{source.description}, {parsed.pairs} pairs",
-        image_domain=None if hidden else domains,
-        domain_names=() if hidden else DOMAINS,
+        image_domain=None if image_domain is None else image_domain[used],
+        domain_names=names,
     )
