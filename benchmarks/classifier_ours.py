@@ -37,7 +37,6 @@ def build(problem: Problem) -> Ready:
     batch = {
         "image": rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
         "label": rng.integers(0, 2 if problem.multi_label else problem.outputs, shape, dtype=np.int32),
-        "domain": np.full(count, -1, np.int32),
         "weight": np.ones(count, np.float32),
     }
     batch = jax.device_put(batch, sharding(mesh, "batch"))

@@ -57,7 +57,6 @@ def build(problem: Problem) -> Ready:
     batch = {
         "image": rng.integers(0, 256, shape, dtype=np.uint8),
         "label": rng.integers(0, problem.classes, problem.batch_size, dtype=np.int32),
-        "domain": np.full(problem.batch_size, -1, np.int32),
         "weight": np.ones(problem.batch_size, np.float32),
     }
     batch = jax.device_put(batch, rows)

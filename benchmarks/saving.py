@@ -59,7 +59,6 @@ def main() -> None:
     batch = {
         "image": rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8),
         "label": rng.integers(0, CLASSES, BATCH).astype(np.int32),
-        "domain": np.full(BATCH, -1, np.int32),
         "weight": np.ones(BATCH, np.float32),
     }
     batch = jax.device_put(batch, sharding(mesh, "batch"))

@@ -63,7 +63,6 @@ def batches(model: ModelConfig, seed: int = 1):
         {
             "image": rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8),
             "label": rng.integers(0, 2 if model.name == "cnn" else OUTPUTS, shape, dtype=np.int32),
-            "domain": np.full(BATCH, -1, np.int32),
             "weight": np.ones(BATCH, np.float32),
         }
         for _ in range(STEPS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import posixpath
 import re
 import unicodedata
@@ -73,6 +74,11 @@ class LabelTable:
         return dataclasses.replace(self, columns=columns, listed=self.listed[indices])
 
 
+def label_columns(file: Path) -> tuple[str, ...]:
+    """What the header of a table names beside the key. Raises InputError where there is none."""
+    return tuple(_header(file)[1][1:])
+
+
 def read_labels(file: Path, keys: Sequence[str], whole_set: bool = True) -> LabelTable:
     """The labels of the records called `keys`, in their order.
 
@@ -82,17 +88,14 @@ def read_labels(file: Path, keys: Sequence[str], whole_set: bool = True) -> Labe
     Raises InputError, with the line, for a ragged row, a column without a name or named twice, a record that has two
     rows, and a path that is none of the keys; and where the file has no header or shares no row with the keys.
     """
-    rows = _rows(file)
-    number, header = next(rows, (0, []))
-    if not header:
-        _refuse(file, "is empty", _FORM)
+    number, header = _header(file)
     places = _Places(keys)
     _check_header(file, number, header, places)
     names = header[1:]
     codes = [array("I") for _ in names]
     values: list[dict[str, int]] = [{UNKNOWN: 0} for _ in names]
     hashes, line_numbers = array("q"), array("q")
-    for number, words in rows:
+    for number, words in itertools.islice(_rows(file), 1, None):
         if len(words) != len(header):
             _refuse(file, f"line {number} has {plural(len(words), 'cell')}", f"{len(header)}, as in the header")
         if not words[0]:
@@ -168,6 +171,14 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         _refuse(file, f"cannot be read ({error.strerror})", _FORM)
     except csv.Error as error:
         _refuse(file, f"line {number + 1} is malformed ({one_line(error)})", _FORM)
+
+
+def _header(file: Path) -> tuple[int, list[str]]:
+    """Its line and its cells."""
+    found = next(_rows(file), None)
+    if found is None:
+        _refuse(file, "is empty", _FORM)
+    return found
 
 
 def _check_header(file: Path, number: int, header: list[str], places: _Places) -> None:

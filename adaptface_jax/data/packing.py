@@ -24,7 +24,8 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
+from adaptface_jax.data.labels import LABELS, encode_labels
+from adaptface_jax.data.record import Keys, Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.data.sources.array_record import (
     DESCRIPTION,
     FORMAT,
@@ -80,8 +81,11 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
         "class_names_sha256": texts_digest(source.class_names),
         "limit": dataclasses.asdict(limit),
     }
+    table = b"" if source.table is None else encode_labels(source.table, Keys(source))
+    if table:
+        plan["table_sha256"] = hashlib.sha256(table).hexdigest()
     with locked(folder, f"{shown(str(folder))}: another pack is writing there; wait for it"):
-        _clear(folder)
+        _clear(folder, bool(table))
         known = _earlier(folder, plan)
         # Before any shard: a run that is killed must be known again, whatever stands beside it.
         write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
@@ -101,7 +105,7 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
             later = [known[file] for file in sorted(known) if file > name]
             if shard is not known.get(name):
                 write_text(folder / UNFINISHED, to_json(plan | {"shards": finished + later}, indent=1) + "\n")
-        _finish(source, folder, plan, finished)
+        _finish(source, folder, plan, finished, table)
         ArrayRecordSource(folder)
     return Packed(len(finished), kept, sum(shard["bytes"] for shard in finished))
 
@@ -115,12 +119,14 @@ def encoded(image: bytes | Any) -> bytes:
     return file.getvalue()
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, labelled: bool) -> None:
     """Refuse a folder that holds other things; what a killed run left half written goes."""
+    begun = any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED))
+    ours = (DESCRIPTION, INDEX, UNFINISHED, *([LABELS] if labelled and begun else []))
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED))):
+        if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED, LABELS))):
             path.unlink()
-        elif path.name not in (DESCRIPTION, INDEX, UNFINISHED) and not path.match(SHARDS):
+        elif path.name not in ours and not path.match(SHARDS):
             raise InputError(
                 f"{shown(str(folder))}: holds {shown(path.name)!r}, which is of no pack; choose an empty folder"
             )
@@ -134,7 +140,8 @@ def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
             continue
         try:
             found = json.loads(path.read_bytes())
-            different = [key for key in plan if key != "source" and found.get(key) != plan[key]]
+            compared = dict.fromkeys([*plan, "table_sha256"])  # a pack without labels has none
+            different = [key for key in compared if key != "source" and found.get(key) != plan.get(key)]
             shards = {shard["file"]: shard for shard in found["shards"]}
             if not all(shard["records"] > 0 and {"bytes", "sha256"} <= shard.keys() for shard in shards.values()):
                 raise ValueError("no shards")
@@ -143,7 +150,7 @@ def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if different:
             raise InputError(
                 f"{shown(str(folder))}: holds another pack ({different[0]} was {str(found.get(different[0]))[:80]}, "
-                f"now {str(plan[different[0]])[:80]}); choose an empty folder"
+                f"now {str(plan.get(different[0]))[:80]}); choose an empty folder"
             )
         return shards
     if any(folder.glob(SHARDS)):
@@ -220,14 +227,16 @@ def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
     return path.is_file() and _seal(path) == {"bytes": shard["bytes"], "sha256": shard["sha256"]}
 
 
-def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]]) -> None:
-    """The index and, last, the description; shards of an earlier, longer list go."""
+def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], table: bytes) -> None:
+    """The table of labels, the index and, last, the description; shards of an earlier, longer list go."""
     names = {shard["file"] for shard in shards}
     for path in folder.glob(SHARDS):
         if path.name not in names:
             path.unlink()
     keys = TextArray.of(source.key(index) for index in range(len(source)))
     index = encode_index(source.labels, keys, TextArray.of(source.class_names))
+    if table:
+        write_bytes(folder / LABELS, table)
     write_bytes(folder / INDEX, index)
     description = plan | {"index_sha256": hashlib.sha256(index).hexdigest(), "shards": shards}
     write_text(folder / DESCRIPTION, to_json(description, indent=1) + "\n")

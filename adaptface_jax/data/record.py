@@ -38,12 +38,13 @@ class Source(abc.ABC):
     0 and 1, its attributes.
     class_names: what the set itself calls class 0..C-1 (folders, raw labels, names), or attribute 0..A-1.
     description: one line for the run's summary: form and place.
-    table: what else is known of the records, where that was read.
+    table: what else is known of the records, where it was read; label_columns: what of, even where it was not.
     domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros where it is of none or nothing is known;
     None where there are no domains. domain_names: what they are called.
     """
 
     table: LabelTable | None = None
+    label_columns: tuple[str, ...] = ()
     domains: np.ndarray | None = None
     domain_names: tuple[str, ...] = ()
 
@@ -54,7 +55,7 @@ class Source(abc.ABC):
         """Know of the records what `source` knows of those at `indices`."""
         self.table = None if source.table is None else source.table.take(indices)
         self.domains = None if source.domains is None else source.domains[indices]
-        self.domain_names = source.domain_names
+        self.label_columns, self.domain_names = source.label_columns, source.domain_names
 
     @property
     def num_classes(self) -> int:
@@ -78,22 +79,8 @@ class Source(abc.ABC):
         """The key of a record, without reading it; relative to the set, so that a moved set keeps its keys."""
 
 
-class Images(Sequence[bytes | np.ndarray]):
-    """The images of a source as an evaluation takes them: read when asked for. keys: their names in errors."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.keys: Sequence[str] = _Keys(source)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> bytes | np.ndarray:  # type: ignore[override]
-        return self._source[index].image
-
-
-class _Keys(Sequence[str]):
-    """What errors call the records of a source."""
+class Keys(Sequence[str]):
+    """The keys of a source's records, made when asked for."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -102,7 +89,28 @@ class _Keys(Sequence[str]):
         return len(self._source)
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        return f"{self._source.description}: {shown(self._source.key(index))}"
+        return self._source.key(index)
+
+
+class Images(Sequence[bytes | np.ndarray]):
+    """The images of a source as an evaluation takes them: read when asked for. keys: their names in errors."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.keys: Sequence[str] = _Names(source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> bytes | np.ndarray:  # type: ignore[override]
+        return self._source[index].image
+
+
+class _Names(Keys):
+    """What errors call the records of a source."""
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return f"{self._source.description}: {shown(super().__getitem__(index))}"
 
 
 def domains_digest(source: Source) -> str:

@@ -37,7 +37,8 @@ HARMLESS = (
     "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
     "config.loss.class_chunk",
     "config.eval.", "config.checkpoint.", "config.data.threads",
-    "config.data.train", "config.data.path", "config.data.labels", "data.source", "config.backbone.weights", "backbone.source",
+    "config.data.train", "config.data.path", "config.data.labels", "data.source",
+    "config.backbone.weights", "backbone.source",
 )  # fmt: skip
 
 

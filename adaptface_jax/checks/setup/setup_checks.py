@@ -10,7 +10,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.checks.finding import Finding, Section, fault, note
-from adaptface_jax.checks.setup import agreement, backbone, classes, conditions, images, pairs, rehearsal, settings
+from adaptface_jax.checks.setup import (
+    agreement,
+    backbone,
+    classes,
+    conditions,
+    domains,
+    images,
+    pairs,
+    rehearsal,
+    settings,
+)
 from adaptface_jax.checks.setup.scan import Scan, scan_images, scan_source
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
@@ -18,7 +28,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.record import Source
-from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.from_path import open_training
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.training.plan import placed_batches
@@ -55,7 +65,7 @@ def open_set_up(config: Config) -> SetUp:
 def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
     refusals, source, model, benchmarks = {}, None, None, {}
     try:
-        source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
+        source = open_training(config.data)
     except InputError as error:
         refusals["training data"] = str(error)
     for name, path in config.data.benchmarks.items():
@@ -105,7 +115,7 @@ def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) 
         classes.balance(source),
         classes.few(source),
     ]
-    findings.append(classes.label_range(source, scan))
+    findings += [classes.label_range(source, scan), *domains.domains(set_up.config, source)]
     if scan.good.any():
         findings += [images.sizes(scan), images.contents(scan), images.colours(scan)]
         findings += images.duplicates(scan, source)

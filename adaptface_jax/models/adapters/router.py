@@ -45,7 +45,7 @@ def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def domain_loss(gate: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the gates [B, K] on what they should be [B, K]: rows of sum 1; rows of zeros do not count."""
+    """Mean cross-entropy of the gates [B, K] on their targets [B, K]: rows of sum 1; rows of zeros do not count."""
     known = jnp.sum(target, axis=-1) > 0
     logits = jnp.log(jnp.maximum(gate, 1e-20))
     losses = jax.nn.logsumexp(logits, axis=-1) - jnp.sum(target * logits, axis=-1)

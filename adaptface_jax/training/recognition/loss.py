@@ -45,7 +45,7 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
             weights = config.adapter
             total = total + weights.balance_weight * balance
             metrics |= {"gate/balance": balance, "gate/entropy": router.entropy(out.gate, weight)}
-            if "domain" in batch:
+            if "domain" in batch and weights.domain_loss_weight:
                 domain = router.domain_loss(out.gate, batch["domain"])
                 total = total + weights.domain_loss_weight * domain
                 metrics["gate/domain_loss"] = domain

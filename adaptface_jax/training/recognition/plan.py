@@ -11,12 +11,13 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.small_sample import small_sample
-from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.from_path import open_training
 from adaptface_jax.distributed.mesh import check_batch, make_mesh
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.training.plan import Plan, check_epoch
+from adaptface_jax.training.recognition.domains import check_domains
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.run import make_record
@@ -39,7 +40,8 @@ def prepare(config: Config) -> RecognitionPlan:
     require(config.monitor.wandb)
     if not config.data.train:
         raise InputError("data.train: empty; set --config.data.train to a folder, a .rec folder or synthetic:SPEC")
-    source = open_source(config.data.train, config.data.max_identities, config.data.max_per_identity)
+    source = open_training(config.data)
+    check_domains(config, source)
     check_classes(source.num_classes)
     if config.data.overfit_small is not None:
         source = small_sample(source, config.data.overfit_small)

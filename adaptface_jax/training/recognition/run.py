@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
@@ -22,7 +22,10 @@ from adaptface_jax.training.run import abstract_state, describe_source, recorded
 
 def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
     """Everything that must be the same for a run to go on."""
-    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": describe_source(source)}
+    data = describe_source(source)
+    if config.data.domains:  # what a source knows by itself is in its description
+        data |= {"domains": source.domain_names, "domains_sha256": domains_digest(source)}
+    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data}
     if model.start is not None:
         record["start"] = model.start.identity()
     return json.loads(to_json(record))

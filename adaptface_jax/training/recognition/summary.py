@@ -8,6 +8,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.data.record import Source
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters
 from adaptface_jax.training.loop import Ending
+from adaptface_jax.training.recognition.domains import domain_lines
 from adaptface_jax.training.recognition.facts import RunFacts
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.plan import RecognitionPlan
@@ -27,6 +28,7 @@ def summary(plan: RecognitionPlan) -> str:
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
+        *domain_lines(config, source),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
             for name, b in plan.benchmarks.items()
