@@ -50,7 +50,8 @@ def _area(cell: Cell, before: Cell | None) -> Field:
 
 
 def _field(cell: Cell, value: str, change: float | None) -> Field:
-    return Field(value, "" if change is None else signed(change), change, (f"{cell.figures.pairs:,} pairs",))
+    gain = "" if change is None else f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return Field(value, gain, change, (f"{cell.figures.pairs:,} pairs",))
 
 
 def _nothing(cell: Cell) -> Field:

@@ -10,9 +10,9 @@ from adaptface_jax.core.text import shortened
 from adaptface_jax.report import svg
 
 _NAME = 14  # characters of a name beside a row or above a column
-_LINE = 15
+_LETTER, _LINE = 6.6, 15
 _WIDE = 74  # from this width on a field has room for its small lines
-_DEEPEST = 0.5  # opacity: the texts on it stay readable, light and dark
+_DEEPEST = 0.45  # opacity: the texts on it stay readable, light and dark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Field:
 def heat_map(title: str, names: Sequence[str], fields: Mapping[tuple[str, str], Field], note: str = "") -> str:
     """The upper triangle, a row and a column a name. fields: by row and column; others stay empty. HTML."""
     texts = [shortened(name, _NAME) for name in names]
-    left, top = 18 + 6.6 * max(map(len, texts)), svg.TOP + 18
+    left, top = 18 + _LETTER * max(map(len, texts)), svg.TOP + 18
     width = (svg.WIDTH - left) / len(names)
     small = max(len(field.small) for field in fields.values()) if width >= _WIDE else 0
     height = _LINE * (2 + small) + 14
     frame = svg.Frame((0, 1), (0, 1), height=top + height * len(names) + 2)
     for place, text in enumerate(texts):
-        frame.text(left + width * (place + 0.5), top - 8, text, "tick", "middle")
+        frame.text(left + width * (place + 0.5), top - 8, shortened(text, int(width / _LETTER)), "tick", "middle")
         frame.text(left - 12, top + height * (place + 0.5) + 4, text, "", "end")
     deepest = max(abs(field.change or 0.0) for field in fields.values())
     for (row, column), field in fields.items():
@@ -54,7 +54,7 @@ def heat_map(title: str, names: Sequence[str], fields: Mapping[tuple[str, str], 
         opacity = _DEEPEST * abs(field.change) / deepest if field.change else 1.0
         said = f"<title>{escape(f'{row} with {column}: {field.words}')}</title>"
         frame.add(f'<rect class="field {field.paint}" fill-opacity="{opacity:.2f}" {box}>{said}</rect>')
-        lines = [(field.value, "strong"), (field.gain, field.paint), *[(text, "tick") for text in field.small[:small]]]
+        lines = [(field.value, "strong"), (field.gain, ""), *[(text, "") for text in field.small[:small]]]
         lines = [(text, kind) for text, kind in lines if text]
         first = y + height / 2 + 4 - _LINE * (len(lines) - 1) / 2
         for number, (text, kind) in enumerate(lines):

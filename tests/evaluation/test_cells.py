@@ -73,7 +73,7 @@ def test_rows_and_columns_stand_so_that_every_cell_is_in_the_upper_triangle(plac
 
 
 def test_a_perfect_router_is_perfect_on_the_film_faces(shared_data):
-    """One that opens the gates of an image's own conditions: the frontal half of a pose pair is ordinary, not turned."""
+    """One that opens the gates of an image's own conditions: the frontal half of a pose pair is not turned."""
     benchmark = open_benchmark(str(shared_data / "film" / "test"), FILM)
     assert benchmark.domain_names == NAMES and benchmark.pair_names == ("pose", "age", "light", "easy")
     holds = benchmark.image_domain
