@@ -35,7 +35,7 @@ from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
-from adaptface_jax.evaluation.markdown import benchmark_table
+from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
 from adaptface_jax.evaluation.templates import score_templates
 from adaptface_jax.training.recognition.run import recognition_config
@@ -63,6 +63,9 @@ def main(args: argparse.Namespace) -> None:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
         report["benchmarks"] = results
         print(benchmark_table(results))
+        for name, entry in results.items():
+            if entry.cells:
+                print(f"\n{name}, condition by condition\n\n{conditions_table(entry.cells)}")
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")
