@@ -26,20 +26,22 @@ def benchmark():
     return open_synthetic_benchmark(PAIRS)
 
 
-def test_a_record_is_a_decoded_picture_with_its_person_and_domain(source):
+def test_a_record_is_a_decoded_picture_with_its_person(source):
     assert len(source) == 72 and source.num_classes == 12
     assert source.labels.dtype == np.int32 and np.bincount(source.labels).tolist() == [6] * 12
     record = source[6]
     assert record.image.shape == (112, 112, 3) and record.image.dtype == np.uint8
-    assert (record.label, record.domain) == (1, 0) and record.key == "seed5/00001/0000"
+    assert record.label == 1 and record.key == "seed5/00001/0000"
     assert source[-1].label == 11
     with pytest.raises(IndexError):
         source[72]
 
 
 def test_every_person_has_as_many_pictures_of_each_domain(source):
-    domains = np.array([source[i].domain for i in range(len(source))]).reshape(12, 6)
-    assert all(np.bincount(row).tolist() == [2, 2, 2] for row in domains)
+    assert source.domain_names == ("pose", "age", "light")
+    assert (source.domains.sum(axis=1) == 1).all()
+    assert (source.domains.reshape(12, 6, 3).sum(axis=1) == 2).all()
+    assert source.table.columns["condition"].holds("age").tolist() == source.domains[:, 1].tolist()
 
 
 def test_the_same_spec_gives_the_same_pictures_in_any_order(source):
@@ -83,7 +85,7 @@ def test_a_domain_is_what_makes_its_pictures_hard():
 
 def test_labels_none_hides_the_domain_and_nothing_else(source, benchmark):
     hidden = open_synthetic(f"{PEOPLE},labels=none")
-    assert hidden.domains is None
+    assert hidden.domains is None and hidden.table is None
     np.testing.assert_array_equal(hidden[7].image, source[7].image)
     blind = open_synthetic_benchmark(f"{PAIRS},labels=none")
     assert blind.image_domain is None and blind.domain_names == ()
