@@ -6,7 +6,8 @@
     adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
 
 A benchmark is an InsightFace .bin pack, a folder with pairs.txt (LFW), with CFP's Protocol or with pairs.csv,
-FOLDER:LIST, or a .csv of its own.
+FOLDER:LIST, or a .csv of its own. With conditions of its images (domain1,domain2 in the list, or labels.csv in the
+folder by the run's data.domains) the report also goes condition by condition.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
-from adaptface_jax.evaluation.markdown import benchmark_table
+from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
 from adaptface_jax.evaluation.templates import score_templates
+from adaptface_jax.training.recognition.run import recognition_config
+from adaptface_jax.training.run import required_record
 
 # Images and their keys to embeddings.
 Embed = Callable[[Any, Any], Embeddings]
@@ -45,7 +48,8 @@ Embed = Callable[[Any, Any], Embeddings]
 def main(args: argparse.Namespace) -> None:
     """Open what is asked for and the model, score, print and write the JSON."""
     check(args)
-    benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
+    domains = domains_of(Path(args.run)) if args.run else ""
+    benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
     opened = open_from_flags(args)
@@ -59,6 +63,9 @@ def main(args: argparse.Namespace) -> None:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
         report["benchmarks"] = results
         print(benchmark_table(results))
+        for name, entry in results.items():
+            if entry.cells:
+                print(f"\n{name}, condition by condition\n\n{conditions_table(entry.cells)}")
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")
@@ -86,6 +93,11 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("--probes: is the gallery itself, where every probe would find its own image")
     if args.scores and not args.benchmark:
         raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+
+
+def domains_of(workdir: Path) -> str:
+    """The setting `data.domains` of a run; raises InputError where the folder holds no face training."""
+    return recognition_config(workdir, required_record(workdir, "--run: ")).data.domains
 
 
 def crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def batch(size: int = 16, classes: int = 10, seed: int = 0) -> dict[str, np.ndar
     return {
         "image": rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8),
         "label": rng.integers(0, classes, size).astype(np.int32),
-        "domain": rng.integers(-1, 3, size).astype(np.int32),
+        "domain": np.eye(4, 3, -1, np.float32)[rng.integers(-1, 3, size) + 1],
         "weight": np.ones(size, np.float32),
     }
 

@@ -21,9 +21,9 @@ def quoted(text: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[0]}"
 
 
-def plural(number: int, noun: str) -> str:
-    """ "1 fault", "2 faults"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """ "1 fault", "2 faults", and "2 people" where the plural is no mere s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def shortened(text: str, length: int) -> str:

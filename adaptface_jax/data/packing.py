@@ -85,7 +85,7 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
     if table:
         plan["table_sha256"] = hashlib.sha256(table).hexdigest()
     with locked(folder, f"{shown(str(folder))}: another pack is writing there; wait for it"):
-        _clear(folder, bool(table))
+        _clear(folder)
         known = _earlier(folder, plan)
         # Before any shard: a run that is killed must be known again, whatever stands beside it.
         write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
@@ -119,10 +119,10 @@ def encoded(image: bytes | Any) -> bytes:
     return file.getvalue()
 
 
-def _clear(folder: Path, labelled: bool) -> None:
+def _clear(folder: Path) -> None:
     """Refuse a folder that holds other things; what a killed run left half written goes."""
     begun = any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED))
-    ours = (DESCRIPTION, INDEX, UNFINISHED, *([LABELS] if labelled and begun else []))
+    ours = (DESCRIPTION, INDEX, UNFINISHED, *([LABELS] if begun else []))
     for path in sorted(folder.iterdir()):
         if path.name.startswith(tuple(f".{name}" for name in ("shard-", INDEX, DESCRIPTION, UNFINISHED, LABELS))):
             path.unlink()

@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.data.record import UNKNOWN_DOMAIN
+from adaptface_jax.evaluation.cells import compute_cells
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.gates import gate_report
@@ -57,23 +57,23 @@ def evaluate(
 
 
 def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None = None) -> BenchmarkResult:
-    """The figures of a benchmark's judged pairs, overall and per domain, and what the gates of its images do.
+    """The figures of a benchmark's judged pairs, overall, per domain and condition by condition, and what its gates do.
 
     gate: float32 [M, K] of the benchmark's images, or None for a model without gates.
     """
     figures: dict[str, Any] = vars(compute_metrics(judged))
     figures["threshold_at_far"] = thresholds_at_far(judged.distances, judged.issame)
-    if benchmark.pair_domain is not None:
-        figures["domains"] = compute_domain_metrics(judged, benchmark.pair_domain, benchmark.domain_names)
+    figures["domains"] = compute_domain_metrics(judged, *benchmark.pairs_of_domains())
+    if benchmark.image_domain is not None:
+        figures["cells"] = compute_cells(judged, benchmark.index, benchmark.image_domain, benchmark.domain_names)
     if gate is not None:
         entropy = -(gate * np.log(np.maximum(gate, np.finfo(np.float32).tiny))).sum(axis=1)
         usage = np.bincount(gate.argmax(axis=1), minlength=gate.shape[1]) / len(gate)
         figures["gate_mean"] = tuple(gate.mean(axis=0, dtype=np.float64).tolist())
         figures["gate_usage"] = tuple(usage.tolist())
         figures["gate_entropy"] = float(entropy.mean(dtype=np.float64))
-        domain = benchmark.image_domain
-        if domain is not None and (domain > UNKNOWN_DOMAIN).any():
-            figures["gates"] = gate_report(gate, domain, benchmark.domain_names)
+        if benchmark.image_domain is not None and benchmark.image_domain.any():
+            figures["gates"] = gate_report(gate, benchmark.image_domain, benchmark.domain_names)
     return BenchmarkResult(**figures)
 
 
@@ -134,6 +134,10 @@ def scalars(results: BenchmarkResults, prefix: str = "eval") -> dict[str, float]
                 tags[f"{prefix}/{name}/tar_at_far_{far}"] = tar
         for domain, found in entry.domains.items():
             tags[f"{prefix}/{name}/{domain}/accuracy"] = found.accuracy
+        for cell in entry.cells:
+            if cell.figures.auc is not None:
+                tags[f"{prefix}/{name}/{cell.name}/accuracy"] = cell.figures.accuracy
+                tags[f"{prefix}/{name}/{cell.name}/auc"] = cell.figures.auc
         if entry.gates is not None:
             tags[f"{prefix}/{name}/gate/entropy"] = entry.gates.entropy
             tags[f"{prefix}/{name}/gate/agreement"] = entry.gates.agreement

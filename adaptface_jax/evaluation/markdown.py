@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
@@ -24,6 +25,9 @@ def results_markdown(results: Results) -> str:
     for name, entry in benchmarks.items():
         if entry.domains:
             sections += [f"## {name} by domain", domain_table(entry, before.get("frozen", {}).get(name))]
+        if entry.cells:
+            before_cells = before["frozen"][name].cells if name in before.get("frozen", {}) else ()
+            sections += [f"## {name}, condition by condition", conditions_table(entry.cells, before_cells), _CELLS_NOTE]
         if entry.gates:
             sections += [f"## {name}: gates by true domain", gate_table(entry.gates), _gate_note(entry.gates)]
         elif entry.gate_mean:
@@ -130,6 +134,29 @@ def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None
         rows.append([*row, _auc(entry.auc)])
     accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
     return table(["domain", "pairs", *accuracy, "AUC"], rows)
+
+
+def conditions_table(cells: Sequence[Cell], frozen: Sequence[Cell] = ()) -> str:
+    """A matrix, the upper triangle: accuracy, AUC, their gains over the frozen backbone in points, and the pairs."""
+    names, before = condition_names(cells), by_conditions(frozen)
+    texts = {key: _cell(cell, before.get(key)) for key, cell in by_conditions(cells).items()}
+    return table(["", *names], [[row, *[texts.get((row, column), "") for column in names]] for row in names])
+
+
+_CELLS_NOTE = (
+    "Accuracy and AUC of the pairs of an image of one condition and an image of another; in brackets the gain over"
+    " frozen in points. An image of several conditions counts in each. n/a: pairs of one kind alone."
+)
+
+
+def _cell(cell: Cell, before: Cell | None) -> str:
+    found, start = cell.figures, before.figures if before else None
+    if found.auc is None:
+        return f"n/a, {found.pairs} pairs"
+    gains = ["", ""]
+    if start and start.auc is not None:
+        gains = [f" ({100 * change:+.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
+    return f"{percent(found.accuracy)}{gains[0]}, {_auc(found.auc)}{gains[1]}, {found.pairs} pairs"
 
 
 def gate_table(gates: GateReport) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
+from adaptface_jax.evaluation.cells import Cell
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.verification import DomainVerification, Verification
 from adaptface_jax.models.recognizer import ParameterCount
@@ -27,6 +28,7 @@ class BenchmarkResult(Verification):
     threshold_at_far: name of a FAR ("1e-3") -> the largest threshold whose FAR does not exceed it, a squared distance,
       or None where under 10 false accepts are expected.
     domains: domain name -> its pairs at the thresholds of the whole benchmark.
+    cells: the same for each two conditions of images, where those are known.
     gate_mean, gate_usage: of all images, K values: the mean gate, and the share of images whose largest gate it is.
     gate_entropy: mean entropy of the images' gates in nats, 0..log K.
     gates: beside the true domains, where those are known.
@@ -34,6 +36,7 @@ class BenchmarkResult(Verification):
 
     threshold_at_far: dict[str, float | None] = dataclasses.field(default_factory=dict)
     domains: dict[str, DomainVerification] = dataclasses.field(default_factory=dict)
+    cells: tuple[Cell, ...] = ()
     gate_mean: tuple[float, ...] = ()
     gate_usage: tuple[float, ...] = ()
     gate_entropy: float | None = None

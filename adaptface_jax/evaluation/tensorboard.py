@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,6 +83,7 @@ def faces(
 
 
 def _named(benchmark: Benchmark, key: str, row: int) -> str:
-    """An image's name, with its domain where that is known."""
-    domain = -1 if benchmark.image_domain is None else int(benchmark.image_domain[row])
-    return f"{key} ({benchmark.domain_names[domain]})" if domain >= 0 else key
+    """An image's name, with its conditions where they are known."""
+    if benchmark.image_domain is None or not benchmark.image_domain[row].any():
+        return key
+    return f"{key} ({', '.join(itertools.compress(benchmark.domain_names, benchmark.image_domain[row]))})"

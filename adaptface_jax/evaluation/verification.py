@@ -140,44 +140,38 @@ def compute_metrics(judged: JudgedPairs) -> Verification:
 
 
 def compute_domain_metrics(
-    judged: JudgedPairs, pair_domain: np.ndarray, names: tuple[str, ...]
+    judged: JudgedPairs, members: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, DomainVerification]:
     """The figures told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
 
-    So the domains are compared at one operating point, which is what a user of the model has, and the
-    overall accuracy is their mean weighted by size where folds are equal.
+    So the domains are compared at one operating point, which is what a user of the model has, and the overall accuracy
+    is their mean weighted by size where folds are equal and every pair is of one domain.
 
     Args:
-      pair_domain: int [N], 0..K-1, or -1 for pairs of no known domain (left out). names: the K names.
+      members: bool [N, D], which pairs are of which domain; of none, one or several. names: the D names.
 
     Returns: name -> figures, in the order of `names`, without the domains that have no pair.
 
-    Raises InputError where `pair_domain` does not fit.
+    Raises InputError where `members` does not fit.
     """
-    truth, pair_domain = judged.issame, np.asarray(pair_domain)
-    if pair_domain.shape != truth.shape or not np.issubdtype(pair_domain.dtype, np.integer):
+    members = np.asarray(members)
+    if members.shape != (len(judged.issame), len(names)) or members.dtype != bool:
         raise InputError(
-            f"pair_domain: {pair_domain.dtype} of shape {pair_domain.shape} for {len(truth)} pairs; "
-            "expected one integer a pair"
+            f"members: {members.dtype} of shape {members.shape}; "
+            f"expected booleans, {len(judged.issame)} pairs x {len(names)} domains"
         )
-    if pair_domain.min() < -1 or pair_domain.max() >= len(names):
-        raise InputError(
-            f"pair_domain: values {pair_domain.min()}..{pair_domain.max()} for {len(names)} names; "
-            f"expected -1..{len(names) - 1}"
-        )
-    result = {}
-    for domain, name in enumerate(names):
-        members = pair_domain == domain
-        if not members.any():
-            continue
-        genuine = truth[members]
-        both = genuine.any() and not genuine.all()
-        result[name] = DomainVerification(
-            accuracy=float(judged.right[members].mean()),
-            auc=roc_curve(judged.distances[members], genuine).auc() if both else None,
-            pairs=int(members.sum()),
-        )
-    return result
+    return {name: subset_metrics(judged, chosen) for name, chosen in zip(names, members.T, strict=True) if chosen.any()}
+
+
+def subset_metrics(judged: JudgedPairs, chosen: np.ndarray) -> DomainVerification:
+    """The figures of some of the pairs. chosen: bool [N], at least one."""
+    genuine = judged.issame[chosen]
+    both = genuine.any() and not genuine.all()
+    return DomainVerification(
+        accuracy=float(judged.right[chosen].mean()),
+        auc=roc_curve(judged.distances[chosen], genuine).auc() if both else None,
+        pairs=int(chosen.sum()),
+    )
 
 
 def _checked(distances: np.ndarray, issame: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:

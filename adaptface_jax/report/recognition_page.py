@@ -15,6 +15,7 @@ from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import about_section, adapter
 from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, published_table
+from adaptface_jax.report.conditions import conditions_section
 from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.findings import findings_section
 from adaptface_jax.report.gates import gates_section
@@ -62,6 +63,7 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
     yield "<h2>Training</h2>" + training_section(run.rows, [recognition_loss(run), recognition_accuracy(run)])
     if benchmarks:
         yield "<h2>Benchmarks</h2>" + figures_table(benchmarks) + domains_table(benchmarks, results.frozen)
+        yield conditions_section(benchmarks, results.frozen)
         yield pair_charts(scores, before, benchmarks)
     shown = gates_section(run, benchmarks)
     if shown:

@@ -54,6 +54,7 @@ svg .line{fill:none;stroke-width:1.9;stroke-linejoin:round}
 svg .raw{opacity:.28;stroke-width:1}
 svg .dashed{stroke-dasharray:4 4}
 svg .band{opacity:.17}
+svg .field.none{fill:var(--faint)}svg .field.up{fill:var(--good)}svg .field.down{fill:var(--bad)}
 svg .link{stroke-width:3;stroke-linecap:round;opacity:.5}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:0 0 .35rem;padding:0;font-size:.84rem;
 color:var(--soft)}

@@ -143,6 +143,7 @@ def test_a_sound_set_up_has_no_fault_and_no_warning(sound):
     assert sound.status == sound.findings["faults"] == 0
     assert {
         "weights", "image statistics", "readable", "class balance", "labels", "duplicates", "labels fit images",
+        "domain pose", "domain age", "domain light",
         "pairs", "consistency", "overlap", "frozen backbone", "memory", "disk", "loss", "gradients", "speed",
     } <= {f["check"] for f in found}  # fmt: skip
     assert sound.out.splitlines()[-1].startswith(("✓ sound: ", "! no fault"))

@@ -62,6 +62,9 @@ def test_a_run_leaves_its_records(run):
     assert set(results["benchmarks"]) == set(results["frozen"]) == set(results["pixels"]) == {"faces"}
     entry = results["benchmarks"]["faces"]
     assert 0 <= entry["accuracy"] <= 1 and set(entry["domains"]) == {"pose", "age", "light"}
+    assert [(cell["first"], cell["second"]) for cell in entry["cells"]][:3] == [
+        ("pose", "pose"), ("pose", "age"), ("pose", "light")
+    ]  # fmt: skip
     assert set(entry["gates"]["mean"]) == {"pose", "age", "light"}
     page = (run / "results.md").read_text()
     assert "pixels" in page and "frozen" in page and "gate" in page

@@ -309,7 +309,6 @@ def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
     for step, row in rows:
         batch = taken[step - 1]
         assert record_keys(source, 4, 0, step)[row] == bad["key"]
-        assert batch["domain"][row] == -1
         assert any((batch["image"][row] == batch["image"][other]).all() for other in range(4) if other != row)
     with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records, at most 0 are skipped; the last is"):
         list(itertools.islice(batches(source, 4, size, bad_records=BadRecords(None, 0), **options), count // 4))
@@ -685,7 +684,7 @@ def test_skipping_changes_no_other_row_and_does_not_depend_on_threads(tmp_path, 
     skipped = itertools.islice(batches(source, 4, 8, seed=1, threads=threads, bad_records=BadRecords(None, 1)), 9)
     for batch, other in zip(whole, skipped, strict=True):
         good = other["weight"] == 1
-        for name in ("image", "label", "domain"):
+        for name in ("image", "label"):
             np.testing.assert_array_equal(batch[name][good], other[name][good])
         np.testing.assert_array_equal(batch["label"], other["label"])
 

@@ -35,7 +35,6 @@ def test_a_set_written_by_mxnet(shared_data):
         record = source[index]
         assert decode(record.image, record.key).shape == (112, 112, 3)
         assert record.label == index // 10
-        assert record.domain == -1
 
 
 def test_identity_layout(tmp_path):

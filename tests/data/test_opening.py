@@ -84,7 +84,8 @@ def test_generated_faces_open_by_their_specification():
     source = open_source("synthetic:identities=3", max_per_identity=2)
     assert source.num_classes == 3
     assert len(source) == 6
-    assert source[0].domain >= 0
+    np.testing.assert_array_equal(source.domains, np.tile(np.eye(2, 3, dtype=np.uint8), (3, 1)))
+    assert source.domain_names == ("pose", "age", "light")
 
 
 def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):

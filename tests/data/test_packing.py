@@ -94,13 +94,15 @@ def test_a_set_written_by_mxnet_keeps_its_bytes(shared_data, tmp_path):
     )
 
 
-def test_generated_images_are_packed_as_png_with_their_domains(tmp_path):
+def test_generated_images_are_packed_as_png_with_their_conditions(tmp_path):
     source = open_source("synthetic:identities=2,images=3")
-    again = packed(source, tmp_path / "shards", shards=1)
+    pack(source, tmp_path / "shards", Limit(shards=1))
+    domains = "pose:condition=pose;age:condition=age;light:condition=light"
+    again = open_source(str(tmp_path / "shards"), domains=domains)
     for batch, other in zip(taken(source, 2), taken(again, 2), strict=True):
         for name in batch:
             np.testing.assert_array_equal(batch[name], other[name])
-    assert set(taken(again, 1)[0]["domain"]) <= {0, 1, 2}
+    assert again.domain_names == source.domain_names and taken(again, 1)[0]["domain"].shape == (4, 3)
 
 
 def test_odd_file_names_survive(tmp_path):
@@ -111,9 +113,69 @@ def test_odd_file_names_survive(tmp_path):
     assert_same_records(source, packed(source, tmp_path / "shards"))
 
 
-@given(st.binary(max_size=20), st.integers(0, 2**31 - 1), st.integers(-1, 5), st.text(max_size=9))
-def test_the_binary_form_of_a_record(image, label, domain, key):
-    record = Record(image, label, key.replace("\0", ""), domain)
+TABLE = 'file,pose,note\np0/0.png,left,\np3/4.png,frontal,"quoted, and so"\n'
+
+
+@pytest.fixture
+def labelled(folders):
+    """The folders, with labels of two images written as a spreadsheet does."""
+    (folders / "labels.csv").write_text(TABLE.replace(",", ";").replace("; and", ", and"), "utf-8-sig", newline="\r\n")
+    return folders
+
+
+def test_labels_are_packed_whole_and_found_again(labelled, tmp_path, capsys):
+    assert call(command, labelled, tmp_path / "shards", "--shards=2") == 0
+    assert f"labels    pose, note of 2 images ({labelled / 'labels.csv'})" in capsys.readouterr().out
+    assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
+    again = open_source(str(tmp_path / "shards"), domains="pose=left; ordinary")
+    assert again.domains[0].tolist() == [1, 0] and again.domains[COUNT - 1].tolist() == [0, 1]
+    assert again.domains.sum() == 2
+
+
+def test_other_labels_are_another_pack(labelled, folders, tmp_path):
+    spec, shards_folder = str(labelled), tmp_path / "shards"
+    source = open_source(spec, labels=f"{spec}/labels.csv")
+    pack(source, shards_folder, Limit(shards=2))
+    before = files(shards_folder)
+    (labelled / "labels.csv").write_text("path,pose\np0/0.png,right\n")
+    for other in (open_source(spec, labels=f"{spec}/labels.csv"), open_source(spec)):
+        with pytest.raises(InputError, match="holds another pack \\(table_sha256 was "):
+            pack(other, shards_folder, Limit(shards=2))
+    assert files(shards_folder) == before
+
+
+def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labelled, tmp_path):
+    source = open_source(str(labelled), labels=str(labelled / "labels.csv"))
+    table = tmp_path / "shards" / "labels.csv"
+    pack(source, table.parent, Limit(shards=2))
+    before = files(table.parent)
+    table.write_text(TABLE.replace("left", "right"))
+    with pytest.raises(InputError, match=r"labels\.csv: its sha256 is not the one in dataset\.json"):
+        open_source(str(table.parent))
+    table.unlink()
+    with pytest.raises(InputError, match=r"labels\.csv: cannot be read"):
+        open_source(str(table.parent))
+    assert pack(source, table.parent, Limit(shards=2)).kept == 2
+    assert files(table.parent) == before
+
+
+def test_a_pack_without_labels_takes_a_table_that_is_put_into_it(folders, tmp_path):
+    source = packed(open_source(str(folders)), tmp_path / "shards")
+    assert source.label_columns == ()
+    (tmp_path / "shards" / "labels.csv").write_text(TABLE)
+    again = open_source(str(tmp_path / "shards"), domains="pose=left; turned:pose=frontal")
+    assert again.domains.sum(axis=0).tolist() == [1, 1]
+    assert pack(source, tmp_path / "shards", Limit(shards=3)).kept == 3
+    assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
+    (tmp_path / "empty").mkdir()
+    shutil.copy(tmp_path / "shards" / "labels.csv", tmp_path / "empty")
+    with pytest.raises(InputError, match=r"'labels\.csv', which is of no pack"):
+        pack(source, tmp_path / "empty", Limit(shards=3))
+
+
+@given(st.binary(max_size=20), st.integers(0, 2**31 - 1), st.text(max_size=9))
+def test_the_binary_form_of_a_record(image, label, key):
+    record = Record(image, label, key.replace("\0", ""))
     try:
         data = encode_record(record, image)
     except UnicodeEncodeError:
@@ -166,9 +228,9 @@ def test_interrupted_anywhere_the_same_files_come_out(folders, tmp_path, reads):
     assert result.kept == sum(reads >= end for end in (COUNT // 3, 2 * COUNT // 3, COUNT) if reads < COUNT)
 
 
-@pytest.mark.parametrize("renames", range(1, 9))
-def test_interrupted_after_any_rename_the_same_files_come_out(folders, tmp_path, monkeypatch, renames):
-    source = open_source(str(folders))
+@pytest.mark.parametrize("renames", range(1, 10))
+def test_interrupted_after_any_rename_the_same_files_come_out(labelled, tmp_path, monkeypatch, renames):
+    source = open_source(str(labelled), labels=str(labelled / "labels.csv"))
     pack(source, tmp_path / "whole", Limit(shards=3))
     real, left = os.replace, [renames]
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import batches, evaluation_batches, steps_per_epoch
 from adaptface_jax.data.record import Record
 
@@ -20,13 +21,14 @@ SIZE = 8
 
 @dataclasses.dataclass
 class Numbered:
-    """Record i is an image of the value i, of class i % 3 and domain i % 2 - 1."""
+    """Record i is an image of the value i, of class i % 3."""
 
     size: int
     num_classes: int = 3
     class_names: tuple[str, ...] = ("a", "b", "c")
     description: str = "numbered images"
     broken: int = -1
+    domains: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -37,7 +39,7 @@ class Numbered:
 
     def __getitem__(self, index: int) -> Record:
         image = np.full((SIZE, SIZE, 3), index, np.uint8)
-        return Record(b"" if index == self.broken else image, index % 3, self.key(index), index % 2 - 1)
+        return Record(b"" if index == self.broken else image, index % 3, self.key(index))
 
     def key(self, index: int) -> str:
         return f"numbered/{index}"
@@ -55,15 +57,33 @@ def order(taken) -> list[list[int]]:
     return [batch["image"][:, 0, 0, 0].tolist() for batch in taken]
 
 
-def test_a_batch_is_uint8_images_with_labels_and_domains():
+def test_a_batch_is_uint8_images_with_labels():
     for batch in made():
         number = batch["image"][:, 0, 0, 0].astype(int)
         assert batch["image"].shape == (4, SIZE, SIZE, 3)
         assert batch["image"].dtype == np.uint8
         assert batch["weight"].dtype == np.float32 and (batch["weight"] == 1).all()
-        assert batch["label"].dtype == batch["domain"].dtype == np.int32
+        assert batch["label"].dtype == np.int32
         np.testing.assert_array_equal(batch["label"], number % 3)
-        np.testing.assert_array_equal(batch["domain"], number % 2 - 1)
+        assert set(batch) == {"image", "label", "weight"}
+
+
+def test_the_gates_should_share_an_image_evenly_between_its_domains():
+    source = Numbered(11)
+    source.domains = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 1], [1, 1, 1]], np.uint8)[np.arange(11) % 4]
+    for batch in made(source):
+        number = batch["image"][:, 0, 0, 0].astype(int)
+        assert batch["domain"].dtype == np.float32
+        expected = np.array([[0, 0, 0], [1, 0, 0], [0, 0.5, 0.5], [1 / 3] * 3], np.float32)
+        np.testing.assert_array_equal(batch["domain"], expected[number % 4])
+
+
+def test_nothing_is_known_of_the_domain_of_a_bad_record():
+    source = Numbered(8)
+    source.domains = np.ones((8, 2), np.uint8)
+    source.broken = 5
+    for batch in made(source, bad_records=BadRecords(None, 1)):
+        np.testing.assert_array_equal(batch["domain"], np.outer(batch["weight"], [0.5, 0.5]))
 
 
 def test_an_epoch_shows_each_image_at_most_once_and_drops_the_short_batch():

@@ -7,10 +7,10 @@ import pytest
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
-from adaptface_jax.data.record import UNKNOWN_DOMAIN
 from adaptface_jax.data.sources.synthetic import open_synthetic
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS, draw_conditions
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
+from adaptface_jax.evaluation.cells import cell_members
 
 PEOPLE = "identities=12,images=6,seed=5"
 PAIRS = f"{PEOPLE},pairs=120"
@@ -26,20 +26,22 @@ def benchmark():
     return open_synthetic_benchmark(PAIRS)
 
 
-def test_a_record_is_a_decoded_picture_with_its_person_and_domain(source):
+def test_a_record_is_a_decoded_picture_with_its_person(source):
     assert len(source) == 72 and source.num_classes == 12
     assert source.labels.dtype == np.int32 and np.bincount(source.labels).tolist() == [6] * 12
     record = source[6]
     assert record.image.shape == (112, 112, 3) and record.image.dtype == np.uint8
-    assert (record.label, record.domain) == (1, 0) and record.key == "seed5/00001/0000"
+    assert record.label == 1 and record.key == "seed5/00001/0000"
     assert source[-1].label == 11
     with pytest.raises(IndexError):
         source[72]
 
 
 def test_every_person_has_as_many_pictures_of_each_domain(source):
-    domains = np.array([source[i].domain for i in range(len(source))]).reshape(12, 6)
-    assert all(np.bincount(row).tolist() == [2, 2, 2] for row in domains)
+    assert source.domain_names == ("pose", "age", "light")
+    assert (source.domains.sum(axis=1) == 1).all()
+    assert (source.domains.reshape(12, 6, 3).sum(axis=1) == 2).all()
+    assert source.table.columns["condition"].holds("age").tolist() == source.domains[:, 1].tolist()
 
 
 def test_the_same_spec_gives_the_same_pictures_in_any_order(source):
@@ -83,25 +85,34 @@ def test_a_domain_is_what_makes_its_pictures_hard():
 
 def test_labels_none_hides_the_domain_and_nothing_else(source, benchmark):
     hidden = open_synthetic(f"{PEOPLE},labels=none")
-    assert hidden[7].domain == UNKNOWN_DOMAIN
+    assert hidden.domains is None and hidden.table is None
     np.testing.assert_array_equal(hidden[7].image, source[7].image)
     blind = open_synthetic_benchmark(f"{PAIRS},labels=none")
-    assert blind.pair_domain is None and blind.image_domain is None and blind.domain_names == ()
+    assert blind.image_domain is None and blind.domain_names == ()
     np.testing.assert_array_equal(blind.index, benchmark.index)
 
 
-def test_pairs_are_balanced_and_of_one_domain(benchmark, source):
+def test_pairs_cross_conditions_and_are_balanced_in_every_cell(benchmark, source):
     first, second = benchmark.index[::2], benchmark.index[1::2]
     assert benchmark.issame.sum() == 60 and len(benchmark.issame) == 120
     assert benchmark.index.max() == len(benchmark.images) - 1 and (first != second).all()
-    assert benchmark.domain_names == DOMAINS
-    for k in range(3):
-        assert benchmark.issame[benchmark.pair_domain == k].mean() == 0.5
-    np.testing.assert_array_equal(benchmark.image_domain[first], benchmark.pair_domain)
-    np.testing.assert_array_equal(benchmark.image_domain[second], benchmark.pair_domain)
+    assert benchmark.domain_names == DOMAINS and benchmark.pair_domain is None
+    assert benchmark.image_domain.dtype == np.uint8 and (benchmark.image_domain.sum(axis=1) == 1).all()
+    cells = {(row, column): members for row, column, members in cell_members(benchmark.index, benchmark.image_domain)}
+    assert list(cells) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+    for members in cells.values():
+        assert members.sum() == 20 and benchmark.issame[members].mean() == 0.5
     owner = {source[i].image.tobytes(): int(source.labels[i]) for i in range(len(source))}
     people = np.array([owner[np.asarray(image).tobytes()] for image in benchmark.images])
     np.testing.assert_array_equal(people[first] == people[second], benchmark.issame)
+
+
+def test_domains_of_the_run_are_made_of_the_pictures_conditions(benchmark):
+    asked = open_synthetic_benchmark(PAIRS, "hard:condition=pose|light; ordinary")
+    assert asked.domain_names == ("hard", "ordinary")
+    np.testing.assert_array_equal(asked.image_domain[:, 1], benchmark.image_domain[:, 1])  # age
+    of_other_faces = open_synthetic_benchmark(PAIRS, "pose=left|right; light=bad")
+    assert of_other_faces.domain_names == DOMAINS
 
 
 def test_folds_share_no_people_when_there_are_enough():

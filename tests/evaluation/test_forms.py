@@ -102,7 +102,7 @@ def test_cfps_own_form(cfp):
                                         (frontal.replace("001", "002"), profile.format(2))]  # fmt: skip
     assert benchmark.issame.tolist() == [True, True, False] * 2
     assert benchmark.fold.tolist() == [0, 0, 0, 1, 1, 1]
-    views = [benchmark.domain_names[domain] for domain in benchmark.image_domain]
+    views = [benchmark.domain_names[domain] for domain in benchmark.image_domain.argmax(axis=1)]
     assert views == [key.split("/")[-2] for key in benchmark.keys]
 
 
@@ -140,9 +140,73 @@ def test_a_table_with_folds_and_domains(faces):
         assert benchmark.index.tolist() == [0, 1, 0, 2, 2, 3, 0, 2]
         assert benchmark.issame.tolist() == [True, False, True, False]
         assert benchmark.fold.tolist() == [7, 7, 3, 3]
-        assert benchmark.domain_names == ("pose", "age")
+        assert benchmark.pair_names == ("pose", "age")
         assert benchmark.pair_domain.tolist() == [0, 1, 1, -1]
-        assert benchmark.image_domain.tolist() == [-1, 0, -1, 1]  # an image of two domains has none
+        assert benchmark.image_domain is None  # the frontal half of a pose pair is not turned
+        members, names = benchmark.pairs_of_domains()
+        assert names == ("pose", "age") and members.tolist() == [[1, 0], [0, 1], [0, 1], [0, 0]]
+
+
+CONDITIONS = """path1,path2,same,domain1,domain2
+a/1.png,a/2.png,1,turned + dark,ordinary
+a/1.png,b/1.png,0,,turned
+a/2.png,"b, c/1.png",0,ordinary,
+b/1.png,a/1.png,0,turned,dark+turned
+"""
+
+
+def test_a_table_with_the_conditions_of_its_images(faces):
+    (faces / "pairs.csv").write_text(CONDITIONS)
+    benchmark = open_benchmark(str(faces))
+    assert benchmark.domain_names == ("turned", "dark", "ordinary")
+    assert benchmark.image_domain.dtype == np.uint8
+    assert benchmark.image_domain.tolist() == [
+        [1, 1, 0],
+        [0, 0, 1],
+        [1, 0, 0],
+        [0, 0, 0],
+    ]  # of the last nothing is known
+    members, names = benchmark.pairs_of_domains()
+    assert names == benchmark.domain_names
+    assert members.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 1], [1, 1, 0]]  # a pair counts in every domain it touches
+
+
+LABELS = """path,pose,light
+a/1.png,frontal,bad
+a/2.png,left,bad
+b/1.png,frontal,good
+never/paired.png,right,good
+"""
+
+
+def test_labels_beside_the_list_are_read_by_the_domains_of_the_run(faces):
+    (faces / "pairs.csv").write_text("a/1.png,a/2.png,1\na/1.png,b/1.png,0\n")
+    (faces / "labels.csv").write_text(LABELS)
+    assert open_benchmark(str(faces)).image_domain is None
+    for domains, expected in (
+        ("light=bad; pose=left|right", [[1, 0], [1, 1], [0, 0]]),
+        ("turned:pose=left|right; ordinary", [[0, 1], [1, 0], [0, 1]]),
+        ("age=old; sex=f", [[0, 0]] * 3),
+    ):
+        benchmark = open_benchmark(f"{faces}:pairs.csv", domains)
+        assert benchmark.image_domain.tolist() == expected
+        known = sum(map(any, expected))
+        assert benchmark.description.endswith(f"conditions of {known} of 3 images known")
+
+
+def test_what_the_list_says_of_an_image_wins_over_its_labels_and_stands_in_the_order_of_the_run(faces):
+    (faces / "pairs.csv").write_text(CONDITIONS)
+    (faces / "labels.csv").write_text(LABELS + '"b, c/1.png",left,bad\n')
+    benchmark = open_benchmark(str(faces), "dark:light=bad; turned:pose=left|right")
+    assert benchmark.domain_names == ("dark", "turned", "ordinary")
+    assert benchmark.image_domain.tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0], [1, 1, 0]]
+
+
+def test_labels_of_another_set_are_refused(faces):
+    (faces / "pairs.csv").write_text("a/1.png,a/2.png,1\na/1.png,b/1.png,0\n")
+    (faces / "labels.csv").write_text("path,pose\nx.png,left\n")
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image"):
+        open_benchmark(str(faces), "pose=left; light=bad")
 
 
 def test_a_table_without_a_header(faces):
@@ -164,6 +228,13 @@ def test_a_table_without_a_header(faces):
         ("a/1.png,a/2.png,yes\n", "line 1, .* same is 'yes'"),
         ("a/1.png,,1\n", "line 1, .* a path is empty"),
         ("path1,path2,same,fold\na/1.png,a/2.png,1,x\n", "line 2, .* fold is 'x'"),
+        ("path1,path2,same,domain1\na/1.png,a/2.png,1,x\n", "line 1, .* column 'domain2' is unknown or missing"),
+        ("path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x+,y\n", "line 2, .* 'x.' names no conditions"),
+        ("path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x+ordinary,\n", "line 2, .* names no conditions"),
+        (
+            "path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x,y\nb/1.png,a/1.png,0,y,ordinary\n",
+            "line 3, .*: an image is ordinary here and x in line 2; expected the same conditions",
+        ),
         ("a/1.png,a/2.png,1\na/2.png,a/1.png,1\n", "all 2 pairs are genuine"),
         ("a/1.png,a/2.png,1\na/1.png,c/9.png,0\n", r"1 of 3 images are missing, e\.g\. .*c/9\.png"),
         ("a/1.png," + "a" * 140_000 + ",1\n", "line 1, .* field larger than"),

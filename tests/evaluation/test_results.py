@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.evaluation.cells import compute_cells
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.gates import gate_report
 from adaptface_jax.evaluation.markdown import results_markdown
@@ -29,9 +30,11 @@ def entry(seed: int, noise: float) -> BenchmarkResult:
     issame = np.arange(600) % 2 == 0
     right = np.where(issame[:, None], left + noise * rng.normal(size=left.shape), rng.normal(size=left.shape))
     judged = judge_pairs(pair_distances(np.stack([left, right], axis=1).reshape(1200, 16)), issame)
-    gates = gate_report(np.tile([0.75, 0.25], (4, 1)), np.array([0, 0, 1, 1]), ("frontal", "posed"))
-    domains = compute_domain_metrics(judged, np.arange(600) // 2 % 2, ("frontal", "posed"))
-    return BenchmarkResult(**vars(compute_metrics(judged)), domains=domains, gates=gates)
+    names, images = ("frontal", "posed"), np.eye(2, dtype=np.uint8)
+    gates = gate_report(np.tile([0.75, 0.25], (4, 1)), images[[0, 0, 1, 1]], names)
+    domains = compute_domain_metrics(judged, images[np.arange(600) // 2 % 2].astype(bool), names)
+    cells = compute_cells(judged, np.arange(1200), images[np.arange(1200) // 4 % 2], names)
+    return BenchmarkResult(**vars(compute_metrics(judged)), domains=domains, cells=cells, gates=gates)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def results() -> Results:
 
 
 def plain(**changes) -> BenchmarkResult:
-    return dataclasses.replace(entry(0, 1.0), domains={}, gates=None, **changes)
+    return dataclasses.replace(entry(0, 1.0), domains={}, cells=(), gates=None, **changes)
 
 
 def cells(page: str, first: str) -> list[list[str]]:
@@ -157,6 +160,18 @@ def test_domains_stand_beside_the_frozen_ones_where_known(results):
     assert len(alone) == 4
 
 
+def test_conditions_stand_in_a_matrix_beside_the_frozen_ones_where_known(results):
+    page = results_markdown(results)
+    beside, below, alone, _ = [row for name in ("frontal", "posed") for row in cells(page, name) if len(row) == 3]
+    assert page.count("condition by condition") == 2 and below != alone
+    (cell,) = [cell for cell in results.benchmarks["made"].cells if cell.name == "frontal-frontal"]
+    (before,) = [cell for cell in results.frozen["made"].cells if cell.name == "frontal-frontal"]
+    gains = [100 * (cell.figures.accuracy - before.figures.accuracy), 100 * (cell.figures.auc - before.figures.auc)]
+    assert beside[1] == (
+        f"{100 * cell.figures.accuracy:.2f}% ({gains[0]:+.2f}), {cell.figures.auc:.4f} ({gains[1]:+.2f}), 300 pairs"
+    )
+
+
 def test_gates_are_shown_by_true_domain(results):
     page = results_markdown(results)
     assert "| posed | 0.750 | 0.250 |" in page
@@ -165,7 +180,7 @@ def test_gates_are_shown_by_true_domain(results):
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_title(results):
     tables = [part for part in results_markdown(results).split("\n\n") if part.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 8
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 

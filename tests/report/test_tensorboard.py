@@ -53,6 +53,7 @@ def test_every_promised_scalar(ask, run):
         *(f"train/{norm}/{part}" for part in parts for norm in ("grad_norm", "param_norm")),
         *(f"eval/faces/{figure}" for figure in ("accuracy", "auc", "eer", "threshold", "gate/entropy")),
         *(f"eval/faces/{domain}/accuracy" for domain in ("pose", "age", "light")),
+        "eval/faces/pose-light/auc",
         "eval/faces/gate/agreement", "frozen/faces/accuracy",
     } <= found  # fmt: skip
 

@@ -121,7 +121,7 @@ def with_bad_rows(rows: tuple[int, ...], seed: int) -> dict[str, np.ndarray]:
     batch, rng = models.batch(), np.random.default_rng(seed)
     for row in rows:
         batch["image"][row] = rng.integers(0, 256, batch["image"][row].shape)
-        batch["domain"][row], batch["weight"][row] = -1, 0
+        batch["domain"][row], batch["weight"][row] = 0, 0
     return batch
 
 

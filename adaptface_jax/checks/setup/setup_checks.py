@@ -10,7 +10,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.checks.finding import Finding, Section, fault, note
-from adaptface_jax.checks.setup import agreement, backbone, classes, domains, images, pairs, rehearsal, settings
+from adaptface_jax.checks.setup import (
+    agreement,
+    backbone,
+    classes,
+    conditions,
+    domains,
+    images,
+    pairs,
+    rehearsal,
+    settings,
+)
 from adaptface_jax.checks.setup.scan import Scan, scan_images, scan_source
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
@@ -60,7 +70,7 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
         refusals["training data"] = str(error)
     for name, path in config.data.benchmarks.items():
         try:
-            benchmarks[name] = open_benchmark(path)
+            benchmarks[name] = open_benchmark(path, config.data.domains)
         except InputError as error:
             refusals[f"benchmark {name}"] = str(error)
     try:
@@ -122,7 +132,7 @@ def _benchmark(
         return images.readable(scan, "images"), pairs.kinds(benchmark)
     same = pairs.identical_images(scan)
     findings: list[Finding | None] = [pairs.kinds(benchmark), pairs.contents(scan), *pairs.repeated(benchmark, same)]
-    findings.append(pairs.contradictions(benchmark, same))
+    findings += [pairs.contradictions(benchmark, same), *conditions.conditions(benchmark)]
     if training is not None:
         findings.append(pairs.overlap(training, scan))
     if set_up.model is not None and embedder is not None:

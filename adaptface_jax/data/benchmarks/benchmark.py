@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 FOLDS = 10  # contiguous, where a protocol names none of its own
+NO_DOMAIN = -1  # of a pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Benchmark:
     issame: bool [N]. description: one line, form and place.
     keys: a name for each image, for messages and reports; None: its number.
     fold: int32 [N] or None, the fold of each pair where the protocol says it; else contiguous tenths are.
-    pair_domain: int32 [N] or None, the true domain of each pair where the source knows it.
-    image_domain: int32 [M] or None, the true domain of each image, UNKNOWN_DOMAIN where unknown.
-    domain_names: names of the domains 0..K-1, empty where unknown.
+    pair_domain: int32 [N] or None, where the list sorts its pairs: 0..P-1 by `pair_names`, NO_DOMAIN where it does not.
+    image_domain: uint8 [M, K] or None, 1 for each condition that an image holds; a row of zeros: nothing is known.
+    domain_names: of the K conditions. A pair's domain says nothing about its two images.
     """
 
     images: Sequence[bytes | np.ndarray]
@@ -29,7 +30,18 @@ class Benchmark:
     issame: np.ndarray
     description: str
     pair_domain: np.ndarray | None = None
+    pair_names: tuple[str, ...] = ()
     image_domain: np.ndarray | None = None
     domain_names: tuple[str, ...] = ()
     keys: Sequence[str] | None = None
     fold: np.ndarray | None = None
+
+    def pairs_of_domains(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Which pairs are of which domain, bool [N, D], and the D names: as the list sorts them; else those with an
+        image of the condition, so that a pair of two conditions counts in both."""
+        if self.pair_domain is not None:
+            return self.pair_domain[:, None] == np.arange(len(self.pair_names)), self.pair_names
+        if self.image_domain is None:
+            return np.zeros((len(self.issame), 0), bool), ()
+        holds = self.image_domain.astype(bool)[self.index]
+        return holds[::2] | holds[1::2], self.domain_names

@@ -26,7 +26,7 @@ _LISTS = {"F": "Pair_list_F.txt", "P": "Pair_list_P.txt"}
 def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
     """Frontal against profile (FP), or frontal against frontal (FF); the splits are the folds.
 
-    Every image's view is its domain. Raises InputError for lists that are missing or malformed, and missing images.
+    Every image's view is its condition. Raises InputError for lists that are missing or malformed, and missing images.
     """
     files = [_image_list(folder / "Protocol" / _LISTS[side]) for side in protocol]
     splits = folder / "Protocol" / "Split" / protocol
@@ -46,7 +46,8 @@ def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
                         line.refuse(f"image {number} is in no list", f"a number of the {len(known)} in the list")
                 first, second = (known[number] for number, known in zip(numbers, files, strict=True))
                 pairs.add(first, second, kind == "same", fold)
-    view = np.array([VIEWS.index("profile") if "profile" in key.split("/") else 0 for key in pairs.keys], np.int32)
+    profile = np.array(["profile" in key.split("/") for key in pairs.keys])
+    view = np.stack([~profile, profile], axis=1).astype(np.uint8)
     return pairs.benchmark(splits, f"CFP-{protocol} {shown(str(folder))}", image_domain=view, domain_names=VIEWS)
 
 

@@ -10,35 +10,40 @@ from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
 from adaptface_jax.data.benchmarks.cfp import open_cfp
+from adaptface_jax.data.benchmarks.conditions import with_labels
 from adaptface_jax.data.benchmarks.lfw import PAIRS as LFW_PAIRS
 from adaptface_jax.data.benchmarks.lfw import open_lfw
 from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.pair_csv import open_pair_csv
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
+from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
 
-def open_benchmark(path: str) -> Benchmark:
+def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
 
     path: an InsightFace `.bin` pack; a folder with `pairs.txt` (LFW's form), with `pairs.csv`, or with CFP's
     `Protocol` (FOLDER:FF for frontal against frontal); FOLDER:LIST, a list of either form over a folder, itself within
     the folder or anywhere; a `.csv` list whose paths are relative to where it is; or `synthetic:SPEC`.
+    domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
+    the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
     Raises InputError where nothing is or where it is not what its name says.
     """
     if path.startswith(SYNTHETIC):
-        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC))
+        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC), domains)
     file = Path(path)
     if file.is_file() and file.suffix == ".bin":
         return open_bin(file)
-    if file.is_file() and file.suffix == ".csv":
-        return open_pair_csv(file.parent, file)
     folder, listed = file, ""
-    if not file.exists() and ":" in path:
+    if file.is_file() and file.suffix == ".csv":
+        folder, listed = file.parent, file.name
+    elif not file.exists() and ":" in path:
         before, _, listed = path.rpartition(":")
         folder = Path(before)
     if folder.is_dir():
-        return _open_listed(folder, listed)
+        benchmark = _open_listed(folder, listed)
+        return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
     found = "is no .bin, .csv or folder" if file.exists() else "does not exist"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 

@@ -1,8 +1,9 @@
-"""Any folder's pairs as a table: `path1,path2,same`, with or without a header; with one also `fold` and `domain`.
+"""Any folder's pairs as a table: `path1,path2,same`, with or without a header; with one also `fold`, `domain` (what the
+list sorts a pair under) and `domain1,domain2` (the conditions of the two images).
 
-path1,path2,same,fold,domain
-anna/1.jpg,anna/7.jpg,1,0,pose
-anna/1.jpg,bert/2.jpg,0,0,age
+path1,path2,same,fold,domain,domain1,domain2
+anna/1.jpg,anna/7.jpg,1,0,hard,pose+light,ordinary
+anna/1.jpg,bert/2.jpg,0,0,easy,pose+light,
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.benchmark import NO_DOMAIN, Benchmark
+from adaptface_jax.data.benchmarks.image_domains import ImageDomains
 from adaptface_jax.data.benchmarks.pair_list import Pairs
-from adaptface_jax.data.record import UNKNOWN_DOMAIN
 from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.csv"
 _NEEDED = ("path1", "path2", "same")
-_COLUMNS = (*_NEEDED, "fold", "domain")
+_OF_IMAGES = ("domain1", "domain2")
+_COLUMNS = (*_NEEDED, "fold", "domain", *_OF_IMAGES)
 _TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
 def open_pair_csv(folder: Path, file: Path) -> Benchmark:
-    """Paths are relative to `folder`. `same` is 1, 0, true or false; `fold` a whole number; an empty `domain` unknown.
+    """Paths are relative to `folder`. `same` is 1, 0, true or false; `fold` a whole number; `domain` any word or empty;
+    `domain1` and `domain2` as in `image_domains`.
 
-    An image's domain is that of its pairs where they agree. Raises InputError for a malformed table and missing images.
+    Raises InputError for a malformed table, missing images, and an image with different conditions in two rows.
     """
-    pairs, domains = Pairs(folder), list[str]()
+    pairs, domains, of_images = Pairs(folder), list[str](), ImageDomains()
     columns: tuple[str, ...] = ()
     for line in lines(file, "a table path1,path2,same"):
         words = _words(line)
@@ -50,17 +53,17 @@ def open_pair_csv(folder: Path, file: Path) -> Benchmark:
             line.refuse(f"fold is {fold!r}", "a whole number")
         pairs.add(row["path1"], row["path2"], same, None if fold is None else int(fold))
         domains.append(row.get("domain", ""))
-    description = f"pairs {shown(str(file))}"
+        for image, column in zip(pairs.index[-2:], _OF_IMAGES, strict=True):
+            of_images.add(line, image, row.get(column, ""))
     names = tuple(dict.fromkeys(filter(None, domains)))
-    if not names:
-        return pairs.benchmark(file, description)
-    of_pair = np.array([names.index(name) if name else UNKNOWN_DOMAIN for name in domains], np.int32)
+    of_pair = [names.index(name) if name else NO_DOMAIN for name in domains]
     return pairs.benchmark(
         file,
-        description,
-        pair_domain=of_pair,
-        image_domain=_of_images(np.array(pairs.index), of_pair, len(pairs.keys)),
-        domain_names=names,
+        f"pairs {shown(str(file))}",
+        pair_domain=np.array(of_pair, np.int32) if names else None,
+        pair_names=names,
+        image_domain=of_images.membership(len(pairs.keys)),
+        domain_names=of_images.names(),
     )
 
 
@@ -76,17 +79,9 @@ def _header(line: Line, words: list[str]) -> tuple[str, ...]:
     names = tuple(word.lower() for word in words)
     if names[0] not in _COLUMNS:
         return _NEEDED
-    wrong = [name for name in names if name not in _COLUMNS] or [name for name in _NEEDED if name not in names]
+    needed = (*_NEEDED, *_OF_IMAGES) if set(_OF_IMAGES) & set(names) else _NEEDED
+    wrong = [name for name in names if name not in _COLUMNS] or [name for name in needed if name not in names]
     if wrong or len(set(names)) != len(names):
         problem = f"column {wrong[0]!r} is unknown or missing" if wrong else "a column is named twice"
-        line.refuse(problem, f"{','.join(_NEEDED)} and, optionally, fold and domain")
+        line.refuse(problem, f"{','.join(_NEEDED)} and, optionally, fold, domain, and domain1 with domain2")
     return names
-
-
-def _of_images(index: np.ndarray, of_pair: np.ndarray, images: int) -> np.ndarray:
-    """The domain of each image, int32 [M]: that of all of its pairs, or UNKNOWN_DOMAIN where they differ."""
-    of_entry = np.repeat(of_pair, 2)
-    low, high = np.full(images, np.iinfo(np.int32).max, np.int32), np.full(images, UNKNOWN_DOMAIN, np.int32)
-    np.minimum.at(low, index, of_entry)
-    np.maximum.at(high, index, of_entry)
-    return np.where(low == high, high, UNKNOWN_DOMAIN).astype(np.int32)

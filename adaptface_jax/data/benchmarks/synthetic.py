@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
+from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX, SyntheticSource, fail, parse_spec
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 
 
 @functools.lru_cache(maxsize=4)
-def open_synthetic_benchmark(spec: str) -> Benchmark:
+def open_synthetic_benchmark(spec: str, domains: str = "") -> Benchmark:
     """Pairs of `synthetic:identities=40,images=12,seed=2,pairs=600`; raises InputError on a bad spec.
 
-    Both images of a pair are of one domain, the domains take turns, and so do genuine and impostor pairs, so every
-    fold holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
+    Genuine and impostor pairs take turns, and so do the cells, a condition against itself or another, so every fold
+    holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
+
+    domains: as in `open_benchmark`; pictures that have none of these, made for another set's labels, keep their own.
     """
     parsed = parse_spec(spec)
     if not parsed.pairs:
         raise fail(spec.removeprefix(PREFIX), "a benchmark needs pairs=N")
     source, rng, kinds = SyntheticSource(parsed), np.random.default_rng([parsed.seed, 2**32 - 1]), len(DOMAINS)
+    cells = list(itertools.combinations_with_replacement(range(kinds), 2))
     index = np.zeros((parsed.pairs, 2), np.int64)
-    issame, pair_domain = np.zeros(parsed.pairs, bool), np.zeros(parsed.pairs, np.int32)
+    issame = np.arange(parsed.pairs) % 2 == 0
     groups = np.array_split(np.arange(parsed.identities), FOLDS if parsed.identities >= 2 * FOLDS else 1)
     for i in range(parsed.pairs):
-        domain, same = i % kinds, (i // kinds) % 2 == 0
+        same, cell = issame[i], cells[i // 2 % len(cells)]
         group = groups[i * FOLDS // parsed.pairs % len(groups)]
         people = np.repeat(rng.choice(group), 2) if same else rng.choice(group, 2, replace=False)
-        pictures = rng.choice(np.arange(domain, parsed.images, kinds), 2, replace=not same)
+        if cell[0] == cell[1]:
+            pictures = rng.choice(np.arange(cell[0], parsed.images, kinds), 2, replace=not same)
+        else:
+            pictures = np.array([rng.choice(np.arange(domain, parsed.images, kinds)) for domain in cell])
         index[i] = people * parsed.images + pictures
-        issame[i], pair_domain[i] = same, domain
     used, flat = np.unique(index, return_inverse=True)
-    hidden = parsed.labels == "none"
-    domains = (used % parsed.images % kinds).astype(np.int32)
+    image_domain, names = source.domains, source.domain_names
+    if domains and source.table is not None:
+        asked = parse_domains(domains)
+        if (found := asked.membership(source.table)).any():
+            image_domain, names = found, asked.names
     return Benchmark(
         images=[source.image(int(k)) for k in used],
         index=flat.ravel().astype(np.int32),
         issame=issame,
         description=f"{source.description}, {parsed.pairs} pairs",
-        pair_domain=None if hidden else pair_domain,
-        image_domain=None if hidden else domains,
-        domain_names=() if hidden else DOMAINS,
+        image_domain=None if image_domain is None else image_domain[used],
+        domain_names=names,
     )

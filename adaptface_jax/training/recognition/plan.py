@@ -46,7 +46,7 @@ def prepare(config: Config) -> RecognitionPlan:
     if config.data.overfit_small is not None:
         source = small_sample(source, config.data.overfit_small)
     check_epoch(config, source)
-    benchmarks = {name: open_benchmark(path) for name, path in config.data.benchmarks.items()}
+    benchmarks = {name: open_benchmark(path, config.data.domains) for name, path in config.data.benchmarks.items()}
     model = build_model(config, source.num_classes, mesh)
     return RecognitionPlan(
         config=config,

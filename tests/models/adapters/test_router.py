@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,11 +32,31 @@ def test_balance_and_entropy_stay_within_their_bounds(logits):
     assert -1e-5 <= router.entropy(gate, jnp.ones(len(gate))) <= np.log(3) + 1e-5
 
 
-def test_domain_loss_counts_known_labels_only():
+def test_domain_loss_counts_known_rows_only():
     gate = jnp.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.4, 0.4]])
-    loss = router.domain_loss(gate, jnp.array([0, -1, 2]))
+    loss = router.domain_loss(gate, jnp.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1]]))
     assert loss == pytest.approx(-(np.log(0.5) + np.log(0.4)) / 2, rel=1e-5)
-    assert router.domain_loss(gate, jnp.array([-1, -1, -1])) == 0
+    assert router.domain_loss(gate, jnp.zeros((3, 3))) == 0
+
+
+def test_domain_loss_of_an_image_in_several_domains_is_least_where_the_gates_share_it():
+    target = jnp.array([[0.5, 0, 0.5]])
+    even = router.domain_loss(jnp.array([[0.5, 0, 0.5]]), target)
+    assert even == pytest.approx(np.log(2), rel=1e-5)
+    assert even < router.domain_loss(jnp.array([[0.6, 0, 0.4]]), target)
+    assert even < router.domain_loss(jnp.array([[0.45, 0.1, 0.45]]), target)
+
+
+@given(
+    hnp.arrays(np.float32, (6, 3), elements=st.floats(-20, 20, width=32)),
+    hnp.arrays(np.int32, 6, elements=st.integers(-1, 2)),
+)
+def test_domain_loss_of_one_domain_an_image_is_that_of_its_number_to_the_bit(logits, domain):
+    gate = jax.nn.softmax(jnp.asarray(logits))
+    losses = optax.softmax_cross_entropy_with_integer_labels(jnp.log(jnp.maximum(gate, 1e-20)), jnp.maximum(domain, 0))
+    known = domain >= 0
+    expected = jnp.sum(jnp.where(known, losses, 0)) / jnp.maximum(jnp.sum(known), 1)
+    assert router.domain_loss(gate, jnp.eye(4, 3, -1)[domain + 1]) == expected
 
 
 def test_the_router_learns_separable_domains():
@@ -46,7 +67,7 @@ def test_the_router_learns_separable_domains():
 
     @jax.jit
     def descend(params):
-        loss = lambda p: router.domain_loss(router.gates(p, features), jnp.asarray(domain))  # noqa: E731
+        loss = lambda p: router.domain_loss(router.gates(p, features), jnp.eye(3)[domain])  # noqa: E731
         return jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(loss)(params))
 
     for _ in range(60):

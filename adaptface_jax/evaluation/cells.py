@@ -1,0 +1,65 @@
+"""Condition by condition: the pairs of an image of one condition and an image of another, or of the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import graphlib
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from adaptface_jax.evaluation.verification import DomainVerification, JudgedPairs, subset_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The pairs with an image of `first` and one of `second`, whichever comes first in the list; a pair whose images
+    hold several conditions is in several cells. figures: at the thresholds of the whole benchmark."""
+
+    first: str
+    second: str
+    figures: DomainVerification
+
+    @property
+    def name(self) -> str:
+        return f"{self.first}-{self.second}"
+
+
+def cell_members(index: np.ndarray, image_domain: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(row, column, which pairs, bool [N]) of every cell row <= column that has a pair.
+
+    index: int [2N], the images of pair i at 2i and 2i + 1. image_domain: 0 or 1, [M, K].
+    """
+    holds = np.asarray(image_domain).astype(bool)[np.asarray(index)]
+    one, other = holds[::2].T, holds[1::2].T
+    for row, column in itertools.combinations_with_replacement(range(len(one)), 2):
+        members = (one[row] & other[column]) | (one[column] & other[row])
+        if members.any():
+            yield row, column, members
+
+
+def compute_cells(
+    judged: JudgedPairs, index: np.ndarray, image_domain: np.ndarray, names: Sequence[str]
+) -> tuple[Cell, ...]:
+    """The figures of every cell that has a pair, row by row of the upper triangle.
+
+    index, image_domain: as in `cell_members`. names: of the K conditions.
+    """
+    return tuple(
+        Cell(names[row], names[column], subset_metrics(judged, members))
+        for row, column, members in cell_members(index, image_domain)
+    )
+
+
+def by_conditions(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]:
+    """By row and column."""
+    return {(cell.first, cell.second): cell for cell in cells}
+
+
+def condition_names(cells: Sequence[Cell]) -> list[str]:
+    """The rows, which are also the columns, in an order that has every cell in the upper triangle."""
+    order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for cell in cells:
+        order.add(cell.second, *([cell.first] if cell.first != cell.second else []))
+    return list(order.static_order())

@@ -1,0 +1,81 @@
+"""The matrix of conditions on the pages: its figures, its gains, and what stays readable."""
+
+from __future__ import annotations
+
+import html
+import re
+import xml.etree.ElementTree as ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptface_jax.evaluation.cells import Cell
+from adaptface_jax.evaluation.verification import DomainVerification
+from adaptface_jax.report import svg
+from adaptface_jax.report.conditions import conditions_section, run_against_run
+from adaptface_jax.report.heat_map import Field, heat_map
+from tests.made_results import benchmark_result
+
+
+def cell(first: str, second: str, accuracy: float, auc: float | None, pairs: int = 100) -> Cell:
+    return Cell(first, second, DomainVerification(accuracy, auc, pairs))
+
+
+def words(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<title>.*?</title>|<[^>]+>", " ", page)).split())
+
+
+ADAPTED = {
+    "faces": benchmark_result(
+        0.8,
+        cells=(cell("pose", "pose", 0.8, 0.9), cell("pose", "light", 0.7, 0.75), cell("light", "light", 1.0, None, 7)),
+    )
+}
+FROZEN = {"faces": benchmark_result(0.7, cells=(cell("pose", "pose", 0.7, 0.85), cell("pose", "light", 0.72, 0.70)))}
+
+
+def test_each_cell_shows_its_figure_its_gain_and_its_pairs():
+    page = words(conditions_section(ADAPTED, FROZEN))
+    assert "80.0% +10.0 100 pairs" in page and "70.0% \N{MINUS SIGN}2.0 100 pairs" in page
+    assert "0.900 +5.0 100 pairs" in page and "0.750 +5.0 100 pairs" in page
+    assert page.count("n/a 7 pairs") == 2  # one kind alone: neither an accuracy nor an AUC
+    alone = words(conditions_section(ADAPTED, {}))
+    assert "80.0% 100 pairs" in alone
+    assert conditions_section({"lfw": benchmark_result(0.9)}, {}) == ""
+
+
+def test_gains_and_losses_have_their_own_colour_the_deeper_the_larger():
+    page = conditions_section(ADAPTED, FROZEN)
+    accuracy, _ = re.findall(r"<figure>.*?</figure>", page)
+    fields = re.findall(r'<rect class="field (\w+)" fill-opacity="([\d.]+)"', accuracy)
+    assert fields == [("up", "0.45"), ("down", "0.09"), ("none", "1.00")]
+
+
+def test_what_is_drawn_is_said():
+    (drawn, _) = re.findall(r"<svg .*?</svg>", conditions_section(ADAPTED, FROZEN))
+    said = ElementTree.fromstring(drawn).get("aria-label")
+    assert said.startswith("Accuracy by conditions: pose with pose 80.0% (+10.0) 100 pairs; pose with light 70.0%")
+
+
+def test_run_against_run_in_whatever_order_they_name_their_conditions():
+    other = {"faces": benchmark_result(0.8, cells=(cell("light", "pose", 0.75, 0.7), cell("pose", "pose", 0.8, 0.8)))}
+    page = words(run_against_run({"a": ADAPTED, "b": other}, ["faces"]))
+    assert "a → b +0.00 AUC \N{MINUS SIGN}10.00 +5.00 AUC \N{MINUS SIGN}5.00 n/a" in page
+    assert run_against_run({"a": ADAPTED, "b": {}}, ["faces"]) == ""
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=9, unique=True), st.floats(-1, 1))
+def test_a_matrix_of_any_names_stays_within_its_frame(names, change):
+    fields = {
+        (row, column): Field("93.2%", "+2.00", change * (i + j) / 18, ("91.2 to 95.1", "100 pairs"))
+        for i, row in enumerate(names)
+        for j, column in enumerate(names)
+        if i <= j
+    }
+    drawn = heat_map("made", names, fields)
+    height = float(re.search(rf'viewBox="0 0 {svg.WIDTH} ([\d.]+)"', drawn)[1])
+    for x, y, width, high in re.findall(r'x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"', drawn):
+        assert 0 <= float(x) <= float(x) + float(width) <= svg.WIDTH + 0.1
+        assert 0 <= float(y) <= float(y) + float(high) <= height
+    for y in re.findall(r'<text x="[-\d.]+" y="([-\d.]+)"', drawn):
+        assert 0 < float(y) <= height
