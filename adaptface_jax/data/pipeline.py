@@ -8,13 +8,13 @@ a batch is decoded whole by one thread, so a batch costs one task and not one pe
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.processors import cores
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
@@ -179,6 +179,5 @@ def _shuffle_seed(seed: int) -> int:
 
 def _ahead(threads: int | None) -> grain.ReadOptions:
     if threads is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = min(16, cores)
+        threads = min(16, cores())
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 if threads else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,3 +47,8 @@ class ImageDomains:
         for image, (names, _) in self.said.items():
             table[image, [place[name] for name in names]] = 1
         return table
+
+
+def conditions_text(names: Sequence[str]) -> str:
+    """How a row names an image of these conditions, which `ImageDomains.add` reads; empty for none."""
+    return _JOIN.join(names)

@@ -40,7 +40,7 @@ def open_source(
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
         if limit is not None and limit < 1:
             raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
-    source = _open(path)
+    source = open_form(path)
     if source.multi_label:
         raise InputError(f"data.train: {source.description}: has attributes; expected a set of identities")
     give_labels(source, labels_beside(path), labels, domains)
@@ -51,7 +51,8 @@ def open_source(
     return source
 
 
-def _open(path: str) -> Source:
+def open_form(path: str) -> Source:
+    """The set at a path, by what stands there, whatever its classes; raises InputError where nothing does."""
     if path.startswith(SYNTHETIC):
         return open_synthetic(path.removeprefix(SYNTHETIC))
     if path.startswith(TFDS):
@@ -62,10 +63,20 @@ def _open(path: str) -> Source:
             f"data.train: {path!r} is no folder; expected a folder with train.rec, shards or identity folders, "
             f"or {TFDS}NAME or {SYNTHETIC}SPEC"
         )
-    # Either file is enough: half of a set is better named so than as a folder without identities.
-    packed = (folder / "train.rec").exists() or (folder / "train.idx").exists()
-    if packed:
+    if _has_records(folder):
         return InsightFaceSource(folder)
-    if any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED)) or any(folder.glob("*.array_record")):
-        return ArrayRecordSource(folder)
-    return FolderSource(folder)
+    return ArrayRecordSource(folder) if _has_shards(folder) else FolderSource(folder)
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the images of a set lie in few large files, not in files of their own."""
+    return _has_records(folder) or _has_shards(folder)
+
+
+def _has_records(folder: Path) -> bool:
+    # Either file is enough: half of a set is better named so than as a folder without identities.
+    return (folder / "train.rec").exists() or (folder / "train.idx").exists()
+
+
+def _has_shards(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED)) or any(folder.glob("*.array_record"))

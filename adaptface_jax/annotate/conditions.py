@@ -1,0 +1,56 @@
+"""From what was measured to the words of a condition, by thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from adaptface_jax.annotate.measure import Measures
+
+
+def threshold(default: float, doc: str) -> float:
+    """A field of `Thresholds` with what it decides."""
+    return dataclasses.field(default=default, metadata={"doc": doc})  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Where a condition begins. The defaults were chosen on film faces with human labels (benchmarks/annotation.py)."""
+
+    turned: float = threshold(20.0, "degrees of yaw from which a pose is left or right")
+    tilted: float = threshold(20.0, "degrees of pitch from which one that is not is up or down")
+    dark: float = threshold(60.0, "brightness, 0..255, below which light is dark")
+    uneven: float = threshold(0.25, "|side|, 0..1, from which light that is not dark is uneven")
+    blurred: float = threshold(0.02, "detail below which a picture is blurred")
+
+
+# The columns of words, the possible ones of each in the order in which they are counted.
+WORDS = {
+    "pose": ("frontal", "left", "right", "up", "down"),
+    "light": ("good", "dark", "uneven"),
+    "sharpness": ("sharp", "blurred"),
+}
+
+
+def conditions(measures: Measures, limits: Thresholds) -> dict[str, str]:
+    """The word of each column of WORDS; empty where it cannot be told."""
+    return {
+        "pose": _pose(measures, limits),
+        "light": _light(measures, limits),
+        "sharpness": "blurred" if measures.detail < limits.blurred else "sharp",
+    }
+
+
+def _pose(measures: Measures, limits: Thresholds) -> str:
+    if measures.yaw is None or measures.pitch is None:
+        return ""
+    if abs(measures.yaw) >= limits.turned:
+        return "right" if measures.yaw < 0 else "left"
+    if abs(measures.pitch) >= limits.tilted:
+        return "up" if measures.pitch > 0 else "down"
+    return "frontal"
+
+
+def _light(measures: Measures, limits: Thresholds) -> str:
+    if measures.brightness < limits.dark:
+        return "dark"
+    return "uneven" if abs(measures.side) >= limits.uneven else "good"

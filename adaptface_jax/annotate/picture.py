@@ -1,0 +1,60 @@
+"""How a face is lit and how sharp it is, from the pixels of its aligned crop."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE
+
+# The face without hair and surroundings: an ellipse about the template, half axes as a fraction of the crop.
+_MIDDLE, _HALF = (TEMPLATE[:, 0].mean(), 60.0), (0.34 * CROP_SIZE, 0.42 * CROP_SIZE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """brightness: mean luminance of the face, 0..255. contrast: its standard deviation.
+
+    side: left half of the image against right, (l - r) / (l + r) of their mean luminances, -1..1.
+    detail: variance of the Laplacian over the variance of the luminance, so that neither light nor contrast counts; the
+    less, the more blurred.
+    """
+
+    brightness: float
+    contrast: float
+    side: float
+    detail: float
+
+
+def _face() -> np.ndarray:
+    """bool [112, 112]."""
+    y, x = np.mgrid[:CROP_SIZE, :CROP_SIZE]
+    return ((x - _MIDDLE[0]) / _HALF[0]) ** 2 + ((y - _MIDDLE[1]) / _HALF[1]) ** 2 < 1
+
+
+FACE = _face()
+_LEFT = np.arange(CROP_SIZE) < _MIDDLE[0]
+
+
+def look(crop: np.ndarray, seen: np.ndarray | None = None) -> Picture:
+    """What the face of a crop, uint8 [112, 112, 3], looks like.
+
+    seen: bool [112, 112], which pixels of the crop are of the photograph; None for all. A face of which none is seen is
+    measured on the whole crop.
+    """
+    luminance = np.asarray(Image.fromarray(crop).convert("L"), np.float64)
+    face = FACE if seen is None else FACE & seen
+    if not face[:, _LEFT].any() or not face[:, ~_LEFT].any():
+        face = np.ones_like(FACE)
+    inside = luminance[face]
+    left, right = (luminance[:, half][face[:, half]].mean() for half in (_LEFT, ~_LEFT))
+    edges = ndimage.laplace(luminance)[ndimage.binary_erosion(face)]
+    return Picture(
+        brightness=float(inside.mean()),
+        contrast=float(inside.std()),
+        side=float((left - right) / max(left + right, 1.0)),
+        detail=float(edges.var() / max(inside.var(), 1.0)) if edges.size else 0.0,
+    )
