@@ -7,6 +7,7 @@
 Each combination is a run of `adaptface train` or `classify` in a folder of its own under --out, named by its values;
 what it says is in its grid.log. The same command again goes on: what has finished is passed over, what was cut short
 goes on where it was, what failed is tried again. --trials draws so many combinations with Optuna (extra `optuna`).
+--yardstick adds what a DA-LoRA of K experts of rank r has to beat, the LoRA of rank K r.
 
 Exit status: 0 done, 1 some sub-runs failed, 2 wrong flags or settings, 75 stopped with the sub-runs saved.
 """
@@ -36,6 +37,8 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--sweep: none is given; expected at least one NAME=VALUE,VALUE")
     if args.trials is not None and args.trials < 1:
         raise InputError(f"--trials: {args.trials} is out of range; expected at least 1")
+    if args.yardstick and args.trials is not None:
+        raise InputError("--yardstick: belongs to every combination, not to --trials; leave one of them out")
     grid, out = Grid(args), Path(args.out)
     if args.dry_run:
         listed(grid)
@@ -87,6 +90,9 @@ def parser() -> Parser:
         "--sweep", action="append", metavar="NAME=A,B", help="a setting and its values, or LOW..HIGH with --trials"
     )
     result.add_argument("--trials", type=int, metavar="N", help="draw N combinations with Optuna in place of all")
+    result.add_argument(
+        "--yardstick", action="store_true", help="beside every DA-LoRA also the plain LoRA of its own size"
+    )
     result.add_argument("--benchmark", action="append", metavar="NAME=PATH", help="faces: verify on this; repeatable")
     result.add_argument("--devices", type=int, metavar="N", help="sub-runs at a time, a device each [all; 1 on a CPU]")
     result.add_argument("--dry_run", action="store_true", help="check everything, list the sub-runs and stop")

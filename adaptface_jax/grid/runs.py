@@ -9,6 +9,8 @@ from pathlib import Path
 from adaptface_jax.cli.command import STOPPED as STOPPED_STATUS
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
+from adaptface_jax.config.yardstick import GATED, lora_of_own_size
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural
 from adaptface_jax.grid.children import LOG, Ended, Job
 from adaptface_jax.grid.outcome import is_over, read_outcome
@@ -37,7 +39,8 @@ class Grid:
             check_each(self.sweeps, self.config)
         self.record = open_record(self.out, new_record(self.config, self.sweeps, drawn))
         if not drawn:
-            for choice in product([sweep for sweep in self.sweeps if isinstance(sweep, Values)]):
+            choices = list(product([sweep for sweep in self.sweeps if isinstance(sweep, Values)]))
+            for choice in [*choices, *(yardsticks(choices, self.config) if args.yardstick else [])]:
                 self._sub_run(choice)
         for run in self.record.runs:
             workdir = self.out / run.name
@@ -134,6 +137,21 @@ class Grid:
         rank(self.record.runs)
         self.record.write(self.out)
         write_page(self.out, self.record, self.config)
+
+
+def yardsticks(choices: list[Choice], config: AnyConfig) -> list[Choice]:
+    """For each combination that is a DA-LoRA, the same with a plain LoRA of its own size.
+
+    Raises InputError where none of them is one.
+    """
+    found: list[Choice] = []
+    for choice in choices:
+        settings = applied(config, choice)
+        if isinstance(settings, Config) and (plain := lora_of_own_size(settings)):
+            found.append({name: text for name, text in choice.items() if name not in GATED} | plain)
+    if not found:
+        raise InputError("--yardstick: no combination is a DA-LoRA; leave it out, or sweep adapter.kind=dalora")
+    return found
 
 
 def check_each(sweeps: list[Sweep], config: AnyConfig) -> None:

@@ -56,12 +56,12 @@ def score_text(config: AnyConfig, run: SubRun) -> str:
 
 def grid_table(record: Record, config: AnyConfig) -> str:
     """A row for each sub-run, ranked."""
-    settings = list(record.sweeps)
+    settings = list(dict.fromkeys([*record.sweeps, *(name for run in record.runs for name in run.choice)]))
     evaluated = any(run.score is not None for run in record.runs)
     titles = ["rank", *settings, *([score_title(config)] if evaluated else []), "last loss", "steps", "time", "state"]
     rows = []
     for run in rank(record.runs):
-        cells = ["" if run.rank is None else str(run.rank), *(run.choice[name] for name in settings)]
+        cells = ["" if run.rank is None else str(run.rank), *(run.choice.get(name, "") for name in settings)]
         cells += [score_text(config, run)] if evaluated else []
         cells += ["" if run.loss is None else f"{run.loss:.4f}", f"{run.steps:,}", duration(run.seconds), run.state]
         rows.append(cells)

@@ -238,3 +238,16 @@ def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_pa
     runs = by_name(out)
     assert len(runs) == 2 and first in runs and {run["rank"] for run in runs.values()} == {1, 2}
     assert all(1e-5 <= float(run["choice"]["train.learning_rate"]) <= 1e-2 for run in runs.values())
+
+
+def test_beside_a_domain_aware_adapter_stands_the_plain_one_of_its_size(config, tmp_path, capsys):
+    words = (f"--config={config}", f"--out={tmp_path / 'grid'}", "--dry_run", "--yardstick", "--sweep", "seed=0,1")
+    kinds = ("--sweep", "adapter.kind=dalora", "--sweep", "adapter.router=frozen,block:2")
+    assert call(grid, *words, *kinds, "--config.adapter.rank=4", "--config.adapter.alpha=6") == 0
+    said = capsys.readouterr().out
+    plain = "--config.seed={} --config.adapter.kind=lora --config.adapter.rank=12 --config.adapter.alpha=18"
+    assert [said.count(plain.format(seed)) for seed in (0, 1)] == [1, 1]
+    assert said.count("python -m adaptface_jax.train") == 6
+
+    assert call(grid, *words, "--config.adapter.kind=lora") == 2
+    assert "no combination is a DA-LoRA" in capsys.readouterr().err
