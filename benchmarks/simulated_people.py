@@ -39,6 +39,11 @@ DESIGNS = (
     Design("10 people x 10 images, 600 pairs", 10, 10, 600),
     Design("60 people x 50 images, 3,000 pairs", 60, 50, 3000),
 )
+# Beyond what is promised: too few people, and people of whom genuine pairs tell too little.
+BEYOND = (
+    Design("5 people x 20 images, 600 pairs", 5, 20, 600),
+    Design("60 people x 50 images, 3,000 pairs, people unknown", 60, 50, 3000, known=False),
+)
 
 
 class People:

@@ -11,6 +11,8 @@ clustered surveys). `benchmarks/statistics.py` measures what they hold.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,9 +20,10 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from adaptface_jax.evaluation.statistics import influence
-from adaptface_jax.evaluation.statistics.jackknife import People, Spread
+from adaptface_jax.evaluation.statistics.jackknife import People, Spread, resting_on
 
 CONFIDENCE = 0.95
+_PRIOR_CARRIERS = 0.25  # of the spread that is usual: chosen by simulation
 
 Interval = tuple[float, float]
 
@@ -40,6 +43,11 @@ class Intervals:
     people: int = 0
     few: bool = False
 
+    @property
+    def resting_on(self) -> str:
+        """How many people, in words."""
+        return resting_on(self.people, self.few)
+
 
 @dataclasses.dataclass(frozen=True)
 class SubsetIntervals:
@@ -49,6 +57,11 @@ class SubsetIntervals:
     auc: Interval | None
     people: int
     few: bool
+
+    @property
+    def resting_on(self) -> str:
+        """How many people, in words."""
+        return resting_on(self.people, self.few)
 
 
 def intervals(
@@ -68,15 +81,15 @@ def intervals(
     """
     accuracy, auc, eer = figures
     around = _Around(distances, issame, people)
-    genuine, impostors = np.count_nonzero(issame), np.count_nonzero(~issame)
+    genuine = int(np.count_nonzero(issame))
     return Intervals(
-        accuracy=around(accuracy, influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
-        auc=around(auc, influence.of_auc(distances, issame), min(genuine, impostors)),
+        accuracy=around.share(accuracy, influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
+        auc=around.area(auc, influence.of_auc(distances, issame), min(genuine, len(issame) - genuine)),
         tar_at_far={
-            far: None if tar is None else around(tar, influence.of_tar(distances, issame, float(far)), genuine)
+            far: None if tar is None else around.share(tar, influence.of_tar(distances, issame, float(far)), genuine)
             for far, tar in tar_at_far.items()
         },
-        eer=around(eer, influence.of_eer(distances, issame, eer), len(issame)),
+        eer=around.area(eer, influence.of_eer(distances, issame, eer), len(issame)),
         people=people.count,
         few=people.few,
     )
@@ -87,38 +100,62 @@ def subset_intervals(
 ) -> SubsetIntervals:
     """Intervals of the accuracy and AUC of some pairs, with arguments of these pairs alone, as in `intervals`."""
     around = _Around(distances, issame, people)
-    kinds = np.count_nonzero(issame), np.count_nonzero(~issame)
+    accuracy, genuine = float(right.mean()), int(np.count_nonzero(issame))
     return SubsetIntervals(
-        accuracy=around(float(right.mean()), influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
-        auc=None if auc is None else around(auc, influence.of_auc(distances, issame), min(kinds)),
+        accuracy=around.share(accuracy, influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
+        auc=None
+        if auc is None
+        else around.area(auc, influence.of_auc(distances, issame), min(genuine, len(issame) - genuine)),
         people=people.count,
         few=people.few,
     )
 
 
 class _Around:
-    """The interval of a figure of these pairs."""
+    """The intervals of figures of these pairs."""
 
     def __init__(self, distances: np.ndarray, issame: np.ndarray, people: People) -> None:
         self._distances, self._issame, self._people = distances, issame, people
 
-    def __call__(self, rate: float, terms: np.ndarray, trials: int, thresholds_chosen: bool = False) -> Interval:
+    def share(self, rate: float, terms: np.ndarray, trials: int, thresholds_chosen: bool = False) -> Interval:
+        """Of a share of `trials` pairs, at thresholds; terms: its influence, float [N]."""
         spread = self._people.spread(terms, thresholds_chosen)
-        if spread.variance > 0 and 0 < rate < 1:
-            return rate_interval(rate, spread, rate * (1 - rate) / spread.variance)
-        return rate_interval(rate, spread, trials / self._design_effect())
+        independent = _independent(rate, spread.variance) or trials / self._design_effect
+        return rate_interval(rate, spread, independent)
 
+    def area(self, rate: float, terms: np.ndarray, trials: int) -> Interval:
+        """Of a figure of the whole curve.
+
+        Where it hangs on a few people the others are easy for want of luck, and what the few add says too little of
+        its spread: by a part that is the smaller the more people carry it, the spread is taken for that of the mean
+        distance, which all of them carry.
+        """
+        spread = self._people.spread(terms)
+        if not (0 < rate < 1 and spread.variance > 0):
+            return rate_interval(rate, spread, trials / self._design_effect)
+        usual = max(spread.variance, spread.alone * self._design_effect)
+        weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS)
+        variance = weight * spread.variance + (1 - weight) * usual
+        return rate_interval(rate, spread, _independent(rate, variance), math.sqrt(variance))
+
+    @functools.cached_property
     def _design_effect(self) -> float:
-        """By how much people widen the mean distance: the only hint where there is no error to count."""
-        terms = influence.of_rate(self._distances, self._issame)
-        alone = float(np.square(terms).sum())
-        return max(1.0, self._people.spread(terms).variance / alone) if alone > 0 else 1.0
+        """By how much the variance of the mean distance exceeds that of independent pairs."""
+        spread = self._people.spread(influence.of_rate(self._distances, self._issame))
+        return max(1.0, spread.variance / spread.alone) if spread.alone > 0 else 1.0
 
 
-def rate_interval(rate: float, spread: Spread, trials: float) -> Interval:
-    """trials: how many independent ones would vary as much; to the end where there is no error, or no success."""
+def _independent(rate: float, variance: float) -> float:
+    """How many independent trials have a share that varies so much; 0 where there is no error, or no success."""
+    return rate * (1 - rate) / variance if variance > 0 else 0.0
+
+
+def rate_interval(rate: float, spread: Spread, trials: float, error: float | None = None) -> Interval:
+    """trials: how many independent ones would vary as much. error: the standard error of `rate`, if it is not to be
+    that of so many trials with half an error more. To the end where there is no error, or no success."""
     middle = (rate * trials + 0.5) / (trials + 1)
-    half = quantile(spread) / np.sqrt((trials + 1) * middle * (1 - middle))
+    scale = 1 / math.sqrt((trials + 1) * middle * (1 - middle)) if error is None else error / (rate * (1 - rate))
+    half = quantile(spread) * scale
     low, high = (float(expit(logit(middle) + step)) for step in (-half, half))
     return (0.0 if rate <= 0 else min(low, rate)), (1.0 if rate >= 1 else max(high, rate))
 

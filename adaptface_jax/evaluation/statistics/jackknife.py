@@ -16,16 +16,21 @@ import dataclasses
 
 import numpy as np
 
+from adaptface_jax.core.text import plural
+
 FEW = 10  # people; with fewer, a variance of so few terms says little, and the simulations leave their 93 to 97%
 _LARGEST_SHARE = 0.9  # of the pairs of a kind that may be one person's: beyond it leaving him out leaves nothing
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """variance: of a figure. degrees: of freedom of that estimate, at least 2."""
+    """variance: of a figure. degrees: of freedom of that estimate, at least 2. alone: the variance if pairs were
+    independent. carriers: how many people carry the figure, as Satterthwaite counts."""
 
     variance: float
     degrees: float
+    alone: float = 0.0
+    carriers: float = 0.0
 
 
 class People:
@@ -73,13 +78,21 @@ class People:
         twice = float((self.count - 1) / self.count * np.square(left_out - left_out.mean()).sum())
         added = np.square(genuine + impostor)
         fourth = float(np.square(added).sum())
-        terms = float(added.sum()) ** 2 / fourth if fourth > 0 else 0.0
-        degrees = max(2.0, min(2 * terms - 1, self._effective - 1))
-        if thresholds_chosen:
-            return Spread(twice, degrees)
-        counted_twice = np.square(np.bincount(self._dyad, influence[~self._issame])).sum() if len(self._dyad) else 0.0
-        return Spread(max(twice - float(counted_twice), float(np.square(influence).sum())), degrees)
+        carriers = float(added.sum()) ** 2 / fourth if fourth > 0 else 0.0
+        degrees = max(2.0, min(2.5 * carriers - 1, self._effective - 1))
+        alone = float(np.square(influence).sum())
+        if not thresholds_chosen:
+            once_more = np.square(np.bincount(self._dyad, influence[~self._issame])).sum() if len(self._dyad) else 0.0
+            twice = max(twice - float(once_more), alone)
+        return Spread(twice, degrees, alone, carriers)
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         """Of each person over both sides of the pairs, float [P]."""
         return np.bincount(self._sides.ravel(), np.repeat(values, 2), self.count)
+
+
+def resting_on(people: int, few: bool) -> str:
+    """What an interval rests on, in words; people: 0 where pairs were resampled, as in files of earlier versions."""
+    if not people:
+        return "people not counted"
+    return plural(people, "person", "people") + (": too few to say" if few else "")

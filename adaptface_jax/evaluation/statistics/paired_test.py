@@ -2,9 +2,9 @@
 
 What each pair adds to the difference of two figures is summed by person, as for one figure (see `jackknife`), and the
 difference is judged by Student's t. With one run on each side a small p-value says that these two trainings differ on
-such people, not which recipe is better. Runs over seeds, paired by seed, say that: the variance of their mean difference
-over people and that over seeds are added, and have Satterthwaite's (1946) degrees of freedom. What people and seeds do
-together is in both, so the test errs on the side of no difference.
+such people, not which recipe is better. Runs over seeds, paired by seed, say that: the variances of their mean
+difference over people and over seeds are added, and what people and seeds do together, which is in both, is taken off
+once (Cameron, Gelbach and Miller, 2011); the degrees of freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _compare(
         areas.append(placed[1] - placed[0])
         only += [np.count_nonzero(judged[0] & ~judged[1]), np.count_nonzero(judged[1] & ~judged[0])]
     # One pair more or less is always possible.
-    accuracy_spread = _with_seeds(people.spread(np.mean(rights, axis=0), True), accuracies, len(issame) ** -2.0)
-    auc_spread = _with_seeds(people.spread(np.mean(areas, axis=0)), aucs)
+    accuracy_spread = _over_seeds(people, rights, accuracies, True, len(issame) ** -2.0)
+    auc_spread = _over_seeds(people, areas, aucs)
     return Comparison(
         pairs=len(issame),
         accuracy_difference=float(np.mean(accuracies)),
@@ -121,17 +121,26 @@ def _compare(
     )
 
 
-def _with_seeds(of_people: Spread, differences: Sequence[float], least: float = 0.0) -> Spread:
-    """Of the mean difference over seeds and people; differences: one a seed."""
+def _over_seeds(
+    people: People,
+    influences: Sequence[np.ndarray],
+    differences: Sequence[float],
+    thresholds_chosen: bool = False,
+    least: float = 0.0,
+) -> Spread:
+    """Of the mean difference over people and seeds. influences, differences: of each seed. least: variance."""
+    seeds, mean = len(differences), np.mean(influences, axis=0)
+    of_people = people.spread(mean, thresholds_chosen)
     variance = of_people.variance + least
-    if len(differences) == 1:
-        return Spread(variance, of_people.degrees)
-    of_seeds = float(np.var(differences, ddof=1)) / len(differences)
-    together = variance + of_seeds
-    if together == 0:
-        return Spread(0.0, of_people.degrees)
-    degrees = together**2 / (variance**2 / of_people.degrees + of_seeds**2 / (len(differences) - 1))
-    return Spread(together, degrees)
+    if seeds == 1:
+        return dataclasses.replace(of_people, variance=variance)
+    of_seeds = float(np.var(differences, ddof=1)) / seeds
+    if variance + of_seeds == 0:
+        return of_people
+    # Of each seed apart from what it shares with the others, and of their mean.
+    in_both = sum(people.spread(one - mean, thresholds_chosen).variance for one in influences) / (seeds * (seeds - 1))
+    degrees = (variance + of_seeds) ** 2 / (variance**2 / of_people.degrees + of_seeds**2 / (seeds - 1))
+    return Spread(max(variance + of_seeds - in_both, variance, of_seeds), degrees)
 
 
 def _interval(difference: float, spread: Spread) -> Interval:
