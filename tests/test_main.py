@@ -16,8 +16,8 @@ from tests.running import one_device
 
 PACKAGE = Path(adaptface_jax.__file__).parent
 COMMANDS = [
-    "align", "classify", "convert", "doctor", "embed", "evaluate", "export", "grid", "lr_finder", "pack", "report",
-    "train", "verify",
+    "align", "annotate", "classify", "convert", "doctor", "embed", "evaluate", "export", "grid", "lr_finder", "pack",
+    "pairs", "report", "train", "verify",
 ]  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_the_list_imports_next_to_nothing():
     assert not {"jax", "numpy", "flax", "ml_collections", "argparse"} & set(words)
 
 
-@pytest.mark.parametrize(("word", "near"), [("trian", "did you mean train"), ("zzz", "there are align, classify")])
+@pytest.mark.parametrize(("word", "near"), [("trian", "did you mean train"), ("zzz", "there are align, annotate")])
 def test_a_word_that_is_no_command(word, near, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["adaptface", word, "--help"])
     assert __main__.main() == 2

@@ -1,4 +1,4 @@
-"""Label every image of a set from its pixels: how the head is turned, how it is lit, how sharp the picture is.
+"""Label every image of a set from its pixels: how the head is turned, how it is lit, how sharp it is.
 
     adaptface annotate crops/ --out=crops/labels.csv
     adaptface train --config.data.train=crops/ --config.data.domains="pose=left|right; light=dark|uneven; ordinary" ...

@@ -20,7 +20,7 @@ class Thresholds:
     tilted: float = threshold(20.0, "degrees of pitch from which one that is not is up or down")
     dark: float = threshold(60.0, "brightness, 0..255, below which light is dark")
     uneven: float = threshold(0.25, "|side|, 0..1, from which light that is not dark is uneven")
-    blurred: float = threshold(0.02, "detail below which a picture is blurred")
+    blurred: float = threshold(0.011, "detail below which a picture is blurred")
 
 
 # The columns of words, the possible ones of each in the order in which they are counted.

@@ -8,10 +8,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE
+from adaptface_jax.align.geometry import CROP_SIZE
 
 # The face without hair and surroundings: an ellipse about the template, half axes as a fraction of the crop.
-_MIDDLE, _HALF = (TEMPLATE[:, 0].mean(), 60.0), (0.34 * CROP_SIZE, 0.42 * CROP_SIZE)
+_MIDDLE, _HALF = ((CROP_SIZE - 1) / 2, 60.0), (0.34 * CROP_SIZE, 0.42 * CROP_SIZE)
+
+# Pixels of the crop: smaller detail is noise, and the steps of an image in eight bits.
+_FINEST = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Picture:
     """brightness: mean luminance of the face, 0..255. contrast: its standard deviation.
 
     side: left half of the image against right, (l - r) / (l + r) of their mean luminances, -1..1.
-    detail: variance of the Laplacian over the variance of the luminance, so that neither light nor contrast counts; the
-    less, the more blurred.
+    detail: variance of the Laplacian (of a Gaussian of one pixel) over the variance of the luminance, so that neither
+    light nor contrast counts; the less, the more blurred.
     """
 
     brightness: float
@@ -51,7 +54,7 @@ def look(crop: np.ndarray, seen: np.ndarray | None = None) -> Picture:
         face = np.ones_like(FACE)
     inside = luminance[face]
     left, right = (luminance[:, half][face[:, half]].mean() for half in (_LEFT, ~_LEFT))
-    edges = ndimage.laplace(luminance)[ndimage.binary_erosion(face)]
+    edges = ndimage.gaussian_laplace(luminance, _FINEST)[ndimage.binary_erosion(face)]
     return Picture(
         brightness=float(inside.mean()),
         contrast=float(inside.std()),

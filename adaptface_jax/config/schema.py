@@ -94,6 +94,7 @@ class DataConfig(ReadingConfig):
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
     labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
     domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
+    exclude: str = setting("", "a list of pairs, as --benchmark takes it, whose people are left out of training")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
 
-# Fewer people cannot be told apart from each other within a fold in more than one way.
+# Of two people all impostor pairs of a fold would be of one sort.
 PEOPLE_OF_FOLD = 3
 
 # Up to so many pairs of two sets of images are shuffled as a whole; of more, numbers are drawn until one is new.
@@ -40,7 +40,7 @@ def draw_pairs(
     pair. Every cell of two conditions, or of one with itself, gets equally many pairs as long as it has them; for each
     genuine pair there is an impostor pair whose images have the same conditions, so that every cell is half genuine.
 
-    Folds are of equally many people, none in two of them, where there are `2 * PEOPLE_OF_FOLD` people; else there is one.
+    Folds are of equally many people, none in two of them; of fewer than `2 * PEOPLE_OF_FOLD` people there is one fold.
     """
     order = rng.permutation(np.asarray(people))
     count = fold_count(len(order))
@@ -122,7 +122,7 @@ class _Fold:
         for one in ones:
             for other in [one] if same else others:
                 key = (one, other, stratum)
-                if (same or one != other) and key not in self._ended and (other in others):
+                if same == (one == other) and other in others and key not in self._ended:
                     pair = next(self._pairs_of(key), None)
                     if pair is not None:
                         uses.update({one, other})

@@ -8,6 +8,7 @@ from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
+from adaptface_jax.data.sources.excluded import Excluded
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.labelled import give_labels, labels_beside
@@ -20,7 +21,7 @@ from adaptface_jax.data.sources.tfds import TfdsSource
 
 def open_training(data: DataConfig) -> Source:
     """The training set of a run; raises InputError as `open_source` does."""
-    return open_source(data.train, data.max_identities, data.max_per_identity, data.labels, data.domains)
+    return open_source(data.train, data.max_identities, data.max_per_identity, data.labels, data.domains, data.exclude)
 
 
 def open_source(
@@ -29,12 +30,13 @@ def open_source(
     max_per_identity: int | None = None,
     labels: str = "",
     domains: str = "",
+    exclude: str = "",
 ) -> Source:
     """Opens a training set, or its first identities (ascending label) and the first images of each.
 
     path: a folder with `train.rec` (InsightFace records), else with ArrayRecord shards (as `pack` writes them), else
     with identity folders; or `tfds:NAME`, or `synthetic:SPEC`.
-    labels, domains: as in `give_labels`, of the whole set.
+    labels, domains: as in `give_labels`, of the whole set. exclude: pairs whose people are left out, as in `Excluded`.
     Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
     """
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
@@ -44,6 +46,8 @@ def open_source(
     if source.multi_label:
         raise InputError(f"data.train: {source.description}: has attributes; expected a set of identities")
     give_labels(source, labels_beside(path), labels, domains)
+    if exclude:
+        source = Excluded(source, exclude)
     if max_identities is not None or max_per_identity is not None:
         source = Subset(source, max_identities, max_per_identity)
     if source.num_classes < 2:

