@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import AdapterConfig, Config
 
-# Settings that a plain LoRA has no use for.
-GATED = ("adapter.num_domains", "adapter.router", "adapter.balance_weight", "adapter.domain_loss_weight")
+# Settings of an adapter that a plain LoRA has no use for.
+GATED = ("num_domains", "router", "balance_weight", "domain_loss_weight")
 
 
-def lora_of_own_size(config: Config) -> dict[str, str]:
-    """The settings, as they are typed, that make a plain LoRA of a DA-LoRA: rank K r, the update scaled as each expert's.
-
-    Empty for anything but a DA-LoRA.
-    """
-    adapter = config.adapter
+def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
+    """The LoRA of rank K r whose update is scaled as each expert's; None for anything but a DA-LoRA."""
     if adapter.kind != "dalora":
-        return {}
+        return None
     more = math.sqrt(adapter.num_domains) if adapter.use_rslora else adapter.num_domains
-    return {
-        "adapter.kind": "lora",
-        "adapter.rank": str(adapter.num_domains * adapter.rank),
-        "adapter.alpha": f"{adapter.alpha * more:g}",
-    }
+    return dataclasses.replace(
+        adapter, kind="lora", rank=adapter.num_domains * adapter.rank, alpha=adapter.alpha * more
+    )
+
+
+def typed(adapter: AdapterConfig) -> dict[str, str]:
+    """The settings that make a DA-LoRA's plain adapter of it, as they are typed."""
+    return {f"adapter.{name}": f"{getattr(adapter, name):{form}}" for name, form in _CHANGED.items()}
+
+
+_CHANGED = {"kind": "", "rank": "d", "alpha": "g"}
+
+
+def is_yardstick(config: Config, gated: Config) -> bool:
+    """Whether `config` is what the DA-LoRA `gated` has to beat: all else is the same, the seed too."""
+    plain = plain_adapter(gated.adapter)
+    if plain is None:
+        return False
+    ungated = {name: getattr(plain, name) for name in GATED}
+    own = dataclasses.replace(config.adapter, **ungated)
+    return dataclasses.replace(config, adapter=own) == dataclasses.replace(gated, adapter=plain)

@@ -9,7 +9,7 @@ from pathlib import Path
 from adaptface_jax.cli.command import STOPPED as STOPPED_STATUS
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
-from adaptface_jax.config.yardstick import GATED, lora_of_own_size
+from adaptface_jax.config.yardstick import GATED, plain_adapter, typed
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural
 from adaptface_jax.grid.children import LOG, Ended, Job
@@ -147,8 +147,9 @@ def yardsticks(choices: list[Choice], config: AnyConfig) -> list[Choice]:
     found: list[Choice] = []
     for choice in choices:
         settings = applied(config, choice)
-        if isinstance(settings, Config) and (plain := lora_of_own_size(settings)):
-            found.append({name: text for name, text in choice.items() if name not in GATED} | plain)
+        if isinstance(settings, Config) and (plain := plain_adapter(settings.adapter)):
+            kept = {name: text for name, text in choice.items() if name.removeprefix("adapter.") not in GATED}
+            found.append(kept | typed(plain))
     if not found:
         raise InputError("--yardstick: no combination is a DA-LoRA; leave it out, or sweep adapter.kind=dalora")
     return found

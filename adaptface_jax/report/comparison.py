@@ -22,6 +22,7 @@ from adaptface_jax.report.recognition_page import benchmarks_of, label_of, score
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
 from adaptface_jax.report.tables import NONE, between, duration, percent, points, table
+from adaptface_jax.report.yardstick import yardstick_section
 
 
 def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> str:
@@ -34,6 +35,7 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
         "<h2>Runs</h2>",
         runs_table(named, links, benchmarks),
         settings_table(named),
+        yardstick_section(named, benchmarks),
         "<h2>Curves</h2>",
         overlaid(named, scores, benchmarks),
     ]

@@ -1,0 +1,49 @@
+"""Beside every DA-LoRA the plain LoRA of its own size: what its gates are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.config.yardstick import is_yardstick, plain_adapter, typed
+from adaptface_jax.report.recognition_page import benchmarks_of
+from adaptface_jax.report.tables import NONE, Markup, points, signed, table
+
+
+def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str]) -> str:
+    """What each DA-LoRA gained over its yardstick, or how that is made; "" where no run is one. HTML."""
+    rows, missing = [], []
+    for name, run in named.items():
+        plain = plain_adapter(run.config.adapter)
+        if plain is None:
+            continue
+        found = [other for other, candidate in named.items() if is_yardstick(candidate.config, run.config)]
+        rows += [
+            ("", [f"{other} \N{RIGHTWARDS ARROW} {name}", *_gains(named[other], run, benchmarks)]) for other in found
+        ]
+        if not found:
+            words = " ".join(f"--config.{setting}={text}" for setting, text in typed(plain).items())
+            missing.append(f"{escape(name)} with <code>{escape(words)}</code>")
+    parts = []
+    if rows:
+        titles = ["LoRA of its own size \N{RIGHTWARDS ARROW} DA-LoRA", *benchmarks]
+        parts.append(table("Accuracy in points, and below it the AUC times 100", titles, rows))
+    if missing:
+        parts.append(
+            '<p class="note">Of as many parameters, but without gates, is the plain LoRA of rank K r. It is not among '
+            f"these runs; train {'; '.join(missing)} beside it (<code>adaptface grid --yardstick</code> does).</p>"
+        )
+    return f"<h2>What the gates are worth</h2>{''.join(parts)}" if parts else ""
+
+
+def _gains(plain: FaceRun, gated: FaceRun, benchmarks: Sequence[str]) -> list[str]:
+    first, second = benchmarks_of(plain), benchmarks_of(gated)
+    cells: list[str] = []
+    for name in benchmarks:
+        if name not in first or name not in second:
+            cells.append(NONE)
+            continue
+        accuracy = points(second[name].accuracy - first[name].accuracy)
+        cells.append(Markup(f"{accuracy}<small>AUC {signed(second[name].auc - first[name].auc)}</small>"))
+    return cells

@@ -1,0 +1,52 @@
+"""Beside a DA-LoRA stands the plain LoRA of its own size, or the settings that make it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+
+import pytest
+
+from adaptface_jax.config.schema import AdapterConfig, Config
+from adaptface_jax.config.yardstick import is_yardstick, plain_adapter, typed
+from adaptface_jax.models.adapters import lora
+from adaptface_jax.report import __main__ as report
+from tests.running import call
+
+GATED = Config(adapter=AdapterConfig(kind="dalora", rank=16, alpha=24.0, num_domains=4, router="frozen"))
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_the_plain_adapter_has_the_same_size_and_strength(use_rslora):
+    gated = dataclasses.replace(GATED.adapter, use_rslora=use_rslora)
+    plain = plain_adapter(gated)
+    assert (plain.kind, plain.rank) == ("lora", 64)
+    assert lora.scale(plain) == pytest.approx(lora.scale(gated))
+    assert typed(plain)["adapter.alpha"] == ("48" if use_rslora else "96")
+    assert plain_adapter(plain) is None
+
+
+def test_only_what_a_plain_adapter_has_no_use_for_may_differ():
+    plain = dataclasses.replace(GATED, adapter=dataclasses.replace(plain_adapter(GATED.adapter), router="block:2"))
+    assert is_yardstick(plain, GATED) and not is_yardstick(GATED, GATED) and not is_yardstick(GATED, plain)
+    assert not is_yardstick(dataclasses.replace(plain, seed=1), GATED)
+    assert not is_yardstick(plain, dataclasses.replace(GATED, adapter=dataclasses.replace(GATED.adapter, rank=8)))
+
+
+def test_the_page_over_several_runs_names_it(run, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(run, plain)
+    record = json.loads((plain / "run.json").read_text())
+    adapter = record["config"]["adapter"]
+    adapter |= {"kind": "lora", "rank": 3 * adapter["rank"], "alpha": 3 * adapter["alpha"]}
+    (plain / "run.json").write_text(json.dumps(record))
+    assert call(report, run, plain, f"--out={tmp_path / 'both'}") == 0
+    page = re.sub(r"<[^>]+>", " ", (tmp_path / "both" / "index.html").read_text())
+    assert "What the gates are worth" in page and re.search(r"plain → small\s+0\.0", page)
+
+    assert call(report, run, f"--out={tmp_path / 'alone'}") == 0
+    page = (tmp_path / "alone" / "index.html").read_text()
+    words = f"--config.adapter.kind=lora --config.adapter.rank={adapter['rank']} --config.adapter.alpha="
+    assert words in page
