@@ -208,7 +208,7 @@ def _matched(file: Path, indices: np.ndarray, lines: np.ndarray, keys: Sequence[
     if whole_set and len(unknown):
         problem = f"{row(int(unknown[0]))}, is no image of this set"
         if len(unknown) > 1:
-            problem += f", nor are {plural(len(unknown) - 1, 'other row')} of {len(indices):,}"
+            problem += f", nor {plural(len(unknown) - 1, 'other row')} of {len(indices):,}"
         if 2 * len(unknown) > len(indices):
             problem += ": these are the labels of another set"
         _refuse(file, problem, example)

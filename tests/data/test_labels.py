@@ -94,7 +94,7 @@ WRONG = {
     ),
     "most unknown": (
         "path,pose\nanna/1.jpg,left\nx/1.jpg,up\nx/2.jpg,up\n",
-        "line 3, 'x/1.jpg', is no image of this set, nor are 1 other row of 3: these are the labels of another set",
+        "line 3, 'x/1.jpg', is no image of this set, nor 1 other row of 3: these are the labels of another set",
     ),
     "another set": (
         "path,pose\nx/1.jpg,up\nx/2.jpg,up\n",
