@@ -139,8 +139,8 @@ def test_the_page_shows_the_figures(results):
         "600",
         f"{100 * made.accuracy:.2f}%",
         f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{made.intervals.people} people",
         f"{100 * made.accuracy_std:.2f}%",
-        f"{made.auc:.4f}",
     ]
     assert "n/a" in benchmark  # 300 impostors are too few for a FAR of 1e-2
     gain = 100 * (made.accuracy - results.frozen["made"].accuracy)
@@ -156,19 +156,25 @@ def test_domains_stand_beside_the_frozen_ones_where_known(results):
     beside, alone, *_ = [row for row in cells(page, "posed") if len(row) > 3]
     domain = results.benchmarks["made"].domains["posed"]
     assert beside[3] == f"{100 * domain.accuracy:.2f}%"
-    assert len(beside) == 6
-    assert len(alone) == 4
+    low, high = domain.intervals.accuracy
+    assert beside[5] == f"{100 * low:.2f} to {100 * high:.2f}" and beside[-1] == f"{domain.intervals.people} people"
+    assert len(beside) == 9
+    assert len(alone) == 7
 
 
 def test_conditions_stand_in_a_matrix_beside_the_frozen_ones_where_known(results):
     page = results_markdown(results)
-    beside, alone = [row for row in cells(page, "frontal") if row[1].endswith("pairs")]
+    beside, alone = [row for row in cells(page, "frontal") if row[1].endswith("people")]
     assert page.count("condition by condition") == 2 and "(" not in alone[1] and beside[2] == ""
     (cell,) = [cell for cell in results.benchmarks["made"].cells if cell.name == "frontal-frontal"]
     (before,) = [cell for cell in results.frozen["made"].cells if cell.name == "frontal-frontal"]
     gains = [100 * (cell.figures.accuracy - before.figures.accuracy), 100 * (cell.figures.auc - before.figures.auc)]
+    around = cell.figures.intervals
+    accuracy = "{:.2f} to {:.2f}".format(*(100 * end for end in around.accuracy))
     assert beside[1] == (
-        f"{100 * cell.figures.accuracy:.2f}% ({gains[0]:+.2f}), {cell.figures.auc:.4f} ({gains[1]:+.2f}), 300 pairs"
+        f"{100 * cell.figures.accuracy:.2f}% [{accuracy}] ({gains[0]:+.2f}), "
+        f"{cell.figures.auc:.4f} [{around.auc[0]:.3f} to {around.auc[1]:.3f}] ({gains[1]:+.2f}), "
+        f"300 pairs, {around.people} people"
     )
 
 

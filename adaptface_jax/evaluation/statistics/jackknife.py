@@ -13,6 +13,7 @@ that would do, so a figure of 6,000 pairs costs a millisecond.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -31,6 +32,12 @@ class Spread:
     degrees: float
     alone: float = 0.0
     carriers: float = 0.0
+
+    def of_decisions(self) -> Spread:
+        """Of a figure that counts decisions: how much a count of independent pairs varies is known, so only what people
+        add to it takes degrees of freedom."""
+        added = max(self.variance - self.alone, 1e-3 * self.variance)
+        return dataclasses.replace(self, degrees=self.degrees * (self.variance / added) ** 2) if added > 0 else self
 
 
 class People:
@@ -79,7 +86,7 @@ class People:
         added = np.square(genuine + impostor)
         fourth = float(np.square(added).sum())
         carriers = float(added.sum()) ** 2 / fourth if fourth > 0 else 0.0
-        degrees = max(2.0, min(2.5 * carriers - 1, self._effective - 1))
+        degrees = max(2.0, min(2.5 * carriers - 1 if carriers else math.inf, self._effective - 1))
         alone = float(np.square(influence).sum())
         if not thresholds_chosen:
             once_more = np.square(np.bincount(self._dyad, influence[~self._issame])).sum() if len(self._dyad) else 0.0

@@ -131,6 +131,8 @@ def _over_seeds(
     """Of the mean difference over people and seeds. influences, differences: of each seed. least: variance."""
     seeds, mean = len(differences), np.mean(influences, axis=0)
     of_people = people.spread(mean, thresholds_chosen)
+    if thresholds_chosen:
+        of_people = of_people.of_decisions()
     variance = of_people.variance + least
     if seeds == 1:
         return dataclasses.replace(of_people, variance=variance)
