@@ -47,7 +47,9 @@ def _area(cell: Cell, before: Cell | None) -> Field:
     found, start = cell.figures, before.figures.auc if before else None
     change = None if found.auc is None or start is None else found.auc - start
     around = found.intervals.auc if found.intervals else None
-    return _field(cell, NONE if found.auc is None else f"{found.auc:.3f}", change, around and [f"{end:.3f}" for end in around])
+    return _field(
+        cell, NONE if found.auc is None else f"{found.auc:.3f}", change, around and [f"{end:.3f}" for end in around]
+    )
 
 
 def _field(cell: Cell, value: str, change: float | None, around: Sequence[str] | None) -> Field:
