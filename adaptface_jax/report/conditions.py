@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from adaptface_jax.core.text import plural
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.report.heat_map import Field, heat_map
@@ -29,39 +30,40 @@ def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -
         return ""
     lead = (
         "The pairs of an image of one condition and an image of another, each judged at its fold's threshold. Below a "
-        "figure stands its gain over the frozen backbone in points, which is the colour. An image of several "
-        f"conditions counts in each. {NONE}: pairs of one kind alone."
+        "figure stands its gain over the frozen backbone in points, which is the colour, then its 95% interval and "
+        f"what it rests on. An image of several conditions counts in each. {NONE}: pairs of one kind alone."
     )
     return f'<h3>Condition by condition</h3><p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>'
 
 
 def _accuracy(cell: Cell, before: Cell | None) -> Field:
-    if cell.figures.auc is None:
-        return _nothing(cell)
-    change = cell.figures.accuracy - before.figures.accuracy if before else None
-    around = cell.figures.intervals
-    between = "{:.1f} to {:.1f}".format(*(100 * end for end in around.accuracy)) if around else ""
-    return _field(cell, f"{100 * cell.figures.accuracy:.1f}%", change, between)
+    found = cell.figures
+    change = found.accuracy - before.figures.accuracy if before else None
+    around = found.intervals.accuracy if found.intervals else None
+    return _field(cell, f"{100 * found.accuracy:.1f}%", change, around and [f"{100 * end:.1f}" for end in around])
 
 
 def _area(cell: Cell, before: Cell | None) -> Field:
-    if cell.figures.auc is None:
-        return _nothing(cell)
-    change = None if before is None or before.figures.auc is None else cell.figures.auc - before.figures.auc
-    around = cell.figures.intervals
-    between = "{:.3f} to {:.3f}".format(*around.auc) if around and around.auc else ""
-    return _field(cell, f"{cell.figures.auc:.3f}", change, between)
+    found, start = cell.figures, before.figures.auc if before else None
+    change = None if found.auc is None or start is None else found.auc - start
+    around = found.intervals.auc if found.intervals else None
+    return _field(
+        cell, NONE if found.auc is None else f"{found.auc:.3f}", change, around and [f"{end:.3f}" for end in around]
+    )
 
 
-def _field(cell: Cell, value: str, change: float | None, between: str) -> Field:
+def _field(cell: Cell, value: str, change: float | None, around: Sequence[str] | None) -> Field:
+    """around: the ends of the interval, as they are written."""
+    found = cell.figures
+    pairs = plural(found.pairs, "pair")
+    if found.auc is None:
+        return Field(NONE, small=(pairs,))
     gain = "" if change is None else f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
-    around = cell.figures.intervals
-    rests = f", {around.resting_on}" if around else ""
-    return Field(value, gain, change, (*filter(None, [between]), f"{cell.figures.pairs:,} pairs{rests}"))
-
-
-def _nothing(cell: Cell) -> Field:
-    return Field(NONE, small=(f"{cell.figures.pairs:,} pairs",))
+    if found.intervals is None:
+        return Field(value, gain, change, (pairs,))
+    people = plural(found.intervals.people, "person", "people")
+    interval = "too few to say" if found.intervals.few else " to ".join(around or ())
+    return Field(value, gain, change, (interval, pairs, people))
 
 
 def run_against_run(named: Mapping[str, BenchmarkResults], benchmarks: Sequence[str]) -> str:

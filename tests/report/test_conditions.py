@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.evaluation.cells import Cell
+from adaptface_jax.evaluation.markdown import conditions_table
+from adaptface_jax.evaluation.statistics.intervals import SubsetIntervals
 from adaptface_jax.evaluation.verification import DomainVerification
 from adaptface_jax.report import svg
 from adaptface_jax.report.conditions import conditions_section, run_against_run
@@ -17,8 +21,8 @@ from adaptface_jax.report.heat_map import Field, heat_map
 from tests.made_results import benchmark_result
 
 
-def cell(first: str, second: str, accuracy: float, auc: float | None, pairs: int = 100) -> Cell:
-    return Cell(first, second, DomainVerification(accuracy, auc, pairs))
+def cell(first: str, second: str, accuracy: float, auc: float | None, pairs: int = 100, **more: Any) -> Cell:
+    return Cell(first, second, DomainVerification(accuracy, auc, pairs, **more))
 
 
 def words(page: str) -> str:
@@ -42,6 +46,18 @@ def test_each_cell_shows_its_figure_its_gain_and_its_pairs():
     alone = words(conditions_section(ADAPTED, {}))
     assert "80.0% 100 pairs" in alone
     assert conditions_section({"lfw": benchmark_result(0.9)}, {}) == ""
+
+
+def test_an_interval_stands_with_the_people_it_rests_on():
+    around = SubsetIntervals((0.712, 0.868), (0.801, 0.955), people=24, few=False)
+    for found, said in (
+        (around, ("71.2 to 86.8 100 pairs 24 people", "0.801 to 0.955 100 pairs 24 people")),
+        (dataclasses.replace(around, people=3, few=True), ("too few to say 100 pairs 3 people",) * 2),
+    ):
+        entry = benchmark_result(0.8, cells=(cell("pose", "pose", 0.8, 0.9, intervals=found),))
+        page = words(conditions_section({"faces": entry}, FROZEN))
+        assert all(words in page for words in said)
+        assert found.resting_on in conditions_table(entry.cells)
 
 
 def test_gains_and_losses_have_their_own_colour_the_deeper_the_larger():

@@ -23,7 +23,7 @@ def conditions(benchmark: Benchmark) -> Iterator[Finding]:
     what = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     what += f" of {plural(len(benchmark.image_domain), 'image')}" + (f", {unknown:,} unknown" if unknown else "")
     yield (ok if any(counts.values()) else note)("conditions", what, images=counts, unknown=unknown)
-    person = people_of(index, issame)[index].reshape(-1, 2)
+    person = people_of(index, issame, benchmark.person)[index].reshape(-1, 2)
     for row, column, members in cell_members(index, benchmark.image_domain):
         yield _cell(f"{names[row]} with {names[column]}", issame[members], person[members])
 
