@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def rows_of(folder: Path, out: Path) -> list[Row]:
-    """Measures what is not measured yet; images that are unreadable, or not in the folder's labels.csv, are left out."""
+    """Measures what is not measured yet; leaves out unreadable images and those not in the folder's labels.csv."""
     source = open_images(str(folder))
     with Progress(len(source), label=folder.name, unit="image") as progress:
 
