@@ -13,7 +13,6 @@ import numpy as np
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.labels import LabelTable
 
-UNKNOWN_DOMAIN = -1
 NO_CLASS = -1
 
 

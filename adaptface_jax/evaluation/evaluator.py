@@ -48,12 +48,30 @@ def evaluate(
         flipped = None if found.flipped is None else found.flipped[rows]
         distances = indexed_distances(found.embedding[rows], benchmark.index, flipped)
         gate = None if found.gate is None else found.gate[rows]
-        judged = judge_pairs(distances, benchmark.issame, benchmark.fold)
-        done.scores[name] = PairScores(
-            distances, benchmark.issame, judged.accepted, benchmark.index, gate, benchmark.fold
-        )
+        judged = judged_benchmark(distances, benchmark)
+        done.scores[name] = _scores(judged, benchmark, gate)
         done.results[name] = benchmark_result(judged, benchmark, gate)
     return done
+
+
+def judged_benchmark(distances: np.ndarray, benchmark: Benchmark) -> JudgedPairs:
+    """The decisions on the benchmark's pairs by their squared distances, float64 [N]."""
+    return judge_pairs(distances, benchmark.issame, benchmark.fold, benchmark.index, benchmark.person)
+
+
+def _scores(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None) -> PairScores:
+    members, names = benchmark.pairs_of_domains()
+    return PairScores(
+        judged.distances,
+        benchmark.issame,
+        judged.accepted,
+        benchmark.index,
+        gate,
+        benchmark.fold,
+        benchmark.person,
+        domain=members if names else None,
+        domain_names=np.array(names) if names else None,
+    )
 
 
 def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None = None) -> BenchmarkResult:
@@ -114,7 +132,7 @@ def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult
         rows = [batch[:count] for batch, count in evaluation_batches(benchmark.images, 256, keys=keys)]
         pixels = np.concatenate(rows).reshape(len(benchmark.images), -1).astype(np.float32)
         distances = indexed_distances(pixels - 127.5, benchmark.index)
-        results[name] = benchmark_result(judge_pairs(distances, benchmark.issame, benchmark.fold), benchmark)
+        results[name] = benchmark_result(judged_benchmark(distances, benchmark), benchmark)
     return results
 
 

@@ -9,6 +9,7 @@ from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
+from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.training.recognition.facts import RunFacts
 
 
@@ -48,6 +49,7 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
         "pairs",
         "accuracy",
         "95% interval",
+        "over",
         "std",
         "AUC",
         "EER",
@@ -58,7 +60,8 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
             name,
             str(entry.pairs),
             percent(entry.accuracy),
-            _interval(entry),
+            _interval(entry.intervals.accuracy if entry.intervals else None),
+            entry.intervals.resting_on if entry.intervals else "",
             percent(entry.accuracy_std),
             _auc(entry.auc),
             percent(entry.eer),
@@ -73,12 +76,14 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
             percent(_mean([entry.accuracy for entry in entries])),
             "",
             "",
+            "",
             _auc(_mean([entry.auc for entry in entries])),
         ]
         rows.append([name, "", *figures, percent(_mean([entry.eer for entry in entries])), *[""] * (len(targets) + 2)])
     note = (
         "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
         " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
+        " Intervals are over people, not pairs."
     )
     return table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
 
@@ -131,9 +136,12 @@ def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None
             row += _change(before[name].accuracy, entry.accuracy) if name in before else ["", "", ""]
         else:
             row.append(percent(entry.accuracy))
-        rows.append([*row, _auc(entry.auc)])
+        around = entry.intervals
+        row += [_interval(around.accuracy if around else None), _auc(entry.auc)]
+        row.append("n/a" if around is None or around.auc is None else "{:.4f} to {:.4f}".format(*around.auc))
+        rows.append([*row, around.resting_on if around else ""])
     accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
-    return table(["domain", "pairs", *accuracy, "AUC"], rows)
+    return table(["domain", "pairs", *accuracy, "95% interval", "AUC", "95% interval", "over"], rows)
 
 
 def conditions_table(cells: Sequence[Cell], frozen: Sequence[Cell] = ()) -> str:
@@ -156,7 +164,13 @@ def _cell(cell: Cell, before: Cell | None) -> str:
     gains = ["", ""]
     if start and start.auc is not None:
         gains = [f" ({100 * change:+.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
-    return f"{percent(found.accuracy)}{gains[0]}, {_auc(found.auc)}{gains[1]}, {found.pairs} pairs"
+    around = found.intervals
+    ends = ["", ""]
+    if around and around.auc:
+        ends = [f" [{_interval(around.accuracy)}]", " [{:.3f} to {:.3f}]".format(*around.auc)]
+    rests = f", {around.resting_on}" if around else ""
+    figures = f"{percent(found.accuracy)}{ends[0]}{gains[0]}, {_auc(found.auc)}{ends[1]}{gains[1]}"
+    return f"{figures}, {found.pairs} pairs{rests}"
 
 
 def gate_table(gates: GateReport) -> str:
@@ -186,10 +200,10 @@ def _change(before: float, after: float) -> list[str]:
     return [percent(before), percent(after), f"{100 * (after - before):+.2f}"]
 
 
-def _interval(entry: BenchmarkResult) -> str:
-    if entry.intervals is None:
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
         return "n/a"
-    low, high = entry.intervals.accuracy
+    low, high = interval
     return f"{100 * low:.2f} to {100 * high:.2f}"
 
 

@@ -1,7 +1,8 @@
 """What a model made of every pair of a benchmark, and its file, so that runs are compared without embedding again.
 
 A file holds, for each benchmark NAME, the arrays NAME/distance, NAME/issame, NAME/accepted, NAME/index and, for models
-with gates, NAME/gate; NAME/fold where the protocol has folds of its own.
+with gates, NAME/gate; NAME/fold where the protocol has folds of its own, NAME/person where the source knows its people,
+and NAME/domain with NAME/domain_names where it knows domains.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class PairScores:
     accepted: bool [N], as the protocol decides, each pair at the threshold of its fold.
     index: int32 [2N], the images of pair i at 2i and 2i + 1. gate: float32 [M, K] of the M images, or None.
     fold: int32 [N], where the protocol says it; None: contiguous tenths.
+    person: int32 [M], of each image where the source knows it, else None. domain: bool [N, D], which pairs are of which
+    domain, and domain_names: str [D], or None.
     """
 
     distance: np.ndarray
@@ -34,6 +37,16 @@ class PairScores:
     index: np.ndarray
     gate: np.ndarray | None = None
     fold: np.ndarray | None = None
+    person: np.ndarray | None = None
+    domain: np.ndarray | None = None
+    domain_names: np.ndarray | None = None
+
+    def domains(self) -> dict[str, np.ndarray]:
+        """Domain name -> which pairs are of it, bool [N]; of those that have a pair."""
+        if self.domain is None or self.domain_names is None:
+            return {}
+        members = zip(self.domain_names.tolist(), self.domain.T, strict=True)
+        return {name: chosen for name, chosen in members if chosen.any()}
 
     @property
     def right(self) -> np.ndarray:

@@ -13,10 +13,12 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
 from adaptface_jax.evaluation.distances import pair_distances
-from adaptface_jax.evaluation.folds import Folds, FoldTable, fold_of_each
+from adaptface_jax.evaluation.folds import Folds, fold_of_each, judge_folds
 from adaptface_jax.evaluation.roc import FAR_TARGETS, far_name, roc_curve
 from adaptface_jax.evaluation.statistics.distributions import ScoreStatistics, d_prime
-from adaptface_jax.evaluation.statistics.intervals import Intervals, intervals
+from adaptface_jax.evaluation.statistics.intervals import Intervals, SubsetIntervals, intervals, subset_intervals
+from adaptface_jax.evaluation.statistics.jackknife import People
+from adaptface_jax.evaluation.statistics.people import people_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Verification:
       an upper bound, not comparable with `accuracy`.
     auc, eer: area under the exact ROC, and its equal error rate.
     tar_at_far: name of the target FAR ("1e-3") -> TAR, None ("n/a") where under 10 false accepts are expected.
-    intervals: of accuracy, auc and tar_at_far, 95%, by bootstrap; they hold the luck of the pairs, not of training.
+    intervals: of accuracy, auc, eer and tar_at_far, 95%; they hold the luck of the people, not of training.
     d_prime: distance of the two kinds' mean scores in units of their pooled standard deviation.
     genuine, impostor: statistics of the scores, cosine similarities in -1..1.
     """
@@ -56,6 +58,7 @@ class DomainVerification:
     accuracy: float
     auc: float | None
     pairs: int
+    intervals: SubsetIntervals | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +66,18 @@ class JudgedPairs:
     """Pairs as the protocol decides them, each at the threshold of its fold; what all figures are read from.
 
     distances: float64 [N]. issame, accepted: bool [N]. fold: int [N], 0..F-1.
-    fold_accuracies, fold_thresholds: float64 [F]. table: of these pairs.
+    fold_accuracies, fold_thresholds: float64 [F]. index: int [2N], the images of pair i at 2i and 2i + 1.
+    person: int [M], of each image, as `people_of` gives them.
     """
 
     distances: np.ndarray
     issame: np.ndarray
     fold: np.ndarray
-    table: FoldTable
     accepted: np.ndarray
     fold_accuracies: np.ndarray
     fold_thresholds: np.ndarray
+    index: np.ndarray
+    person: np.ndarray
 
     @property
     def right(self) -> np.ndarray:
@@ -103,23 +108,30 @@ def verify(
     return compute_metrics(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
 
 
-def judge_pairs(distances: np.ndarray, issame: np.ndarray, folds: Folds = FOLDS) -> JudgedPairs:
+def judge_pairs(
+    distances: np.ndarray,
+    issame: np.ndarray,
+    folds: Folds = FOLDS,
+    index: np.ndarray | None = None,
+    person: np.ndarray | None = None,
+) -> JudgedPairs:
     """The decisions on pairs with these squared distances, float [N], as `pair_distances` gives them.
 
+    index, person: as in `people_of`; no index: every image is in one pair alone.
     Raises InputError as `verify`.
     """
     truth, fold = _checked(distances, issame, folds)
-    table = FoldTable(distances, truth, fold)
-    once = [np.ones((1, np.count_nonzero(kind)), np.int32) for kind in (truth, ~truth)]
-    (accuracies,), (thresholds,) = table.judge(*once)
-    return JudgedPairs(distances, truth, fold, table, distances < thresholds[fold], accuracies, thresholds)
+    accuracies, thresholds = judge_folds(distances, truth, fold)
+    images = np.arange(2 * len(truth)) if index is None else index
+    found = people_of(images, truth, person)
+    return JudgedPairs(distances, truth, fold, distances < thresholds[fold], accuracies, thresholds, images, found)
 
 
 def compute_metrics(judged: JudgedPairs) -> Verification:
     """The figures of pairs that were judged."""
     distances, truth, accuracies = judged.distances, judged.issame, judged.fold_accuracies
     roc = roc_curve(distances, truth)
-    accuracy, auc = float(accuracies.mean()), roc.auc()
+    accuracy, auc, eer = float(accuracies.mean()), roc.auc(), roc.eer()
     tar_at_far = {far_name(far): roc.tar_at_far(far) for far in FAR_TARGETS}
     scores = 1.0 - distances / 2.0
     return Verification(
@@ -129,10 +141,12 @@ def compute_metrics(judged: JudgedPairs) -> Verification:
         best_threshold_accuracy=roc.best_accuracy(),
         threshold=float(judged.fold_thresholds.mean()),
         auc=auc,
-        eer=roc.eer(),
+        eer=eer,
         tar_at_far=tar_at_far,
         pairs=len(truth),
-        intervals=intervals(distances, truth, judged.table, accuracy, auc, tar_at_far),
+        intervals=intervals(
+            distances, truth, judged.right, People(judged.index, truth, judged.person), (accuracy, auc, eer), tar_at_far
+        ),
         d_prime=d_prime(scores[truth], scores[~truth]),
         genuine=ScoreStatistics.of(scores[truth]),
         impostor=ScoreStatistics.of(scores[~truth]),
@@ -165,12 +179,14 @@ def compute_domain_metrics(
 
 def subset_metrics(judged: JudgedPairs, chosen: np.ndarray) -> DomainVerification:
     """The figures of some of the pairs. chosen: bool [N], at least one."""
-    genuine = judged.issame[chosen]
-    both = genuine.any() and not genuine.all()
+    distances, genuine, right = judged.distances[chosen], judged.issame[chosen], judged.right[chosen]
+    auc = roc_curve(distances, genuine).auc() if genuine.any() and not genuine.all() else None
+    people = People(judged.index.reshape(-1, 2)[chosen].ravel(), genuine, judged.person)
     return DomainVerification(
-        accuracy=float(judged.right[chosen].mean()),
-        auc=roc_curve(judged.distances[chosen], genuine).auc() if both else None,
-        pairs=int(chosen.sum()),
+        accuracy=float(right.mean()),
+        auc=auc,
+        pairs=len(genuine),
+        intervals=subset_intervals(distances, genuine, right, people, auc),
     )
 
 

@@ -9,8 +9,21 @@ from adaptface_jax.evaluation.markdown import means
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.statistics.intervals import Interval
+from adaptface_jax.evaluation.statistics.jackknife import FEW
+from adaptface_jax.evaluation.verification import DomainVerification
 from adaptface_jax.report.charts import Gain, gains
-from adaptface_jax.report.tables import NONE, Markup, area, between, percent, points, signed, table
+from adaptface_jax.report.tables import (
+    NONE,
+    Markup,
+    area,
+    area_between,
+    between,
+    counted,
+    percent,
+    points,
+    signed,
+    table,
+)
 
 
 def mean_accuracy(entries: Iterable[BenchmarkResult]) -> float:
@@ -40,14 +53,14 @@ def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> list[Ga
         )
         known = before.domains
         rows += [
-            Gain(domain, known[domain].accuracy, found.accuracy)
+            Gain(domain, start.accuracy, found.accuracy, False, accuracy_interval(start), accuracy_interval(found))
             for domain, found in entry.domains.items()
-            if domain in known
+            if (start := known.get(domain))
         ]
     return rows
 
 
-def accuracy_interval(entry: BenchmarkResult) -> Interval | None:
+def accuracy_interval(entry: BenchmarkResult | DomainVerification) -> Interval | None:
     """At 95%, None where none was computed."""
     return entry.intervals.accuracy if entry.intervals else None
 
@@ -119,21 +132,22 @@ def figures_table(benchmarks: BenchmarkResults) -> str:
     few = f" No TAR at {', '.join(missing)}: fewer than 10 false accepts are expected there." if missing else ""
     note = (
         '<p class="note">Accuracy is the mean over ten folds, each judged at the threshold of the other nine. Small '
-        f"figures are 95% intervals. The best threshold is chosen on these very pairs: an upper bound.{few}</p>"
+        "figures are 95% intervals over people, not pairs; under the pairs stands how many people they rest on: under "
+        f"{FEW} are too few to say. The best threshold is chosen on these very pairs: an upper bound.{few}</p>"
     )
     return table("Verification", [*titles, "d\N{PRIME}", "best threshold", "threshold"], rows) + note
 
 
 def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
-    around, tars = (entry.intervals.auc, entry.intervals.tar_at_far) if entry.intervals else (None, {})
-    auc = area(entry.auc)
+    around = entry.intervals
+    tars = around.tar_at_far if around else {}
     return [
         name,
-        f"{entry.pairs:,}",
+        counted(entry.pairs, around.resting_on if around else ""),
         between(entry.accuracy, accuracy_interval(entry), percent(entry.accuracy)),
         percent(entry.accuracy_std),
-        Markup(f"{auc}<small>{around[0]:.3f} to {around[1]:.3f}</small>") if around else auc,
-        percent(entry.eer),
+        area_between(entry.auc, around.auc if around else None),
+        between(entry.eer, around.eer if around else None, percent(entry.eer)),
         *[between(entry.tar_at_far.get(far), tars.get(far), percent(entry.tar_at_far.get(far))) for far in targets],
         NONE if entry.d_prime is None else f"{entry.d_prime:.2f}",
         percent(entry.best_threshold_accuracy),
@@ -148,14 +162,15 @@ def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> str
         before = frozen[name].domains if name in frozen else {}
         for domain, found in entry.domains.items():
             start = before.get(domain)
+            around = found.intervals
             cells = [
                 f"{name}: {domain}" if len(benchmarks) > 1 else domain,
-                f"{found.pairs:,}",
+                counted(found.pairs, around.resting_on if around else ""),
                 percent(start.accuracy if start else None),
-                percent(found.accuracy),
+                between(found.accuracy, around.accuracy if around else None, percent(found.accuracy)),
                 points(found.accuracy - start.accuracy if start else None),
                 area(start.auc if start else None),
-                area(found.auc),
+                area_between(found.auc, around.auc if around else None),
             ]
             rows.append(("", cells))
     if not rows:

@@ -17,6 +17,7 @@ from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.conditions import run_against_run
 from adaptface_jax.report.drawing import roc_chart
 from adaptface_jax.report.paired_tests import paired_tables
+from adaptface_jax.report.recipes import recipes_section
 from adaptface_jax.report.recognition_page import benchmarks_of, label_of, scores_of
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
@@ -37,6 +38,7 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
         overlaid(named, scores, benchmarks),
     ]
     if len(named) > 1:
+        body.append(recipes_section(named, scores, benchmarks))
         body += ["<h2>Is the difference real?</h2>", paired_tables(scores, benchmarks)]
         body.append(run_against_run({name: benchmarks_of(run) for name, run in named.items()}, benchmarks))
     return document(TITLE, body)

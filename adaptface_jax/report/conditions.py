@@ -39,19 +39,25 @@ def _accuracy(cell: Cell, before: Cell | None) -> Field:
     if cell.figures.auc is None:
         return _nothing(cell)
     change = cell.figures.accuracy - before.figures.accuracy if before else None
-    return _field(cell, f"{100 * cell.figures.accuracy:.1f}%", change)
+    around = cell.figures.intervals
+    between = "{:.1f} to {:.1f}".format(*(100 * end for end in around.accuracy)) if around else ""
+    return _field(cell, f"{100 * cell.figures.accuracy:.1f}%", change, between)
 
 
 def _area(cell: Cell, before: Cell | None) -> Field:
     if cell.figures.auc is None:
         return _nothing(cell)
     change = None if before is None or before.figures.auc is None else cell.figures.auc - before.figures.auc
-    return _field(cell, f"{cell.figures.auc:.3f}", change)
+    around = cell.figures.intervals
+    between = "{:.3f} to {:.3f}".format(*around.auc) if around and around.auc else ""
+    return _field(cell, f"{cell.figures.auc:.3f}", change, between)
 
 
-def _field(cell: Cell, value: str, change: float | None) -> Field:
+def _field(cell: Cell, value: str, change: float | None, between: str) -> Field:
     gain = "" if change is None else f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return Field(value, gain, change, (f"{cell.figures.pairs:,} pairs",))
+    around = cell.figures.intervals
+    rests = f", {around.resting_on}" if around else ""
+    return Field(value, gain, change, (*filter(None, [between]), f"{cell.figures.pairs:,} pairs{rests}"))
 
 
 def _nothing(cell: Cell) -> Field:

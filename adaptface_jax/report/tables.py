@@ -70,6 +70,19 @@ def between(value: float | None, interval: Sequence[float] | None, text: str) ->
     return Markup(f"{escape(text)}<small>{100 * low:.1f} to {100 * high:.1f}</small>")
 
 
+def area_between(value: float | None, interval: Sequence[float] | None) -> str:
+    """An AUC with its 95% interval below it, where there is one."""
+    if value is None or not interval:
+        return area(value)
+    low, high = interval
+    return Markup(f"{area(value)}<small>{low:.3f} to {high:.3f}</small>")
+
+
+def counted(pairs: int, people: str) -> str:
+    """Pairs, and below them the people that their figures rest on."""
+    return Markup(f"{pairs:,}<small>{escape(people)}</small>") if people else f"{pairs:,}"
+
+
 def area_change(change: float, interval: Sequence[float]) -> str:
     """A difference of AUC with its interval below it."""
     minus = "\N{MINUS SIGN}"

@@ -22,6 +22,7 @@ class Benchmark:
     fold: int32 [N] or None, the fold of each pair where the protocol says it; else contiguous tenths are.
     pair_domain: int32 [N] or None, where the list sorts its pairs: 0..P-1 by `pair_names`, NO_DOMAIN where it does not.
     image_domain: uint8 [M, K] or None, 1 for each condition that an image holds; a row of zeros: nothing is known.
+    person: int32 [M] or None, whose face each image is, any numbers, where the source knows it.
     domain_names: of the K conditions. A pair's domain says nothing about its two images.
     """
 
@@ -35,6 +36,7 @@ class Benchmark:
     domain_names: tuple[str, ...] = ()
     keys: Sequence[str] | None = None
     fold: np.ndarray | None = None
+    person: np.ndarray | None = None
 
     def pairs_of_domains(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """Which pairs are of which domain, bool [N, D], and the D names: as the list sorts them; else those with an

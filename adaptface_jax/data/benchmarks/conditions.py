@@ -37,7 +37,8 @@ def with_domains(benchmark: Benchmark, domains: Domains, table: LabelTable | Non
     if own is not None:
         said = np.flatnonzero(own.any(axis=1))
         found[said] = 0
-        found[np.ix_(said, [names.index(name) for name in benchmark.domain_names])] = own[said]
+        columns = np.array([names.index(name) for name in benchmark.domain_names])
+        found[np.ix_(said, columns)] = own[said]
     known = f"conditions of {np.count_nonzero(found.any(axis=1)):,} of {len(found):,} images known"
     description = f"{benchmark.description}, {known}"
     return dataclasses.replace(benchmark, image_domain=found, domain_names=names, description=description)

@@ -80,5 +80,18 @@ class Pairs:
             description=description,
             keys=self.keys,
             fold=np.array(self.fold, np.int32) if self.fold else None,
+            person=self._people(),
             **domains,
         )
+
+    def _people(self) -> np.ndarray | None:
+        """Whose face each image is, int32 [M]: the folders at the first depth at which they agree with every pair are
+        people's; None where no depth does."""
+        folders = [Path(key).parts[:-1] for key in self.keys]
+        first, second = np.reshape(self.index, (-1, 2)).T
+        for depth in range(1, max(map(len, folders)) + 1):
+            names = np.array(["/".join(parts[:depth]) for parts in folders])
+            person = np.unique(names, return_inverse=True)[1].astype(np.int32)
+            if np.array_equal(person[first] == person[second], self.issame):
+                return person
+        return None

@@ -50,6 +50,7 @@ def open_synthetic_benchmark(spec: str, domains: str = "") -> Benchmark:
         index=flat.ravel().astype(np.int32),
         issame=issame,
         description=f"{source.description}, {parsed.pairs} pairs",
+        person=(used // parsed.images).astype(np.int32),
         image_domain=None if image_domain is None else image_domain[used],
         domain_names=names,
     )

@@ -1,127 +1,159 @@
-"""Are two models really different on a benchmark? The same pairs were judged by both, so the test is a paired one.
+"""Are two models, or two recipes over several seeds, really different? The same pairs were judged by both.
 
-Accuracy: McNemar's test (1947), exact, on the pairs that only one of the two judged rightly, each at its fold's
-threshold. It takes decisions for independent, but a threshold moves all decisions of its fold at once: in simulations
-it calls 8% of equal models different. So the same pairs are also resampled for both models, thresholds chosen anew; the
-larger p-value of the two counts, and the wider ends of the two intervals (McNemar's is Agresti and Min's, 2005).
-AUC: DeLong, DeLong and Clarke-Pearson (1988).
-
-All take pairs for independent. Where pairs share images that is not quite so, and a difference between two trainings
-also holds the luck of their seeds: a small p-value says that these two models differ on such pairs, not which recipe
-is better.
+What each pair adds to the difference of two figures is summed by person, as for one figure (see `jackknife`), and the
+difference is judged by Student's t. With one run on each side a small p-value says that these two trainings differ on
+such people, not which recipe is better. Runs over seeds, paired by seed, say that: the variances of their mean
+difference over people and over seeds are added, and what people and seeds do together, which is in both, is taken off
+once (Cameron, Gelbach and Miller, 2011); the degrees of freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import t as student
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.evaluation.folds import FoldTable, fold_of_each
+from adaptface_jax.evaluation.folds import fold_of_each
 from adaptface_jax.evaluation.pair_scores import PairScores
-from adaptface_jax.evaluation.statistics.intervals import resamples
-
-_Z = float(norm.ppf(0.975))
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.statistics import influence
+from adaptface_jax.evaluation.statistics.intervals import Interval, quantile
+from adaptface_jax.evaluation.statistics.jackknife import People, Spread
+from adaptface_jax.evaluation.statistics.people import people_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """The second model minus the first, as fractions; intervals are 95%, p-values two-sided.
 
-    accuracy_difference: of the ten-fold accuracies.
-    only_first, only_second: pairs that only this model judged rightly.
+    accuracy_difference: of the ten-fold accuracies; in a domain, of its pairs at the folds' thresholds.
+    only_first, only_second: pairs that only this model judged rightly, summed over seeds.
+    people: how many it rests on. few: whether these are too few to call a difference real. seeds: runs on either side.
+    domains: name -> the same of its pairs, where both kinds are among them.
     """
 
     pairs: int
     accuracy_difference: float
-    accuracy_interval: tuple[float, float]
+    accuracy_interval: Interval
     accuracy_p: float
     only_first: int
     only_second: int
     auc_difference: float
-    auc_interval: tuple[float, float]
+    auc_interval: Interval
     auc_p: float
+    people: int
+    few: bool
+    seeds: int = 1
+    domains: dict[str, Comparison] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
 def compare(first: PairScores, second: PairScores) -> Comparison:
-    """Raises InputError unless both are scores of the same pairs."""
-    if not (np.array_equal(first.index, second.index) and np.array_equal(first.issame, second.issame)):
-        raise InputError(
-            f"the runs were verified on different pairs ({len(first.issame)} and {len(second.issame)}); "
-            "evaluate both on one benchmark to compare them"
-        )
-    pairs = len(first.issame)
-    difference, spread = _resampled(first, second)
-    only_first = int(np.count_nonzero(first.right & ~second.right))
-    only_second = int(np.count_nonzero(second.right & ~first.right))
-    differing = only_first + only_second
-    low, high = _agresti_min(only_first, only_second, pairs)
-    auc_difference, error = _delong(first, second)
+    """Two runs. Raises InputError unless both are scores of the same pairs."""
+    return compare_seeds([first], [second])
+
+
+def compare_seeds(first: Sequence[PairScores], second: Sequence[PairScores]) -> Comparison:
+    """Two recipes, each run with the same seeds in the same order. Raises InputError for scores of different pairs."""
+    one = first[0]
+    for other in (*first, *second):
+        if not (np.array_equal(one.index, other.index) and np.array_equal(one.issame, other.issame)):
+            raise InputError(
+                f"the runs were verified on different pairs ({len(one.issame)} and {len(other.issame)}); "
+                "evaluate both on one benchmark to compare them"
+            )
+    person = people_of(one.index, one.issame, one.person)
+    everything = np.ones(len(one.issame), bool)
+    fold = fold_of_each(one.fold, len(one.issame))
+    whole = _compare(first, second, person, everything, lambda right: _ten_fold(right, fold))
+    domains = {}
+    for name, chosen in one.domains().items():
+        kinds = one.issame[chosen]
+        if kinds.any() and not kinds.all():
+            domains[name] = _compare(first, second, person, chosen, lambda right: float(right.mean()))
+    return dataclasses.replace(whole, domains=domains)
+
+
+def _compare(
+    first: Sequence[PairScores],
+    second: Sequence[PairScores],
+    person: np.ndarray,
+    chosen: np.ndarray,
+    accuracy: Callable[[np.ndarray], float],
+) -> Comparison:
+    issame = first[0].issame[chosen]
+    people = People(first[0].index.reshape(-1, 2)[chosen].ravel(), issame, person)
+    rights, areas = [], []
+    accuracies, aucs = [], []
+    only = np.zeros(2, int)
+    for one, two in zip(first, second, strict=True):
+        judged = [scores.right[chosen] for scores in (one, two)]
+        placed = [influence.of_auc(scores.distance[chosen], issame) for scores in (one, two)]
+        accuracies.append(accuracy(judged[1]) - accuracy(judged[0]))
+        before, after = (roc_curve(scores.distance[chosen], issame).auc() for scores in (one, two))
+        aucs.append(after - before)
+        rights.append(influence.of_rate(judged[1].astype(float) - judged[0], issame))
+        areas.append(placed[1] - placed[0])
+        only += [np.count_nonzero(judged[0] & ~judged[1]), np.count_nonzero(judged[1] & ~judged[0])]
+    # One pair more or less is always possible.
+    accuracy_spread = _over_seeds(people, rights, accuracies, True, len(issame) ** -2.0)
+    auc_spread = _over_seeds(people, areas, aucs)
     return Comparison(
-        pairs=pairs,
-        accuracy_difference=difference,
-        accuracy_interval=(
-            max(-1.0, min(low, difference - _Z * spread)),
-            min(1.0, max(high, difference + _Z * spread)),
-        ),
-        accuracy_p=max(float(binomtest(only_second, differing).pvalue), _p(difference, spread)) if differing else 1.0,
-        only_first=only_first,
-        only_second=only_second,
-        auc_difference=auc_difference,
-        auc_interval=(auc_difference - _Z * error, auc_difference + _Z * error),
-        auc_p=_p(auc_difference, error),
+        pairs=len(issame),
+        accuracy_difference=float(np.mean(accuracies)),
+        accuracy_interval=_interval(float(np.mean(accuracies)), accuracy_spread),
+        accuracy_p=_p(float(np.mean(accuracies)), accuracy_spread),
+        only_first=int(only[0]),
+        only_second=int(only[1]),
+        auc_difference=float(np.mean(aucs)),
+        auc_interval=_interval(float(np.mean(aucs)), auc_spread),
+        auc_p=_p(float(np.mean(aucs)), auc_spread),
+        people=people.count,
+        few=people.few,
+        seeds=len(first),
     )
 
 
-def _agresti_min(only_first: int, only_second: int, pairs: int) -> tuple[float, float]:
-    """Wald's interval of the difference with half a pair added to each of the four cells."""
-    first, second, total = only_first + 0.5, only_second + 0.5, pairs + 2
-    middle = (second - first) / total
-    half = _Z * math.sqrt(first + second - (second - first) ** 2 / total) / total
-    return middle - half, middle + half
+def _over_seeds(
+    people: People,
+    influences: Sequence[np.ndarray],
+    differences: Sequence[float],
+    thresholds_chosen: bool = False,
+    least: float = 0.0,
+) -> Spread:
+    """Of the mean difference over people and seeds. influences, differences: of each seed. least: variance."""
+    seeds, mean = len(differences), np.mean(influences, axis=0)
+    of_people = people.spread(mean, thresholds_chosen)
+    variance = of_people.variance + least
+    if seeds == 1:
+        return dataclasses.replace(of_people, variance=variance)
+    of_seeds = float(np.var(differences, ddof=1)) / seeds
+    if variance + of_seeds == 0:
+        return of_people
+    # Of each seed apart from what it shares with the others, and of their mean.
+    in_both = sum(people.spread(one - mean, thresholds_chosen).variance for one in influences) / (seeds * (seeds - 1))
+    degrees = (variance + of_seeds) ** 2 / (variance**2 / of_people.degrees + of_seeds**2 / (seeds - 1))
+    return Spread(max(variance + of_seeds - in_both, variance, of_seeds), degrees)
 
 
-def _resampled(first: PairScores, second: PairScores) -> tuple[float, float]:
-    """Ten-fold accuracy of the second minus that of the first, and its standard error by bootstrap."""
-    issame, fold = first.issame, fold_of_each(first.fold, len(first.issame))
-    tables = [FoldTable(scores.distance, issame, fold) for scores in (first, second)]
-
-    def differences(genuine: np.ndarray, impostor: np.ndarray) -> np.ndarray:
-        found = [
-            np.nanmean(table.judge(genuine[:, table.orders[0]], impostor[:, table.orders[1]])[0], axis=1)
-            for table in tables
-        ]
-        return found[1] - found[0]
-
-    kinds = [int(np.count_nonzero(kind)) for kind in (issame, ~issame)]
-    (difference,) = differences(*[np.ones((1, count), np.int32) for count in kinds])
-    return float(difference), float(np.concatenate([differences(*drawn) for drawn in resamples(*kinds)]).std())
+def _interval(difference: float, spread: Spread) -> Interval:
+    half = quantile(spread) * math.sqrt(spread.variance)
+    return max(-1.0, difference - half), min(1.0, difference + half)
 
 
-def _p(difference: float, error: float) -> float:
-    """Two-sided, of a difference that is normal around 0 if there is none."""
-    return float(2 * norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+def _p(difference: float, spread: Spread) -> float:
+    """Two-sided, of a difference that is around 0 if there is none."""
+    if spread.variance == 0:
+        return float(difference == 0)
+    return float(2 * student.sf(abs(difference) / math.sqrt(spread.variance), spread.degrees))
 
 
-def _delong(first: PairScores, second: PairScores) -> tuple[float, float]:
-    """AUC of the second minus that of the first, and its standard error."""
-    ours, theirs = _placements(first), _placements(second)
-    by_genuine, by_impostor = theirs[0] - ours[0], theirs[1] - ours[1]
-    variance = sum(values.var(ddof=1) / len(values) for values in (by_genuine, by_impostor) if len(values) > 1)
-    return float(by_genuine.mean()), math.sqrt(variance)
-
-
-def _placements(scores: PairScores) -> tuple[np.ndarray, np.ndarray]:
-    """For each genuine pair the share of impostor pairs that are farther, and for each impostor pair the share of
-    genuine pairs that are nearer, ties counting half; the mean of either is the AUC."""
-    genuine, impostor = np.sort(scores.distance[scores.issame]), np.sort(scores.distance[~scores.issame])
-    nearer = [np.searchsorted(genuine, scores.distance[~scores.issame], side) for side in ("left", "right")]
-    passed = [np.searchsorted(impostor, scores.distance[scores.issame], side) for side in ("left", "right")]
-    return 1 - sum(passed) / (2 * len(impostor)), sum(nearer) / (2 * len(genuine))
+def _ten_fold(right: np.ndarray, fold: np.ndarray) -> float:
+    return float((np.bincount(fold, right) / np.bincount(fold)).mean())

@@ -1,0 +1,117 @@
+"""Runs of one recipe over several seeds as one: their means, and whether two recipes really differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.core.text import plural
+from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare_seeds
+from adaptface_jax.report.paired_tests import Kept, comparison_table, note, same_pairs
+from adaptface_jax.report.recognition_page import benchmarks_of
+from adaptface_jax.report.tables import NONE, Markup, area, percent, table
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """runs: seed -> the name of the run. doubled: runs left out, since their seed was there already."""
+
+    name: str
+    runs: dict[int, str]
+    doubled: tuple[str, ...]
+
+
+def recipes_of(named: Mapping[str, FaceRun]) -> list[Recipe]:
+    """The runs whose settings differ in the seed alone, together; of those that have several seeds."""
+    groups: dict[str, list[str]] = {}
+    for name, run in named.items():
+        groups.setdefault(repr(dataclasses.replace(run.config, seed=0)), []).append(name)
+    found = []
+    for members in groups.values():
+        runs: dict[int, str] = {}
+        doubled = []
+        for name in members:
+            if runs.setdefault(named[name].config.seed, name) != name:
+                doubled.append(name)
+        if len(runs) > 1:
+            found.append(Recipe(_name(members), runs, tuple(doubled)))
+    return found
+
+
+def _name(members: Sequence[str]) -> str:
+    """What the names of the runs begin with, or all of them where that is nothing."""
+    first, last = min(members), max(members)
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:shared].rstrip("-_. 0123456789") or ", ".join(members)
+
+
+def recipes_section(named: Mapping[str, FaceRun], scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> str:
+    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML."""
+    recipes = recipes_of(named)
+    if not recipes:
+        return ""
+    parts, left_out = [_means(recipes, named, benchmarks)], [_doubled(recipe) for recipe in recipes if recipe.doubled]
+    tests = 0
+    for benchmark in benchmarks:
+        found: list[tuple[str, Comparison]] = []
+        for one, two in itertools.combinations(recipes, 2):
+            pair = f"{one.name} → {two.name}"
+            seeds, missing = _paired_seeds(one, two, scores, benchmark)
+            if len(seeds) < 2:
+                left_out.append(f"{pair} on {benchmark}: under two seeds have kept scores of the same pairs in both.")
+                continue
+            if missing:
+                left_out.append(f"{pair} on {benchmark}: seed {', '.join(map(str, missing))} is in one of them alone.")
+            first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
+            found.append((f"{pair}, {plural(len(seeds), 'seed')}", compare_seeds(first, second)))
+        tests += len(found)
+        if found:
+            parts.append(comparison_table(f"{benchmark}: mean of the second minus mean of the first", "recipes", found))
+    if tests:
+        small_p = "the recipes differ over such people and over seeds; trained on other data they may differ"
+        parts.append(note(tests, small_p))
+    if left_out:
+        parts.append(f'<p class="note">Left out: {escape(" ".join(left_out))}</p>')
+    return f"<h2>Recipes over seeds</h2>{''.join(parts)}"
+
+
+def _doubled(recipe: Recipe) -> str:
+    return f"{', '.join(recipe.doubled)}: another run of {recipe.name} has the same seed."
+
+
+def _paired_seeds(one: Recipe, two: Recipe, scores: Mapping[str, Kept], benchmark: str) -> tuple[list[int], list[int]]:
+    """The seeds that both have with scores of the same pairs, and those that are left out."""
+    kept = [
+        {seed: scores[run][benchmark] for seed, run in recipe.runs.items() if benchmark in scores[run]}
+        for recipe in (one, two)
+    ]
+    both = [seed for seed in sorted(kept[0]) if seed in kept[1]]
+    seeds = [seed for seed in both if all(same_pairs(kept[0][both[0]], of[seed]) for of in kept)]
+    return seeds, sorted({*one.runs, *two.runs} - set(seeds))
+
+
+def _means(recipes: Sequence[Recipe], named: Mapping[str, FaceRun], benchmarks: Sequence[str]) -> str:
+    rows = []
+    for recipe in recipes:
+        cells = [recipe.name, ", ".join(map(str, sorted(recipe.runs)))]
+        for benchmark in benchmarks:
+            entries = [benchmarks_of(named[run]).get(benchmark) for run in recipe.runs.values()]
+            known = [entry for entry in entries if entry is not None]
+            accuracies, areas = [entry.accuracy for entry in known], [entry.auc for entry in known]
+            cells += [_spread(accuracies, percent), _spread(areas, area)]
+        rows.append(("", cells))
+    titles = ["recipe", "seeds", *[f"{benchmark}: {what}" for benchmark in benchmarks for what in ("accuracy", "AUC")]]
+    return table("Means over seeds", titles, rows, left=2)
+
+
+def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:
+    """The mean, and below it the standard deviation over seeds."""
+    if not values:
+        return NONE
+    mean = written(float(np.mean(values)))
+    return Markup(f"{mean}<small>± {written(float(np.std(values, ddof=1)))}</small>") if len(values) > 1 else mean
