@@ -1,6 +1,6 @@
 """Draw verification pairs from identity folders, of people that training then leaves out.
 
-    adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark|uneven"
+    adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark"
     adaptface train --config.data.train=crops/ --config.data.exclude=crops/pairs.csv --benchmark held=crops/pairs.csv
 
 Half genuine, half impostor, no two images twice, people evenly, folds of different people. With `--domains`, made of
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
     known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
     rng = np.random.default_rng(args.seed)
     people = held_out(source, known, args.people, rng)
-    pairs = draw_pairs(source.labels, known, people, args.pairs, rng)
+    pairs = draw_pairs(source.labels, known, people.tolist(), args.pairs, rng)
     if not pairs:
         raise InputError(f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people")
     content = table(source, pairs, domains != "")

@@ -1,7 +1,7 @@
 """Label every image of a set from its pixels: how the head is turned, how it is lit, how sharp it is.
 
     adaptface annotate crops/ --out=crops/labels.csv
-    adaptface train --config.data.train=crops/ --config.data.domains="pose=left|right; light=dark|uneven; ordinary" ...
+    adaptface train --config.data.train=crops/ --config.data.domains="pose=left|right; light=dark; ordinary" ...
 
 SRC is anything that data.train takes, or any folder of images: photographs or crops, of which the largest face counts.
 The table has a row an image: the numbers yaw, pitch, roll (degrees), brightness (0 to 255), contrast, side (left half

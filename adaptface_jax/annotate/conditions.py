@@ -9,7 +9,7 @@ from adaptface_jax.annotate.measure import Measures
 
 def threshold(default: float, doc: str) -> float:
     """A field of `Thresholds` with what it decides."""
-    return dataclasses.field(default=default, metadata={"doc": doc})  # type: ignore[no-any-return]
+    return dataclasses.field(default=default, metadata={"doc": doc})
 
 
 @dataclasses.dataclass(frozen=True)

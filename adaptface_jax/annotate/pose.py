@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from adaptface_jax.align.geometry import TEMPLATE
 
-# A face whose frontal view is the template of aligned crops, so that one aligned on it is at 0, 0, 0. How far the tip
-# of the nose and the corners of the mouth stand out, in distances between the eyes.
-_NOSE, _MOUTH = 0.5, 0.1
+# In distances between the eyes: how far the tip of the nose and the corners of the mouth stand out, and how much lower
+# the detector sees that tip than the template of aligned crops has it. The last brings the median pitch of frontal
+# faces to +2 degrees in film frames and -5 in (smiling) photographs.
+_NOSE, _MOUTH, _LOWER = 0.5, 0.1, 0.08
 
 
 def _mean_face() -> np.ndarray:
@@ -25,6 +26,7 @@ def _mean_face() -> np.ndarray:
     # The template is a mean of faces and lies a fifth of a pixel askew; a head at rest has two equal halves.
     mirrored = flat[[1, 0, 2, 4, 3]] * [-1, 1]
     face = np.column_stack([(flat + mirrored) / 2, [0, 0, -_NOSE, -_MOUTH, -_MOUTH]])
+    face[2, 1] += _LOWER
     return face - face.mean(axis=0)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptface_jax import pairs, train
 from adaptface_jax.annotate import __main__ as command
 from adaptface_jax.annotate import workers
 from adaptface_jax.data.sources.from_path import open_source
-from tests.running import call
+from tests.running import call, write_config
 
 pytestmark = pytest.mark.align
 # OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
@@ -122,6 +123,26 @@ def test_images_that_training_passes_over_are_said(people, capsys):
     shutil.copy(people / "1, of two" / "7.png", deep)
     assert call(command, people, f"--out={people / 'labels.csv'}") == 0
     assert "passed over: 1 image not directly in the folder of an identity" in capsys.readouterr().out
+
+
+def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):
+    """Photographs come to crops by `align`; the labels and the pairs are made here, and training takes both."""
+    crops, source = tmp_path / "crops", open_source("synthetic:identities=6,images=3,seed=1")
+    for index in range(len(source)):
+        file = crops / f"p{source.labels[index]}" / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source[index].image // (1 + index % 2)).save(file)
+    terms = "light=dark; ordinary"
+    assert call(command, crops, f"--out={crops / 'labels.csv'}", "--dark=90") == 0
+    assert call(pairs, crops, f"--out={crops / 'pairs.csv'}", "--people=4", "--pairs=20", f"--domains={terms}") == 0
+    config = write_config(tmp_path / "config.py", {"data.train": str(crops), "data.exclude": str(crops / "pairs.csv")})
+    words = (f"--config.data.domains={terms}", "--config.adapter.num_domains=2", "--config.train.batch_size=4")
+    words += (f"--benchmark=held={crops / 'pairs.csv'}", f"--workdir={tmp_path / 'run'}", "--dry_run")
+    capsys.readouterr()
+    assert call(train, f"--config={config}", *words) == 0
+    said = capsys.readouterr().out
+    assert f"(4 identities of {crops / 'pairs.csv'} left out): 6 images, 2 identities" in said
+    assert "benchmark held: " in said and "light " in said
 
 
 @pytest.mark.parametrize(

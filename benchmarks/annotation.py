@@ -1,0 +1,144 @@
+"""What `annotate` says of faces beside what people said of them.
+
+    python benchmarks/annotation.py --train=FOLDER --test=FOLDER --work=SCRATCH --out=benchmarks/results/NAME.json
+
+Both folders hold identity folders and a labels.csv with the columns film, pose (frontal, left, right, up, down) and
+light (bad, medium, high). Thresholds are chosen on the first, figures are of the second. SCRATCH keeps what was
+measured, so that the same call goes on after a stop.
+
+Of each condition: AUC of its score, of poses over the images with a face; `even_threshold`, at which as many images of
+the first set are of the condition as people say; and at the shipped threshold accuracy, balanced accuracy and what was
+taken for what. `film_share` is the AUC of an
+oracle that knows only which part of a film's images people called dark, `within_film` the AUC of brightness over pairs
+of images of one film: what the labels themselves allow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from showing import show
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from adaptface_jax.annotate.conditions import Thresholds, conditions
+from adaptface_jax.annotate.measure import Measures
+from adaptface_jax.annotate.table import Annotated, annotate, open_journal
+from adaptface_jax.core.processors import cores
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.data.sources.loose_images import open_images
+
+Row = tuple[dict[str, str], Measures]  # what people say of an image, and what was measured
+
+
+class Condition:
+    """Images that people put in one class against those of another. score: the larger, the more of the condition."""
+
+    def __init__(
+        self, column: str, yes: Sequence[str], no: Sequence[str], score: Callable[[Measures], float], shipped: float
+    ) -> None:
+        self._column, self._yes, self._no, self._score = column, yes, no, score
+        self._shipped = shipped
+
+    def of(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        """Truth, bool [N], and score, float [N], of the images of both classes with a face."""
+        chosen = [(row, measures) for row, measures in rows if row[self._column] in (*self._yes, *self._no)]
+        truth = np.array([row[self._column] in self._yes for row, _ in chosen])
+        return truth, np.array([self._score(measures) for _, measures in chosen])
+
+    def figures(self, train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
+        truth, score = self.of(train)
+        even = float(np.quantile(score, 1 - truth.mean()))
+        result = {"auc_train": float(roc_auc_score(truth, score)), "even_threshold_train": abs(even)}
+        truth, score = self.of(test)
+        guess = score >= self._shipped
+        return result | {
+            "images_test": len(truth),
+            "share_test": float(truth.mean()),
+            "auc_test": float(roc_auc_score(truth, score)),
+            "shipped_threshold": abs(self._shipped),
+            "accuracy_test": float((guess == truth).mean()),
+            "balanced_accuracy_test": float(balanced_accuracy_score(truth, guess)),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("train", "test", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    limits = Thresholds()
+    train, test = (rows_of(folder, args.work / f"{folder.name}.csv") for folder in (args.train, args.test))
+    turned, faces, every = ("left", "right"), [], []
+    for rows in (train, test):
+        faces.append([(row, measures) for row, measures in rows if measures.faces])
+        every.append(rows)
+    by_yaw = lambda measures: abs(measures.yaw)  # noqa: E731
+    dark = lambda measures: -measures.brightness  # noqa: E731
+    table = {
+        "turned against frontal": Condition("pose", turned, ("frontal",), by_yaw, limits.turned).figures(*faces),
+        "left against right": Condition("pose", turned[:1], turned[1:], lambda m: m.yaw, 0.0).figures(*faces),
+        "up or down against frontal": Condition(
+            "pose", ("up", "down"), ("frontal",), lambda m: abs(m.pitch), limits.tilted
+        ).figures(*faces),
+        "up against down": Condition("pose", ("up",), ("down",), lambda m: m.pitch, 0.0).figures(*faces),
+        "dark against not": Condition("light", ("bad",), ("medium", "high"), dark, -limits.dark).figures(*every),
+        "dark against bright": Condition("light", ("bad",), ("high",), dark, -limits.dark).figures(*every),
+    }
+    result = {
+        "images": {"train": len(train), "test": len(test)},
+        "with_a_face": {"train": len(faces[0]) / len(train), "test": len(faces[1]) / len(test)},
+        "conditions": table,
+        "pose_confusion_test": confusion(test, "pose", limits),
+        "light_confusion_test": confusion(test, "light", limits),
+        "limits_of_the_light_labels_test": light_limits(test),
+    }
+    show(result, args.out)
+
+
+def rows_of(folder: Path, out: Path) -> list[Row]:
+    """Measures what is not measured yet; leaves out unreadable images and those not in the folder's labels.csv."""
+    source = open_images(str(folder))
+    with Progress(len(source), label=folder.name, unit="image") as progress:
+
+        def tell(done: int, found: Annotated) -> None:
+            progress.show(done, {})
+
+        found = annotate(str(folder), source, open_journal(out, str(folder)), cores(), tell)
+    with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
+        return [(row, found.measures[row["path"]]) for row in csv.DictReader(file) if row["path"] in found.measures]
+
+
+def confusion(rows: Sequence[Row], column: str, limits: Thresholds) -> Mapping[str, Mapping[str, int]]:
+    """What people say -> what is said here -> how many."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, measures in rows:
+        counts[row[column]][conditions(measures, limits)[column] or "no face"] += 1
+    return counts
+
+
+def light_limits(rows: Sequence[Row]) -> dict[str, float]:
+    """How well people's label of dark light can be told from the film alone, and within one film from brightness."""
+    films: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    for row, measures in rows:
+        films[row["film"]].append((row["light"] == "bad", -measures.brightness))
+    share = [(is_bad, np.mean([each for each, _ in its])) for its in films.values() for is_bad, _ in its]
+    wins = [
+        (first > second) + (first == second) / 2
+        for its in films.values()
+        for (is_bad, first), (other, second) in itertools.product(its, its)
+        if is_bad and not other
+    ]
+    truth, score = zip(*share, strict=True)
+    return {"film_share": float(roc_auc_score(truth, score)), "within_film": float(np.mean(wins))}
+
+
+if __name__ == "__main__":
+    main()
