@@ -42,6 +42,7 @@ class AdapterConfig:
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
     num_domains: int = setting(3, "experts of DA-LoRA", low=2)
+    shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
     )

@@ -8,16 +8,17 @@ import math
 from adaptface_jax.config.schema import AdapterConfig, Config
 
 # Settings of an adapter that a plain LoRA has no use for.
-GATED = ("num_domains", "router", "balance_weight", "domain_loss_weight")
+GATED = ("num_domains", "shared_rank", "router", "balance_weight", "domain_loss_weight")
 
 
 def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
-    """The LoRA of rank K r whose update is scaled as each expert's; None for anything but a DA-LoRA."""
+    """The LoRA of all of its ranks, its update scaled as each expert's; None for anything but a DA-LoRA."""
     if adapter.kind != "dalora":
         return None
-    more = math.sqrt(adapter.num_domains) if adapter.use_rslora else adapter.num_domains
+    rank = adapter.shared_rank + adapter.num_domains * adapter.rank
+    more = rank / adapter.rank
     return dataclasses.replace(
-        adapter, kind="lora", rank=adapter.num_domains * adapter.rank, alpha=adapter.alpha * more
+        adapter, kind="lora", rank=rank, alpha=adapter.alpha * (math.sqrt(more) if adapter.use_rslora else more)
     )
 
 

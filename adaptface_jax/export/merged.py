@@ -33,7 +33,8 @@ from adaptface_jax.weights.names.engine import to_names
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
     """The same recogniser without an adapter: low-rank updates and trained copies stand in the frozen tree, float32.
 
-    mix: DA-LoRA's fixed weight of each expert, [K]; blocks before the router keep their uniform 1/K, which is exact.
+    mix: DA-LoRA's fixed weight of each gated expert, [K]; blocks before the router keep their uniform 1/K, which is
+    exact.
     """
     recognizer, trainable = model.recognizer, model.trainable
     config = recognizer.config
@@ -43,7 +44,7 @@ def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
         weights = np.tile(np.asarray(mix, np.float32), (recognizer.spec.depth, 1))
         if recognizer.num_domains:
             weights[: router_block(config.adapter.router) or 0] = 1 / recognizer.num_domains
-        tree = lora.merge(tree, trainable["adapter"], lora.scale(config.adapter), weights)
+        tree = lora.merge(tree, trainable["adapter"], lora.scale(config.adapter), weights, lora.shared(config.adapter))
     plain = dataclasses.replace(
         config,
         adapter=AdapterConfig(kind="none"),

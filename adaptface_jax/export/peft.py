@@ -5,6 +5,7 @@ Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import peft_page
 from adaptface_jax.export.record import base_model, head_lines, torch_linear, write_head, write_json, write_record
+from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
 from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
@@ -32,7 +34,7 @@ from adaptface_jax.weights.peft.names import (
     tower_prefix,
     tower_table,
 )
-from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, domain_folder
+from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, folders_of
 
 
 def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
@@ -51,23 +53,22 @@ def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
         )
     prefix = tower_prefix(spec, config.backbone.feature, layout)
     patch = patch_tensors(spec, trainable.get("backbone", {}).get("patch_embed"), prefix)
-    folders = [domain_folder(k) for k in range(recognizer.num_domains)] or ["."]
+    folders = folders_of(config.adapter)
     count = 0
-    for k, folder in enumerate(folders):
-        columns = slice(k * config.adapter.rank, (k + 1) * config.adapter.rank)
+    for folder, columns in folders.items():
         factors = {
             target: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for target, f in trainable["adapter"].items()
         }
         tensors = {**low_rank_tensors(spec, factors, layout, prefix), **patch}
         (out / folder).mkdir(exist_ok=True)
         safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})
-        write_json(out / folder / CONFIG, adapter_config(model, layout))
+        write_json(out / folder / CONFIG, adapter_config(model, layout, columns.stop - columns.start))
         count = len(tensors)
     if recognizer.num_domains:
         write_router(out, model)
     write_head(out, model)
     write_record(out, "peft", model, layout=layout)
-    write_text(out / "README.md", peft_page(model, folders, layout))
+    write_text(out / "README.md", peft_page(model, list(folders), layout))
     what = f"{len(folders)} adapters" if recognizer.num_domains else "1 adapter"
     saved = ", patch embedding in modules_to_save" if patch else ""
     line = f"peft: {what} of {count} tensors, modules named as in {layout}{saved}"
@@ -103,9 +104,10 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
     }
 
 
-def adapter_config(model: Model, layout: Layout) -> dict[str, Any]:
-    """`adapter_config.json`, which PEFT's LoraConfig reads."""
+def adapter_config(model: Model, layout: Layout, rank: int) -> dict[str, Any]:
+    """`adapter_config.json`, which PEFT's LoraConfig reads; `rank` is the expert's, its strength that of all."""
     spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
+    alpha = lora.scale(adapter) * (math.sqrt(rank) if adapter.use_rslora else rank)
     layers = {covering(target) for target in adapter.targets}
     targets = [
         module.name.partition("{i}.")[2]
@@ -117,8 +119,8 @@ def adapter_config(model: Model, layout: Layout) -> dict[str, Any]:
         "task_type": None,
         "base_model_name_or_path": base_model(model),
         "inference_mode": True,
-        "r": adapter.rank,
-        "lora_alpha": int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha,
+        "r": rank,
+        "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
         "lora_dropout": adapter.dropout,
         "use_rslora": adapter.use_rslora,
         "use_dora": False,
@@ -135,7 +137,8 @@ def adapter_config(model: Model, layout: Layout) -> dict[str, Any]:
 def write_router(out: Path, model: Model) -> None:
     """router.safetensors in torch's layout, and router.json: what it looks at and how its weights are used."""
     router, recognizer = model.trainable["router"], model.recognizer
-    looks_at = recognizer.config.adapter.router
+    adapter = recognizer.config.adapter
+    looks_at = adapter.router
     block = router_block(looks_at)
     safetensors.numpy.save_file(
         {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")},
@@ -153,6 +156,7 @@ def write_router(out: Path, model: Model) -> None:
             "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
             "use": "every block weighs the experts by the gates" if block is None else uniform,
             "num_domains": recognizer.num_domains,
+            **({"shared": "the adapter `shared`, at weight 1 for every image"} if lora.shared(adapter) else {}),
             "input_dim": int(router["fc1"]["kernel"].shape[0]),
             "hidden": HIDDEN,
             "dropout_in_training": DROPOUT,

@@ -24,6 +24,7 @@ from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, router
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.dense import linear
+from adaptface_jax.models.layers.low_rank import rank_gates
 from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
 
@@ -103,12 +104,18 @@ class Recognizer:
         gate, inner = None, None
         if self.num_domains:
             block = router_block(adapter.router)
+
+            def of_ranks(features: jax.Array) -> jax.Array:
+                gates = router.gates(trainable["router"], features, router_key)
+                return rank_gates(gates, adapter.rank, adapter.shared_rank)
+
             if block is None:
                 plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
-                gate = router.gates(trainable["router"], jax.lax.stop_gradient(plain.feature), router_key)
+                gate = of_ranks(jax.lax.stop_gradient(plain.feature))
             else:
-                gate = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
-                inner = vit.Router(block, lambda x: router.gates(trainable["router"], x, router_key))
+                even = jnp.full((images.shape[0], self.num_domains), 1 / self.num_domains, jnp.float32)
+                gate = rank_gates(even, adapter.rank, adapter.shared_rank)
+                inner = vit.Router(block, of_ranks)
         out = model(
             images,
             low_rank,
@@ -121,7 +128,8 @@ class Recognizer:
         )
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
-        return Embedded(embedding, feature, out.gate)
+        gate = None if out.gate is None else out.gate[:, adapter.shared_rank :: adapter.rank]
+        return Embedded(embedding, feature, gate)
 
     @property
     def _definition(self) -> nnx.GraphDef:

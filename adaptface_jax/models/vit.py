@@ -54,7 +54,7 @@ class Block(nnx.Module):
 class Router:
     """Chooses the gates inside the backbone, after the first `block` blocks.
 
-    gates: function of [B, D] (mean token through a parameter-free LayerNorm, float32) giving [B, K].
+    gates: function of [B, D] (mean token through a parameter-free LayerNorm, float32) giving [B, R].
     """
 
     block: int
@@ -62,7 +62,7 @@ class Router:
 
 
 class Features(NamedTuple):
-    """feature [B, d]; gate [B, K] float32 or None; blocks [L, B, T, D], each block's output, when asked for."""
+    """feature [B, d]; gate [B, R] float32 or None; blocks [L, B, T, D], each block's output, when asked for."""
 
     feature: jax.Array
     gate: jax.Array | None
@@ -124,7 +124,7 @@ class ViT(nnx.Module):
         unroll: int = 1,
         return_blocks: bool = False,
     ) -> Features:
-        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}.
+        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on.
         """

@@ -86,7 +86,8 @@ def adapter(config: Config) -> str:
     words = f"rank {given.rank} on {', '.join(given.targets)}"
     if given.kind == "lora":
         return f"LoRA, {words}"
-    return f"DA-LoRA, {given.num_domains} experts of {words}, router {given.router}"
+    shared = f" beside a shared one of rank {given.shared_rank}" if given.shared_rank else ""
+    return f"DA-LoRA, {given.num_domains} experts of {words}{shared}, router {given.router}"
 
 
 def about_section(run: AnyRun) -> str:

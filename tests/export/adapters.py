@@ -28,7 +28,7 @@ def config(kind: str = "lora", patch: bool = False, folder: Path | str = "", **a
 def values(wanted, spec: BackboneSpec, seed: int = 0) -> dict:
     """A trainable tree as `Recognizer.init` makes it, every leaf noise."""
     rng = np.random.default_rng(seed)
-    rank = lora.experts(wanted.adapter) * wanted.adapter.rank
+    rank = lora.shared(wanted.adapter) + lora.experts(wanted.adapter) * wanted.adapter.rank
 
     def noise(*shape):
         return rng.standard_normal(shape, dtype=np.float32)

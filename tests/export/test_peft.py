@@ -33,6 +33,7 @@ ROUND_TRIPS = {
     "clip v4": (CLIP, "v4", {"targets": ("q", "v"), "use_rslora": True, "alpha": 3.0}),
     "dalora v5": (DINOV2, "v5", {"kind": "dalora", "patch": True, "targets": ALL}),
     "dalora v4": (DINOV2, "v4", {"kind": "dalora", "num_domains": 2, "router": "frozen"}),
+    "dalora shared": (DINOV2, "v5", {"kind": "dalora", "num_domains": 2, "shared_rank": 6, "use_rslora": True}),
 }
 
 
@@ -76,6 +77,23 @@ def test_dalora_is_a_folder_for_each_expert_and_the_router(tmp_path):
     assert (router["looks_at"], router["hidden"], router["num_domains"]) == ("block:1", 256, 3)
     tensors = safetensors.numpy.load_file(tmp_path / "router.safetensors")
     np.testing.assert_array_equal(tensors["fc1.weight"], tree["router"]["fc1"]["kernel"].T)
+
+
+def test_a_shared_expert_has_a_folder_of_its_own_at_the_strength_of_the_others(tmp_path):
+    wanted = config("dalora", num_domains=2, shared_rank=6, alpha=3.0)
+    export(tmp_path, wanted, DINOV2)
+    found = {name: json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("shared", "domain_1")}
+    assert [(entry["r"], entry["lora_alpha"]) for entry in found.values()] == [(6, 4.5), (4, 3)]
+    assert "weight 1" in json.loads((tmp_path / "router.json").read_text())["shared"]
+
+    def started(**changes):
+        again = config("dalora", folder=tmp_path, num_domains=2, alpha=3.0, **changes)
+        return start_from(again, DINOV2, fresh(again, DINOV2))
+
+    with pytest.raises(InputError, match=r"and a shared one; set .* adapter.shared_rank=6"):
+        started()
+    with pytest.raises(InputError, match=r"adapter.shared_rank=6"):
+        started(shared_rank=4)
 
 
 @pytest.mark.parametrize("kind", ["none", "full"])

@@ -2,9 +2,10 @@
 
 A tree of adapters maps each target to factors stacked over the depth L, experts side by side on the rank axis:
 
-    {"qkv": {"a": [L, D, K * r], "b": [L, K * r, 3D]}, "proj": {"a": [L, D, K * r], "b": [L, K * r, D]}}
+    {"qkv": {"a": [L, D, R], "b": [L, R, 3D]}, "proj": {"a": [L, D, R], "b": [L, R, D]}}        R = s + K * r
 
-LoRA is K = 1. Sources: LoRA (arXiv 2106.09685); rsLoRA (arXiv 2312.03732); initial values as in PEFT.
+LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. Sources: LoRA (arXiv 2106.09685); rsLoRA (arXiv
+2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv 2401.06066); initial values as in PEFT.
 """
 
 from __future__ import annotations
@@ -18,12 +19,18 @@ import jax.numpy as jnp
 
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core import trees
+from adaptface_jax.models.layers.low_rank import rank_gates
 from adaptface_jax.models.specs import BackboneSpec
 
 
 def experts(config: AdapterConfig) -> int:
     """K: how many experts each adapted layer holds."""
     return config.num_domains if config.kind == "dalora" else 1
+
+
+def shared(config: AdapterConfig) -> int:
+    """s: the rank of the expert that every image gets in full."""
+    return config.shared_rank if config.kind == "dalora" else 0
 
 
 def scale(config: AdapterConfig) -> float:
@@ -45,7 +52,7 @@ def target_shapes(spec: BackboneSpec, targets: Sequence[str]) -> dict[str, tuple
 
 def init_adapters(key: jax.Array, spec: BackboneSpec, config: AdapterConfig) -> dict[str, dict[str, jax.Array]]:
     """A uniform in +-1/sqrt(in), B zero, float32: the adapted model starts equal to the frozen one."""
-    width = experts(config) * config.rank
+    width = shared(config) + experts(config) * config.rank
     result = {}
     for i, (name, (din, dout)) in enumerate(target_shapes(spec, config.targets).items()):
         bound = 1 / math.sqrt(din)
@@ -59,17 +66,19 @@ def merge(
     adapters: Mapping[str, Any],
     scale: float,
     mix: jax.typing.ArrayLike | Sequence[float] = (1.0,),
+    shared: int = 0,
 ) -> dict[str, Any]:
     """The backbone with `scale * sum_k mix_k A_k B_k` added to every adapted kernel: exact for LoRA (mix = 1).
 
     mix: [K], or [L, K] where blocks differ. For DA-LoRA a fixed mix replaces the per-image gates, an approximation.
+    shared: s, the ranks that are added in full.
     """
     flat = trees.flatten(backbone)
     weights = jnp.atleast_2d(jnp.asarray(mix))
     thirds = {"q": 0, "k": 1, "v": 2}
     for name, factor in adapters.items():
         depth, _, width = factor["a"].shape
-        gate = jnp.repeat(weights, width // weights.shape[-1], axis=-1)
+        gate = rank_gates(weights, (width - shared) // weights.shape[-1], shared)
         gate = jnp.broadcast_to(gate, (depth, width))
         with jax.default_matmul_precision("highest"):
             update = scale * jnp.einsum("lir,lr,lro->lio", factor["a"], gate, factor["b"])

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 
 from adaptface_jax.models.layers.remat import kept
 
-LowRank = Mapping[str, jax.Array]  # {"a": [in, K * r], "b": [K * r, out]}, experts side by side on the rank axis
+LowRank = Mapping[str, jax.Array]  # {"a": [in, R], "b": [R, out]}, experts side by side on the rank axis
+
+
+def rank_gates(gate: jax.Array, rank: int, shared: int = 0) -> jax.Array:
+    """What each rank weighs: gates [..., K] of experts of `rank` each, after `shared` ranks of weight 1 -> [..., R]."""
+    ranks = jnp.repeat(gate, rank, axis=-1)
+    if not shared:
+        return ranks
+    return jnp.concatenate([jnp.ones((*gate.shape[:-1], shared), gate.dtype), ranks], axis=-1)
 
 
 @jax.tree_util.register_dataclass
@@ -19,7 +27,7 @@ class Adaptation:
     """What one block is given beside its tokens.
 
     layers: target name -> LowRank of this block.
-    gate: float32 [B, K], the weight of each expert for each image, or None for a single expert of weight 1.
+    gate: float32 [B, R], the weight of each rank for each image (`rank_gates`), or None where all weigh 1.
     key: drives adapter dropout; None switches it off.
     """
 
@@ -49,8 +57,7 @@ class Adaptation:
             width = factor["b"].shape[0]
             part = hidden[..., start : start + width]
             if self.gate is not None:
-                rank = width // self.gate.shape[-1]
-                part = part * jnp.repeat(self.gate, rank, axis=-1)[:, None, :].astype(x.dtype)
+                part = part * self.gate[:, None, :].astype(x.dtype)
             result[name] = part @ factor["b"].astype(x.dtype)
             start += width
         return result

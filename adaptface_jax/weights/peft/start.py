@@ -2,7 +2,8 @@
 
 A folder is one PEFT adapter, or what our own export of DA-LoRA writes:
 
-    domain_0/ domain_1/ ...       one PEFT adapter for each expert
+    shared/                       a PEFT adapter of the expert that is always on, where there is one
+    domain_0/ domain_1/ ...       one for each gated expert
     router.safetensors router.json
     head.safetensors              the embedding head, beside the adapter or the domains
 """
@@ -26,10 +27,11 @@ from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.formats.safetensors_files import open_file
 from adaptface_jax.weights.names.differences import compare_shapes
-from adaptface_jax.weights.peft.files import PeftAdapter, adapter_files, is_adapter, read_adapter, read_finite
+from adaptface_jax.weights.peft.files import CONFIG, PeftAdapter, adapter_files, is_adapter, read_adapter, read_finite
 from adaptface_jax.weights.peft.names import covering
 
 HEAD = "head.safetensors"
+SHARED = "shared"
 ROUTER = "router.safetensors"
 ROUTER_JSON = "router.json"
 
@@ -49,9 +51,15 @@ class Start:
         return {"source": self.source, "sha256": self.sha256}
 
 
-def domain_folder(k: int) -> str:
-    """The folder of expert k in an export of DA-LoRA."""
-    return f"domain_{k}"
+def folders_of(adapter: AdapterConfig) -> dict[str, slice]:
+    """Where an export keeps each expert, and which ranks are its."""
+    if adapter.kind != "dalora":
+        return {".": slice(0, adapter.rank)}
+    start = lora.shared(adapter)
+    folders = {SHARED: slice(0, start)} if start else {}
+    for k in range(lora.experts(adapter)):
+        folders[f"domain_{k}"] = slice(start + k * adapter.rank, start + (k + 1) * adapter.rank)
+    return folders
 
 
 def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any]) -> tuple[Tree, Start]:
@@ -67,7 +75,7 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     adapters = [read_adapter(each, spec) for each in folders]
     files = [file for each in folders for file in adapter_files(each)]
     result = dict(trainable)
-    result["adapter"] = _factors(folder, wanted, spec, adapters, trainable["adapter"])
+    result["adapter"] = _factors(folders, wanted, spec, adapters, trainable["adapter"])
     notes = [f"{adapters[0].count} layers as transformers {adapters[0].layout} names them"]
     if len(folders) > 1:
         result["router"] = _router(folder, wanted, trainable["router"])
@@ -90,36 +98,51 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
 
 
 def _adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
+    """One adapter, or those of all experts as `folders_of` orders them."""
     if is_adapter(folder):
+        if lora.shared(wanted):
+            raise InputError(
+                f"adapter.init_from: {folder} is one adapter, and whether for the shared or the gated experts is open; "
+                "set adapter.shared_rank=0, or name an export of DA-LoRA"
+            )
         return [folder]
     count = sum(1 for path in folder.iterdir() if path.is_dir() and path.name.startswith("domain_"))
     if not count:
         adapter_files(folder)  # says which file is not there
-    folders = [folder / domain_folder(k) for k in range(count)]
-    if wanted.kind != "dalora" or wanted.num_domains != count:
+    has_shared = (folder / SHARED).is_dir()
+    if wanted.kind != "dalora" or wanted.num_domains != count or has_shared != bool(lora.shared(wanted)):
+        settings = f"adapter.kind=dalora adapter.num_domains={count}"
+        if has_shared != bool(lora.shared(wanted)):
+            rank = read_json(folder / SHARED / CONFIG).get("r") if has_shared else 0
+            settings += f" adapter.shared_rank={rank}"
         raise InputError(
-            f"adapter.init_from: {folder} holds {count} experts of DA-LoRA; set adapter.kind=dalora "
-            f"adapter.num_domains={count}, or name one of them, e.g. {folders[0]}"
+            f"adapter.init_from: {folder} holds {count} experts of DA-LoRA{' and a shared one' if has_shared else ''}; "
+            f"set {settings}, or name one of them, e.g. {folder / 'domain_0'}"
         )
-    return folders
+    return [folder / name for name in folders_of(wanted)]
 
 
 def _factors(
-    folder: Path, wanted: AdapterConfig, spec: BackboneSpec, adapters: Sequence[PeftAdapter], fresh: Mapping[str, Any]
+    folders: Sequence[Path],
+    wanted: AdapterConfig,
+    spec: BackboneSpec,
+    adapters: Sequence[PeftAdapter],
+    fresh: Mapping[str, Any],
 ) -> Tree:
-    """The adapter tree: expert k from the k-th of several adapters, every expert from a single one."""
+    """The adapter tree: each expert from its own folder, every expert from a single one."""
     scale = lora.scale(wanted)
     if scale == 0:
         raise InputError("adapter.alpha: 0 switches the adapter off; adapter.init_from needs a positive one")
     result = {name: {x: np.array(leaf[x], np.float32) for x in "ab"} for name, leaf in fresh.items()}
     shapes = lora.target_shapes(spec, wanted.targets)
-    for k in range(lora.experts(wanted)):
-        for target, blocks in _by_target(folder, wanted, adapters[k % len(adapters)]).items():
+    for i, ranks in enumerate(folders_of(wanted).values()):
+        folder, adapter = folders[i % len(folders)], adapters[i % len(adapters)]
+        for target, blocks in _by_target(folder, wanted, adapter).items():
             for block, pieces in blocks.items():
                 a, b = fuse(pieces, shapes[target][1], scale)
-                if a.shape[1] > wanted.rank:
+                if a.shape[1] > ranks.stop - ranks.start:
                     raise _too_narrow(folder, wanted, target, a.shape[1], pieces)
-                columns = slice(k * wanted.rank, k * wanted.rank + a.shape[1])
+                columns = slice(ranks.start, ranks.start + a.shape[1])
                 result[target]["a"][block, :, columns] = a
                 result[target]["b"][block, columns] = b
     return result
@@ -148,6 +171,11 @@ def _by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dic
 
 def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pieces: Sequence[Piece]) -> InputError:
     """The settings under which the folder fits, at its own scale."""
+    if folder.name == SHARED:
+        return InputError(
+            f"adapter.shared_rank: {wanted.shared_rank} is too low for {folder}, which needs rank {rank}; set "
+            f"adapter.shared_rank={rank}"
+        )
     alpha = max(piece.scale for piece in pieces) * (math.sqrt(rank) if wanted.use_rslora else rank)
     settings = f"adapter.rank={rank} adapter.alpha={alpha:g}"
     if target == "qkv":

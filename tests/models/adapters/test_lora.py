@@ -106,6 +106,36 @@ def test_blocks_before_the_router_use_the_uniform_mix():
 
 
 @pytest.mark.parametrize("router", ["frozen", "block:1"])
+def test_the_shared_expert_is_a_plain_lora_beside_the_gated_ones(router):
+    """With the gated experts off it is the LoRA of its ranks; experts that are alike are one of weight 1 beside it."""
+    settings = models.config("dalora", router=router, rank=2, alpha=4.0, shared_rank=6)
+    _, frozen, trainable = models.build(settings)
+    trainable = models.made(trainable, 3)
+    images, ranks = models.images(), jnp.arange(6 + 3 * 2)
+    alone = jax.tree.map(lambda x: x, trainable["adapter"])
+    for factor in alone.values():
+        factor["b"] = jnp.where((ranks < 6)[None, :, None], factor["b"], 0)
+    own = {name: {"a": f["a"][..., :6], "b": f["b"][:, :6]} for name, f in trainable["adapter"].items()}
+    plain = models.config("lora", rank=6, alpha=12.0)
+    expected = features(plain, frozen, trainable | {"adapter": own}, images)
+    assert models.relative(features(settings, frozen, trainable | {"adapter": alone}, images), expected) < 1e-5
+
+    alike = {
+        name: {
+            "a": jnp.concatenate([f["a"][..., :6], *[f["a"][..., 6:8]] * 3], axis=-1),
+            "b": jnp.concatenate([f["b"][:, :6], *[f["b"][:, 6:8]] * 3], axis=1),
+        }
+        for name, f in trainable["adapter"].items()
+    }
+    own = {name: {"a": f["a"][..., :8], "b": f["b"][:, :8]} for name, f in trainable["adapter"].items()}
+    expected = features(models.config("lora", rank=8, alpha=16.0), frozen, trainable | {"adapter": own}, images)
+    assert models.relative(features(settings, frozen, trainable | {"adapter": alike}, images), expected) < 1e-5
+
+    merged = lora.merge(frozen["backbone"], alike, lora.scale(settings.adapter), (1 / 3, 1 / 3, 1 / 3), 6)
+    assert models.relative(features(models.config("none"), {"backbone": merged}, {}, images), expected) < 1e-5
+
+
+@pytest.mark.parametrize("router", ["frozen", "block:1"])
 def test_each_image_has_its_own_gate(router):
     settings = models.config("dalora", router=router)
     recognizer, frozen, trainable = models.build(settings)
