@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation.py --out=benchmarks/results/evaluation.json
 
-Figures: 5 x 6,000 pairs of 512 dimensions with flip test, every figure with its bootstrap interval. Pass: JPEG images
+Figures: 5 x 6,000 pairs of 512 dimensions with flip test, every figure with its interval. Pass: JPEG images
 of 112 px decoded on the host, embedded and judged, against the same compiled function on a batch on the device.
 """
 

@@ -87,8 +87,8 @@ def note(tests: int, small_p: str) -> str:
     return (
         '<p class="note">Both judged the same pairs. What each pair adds to the difference is summed by person, so not '
         "pairs but people are taken for independent (jackknife over people, Student's t). Small figures are 95% "
-        f"intervals; under the pairs stands how many people they rest on: under {FEW} are too few to say. A small p "
-        f"says that {small_p} too.{chance}</p>"
+        f"intervals; under the pairs stands how many people they rest on: {FEW} or fewer are too few to say. A small "
+        f"p says that {small_p} too.{chance}</p>"
     )
 
 

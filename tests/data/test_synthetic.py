@@ -105,6 +105,7 @@ def test_pairs_cross_conditions_and_are_balanced_in_every_cell(benchmark, source
     owner = {source[i].image.tobytes(): int(source.labels[i]) for i in range(len(source))}
     people = np.array([owner[np.asarray(image).tobytes()] for image in benchmark.images])
     np.testing.assert_array_equal(people[first] == people[second], benchmark.issame)
+    np.testing.assert_array_equal(benchmark.person, people)
 
 
 def test_domains_of_the_run_are_made_of_the_pictures_conditions(benchmark):

@@ -104,6 +104,7 @@ def test_cfps_own_form(cfp):
     assert benchmark.fold.tolist() == [0, 0, 0, 1, 1, 1]
     views = [benchmark.domain_names[domain] for domain in benchmark.image_domain.argmax(axis=1)]
     assert views == [key.split("/")[-2] for key in benchmark.keys]
+    assert [f"{1 + person:03d}" for person in benchmark.person] == [key.split("/")[2] for key in benchmark.keys]
 
 
 def test_what_is_wrong_with_cfp_is_said(cfp):
@@ -122,6 +123,20 @@ def test_what_is_wrong_with_cfp_is_said(cfp):
         listed.write_text(text)
         with pytest.raises(InputError, match=words):
             open_benchmark(str(cfp))
+
+
+def test_folders_are_people_where_every_pair_agrees(faces):
+    """Also of images that no genuine pair joins; not where a folder holds several people, or a person has several."""
+    table = faces / "own.csv"
+    pairs = {
+        "a/1.png,a/2.png,1\na/1.png,b/1.png,0\n": [0, 0, 1],
+        "a/1.png,a/2.png,0\na/1.png,b/1.png,1\n": None,
+        'a/1.png,a/2.png,1\na/1.png,b/1.png,0\nb/1.png,"b, c/1.png",1\n': None,
+    }
+    for text, expected in pairs.items():
+        table.write_text(text)
+        found = open_benchmark(str(table)).person
+        assert (None if found is None else found.tolist()) == expected
 
 
 @pytest.fixture

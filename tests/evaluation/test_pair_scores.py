@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,20 @@ def test_what_is_written_is_read_back(tmp_path):
     np.testing.assert_array_equal(found["lfw"].right, [True, True, False])
     np.testing.assert_array_equal(found["cfp-fp"].gate, gated.gate)
     assert found["lfw"].gate is None and found["cfp-fp"].fold.tolist() == [0, 1, 1]
+    assert found["lfw"].person is None and found["lfw"].domains() == {}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["all.npz"]
+
+
+def test_people_and_domains_are_kept_where_the_source_knows_them(tmp_path):
+    members = np.array([[True, False, False], [True, True, False], [False, True, False]])
+    known = dataclasses.replace(
+        ENTRY, person=np.arange(6) // 2, domain=members, domain_names=np.array(["light", "älter", "of no pair"])
+    )
+    write_scores(tmp_path / "all.npz", {"film": known})
+    found = read_scores(tmp_path / "all.npz")["film"]
+    assert found.person.tolist() == [0, 0, 1, 1, 2, 2]
+    domains = {name: chosen.tolist() for name, chosen in found.domains().items()}
+    assert domains == {"light": [True, True, False], "älter": [False, True, True]}
 
 
 def test_anything_else_is_refused_in_one_line(tmp_path):

@@ -53,7 +53,7 @@ def test_the_page_tells_the_run(run):
     for figure in (faces["accuracy"], frozen["accuracy"], *(d["accuracy"] for d in faces["domains"].values())):
         assert f"{100 * figure:.2f}%" in page
     low, high = faces["intervals"]["accuracy"]
-    assert f"{100 * low:.1f} to {100 * high:.1f}" in page
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in page and "6 people: too few to say" in page
     assert f"{100 * faces['gates']['agreement']:.2f}%" in page
     assert results["environment"]["jax"] in page and results["environment"]["processor"] in page
     for row in results["parameters"]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from adaptface_jax.core.text import plural
 
-FEW = 10  # people; with fewer, a variance of so few terms says little, and the simulations leave their 93 to 97%
+FEW = 10  # people: with so few or fewer, simulations of good models leave the 93 to 97% that intervals should cover
 _LARGEST_SHARE = 0.9  # of the pairs of a kind that may be one person's: beyond it leaving him out leaves nothing
 
 
@@ -46,7 +46,7 @@ class People:
     Args: index: int [2N], the images of pair i at 2i and 2i + 1. issame: bool [N]. person: int [M], of each image.
 
     count: how many people have a pair. few: whether too few of them carry the figures, so that no difference should be
-    called real: less than FEW, counted as Carter, Schnepel and Steigerwald (2017) do where some have far more pairs.
+    called real: FEW or fewer, counted as Carter, Schnepel and Steigerwald (2017) do where some have far more pairs.
     """
 
     def __init__(self, index: np.ndarray, issame: np.ndarray, person: np.ndarray) -> None:
@@ -62,7 +62,7 @@ class People:
 
     @property
     def few(self) -> bool:
-        return self._effective < FEW - 0.5
+        return self._effective <= FEW
 
     def spread(self, influence: np.ndarray, thresholds_chosen: bool = False) -> Spread:
         """The variance of a figure over draws of people and images.

@@ -1,0 +1,105 @@
+"""Runs that differ in the seed alone are one recipe, and recipes are compared over seeds and people."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.config.schema import Config
+from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.results import Results
+from adaptface_jax.evaluation.statistics.paired_test import compare_seeds
+from adaptface_jax.report.paired_tests import against_frozen, paired_tables
+from adaptface_jax.report.recipes import recipes_of, recipes_section
+from adaptface_jax.report.tables import signed
+from benchmarks.simulated_people import DESIGNS, HIGH, MIDDLING, Design, People
+from tests.made_results import benchmark_result
+
+
+def words(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def run(seed: int, rank: int, accuracy: float = 0.8) -> FaceRun:
+    config = Config(seed=seed)
+    config = dataclasses.replace(config, adapter=dataclasses.replace(config.adapter, rank=rank))
+    return FaceRun(Path("run"), config, {}, [], Results({"faces": benchmark_result(accuracy)}))
+
+
+@pytest.fixture(scope="module")
+def named() -> dict[str, FaceRun]:
+    """Two recipes of three seeds each, and a run that is alone."""
+    runs = {f"small-{seed}": run(seed, 4, 0.7 + seed / 100) for seed in (1, 2, 3)}
+    runs |= {f"large-{seed}": run(seed, 16) for seed in (1, 2, 3)}
+    return runs | {"other": run(1, 8)}
+
+
+@pytest.fixture(scope="module")
+def scores(named) -> dict[str, dict[str, PairScores]]:
+    rng = np.random.default_rng(0)
+    people = People(DESIGNS[1], rng)
+    levels = {name: HIGH if name.startswith("large") else MIDDLING for name in named}
+    return {name: {"faces": people.seen(rng, level, of_seed=0.02)} for name, level in levels.items()}
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_recipe(named):
+    small, large = recipes_of(named)
+    assert (small.name, small.runs) == ("small", {1: "small-1", 2: "small-2", 3: "small-3"})
+    assert large.name == "large" and not large.doubled
+
+
+def test_a_seed_that_comes_twice_counts_once():
+    (recipe,) = recipes_of({"a": run(1, 4), "b": run(2, 4), "c": run(2, 4)})
+    assert recipe.name == "a, b, c" and recipe.runs == {1: "a", 2: "b"} and recipe.doubled == ("c",)
+
+
+def test_recipes_are_compared_over_their_seeds(named, scores):
+    page = words(recipes_section(named, scores, ["faces"]))
+    found = compare_seeds(*([scores[f"{name}-{seed}"]["faces"] for seed in (1, 2, 3)] for name in ("small", "large")))
+    assert "small → large, 3 seeds 600 40 people " + signed(found.accuracy_difference) in page
+    low, high = found.accuracy_interval
+    assert f"{signed(low)} to {signed(high)}" in page and " real " in page
+    assert "small 1, 2, 3 72.00% ± 1.00%" in page  # the mean of 71, 72 and 73%, and their standard deviation
+    assert "Left out" not in page
+
+
+def test_seeds_without_a_partner_are_left_out_aloud(named, scores):
+    fewer = {name: kept for name, kept in named.items() if name != "large-3"}
+    page = words(recipes_section(fewer, scores, ["faces"]))
+    assert "2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
+    alone = {name: kept if name.startswith("small") else {} for name, kept in scores.items()}
+    page = words(recipes_section(named, alone, ["faces"]))
+    assert "under two seeds have kept scores of the same pairs in both" in page
+
+
+def test_runs_of_one_seed_each_are_no_recipes(named, scores):
+    alone = {name: named[name] for name in ("small-1", "large-1")}
+    assert recipes_section(alone, scores, ["faces"]) == ""
+
+
+def test_a_difference_over_few_people_is_not_called_real():
+    rng = np.random.default_rng(1)
+    people = People(Design("", 4, 20, 600), rng)
+    before, after = ({"faces": people.seen(rng, level)} for level in (MIDDLING, HIGH))
+    said = against_frozen(before, after)
+    assert "600 pairs of 4 people are too few people to say whether the difference is real" in said
+    page = words(paired_tables({"a": before, "b": after}, ["faces"]))
+    assert "too few people" in page and " real " not in page.partition("Both judged")[0]
+
+
+def test_domains_stand_below_their_runs():
+    rng = np.random.default_rng(2)
+    people = People(DESIGNS[1], rng)
+    members = np.arange(600)[:, None] % 2 == [0, 1]
+    first, second = (
+        dataclasses.replace(people.seen(rng, HIGH), domain=members, domain_names=np.array(["dark", "turned"]))
+        for _ in range(2)
+    )
+    page = words(paired_tables({"a": {"faces": first}, "b": {"faces": second}}, ["faces"]))
+    assert "a → b: dark 300 40 people" in page and "a → b: turned 300 40 people" in page
