@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.evaluation.verification import DomainVerification, JudgedPairs, subset_metrics
 
 
@@ -23,7 +24,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.first}-{self.second}"
+        return _name(self.first, self.second)
 
 
 def cell_members(index: np.ndarray, image_domain: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -50,6 +51,21 @@ def compute_cells(
         Cell(names[row], names[column], subset_metrics(judged, members))
         for row, column, members in cell_members(index, image_domain)
     )
+
+
+def subsets(benchmark: Benchmark) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which pairs are of which domain or cell, bool [N, D + C], and their names: what two models are compared on."""
+    members, names = benchmark.pairs_of_domains()
+    if benchmark.image_domain is None:
+        return members, names
+    known = benchmark.domain_names
+    cells = list(cell_members(benchmark.index, benchmark.image_domain))
+    found = [members, *(chosen[:, None] for _, _, chosen in cells)]
+    return np.concatenate(found, axis=1), (*names, *(_name(known[row], known[column]) for row, column, _ in cells))
+
+
+def _name(first: str, second: str) -> str:
+    return f"{first}-{second}"
 
 
 def by_conditions(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]:

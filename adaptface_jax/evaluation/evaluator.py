@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.evaluation.cells import compute_cells
+from adaptface_jax.evaluation.cells import compute_cells, subsets
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.gates import gate_report
@@ -60,7 +60,7 @@ def judged_benchmark(distances: np.ndarray, benchmark: Benchmark) -> JudgedPairs
 
 
 def _scores(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None) -> PairScores:
-    members, names = benchmark.pairs_of_domains()
+    members, names = subsets(benchmark)
     return PairScores(
         judged.distances,
         benchmark.issame,

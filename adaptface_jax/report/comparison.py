@@ -14,7 +14,6 @@ from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import training_seconds
 from adaptface_jax.report.benchmarks import accuracy_interval, mean_accuracy
 from adaptface_jax.report.charts import curves, dots
-from adaptface_jax.report.conditions import run_against_run
 from adaptface_jax.report.drawing import roc_chart
 from adaptface_jax.report.paired_tests import paired_tables
 from adaptface_jax.report.recipes import recipes_section
@@ -42,7 +41,6 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
     if len(named) > 1:
         body.append(recipes_section(named, scores, benchmarks))
         body += ["<h2>Is the difference real?</h2>", paired_tables(scores, benchmarks)]
-        body.append(run_against_run({name: benchmarks_of(run) for name, run in named.items()}, benchmarks))
     return document(TITLE, body)
 
 

@@ -1,15 +1,14 @@
-"""Condition by condition: what the pairs of each two conditions reached and gained, and run against run."""
+"""Condition by condition: what the pairs of each two conditions reached, and gained over the frozen backbone."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from adaptface_jax.core.text import plural
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.report.heat_map import Field, heat_map
-from adaptface_jax.report.tables import NONE, Markup, points, signed, table
+from adaptface_jax.report.tables import NONE
 
 
 def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> str:
@@ -47,9 +46,8 @@ def _area(cell: Cell, before: Cell | None) -> Field:
     found, start = cell.figures, before.figures.auc if before else None
     change = None if found.auc is None or start is None else found.auc - start
     around = found.intervals.auc if found.intervals else None
-    return _field(
-        cell, NONE if found.auc is None else f"{found.auc:.3f}", change, around and [f"{end:.3f}" for end in around]
-    )
+    value = NONE if found.auc is None else f"{found.auc:.3f}"
+    return _field(cell, value, change, around and [f"{end:.3f}".lstrip("0") for end in around])
 
 
 def _field(cell: Cell, value: str, change: float | None, around: Sequence[str] | None) -> Field:
@@ -64,34 +62,3 @@ def _field(cell: Cell, value: str, change: float | None, around: Sequence[str] |
     people = plural(found.intervals.people, "person", "people")
     interval = "too few to say" if found.intervals.few else " to ".join(around or ())
     return Field(value, gain, change, (interval, pairs, people))
-
-
-def run_against_run(named: Mapping[str, BenchmarkResults], benchmarks: Sequence[str]) -> str:
-    """A table a benchmark: what the second of each two runs gained over the first, by conditions. HTML, or ""."""
-    parts = []
-    for benchmark in benchmarks:
-        known = {name: _unordered(found[benchmark].cells) for name, found in named.items() if benchmark in found}
-        keys = {key: cell for cells in known.values() for key, cell in cells.items()}
-        rows = [
-            ("", [f"{one} → {two}", *[_change(first.get(key), second.get(key)) for key in keys]])
-            for (one, first), (two, second) in itertools.combinations(known.items(), 2)
-            if first and second
-        ]
-        if rows:
-            titles = ["runs", *[f"{cell.first} with {cell.second}" for cell in keys.values()]]
-            parts.append(table(f"{benchmark} by conditions: second minus first", titles, rows))
-    if not parts:
-        return ""
-    return "".join(parts) + '<p class="note">Accuracy in points, and below it the AUC times 100.</p>'
-
-
-def _unordered(cells: Sequence[Cell]) -> dict[frozenset[str], Cell]:
-    """Runs may name their domains in different orders."""
-    return {frozenset((cell.first, cell.second)): cell for cell in cells}
-
-
-def _change(first: Cell | None, second: Cell | None) -> str:
-    if first is None or second is None or first.figures.auc is None or second.figures.auc is None:
-        return NONE
-    accuracy = points(second.figures.accuracy - first.figures.accuracy)
-    return Markup(f"{accuracy}<small>AUC {signed(second.figures.auc - first.figures.auc)}</small>")

@@ -11,7 +11,7 @@ from adaptface_jax.report import svg
 
 _NAME = 14  # characters of a name beside a row or above a column
 _LETTER, _LINE = 6.6, 15
-_WIDE = 74  # from this width on a field has room for its small lines
+_WIDE = 78  # from this width on a field has room for its small lines
 _DEEPEST = 0.45  # opacity: the texts on it stay readable, light and dark
 
 
@@ -60,4 +60,4 @@ def heat_map(title: str, names: Sequence[str], fields: Mapping[tuple[str, str], 
         for number, (text, kind) in enumerate(lines):
             frame.text(x + width / 2, first + _LINE * number, text, kind, "middle")
     says = "; ".join(f"{row} with {column} {field.words}" for (row, column), field in fields.items())
-    return svg.figure(title, frame.svg(f"{title}: {says}"), note=note)
+    return svg.figure(title, frame.svg(f"{title}: {says}"), note=note, kind="matrix small")

@@ -57,13 +57,18 @@ def paired_tables(scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> str:
             if benchmark in of_first and benchmark in of_second
             if same_pairs(of_first[benchmark], of_second[benchmark])
         ]
-        tests += len(found)
+        tests += count(found)
         if found:
             parts.append(comparison_table(f"{benchmark}: second minus first", "runs", found))
     if not parts:
         return '<p class="lead">No two runs have kept scores of the same pairs, so nothing can be tested.</p>'
     small_p = "these two models differ on such people; another seed of the same recipe differs"
     return "".join(parts) + note(tests, small_p)
+
+
+def count(found: Iterable[tuple[str, Comparison]]) -> int:
+    """How many tests they are, with those of their domains."""
+    return sum(1 + len(comparison.domains) for _, comparison in found)
 
 
 def comparison_table(caption: str, what: str, found: Iterable[tuple[str, Comparison]]) -> str:

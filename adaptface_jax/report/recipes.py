@@ -12,7 +12,7 @@ import numpy as np
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.core.text import plural
 from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare_seeds
-from adaptface_jax.report.paired_tests import Kept, comparison_table, note, same_pairs
+from adaptface_jax.report.paired_tests import Kept, comparison_table, count, note, same_pairs
 from adaptface_jax.report.recognition_page import benchmarks_of
 from adaptface_jax.report.tables import NONE, Markup, area, percent, table
 
@@ -69,7 +69,7 @@ def recipes_section(named: Mapping[str, FaceRun], scores: Mapping[str, Kept], be
                 left_out.append(f"{pair} on {benchmark}: seed {', '.join(map(str, missing))} is in one of them alone.")
             first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
             found.append((f"{pair}, {plural(len(seeds), 'seed')}", compare_seeds(first, second)))
-        tests += len(found)
+        tests += count(found)
         if found:
             parts.append(comparison_table(f"{benchmark}: mean of the second minus mean of the first", "recipes", found))
     if tests:

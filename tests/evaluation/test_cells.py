@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.evaluation.cells import cell_members, compute_cells, condition_names
+from adaptface_jax.evaluation.cells import cell_members, compute_cells, condition_names, subsets
 from adaptface_jax.evaluation.gates import gate_report
+from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.evaluation.verification import judge_pairs
 
 NAMES = ("pose", "age", "light", "ordinary")
@@ -70,6 +73,17 @@ def test_rows_and_columns_stand_so_that_every_cell_is_in_the_upper_triangle(plac
     ]
     order = condition_names(cells)
     assert len(order) == len(set(order)) and all(order.index(cell.first) <= order.index(cell.second) for cell in cells)
+
+
+def test_two_models_are_compared_on_every_domain_and_cell():
+    distances, issame, index, holds = made(3)
+    benchmark = Benchmark([b""] * 60, index, issame, "made", image_domain=holds[:, :2], domain_names=NAMES[:2])
+    members, names = subsets(benchmark)
+    assert names == ("pose", "age", "pose-pose", "pose-age", "age-age") and members.shape == (200, 5)
+    assert not (members[:, 2] & ~members[:, 0]).any()
+    kept = {"index": index, "domain": members, "domain_names": np.array(names)}
+    first, second = (PairScores(found, issame, found < 1.3, **kept) for found in (distances, np.sqrt(distances)))
+    assert set(compare(first, second).domains) == set(names)
 
 
 def test_a_perfect_router_is_perfect_on_the_film_faces(shared_data):
