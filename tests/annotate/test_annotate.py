@@ -134,14 +134,14 @@ def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):
         Image.fromarray(source[index].image // (1 + index % 2)).save(file)
     terms = "light=dark; ordinary"
     assert call(command, crops, f"--out={crops / 'labels.csv'}", "--dark=90") == 0
-    assert call(pairs, crops, f"--out={crops / 'pairs.csv'}", "--people=4", "--pairs=20", f"--domains={terms}") == 0
+    assert call(pairs, crops, f"--out={crops / 'pairs.csv'}", "--people=3", "--pairs=20", f"--domains={terms}") == 0
     config = write_config(tmp_path / "config.py", {"data.train": str(crops), "data.exclude": str(crops / "pairs.csv")})
-    words = (f"--config.data.domains={terms}", "--config.adapter.num_domains=2", "--config.train.batch_size=4")
+    words = (f"--config.data.domains={terms}", "--config.adapter.num_domains=2", "--config.train.batch_size=8")
     words += (f"--benchmark=held={crops / 'pairs.csv'}", f"--workdir={tmp_path / 'run'}", "--dry_run")
     capsys.readouterr()
     assert call(train, f"--config={config}", *words) == 0
     said = capsys.readouterr().out
-    assert f"(4 identities of {crops / 'pairs.csv'} left out): 6 images, 2 identities" in said
+    assert f"(3 identities of {crops / 'pairs.csv'} left out): 9 images, 3 identities" in said
     assert "benchmark held: " in said and "light " in said
 
 

@@ -78,6 +78,7 @@ class _Fold:
         self._taken: set[Pair] = set()
         self._made: dict[tuple[int, int, Stratum], Iterator[Pair]] = {}
         self._ended: set[tuple[int, int, Stratum]] = set()
+        self._used_up: set[Stratum] = set()
         self._uses = {True: Counter[int](), False: Counter[int]()}
 
     def draw(self, wanted: int) -> Iterator[tuple[Pair, Pair]]:
@@ -107,13 +108,13 @@ class _Fold:
         return None
 
     def _of_stratum(self, stratum: Stratum) -> tuple[Pair, Pair] | None:
-        genuine = self._next(stratum, True)
-        if genuine is None:
-            return None
-        impostor = self._next(stratum, False)
-        if impostor is None:
-            return None
-        return genuine, impostor
+        if stratum not in self._used_up:
+            genuine = self._next(stratum, True)
+            impostor = self._next(stratum, False)
+            if genuine is not None and impostor is not None:
+                return genuine, impostor
+            self._used_up.add(stratum)
+        return None
 
     def _next(self, stratum: Stratum, same: bool) -> Pair | None:
         """The next pair of two kinds, of the people who were asked least."""
@@ -122,12 +123,13 @@ class _Fold:
         for one in ones:
             for other in [one] if same else others:
                 key = (one, other, stratum)
-                if same == (one == other) and other in others and key not in self._ended:
-                    pair = next(self._pairs_of(key), None)
-                    if pair is not None:
-                        uses.update({one, other})
-                        return pair
-                    self._ended.add(key)
+                if same != (one == other) or (other, stratum[1]) not in self._images or key in self._ended:
+                    continue
+                pair = next(self._pairs_of(key), None)
+                if pair is not None:
+                    uses.update({one, other})
+                    return pair
+                self._ended.add(key)
         return None
 
     def _having(self, kind: int, uses: Counter[int]) -> list[int]:
