@@ -26,7 +26,7 @@ SETTINGS = {
     "adapter.balance_weight": 0.5,
     "head.kind": "none",
     "data.train": "synthetic:identities=8,images=6",
-    "data.benchmarks": {"faces": "synthetic:identities=8,images=6,seed=2,pairs=100"},
+    "data.benchmarks": {"faces": "synthetic:identities=12,images=6,seed=2,pairs=300"},
     "data.threads": 0,
     "eval.batch_size": 32,
     "eval.flip": False,
