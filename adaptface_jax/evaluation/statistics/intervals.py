@@ -119,7 +119,7 @@ class _Around:
 
     def share(self, rate: float, terms: np.ndarray, trials: int, thresholds_chosen: bool = False) -> Interval:
         """Of a share of `trials` pairs, at thresholds; terms: its influence, float [N]."""
-        spread = self._people.spread(terms, thresholds_chosen).of_decisions()
+        spread = self._people.spread(terms, True, thresholds_chosen)
         independent = _independent(rate, spread.variance) or trials / self._design_effect
         return rate_interval(rate, spread, independent)
 

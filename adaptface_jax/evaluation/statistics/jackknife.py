@@ -33,12 +33,6 @@ class Spread:
     alone: float = 0.0
     carriers: float = 0.0
 
-    def of_decisions(self) -> Spread:
-        """Of a figure that counts decisions: how much a count of independent pairs varies is known, so only what people
-        add to it takes degrees of freedom."""
-        added = max(self.variance - self.alone, 1e-3 * self.variance)
-        return dataclasses.replace(self, degrees=self.degrees * (self.variance / added) ** 2) if added > 0 else self
-
 
 class People:
     """The people of some pairs.
@@ -64,12 +58,14 @@ class People:
     def few(self) -> bool:
         return self._effective <= FEW
 
-    def spread(self, influence: np.ndarray, thresholds_chosen: bool = False) -> Spread:
+    def spread(self, influence: np.ndarray, of_decisions: bool = False, thresholds_chosen: bool = False) -> Spread:
         """The variance of a figure over draws of people and images.
 
         Args:
           influence: float [N], what each pair adds to the figure's deviation from its expectation; sums to 0 over the
             genuine pairs, and over the impostor pairs.
+          of_decisions: whether the figure counts decisions. How much a count of independent pairs varies is known then,
+            and only what people add to it takes degrees of freedom.
           thresholds_chosen: whether the figure also chose its thresholds on these pairs, which no influence holds. The
             second count of what pairs have alone stays in then: about as much, and never too little, in simulations.
 
@@ -85,13 +81,15 @@ class People:
         twice = float((self.count - 1) / self.count * np.square(left_out - left_out.mean()).sum())
         added = np.square(genuine + impostor)
         fourth = float(np.square(added).sum())
-        carriers = float(added.sum()) ** 2 / fourth if fourth > 0 else 0.0
-        degrees = max(2.0, min(2.5 * carriers - 1 if carriers else math.inf, self._effective - 1))
         alone = float(np.square(influence).sum())
         if not thresholds_chosen:
             once_more = np.square(np.bincount(self._dyad, influence[~self._issame])).sum() if len(self._dyad) else 0.0
             twice = max(twice - float(once_more), alone)
-        return Spread(twice, degrees, alone, carriers)
+        carriers = float(added.sum()) ** 2 / fourth if fourth > 0 else math.inf
+        degrees = max(2.0, 2.5 * carriers - 1)
+        if of_decisions and twice > 0:
+            degrees *= (twice / max(twice - alone, 1e-3 * twice)) ** 2
+        return Spread(twice, max(2.0, min(degrees, self._effective - 1)), alone, carriers)
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         """Of each person over both sides of the pairs, float [P]."""

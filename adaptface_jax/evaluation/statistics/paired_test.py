@@ -125,14 +125,12 @@ def _over_seeds(
     people: People,
     influences: Sequence[np.ndarray],
     differences: Sequence[float],
-    thresholds_chosen: bool = False,
+    of_decisions: bool = False,
     least: float = 0.0,
 ) -> Spread:
     """Of the mean difference over people and seeds. influences, differences: of each seed. least: variance."""
     seeds, mean = len(differences), np.mean(influences, axis=0)
-    of_people = people.spread(mean, thresholds_chosen)
-    if thresholds_chosen:
-        of_people = of_people.of_decisions()
+    of_people = people.spread(mean, of_decisions, of_decisions)
     variance = of_people.variance + least
     if seeds == 1:
         return dataclasses.replace(of_people, variance=variance)
@@ -140,7 +138,9 @@ def _over_seeds(
     if variance + of_seeds == 0:
         return of_people
     # Of each seed apart from what it shares with the others, and of their mean.
-    in_both = sum(people.spread(one - mean, thresholds_chosen).variance for one in influences) / (seeds * (seeds - 1))
+    in_both = sum(people.spread(one - mean, of_decisions, of_decisions).variance for one in influences) / (
+        seeds * (seeds - 1)
+    )
     degrees = (variance + of_seeds) ** 2 / (variance**2 / of_people.degrees + of_seeds**2 / (seeds - 1))
     return Spread(max(variance + of_seeds - in_both, variance, of_seeds), degrees)
 
