@@ -36,6 +36,6 @@ def _cell(name: str, issame: np.ndarray, person: np.ndarray) -> Finding:
     what = f"{plural(len(issame), 'pair')}, {genuine:,} genuine, of {plural(people, 'person', 'people')}"
     if genuine in (0, len(issame)):
         return note(name, what, "one kind alone: no figure in the report's matrix", **numbers)
-    if people < FEW:
-        return note(name, what, f"under {FEW} people are too few to say whether a difference is real", **numbers)
+    if people <= FEW:
+        return note(name, what, f"{FEW} people or fewer are too few to say whether a difference is real", **numbers)
     return ok(name, what, **numbers)
