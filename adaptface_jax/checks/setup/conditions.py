@@ -10,6 +10,7 @@ from adaptface_jax.checks.finding import Finding, note, ok
 from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.evaluation.cells import cell_members
+from adaptface_jax.evaluation.statistics.jackknife import FEW
 from adaptface_jax.evaluation.statistics.people import people_of
 
 
@@ -35,4 +36,6 @@ def _cell(name: str, issame: np.ndarray, person: np.ndarray) -> Finding:
     what = f"{plural(len(issame), 'pair')}, {genuine:,} genuine, of {plural(people, 'person', 'people')}"
     if genuine in (0, len(issame)):
         return note(name, what, "one kind alone: no figure in the report's matrix", **numbers)
+    if people <= FEW:
+        return note(name, what, f"{FEW} people or fewer are too few to say whether a difference is real", **numbers)
     return ok(name, what, **numbers)
