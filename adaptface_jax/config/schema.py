@@ -7,6 +7,7 @@ line overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` t
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
@@ -48,6 +49,11 @@ class AdapterConfig:
     )
     balance_weight: float = setting(0.0, "weight of the expert balance in the loss", low=0)
     domain_loss_weight: float = setting(0.1, "weight of the cross-entropy on known domain labels", low=0)
+
+    def alpha_at(self, rank: int) -> float:
+        """The alpha with which a LoRA of that rank scales its update as this one; at its own rank exactly its alpha."""
+        more = rank / self.rank
+        return self.alpha * (math.sqrt(more) if self.use_rslora else more)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from adaptface_jax.config.schema import AdapterConfig, Config
 
@@ -16,10 +15,7 @@ def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
     if adapter.kind != "dalora":
         return None
     rank = adapter.shared_rank + adapter.num_domains * adapter.rank
-    more = rank / adapter.rank
-    return dataclasses.replace(
-        adapter, kind="lora", rank=rank, alpha=adapter.alpha * (math.sqrt(more) if adapter.use_rslora else more)
-    )
+    return dataclasses.replace(adapter, kind="lora", rank=rank, alpha=adapter.alpha_at(rank))
 
 
 def typed(adapter: AdapterConfig) -> dict[str, str]:

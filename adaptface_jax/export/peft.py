@@ -5,7 +5,6 @@ Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
 def adapter_config(model: Model, layout: Layout, rank: int) -> dict[str, Any]:
     """`adapter_config.json`, which PEFT's LoraConfig reads; `rank` is the expert's, its strength that of all."""
     spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
-    alpha = lora.scale(adapter) * (math.sqrt(rank) if adapter.use_rslora else rank)
+    alpha = adapter.alpha_at(rank)
     layers = {covering(target) for target in adapter.targets}
     targets = [
         module.name.partition("{i}.")[2]
