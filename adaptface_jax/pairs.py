@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from adaptface_jax.data.benchmarks.image_domains import conditions_text
 from adaptface_jax.data.domains import ORDINARY
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.evaluation.cells import cell_members
 
 
 def main(args: argparse.Namespace) -> None:
@@ -133,12 +133,10 @@ def outcome_lines(
 
 def cells(membership: np.ndarray, pairs: Sequence[DrawnPair]) -> dict[tuple[int, int], int]:
     """How many pairs there are of every two conditions; a pair counts in each that its images hold."""
-    counts: Counter[tuple[int, int]] = Counter()
-    for pair in pairs:
-        one, other = (np.flatnonzero(membership[image]).tolist() for image in (pair.first, pair.second))
-        counts.update({(min(a, b), max(a, b)) for a, b in itertools.product(one, other)})
+    index = np.array([(pair.first, pair.second) for pair in pairs]).ravel()
     every = itertools.combinations_with_replacement(range(membership.shape[1]), 2)
-    return {cell: counts[cell] for cell in every}
+    counts = {(row, column): int(members.sum()) for row, column, members in cell_members(index, membership)}
+    return dict.fromkeys(every, 0) | counts
 
 
 def parser() -> Parser:

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.selection import Selection
@@ -36,8 +36,7 @@ class Excluded(Selection):
             raise InputError(f"data.exclude: {shown(pairs)} names no files; expected a list of pairs of images")
         kept = np.ones(source.num_classes, bool)
         kept[list(dropped)] = False
-        people = "1 identity" if len(dropped) == 1 else f"{len(dropped):,} identities"
-        note = f"{people} of {shown(pairs)} left out"
+        note = f"{plural(len(dropped), 'identity', 'identities')} of {shown(pairs)} left out"
         super().__init__(source, np.flatnonzero(kept[source.labels]), note)
         self.labels = (np.cumsum(kept, dtype=np.int32) - 1)[self.labels]
         self.class_names = [name for name, stays in zip(source.class_names, kept, strict=True) if stays]
