@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import flax
 import jax
@@ -21,22 +22,24 @@ from adaptface_jax.training.optim import optimizer, schedule
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
-# variant -> (adapter.kind, adapter.router); `frozen` is a forward pass alone.
-VARIANTS = {
-    "lora": ("lora", "frozen"),
-    "dalora_frozen": ("dalora", "frozen"),
-    "dalora_block2": ("dalora", "block:2"),
-    "frozen": ("none", "frozen"),
-}
+# variant -> settings of `adapter`; `frozen` is a forward pass alone. lora48 is as large as each DA-LoRA.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lora": {"kind": "lora"},
+    "lora48": {"kind": "lora", "rank": 48, "alpha": 48.0},
+    "dalora_frozen": {"kind": "dalora", "router": "frozen"},
+    "dalora_block2": {"kind": "dalora", "router": "block:2"},
+    "dalora_shared": {
+        "kind": "dalora", "router": "block:2", "num_domains": 4, "rank": 8, "shared_rank": 16, "alpha": 32.0,
+    },
+    "frozen": {"kind": "none"},
+}  # fmt: skip
 
 
 def configuration(problem: Problem) -> settings.Config:
-    kind, router = VARIANTS[problem.variant]
+    adapter = {"rank": problem.rank, "alpha": float(problem.rank), "targets": problem.targets}
     return settings.Config(
         backbone=settings.BackboneConfig(name=problem.backbone, image_size=problem.image_size, dtype=problem.dtype),
-        adapter=settings.AdapterConfig(
-            kind=kind, router=router, rank=problem.rank, alpha=float(problem.rank), targets=problem.targets
-        ),
+        adapter=settings.AdapterConfig(**adapter | VARIANTS[problem.variant]),
         head=settings.HeadConfig(embedding_dim=problem.embedding_dim),
         loss=settings.LossConfig(scale=problem.scale, margin=problem.margin),
         train=settings.TrainConfig(
