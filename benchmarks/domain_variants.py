@@ -57,7 +57,7 @@ from adaptface_jax.training.step import init_state, make_step
 YARDSTICK = "lora48"
 THREE = "pose=left|right; age=old|child; light=bad"
 FOUR = f"ordinary; {THREE}"
-MADE = "ordinary; pose=left|right; light=bad"  # what `annotate` knows
+MADE = "ordinary; pose=left|right; light=dark"  # what `annotate` knows
 LARGE = {"kind": "lora", "rank": 48, "alpha": 48.0}
 GATED = {"kind": "dalora", "rank": 16, "alpha": 48.0, "domain_loss_weight": 1.0}
 SHARED = GATED | {"num_domains": 4, "rank": 8, "shared_rank": 16, "alpha": 32.0}

@@ -206,22 +206,23 @@ def whole(command, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_grid_that_was_ended_goes_on_to_the_same_table(command, whole, tmp_path, number):
+def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
-    with started(*command, f"--out={out}", env=one_device()) as child:
-        until((out / "learning_rate=0.001" / CHECKPOINTS / "2" / "manifest.json").exists, child)
-        os.kill(child.process.pid, number)
-        end = child.end()
-        if number == signal.SIGKILL:
-            assert end.status == -number
-        else:
-            assert end.status == 75
-            line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to go on\n"
-            assert end.error == line
-            assert by_name(out)["learning_rate=0.001"]["state"] == "stopped"
-        # What a killed grid leaves behind saves and ends; the next one waits for it.
-        again = ran(*command, f"--out={out}", env=one_device())
+    checkpoints = out / "learning_rate=0.001" / CHECKPOINTS
+    for number, epoch in ((signal.SIGTERM, "2"), (signal.SIGKILL, "4")):
+        with started(*command, f"--out={out}", env=one_device()) as child:
+            until((checkpoints / epoch / "manifest.json").exists, child)
+            os.kill(child.process.pid, number)
+            end = child.end()
+            if number == signal.SIGTERM:
+                assert end.status == 75
+                line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to go on\n"
+                assert end.error == line
+                assert by_name(out)["learning_rate=0.001"]["state"] == "stopped"
+            else:
+                assert end.status == -number
+                # What a killed grid leaves behind saves and ends; the next one waits for it.
+                again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
     assert "learning_rate=0.0001: finished before, passed over" in again.out
     assert "going on from step" in (out / "learning_rate=0.001" / "grid.log").read_text()
@@ -233,7 +234,7 @@ def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_pa
     pytest.importorskip("optuna")
     out = tmp_path / "grid"
     words = (sys.executable, "-m", "adaptface_jax.grid", f"--config={config}", f"--out={out}")
-    words += ("--sweep=train.learning_rate=1e-5..1e-2",)
+    words += ("--sweep=train.learning_rate=1e-5..1e-2", "--config.train.epochs=1")
     assert ran(*words, "--trials=1", env=one_device()).status == 0
     (first,) = by_name(out)
     assert ran(*words, "--trials=2", env=one_device()).status == 0

@@ -122,17 +122,15 @@ def test_a_lost_process_ends_the_other(config, tmp_path, lost):
 
 
 @pytest.mark.slow
-def test_lost_processes_and_both_go_on(config, tmp_path):
+def test_a_lost_process_and_both_go_on(config, tmp_path):
     workdir, command = tmp_path / "run", "--config.train.steps=3000"
-    for lost in (0, 1):
-        reached = last_checkpoint(workdir) + 8
-        with start_two(config, workdir, command) as pair:
-            until(lambda reached=reached: last_checkpoint(workdir) >= reached, *pair)
-            lose(pair, lost)
+    with start_two(config, workdir, command) as pair:
+        until(lambda: last_checkpoint(workdir) >= 8, *pair)
+        lose(pair, 0)  # the one that writes
 
     with start_two(config, workdir, command) as pair:
         resumed_from = int(pair[0].line("going on from step").split()[4].replace(",", ""))
-        assert resumed_from >= 12
+        assert resumed_from >= 8
         until(lambda: any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)), *pair)
         # A signal to either stops both at the same step.
         pair[1].process.send_signal(signal.SIGTERM)
