@@ -50,7 +50,8 @@ def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
     model = dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))
     optimizer = optim.optimizer(config.train, optim.schedule(config.train, 1, 1))
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
-        checkpoints.save(7, jax.device_put(init_state(model.trainable, optimizer, init_statistics())))
+        state = dataclasses.replace(init_state(model.trainable, optimizer, init_statistics()), step=np.int32(7))
+        checkpoints.save(7, jax.device_put(state))
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": {"classes": classes}}
     write_record(workdir, record)
     return model

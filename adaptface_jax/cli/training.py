@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.agreement import check_agreed
+from adaptface_jax.training.checkpoint import check_recorded
 from adaptface_jax.training.loop import Ending, Judge, train
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.run import check_same, read_record, write_record
@@ -54,7 +58,11 @@ def run_training(
     processes.join(args.coordinator, args.num_processes, args.process_id)
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
-            plan = prepare(read_record(workdir))
+            check_recorded(workdir)
+            old = read_record(workdir)
+            check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
+            plan = prepare(old)
+            check_agreed("what they found", plan.record)
             check_same(workdir, plan.record, args.override_resume)
             processes.wait_for_all("checked")
             print(summary(plan), flush=True)

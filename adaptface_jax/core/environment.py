@@ -18,14 +18,18 @@ def environment() -> dict[str, str]:
     """Name -> value, in the order in which people read them; neither user nor host names."""
     devices = jax.devices()
     return {
-        "adaptface_jax": __version__,
-        **{package: metadata.version(package) for package in PACKAGES},
+        **versions(),
         "python": platform.python_version(),
         "system": platform.platform(aliased=True, terse=True),
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processes": str(jax.process_count()),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of this package and of those that it computes with."""
+    return {"adaptface_jax": __version__, **{package: metadata.version(package) for package in PACKAGES}}
 
 
 def processor() -> str:

@@ -1,6 +1,7 @@
 """Checkpoints of the trainable state: the latest ones and the best one. The one importer of Orbax.
 
-    checkpoints/1200/             a complete step: Orbax's files and manifest.json with their sha256
+    checkpoints/1200/             a complete step: Orbax's files, a copy of the run's run.json, and manifest.json with
+                                  the sha256 of each
     checkpoints/set_aside/1000/   a step that was found damaged or unfinished
 
 Orbax writes the arrays in the background; a step counts once its manifest is written, and is verified before it is
@@ -15,7 +16,7 @@ import logging
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,7 @@ from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, ve
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.training.early_stopping import Course
+from adaptface_jax.training.run import RUN_FILE, check_copy, read_record, write_record
 from adaptface_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"  # of a run, in its folder
@@ -43,15 +45,21 @@ class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
     keep: how many of the latest to keep; the best by score is kept beside them.
+    record: of the run, kept with every step, so that a step knows whose it is.
     read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
     say: where one-line remarks go (damage, failed saves).
     """
 
     def __init__(
-        self, folder: Path, keep: int = 1, read_only: bool = False, say: Callable[[str], None] = print
+        self,
+        folder: Path,
+        keep: int = 1,
+        read_only: bool = False,
+        say: Callable[[str], None] = print,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         self._folder = folder.absolute()
-        self._keep, self._read_only, self.say = keep, read_only, say
+        self._keep, self._read_only, self.say, self._record = keep, read_only, say, record
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
         self._failure: tuple[int, Exception] | None = None  # not said yet
@@ -142,11 +150,16 @@ class Checkpoints:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
 
         Rows of zeros at the end come and go: class centres are padded to what the mesh can split.
+        Raises InputError where the step was saved by a run with another record, or holds other trees or another step.
         """
+        folder = self._folder / str(step)
+        if self._record is not None:
+            check_copy(folder, self._record)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
-        found = self._checkpointer.restore(
-            self._folder / str(step), args=ocp.args.StandardRestore(target, strict=False)
-        )
+        _check_shapes(folder, self._checkpointer.metadata(folder), target)
+        found = self._checkpointer.restore(folder, args=ocp.args.StandardRestore(target, strict=False))
+        if (held := int(jax.device_get(found["step"]))) != step:
+            raise InputError(f"{folder}: holds the state after step {held:,}, not {step:,}; remove the folder")
         return TrainState(**found)
 
     def choose(self, which: str) -> int:
@@ -176,10 +189,11 @@ class Checkpoints:
             self._hook(unraisable)
 
     def _steps(self) -> list[int]:
-        """Every step folder, complete or not."""
+        """Every step folder, complete or not; 012 is no step."""
         if not self._folder.is_dir():
             return []
-        return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+        names = [path.name for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+        return [int(name) for name in names if str(int(name)) == name]
 
     def _complete(self) -> list[int]:
         return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
@@ -198,10 +212,16 @@ class Checkpoints:
     def _first_sound(self, steps: list[int]) -> int | None:
         for step in steps:
             try:
-                verify(self._folder / str(step))
-                return step
+                held = verify(self._folder / str(step)).facts.get("step", step)
             except Damaged as damage:
                 self._reject(step, str(damage))
+                continue
+            if held == step:
+                return step
+            renamed = f"{self._folder / str(step)}: holds step {held:,}, so it was renamed; rename it to {held}"
+            if not self._read_only:
+                raise InputError(f"{renamed}, or remove it")
+            self.say(renamed)
         return None
 
     def _reject(self, step: int, reason: str) -> None:
@@ -223,6 +243,8 @@ class Checkpoints:
         try:
             self._checkpointer.wait_until_finished()
             if primary():
+                if self._record is not None:
+                    write_record(self._folder / str(step), self._record)
                 write_manifest(self._folder / str(step), {"step": step, **facts})
                 self._prune()
         except Exception as error:  # said by `check`, in the loop's own thread
@@ -251,11 +273,26 @@ class Checkpoints:
 def read_checkpoint(workdir: Path, which: str, like: TrainState) -> tuple[int, TrainState]:
     """The step and the state of the checkpoint `which` of a run (best, latest or a step); see Checkpoints.restore.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, or it is not of this run.
     """
-    with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True, record=read_record(workdir)) as checkpoints:
         step = checkpoints.choose(which)
         return step, checkpoints.restore(step, like)
+
+
+def check_recorded(workdir: Path) -> None:
+    """Raises InputError where a folder holds a run's checkpoints but not what the run was made of."""
+    if (workdir / RUN_FILE).exists() or not (workdir / CHECKPOINTS).is_dir():
+        return
+    with Checkpoints(workdir / CHECKPOINTS, read_only=True, say=lambda line: None) as checkpoints:
+        step = checkpoints.latest()
+    if step is None:
+        return
+    copy = workdir / CHECKPOINTS / str(step) / RUN_FILE
+    advice = f"restore it with: cp {copy} {workdir / RUN_FILE}" if copy.exists() else "restore the file"
+    raise InputError(
+        f"{workdir}: holds checkpoints of a run whose {RUN_FILE} is gone; {advice}, or choose another folder"
+    )
 
 
 def saved_score(folder: Path) -> float | None:
@@ -281,6 +318,25 @@ def _has_manifest(folder: Path) -> bool:
 
 def _facts(score: float | None, course: Course | None) -> dict[str, Any]:
     return {"score": score, **dataclasses.asdict(course or Course())}
+
+
+def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
+    """Raises InputError where a saved tree is not the one that is asked for, but for padded rows of class centres."""
+    found, expected = (
+        {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (saved.item_metadata.tree, wanted))
+    )
+    for name in sorted(found.keys() | expected.keys()):
+        before, now = found.get(name), expected.get(name)
+        if before is None or now is None:
+            raise InputError(f"{folder}: {name} is {'not there' if before is None else 'not of this run'}; {_OTHER}")
+        padded = "centres" in name and before.shape[1:] == now.shape[1:]
+        if before.dtype != now.dtype or (before.shape != now.shape and not padded):
+            held = f"{before.dtype} {list(before.shape)}, expected {now.dtype} {list(now.shape)}"
+            raise InputError(f"{folder}: {name} is {held}; {_OTHER}")
+
+
+_OTHER = "was it copied from another run, or run.json changed?"
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
     config = plan.config
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate)
-    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep, record=plan.record) as checkpoints:
         latest = checkpoints.latest()
         step = start = latest or 0
         if latest is None:

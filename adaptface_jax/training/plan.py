@@ -15,6 +15,7 @@ from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import STORED_SIZE, batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.distributed import processes
+from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.training.step import Batch, Loss
@@ -59,7 +60,8 @@ class Plan:
 
 
 def check_epoch(config: AnyConfig, source: Source) -> None:
-    """Raise InputError where the images do not fill one batch."""
+    """Raise InputError where the images do not fill one batch, and where another process has another set."""
+    check_agreed("their training sets", {"images": len(source), "classes": source.num_classes})
     if not steps_per_epoch(source, config.train.batch_size):
         raise InputError(
             f"train.batch_size: {config.train.batch_size} is more than the {len(source)} images of {source.description}"

@@ -54,8 +54,8 @@ def describe_source(source: Source) -> dict[str, Any]:
     }
 
 
-def write_record(workdir: Path, record: dict[str, Any]) -> None:
-    """Keep the record beside the checkpoints."""
+def write_record(workdir: Path, record: Mapping[str, Any]) -> None:
+    """Keep the record beside the checkpoints, and with each of them."""
     write_text(workdir / RUN_FILE, to_json(record, indent=2) + "\n")
 
 
@@ -104,13 +104,10 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     lacks had its default.
     """
     old = read_record(workdir)
-    if old is None:
-        return
-    old = {**old, "config": json.loads(to_json(dataclasses.asdict(recorded_config(workdir, old))))}
-    differences = [row for row in trees.difference(old, record) if not row[0].startswith(MAY_CHANGE)]
+    differences = [] if old is None else _differences(workdir, old, record)
     if not differences:
         return
-    harmful = [name for name, _, _ in differences if not name.startswith(HARMLESS)]
+    harmful = _harmful(differences)
     lines = [f"  {name:36} {before!r:>24} -> {now!r}" for name, before, now in differences]
     if override and not harmful:
         print("\n".join(["--override_resume: going on with changed settings", *lines]), flush=True)
@@ -118,15 +115,48 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
             print("  the learning rate follows the new length from here on", flush=True)
         return
     print("\n".join([f"{workdir}: the run's settings -> the ones asked for", *lines]), flush=True)
-    changed = "; ".join(f"{name} was {before!r}, now {now!r}" for name, before, now in differences[:4])
-    more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
-    advice = f"{harmful[0]} cannot change within a run" if override else "choose another --workdir"
+    advice = f"{harmful[0][0]} cannot change within a run" if override else "choose another --workdir"
     if not harmful:
         advice += ", or allow this with --override_resume"
     raise InputError(
-        f"--workdir: {workdir} holds a run with other settings ({changed}{more}); {advice}, "
+        f"--workdir: {workdir} holds a run with other settings ({_said(differences)}); {advice}, "
         "or use the run's own settings to go on with it"
     )
+
+
+def check_copy(folder: Path, record: Mapping[str, Any]) -> None:
+    """Raises InputError where a checkpoint keeps the record of another run than `record`.
+
+    Changes that --override_resume allows may lie between them. Version 0.1.0 kept no record there.
+    """
+    kept = read_record(folder)
+    if kept is None or not (harmful := _harmful(_differences(folder, kept, record))):
+        return
+    raise InputError(
+        f"{folder}: belongs to a run with other settings ({_said(harmful)}); remove it if it was copied from there, or "
+        f"if {RUN_FILE} was changed restore it with: cp {folder / RUN_FILE} {folder.parents[1] / RUN_FILE}"
+    )
+
+
+Difference = tuple[str, Any, Any]  # name, before, now
+
+
+def _differences(place: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """What must not change, or only with a word."""
+    before, now = (
+        {**record, "config": json.loads(to_json(dataclasses.asdict(recorded_config(place, record))))}
+        for record in (old, new)
+    )
+    return [row for row in trees.difference(before, now) if not row[0].startswith(MAY_CHANGE)]
+
+
+def _harmful(differences: list[Difference]) -> list[Difference]:
+    return [row for row in differences if not row[0].startswith(HARMLESS)]
+
+
+def _said(differences: list[Difference]) -> str:
+    changed = "; ".join(f"{name} was {before!r}, now {now!r}" for name, before, now in differences[:4])
+    return changed + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
 
 
 def abstract_state(config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh) -> TrainState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import signal
 import socket
@@ -146,6 +147,27 @@ def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
         (first, _, told), (second, _, error) = (process.end() for process in pair)
     assert (first, second) == (1, 2)
     assert "nowhere" in error and "another process of the run is lost" in told
+
+
+def test_processes_with_other_settings_end_before_anything_is_made(config, tmp_path):
+    with start_two(config, tmp_path / "run", second=("--config.train.learning_rate=0.01", "--config.seed=5")) as pair:
+        ends = [process.end() for process in pair]
+    for status, _, error in ends:
+        assert status == 2 and len(own_lines(error)) == 1
+        assert "config.seed: 0 in process 0, 5 in process 1; config.train.learning_rate: 0.0001 in process 0" in error
+        assert "start all of them alike" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_setting_may_differ_between_processes():
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        words = (sys.executable, "-m", "tests.distributed.agree", port)
+        pair = [stack.enter_context(started(*words, index, env=one_device())) for index in (0, 1)]
+        told = [json.loads(own_lines(process.end().error)[-1]) for process in pair]
+    assert told[0] == told[1] and len(told[0]) > 80
+    for name, said in told[0].items():
+        assert said.startswith("the processes of the run differ in their settings (" + name.split(".", 1)[1]), name
 
 
 @pytest.mark.parametrize(

@@ -151,13 +151,13 @@ def test_training_with_model_parallel_4_is_training_with_1(dense_run):
 
 def test_a_checkpoint_of_one_mesh_is_restored_on_another(dense_run, tmp_path):
     _, dense = dense_run
-    wide = make_mesh(jax.devices(), 4)
+    wide, step = make_mesh(jax.devices(), 4), int(dense.step)
     padded_state = place(wide, with_rows(dense, 12))
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
-        checkpoints.save(1, dense)
-        checkpoints.save(2, padded_state)
-        checkpoints.wait()
-        to_wide, to_dense = checkpoints.restore(1, padded_state), checkpoints.restore(2, dense)
+    with Checkpoints(tmp_path / "dense") as one, Checkpoints(tmp_path / "wide") as other:
+        one.save(step, dense)
+        other.save(step, padded_state)
+        one.wait(), other.wait()
+        to_wide, to_dense = one.restore(step, padded_state), other.restore(step, dense)
     for found, expected in ((to_wide, padded_state), (to_dense, dense)):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
         same = jax.tree.map(lambda x, y: x.sharding.is_equivalent_to(y.sharding, x.ndim), found, expected)

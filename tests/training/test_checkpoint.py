@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -10,12 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
-from adaptface_jax.core import manifest
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core import manifest, trees
 from adaptface_jax.core.errors import InputError, RunError
+from adaptface_jax.core.json_io import to_json
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
-from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints
+from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints, check_recorded
 from adaptface_jax.training.step import TrainState
 
 
@@ -106,7 +111,7 @@ def test_a_damaged_step_is_named_and_set_aside_and_the_one_before_used(tmp_path,
         assert checkpoints.latest() == 2
         assert checkpoints.best() == 1
         # The step's number is free again.
-        checkpoints.save(3, state(33), 0.8)
+        checkpoints.save(3, dataclasses.replace(state(33), step=jnp.int32(3)), 0.8)
     assert len(say) == 1 and say[0].startswith("checkpoint 3 is not used: ") and f"{SET_ASIDE}/3" in say[0]
     assert (folder / SET_ASIDE / "3").is_dir()
     with opened(tmp_path, say, read_only=True) as checkpoints:
@@ -202,3 +207,80 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(small_disk, sa
         found = checkpoints.restore(saved[-1], noisy(0))
         jax.tree.map(np.testing.assert_array_equal, found, noisy(saved[-1]))
     assert say == []
+
+
+def test_a_step_under_another_name_is_not_taken_for_that_step(tmp_path, say):
+    folder = fill(tmp_path, say, [None, None])
+    (folder / "2").rename(folder / "100")
+    with opened(tmp_path, say) as checkpoints, pytest.raises(InputError, match=r"100: holds step 2, .*rename it to 2"):
+        checkpoints.latest()
+    with opened(tmp_path, say, read_only=True) as checkpoints:
+        assert checkpoints.latest() == 1
+    assert say == [f"{folder / '100'}: holds step 2, so it was renamed; rename it to 2"]
+    (folder / "100").rename(folder / "002")  # no name that was ever given
+    with opened(tmp_path, say) as checkpoints:
+        assert checkpoints.latest() == 1
+
+
+def test_a_state_is_of_the_step_that_its_folder_says(tmp_path, say):
+    with opened(tmp_path, say) as checkpoints:
+        checkpoints.save(3, state(1))
+        checkpoints.wait()
+        with pytest.raises(InputError, match="holds the state after step 1, not 3"):
+            checkpoints.restore(3, state(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"adapter": {"a": jnp.zeros((64, 4))}, "head": jnp.zeros(8)}, r"adapter.a is float32 \[64, 8\], .*\[64, 4\]"),
+        ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not of this run"),
+        ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is not there"),
+        (
+            {"adapter": {"a": jnp.zeros((64, 8))}, "head": jnp.zeros(8, jnp.int32)},
+            r"head is float32 \[8\], expected int32",
+        ),
+    ],
+)
+def test_other_trees_are_refused_and_never_cut_to_size(tmp_path, say, changes, said):
+    with opened(tmp_path, say) as checkpoints:
+        checkpoints.save(1, state(1.0))
+    with opened(tmp_path, say, read_only=True) as checkpoints, pytest.raises(InputError, match=said):
+        checkpoints.restore(1, dataclasses.replace(state(1.0), trainable=changes))
+
+
+RECORD = json.loads(to_json({"config": dataclasses.asdict(Config()), "data": {"classes": 4}}))
+
+
+def changed(name, value):
+    flat = trees.flatten(RECORD, ".") | {name: value}
+    return traverse_util.unflatten_dict(flat, ".")
+
+
+@pytest.mark.parametrize("name", ["config.train.epochs", "config.data.max_bad_records", "config.data.threads"])
+def test_a_step_keeps_the_record_of_its_run_which_may_change_harmlessly(tmp_path, say, name):
+    with opened(tmp_path, say, record=RECORD) as checkpoints:
+        checkpoints.save(1, state(1))
+    assert json.loads((tmp_path / "checkpoints" / "1" / "run.json").read_text()) == RECORD
+    with opened(tmp_path, say, record=changed(name, 7)) as checkpoints:
+        checkpoints.restore(1, state(0))
+
+
+@pytest.mark.parametrize("name", ["config.adapter.rank", "config.train.learning_rate", "data.classes", "config.seed"])
+def test_a_step_of_another_run_is_refused_with_the_way_back(tmp_path, say, name):
+    with opened(tmp_path, say, record=RECORD) as checkpoints:
+        checkpoints.save(1, state(1))
+    said = rf"other settings \({name} was .*, now 7(.0)?\).*cp .*/1/run.json"
+    with opened(tmp_path, say, record=changed(name, 7)) as checkpoints, pytest.raises(InputError, match=said):
+        checkpoints.restore(1, state(0))
+
+
+def test_without_its_record_a_run_does_not_begin_anew(tmp_path, say):
+    check_recorded(tmp_path)  # nothing was trained
+    with opened(tmp_path, say, record=RECORD) as checkpoints:
+        checkpoints.save(1, state(1))
+    copy = tmp_path / "checkpoints" / "1" / "run.json"
+    with pytest.raises(InputError, match=rf"run.json is gone; restore it with: cp {copy} {tmp_path / 'run.json'}"):
+        check_recorded(tmp_path)
+    shutil.copy(copy, tmp_path)
+    check_recorded(tmp_path)

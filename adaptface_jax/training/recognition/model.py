@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
+from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
@@ -45,6 +46,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
         trainable, start = start_from(config, backbone.spec, trainable)
     if "centres" in trainable:
         trainable["centres"] = padded(trainable["centres"], mesh)
+    check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
     frozen = jax.device_put(frozen, sharding(mesh))
     return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
 
