@@ -55,7 +55,7 @@ def run_training(
     the primary one writes. A signal ends it, and the same command makes the report again.
     """
     workdir = Path(args.workdir)
-    processes.join(args.coordinator, args.num_processes, args.process_id)
+    processes.join(args.coordinator, args.num_processes, args.process_id, args.join_timeout)
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
             check_recorded(workdir)

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 300  # how long the coordinator is waited for, as long as jax waits
 SILENCE_SECONDS = 20  # after which a machine that vanished without a word is taken for gone
 
 Address = tuple[str, int]
@@ -25,10 +24,14 @@ class Relay:
 
     guests: whether those who connect are the other processes (in the first process), or the target is (in the others).
     lost: called, in one of the threads, when another process breaks a connection that was there at `met`.
+    patience: seconds for which the target is waited for.
     """
 
-    def __init__(self, listener: socket.socket, target: Address, guests: bool, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, listener: socket.socket, target: Address, guests: bool, lost: Callable[[], None], patience: float
+    ) -> None:
         self._listener, self._target, self._guests, self._lost = listener, target, guests, lost
+        self._patience = patience
         self._met = self._leaving = False
         _start(self._accept)
 
@@ -69,8 +72,8 @@ class Relay:
 
     def _connect(self, near: socket.socket) -> socket.socket | None:
         """A connection to the target, waited for as long as `near` waits."""
-        patience = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < patience and not _ended(near):
+        until = time.monotonic() + self._patience
+        while time.monotonic() < until and not _ended(near):
             try:
                 far = socket.create_connection(self._target, timeout=SILENCE_SECONDS)
             except OSError:

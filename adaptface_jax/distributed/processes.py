@@ -24,6 +24,7 @@ from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
 
 HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
+JOIN_SECONDS = 60  # how long the others are waited for at the start, unless told otherwise
 
 # Launchers that tell each process the same three things by environment variables.
 _VARIABLES = (
@@ -42,12 +43,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 can be reached")
     group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
     group.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
+    group.add_argument(
+        "--join_timeout", type=_seconds, default=JOIN_SECONDS, metavar="S",
+        help=f"how long the others are waited for at the start [{JOIN_SECONDS}]",
+    )  # fmt: skip
 
 
-def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+def _seconds(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to 1,000,000")
+    return int(text)
+
+
+def join(coordinator: str | None, count: int | None, index: int | None, patience: int = JOIN_SECONDS) -> None:
     """Meet the other processes, where flags or the environment speak of any; must come before any use of a device.
 
-    Raises InputError for flags or variables that do not make sense, and where the others are not met in time.
+    Raises InputError for flags or variables that do not make sense. Where the others are not met in `patience` seconds
+    the program ends with one line and status 1.
     """
     given = [value is not None for value in (coordinator, count, index)]
     if any(given) and not all(given):
@@ -66,13 +78,20 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     if arguments.get("num_processes") == 1:
         return
     # Where jax finds the others by itself (SLURM, Open MPI) the launcher ends what is left of a run.
-    relay = _relay(arguments) if arguments else None
+    where = f" at {arguments['coordinator_address']}" if arguments else ""
+    relay = _relay(arguments, patience) if arguments else None
+    # jax's runtime, when its own time is up, aborts the program with lines of its own.
+    alarm = threading.Timer(patience, _give_up, (f"within {patience} s{where}",))
+    alarm.daemon = True
+    alarm.start()
     try:
-        jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        jax.distributed.initialize(
+            **arguments, initialization_timeout=patience + 60, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
     except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the other processes of the run were not met ({one_line(error)}); are all of them started, and reachable?"
-        ) from None
+        raise InputError(_not_met(f"({one_line(error)})")) from None
+    finally:
+        alarm.cancel()
     if relay:
         relay.met()
         _relays.append(relay)
@@ -81,7 +100,17 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
 
 
-def _relay(arguments: dict[str, Any]) -> Relay:
+def _not_met(how: str) -> str:
+    return f"the other processes of the run were not met {how}; are all of them started, and reachable?"
+
+
+def _give_up(how: str) -> NoReturn:
+    """From a thread, while jax waits."""
+    print(f"error: {_not_met(how)} (--join_timeout)", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _relay(arguments: dict[str, Any], patience: int) -> Relay:
     """The relay of this process; `arguments`, arguments of `jax.distributed.initialize`, then leads through it."""
     index, address = arguments["process_id"], arguments["coordinator_address"]
     host, _, port = address.rpartition(":")
@@ -95,10 +124,11 @@ def _relay(arguments: dict[str, Any]) -> Relay:
         except OSError as error:
             raise InputError(f"{address}: no port to listen at ({error.strerror}); choose another one") from None
         arguments["coordinator_address"] = arguments["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
-        return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"))
+        return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"), patience)
     listener = listen_here()
     arguments["coordinator_address"] = "{}:{}".format(*listener.getsockname())
-    return Relay(listener, (host.strip("[]"), int(port)), False, lambda: _leave_behind(index, "the first one is gone"))
+    target = host.strip("[]"), int(port)
+    return Relay(listener, target, False, lambda: _leave_behind(index, "the first one is gone"), patience)
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

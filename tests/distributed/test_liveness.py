@@ -18,7 +18,7 @@ def line(request):
     """(relay, its target's end, its guest's end, told): a connection through a relay; `told` is set by a loss."""
     told = threading.Event()
     with listen_here() as target, listen_here() as listener:
-        relay = Relay(listener, target.getsockname(), request.param, told.set)
+        relay = Relay(listener, target.getsockname(), request.param, told.set, 60)
         with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as guest:
             guest.sendall(b"hello")
             with target.accept()[0] as served:
@@ -74,7 +74,7 @@ def test_a_target_that_comes_late_is_waited_for():
     # Bound, and refusing connections until it listens.
     with socket.socket() as target, listen_here() as listener:
         target.bind(("127.0.0.1", 0))
-        Relay(listener, target.getsockname(), False, lambda: None)
+        Relay(listener, target.getsockname(), False, lambda: None, 60)
         with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as guest:
             guest.sendall(b"early")
             threading.Event().wait(WHILE)

@@ -15,6 +15,7 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed import processes
@@ -44,18 +45,26 @@ def config(tmp_path_factory) -> Path:
     return write_config(tmp_path_factory.mktemp("processes") / "small.py", SETTINGS)
 
 
-def start(config: Path, workdir: Path, *words: str, **environment: str) -> AbstractContextManager[Child]:
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(
+    config: Path, workdir: Path, *words: str, place: Path = ROOT, **environment: str
+) -> AbstractContextManager[Child]:
     program = (sys.executable, "-m", "adaptface_jax.train", f"--config={config}", f"--workdir={workdir}")
-    return started(*program, *words, env=one_device() | environment)
+    here = {"PYTHONPATH": str(ROOT)}
+    return started(*program, *words, cwd=place, env=one_device() | here | environment)
 
 
 @contextlib.contextmanager
-def start_two(config: Path, workdir: Path, *words: str, second: tuple[str, ...] = ()) -> Iterator[list[Child]]:
-    """As torchrun would start them; `second` are words for the second one alone."""
+def start_two(
+    config: Path, workdir: Path, *words: str, second: tuple[str, ...] = (), places: tuple[Path, Path] = (ROOT, ROOT)
+) -> Iterator[list[Child]]:
+    """As torchrun would start them; `second` are words for the second one alone, `places` their folders."""
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     with contextlib.ExitStack() as stack:
         yield [
-            stack.enter_context(start(config, workdir, *words, *alone, **shared, RANK=str(rank)))
+            stack.enter_context(start(config, workdir, *words, *alone, place=places[rank], **shared, RANK=str(rank)))
             for rank, alone in enumerate(((), second))
         ]
 
@@ -142,11 +151,28 @@ def test_a_lost_process_and_both_go_on(config, tmp_path):
 
 
 def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
-    elsewhere = f"--config.data.train={tmp_path / 'nowhere'}"
-    with start_two(config, tmp_path / "run", second=(elsewhere,)) as pair:
+    for person in range(4):
+        (tmp_path / "faces" / str(person)).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.full((112, 112, 3), 40 * person + 10 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "faces" / str(person) / f"{number}.png")
+    (tmp_path / "elsewhere").mkdir()
+    places = (tmp_path, tmp_path / "elsewhere")
+    with start_two(config, tmp_path / "run", "--config.data.train=faces", places=places) as pair:
         (first, _, told), (second, _, error) = (process.end() for process in pair)
     assert (first, second) == (1, 2)
-    assert "nowhere" in error and "another process of the run is lost" in told
+    assert "faces" in error and "another process of the run is lost" in told
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_whose_peers_never_come_ends_by_itself(config, tmp_path, index):
+    place = f"127.0.0.1:{free_port()}"
+    words = (f"--coordinator={place}", "--num_processes=2", f"--process_id={index}", "--join_timeout=2")
+    with start(config, tmp_path / "run", *words) as child:
+        status, _, error = child.end()
+    assert (status, len(own_lines(error))) == (1, 1)
+    assert error.startswith("error: the other processes of the run were not met within 2 s at " + place)
+    assert not (tmp_path / "run").exists()
 
 
 def test_processes_with_other_settings_end_before_anything_is_made(config, tmp_path):
