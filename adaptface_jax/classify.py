@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.classification import ClassificationConfig
@@ -200,7 +201,7 @@ def parser() -> Parser:
     result.add_argument("--split", choices=("train", VALIDATION, TEST), help="of the run's data [test]")
     result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")
     result.add_argument("--data", metavar="PATH", help="where the run's data lies now, if it has moved")
-    result.add_argument("--output", metavar="FILE.json", help="write the figures here")
+    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
     return result
 
 

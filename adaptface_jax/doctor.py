@@ -22,6 +22,7 @@ from adaptface_jax.checks.run.run_checks import check_run
 from adaptface_jax.checks.setup.setup_checks import check_setup
 from adaptface_jax.checks.terminal import Report, as_json
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
@@ -75,7 +76,7 @@ def parser() -> Parser:
     )
     result.add_argument("--full", action="store_true", help="read every training image, not a sample")
     result.add_argument("--sample", type=int, default=SAMPLE, metavar="N", help=f"training images to read [{SAMPLE}]")
-    result.add_argument("--output", metavar="FILE.json", help="write the findings here")
+    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the findings here")
     return result
 
 

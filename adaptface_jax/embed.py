@@ -17,6 +17,7 @@ from adaptface_jax.api.face_files import check_face_file, write_faces
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import disk_may_fill
 from adaptface_jax.data.image_files import ImageFiles
@@ -39,7 +40,9 @@ def parser() -> Parser:
     result = Parser(__doc__ or "")
     add_model_flags(result)
     result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, PGM ... at any depth")
-    result.add_argument("--out", required=True, metavar="FILE", help="the file to write, .npz or .parquet")
+    result.add_argument(
+        "--out", type=output_file, required=True, metavar="FILE", help="the file to write, .npz or .parquet"
+    )
     return result
 
 

@@ -24,6 +24,7 @@ from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -123,8 +124,10 @@ def parser() -> Parser:
     result.add_argument("--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C 1:1; repeatable")
     result.add_argument("--gallery", metavar="FOLDER", help="a folder a person, with the images that are known")
     result.add_argument("--probes", metavar="FOLDER", help="the same, with the images to search for")
-    result.add_argument("--output", metavar="FILE.json", help="write the figures here")
-    result.add_argument("--scores", metavar="FILE.npz", help="write distance and decision of every pair here")
+    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
+    result.add_argument(
+        "--scores", type=output_file, metavar="FILE.npz", help="write distance and decision of every pair here"
+    )
     result.add_argument("--no_flip", action="store_true", help="without the mirror images")
     return result
 

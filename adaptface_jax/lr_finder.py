@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.table import text_table
 from adaptface_jax.config.classification import ClassificationConfig
@@ -158,7 +159,7 @@ def write(out: Path, sweeps: list[Sweep]) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(Config, ClassificationConfig))
-    result.add_argument("--out", required=True, metavar="DIR", help="where the figures go")
+    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the figures go")
     result.add_argument("--from", type=float, default=1e-7, metavar="RATE", help="the first learning rate [1e-7]")
     result.add_argument("--to", type=float, default=1.0, metavar="RATE", help="the last one [1]")
     result.add_argument("--steps", type=int, default=100, metavar="N", help="training steps of a sweep [100]")

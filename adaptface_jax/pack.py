@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Progress
@@ -46,7 +47,9 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="what data.train takes")
-    result.add_argument("folder", metavar="DST", help="an empty folder, or one that the same command began to fill")
+    result.add_argument(
+        "folder", type=output_folder, metavar="DST", help="an empty folder, or one that the same command began to fill"
+    )
     result.add_argument("--labels", default="", metavar="FILE", help="labels of the images [labels.csv in SRC]")
     size = result.add_mutually_exclusive_group()
     size.add_argument("--shards", type=int, metavar="N", help="this many shards of equal counts")

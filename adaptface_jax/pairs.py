@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
@@ -143,7 +144,9 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="a folder with a folder for each identity")
-    result.add_argument("--out", required=True, metavar="FILE.csv", help="the list; its paths are those within SRC")
+    result.add_argument(
+        "--out", type=output_file, required=True, metavar="FILE.csv", help="the list; its paths are those within SRC"
+    )
     result.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or which part [%(default)s]")
     result.add_argument("--pairs", type=int, default=3000, metavar="N", help="how many at most [%(default)s]")
     result.add_argument("--seed", type=int, default=0, help="of the people and the pairs [%(default)s]")

@@ -24,6 +24,7 @@ from adaptface_jax.api.photographs import Cropper
 from adaptface_jax.api.rule import choose_rule
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -111,7 +112,7 @@ def parser() -> Parser:
     limit.add_argument("--threshold", type=float, metavar="T", help="decide at this squared distance, 0..4")
     result.add_argument("--benchmark", metavar="NAME", help="whose threshold at --far [the first]")
     result.add_argument("--results", metavar="FILE", help="thresholds of `evaluate --output` [the run's results.json]")
-    result.add_argument("--output", metavar="FILE.json", help="write the outcome here")
+    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the outcome here")
     return result
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from adaptface_jax.annotate.conditions import WORDS, Thresholds
 from adaptface_jax.annotate.table import Annotated, annotate, journal_of, label_table, open_journal, write_table
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked
@@ -93,7 +94,9 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="what data.train takes, or a folder of images at any depth")
-    result.add_argument("--out", required=True, metavar="FILE.csv", help="the table; train finds SRC/labels.csv")
+    result.add_argument(
+        "--out", type=output_file, required=True, metavar="FILE.csv", help="the table; train finds SRC/labels.csv"
+    )
     result.add_argument(
         "--processes", type=int, default=cores(), metavar="N", help="processes that measure [one a core: %(default)s]"
     )

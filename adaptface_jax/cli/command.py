@@ -1,13 +1,17 @@
 """One way to run a command: exit statuses and one-line errors.
 
 Exit status: 0 done (also --help), 2 bad configuration or input (one line, no traceback), 75 stopped by a signal with
-what was trained saved, 1 anything else (one line where the reason is known, such as a full disk).
+what was trained saved, 130 interrupted, 1 anything else (one line where the reason is known, such as a full disk).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -16,8 +20,11 @@ from typing import NoReturn
 
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError, RunError, Stopped
+from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.text import one_line, shown
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to go on
+INTERRUPTED = 130  # as a shell tells of Ctrl-C
 
 
 def run_command(
@@ -29,7 +36,10 @@ def run_command(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
+    _open_streams()
     try:
+        if os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false"):
+            raise InputError("JAX_ENABLE_X64: everything here is float32 or bfloat16; unset the variable")
         main(parser.parse(sys.argv[1:]))
         sys.stdout.flush()
     except InputError as error:
@@ -41,7 +51,11 @@ def run_command(
         sys.exit(1)
     except Stopped as stop:
         leave(STOPPED, str(stop), part, at_once=True)
-    except Exception:
+    except KeyboardInterrupt:
+        leave(INTERRUPTED, "interrupted; nothing is half-written", part, at_once=True)
+    except Exception as error:
+        if (known := in_one_line(error)) is not None:
+            leave(*known, part)
         if not part():
             raise
         traceback.print_exc()
@@ -49,10 +63,58 @@ def run_command(
     sys.exit(0)
 
 
+def in_one_line(error: Exception) -> tuple[int, str] | None:
+    """(status, line) of what may go wrong anywhere: the disk, the memory, the machine; None for a fault of ours."""
+    text = str(error)
+    if disk_is_full(error):
+        return 1, f"error: {_place(error)}the disk is full; what was there before is intact, make room and run again"
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return 1, f"error: {_place(error)}{one_line(error)}"
+    if isinstance(error, MemoryError):
+        return 1, f"error: the memory of this machine does not suffice ({one_line(error)}); {_SMALLER}"
+    if "RESOURCE_EXHAUSTED" in text:
+        asked = re.search(r"\d[\d.]* ?(?:[KMGT]i?B|bytes)", text)
+        return 1, f"error: the device is out of memory ({asked[0] if asked else one_line(error)} asked for); {_SMALLER}"
+    if "Unable to initialize backend" in text or "Unknown backend" in text or _of_backends(error):
+        chosen = os.environ.get("JAX_PLATFORMS", "")
+        reason = one_line(error) if text else "there is no such device"
+        return 2, f"error: JAX_PLATFORMS={chosen}: {reason}; unset it, or install jax for that device"
+    return None
+
+
+def _of_backends(error: Exception) -> bool:
+    """Whether jax found no device at all, which it does not put into words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, AssertionError) and bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+
+
+_SMALLER = "take a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
+_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+    errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM,
+}  # fmt: skip
+
+
+def _place(error: Exception) -> str:
+    name = getattr(error, "filename", None)
+    return f"{shown(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
+
+
+def _open_streams() -> None:
+    """Make standard output and error take any text: closed ones swallow it, others escape what they cannot show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def leave(status: int, line: str, part: Callable[[], bool], at_once: bool = False) -> NoReturn:
     """End the program with its last line; `at_once`, as of several processes, without waiting for threads."""
     print(line, file=sys.stderr, flush=True)
     if part() or at_once:
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)

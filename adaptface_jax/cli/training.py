@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
@@ -27,7 +28,11 @@ AnyJudge = TypeVar("AnyJudge", bound=Judge)
 def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
     """The flags of every command that trains."""
     parser.add_argument(
-        "--workdir", required=workdir_required, metavar="DIR", help="the run's folder; an existing run goes on"
+        "--workdir",
+        type=output_folder,
+        required=workdir_required,
+        metavar="DIR",
+        help="the run's folder; an existing run goes on",
     )
     parser.add_argument(
         "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"

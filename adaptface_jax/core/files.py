@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
+import glob
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +19,16 @@ from typing import IO
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.text import shown
 
+_PART = ".part"
+_SCRATCH = re.compile(r"(\d+)\.(?:\w+\.)?(part|new|old)")  # after the name: the process, what it was for
+
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` (UTF-8) so that `path` holds either its old content or all of the new one."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes `text` (UTF-8) so that `path` holds either its old content or all of the new one.
+
+    Bytes of a name that are no UTF-8 are escaped.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -29,21 +39,47 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A scratch file that becomes `path` when the block ends, or disappears where the block raises."""
-    path = Path(path)
+    """A scratch file that becomes `path` when the block ends, or disappears where the block raises.
+
+    A link keeps its place and its target is written; a file keeps its mode; a device or a pipe is written to as it is.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        with open(path, "wb") as device:
+            yield device
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{_short(path.name)}.{os.getpid()}.", suffix=_PART)
     try:
         with open(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a result is as readable as any other file of its folder.
-        os.chmod(scratch, 0o666 & ~_umask())
+        # mkstemp makes files private; a new one is as readable as any other file of its folder.
+        os.chmod(scratch, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
         os.replace(scratch, path)
     except BaseException:
         os.unlink(scratch)
         raise
+
+
+def clear_remains(path: Path) -> None:
+    """Remove the scratch files and folders that a killed process left beside `path`."""
+    for remains in path.parent.glob(f".{glob.escape(_short(path.name))}.*"):
+        found = _SCRATCH.fullmatch(remains.name.removeprefix(f".{_short(path.name)}."))
+        if found is None or Path(f"/proc/{found[1]}").exists():
+            continue
+        if remains.is_dir():
+            if found[2] == "old" and not path.exists():
+                remains.rename(path)  # killed between two renames
+                continue
+            shutil.rmtree(remains, ignore_errors=True)
+        else:
+            remains.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -112,7 +148,9 @@ def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Itera
     """
     check_folder(out, overwrite=overwrite, marker=marker, what=what)
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.parent / f".{out.name}.{os.getpid()}.new"
+    clear_remains(out)
+    beside = f".{_short(out.name)}.{os.getpid()}"
+    scratch, old = out.parent / f"{beside}.new", out.parent / f"{beside}.old"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
@@ -121,15 +159,28 @@ def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Itera
         for file in scratch.rglob("*"):
             if file.is_file():
                 file.chmod(mode)  # safetensors makes its files private
-        if out.exists():
-            old = out.parent / f".{out.name}.{os.getpid()}.old"
+        if out.exists() and not _exchanged(scratch, out):
             out.rename(old)
-            scratch.rename(out)
-            shutil.rmtree(old)
-        else:
+        if not out.exists():
             scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step, so that neither is ever missing; whether the system could."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+def _short(name: str) -> str:
+    """So much of a name that what is put around it still fits into the 255 bytes of a file system."""
+    return os.fsdecode(os.fsencode(name)[:180])
 
 
 def _umask() -> int:

@@ -23,10 +23,14 @@ MAX_BYTES = 8 << 20
 def to_json(value: Any, indent: int | None = None) -> str:
     """`value` as RFC 8259 JSON: arrays and tuples become lists, NaN and infinities null, dataclasses objects.
 
-    Fields of a dataclass that hold their default are left out; `from_plain` puts them back.
+    Fields of a dataclass that hold their default are left out; `from_plain` puts them back. Names of files that are no
+    UTF-8 come back as they were (surrogate escapes).
     Raises TypeError for what JSON has no form for.
     """
-    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain := _plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return json.dumps(plain, indent=indent, allow_nan=False)
+    return text
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Progress:
         if done == start:
             return {}
         seconds = (now - since) / (done - start) * (self._total - done)
-        return {"ETA": time.strftime("%H:%M:%S", time.gmtime(seconds))}
+        return {"ETA": duration(seconds)}
 
     def write(self, text: str) -> None:
         """Print lines without breaking the bar."""
@@ -61,3 +61,10 @@ class Progress:
             self._bar.write(text)
         else:
             print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """3:59:30 as 03:59:30, 37 hours as 1 d 13:00:00."""
+    days, rest = divmod(round(seconds), 86_400)
+    clock = time.strftime("%H:%M:%S", time.gmtime(rest))
+    return f"{days} d {clock}" if days else clock

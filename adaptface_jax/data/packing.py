@@ -192,6 +192,9 @@ def _write_shard(
             raise InputError(f"{shown(str(path))}: reads back differently from what was written; check the disk")
         shard = {"file": path.name, "records": end - start, **_seal(part)}
         os.replace(part, path)
+    except BrokenPipeError:  # of what is shown, not of what is written
+        part.unlink(missing_ok=True)
+        raise
     except (OSError, RuntimeError) as error:  # RuntimeError: ArrayRecord's own
         part.unlink(missing_ok=True)
         reason = " ".join(str(error).split())[:200]

@@ -17,6 +17,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
@@ -106,7 +107,7 @@ def parser() -> Parser:
     result = Parser(__doc__ or "")
     result.add_argument("--run", required=True, metavar="WORKDIR", help="the folder of a training run")
     result.add_argument("--format", required=True, choices=tuple(FORMATS), help="what to write")
-    result.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="the folder to write")
     result.add_argument("--overwrite", action="store_true", help="replace an older export in --out")
     result.add_argument("--checkpoint", default="best", help="best, latest or a step of the run [best]")
     result.add_argument("--mix", metavar="W1,W2,...", help="merged, DA-LoRA: the weight of each expert, or `mean`")

@@ -19,6 +19,7 @@ import shlex
 from pathlib import Path
 
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
@@ -85,7 +86,9 @@ def last_words(grid: Grid, received: str | None) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(Config, ClassificationConfig))
-    result.add_argument("--out", required=True, metavar="DIR", help="the grid's folder; an existing grid goes on")
+    result.add_argument(
+        "--out", type=output_folder, required=True, metavar="DIR", help="the grid's folder; an existing grid goes on"
+    )
     result.add_argument(
         "--sweep", action="append", metavar="NAME=A,B", help="a setting and its values, or LOW..HIGH with --trials"
     )

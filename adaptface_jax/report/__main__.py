@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun, read_run
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -77,7 +78,7 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished or running training")
-    result.add_argument("--out", required=True, metavar="DIR", help="where the pages go")
+    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the pages go")
     return result
 
 

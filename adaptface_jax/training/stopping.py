@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, SIGINT and SIGUSR1, at any moment of a run."""
+"""Being asked to stop: SIGTERM, SIGINT, SIGHUP and SIGUSR1, at any moment of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from adaptface_jax.core.errors import Stopped
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 Result = TypeVar("Result")
 
 

@@ -1,0 +1,65 @@
+"""Whether an output can be written, found out before anything is computed for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import clear_remains
+from adaptface_jax.core.text import one_line, shortened, shown
+
+ROOM = 1 << 20  # bytes that every output may take
+LONGEST = 255  # bytes of a name, on every file system in use
+
+
+def check_file(text: str) -> None:
+    """Raises InputError, which begins with the path, unless a file could be written there now.
+
+    A device or a pipe can be written to; a link is followed. What a killed process left beside it is removed.
+    """
+    path = _absolute(text)
+    if path.is_dir():
+        raise InputError(f"{shown(text)}: is a folder; expected the name of a file")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        return
+    _check_folder(text, path.parent)
+    clear_remains(path)
+
+
+def check_folder(text: str) -> None:
+    """Raises InputError, which begins with the path, unless files could be written into a folder there now."""
+    path = _absolute(text)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{shown(text)}: is a file; expected a folder")
+    _check_folder(text, path)
+
+
+def _absolute(text: str) -> Path:
+    if not text:
+        raise InputError("the path is empty (an unset variable?); expected a path")
+    if "\0" in text:
+        raise InputError(f"{shown(text)}: has a NUL character; expected a path")
+    for name in Path(text).parts:
+        if (length := len(os.fsencode(name))) > LONGEST:
+            raise InputError(f"{shortened(shown(text), 80)}: a name has {length} bytes; at most {LONGEST} are possible")
+    return Path(os.path.realpath(text))
+
+
+def _check_folder(text: str, folder: Path) -> None:
+    """`folder` need not exist."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(f"{shown(text)}: {shown(str(folder))} is a file; expected a folder")
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise InputError(f"{shown(text[:200])}: cannot be written ({one_line(error)}); choose another place") from None

@@ -1,0 +1,106 @@
+"""How a command ends: its streams, statuses, and what any of them may meet, in one line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from adaptface_jax.cli.command import in_one_line
+from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.progress import duration
+from tests.running import one_device
+
+SCRIPT = """
+import sys
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.parser import Parser
+def main(args):
+    {}
+run_command(main, Parser("made"))
+"""
+
+
+def ran(body, tail="", **environment):
+    script = SCRIPT.format(body)
+    words = ["bash", "-c", f'"$0" -c "$1" {tail}', sys.executable, script]
+    return subprocess.run(words, env=one_device() | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("tail", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_change_nothing(tail):
+    assert ran("print('said'); print('said', file=sys.stderr)", tail).returncode == 0
+
+
+def test_any_name_can_be_said_in_any_locale():
+    end = ran("print('caf\\xe9', chr(0xdcff), chr(0x4e00))", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (end.returncode, end.stderr) == (0, "") and end.stdout.startswith("caf")
+
+
+def test_a_reader_that_goes_is_no_fault():
+    end = ran("[print(i) for i in range(100000)]", "| head -c1 > /dev/null; exit ${PIPESTATUS[0]}")
+    assert (end.returncode, end.stderr) == (1, "")
+
+
+def test_ctrl_c_is_one_line_and_130():
+    body = "print('begun', flush=True)\n    import time; time.sleep(60)"
+    words = [sys.executable, "-c", SCRIPT.format(body)]
+    child = subprocess.Popen(words, env=one_device(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "begun\n"
+    time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate()[1] == "interrupted; nothing is half-written\n" and child.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"JAX_PLATFORMS": "cuda"}, "JAX_PLATFORMS=cuda"),
+        ({"JAX_PLATFORMS": "nonsense"}, "JAX_PLATFORMS=nonsense"),
+        ({"JAX_ENABLE_X64": "1"}, "JAX_ENABLE_X64"),
+    ],
+)
+def test_an_environment_that_cannot_be_is_one_line(environment, words):
+    end = ran("import jax; jax.devices()", **environment)
+    assert end.returncode == 2 and words in end.stderr and end.stderr.count("\n") == 1, end.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 1, "/data/x: the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "the disk is full"),
+        (OSError(errno.EMFILE, "Too many open files", "/data/x"), 1, "/data/x: Too many open files"),
+        (OSError(errno.EROFS, "Read-only file system", b"/\xff"), 1, "Read-only file system"),
+        (MemoryError("Unable to allocate 3.00 TiB for an array"), 1, "Unable to allocate 3.00 TiB"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."), 1, "137438953472 bytes"),
+    ],
+)
+def test_what_any_command_may_meet_is_one_line(error, status, words):
+    found = in_one_line(error)
+    assert found is not None and found[0] == status and words in found[1] and "\n" not in found[1]
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    assert in_one_line(ValueError("x")) is None
+    assert "Traceback" in ran("raise ValueError('x')").stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59.6, "00:01:00"), (86_399, "23:59:59"), (133_920, "1 d 13:12:00"), (9e6, "104 d 04:00:00")]
+)
+def test_more_than_a_day_says_days(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_name_that_is_no_utf_8_comes_back_from_json():
+    name = os.fsdecode(b"caf\xe9/\xff.png")
+    text = to_json({"path": name, "other": "\N{SNOWMAN}"})
+    assert json.loads(text.encode("utf-8")) == {"path": name, "other": "\N{SNOWMAN}"}
+    assert "\N{SNOWMAN}" in to_json({"other": "\N{SNOWMAN}"})

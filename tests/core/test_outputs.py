@@ -1,0 +1,185 @@
+"""An output that cannot be written is refused before anything is computed; one that can is written as it should be."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from adaptface_jax import (
+    classify,
+    doctor,
+    embed,
+    evaluate,
+    lr_finder,
+    pack,
+    pairs,
+    train,
+    verify,
+)
+from adaptface_jax.annotate import __main__ as annotate
+from adaptface_jax.core import outputs
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import clear_remains, whole_file, whole_folder, write_text
+from adaptface_jax.evaluation.pair_scores import PairScores, write_scores
+from adaptface_jax.export import __main__ as export
+from adaptface_jax.grid import __main__ as grid
+from adaptface_jax.report import __main__ as report
+from tests.running import call
+
+FILES = {
+    "evaluate --output": (evaluate, "--run=nowhere", "--output={}"),
+    "evaluate --scores": (evaluate, "--run=nowhere", "--scores={}"),
+    "embed --out": (embed, "--run=nowhere", "--images=nowhere", "--out={}"),
+    "classify --output": (classify, "--evaluate=nowhere", "--output={}"),
+    "verify --output": (verify, "--run=nowhere", "a.png", "b.png", "--output={}"),
+    "doctor --output": (doctor, "--run=nowhere", "--output={}"),
+    "pairs --out": (pairs, "nowhere", "--out={}"),
+    "annotate --out": (annotate, "nowhere", "--out={}"),
+}
+FOLDERS = {
+    "train --workdir": (train, "--config=demo", "--workdir={}"),
+    "lr_finder --out": (lr_finder, "--config=demo", "--out={}"),
+    "grid --out": (grid, "--config=demo", "--sweep=seed=0,1", "--out={}"),
+    "export --out": (export, "--run=nowhere", "--format=peft", "--out={}"),
+    "report --out": (report, "nowhere", "--out={}"),
+    "pack DST": (pack, "synthetic:identities=2,images=2", "{}"),
+}
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Where nothing can be written -> what is said of it."""
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    return {
+        str(tmp_path / "file" / "x"): "is a file; expected a folder",
+        str(tmp_path / ("b" * 300)): "a name has 300 bytes; at most",
+        "/proc/nothing/x": "cannot be written",
+        "/dev/null/x": "is a file; expected a folder",
+        "": "the path is empty",
+    }
+
+
+@pytest.mark.parametrize("command", [*FILES, *FOLDERS])
+def test_no_command_begins_for_an_output_that_it_could_not_write(command, places, tmp_path, capsys):
+    module, *words = (FILES | FOLDERS)[command]
+    own = {str(tmp_path / "folder"): "is a folder"} if command in FILES else {str(tmp_path / "file"): "is a file"}
+    for place, said in (places | own).items():
+        assert call(module, *(word.format(place) for word in words)) == 2, place
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and said in error and error.count("\n") == 1, (place, error)
+    assert (tmp_path / "file").read_text() == "kept" and not any((tmp_path / "folder").iterdir())
+
+
+def test_what_can_be_written_is_not_refused_and_leaves_no_trace(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for place in ("new.json", "a/b/new.json", "link"):
+        outputs.check_file(str(tmp_path / place))
+    outputs.check_file("/dev/null")
+    outputs.check_folder(str(tmp_path / "x" / "y"))
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_a_full_disk_is_found_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    with pytest.raises(InputError, match="No space left on device"):
+        outputs.check_file(str(tmp_path / "x"))
+
+
+def test_writing_goes_through_links_and_to_devices_and_keeps_modes(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o640)
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o640
+    write_text("/dev/null", "new")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    write_text(tmp_path / "pipe", "through")
+    assert reader.communicate()[0] == b"through"
+
+
+def test_new_files_follow_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        zeros = np.zeros
+        write_scores(
+            tmp_path / "s.npz", {"f": PairScores(zeros(2), zeros(2, bool), zeros(2, bool), zeros(4, np.int32))}
+        )
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "s.npz").stat().st_mode) == 0o600
+
+
+def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path):
+    for name in ("x" * 255, "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 85):
+        write_text(tmp_path / name, "whole")
+        assert (tmp_path / name).read_text() == "whole"
+        with whole_folder(tmp_path / "f" / name, overwrite=False, marker="m", what="it") as scratch:
+            (scratch / "m").touch()
+        assert (tmp_path / "f" / name / "m").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from adaptface_jax.core import files
+out, moment = Path(sys.argv[1]), int(sys.argv[2])
+calls = 0
+
+def counted(real):
+    def wrapped(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return wrapped
+
+if sys.argv[3] == "old system":
+    files._exchanged = lambda one, other: False
+else:
+    files._exchanged = counted(files._exchanged)
+Path.rename, Path.mkdir, files.shutil.rmtree = counted(Path.rename), counted(Path.mkdir), counted(files.shutil.rmtree)
+with files.whole_folder(out, overwrite=True, marker="m", what="it") as scratch:
+    (scratch / "m").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("system", ["this system", "old system"])
+def test_killed_at_any_moment_one_of_the_two_folders_is_there(tmp_path, system):
+    out, done = tmp_path / "out", False
+    for moment in range(1, 20):
+        if not out.exists():
+            out.mkdir()
+        (out / "m").write_text("old")
+        end = subprocess.run([sys.executable, "-c", KILLED, str(out), str(moment), system], check=False)
+        if end.returncode == 0:
+            done = True
+            break
+        assert end.returncode == -9
+        if system == "this system":
+            assert (out / "m").read_text() in ("old", "new")
+        clear_remains(out)  # as the next start of any command that writes there
+        assert (out / "m").read_text() in ("old", "new")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"], moment
+    assert done and (out / "m").read_text() == "new" and moment > 4
+
+
+def test_scratch_files_of_the_dead_are_cleared_and_of_the_living_kept(tmp_path):
+    out = tmp_path / "x.json"
+    code = "import sys, os; from adaptface_jax.core.files import whole_file\nwith whole_file(sys.argv[1]): os._exit(1)"
+    subprocess.run([sys.executable, "-c", code, str(out)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with whole_file(out) as file:
+        outputs.check_file(str(out))
+        assert len(list(tmp_path.iterdir())) == 1  # ours
+        file.write(b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
