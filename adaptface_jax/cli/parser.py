@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.overrides import AnyConfig, sections
+from adaptface_jax.config.schema import is_name
 from adaptface_jax.config.small_sample import overfit
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.settings import checked
@@ -112,7 +113,7 @@ def named_paths(texts: Sequence[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
-        if not (equals and name and path) or not name.replace("_", "").replace("-", "").isalnum():
+        if not (equals and path and is_name(name)):
             raise InputError(f"--benchmark: {text!r} is not NAME=PATH, e.g. lfw=/data/lfw.bin")
         if name in result:
             raise InputError(f"--benchmark: {name} is given twice; choose another name for one of them")

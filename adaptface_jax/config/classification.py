@@ -13,10 +13,10 @@ class ModelConfig:
     name: str = setting(
         "cnn", "three plain convolutions, or three stages of residual blocks", choices=("cnn", "resnet")
     )
-    image_size: int = setting(64, "pixels", low=8)
-    channels_block3: int = setting(256, "cnn: channels of the last convolution", low=1)
+    image_size: int = setting(64, "pixels", low=8, high=4096)
+    channels_block3: int = setting(256, "cnn: channels of the last convolution", low=1, high=65_536)
     blocks: tuple[int, ...] = setting((2, 2, 2), "resnet: residual blocks of each of the three stages")
-    width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1)
+    width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1, high=16_384)
     activation: str = setting("relu", "leaky is torch's, slope 0.01", choices=("relu", "leaky", "elu", "gelu", "selu"))
     batch_norm: bool = setting(True, "resnet: normalise after each convolution")
     residual: bool = setting(True, "resnet: add each block's input to its output")
@@ -51,7 +51,7 @@ class ClassificationDataConfig(ReadingConfig):
 @dataclasses.dataclass(frozen=True)
 class ClassificationEvalConfig:
     every_epochs: int = setting(1, "epochs between two evaluations; 0 only at the end", low=0)
-    batch_size: int = setting(256, "images per forward pass", low=1)
+    batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     metric: str = setting(
         "macro_f1", "what chooses the best checkpoint and stops early", choices=("macro_f1", "accuracy", "loss")
     )
@@ -77,8 +77,8 @@ def check(config: ClassificationConfig) -> None:
     """Raise InputError where two settings contradict each other; single values are checked by `overrides.freeze`."""
     check_loop(config.train)
     model, data, augment = config.model, config.data, config.augment
-    if len(model.blocks) != 3 or min(model.blocks) < 1:
-        raise InputError(f"model.blocks: {model.blocks} is not three counts from 1 on, like 2,2,2")
+    if len(model.blocks) != 3 or min(model.blocks) < 1 or max(model.blocks) > 1000:
+        raise InputError(f"model.blocks: {model.blocks} is not three counts from 1 to 1000, like 2,2,2")
     if (data.mean is None) != (data.std is None):
         raise InputError("data.mean and data.std belong together; give both, or none to measure them")
     for name, values in (("data.mean", data.mean), ("data.std", data.std)):

@@ -14,11 +14,15 @@ from adaptface_jax.config import classification, schema
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shortened
 
 AnyConfig = Config | ClassificationConfig
 
 # What `task` says -> the settings that such a training has. A record or a file that does not say is of faces.
 SCHEMAS: dict[str, type[AnyConfig]] = {kind().task: kind for kind in (Config, ClassificationConfig)}
+
+
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 1e38  # what int32 and float32 hold
 
 
 def defaults(task: str = "recognition") -> ConfigDict:
@@ -166,15 +170,27 @@ def one(owner: type, leaf: str, name: str, value: Any, kind: Any) -> Any:
         near = difflib.get_close_matches(str(value), metadata["choices"], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{name}: {value!r} is not one of {', '.join(metadata['choices'])}{hint}")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = metadata["low"], metadata["high"]
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            raise InputError(f"{name}: {value} is out of range; expected {bounds(low, high)}")
+    for item in value if isinstance(value, tuple | list) else (value,):
+        _check_item(name, item, metadata["low"], metadata["high"])
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, int) and kind in (float, float | None) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _check_item(name: str, value: Any, low: float | None, high: float | None) -> None:
+    """Raise InputError for a number that is out of range or that float32 and int32 cannot hold, and for odd text."""
+    if isinstance(value, str):
+        if any(character < " " or character == "\x7f" for character in value):
+            raise InputError(f"{name}: {shortened(repr(value), 80)} has control characters; expected plain text")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+            raise InputError(f"{name}: {value} is out of range; expected a finite number, at most {LARGEST_FLOAT:g}")
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise InputError(f"{name}: {shortened(str(value), 40)} is out of range; expected {bounds(low, high)}")
+        if abs(value) > (LARGEST_INT if high is None and isinstance(value, int) else LARGEST_FLOAT):
+            raise InputError(f"{name}: {shortened(str(value), 40)} is out of range; expected at most {LARGEST_INT:,}")
 
 
 def bounds(low: float | None, high: float | None) -> str:

@@ -25,7 +25,7 @@ def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = 
 class BackboneConfig:
     name: str = setting("dinov2_vits14", "the vision model, e.g. dinov2_vitb14_reg4, clip_vitb16, demo")
     weights: str = setting("", "converted folder, local file, hub id, `builtin` (demo), or empty for random")
-    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1)
+    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096)
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
@@ -36,14 +36,14 @@ class AdapterConfig:
     kind: str = setting(
         "lora", "none is a linear probe, full is fine-tuning", choices=("lora", "dalora", "none", "full")
     )
-    rank: int = setting(16, "rank of each expert", low=1)
+    rank: int = setting(16, "rank of each expert", low=1, high=4096)
     alpha: float = setting(16.0, "the update is scaled by alpha / rank", low=0)
     targets: tuple[str, ...] = setting(("qkv", "proj"), "adapted layers, among qkv q k v proj fc1 fc2")
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
-    num_domains: int = setting(3, "experts of DA-LoRA", low=2)
-    shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0)
+    num_domains: int = setting(3, "experts of DA-LoRA", low=2, high=256)
+    shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0, high=4096)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
     )
@@ -59,7 +59,7 @@ class AdapterConfig:
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
     kind: str = setting("linear", "none uses the feature as embedding", choices=("linear", "none"))
-    embedding_dim: int = setting(512, "width of the embedding", low=2)
+    embedding_dim: int = setting(512, "width of the embedding", low=2, high=65_536)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LossConfig:
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     flip: bool = setting(True, "mirror each image with probability 1/2")
-    randaugment_ops: int = setting(0, "operations per image", low=0)
+    randaugment_ops: int = setting(0, "operations per image", low=0, high=32)
     randaugment_magnitude: int = setting(16, "greatest of 31 levels; drawn from 1 to this", low=1, high=30)
     shift: float = setting(
         0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
@@ -86,7 +86,7 @@ class ReadingConfig:
     """How images are read, whatever they are for."""
 
     overfit_small: int | None = setting(None, "train on so many images alone, as --overfit_small does", low=1)
-    threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0)
+    threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0, high=1024)
     bad_records: str = setting(
         "fail", "an unreadable image ends the run, or is logged and weighs nothing", choices=("fail", "skip")
     )
@@ -112,7 +112,7 @@ class LoopConfig:
         "adamw", "adam's decay is an L2 loss, adamw's is decoupled", choices=("adamw", "adam", "sgd")
     )
     momentum: float = setting(0.9, "sgd: Nesterov's is not used", low=0, high=1)
-    batch_size: int = setting(128, "images per optimizer step over all devices", low=1)
+    batch_size: int = setting(128, "images per optimizer step over all devices", low=1, high=2**20)
     epochs: int = setting(40, "passes over the data", low=1)
     steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1)
     learning_rate: float = setting(1e-4, "peak learning rate", low=0)
@@ -142,7 +142,7 @@ class TrainConfig(LoopConfig):
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
     every_epochs: int = setting(1, "epochs between two verifications; 0 only at the end", low=0)
-    batch_size: int = setting(256, "images per forward pass", low=1)
+    batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     flip: bool = setting(True, "sum the embeddings of image and mirror image")
 
 
@@ -185,14 +185,24 @@ def check(config: Config) -> None:
     check_loop(config.train)
     if config.loss.name == "combined" and len(config.loss.margins) != 3:
         raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    for name in config.data.benchmarks:
+        if not is_name(name):
+            raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.init_from and adapter.kind not in ("lora", "dalora"):
         raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
 
 
+def is_name(text: str) -> bool:
+    """Whether a benchmark may be called so: it becomes a part of file names, tags and addresses."""
+    return text.replace("_", "").replace("-", "").isalnum() and len(text) <= 80
+
+
 def check_loop(train: LoopConfig) -> None:
     """The same for what every training has."""
+    if any(epoch < 1 for epoch in train.decay_epochs):
+        raise InputError(f"train.decay_epochs: {train.decay_epochs} has an epoch below 1")
     if train.batch_size % train.grad_accum:
         raise InputError(
             f"train.grad_accum: {train.grad_accum} does not divide train.batch_size {train.batch_size}; "

@@ -50,7 +50,7 @@ def test_values_are_read_by_the_type_of_the_setting():
         ("adapter.rnak", "8", ["adapter.rnak", "adapter.rank"]),
         ("rank", "8", ["rank", "adapter.rank"]),
         ("adapter.rank", "eight", ["adapter.rank", "'eight'", "whole number"]),
-        ("adapter.rank", "0", ["adapter.rank", "0", "at least 1"]),
+        ("adapter.rank", "0", ["adapter.rank", "0", "1 to 4096"]),
         ("adapter.dropout", "1.5", ["adapter.dropout", "0 to 0.99"]),
         ("adapter.kind", "dora", ["adapter.kind", "lora", "dalora"]),
         ("adapter.targets", "qkv,q", ["adapter.targets", "fused"]),
@@ -66,6 +66,13 @@ def test_values_are_read_by_the_type_of_the_setting():
         ("train.steps", "many", ["train.steps", "whole number or none"]),
         ("train.min_learning_rate", "1", ["train.min_learning_rate", "train.learning_rate"]),
         ("seed", "-1", ["seed", "-1"]),
+        ("loss.scale", "inf", ["loss.scale", "finite"]),
+        ("loss.margins", "1,nan,0", ["loss.margins", "finite"]),
+        ("adapter.rank", "9" * 30, ["adapter.rank", "1 to 4096"]),
+        ("train.steps", "3000000000", ["train.steps", "at most 2,147,483,647"]),
+        ("data.max_bad_records", "9" * 400, ["data.max_bad_records", "at most 2,147,483,647"]),
+        ("data.train", "a\0b", ["data.train", "control characters"]),
+        ("data.benchmarks.a/b", "x.bin", ["data.benchmarks", "a/b", "letters, digits"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_expected(name, text, words):
@@ -81,7 +88,7 @@ def test_a_router_that_cannot_be(router):
         changed(adapter__kind="dalora", adapter__router=router)
 
 
-@given(st.integers(1, 10_000), st.floats(1e-6, 10), st.booleans())
+@given(st.integers(1, 4096), st.floats(1e-6, 10), st.booleans())
 def test_written_values_come_back(rank, rate, flip):
     config = changed(adapter__rank=str(rank), train__learning_rate=repr(rate), augment__flip=str(flip))
     assert (config.adapter.rank, config.train.learning_rate, config.augment.flip) == (rank, rate, flip)
