@@ -44,8 +44,8 @@ def thawed(config: AnyConfig) -> ConfigDict:
 def schema_of(config: ConfigDict | dict[str, Any]) -> type[AnyConfig]:
     """The settings that a config has, by its `task`; raises InputError where there is no such task."""
     task = config.get("task", Config().task)
-    if task not in SCHEMAS:
-        raise InputError(f"task: {task!r} is not one of {', '.join(SCHEMAS)}")
+    if not isinstance(task, str) or task not in SCHEMAS:
+        raise InputError(f"task: {shortened(repr(task), 60)} is not one of {', '.join(SCHEMAS)}")
     return SCHEMAS[task]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -43,10 +42,12 @@ def baselines(
     path = workdir / NAME
     wanted = json.loads(to_json([model.identity, config.data.benchmarks, config.eval.flip]))
     kept: Baselines | None = None
-    with contextlib.suppress(InputError):
-        known = read_json(path)
+    try:
+        known = read_json(path) if path.exists() else {}
         if known.get("of") == wanted:
             kept = from_plain(known.get("results"), Baselines, str(path))
+    except InputError as error:
+        print(f"{error}; measured again", flush=True)
     if agreed(int(kept is not None)):
         return kept or Baselines()
     recognizer = Recognizer(model.recognizer.spec, unadapted(config), model.recognizer.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -83,8 +84,10 @@ def read_scores(path: Path) -> dict[str, PairScores]:
         found = {name: PairScores(*(arrays.get(f"{name}/{field}") for field in fields)) for name in names}  # type: ignore[arg-type]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no archive'}); {expected}") from None
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path}: is no archive of arrays; {expected}") from None
+    if not found:
+        raise InputError(f"{path}: holds no scores; {expected}")
     for name, entry in found.items():
         shapes = [None if value is None else value.shape for value in (entry.distance, entry.issame, entry.accepted)]
         pairs = shapes[0]

@@ -22,6 +22,8 @@ def training_seconds(run: AnyRun) -> float | None:
         return None
     taken, last = 0.0, 0
     for step, images_per_second in zip(steps.tolist(), speed.tolist(), strict=True):
+        if not images_per_second > 0:  # no speed that was ever measured
+            return None
         taken += (step - last) * run.config.train.batch_size / images_per_second
         last = step
     return taken

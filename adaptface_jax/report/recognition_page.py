@@ -8,8 +8,8 @@ from typing import Any
 
 from adaptface_jax.checks.finding import Section
 from adaptface_jax.checks.run import outcome
-from adaptface_jax.checks.run.records import FaceRun
-from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
+from adaptface_jax.checks.run.records import FaceRun, readable_scores
+from adaptface_jax.evaluation.pair_scores import FROZEN, PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
@@ -35,13 +35,11 @@ def benchmarks_of(run: FaceRun) -> dict[str, BenchmarkResult]:
 
 
 def scores_of(run: FaceRun, frozen: bool = False) -> dict[str, PairScores]:
-    """Benchmark name -> what the run's model made of each pair, of those whose file is there; raises InputError.
+    """Benchmark name -> what the run's model made of each pair, where its file can be read (`check_records` tells).
 
     frozen: what the unadapted backbone did.
     """
-    folder = run.workdir / SCORES / (FROZEN if frozen else "")
-    files = {name: folder / f"{name}.npz" for name in benchmarks_of(run)}
-    return {name: read_scores(file)[name] for name, file in files.items() if file.is_file()}
+    return readable_scores(run, FROZEN if frozen else "")[0]
 
 
 def over(run: FaceRun) -> str:

@@ -5,11 +5,11 @@ The one importer of tensorboardX.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -18,8 +18,10 @@ import numpy as np
 import tensorboardX
 from tensorboardX.summary import hparams as hparams_summaries
 
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
-from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.json_io import parse_object, to_json
+from adaptface_jax.core.text import one_line
 from adaptface_jax.training.trackers import WandbRun
 
 if TYPE_CHECKING:
@@ -146,14 +148,47 @@ class Monitor:
             self._online.summary(metrics)
 
 
-def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash cut short; empty if none."""
+def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash cut short; empty if none.
+
+    Every line has `step`, a whole number. Raises InputError, which names the first line that is damaged; with `say`
+    damaged lines are left out, and told in one line.
+    """
     path = Path(workdir) / METRICS_FILE
-    if not path.exists():
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
         return []
-    # A line is complete when its newline is there.
-    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in complete]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
+    rows: list[dict[str, Any]] = []
+    damaged: list[tuple[int, str]] = []
+    # A line is complete when its newline is there; what a crash left may also be zeros.
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        try:
+            rows.append(_row(line))
+        except (ValueError, RecursionError) as error:
+            damaged.append((number, one_line(error, 80)))
+    if damaged:
+        number, reason = damaged[0]
+        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        told = f"{path}: line {number} is damaged ({reason}){more}"
+        if say is None:
+            raise InputError(f"{told}; remove it, or restore the file")
+        say(f"{told}; left out")
+    return rows
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    row = parse_object(line)
+    for name, value in row.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        if not (number or (value is None and name != "step")):
+            raise ValueError(f"{name[:40]!r} is no number")
+    step = row.get("step")
+    if not isinstance(step, int) or step < 0:
+        raise ValueError("it has no step")
+    return row
 
 
 def _drop_from(path: Path, step: int) -> None:

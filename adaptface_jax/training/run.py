@@ -17,7 +17,8 @@ from adaptface_jax.config.schema import LoopConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
-from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.json_io import read_json, to_json
+from adaptface_jax.core.text import shortened
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
@@ -62,18 +63,40 @@ def write_record(workdir: Path, record: Mapping[str, Any]) -> None:
 def read_record(workdir: Path) -> dict[str, Any] | None:
     """The record of the run in `workdir`, or None where no run was started.
 
-    Raises InputError where the file is not a JSON object with the settings and the data of a run.
+    Raises InputError where the file is not a JSON object with the settings and the data of a run, with the way back.
     """
     path = workdir / RUN_FILE
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(record[section], dict) for section in ("config", "data")):
-            return record
-    except (OSError, ValueError, TypeError, LookupError):
-        pass
-    raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir")
+        record = read_json(path)
+        _check_record(record)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+    except InputError as error:
+        raise _unreadable(path, str(error).removeprefix(f"{path}: ")) from None
+    return record
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Raises ValueError where what every reader of a record takes for granted is not so."""
+    for section in ("config", "data"):
+        if not isinstance(record.get(section), dict):
+            raise ValueError(f"{section} is {shortened(repr(record.get(section)), 40)}, expected an object")
+    if not isinstance(record.get("backbone", {}), dict):
+        raise ValueError(f"backbone is {shortened(repr(record['backbone']), 40)}, expected an object")
+    if record["config"].get("task", "recognition") == "recognition" and "backbone" not in record:
+        raise ValueError("backbone is missing")
+    for name in ("images", "classes"):
+        value = record["data"].get(name, 1 if name == "images" else None)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+            raise ValueError(f"data.{name} is {shortened(repr(value), 40)}, expected a number of them")
+
+
+def _unreadable(path: Path, reason: str) -> InputError:
+    copies = sorted(path.parent.glob(f"checkpoints/[0-9]*/{RUN_FILE}"))
+    way = f"restore it with: cp {copies[-1]} {path}" if copies else "restore it"
+    return InputError(f"{path}: not a readable run record ({reason}); {way}, or choose another --workdir")
 
 
 def required_record(workdir: Path, flag: str) -> dict[str, Any]:

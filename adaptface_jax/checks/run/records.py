@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from adaptface_jax.checks.run.history import Rows
 from adaptface_jax.config.classification import ClassificationConfig
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
+from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS, recorded_config, required_record
 
 Settings = TypeVar("Settings", Config, ClassificationConfig)
 Outcome = TypeVar("Outcome", Results, ClassificationResults)
+Found = TypeVar("Found")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run(Generic[Settings, Outcome]):
-    """The records of a run; results is None while it has not finished."""
+    """The records of a run; results is None while it has not finished. remarks: what of them could not be read."""
 
     workdir: Path
     config: Settings
     record: Mapping[str, Any]
     rows: Rows
     results: Outcome | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def last_step(self) -> int:
@@ -36,7 +39,7 @@ class Run(Generic[Settings, Outcome]):
 
     @property
     def planned(self) -> int:
-        epoch = self.record["data"]["images"] // self.config.train.batch_size
+        epoch = self.record["data"].get("images", 0) // self.config.train.batch_size
         return self.config.train.steps or self.config.train.epochs * epoch
 
     @property
@@ -72,18 +75,43 @@ AnyRun = FaceRun | ClassificationRun
 def read_run(workdir: Path, flag: str = "--run: ", results: Results | ClassificationResults | None = None) -> AnyRun:
     """The records in `workdir`, with its final numbers or those that are about to be written.
 
-    Raises InputError, which begins with `flag`, where it holds no run or a damaged one.
+    What else is damaged is left out, and told in `remarks`. Raises InputError, which begins with `flag`, where there is
+    no run, or its record is damaged.
     """
     record = required_record(workdir, flag)
-    config, report = recorded_config(workdir, record), workdir / RESULTS
+    config, remarks = recorded_config(workdir, record), list[str]()
+    rows = read_metrics(workdir, remarks.append)
+    if isinstance(config, Config):
+        faces = results if isinstance(results, Results) else _found(workdir / RESULTS, read_results, remarks)
+        return FaceRun(workdir, config, record, rows, faces, tuple(remarks))
+    if isinstance(results, ClassificationResults):
+        return ClassificationRun(workdir, config, record, rows, results, tuple(remarks))
+    kept = _found(workdir / RESULTS, read_classification, remarks)
+    return ClassificationRun(workdir, config, record, rows, kept, tuple(remarks))
+
+
+def _found(path: Path, read: Callable[[Path], Found], remarks: list[str]) -> Found | None:
+    """What a file holds; None where it is not there, or damaged."""
+    if not path.exists():
+        return None
     try:
-        rows = read_metrics(workdir)
-        if isinstance(config, Config):
-            faces = results if isinstance(results, Results) else read_results(report) if report.exists() else None
-            return FaceRun(workdir, config, record, rows, faces)
-        known = results if isinstance(results, ClassificationResults) else None
-        if known is None and report.exists():
-            known = read_classification(report)
-        return ClassificationRun(workdir, config, record, rows, known)
-    except (OSError, ValueError, InputError) as error:
-        raise InputError(f"{flag}{workdir}: its results or metrics cannot be read ({error}); restore them") from None
+        return read(path)
+    except InputError as error:
+        remarks.append(f"{error}; left out")
+        return None
+
+
+def readable_scores(run: FaceRun, folder: str = "") -> tuple[dict[str, PairScores], list[str]]:
+    """Benchmark name -> its kept scores, in a folder of the run's scores; and what of them could not be read."""
+    found, remarks = {}, []
+    for name in run.results.benchmarks if run.results else ():
+        file = run.workdir / SCORES / folder / f"{name}.npz"
+        if not is_name(name) or not file.is_file():
+            continue
+        try:
+            found[name] = read_scores(file)[name]
+        except InputError as error:
+            remarks.append(f"{error}; left out")
+        except KeyError:
+            remarks.append(f"{file}: holds no scores of {name}; left out")
+    return found, remarks
