@@ -10,8 +10,10 @@ classification. A run that is not finished is shown as far as it is.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun, read_run
 from adaptface_jax.cli.command import run_command
@@ -19,7 +21,7 @@ from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import shortened, shown
 from adaptface_jax.report.classification.comparison import classification_comparison
 from adaptface_jax.report.comparison import comparison_page
 from adaptface_jax.report.run_page import run_page
@@ -29,13 +31,10 @@ from adaptface_jax.report.side_by_side import FILE
 def main(args: argparse.Namespace) -> None:
     """Read every run, make every page, then write them."""
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: {out} is a file; expected a folder")
     named = names([Path(run) for run in args.runs])
     found = {name: read_run(workdir, "") for name, workdir in named.items()}
-    links = {name: f"{name}.html" for name in found}
-    pages = {links[name]: run_page(run, FILE) for name, run in found.items()}
-    pages[FILE] = side_by_side(found, links)
+    pages = {f"{name}.html": run_page(run, FILE) for name, run in found.items()}
+    pages[FILE] = side_by_side(found, {name: quote(f"{name}.html") for name in found})
     for name, text in pages.items():
         write_text(out / name, text)
     print(f"written: {out / FILE}, and a page for each of {len(found)} run{'s' if len(found) != 1 else ''}")
@@ -54,7 +53,8 @@ def side_by_side(found: Mapping[str, AnyRun], links: Mapping[str, str]) -> str:
 
 
 def names(workdirs: Sequence[Path]) -> dict[str, Path]:
-    """A name for each run: its folder's, with as many folders above it as tell it from the others.
+    """A name for each run: its folder's, with as many folders above it as tell it from the others, and a number where
+    that is not enough (a/b, c/b and a-b).
 
     Raises InputError where a folder is given twice.
     """
@@ -68,9 +68,11 @@ def names(workdirs: Sequence[Path]) -> dict[str, Path]:
         depth = next(
             (n for n in range(1, len(parts)) if sum(other.parts[-n:] == parts[-n:] for other in whole) == 1), len(parts)
         )
-        name = "-".join(parts[-depth:])
+        name = shortened(shown("-".join(parts[-depth:])).replace("/", "-").replace("\\", "-"), 60)
         # A run may not take the place of the page over all of them.
-        result[f"{name}-run" if name == Path(FILE).stem else name] = workdir
+        name = f"{name}-run" if name == Path(FILE).stem else name
+        free = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
+        result[next(one for one in free if one not in result)] = workdir
     return result
 
 

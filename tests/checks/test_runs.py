@@ -102,15 +102,20 @@ def test_a_run_without_a_step_is_not_called_sound(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "results.json"])
-def test_damaged_records_are_status_2(run, tmp_path, capsys, name):
+def test_damaged_records_are_named(run, tmp_path, capsys, name):
     workdir = tmp_path / "run"
     workdir.mkdir()
     for record in ("run.json", "metrics.jsonl", "results.json"):
         shutil.copy(run / record, workdir)
     (workdir / name).write_text("{broken\n")
-    assert call(doctor, f"--run={workdir}") == 2
-    error = capsys.readouterr().err
-    assert str(workdir) in error and error.count("\n") == 1
+    if name == "run.json":
+        assert call(doctor, f"--run={workdir}") == 2
+        error = capsys.readouterr().err
+        assert str(workdir) in error and error.count("\n") == 1
+    else:
+        status, found = examined(workdir, tmp_path)
+        assert status == 1 and found["training", "records"] == "fault"
+        assert f"{workdir / name}: " in capsys.readouterr().out
 
 
 # The loss. C = 101, s = 64, m = 0.35: a model that tells nobody apart has 27.0.

@@ -9,6 +9,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -175,10 +176,9 @@ def test_a_run_that_goes_on_says_so(run, tmp_path, capsys):
     assert "nothing is verified yet" in words((tmp_path / "out" / "going.html").read_text())
 
 
-@pytest.mark.parametrize("name", ["run.json", "results.json", "scores/faces.npz"])
-def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys, name):
+def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys):
     folder = Path(shutil.copytree(run, tmp_path / "run"))
-    (folder / name).write_text("{broken\n")
+    (folder / "run.json").write_text("{broken\n")
     assert call(report, folder, f"--out={tmp_path / 'out'}") == 2
     error = capsys.readouterr().err
     assert str(folder) in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
@@ -197,6 +197,22 @@ def test_a_folder_that_is_no_run(run, tmp_path, capsys):
 def test_runs_of_one_name_are_told_apart(tmp_path):
     folders = [tmp_path / "a" / "exp", tmp_path / "b" / "exp", tmp_path / "c" / "index"]
     assert list(report.names(folders)) == ["a-exp", "b-exp", "index-run"]
+    clashing = [tmp_path / name for name in ("a/b", "c/b", "q/a-b", "x/index-run", "y/index")]
+    assert list(report.names(clashing)) == ["a-b", "c-b", "a-b-2", "index-run", "index-run-2"]
+
+
+def test_every_run_has_a_page_that_its_link_finds(run, tmp_path):
+    folders = [
+        tmp_path / name for name in ("a/b", "c/b", "q/a-b", "exp#1", "run-15:43", "100%", "line\nbreak", "x" * 255)
+    ]
+    for folder in folders:
+        shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints", "events*", "0*", "scores"))
+    assert call(report, *map(str, folders), f"--out={tmp_path / 'pages'}") == 0
+    index = (tmp_path / "pages" / "index.html").read_text()
+    links = {unquote(link) for link in re.findall(r'href="([^"#]+\.html)"', index)}
+    assert links == {path.name for path in (tmp_path / "pages").iterdir()} - {"index.html"} and len(links) == len(
+        folders
+    )
 
 
 # Charts and tables.
