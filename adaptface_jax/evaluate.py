@@ -78,6 +78,9 @@ def main(args: argparse.Namespace) -> None:
         searched = search(embed, *people)
         report["identification"] = searched
         print(searched.line())
+        for flag, source in zip(("--gallery", "--probes"), people, strict=True):
+            for line in source.passed_over.lines():
+                print(f"{flag}: {line}")
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")

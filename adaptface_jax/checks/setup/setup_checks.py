@@ -19,6 +19,7 @@ from adaptface_jax.checks.setup import (
     images,
     pairs,
     rehearsal,
+    selection,
     settings,
 )
 from adaptface_jax.checks.setup.scan import Scan, scan_images, scan_source
@@ -111,6 +112,7 @@ def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) 
     policy = set_up.config.data
     allowed = policy.max_bad_records if policy.bad_records == "skip" else None
     findings: list[Finding | None] = [
+        selection.selection(source),
         images.readable(scan, allowed=allowed),
         classes.balance(source),
         classes.few(source),

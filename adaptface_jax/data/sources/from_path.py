@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 from pathlib import Path
 
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.image_files import images_below
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.excluded import Excluded
@@ -67,9 +70,12 @@ def open_form(path: str) -> Source:
             f"data.train: {path!r} is no folder; expected a folder with train.rec, shards or identity folders, "
             f"or {TFDS}NAME or {SYNTHETIC}SPEC"
         )
-    if _has_records(folder):
-        return InsightFaceSource(folder)
-    return ArrayRecordSource(folder) if _has_shards(folder) else FolderSource(folder)
+    if not is_packed(folder):
+        return FolderSource(folder)
+    source = InsightFaceSource(folder) if _has_records(folder) else ArrayRecordSource(folder)
+    beside = sum(1 for _ in images_below(folder, PassedOver()))
+    source.passed_over = PassedOver(collections.Counter({"in files of their own beside the records": beside}))
+    return source
 
 
 def is_packed(folder: Path) -> bool:

@@ -28,6 +28,7 @@ def summary(plan: RecognitionPlan) -> str:
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
+        *(f"          {line}" for line in source.passed_over.lines()),
         *domain_lines(config, source),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
