@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
     paths = images.paths
     names = [Path(path).relative_to(folder).as_posix() for path in paths]
     check_face_file(out, names)
-    model = open_from_flags(args)
+    model = open_from_flags(args, images)
     with disk_may_fill(out.parent):
         write_faces(out, model.embed_batches(paths, flip=False, pad=True), names, model.model.recognizer)
     print(f"written: {out}, {len(paths):,} embeddings of {model.embedding_dim} dimensions")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -14,6 +16,8 @@ from adaptface_jax.data.orientation import upright
 
 # A JPEG header may claim 65500 x 65500 pixels (12 GiB decoded). 64 million hold any camera's photograph.
 MAX_PIXELS = 64_000_000
+
+Found = TypeVar("Found")
 
 
 def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
@@ -33,11 +37,23 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {image.dtype} {list(image.shape)}")
         return image
+    return np.asarray(_opened(image, key, _rgb))
+
+
+def header_size(image: bytes | np.ndarray | Image.Image, key: str) -> tuple[int, int]:
+    """Width and height of an image as it is stored, by its header alone; raises InputError as `decode` does."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    return _opened(image, key, lambda opened, _: opened.size)
+
+
+def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, str], Found]) -> Found:
+    """What `use` makes of the opened image; whatever goes wrong there is an InputError."""
     try:
         if isinstance(image, Image.Image):
-            return np.asarray(_rgb(image, key))
+            return use(image, key)
         with Image.open(io.BytesIO(image), formats=_formats(image[:HEAD], key)) as opened:
-            return np.asarray(_rgb(opened, key))
+            return use(opened, key)
     except InputError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes

@@ -41,6 +41,7 @@ class Source(abc.ABC):
     table: what else is known of the records, where it was read; label_columns: what of, even where it was not.
     domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros where it is of none or nothing is known;
     None where there are no domains. domain_names: what they are called.
+    image_size: (width, height) of every image, where that is known without reading one.
     passed_over: what stands where the set lies and is none of its records.
     """
 
@@ -48,6 +49,7 @@ class Source(abc.ABC):
     label_columns: tuple[str, ...] = ()
     domains: np.ndarray | None = None
     domain_names: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
     passed_over: PassedOver = PassedOver()
 
     def __init__(self, labels: np.ndarray, class_names: Sequence[str], description: str) -> None:
@@ -58,7 +60,7 @@ class Source(abc.ABC):
         self.table = None if source.table is None else source.table.take(indices)
         self.domains = None if source.domains is None else source.domains[indices]
         self.label_columns, self.domain_names = source.label_columns, source.domain_names
-        self.passed_over = source.passed_over
+        self.image_size, self.passed_over = source.image_size, source.passed_over
 
     @property
     def num_classes(self) -> int:
