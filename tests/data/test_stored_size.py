@@ -91,9 +91,9 @@ def test_nothing_else(value):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """Noise, of which every resizing shows: two people of two pictures."""
+    """Noise, of which every resizing shows: four people of two pictures."""
     folder = tmp_path_factory.mktemp("pictures")
-    noise = np.random.default_rng(5).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    noise = np.random.default_rng(5).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
     for number, image in enumerate(noise):
         (folder / f"p{number // 2}").mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / f"p{number // 2}" / f"{number % 2}.png")
@@ -142,7 +142,7 @@ def test_evaluate_and_verify_say_it(pictures, tmp_path, capsys):
 
 def small(pictures: Path, tmp_path: Path, **more: object) -> Config:
     settings = {"backbone.weights": "builtin", "backbone.image_size": SIZE, "data.train": str(pictures)}
-    settings |= {"train.batch_size": 4, "train.steps": 2} | more
+    settings |= {"train.batch_size": 8, "train.steps": 2} | more
     return overrides.freeze(recipes.load(write_config(tmp_path / "small.py", settings)))  # type: ignore[return-value]
 
 
