@@ -68,7 +68,7 @@ def open_training_list(file: Path) -> ListedFiles:
     missing = [path for path in rows if path not in there]
     if missing:
         raise InputError(
-            f"{shown(str(file))}: {len(missing):,} of {plural(len(rows), 'image')} are missing, e.g. "
+            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
             f"{shown(os.path.join(root, missing[0]))}; expected paths relative to the folder of the list"
         )
     keys = [there[path] for path in rows]
