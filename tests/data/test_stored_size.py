@@ -16,6 +16,7 @@ from PIL import Image
 
 import adaptface_jax as af
 from adaptface_jax import embed, evaluate, verify
+from adaptface_jax.api.photographs import Cropper
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
@@ -138,6 +139,15 @@ def test_evaluate_and_verify_say_it(pictures, tmp_path, capsys):
     crop.write_bytes(encoded(picture(0)))
     assert call(verify, *MODEL[:2], crop, crop, "--threshold=1") == 0
     assert capsys.readouterr().out.startswith(f"images    112 px stored -> {SIZE} px in the model\n")
+
+
+def test_a_crop_is_known_by_the_size_of_the_run():
+    crop, other = picture(0, SIZE, SIZE), picture(0)
+    cropper = Cropper(SIZE, (112, SIZE))
+    assert cropper(crop, 0, "auto").faces is None and cropper.sees(crop, "auto")
+    assert cropper(other, 0, "auto").faces is None and not cropper.sees(other, "auto")
+    assert cropper.seen(other, 0, "auto").shape == crop.shape and cropper.seen(crop, 0, "auto") is crop
+    assert not cropper.sees(crop, True) and not Cropper(SIZE).sees(crop, "auto") and Cropper(SIZE).sees(crop, False)
 
 
 def small(pictures: Path, tmp_path: Path, **more: object) -> Config:
