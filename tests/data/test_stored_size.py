@@ -26,7 +26,7 @@ from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.stored_size import AUTO, StoredSize, size_line, stored_size
 from adaptface_jax.training.recognition.plan import prepare
 from adaptface_jax.training.recognition.summary import summary
-from adaptface_jax.training.run import check_same, write_record
+from adaptface_jax.training.run import check_same, read_record, write_record
 from tests.made_models import relative
 from tests.running import call, write_config
 
@@ -166,6 +166,7 @@ def test_a_run_goes_on_at_the_size_it_began_with(pictures, tmp_path, capsys):
     del before["stored_size"], before["config"]["data"]["stored_size"]
     (tmp_path / "run").mkdir()
     write_record(tmp_path / "run", before)
+    before = read_record(tmp_path / "run")
     again = prepare(config, before)
     assert again.stored_size == 112 and "112 px stored" in summary(again) and "(as the run began)" in summary(again)
     check_same(tmp_path / "run", again.record)
