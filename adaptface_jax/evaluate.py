@@ -32,9 +32,10 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
+from adaptface_jax.data.record import Images
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
-from adaptface_jax.evaluation.evaluator import evaluate
+from adaptface_jax.evaluation.evaluator import Joined, evaluate
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
@@ -53,7 +54,12 @@ def main(args: argparse.Namespace) -> None:
     benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
-    opened = open_from_flags(args)
+    sets = [
+        *(benchmark.images for benchmark in benchmarks.values()),
+        *(Cropped(benchmark, crop) for benchmark in templates.values()),
+        *map(Images, people),
+    ]
+    opened = open_from_flags(args, Joined(sets))
     model, embedder = opened.model, opened.embedder
     report: dict[str, Any] = {"model": opened.facts}
 
@@ -79,6 +85,9 @@ def main(args: argparse.Namespace) -> None:
         searched = search(embed, *people)
         report["identification"] = searched
         print(searched.line())
+        for flag, source in zip(("--gallery", "--probes"), people, strict=True):
+            for line in source.passed_over.lines():
+                print(f"{flag}: {line}")
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
@@ -44,14 +45,20 @@ class FaceModel:
     def __init__(self, model: Model, mesh: Mesh, facts: dict[str, Any], results: Path | None, batch_size: int) -> None:
         """results: the file that thresholds are read from, None where there is none."""
         self.model, self.mesh, self.facts = model, mesh, facts
-        self.embedder = Embedder(model.recognizer, mesh, batch_size)
+        self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
         self._results, self._batch_size = results, batch_size
-        self._cropper = Cropper()
+        own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on are its crops
+        self._cropper = Cropper(model.stored_size, (CROP_SIZE, own))
 
     @property
     def embedding_dim(self) -> int:
         """E, the width of the embeddings."""
         return self.model.recognizer.embedding_dim
+
+    @property
+    def stored_size(self) -> int:
+        """The side in pixels that images are brought to first (a run's `data.stored_size`); more detail is not seen."""
+        return self.model.stored_size
 
     @property
     def flip(self) -> bool:
@@ -69,11 +76,11 @@ class FaceModel:
         Args:
           images: one image or any iterable of them, also a generator, in one pass: a path, the bytes of a file, a
             Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are taken
-            as aligned crops, and resized to 112x112 first.
+            as aligned crops, and resized to `stored_size` first.
           flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
             were measured (`eval.flip`).
-          align: "auto" finds and aligns the largest face of every image that is not 112x112, True of every image; both
-            need the extra `align`.
+          align: "auto" finds and aligns the largest face of every image that is not 112x112 (or of the size at which a
+            run was trained), True of every image; both need the extra `align`.
           pad: always use passes of `batch_size` images, so that an image's bits do not depend on how many come with it:
             `embed(..., flip=False, pad=True).raw` is what the `embed` command writes.
 

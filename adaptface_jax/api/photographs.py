@@ -31,7 +31,7 @@ class Photograph:
     """One image, and how its face was taken.
 
     name: its path, or "image 0" for pixels. path: None for pixels. image: uint8 [H, W, 3], RGB, what the model sees
-    (resized to 112x112): the crop where it was aligned, else the whole image. faces: how many faces the detector found
+    (resized to its size): the crop where it was aligned, else the whole image. faces: how many faces the detector found
     in it, of which the largest was aligned; None where the image was taken as a crop.
 
     >>> import adaptface_jax as af, numpy as np
@@ -54,16 +54,20 @@ class Photograph:
 
 
 class Cropper:
-    """Reads images and aligns what is to be aligned; threads may share one."""
+    """Reads images and aligns what is to be aligned; threads may share one.
 
-    def __init__(self) -> None:
+    stored: side in pixels of what the model sees. crops: sides of the images that "auto" takes as aligned crops.
+    """
+
+    def __init__(self, stored: int = CROP_SIZE, crops: Sequence[int] = (CROP_SIZE,)) -> None:
+        self._stored, self._crops = stored, crops
         self._aligner: Aligner | None = None
         self._lock = threading.Lock()
 
     def __call__(self, image: ImageLike, number: int, align: Align) -> Photograph:
         """One image, turned upright.
 
-        align: "auto" aligns all but images of 112x112 pixels, True all, False none.
+        align: "auto" aligns all but aligned crops, True all, False none.
         Raises InputError where it is no image, shows no face that could be aligned, or the extra `align` is missing.
         """
         path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
@@ -77,7 +81,7 @@ class Cropper:
             pixels = decode(image, name)
         else:
             raise InputError(f"{name}: is a {type(image).__name__}; expected {EXPECTED}")
-        if align is False or (align == "auto" and pixels.shape == (CROP_SIZE, CROP_SIZE, 3)):
+        if align is False or (align == "auto" and pixels.shape in [(side, side, 3) for side in self._crops]):
             return Photograph(name, path, pixels, None)
         with self._lock:
             self._aligner = self._aligner or Aligner()
@@ -87,8 +91,14 @@ class Cropper:
         return Photograph(name, path, crop.image, crop.faces)
 
     def seen(self, image: ImageLike, number: int, align: Align) -> np.ndarray:
-        """What the model sees of an image, uint8 [112, 112, 3]; raises InputError as the call does."""
-        return to_size(self(image, number, align).image, CROP_SIZE)
+        """What the model sees of an image, uint8 [stored, stored, 3]; raises InputError as the call does."""
+        return to_size(self(image, number, align).image, self._stored)
+
+    def sees(self, image: object, align: Align) -> bool:
+        """Whether the model sees an image as it is: pixels of the stored size that are not to be aligned."""
+        side = self._stored
+        as_it_is = align is False or (align == "auto" and side in self._crops)
+        return as_it_is and is_pixels(image, side)
 
 
 EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
@@ -108,7 +118,7 @@ def each_image(images: Images) -> Iterator[Any]:
 
 
 class Part(Sequence[Any]):
-    """Some images in a row; indexed it gives what the model sees of one, uint8 [112, 112, 3].
+    """Some images in a row; indexed it gives what the model sees of one, uint8 [stored, stored, 3].
 
     paths: of each image, None for pixels. ready: whether there is nothing to read, resize or align.
     """
@@ -117,7 +127,7 @@ class Part(Sequence[Any]):
         """start: the number of the first image. seen: whether pixels are what the model sees already."""
         self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
         self.paths = [os.fspath(item) if is_path(item) else None for item in items]
-        self.ready = (seen or align is not True) and all(is_crop(item) for item in items)
+        self.ready = all((seen and not is_path(item)) or cropper.sees(item, align) for item in items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -159,9 +169,9 @@ def is_path(image: object) -> bool:
     return isinstance(image, str | os.PathLike)
 
 
-def is_crop(image: object) -> bool:
-    """Whether an image is what the model sees, unless it is to be aligned."""
-    return isinstance(image, np.ndarray) and image.shape == (CROP_SIZE, CROP_SIZE, 3) and image.dtype == np.uint8
+def is_pixels(image: object, size: int) -> bool:
+    """Whether an image is uint8 [size, size, 3] already."""
+    return isinstance(image, np.ndarray) and image.shape == (size, size, 3) and image.dtype == np.uint8
 
 
 def check_align(align: object) -> None:

@@ -13,23 +13,29 @@ from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
-from adaptface_jax.config.schema import LoopConfig
+from adaptface_jax.config.schema import Config, LoopConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.core.text import shortened
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
 
 RUN_FILE = "run.json"
+STORED = "stored_size"  # of a record: pixels at which images crossed to the device
 RESULTS = "results.json"  # written last: a run that has it is over
 PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
-MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor")
+# What `auto` settings came to is compared in their place.
+MAY_CHANGE = (
+    "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
+    "config.data.stored_size",
+)  # fmt: skip
 
 # Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie
 # may change too, since their content is compared.
@@ -63,6 +69,7 @@ def write_record(workdir: Path, record: Mapping[str, Any]) -> None:
 def read_record(workdir: Path) -> dict[str, Any] | None:
     """The record of the run in `workdir`, or None where no run was started.
 
+    That of a face training says at which size its images were stored; before it did they were at STORED_SIZE.
     Raises InputError where the file is not a JSON object with the settings and the data of a run, with the way back.
     """
     path = workdir / RUN_FILE
@@ -75,7 +82,8 @@ def read_record(workdir: Path) -> dict[str, Any] | None:
         raise _unreadable(path, str(error)) from None
     except InputError as error:
         raise _unreadable(path, str(error).removeprefix(f"{path}: ")) from None
-    return record
+    of_faces = record["config"].get("task", Config().task) == Config().task
+    return {STORED: STORED_SIZE, **record} if of_faces else record
 
 
 def _check_record(record: dict[str, Any]) -> None:

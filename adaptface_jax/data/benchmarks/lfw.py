@@ -17,7 +17,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.pair_list import Pairs
-from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.txt"
