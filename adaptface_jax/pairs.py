@@ -77,7 +77,7 @@ def held_out(source: Source, membership: np.ndarray, wanted: float, rng: np.rand
 
 
 def table(source: Source, pairs: Sequence[DrawnPair], crossed: bool) -> bytes:
-    """The rows, as `open_pair_csv` reads them."""
+    """The rows, as `open_list` reads them."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path1", "path2", "same", "fold", *(["domain1", "domain2"] if crossed else [])])

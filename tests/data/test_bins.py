@@ -58,6 +58,13 @@ def test_writable_arrays_of_protocol_5(tmp_path):
     check(open_bin(written(tmp_path, pickle.dumps((images, ISSAME), 5))))
 
 
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_encoded_images_as_a_column_or_a_row(tmp_path, shape):
+    """Older `cv2.imencode` returned uint8 [N, 1]."""
+    images = [np.frombuffer(file, np.uint8).reshape(shape) for file in PAIRS]
+    check(open_bin(written(tmp_path, pickle.dumps((images, ISSAME), 3))))
+
+
 def test_a_pack_of_python_2(tmp_path):
     strings = b"".join(b"T" + struct.pack("<i", len(file)) + file + b"q\x01" for file in PAIRS)
     check(open_bin(written(tmp_path, b"\x80\x02](" + strings + b"e](\x88\x89e\x86q\x02.")))
