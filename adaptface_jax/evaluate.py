@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptface_jax.align.benchmark_images import look_at
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
@@ -28,16 +29,19 @@ from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import plural
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
+from adaptface_jax.evaluation.folds import folds_line
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
-from adaptface_jax.evaluation.templates import score_templates
+from adaptface_jax.evaluation.templates import score_templates, unscored_line
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import required_record
 
@@ -52,6 +56,11 @@ def main(args: argparse.Namespace) -> None:
     benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
+    for name, benchmark in benchmarks.items():
+        print("\n".join(benchmark_lines(name, benchmark)), flush=True)
+    for name, entry in templates.items():
+        if unscored := unscored_line(entry):
+            print(f"{name}: {unscored}", flush=True)
     opened = open_from_flags(args)
     model, embedder = opened.model, opened.embedder
     report: dict[str, Any] = {"model": opened.facts}
@@ -93,6 +102,15 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("--probes: is the gallery itself, where every probe would find its own image")
     if args.scores and not args.benchmark:
         raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+
+
+def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
+    """What is judged, and what is to be said of its images and of its folds, a line each."""
+    pairs, images = plural(len(benchmark.issame), "pair"), plural(len(benchmark.images), "image")
+    crops, folds = look_at(benchmark.images, benchmark.keys), folds_line(benchmark.fold, benchmark.issame)
+    lines = [f"{benchmark.description}, {pairs} of {images}"]
+    lines += [f"{crops.what}; {crops.advice}" if crops.advice else crops.what] + ([folds] if folds else [])
+    return [f"{name}: {line}" for line in lines]
 
 
 def domains_of(workdir: Path) -> str:

@@ -1,4 +1,4 @@
-"""Lists of pairs as people have them: the same pairs in any form are the same benchmark, and what is refused is named."""
+"""Lists of pairs as people have them: the same pairs in any form are one benchmark, and what is refused is named."""
 
 from __future__ import annotations
 

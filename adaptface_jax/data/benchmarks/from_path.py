@@ -25,7 +25,7 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
 
     path: an InsightFace `.bin` pack; a folder with `pairs.txt` or `pairs.csv`, with CFP's `Protocol` (FOLDER:FF for
     frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list of any form (see `open_list`) over a
-    folder, itself within the folder or anywhere; a list (LISTS) whose paths are relative to where it is; or
+    folder, itself within the folder, beside it or anywhere; a list (LISTS) whose paths are relative to where it is; or
     `synthetic:SPEC`.
     domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
     the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
@@ -65,7 +65,7 @@ def _open_listed(folder: Path, listed: str) -> Benchmark:
     if (folder / "Protocol").is_dir() and listed in ("", *CFP_PROTOCOLS):
         return open_cfp(folder, listed or CFP_PROTOCOLS[0])
     if listed:
-        places = [folder / listed, Path(listed)]
+        places = [folder / listed, Path(listed), folder.parent / listed]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a list of pairs")

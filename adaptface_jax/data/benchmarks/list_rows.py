@@ -76,7 +76,7 @@ def truth(word: str) -> bool | None:
 
 
 class Labels:
-    """The labels of one list, which says "two people" in one way: with both 0 and -1 one of them means something else."""
+    """The labels of one list, which says "two people" in one way: of 0 and -1 one would mean something else."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, Line] = {}
