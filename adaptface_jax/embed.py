@@ -25,20 +25,23 @@ from adaptface_jax.data.image_files import ImageFiles
 def main(args: argparse.Namespace) -> None:
     """List the images, open the model, embed, write the file whole."""
     folder, out = Path(args.images), Path(args.out)
-    paths = ImageFiles(folder).paths
+    images = ImageFiles(folder)
+    paths = images.paths
     names = [Path(path).relative_to(folder).as_posix() for path in paths]
     check_face_file(out, names)
-    model = open_from_flags(args)
+    model = open_from_flags(args, images)
     with disk_may_fill(out.parent):
         write_faces(out, model.embed_batches(paths, flip=False, pad=True), names, model.model.recognizer)
     print(f"written: {out}, {len(paths):,} embeddings of {model.embedding_dim} dimensions")
+    for line in images.passed_over.lines():
+        print(line)
 
 
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     add_model_flags(result)
-    result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, PGM ... at any depth")
+    result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, TIFF ... at any depth")
     result.add_argument("--out", required=True, metavar="FILE", help="the file to write, .npz or .parquet")
     return result
 

@@ -34,6 +34,8 @@ from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
+from adaptface_jax.data.joined import Joined
+from adaptface_jax.data.record import Images
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
@@ -56,12 +58,15 @@ def main(args: argparse.Namespace) -> None:
     benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
-    for name, benchmark in benchmarks.items():
-        print("\n".join(benchmark_lines(name, benchmark)), flush=True)
-    for name, entry in templates.items():
-        if unscored := unscored_line(entry):
-            print(f"{name}: {unscored}", flush=True)
-    opened = open_from_flags(args)
+    lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
+    lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
+    print("\n".join(lines), flush=True)
+    sets = [
+        *(benchmark.images for benchmark in benchmarks.values()),
+        *(Cropped(benchmark, crop) for benchmark in templates.values()),
+        *map(Images, people),
+    ]
+    opened = open_from_flags(args, Joined(sets))
     model, embedder = opened.model, opened.embedder
     report: dict[str, Any] = {"model": opened.facts}
 
@@ -87,6 +92,9 @@ def main(args: argparse.Namespace) -> None:
         searched = search(embed, *people)
         report["identification"] = searched
         print(searched.line())
+        for flag, source in zip(("--gallery", "--probes"), people, strict=True):
+            for line in source.passed_over.lines():
+                print(f"{flag}: {line}")
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")

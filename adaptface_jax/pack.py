@@ -40,6 +40,8 @@ def main(args: argparse.Namespace) -> None:
     print(
         f"written: {args.folder}, {packed.shards} shards{kept}, {packed.bytes / 2**20:,.1f} MB, every record read back"
     )
+    for line in source.passed_over.lines():
+        print(line)
 
 
 def parser() -> Parser:

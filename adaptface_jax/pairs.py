@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
     if out.exists() and out.read_bytes() != content:
         raise InputError(f"{shown(args.out)}: holds something else; choose another --out, or move it away")
     write_bytes(out, content)
-    print("\n".join(outcome_lines(source, known, people, pairs, args, domains != "")))
+    print("\n".join([*outcome_lines(source, known, people, pairs, args, domains != ""), *source.passed_over.lines()]))
 
 
 def held_out(source: Source, membership: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:

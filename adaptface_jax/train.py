@@ -44,7 +44,7 @@ class Verifier:
 
     def __init__(self, plan: RecognitionPlan, workdir: Path) -> None:
         self._plan, self._workdir = plan, workdir
-        self._embedder = Embedder(plan.model.recognizer, plan.mesh, plan.config.eval.batch_size)
+        self._embedder = Embedder(plan.model.recognizer, plan.mesh, plan.config.eval.batch_size, plan.stored_size)
         self.baseline = Baselines({}, {})
         self.results: Mapping[str, BenchmarkResult] = {}
         self.scores: Mapping[str, PairScores] = {}
@@ -108,7 +108,7 @@ def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path
 
 def main(args: argparse.Namespace) -> None:
     """Train and report."""
-    run_training(args, lambda record: prepare(args.config), summary, Verifier, report)
+    run_training(args, lambda record: prepare(args.config, record), summary, Verifier, report)
 
 
 def parser() -> Parser:

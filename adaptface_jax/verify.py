@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
     rule = choose_rule(results, args.far, args.benchmark, args.threshold)
     cropper = Cropper()
     photographs = cropper(args.first, 0, "auto"), cropper(args.second, 1, "auto")
-    model = open_from_flags(args)
+    model = open_from_flags(args, [photograph.image for photograph in photographs])
     decision = model.compare(photographs, rule)
     print(said(decision))
     if args.output:

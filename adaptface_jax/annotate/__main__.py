@@ -30,7 +30,7 @@ from adaptface_jax.core.processors import cores
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.labels import LabelTable
-from adaptface_jax.data.sources.loose_images import open_images, passed_over
+from adaptface_jax.data.sources.loose_images import open_images
 from adaptface_jax.training.stopping import StopSignals
 
 
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
     with StopSignals() as stop, stop.at_once(), disk_may_fill(out.parent), locked(out.parent, busy):
         journal = open_journal(out, args.source)
         print(f"annotating {source.description}: {len(source):,} images, --processes={args.processes}")
-        print("\n".join([*passed_over(args.source, source), *threshold_lines(limits)]), flush=True)
+        print("\n".join(threshold_lines(limits)), flush=True)
         with Progress(len(source), label="annotating", unit="image") as progress:
 
             def show(done: int, found: Annotated) -> None:
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
             found = annotate(args.source, source, journal, args.processes, show)
         table = label_table(source, found, limits, args.out)
         write_table(out, source, table, journal)
-    print("\n".join(outcome_lines(out, table, found)))
+    print("\n".join([*outcome_lines(out, table, found), *source.passed_over.lines()]))
 
 
 def threshold_lines(limits: Thresholds) -> list[str]:

@@ -44,7 +44,7 @@ class FaceModel:
     def __init__(self, model: Model, mesh: Mesh, facts: dict[str, Any], results: Path | None, batch_size: int) -> None:
         """results: the file that thresholds are read from, None where there is none."""
         self.model, self.mesh, self.facts = model, mesh, facts
-        self.embedder = Embedder(model.recognizer, mesh, batch_size)
+        self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
         self._results, self._batch_size = results, batch_size
         self._cropper = Cropper()
 
@@ -52,6 +52,11 @@ class FaceModel:
     def embedding_dim(self) -> int:
         """E, the width of the embeddings."""
         return self.model.recognizer.embedding_dim
+
+    @property
+    def stored_size(self) -> int:
+        """The side in pixels that images are brought to first (a run's `data.stored_size`); more detail is not seen."""
+        return self.model.stored_size
 
     @property
     def flip(self) -> bool:
@@ -69,7 +74,7 @@ class FaceModel:
         Args:
           images: one image or any iterable of them, also a generator, in one pass: a path, the bytes of a file, a
             Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are taken
-            as aligned crops, and resized to 112x112 first.
+            as aligned crops, and resized to `stored_size` first.
           flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
             were measured (`eval.flip`).
           align: "auto" finds and aligns the largest face of every image that is not 112x112, True of every image; both
@@ -103,7 +108,7 @@ class FaceModel:
         return self._batches(images, self.flip if flip is None else flip, align, pad)
 
     def _batches(self, images: Images, flip: bool, align: Align, pad: bool) -> Iterator[Faces]:
-        source = parts(images, PART * self._batch_size, self._cropper, align)
+        source = parts(images, PART * self._batch_size, self._cropper, align, self.stored_size)
         first = next(source, None)
         if not first:
             return

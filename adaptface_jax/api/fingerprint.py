@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptface_jax.core import trees
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.training.recognition.model import Model
 
 
@@ -27,6 +28,8 @@ def fingerprint(model: Model) -> str:
         "head": dataclasses.asdict(config.head),
         "flip": config.eval.flip,
     }
+    if model.stored_size != STORED_SIZE:  # the size of all models before it could be chosen
+        settings["stored_size"] = model.stored_size
     digest = hashlib.sha256(to_json(settings).encode())
     for path, leaf in sorted(trees.flatten(model.trainable).items()):
         if path != "centres":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -14,6 +16,8 @@ from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
+from adaptface_jax.data.pipeline import STORED_SIZE
+from adaptface_jax.data.stored_size import AUTO, size_line, stored_size
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.training.recognition.model import build_model, unadapted
@@ -30,6 +34,7 @@ def open_model(
     *,
     checkpoint: str | int = BEST,
     image_size: int | None = None,
+    stored_size: int | None = None,
     feature: str = CLS,
     dtype: str | None = None,
     results: str | os.PathLike[str] | None = None,
@@ -42,6 +47,8 @@ def open_model(
         any published naming, a hub id, or "builtin" (the small packaged one). A run wins over weights beside it.
       checkpoint: "best", "latest" or a step; of a run.
       image_size: input size in pixels of a backbone; None for 224, or what it was trained at where that is less.
+      stored_size: pixels that images are brought to before that, of a backbone (a run has its own); None for
+        image_size, or 112 where that is less.
       feature: of a backbone, "cls" or "projected" (CLIP).
       dtype: "float32", "bfloat16" or "auto" (bfloat16 on an accelerator), to hold and compute the frozen part in; None
         for a run's own, or "auto".
@@ -59,24 +66,31 @@ def open_model(
     """
     with named_in_python():
         is_run = (Path(source) / RUN_FILE).is_file()
-        wanted = Wanted(os.fspath(source), checkpoint, image_size, feature, dtype, results, batch_size)
+        wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         mesh = make_mesh(keep_memory=False)  # the process is the caller's
         return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
 
 
-def open_from_flags(args: argparse.Namespace) -> FaceModel:
-    """The model of a command's flags (`cli.model_flags`); raises InputError as `open_model`, naming flags."""
+def open_from_flags(args: argparse.Namespace, images: Sequence[Any]) -> FaceModel:
+    """The model of a command's flags (`cli.model_flags`); raises InputError as `open_model`, naming flags.
+
+    images: those that the command is about, encoded or decoded; a backbone gets them at their own size (AUTO of
+    `data.stored_size`). Says at which size the model sees them.
+    """
     results = getattr(args, "results", None)
     wanted = Wanted(
         args.run or args.backbone,
         args.checkpoint,
         args.image_size,
+        args.stored_size,
         args.feature,
         args.dtype,
         results,
         args.batch_size,
     )
-    return open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh())
+    opened = open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh(), images)
+    print(size_line(opened.stored_size, opened.model.recognizer.config.backbone.image_size), flush=True)
+    return opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +100,16 @@ class Wanted:
     source: str
     checkpoint: str | int
     image_size: int | None
+    stored_size: int | None
     feature: str
     dtype: str | None
     results: str | os.PathLike[str] | None
     batch_size: int
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"--batch_size: {self.batch_size} is out of range; expected at least 1")
+        for number, count in (("batch_size", self.batch_size), ("stored_size", self.stored_size)):
+            if count is not None and count < 1:
+                raise InputError(f"--{number}: {count} is out of range; expected at least 1")
         for name, value, known in (("feature", self.feature, FEATURES), ("dtype", self.dtype, (None, *DTYPES))):
             if value not in known:
                 raise InputError(f"--{name}: {value!r} is not known; expected one of {', '.join(filter(None, known))}")
@@ -101,8 +117,9 @@ class Wanted:
 
 def open_trained(wanted: Wanted, mesh: Mesh) -> FaceModel:
     """A run at a checkpoint. Raises InputError where there is none, and for what only a backbone has."""
-    if wanted.image_size is not None or wanted.feature != CLS:
-        name = "feature" if wanted.image_size is None else "image_size"
+    feature = None if wanted.feature == CLS else wanted.feature
+    given = {"image_size": wanted.image_size, "stored_size": wanted.stored_size, "feature": feature}
+    if name := next((name for name, value in given.items() if value is not None), ""):
         raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; leave it out")
     workdir = Path(wanted.source)
     model, step = open_run(workdir, str(wanted.checkpoint), mesh, wanted.dtype)
@@ -110,8 +127,11 @@ def open_trained(wanted: Wanted, mesh: Mesh) -> FaceModel:
     return FaceModel(model, mesh, facts, Path(wanted.results or workdir / RESULTS), wanted.batch_size)
 
 
-def open_backbone(wanted: Wanted, mesh: Mesh) -> FaceModel:
-    """A backbone whose feature is the embedding. Raises InputError where there is none, and for what only a run has."""
+def open_backbone(wanted: Wanted, mesh: Mesh, images: Sequence[Any] | None = None) -> FaceModel:
+    """A backbone whose feature is the embedding. Raises InputError where there is none, and for what only a run has.
+
+    images: what it will be given, where that is known.
+    """
     if wanted.checkpoint != BEST:
         raise InputError(f"--checkpoint: {shown(wanted.source)} is no run, so it has none; leave it out")
     name = inspect_backbone(wanted.source)
@@ -120,5 +140,10 @@ def open_backbone(wanted: Wanted, mesh: Mesh) -> FaceModel:
         name=name, weights=wanted.source, image_size=size, dtype=wanted.dtype or "auto", feature=wanted.feature
     )
     model = build_model(unadapted(dataclasses.replace(Config(), backbone=backbone)), None, mesh)
+    if wanted.stored_size is not None:
+        stored = wanted.stored_size
+    else:
+        stored = max(STORED_SIZE, size) if images is None else stored_size(AUTO, size, images).pixels
+    model = dataclasses.replace(model, stored_size=stored)
     results = None if wanted.results is None else Path(wanted.results)
     return FaceModel(model, mesh, {"backbone": model.identity, "image_size": size}, results, wanted.batch_size)

@@ -31,7 +31,7 @@ class Photograph:
     """One image, and how its face was taken.
 
     name: its path, or "image 0" for pixels. path: None for pixels. image: uint8 [H, W, 3], RGB, what the model sees
-    (resized to 112x112): the crop where it was aligned, else the whole image. faces: how many faces the detector found
+    (resized to its size): the crop where it was aligned, else the whole image. faces: how many faces the detector found
     in it, of which the largest was aligned; None where the image was taken as a crop.
 
     >>> import adaptface_jax as af, numpy as np
@@ -86,9 +86,9 @@ class Cropper:
             raise InputError(f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop")
         return Photograph(name, path, crop.image, crop.faces)
 
-    def seen(self, image: ImageLike, number: int, align: Align) -> np.ndarray:
-        """What the model sees of an image, uint8 [112, 112, 3]; raises InputError as the call does."""
-        return to_size(self(image, number, align).image, CROP_SIZE)
+    def seen(self, image: ImageLike, number: int, align: Align, stored: int) -> np.ndarray:
+        """What the model sees of an image, uint8 [stored, stored, 3]; raises InputError as the call does."""
+        return to_size(self(image, number, align).image, stored)
 
 
 EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
@@ -108,16 +108,20 @@ def each_image(images: Images) -> Iterator[Any]:
 
 
 class Part(Sequence[Any]):
-    """Some images in a row; indexed it gives what the model sees of one, uint8 [112, 112, 3].
+    """Some images in a row; indexed it gives what the model sees of one, uint8 [stored, stored, 3].
 
     paths: of each image, None for pixels. ready: whether there is nothing to read, resize or align.
     """
 
-    def __init__(self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, seen: bool = False) -> None:
+    def __init__(
+        self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, stored: int, seen: bool = False
+    ) -> None:
         """start: the number of the first image. seen: whether pixels are what the model sees already."""
         self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
+        self._stored = stored
         self.paths = [os.fspath(item) if is_path(item) else None for item in items]
-        self.ready = (seen or align is not True) and all(is_crop(item) for item in items)
+        untouched = seen or align is False or (align == "auto" and stored == CROP_SIZE)
+        self.ready = untouched and all(is_pixels(item, stored) for item in items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -126,18 +130,20 @@ class Part(Sequence[Any]):
         item = self._items[index]
         if self._seen and not is_path(item):
             return item
-        return self._cropper.seen(item, self._start + index, self._align)
+        return self._cropper.seen(item, self._start + index, self._align, self._stored)
 
 
-def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Part]:
+def parts(images: Images, size: int, cropper: Cropper, align: Align, stored: int) -> Iterator[Part]:
     """All images in parts; what the caller holds anyway (a list, a tuple, an array) is one.
 
     Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time,
     of `size` images or of a quarter as many whose pixels it gives; of those only what the model sees is kept.
+
+    stored: the side in pixels of what the model sees.
     """
     items = each_image(images)
     if isinstance(images, list | tuple | np.ndarray):
-        yield Part(list(items), 0, cropper, align)
+        yield Part(list(items), 0, cropper, align, stored)
         return
     some: list[Any] = []
     start, pixels = 0, 0
@@ -145,13 +151,13 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator
         if is_path(item):
             some.append(item)
         else:
-            some.append(cropper.seen(item, number, align))
+            some.append(cropper.seen(item, number, align, stored))
             pixels += 1
         if len(some) == size or 4 * pixels >= size:
-            yield Part(some, start, cropper, align, seen=True)
+            yield Part(some, start, cropper, align, stored, seen=True)
             some, start, pixels = [], number + 1, 0
     if some:
-        yield Part(some, start, cropper, align, seen=True)
+        yield Part(some, start, cropper, align, stored, seen=True)
 
 
 def is_path(image: object) -> bool:
@@ -159,9 +165,9 @@ def is_path(image: object) -> bool:
     return isinstance(image, str | os.PathLike)
 
 
-def is_crop(image: object) -> bool:
-    """Whether an image is what the model sees, unless it is to be aligned."""
-    return isinstance(image, np.ndarray) and image.shape == (CROP_SIZE, CROP_SIZE, 3) and image.dtype == np.uint8
+def is_pixels(image: object, size: int) -> bool:
+    """Whether an image is uint8 [size, size, 3] already."""
+    return isinstance(image, np.ndarray) and image.shape == (size, size, 3) and image.dtype == np.uint8
 
 
 def check_align(align: object) -> None:

@@ -15,6 +15,12 @@ def add_model_flags(parser: Parser, batch_size: int | None = None) -> None:
     which.add_argument("--backbone", metavar="DIR", help="converted folder, local file, hub id or `builtin`")
     parser.add_argument("--checkpoint", default="best", help="best, latest or a step of the run [best]")
     parser.add_argument("--image_size", type=int, metavar="PX", help="input size of --backbone [224; demo 112]")
+    parser.add_argument(
+        "--stored_size",
+        type=int,
+        metavar="PX",
+        help="size at which images of --backbone are read [their own]",
+    )
     parser.add_argument("--feature", choices=("cls", "projected"), default="cls", help="feature of --backbone [cls]")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), help="to compute in [the run's own; auto]")
     if batch_size is None:

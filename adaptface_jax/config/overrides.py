@@ -88,6 +88,8 @@ def parse(name: str, text: str, kind: Any) -> Any:
     if NoneType in options and text.lower() == "none":
         return None
     base = next(option for option in options if option is not NoneType)
+    if base is int and str in options and not text.isdecimal():
+        return text
     try:
         if typing.get_origin(base) is tuple:
             if text.lower() == "none":

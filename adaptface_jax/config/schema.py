@@ -99,6 +99,9 @@ class DataConfig(ReadingConfig):
     benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
     max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
+    stored_size: int | str = setting(
+        "auto", "pixels that images cross to the device at; auto: the set's own, up to backbone.image_size", low=16
+    )
     labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
     domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
     exclude: str = setting("", "a list of pairs, as --benchmark takes it, whose people are left out of training")
@@ -183,6 +186,8 @@ def check(config: Config) -> None:
     """
     adapter = config.adapter
     check_loop(config.train)
+    if isinstance(config.data.stored_size, str) and config.data.stored_size != "auto":
+        raise InputError(f"data.stored_size: {config.data.stored_size!r} is neither auto nor pixels, such as 224")
     if config.loss.name == "combined" and len(config.loss.margins) != 3:
         raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
     if adapter.kind == "full" and config.backbone.train_patch_embed:

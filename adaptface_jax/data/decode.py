@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.image_formats import FORMATS, HEAD, HEIF, is_heif, reads_heif
 from adaptface_jax.data.orientation import upright
-
-# Pillow's name of a format -> file endings. Other formats Pillow knows are refused: less code meets outside files.
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "PPM": (".pgm", ".ppm", ".pnm"),
-    "BMP": (".bmp",),
-    "WEBP": (".webp",),
-}
-SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 # A JPEG header may claim 65500 x 65500 pixels (12 GiB decoded). 64 million hold any camera's photograph.
 MAX_PIXELS = 64_000_000
+
+Found = TypeVar("Found")
 
 
 def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
@@ -30,20 +26,34 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
     image: an encoded file (FORMATS), one that Pillow has opened (of any format), or a decoded uint8 array [H, W, 3],
     which is returned as it is.
     key: names the image in errors.
-    Returns uint8 [H, W, 3], RGB. Grey, palette and CMYK become RGB, 16 bits become the upper 8, transparency is
-    dropped, EXIF orientation is applied (a broken one is not), and of an animation the first frame is taken.
+    Returns uint8 [H, W, 3], RGB. Grey, palette and CMYK become RGB, of 9 to 16 bits the upper 8 are taken (of as many
+    as the file says that its pixels have: white is 65535 of 16, whatever the brightest pixel is, and 4095 of 12),
+    transparency is dropped, EXIF orientation is applied (a broken one is not), and of an animation or a file of
+    several pages the first is taken.
     Raises InputError for anything unreadable, truncated or larger than MAX_PIXELS (read from the header: no pixel of
-    such an image is decoded).
+    such an image is decoded), for HEIC without the extra `heic`, and for pixels of 32 bits, whose range is not known.
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {image.dtype} {list(image.shape)}")
         return image
+    return np.asarray(_opened(image, key, _rgb))
+
+
+def header_size(image: bytes | np.ndarray | Image.Image, key: str) -> tuple[int, int]:
+    """Width and height of an image as it is stored, by its header alone; raises InputError as `decode` does."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    return _opened(image, key, lambda opened, _: opened.size)
+
+
+def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, str], Found]) -> Found:
+    """What `use` makes of the opened image; whatever goes wrong there is an InputError."""
     try:
         if isinstance(image, Image.Image):
-            return np.asarray(_rgb(image, key))
-        with Image.open(io.BytesIO(image), formats=tuple(FORMATS)) as opened:
-            return np.asarray(_rgb(opened, key))
+            return use(image, key)
+        with Image.open(io.BytesIO(image), formats=_formats(image[:HEAD], key)) as opened:
+            return use(opened, key)
     except InputError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes
@@ -72,11 +82,37 @@ def _rgb(image: Image.Image, key: str) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
+    bits, inverted = _depth(image)
     image.load()
     image = upright(image)
-    if image.mode.startswith("I"):  # 16-bit grey: "I;16" from PNG, "I" (scaled to 65535) from PGM
-        wide = np.asarray(image).clip(0, 65535)
-        image = Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_upper_eight(image, bits, inverted, key))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # Pillow warns about the direct way
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _formats(head: bytes, key: str) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file may be in."""
+    if is_heif(head):
+        if not reads_heif():
+            raise InputError(f"{key}: is a HEIC image; pip install 'adaptface_jax[heic]', or convert it to JPEG")
+        return (HEIF,)
+    return tuple(name for name in FORMATS if name != HEIF)
+
+
+def _depth(image: Image.Image) -> tuple[int, bool]:
+    """How many bits a grey pixel has, and whether 0 is white. TIFF says it; Pillow scales a PGM's to 16."""
+    if image.format != "TIFF":
+        return 16, False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    signed = tags.get(SAMPLEFORMAT, (1,))[0] == 2
+    return tags.get(BITSPERSAMPLE, (1,))[0] - signed, tags.get(PHOTOMETRIC_INTERPRETATION) == 0
+
+
+def _upper_eight(image: Image.Image, bits: int, inverted: bool, key: str) -> np.ndarray:
+    """uint8 [H, W] of a grey image of up to 16 bits: "I;16", or "I" from a PGM and from signed pixels."""
+    if bits > 16 or image.mode == "F":
+        raise InputError(f"{key}: has pixels of 32 bits, whose range is not known; expected 8 or 16 bits")
+    levels = (np.asarray(image).astype(np.int32).clip(0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+    return 255 - levels if inverted else levels

@@ -1,24 +1,144 @@
-"""Image files on disk: which names count as one, and reading one whole without being fooled by what it is."""
+"""Image files on disk: which files of a folder are images, and reading one whole without being fooled by what it is."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.image_formats import (
+    FORMATS,
+    HEAD,
+    HEIF,
+    NO_PICTURE,
+    SUFFIXES,
+    UNREAD,
+    is_heif,
+    is_image,
+    reads_heif,
+)
+from adaptface_jax.data.passed_over import PassedOver
 
 # The largest image that is decoded (decode.MAX_PIXELS), uncompressed, fits.
 MAX_BYTES = 256 << 20
 
+# Folders that systems and network drives make beside the pictures: thumbnails, waste, notes of a Mac.
+SYSTEM_FOLDERS = {
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin",
+    "system volume information", "lost+found",
+}  # fmt: skip
 
-def is_image_name(name: str) -> bool:
-    """By ending; hidden files are none (an archive from a Mac has `._anna.jpg` beside `anna.jpg`)."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+def images_below(folder: Path, passed: PassedOver, within: Path | None = None) -> Iterator[str]:
+    """The image files below a folder, at any depth: paths relative to it, those of a folder before those of its
+    folders, both in sorted order.
+
+    A file is an image by its ending (SUFFIXES), and by its first bytes where its ending says nothing. Hidden files and
+    folders and SYSTEM_FOLDERS are none, nor are links to folders of the set, in which a picture would count twice.
+
+    passed: counts every file that is not given. within: the set, where `folder` is one of its folders.
+    Raises InputError where a folder cannot be listed.
+    """
+    root = os.path.realpath(within or folder)
+    yield from _below(str(folder), "", passed, (root, os.path.realpath(folder)))
+
+
+def _below(folder: str, inner: str, passed: PassedOver, above: tuple[str, ...]) -> Iterator[str]:
+    """above: the real paths of the set and of every link that was followed."""
+    folders = []
+    for entry in entries_of(os.path.join(folder, inner)):
+        if is_dir(entry) and not is_no_ones(entry.name):
+            folders.append(entry)
+        elif is_dir(entry) or why_passed_over(entry):
+            pass_over(entry, passed)
+        else:
+            yield os.path.join(inner, entry.name)
+    for entry in folders:
+        real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+        if real and (_lies_in(real, above[0]) or any(is_above(entry, place) for place in above)):
+            pass_over(entry, passed)
+        else:
+            yield from _below(folder, os.path.join(inner, entry.name), passed, (*above, real) if real else above)
+
+
+def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> None:
+    """Count an entry that is not read; of a folder that is no one's every file in it.
+
+    reason: of a file that is an image all the same.
+    """
+    if not is_dir(entry):
+        why = why_passed_over(entry)
+        kind = passed.pictures if why in ("", HEIC) or why in UNREAD else passed.others
+        kind[why or reason] += 1
+    elif entry.is_symlink():
+        passed.others["link to a folder of the set, or of no one"] += 1
+    else:
+        where = "in hidden folders" if entry.name.startswith(".") else f"in {shown(entry.name)}"
+        passed.others[where] += sum(len(files) for _, _, files in os.walk(entry.path))
+
+
+def why_passed_over(entry: os.DirEntry[str]) -> str:
+    """Why a file is no image that is read, "" where it is one."""
+    name = entry.name.lower()
+    ending = os.path.splitext(name)[1]
+    if name.startswith("."):
+        return "hidden"
+    if ending in SUFFIXES:
+        # Many are JPEG under another name, and those are read.
+        return HEIC if ending in FORMATS[HEIF] and not reads_heif() and is_heif(_head(entry.path)) else ""
+    if ending not in UNREAD and ending not in NO_PICTURE and not name.endswith("~"):
+        head = _head(entry.path)
+        if is_image(head):
+            return HEIC if is_heif(head) and not reads_heif() else ""
+    return shown(ending) if ending else "without an ending"
+
+
+HEIC = "HEIC (to read them: pip install 'adaptface_jax[heic]')"
+
+
+def _head(path: str) -> bytes:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def is_above(entry: os.DirEntry[str], place: str) -> bool:
+    """Whether an entry is a link to `place`, a real path, or to a folder above it."""
+    return entry.is_symlink() and _lies_in(place, os.path.realpath(entry.path))
+
+
+def is_no_ones(name: str) -> bool:
+    """Whether a folder of this name is hidden or the system's: no person, and no pictures of one."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name. Raises InputError where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{shown(folder)}: cannot be listed ({error.strerror}); expected a folder of images") from None
+
+
+def is_dir(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def read_file(path: str) -> bytes:
@@ -38,22 +158,19 @@ def read_file(path: str) -> bytes:
 
 
 class ImageFiles(Sequence[bytes]):
-    """Every image file below a folder, at any depth, in sorted order; read when asked for.
+    """Every image file below a folder (`images_below`); read when asked for.
 
-    paths: the files. Raises InputError where there is no folder or no image in it.
+    paths: the files. passed_over: the other files. Raises InputError where there is no folder or no image in it.
     """
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; expected a folder of images")
-        self.paths = [
-            os.path.join(parent, name)
-            for parent, _, names in sorted(os.walk(folder))
-            for name in sorted(names)
-            if is_image_name(name)
-        ]
+        self.passed_over = PassedOver()
+        self.paths = [os.path.join(folder, name) for name in images_below(folder, self.passed_over)]
         if not self.paths:
-            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}")
+            passed = "".join(f"; {line}" for line in self.passed_over.lines())
+            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}{passed}")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -51,7 +51,7 @@ def baselines(
         return kept or Baselines()
     recognizer = Recognizer(model.recognizer.spec, unadapted(config), model.recognizer.dtype)
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
-    embedder = Embedder(recognizer, mesh, config.eval.batch_size)
+    embedder = Embedder(recognizer, mesh, config.eval.batch_size, model.stored_size)
     found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)
     measured = Baselines(raw_pixels(benchmarks), found.results)
     if primary():

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.data.augmentation.augment import preprocess
-from adaptface_jax.data.pipeline import evaluation_batches
+from adaptface_jax.data.pipeline import STORED_SIZE, evaluation_batches
 from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.distributed.processes import process_rows, several
 from adaptface_jax.evaluation.passes import passes
@@ -54,9 +54,10 @@ class Embedder:
     bits (another shape is another order of the sums), on the images beside it never. Threads may share an Embedder.
     """
 
-    def __init__(self, recognizer: Recognizer, mesh: Mesh, batch_size: int) -> None:
+    def __init__(self, recognizer: Recognizer, mesh: Mesh, batch_size: int, stored_size: int = STORED_SIZE) -> None:
+        """stored_size: pixels at which images cross to the device, where they are brought to the model's size."""
         self._function = make_embed(recognizer, mesh)
-        self._mesh = mesh
+        self._mesh, self._stored_size = mesh, stored_size
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
 
     def __call__(
@@ -82,7 +83,7 @@ class Embedder:
         batches = (
             batch
             for images, keys, threads in windows
-            for batch in evaluation_batches(images, rows, keys=keys, rows=mine, threads=threads)
+            for batch in evaluation_batches(images, rows, self._stored_size, keys=keys, rows=mine, threads=threads)
         )
         for found, count in passes(lambda batch: self._function(frozen, trainable, batch, flip), batches, self._mesh):
             yield fetch(found, count)

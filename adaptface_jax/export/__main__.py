@@ -21,6 +21,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.merged import write_merged
 from adaptface_jax.export.mixing import choose_mix
@@ -30,7 +31,6 @@ from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.run import open_run
 from adaptface_jax.weights.peft.names import LAYOUTS
 
-INPUT_SIZE = 112
 # Which formats each flag belongs to.
 FLAGS = {
     "mix": ("merged",),
@@ -54,13 +54,13 @@ def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[
 def stablehlo(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.stablehlo import write_stablehlo
 
-    return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=input_size(args))
+    return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=input_size(args, model))
 
 
 def onnx(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
     from adaptface_jax.export.onnx import write_onnx  # needs the extra `onnx`
 
-    return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args))
+    return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args, model))
 
 
 Writer = Callable[[argparse.Namespace, Model, Mesh, Path], list[str]]
@@ -72,9 +72,9 @@ def preprocesses(args: argparse.Namespace) -> bool:
     return args.preprocess is not False
 
 
-def input_size(args: argparse.Namespace) -> int:
-    """Pixels of the stored images that a graph with preprocessing takes."""
-    return INPUT_SIZE if args.input_size is None else args.input_size
+def input_size(args: argparse.Namespace, model: Model) -> int:
+    """Pixels of the stored images that a graph with preprocessing takes: the run's own, unless told otherwise."""
+    return model.stored_size if args.input_size is None else args.input_size
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -96,9 +96,10 @@ def main(args: argparse.Namespace) -> None:
     check_folder(out, **target)  # before the run is opened, which takes time
     mesh = make_mesh()
     model, step = open_run(Path(args.run), args.checkpoint, mesh, dtype="float32")
+    images = size_line(model.stored_size, model.recognizer.config.backbone.image_size)
     with whole_folder(out, **target) as scratch:
         lines = FORMATS[args.format](args, model, mesh, scratch)
-    print("\n".join([f"run: {args.run}, step {step:,}", *lines, f"written: {out}"]))
+    print("\n".join([f"run: {args.run}, step {step:,}", images, *lines, f"written: {out}"]))
 
 
 def parser() -> Parser:
@@ -116,7 +117,7 @@ def parser() -> Parser:
         "--preprocess", action=argparse.BooleanOptionalAction, help="graphs: stored uint8 images in [on]"
     )
     result.add_argument(
-        "--input_size", type=int, metavar="PX", help=f"graphs: size of the images with preprocessing [{INPUT_SIZE}]"
+        "--input_size", type=int, metavar="PX", help="graphs: size of the images with preprocessing [the run's own]"
     )
     return result
 

@@ -42,13 +42,14 @@ def choose_mix(
         if named is None:
             raise InputError("--mix: mean needs --data=SOURCE, the faces whose gates are averaged")
         return named, [f"mix {_shown(named)}: the per-image gates are lost; --data=SOURCE measures how much"]
-    embedder = Embedder(model.recognizer, mesh, BATCH)
+    embedder = Embedder(model.recognizer, mesh, BATCH, model.stored_size)
     exact = embedder(model.frozen, model.trainable, Images(source), flip=False)
     assert exact.gate is not None
     mean = exact.gate.astype(np.float64).mean(axis=0)
     mix = named or tuple(float(weight) for weight in mean / mean.sum())
     folded = fold(model, mix)
-    merged = Embedder(folded.recognizer, mesh, BATCH)(folded.frozen, folded.trainable, Images(source), flip=False)
+    embedder = Embedder(folded.recognizer, mesh, BATCH, model.stored_size)
+    merged = embedder(folded.frozen, folded.trainable, Images(source), flip=False)
     cosine = np.sum(_unit(exact.embedding) * _unit(merged.embedding), axis=1)
     loss = (
         f"over {len(source):,} images of {source.description}: cosine between the run's own and the merged embedding "

@@ -56,6 +56,7 @@ def write_record(out: Path, form: str, model: Model, **facts: Any) -> None:
     record = {
         "format": form,
         "backbone": model.identity,
+        "stored_size": model.stored_size,
         "image_size": model.recognizer.config.backbone.image_size,
         "feature": model.recognizer.config.backbone.feature,
         "adapter": model.recognizer.config.adapter.kind,

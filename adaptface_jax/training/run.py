@@ -18,17 +18,23 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
 
 RUN_FILE = "run.json"
+STORED = "stored_size"  # of a record: pixels at which images crossed to the device
 RESULTS = "results.json"  # written last: a run that has it is over
 PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
-MAY_CHANGE = ("config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor")
+# What `auto` settings came to is compared in their place.
+MAY_CHANGE = (
+    "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
+    "config.data.stored_size",
+)  # fmt: skip
 
 # Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie
 # may change too, since their content is compared.
@@ -101,12 +107,14 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     """Raises InputError where `workdir` holds another run, after printing the table of what differs.
 
     What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said. A setting that the run's record
-    lacks had its default.
+    lacks had its default, and images that it says no size of were stored at STORED_SIZE.
     """
     old = read_record(workdir)
     if old is None:
         return
     old = {**old, "config": json.loads(to_json(dataclasses.asdict(recorded_config(workdir, old))))}
+    if STORED in record:
+        old = {STORED: STORED_SIZE, **old}
     differences = [row for row in trees.difference(old, record) if not row[0].startswith(MAY_CHANGE)]
     if not differences:
         return

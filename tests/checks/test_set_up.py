@@ -266,7 +266,7 @@ def test_swapped_channels(source):
 )
 def test_sizes(source, width, height, severity):
     resized = Altered(source, image=lambda i, x: np.resize(x, (height, width, 3)), records=range(4))
-    assert said(images.sizes(scan_source(resized, None, 0))) == ("sizes", severity)
+    assert said(images.sizes(scan_source(resized, None, 0), 112)) == ("sizes", severity)
 
 
 def test_duplicates_within_and_across_identities(source):

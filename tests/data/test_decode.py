@@ -79,7 +79,7 @@ BROKEN = {
     "half a JPEG": JPEG[: len(JPEG) // 2],
     "half a PNG": encoded(RGB)[:200],
     "a JPEG's first bytes": JPEG[:20],
-    "a format that is not read": encoded(RGB, "TIFF"),
+    "a format that is not read": encoded(RGB, "PCX"),
     "more pixels than are read": png_claiming(MAX_PIXELS // 1000 + 1, 1000),
     "a decompression bomb": png_claiming(65500, 65500),
     "floats": np.zeros((4, 4, 3), np.float32),

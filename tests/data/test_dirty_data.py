@@ -41,8 +41,8 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, data: bytes = b"", before: bytes = b"") -> bytes:
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def png(width: int, height: int, data: bytes = b"", before: bytes = b"", bits: int = 8) -> bytes:
+    size = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(data))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + before + pixels + chunk(b"IEND", b"")
 
@@ -51,6 +51,26 @@ def jpeg(width: int, height: int) -> bytes:
     """JPEG with another size in its frame header."""
     place = JPEG.index(b"\xff\xc0") + 5
     return JPEG[:place] + struct.pack(">HH", height, width) + JPEG[place + 4 :]
+
+
+def tiff(width: int, height: int, bits: int = 8, data: bytes = b"", photometric: int = 1) -> bytes:
+    """A grey little-endian TIFF of one strip."""
+    entries = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric)]
+    entries += [(273, 4, 8 + 2 + 12 * 9 + 4), (277, 3, 1), (278, 4, height), (279, 4, len(data))]
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + data
+
+
+def twelve_bits(levels: np.ndarray) -> bytes:
+    """Rows of whole numbers below 4096, two in three bytes."""
+    first, second = levels.reshape(-1, 2).astype(np.uint16).T
+    return np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+
+
+def sixteen_bits(image: np.ndarray) -> bytes:
+    """Rows of a PNG without a filter."""
+    rows = (image.astype(int) * 256 + 77).astype(">u2")
+    return b"".join(b"\0" + row.tobytes() for row in rows)
 
 
 def flipped(content: bytes, at: int) -> bytes:
@@ -88,8 +108,14 @@ IMAGES = {
     "half a PPM": encoded(RGB, "PPM")[:100],
     "half a BMP": encoded(RGB, "BMP")[:100],
     "half a WEBP": encoded(RGB, "WEBP")[:60],
-    "a TIFF": encoded(RGB, "TIFF"),
-    "a GIF": encoded(RGB, "GIF"),
+    "half a TIFF": encoded(RGB, "TIFF")[:300],
+    "half a GIF": encoded(RGB, "GIF")[:120],
+    "half an AVIF": encoded(RGB, "AVIF")[:300],
+    "a PCX, which is not read": encoded(RGB, "PCX"),
+    "pixels of 32 bits": saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
+    "whole pixels of 32 bits": saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"),
+    "a TIFF bomb": tiff(60000, 60000),
+    "a GIF bomb": b"GIF89a" + struct.pack("<HHBBB", 65500, 65500, 0, 0, 0) + encoded(RGB, "GIF")[13:],
 }
 
 
@@ -114,6 +140,33 @@ ODD = {
     "grey JPEG": (encoded(GREY, "JPEG", quality=100), rgb(GREY), 2),
     "16-bit grey PNG: the upper eight bits": (encoded(GREY.astype(np.uint16) * 256 + 77), rgb(GREY), 0),
     "16-bit grey PGM": (encoded(GREY.astype(np.uint16) * 256 + 77, "PPM"), rgb(GREY), 0),
+    "16-bit grey TIFF": (encoded(GREY.astype(np.uint16) * 256 + 77, "TIFF"), rgb(GREY), 0),
+    "16-bit grey TIFF whose 0 is white": (
+        tiff(20, 10, 16, ((255 - GREY).astype("<u2") * 256 + 77).tobytes(), photometric=0),
+        rgb(GREY),
+        0,
+    ),
+    "12-bit grey TIFF: the upper eight of twelve": (
+        tiff(20, 10, 12, twelve_bits(GREY.astype(int) * 16 + 7)),
+        rgb(GREY),
+        0,
+    ),
+    "12-bit PGM": (b"P5 20 10 4095\n" + (GREY.astype(int) * 16 + 7).astype(">u2").tobytes(), rgb(GREY), 0),
+    "16-bit RGB PNG": (png(20, 10, sixteen_bits(RGB), bits=16), RGB, 0),
+    "a TIFF, also compressed": (encoded(RGB, "TIFF", compression="tiff_lzw"), RGB, 0),
+    "an EXIF-rotated TIFF: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), "TIFF", exif=orientation(6)), RGB, 0),
+    "several pages: the first": (saved(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), RGB, 0),
+    "animated GIF: the first frame": (
+        saved(PALETTE, "GIF", save_all=True, append_images=[BITS]),
+        np.asarray(PALETTE.convert("RGB")),
+        0,
+    ),
+    "AVIF": (encoded(RGB, "AVIF", quality=100, subsampling="4:4:4"), RGB, 3),
+    "an EXIF-rotated AVIF: turned": (
+        encoded(np.ascontiguousarray(np.rot90(RGB)), "AVIF", quality=100, subsampling="4:4:4", exif=orientation(6)),
+        RGB,
+        6,
+    ),
     "one bit": (saved(BITS), np.asarray(BITS.convert("RGB")), 0),
     "CMYK JPEG": (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=100), RGB, 3),
     "palette": (saved(PALETTE), np.asarray(PALETTE.convert("RGB")), 0),

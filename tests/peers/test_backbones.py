@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+from adaptface_jax import embed
 from adaptface_jax.convert import convert
 from adaptface_jax.models import vit
 from adaptface_jax.models.positions import resize_positions
@@ -23,6 +25,7 @@ from adaptface_jax.weights.formats.reader import open_weights
 from adaptface_jax.weights.loading import load_backbone
 from adaptface_jax.weights.names import engine
 from tests import made_models as models
+from tests.running import call
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")
@@ -92,6 +95,26 @@ def test_features_and_every_block(converted, size):
         with jax.default_matmul_precision("highest"):
             projected = models.forward(graph, backbone.params, jnp.asarray(images), True)
         assert models.relative(projected.feature, expected["projected"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("converted", ["dinov2_vits14"], indirect=True)
+def test_the_command_sees_pictures_at_the_model_s_size_as_transformers_does(converted, tmp_path):
+    _, model, folder = converted
+    (tmp_path / "pictures").mkdir()
+    noise = np.random.default_rng(7).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    for number, image in enumerate(noise):
+        Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
+    words = (f"--backbone={folder}", "--image_size=224", "--batch_size=8", "--dtype=float32")
+    out = tmp_path / "found.npz"
+    assert call(embed, *words, f"--images={tmp_path / 'pictures'}", f"--out={out}") == 0
+    processor = transformers.BitImageProcessor(
+        size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, resample=Image.Resampling.BICUBIC,
+        image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225],
+    )  # fmt: skip
+    pixels = processor([Image.fromarray(image) for image in noise], return_tensors="np")["pixel_values"]
+    expected = MAKER["compute"](model, pixels.transpose(0, 2, 3, 1))["feature"]
+    with np.load(out) as found:
+        assert models.relative(found["features"], expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("converted", MODELS, indirect=True)

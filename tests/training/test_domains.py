@@ -65,7 +65,7 @@ def test_there_must_be_an_expert_for_each_domain():
 
 
 def record(given: Config) -> dict:
-    model = SimpleNamespace(identity={"source": "made"}, start=None)
+    model = SimpleNamespace(identity={"source": "made"}, start=None, stored_size=112)
     return make_record(given, model, open_training(given.data))  # type: ignore[arg-type]
 
 

@@ -40,7 +40,7 @@ def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Findi
             images = open_benchmark(path).images
             model, step = open_run(run.workdir, "best", mesh)
             chosen = np.random.default_rng(0).permutation(len(images))[: embeddings.SAMPLE]
-            found = Embedder(model.recognizer, mesh, EMBED_BATCH)(
+            found = Embedder(model.recognizer, mesh, EMBED_BATCH, model.stored_size)(
                 model.frozen, model.trainable, [images[i] for i in chosen], flip=False
             )
         except InputError as error:

@@ -8,7 +8,6 @@ import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.checks.setup.scan import Scan
-from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source
 
 # Skin is red before blue in every light of common photographs; grey images have no difference at all.
@@ -46,8 +45,8 @@ def contents(scan: Scan) -> Finding:
     )
 
 
-def sizes(scan: Scan) -> Finding:
-    """The stored sizes against the size that a run reads at."""
+def sizes(scan: Scan, stored: int) -> Finding:
+    """The sizes of the images against the one that a run reads at, in pixels."""
     height, width = scan.height[scan.good], scan.width[scan.good]
     kinds, counts = np.unique(np.stack([width, height], axis=1), axis=0, return_counts=True)
     common = kinds[counts.argmax()]
@@ -56,19 +55,19 @@ def sizes(scan: Scan) -> Finding:
     if np.median(stretch) > 1.5:
         return warning(
             "sizes",
-            f"{what}: stretched to {STORED_SIZE} x {STORED_SIZE}",
+            f"{what}: stretched to {stored} x {stored}",
             "faces are read as squares: crop and align them first",
         )
-    if np.median(np.minimum(height, width)) < STORED_SIZE / 2:
-        return warning("sizes", f"{what}: enlarged to {STORED_SIZE}", "much detail is missing: are these thumbnails?")
-    if np.median(np.minimum(height, width)) > 2 * STORED_SIZE:
+    if np.median(np.minimum(height, width)) < stored / 2:
+        return warning("sizes", f"{what}: enlarged to {stored}", "much detail is missing: are these thumbnails?")
+    if np.median(np.minimum(height, width)) > 2 * stored:
         return note(
             "sizes",
-            f"{what}: shrunk to {STORED_SIZE} px before the model sees them",
+            f"{what}: shrunk to {stored} px before the model sees them",
             "whole photographs? A face must fill its image: crop and align first",
         )
     if np.median(stretch) > 1.01:
-        return note("sizes", f"{what}: not square, stretched to {STORED_SIZE} x {STORED_SIZE}")
+        return note("sizes", f"{what}: not square, stretched to {stored} x {stored}")
     return ok("sizes", what)
 
 

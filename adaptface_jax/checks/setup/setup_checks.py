@@ -20,6 +20,7 @@ from adaptface_jax.checks.setup import (
     images,
     pairs,
     rehearsal,
+    selection,
     settings,
 )
 from adaptface_jax.checks.setup.scan import Scan, scan_images, scan_source
@@ -28,6 +29,7 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_training
 from adaptface_jax.distributed.mesh import make_mesh
@@ -104,7 +106,7 @@ def check_setup(
     if model is not None:
         checked = (backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model))
         yield Section("backbone", config.backbone.name, checked)
-    embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH)
+    embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH, model.stored_size)
     if source is not None:
         scan = scan_source(source, sample, config.seed)
         yield Section("data", source.description, _data(set_up, source, scan, embedder))
@@ -119,13 +121,19 @@ def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) 
     policy = set_up.config.data
     allowed = policy.max_bad_records if policy.bad_records == "skip" else None
     findings: list[Finding | None] = [
+        selection.selection(source),
         images.readable(scan, allowed=allowed),
         classes.balance(source),
         classes.few(source),
     ]
     findings += [classes.label_range(source, scan), *domains.domains(set_up.config, source)]
     if scan.good.any():
-        findings += [images.sizes(scan), images.contents(scan), images.colours(scan)]
+        stored = STORED_SIZE if set_up.model is None else set_up.model.stored_size
+        findings += [
+            images.sizes(scan, stored),
+            images.contents(scan),
+            images.colours(scan),
+        ]
         findings += images.duplicates(scan, source)
         if set_up.model is not None and embedder is not None:
             findings.append(agreement.labels(set_up.model, embedder, source, set_up.config.seed))

@@ -19,7 +19,7 @@ from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 from adaptface_jax.data.benchmarks.list_rows import Listed, Row, is_number, whole
 from adaptface_jax.data.benchmarks.lookup import Lookup
 from adaptface_jax.data.benchmarks.pair_list import Pairs
-from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.image_formats import SUFFIXES
 
 PAIRS = "pairs.txt"
 _FORMS = "`name i j` or `name1 i name2 j`"

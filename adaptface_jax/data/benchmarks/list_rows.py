@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptface_jax.data.decode import SUFFIXES
+from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.text_lines import Line, lines
 
 # What lists call one person, and two; -1 and 0 both stand for two, though not in one list.

@@ -9,6 +9,7 @@ The lists may be .csv with a header `image_id,...` instead, and stand in Anno/ a
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.attributes import chosen_attributes
 from adaptface_jax.data.name_table import NameTable, TableFile
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.listed_files import ListedFiles
 from adaptface_jax.data.sources.selection import Selection
@@ -41,7 +43,7 @@ def is_celeba(folder: Path) -> bool:
 def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Source]:
     """The images of each of PARTS in the order of the list of attributes, multi-label.
 
-    attributes: those to learn, in their order; empty for all. Images that no list names are passed over.
+    attributes: those to learn, in their order; empty for all. Images that no list names are passed over and counted.
     Raises InputError for an attribute that the set has not, for a list that is missing or malformed, for lists that
     name different images, for images that are missing, and for a part without any.
     """
@@ -49,7 +51,7 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
     columns = chosen_attributes(attributes, known, shown(str(folder)))
     parts = _partition(_existing(folder, PARTITION), table.names)
     images = _image_folder(folder)
-    _refuse_missing(images, table.names)
+    unlisted = _refuse_missing(images, table.names)
     count = f"{len(columns)} of {len(known)}" if len(columns) < len(known) else f"{len(known)}"
     source = ListedFiles(
         images,
@@ -58,6 +60,7 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
         [known[column] for column in columns],
         f"CelebA in {shown(str(folder))}, {count} attributes",
     )
+    source.passed_over = PassedOver(collections.Counter({f"in {IMAGES}/ that no list names": unlisted}))
     return {
         part: Selection(source, np.flatnonzero(parts == number), f"partition {number}, {part}")
         for number, part in enumerate(PARTS)
@@ -129,8 +132,9 @@ def _image_folder(folder: Path) -> Path:
     raise InputError(f"{shown(str(folder))}: holds no {IMAGES}/; {advice}")
 
 
-def _refuse_missing(folder: Path, names: TextArray) -> None:
-    """The folder is listed once: asking for 200,000 files one by one takes long on a network drive."""
+def _refuse_missing(folder: Path, names: TextArray) -> int:
+    """How many files the lists do not name. The folder is listed once: asking for 200,000 files one by one takes long
+    on a network drive."""
     try:
         there = set(os.listdir(folder))
     except OSError as error:
@@ -143,3 +147,4 @@ def _refuse_missing(folder: Path, names: TextArray) -> None:
             f"{shown(str(folder))}: lacks {plural(len(missing), 'image')} of the {len(names):,} that the lists name, "
             f"the first {shown(missing[0])}; unpack {IMAGES}.zip again"
         )
+    return len(there) - len(names)

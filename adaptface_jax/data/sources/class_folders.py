@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.image_files import images_below
 from adaptface_jax.data.record import Source
-from adaptface_jax.data.sources.folders import FolderSource, identity_names, image_names
+from adaptface_jax.data.sources.folders import FolderSource, holds_identities, identity_names, image_names
 from adaptface_jax.data.sources.part_words import parts_called
 from adaptface_jax.data.sources.relabelled import Relabelled
 
 
 def has_class_folders(folder: Path) -> bool:
     """Whether some folder in it holds images, or is train/."""
-    return (folder / "train").is_dir() or any(image_names(folder / name) for name in identity_names(folder))
+    return (folder / "train").is_dir() or holds_identities(folder)
 
 
 def open_class_folders(folder: Path) -> dict[str, Source]:
@@ -25,7 +27,12 @@ def open_class_folders(folder: Path) -> dict[str, Source]:
         return {"train": FolderSource(folder, "class")}
     train = FolderSource(folder / "train", "class")
     found: dict[str, Source] = {"train": train}
-    for part, word in parts_called(identity_names(folder), str(folder)).items():
+    words = parts_called(identity_names(folder, train.passed_over, "part"), str(folder))
+    for name in identity_names(folder):
+        if name not in words.values():
+            files = len(list(images_below(folder / name, train.passed_over, folder)))
+            train.passed_over.pictures[f"in {shown(name)}, no part of the set"] += files
+    for part, word in words.items():
         if part != "train":
             found[part] = Relabelled(FolderSource(folder / word, "class"), train.class_names)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import PurePath
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from adaptface_jax.data.sources.selection import Selection
 class Excluded(Selection):
     """The records of the people that the pairs leave, the classes numbered anew in their order; a `Source`.
 
-    pairs: a list over folders of identities, as `--benchmark` takes it. A path's identity is its folder's name.
+    pairs: a list over folders of identities, as `--benchmark` takes it. A path's identity is the innermost of its
+      folders that is one of the source.
     Raises InputError for a benchmark that lists no files, and for an identity that the source has not.
     """
 
@@ -25,7 +27,8 @@ class Excluded(Selection):
         there = {name: label for label, name in enumerate(source.class_names)}
         dropped: set[int] = set()
         for key in open_benchmark(pairs).keys or ():
-            identity = os.path.basename(os.path.dirname(key))
+            folders = [part for part in reversed(PurePath(key).parent.parts) if part in there]
+            identity = folders[0] if folders else os.path.basename(os.path.dirname(key))
             if identity not in there:
                 raise InputError(
                     f"data.exclude: {shown(pairs)} names {shown(key)!r}, and {shown(identity)!r} is no identity of "

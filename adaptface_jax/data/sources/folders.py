@@ -12,48 +12,70 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.decode import SUFFIXES
-from adaptface_jax.data.image_files import is_image_name, read_file
+from adaptface_jax.data.image_files import (
+    entries_of,
+    images_below,
+    is_above,
+    is_dir,
+    is_no_ones,
+    pass_over,
+    read_file,
+    why_passed_over,
+)
+from adaptface_jax.data.image_formats import SUFFIXES
+from adaptface_jax.data.labels import LABELS
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.sources.part_words import WORDS
 from adaptface_jax.data.text_array import TextArray
 
 _PLURAL = {"identity": "identities", "class": "classes"}
+_PARTS = {word for words in WORDS.values() for word in words}
 
 
 class FolderSource(Source):
     """Identities in sorted order of their folders' names, images in sorted order within; a `Source`.
 
-    Hidden names and files that are no image (decode.SUFFIXES) are passed over; folders without an image are no
-    identity. Files are only opened when read. A record's key is `identity/file`.
+    Every image below an identity's folder is of that identity, its own before those of its folders
+    (`image_files.images_below`). Images directly in `folder` are of nobody; they, and whatever else is not read, are
+    counted in `passed_over`. Folders without an image are no identity. Files are only opened when read. A record's key
+    is `identity/file`.
 
     noun: what messages call an identity.
     Raises InputError for a folder that holds no identity, and for one that holds an identity twice: names that differ
     in case or in Unicode form alone, or a link to another identity's folder. Such a set would train one person
-    against himself.
+    against himself. So would one whose people lie in its train/ and test/, which is refused too.
     """
 
     def __init__(self, folder: Path, noun: Literal["identity", "class"] = "identity"):
         self.folder = folder
+        self.passed_over = PassedOver()
         classes: list[str] = []
         counts: list[int] = []
+        deeper = 0
 
         def files() -> Iterator[str]:
-            for name in identity_names(folder):
-                found = image_names(folder / name)
+            nonlocal deeper
+            for name in identity_names(folder, self.passed_over, noun):
+                found = list(images_below(folder / name, self.passed_over, folder))
                 if found:
                     classes.append(name)
                     counts.append(len(found))
+                    deeper += sum(os.sep in file for file in found)
                     yield from found
 
         self._files = TextArray.of(files())
         if not counts:
-            kinds = " ".join(SUFFIXES)
+            raise InputError(_nobody(folder, noun, self.passed_over))
+        if deeper == len(self._files) and set(classes) <= _PARTS:
             raise InputError(
-                f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with files of {kinds}"
+                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a set, no {_PLURAL[noun]}; name one of "
+                f"them, e.g. {shown(str(folder / classes[-1]))}"
             )
         refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}")
+        nested = f", {deeper:,} of the images in folders below theirs" if deeper else ""
+        super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}{nested}")
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
@@ -63,14 +85,30 @@ class FolderSource(Source):
         return f"{self.class_names[self.labels[index]]}/{self._files[index]}"
 
 
-def identity_names(folder: Path) -> list[str]:
-    """Sorted names of the folders in `folder`, hidden ones left out. Raises InputError where it cannot be listed."""
-    return sorted(entry.name for entry in _entries(folder) if _is_dir(entry))
+def identity_names(folder: Path, passed: PassedOver | None = None, noun: str = "identity") -> list[str]:
+    """Sorted names of the folders in `folder` that may be somebody's.
+
+    passed: counts what else is there. Raises InputError where the folder cannot be listed.
+    """
+    found = []
+    real = os.path.realpath(folder)
+    for entry in entries_of(str(folder)):
+        if is_dir(entry) and not is_no_ones(entry.name) and not is_above(entry, real):
+            found.append(entry.name)
+        elif passed is not None and entry.name != LABELS:  # that is read, or said to be there
+            pass_over(entry, passed, f"directly in the folder, of no {noun}")
+    return found
 
 
 def image_names(folder: Path) -> list[str]:
     """Sorted names of the image files directly in `folder`."""
-    return sorted(entry.name for entry in _entries(folder) if is_image_name(entry.name) and not _is_dir(entry))
+    return [entry.name for entry in entries_of(str(folder)) if not is_dir(entry) and not why_passed_over(entry)]
+
+
+def holds_identities(folder: Path) -> bool:
+    """Whether a folder in it holds an image, at any depth."""
+    found = (images_below(folder / name, PassedOver(), folder) for name in identity_names(folder))
+    return any(next(images, None) is not None for images in found)
 
 
 def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> None:
@@ -94,18 +132,10 @@ def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> 
                 )
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(
-            f"{shown(str(folder))}: cannot be listed ({error.strerror}); expected a folder of images"
-        ) from None
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+def _nobody(folder: Path, noun: str, passed: PassedOver) -> str:
+    """What is wrong with a folder in which no identity was found."""
+    said = "".join(f"; {line}" for line in passed.lines())
+    return (
+        f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with files of "
+        f"{' '.join(SUFFIXES)}{said}"
+    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import os
 from pathlib import Path
 
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.image_files import images_below
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.excluded import Excluded
@@ -17,6 +22,8 @@ from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 from adaptface_jax.data.sources.synthetic import open_synthetic
 from adaptface_jax.data.sources.tfds import PREFIX as TFDS
 from adaptface_jax.data.sources.tfds import TfdsSource
+from adaptface_jax.data.sources.training_list import ENDINGS, open_training_list
+from adaptface_jax.data.sources.unread import advice
 
 
 def open_training(data: DataConfig) -> Source:
@@ -34,8 +41,9 @@ def open_source(
 ) -> Source:
     """Opens a training set, or its first identities (ascending label) and the first images of each.
 
-    path: a folder with `train.rec` (InsightFace records), else with ArrayRecord shards (as `pack` writes them), else
-    with identity folders; or `tfds:NAME`, or `synthetic:SPEC`.
+    path: a folder with `train.rec` or one other `.rec` (InsightFace records), else with ArrayRecord shards (as `pack`
+    writes them), else with identity folders; a `.rec` file; a list of images and labels (`open_training_list`); or
+    `tfds:NAME`, or `synthetic:SPEC`.
     labels, domains: as in `give_labels`, of the whole set. exclude: pairs whose people are left out, as in `Excluded`.
     Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
     """
@@ -51,7 +59,11 @@ def open_source(
     if max_identities is not None or max_per_identity is not None:
         source = Subset(source, max_identities, max_per_identity)
     if source.num_classes < 2:
-        raise InputError(f"data.train: {source.description}: {source.num_classes} identity; training needs at least 2")
+        more = advice(Path(path)) if os.path.isdir(path) else ""
+        raise InputError(
+            f"data.train: {source.description}: {source.num_classes} identity; training needs at least 2"
+            + (f"; {more}" if more else "")
+        )
     return source
 
 
@@ -63,23 +75,51 @@ def open_form(path: str) -> Source:
         return TfdsSource(path)
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(
-            f"data.train: {path!r} is no folder; expected a folder with train.rec, shards or identity folders, "
-            f"or {TFDS}NAME or {SYNTHETIC}SPEC"
-        )
-    if _has_records(folder):
-        return InsightFaceSource(folder)
-    return ArrayRecordSource(folder) if _has_shards(folder) else FolderSource(folder)
+        return _open_file(folder)
+    if not is_packed(folder):
+        try:
+            return FolderSource(folder)
+        except InputError as error:
+            more = advice(folder)
+            raise InputError(f"{error}; {more}" if more else str(error)) from None
+    source = InsightFaceSource(folder, _records(folder)[0]) if _records(folder) else ArrayRecordSource(folder)
+    beside = sum(1 for _ in images_below(folder, PassedOver()))
+    source.passed_over = PassedOver(collections.Counter({"in files of their own beside the records": beside}))
+    return source
 
 
 def is_packed(folder: Path) -> bool:
     """Whether the images of a set lie in few large files, not in files of their own."""
-    return _has_records(folder) or _has_shards(folder)
+    return bool(_records(folder)) or _has_shards(folder)
 
 
-def _has_records(folder: Path) -> bool:
-    # Either file is enough: half of a set is better named so than as a folder without identities.
-    return (folder / "train.rec").exists() or (folder / "train.idx").exists()
+def _open_file(file: Path) -> Source:
+    """A set that is named by a file."""
+    if file.is_file() and file.suffix in (".rec", ".idx"):
+        return InsightFaceSource(file.parent, file.stem)
+    if file.is_file() and file.suffix.lower() in ENDINGS:
+        return open_training_list(file)
+    more = advice(file) if file.exists() else ""
+    raise InputError(
+        f"data.train: {str(file)!r} is no folder and no list; expected a folder with a .rec, shards or identity "
+        f"folders, a list of images and labels, or {TFDS}NAME or {SYNTHETIC}SPEC" + (f"; {more}" if more else "")
+    )
+
+
+def _records(folder: Path) -> list[str]:
+    """What the records of a folder are called, one at most; raises InputError where several are there, none `train`.
+
+    Either of .rec and .idx is enough: half of a set is better named so than as a folder without identities.
+    """
+    names = sorted({path.stem for path in folder.iterdir() if path.suffix in (".rec", ".idx") and path.is_file()})
+    if "train" in names:
+        return ["train"]
+    if len(names) > 1:
+        raise InputError(
+            f"{shown(str(folder))}: holds {len(names)} sets of records, {', '.join(map(shown, names[:4]))}; name one, "
+            f"as data.train={shown(str(folder / names[0]))}.rec"
+        )
+    return names
 
 
 def _has_shards(folder: Path) -> bool:

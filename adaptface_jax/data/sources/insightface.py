@@ -1,4 +1,5 @@
-"""InsightFace training sets: `train.rec`, `train.idx` and `property` in one folder."""
+"""InsightFace training sets: `train.rec`, `train.idx` and `property` in one folder; or what im2rec writes, any
+`NAME.rec` and `NAME.idx`."""
 
 from __future__ import annotations
 
@@ -24,25 +25,27 @@ class InsightFaceSource(Source):
     ranges give every label without touching the images, and each image is checked against its range when read. Flat:
     record 0, if any, is an image; the labels are read once from every header. Labels may start anywhere and skip, as
     they do after a set was cleaned; they are mapped to 0..C-1 in ascending order, and the description says so. Classes
-    and sizes come from the records and not from `property`, which cleaning leaves behind; the description says where
-    they differ. A record's key is `record N`, N its key in the index.
+    and sizes come from the records and not from `property`, which cleaning leaves behind and im2rec does not write; the
+    description says where they differ. A record's key is `record N`, N its key in the index.
 
     Raises InputError for files that are missing, truncated or contradict themselves.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str = "train"):
         self._folder = folder
-        claimed = _claimed_classes(folder / "property")
-        self._records = RecordFile(folder / "train.rec", folder / "train.idx")
+        claimed = _claimed_classes(folder / "property") if (folder / "property").exists() else None
+        self._records = RecordFile(folder / f"{name}.rec", folder / f"{name}.idx")
         self._keys, ranges = self._layout()
         if not len(self._keys):
-            raise InputError(f"{folder}: train.rec holds no images; {_PACK}")
+            raise InputError(f"{folder}: {name}.rec holds no images; {_PACK}")
         self._raw = self._raw_labels(ranges)
         values, labels = np.unique(self._raw, return_inverse=True)
         notes = ""
         if values[-1] - values[0] + 1 != len(values):
             notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
-        if claimed != len(values):
+        if name != "train":
+            notes = f", {shown(name)}.rec{notes}"
+        if claimed not in (None, len(values)):
             notes += f", property claims {claimed} identities"
         names = TextArray.of(str(value) for value in values.astype(np.int64).tolist())
         super().__init__(labels.astype(np.int32), names, f"InsightFace records in {shown(str(folder))}{notes}")

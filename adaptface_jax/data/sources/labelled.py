@@ -12,9 +12,9 @@ from adaptface_jax.data.record import Keys, Source
 
 
 def labels_beside(path: str) -> str:
-    """The table that stands in the folder of a training set, "" where there is none."""
-    file = os.path.join(path, LABELS)
-    return file if os.path.isfile(file) else ""
+    """The table that stands in the folder of a training set, or beside its list, "" where there is none."""
+    file = os.path.join(os.path.dirname(path) if os.path.isfile(path) else path, LABELS)
+    return file if os.path.isfile(file) and file != path else ""
 
 
 def give_labels(source: Source, beside: str, labels: str, domains: str) -> None:

@@ -29,7 +29,7 @@ class Relabelled(Source):
         labels = np.array([number[name] for name in source.class_names], np.int32)[source.labels]
         self._source = source
         super().__init__(labels, class_names, source.description)
-        self.take_domains(source)
+        self.know_as(source)
 
     def __getitem__(self, index: int) -> Record:
         return dataclasses.replace(self._source[index], label=int(self.labels[index]))

@@ -16,7 +16,7 @@ class Selection(Source):
     def __init__(self, source: Source, indices: np.ndarray, note: str) -> None:
         self._source, self._indices = source, indices
         super().__init__(source.labels[indices], source.class_names, f"{source.description} ({note})")
-        self.take_domains(source, indices)
+        self.know_as(source, indices)
 
     def __getitem__(self, index: int) -> Record:
         return self._source[int(self._indices[index])]

@@ -21,6 +21,7 @@ from adaptface_jax.data.labels import UNKNOWN, Column, LabelTable
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 from adaptface_jax.data.synthetic_faces.generate import RESERVED_SEED, Population
+from adaptface_jax.data.synthetic_faces.render import SIZE
 
 PREFIX = "synthetic:"
 CONDITION = "condition"  # the column of the label table
@@ -76,6 +77,8 @@ def parse_spec(spec: str) -> Spec:
 
 class SyntheticSource(Source):
     """Generated people. All pictures of a person are rendered when one is first read, then kept."""
+
+    image_size = (SIZE, SIZE)
 
     def __init__(self, spec: Spec):
         self._spec = spec

@@ -16,6 +16,8 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.image_files import images_below
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.folders import image_names
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -52,8 +54,11 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
         counts.append(len(found))
     labels = np.repeat(np.arange(len(wnids), dtype=np.int32), counts)
     annotated = _annotations(folder, wnids)
+    train = ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}")
+    unlabelled = sum(1 for _ in images_below(folder, PassedOver())) - len(train) - len(annotated)
+    train.passed_over = PassedOver(Counter({"of no class": unlabelled}))
     return {
-        "train": ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}"),
+        "train": train,
         "validation": ListedFiles(
             folder,
             TextArray.of(f"val/images/{name}" for name in annotated),

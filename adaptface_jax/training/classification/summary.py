@@ -23,7 +23,7 @@ def summary(plan: ClassificationPlan) -> str:
         machine_line(),
         f"model     {model_words(plan.config.model)}, {np.dtype(plan.classifier.dtype).name}",
         f"          {trees.count(plan.trainable):,} parameters, all trained",
-        *(f"{name:11}{data_words(source)}" for name, source in parts(plan).items()),
+        *(line for name, source in parts(plan).items() for line in data_lines(name, source)),
         *distribution_lines(plan.source),
         f"pixels    mean {mean}, deviation {std}",
         f"{steps_line(plan)}; {plan.config.train.optimizer}, {loss}",
@@ -47,6 +47,11 @@ def model_words(model: ModelConfig) -> str:
         shape += "" if model.batch_norm else ", without batch normalisation"
         shape += "" if model.residual else ", without residual connections"
     return f"{model.name}, {shape}, {model.activation}, dropout {model.dropout:g}, at {model.image_size} px"
+
+
+def data_lines(name: str, source: Source) -> list[str]:
+    """What a split is, and what was passed over where it lies."""
+    return [f"{name:11}{data_words(source)}", *(f"{'':11}{line}" for line in source.passed_over.lines())]
 
 
 def data_words(source: Source) -> str:

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
@@ -18,13 +19,17 @@ from adaptface_jax.weights.peft.start import Start, start_from
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts."""
+    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts.
+
+    stored_size: pixels of the images that cross to the device, which brings them to the model's size.
+    """
 
     recognizer: Recognizer
     frozen: dict[str, Any]
     trainable: dict[str, Any]
     identity: dict[str, Any]
     start: Start | None = None
+    stored_size: int = STORED_SIZE
 
 
 def load(config: Config) -> tuple[Recognizer, Backbone]:

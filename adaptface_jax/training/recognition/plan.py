@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from adaptface_jax.config.schema import Config
 from adaptface_jax.config.small_sample import ENOUGH
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.pipeline import STORED_SIZE
+from adaptface_jax.data.record import Source
 from adaptface_jax.data.small_sample import small_sample
 from adaptface_jax.data.sources.from_path import open_training
+from adaptface_jax.data.stored_size import AUTO, StoredSize, stored_size
 from adaptface_jax.distributed.mesh import check_batch, make_mesh
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics
@@ -21,20 +25,25 @@ from adaptface_jax.training.recognition.domains import check_domains
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.run import make_record
+from adaptface_jax.training.run import STORED
 from adaptface_jax.training.trackers import require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecognitionPlan(Plan):
-    """A Plan with the recogniser and what it is verified on."""
+    """A Plan with the recogniser and what it is verified on. stored: the size of its images, and why that one."""
 
     config: Config
     model: Model
     benchmarks: Mapping[str, Benchmark]
+    stored: StoredSize
 
 
-def prepare(config: Config) -> RecognitionPlan:
-    """Open the data and the weights; raises InputError where something is missing or does not fit."""
+def prepare(config: Config, record: Mapping[str, Any] | None = None) -> RecognitionPlan:
+    """Open the data and the weights; raises InputError where something is missing or does not fit.
+
+    record: of the run that may go on; what was chosen for it stays so.
+    """
     mesh = make_mesh(model=config.train.model_parallel)
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
     require(config.monitor.wandb)
@@ -47,7 +56,8 @@ def prepare(config: Config) -> RecognitionPlan:
         source = small_sample(source, config.data.overfit_small)
     check_epoch(config, source)
     benchmarks = {name: open_benchmark(path, config.data.domains) for name, path in config.data.benchmarks.items()}
-    model = build_model(config, source.num_classes, mesh)
+    stored = _stored_size(config, source, record)
+    model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
     return RecognitionPlan(
         config=config,
         mesh=mesh,
@@ -61,7 +71,16 @@ def prepare(config: Config) -> RecognitionPlan:
         ),
         record=make_record(config, model, source),
         evaluated=bool(benchmarks),
+        stored_size=stored.pixels,
         enough=ENOUGH if config.data.overfit_small else None,
         model=model,
         benchmarks=benchmarks,
+        stored=stored,
     )
+
+
+def _stored_size(config: Config, source: Source, record: Mapping[str, Any] | None) -> StoredSize:
+    wanted = config.data.stored_size
+    if wanted == AUTO and record is not None:
+        return StoredSize(record.get(STORED, STORED_SIZE), "as the run began")
+    return stored_size(wanted, config.backbone.image_size, source)

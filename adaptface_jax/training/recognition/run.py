@@ -13,11 +13,12 @@ from jax.sharding import Mesh
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
-from adaptface_jax.training.run import abstract_state, describe_source, recorded_config, required_record
+from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
 
 
 def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
     data = describe_source(source)
     if config.data.domains:  # what a source knows by itself is in its description
         data |= {"domains": source.domain_names, "domains_sha256": domains_digest(source)}
-    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data}
+    record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data, STORED: model.stored_size}
     if model.start is not None:
         record["start"] = model.start.identity()
     return json.loads(to_json(record))
@@ -55,4 +56,5 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
         )
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh)
     step, state = read_checkpoint(workdir, which, like)
-    return dataclasses.replace(model, trainable=state.trainable), step
+    stored = record.get(STORED, STORED_SIZE)
+    return dataclasses.replace(model, trainable=state.trainable, stored_size=stored), step

@@ -6,6 +6,7 @@ import numpy as np
 
 from adaptface_jax.config.schema import Config
 from adaptface_jax.data.record import Source
+from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
@@ -28,6 +29,8 @@ def summary(plan: RecognitionPlan) -> str:
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
+        *(f"          {line}" for line in source.passed_over.lines()),
+        size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"

@@ -1,0 +1,68 @@
+"""The forms of image files that are read: what they are called, and how their first bytes tell them apart."""
+
+from __future__ import annotations
+
+import functools
+
+# Pillow's name of a format -> file endings. Other formats Pillow knows are refused: less code meets outside files.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
+    "PNG": (".png",),
+    "PPM": (".pgm", ".ppm", ".pnm", ".pbm"),
+    "BMP": (".bmp", ".dib"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+HEIF = "HEIF"
+
+# Endings of pictures in a form that is not read, and of what is no picture: neither is opened to see what it is.
+UNREAD = (
+    ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".svg", ".ico", ".tga", ".pcx", ".exr", ".hdr", ".dng", ".cr2", ".cr3",
+    ".nef", ".arw", ".orf", ".raf", ".rw2", ".raw", ".heics", ".avifs", ".icns", ".xcf", ".eps",
+)  # fmt: skip
+NO_PICTURE = (
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".log", ".lst", ".idx", ".rec",
+    ".db", ".ini", ".py", ".m", ".mat", ".npy", ".npz", ".pkl", ".pts", ".zip", ".tar", ".gz", ".mp4", ".mov", ".avi",
+    ".bak", ".tmp", ".part", ".partial", ".crdownload", ".pdf", ".lnk",
+)  # fmt: skip
+
+# The first bytes of the forms that have unmistakable ones.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_SHARED_BRANDS = {b"mif1", b"msf1"}  # of AVIF and HEIC alike
+HEAD = 64  # bytes that tell a form
+
+
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins so (HEAD bytes) is an image of a form that is read."""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(_BEGINNINGS) or webp or bool(_brands(head) & {b"avif", b"avis"}) or is_heif(head)
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins so is HEIC, as telephones write it."""
+    brands = _brands(head)
+    return bool(brands & _HEIF_BRANDS) or bool(brands & _SHARED_BRANDS and not brands & {b"avif", b"avis"})
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """What a file of the ISO base media format says it is: the main brand, and those it is compatible with."""
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4], "big"), len(head) // 4 * 4)
+    return {head[8:12], *(head[place : place + 4] for place in range(16, end, 4))}
+
+
+@functools.cache
+def reads_heif() -> bool:
+    """Whether the extra `heic` is installed; Pillow then reads HEIF too."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
