@@ -60,7 +60,8 @@ def main(args: argparse.Namespace) -> None:
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
     lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
-    print("\n".join(lines), flush=True)
+    for line in lines:
+        print(line, flush=True)
     sets = [
         *(benchmark.images for benchmark in benchmarks.values()),
         *(Cropped(benchmark, crop) for benchmark in templates.values()),
