@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from adaptface_jax.align.benchmark_images import look_at
 from adaptface_jax.checks.finding import Section, Severity, verdict
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.checks.run.run_checks import check_run
@@ -61,7 +62,7 @@ def _checks(args: argparse.Namespace) -> tuple[Iterator[Section], str]:
         raise InputError("doctor: name a set-up with --config=FILE, or a run with --run=WORKDIR (see --help)")
     workdir = Path(args.workdir) if args.workdir else None
     sample = None if args.full else args.sample
-    return check_setup(args.config, workdir, sample), "before the run"
+    return check_setup(args.config, workdir, sample, look_at=look_at), "before the run"
 
 
 def parser() -> Parser:

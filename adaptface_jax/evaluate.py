@@ -5,8 +5,9 @@
     adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC
     adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
 
-A benchmark is an InsightFace .bin pack, a folder with pairs.txt (LFW), with CFP's Protocol or with pairs.csv,
-FOLDER:LIST, or a .csv of its own. With conditions of its images (domain1,domain2 in the list, or labels.csv in the
+A benchmark is an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST,
+or a list of its own. With groups of pairs (RFW, the column domain) the rates of each stand at one threshold. With
+conditions of its images (domain1,domain2 in the list, or labels.csv in the
 folder by the run's data.domains) the report also goes condition by condition.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptface_jax.align.benchmark_images import look_at
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
@@ -29,17 +31,22 @@ from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import plural
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.pair_list import Files
+from adaptface_jax.data.joined import Joined
 from adaptface_jax.data.record import Images
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
-from adaptface_jax.evaluation.evaluator import Joined, evaluate
+from adaptface_jax.evaluation.evaluator import evaluate
+from adaptface_jax.evaluation.folds import folds_line
+from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
-from adaptface_jax.evaluation.templates import score_templates
+from adaptface_jax.evaluation.templates import score_templates, unscored_line
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import required_record
 
@@ -54,6 +61,10 @@ def main(args: argparse.Namespace) -> None:
     benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
     templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
     people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
+    lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
+    lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
+    for line in lines:
+        print(line, flush=True)
     sets = [
         *(benchmark.images for benchmark in benchmarks.values()),
         *(Cropped(benchmark, crop) for benchmark in templates.values()),
@@ -73,6 +84,10 @@ def main(args: argparse.Namespace) -> None:
         for name, entry in results.items():
             if entry.cells:
                 print(f"\n{name}, condition by condition\n\n{conditions_table(entry.cells)}")
+        groups = group_reports(benchmarks, scores)
+        report |= {"groups": groups} if groups else {}
+        for name, judged in groups.items():
+            print(f"\n{judged.text(name)}")
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")
@@ -103,6 +118,15 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("--probes: is the gallery itself, where every probe would find its own image")
     if args.scores and not args.benchmark:
         raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+
+
+def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
+    """What is judged, and what is to be said of its images and of its folds, a line each."""
+    pairs, images = plural(len(benchmark.issame), "pair"), plural(len(benchmark.images), "image")
+    crops, folds = look_at(benchmark.images, benchmark.keys), folds_line(benchmark.fold, benchmark.issame)
+    lines = [f"{benchmark.description}, {pairs} of {images}"]
+    lines += [f"{crops.what}; {crops.advice}" if crops.advice else crops.what] + ([folds] if folds else [])
+    return [f"{name}: {line}" for line in lines]
 
 
 def domains_of(workdir: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,10 +11,17 @@ from PIL import Image, ImageOps
 from adaptface_jax.align.detector import Detector, Face
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, similarity, warp
 
-# The first look finds faces anywhere, in the photograph made no larger than this. A face that fills the photograph may
-# want room around it: where none is found, there is another look with a border.
-LONGEST_SIDE = 960
-BORDER = 0.25
+# The looks at a photograph, each where those before found no face: made no larger than so many pixels, with a border of
+# so much of its longer side. A face that fills its photograph may want room around it, or be too large for the detector
+# (of 20 portraits at 960 pixels it misses 5, at 320 none).
+Look = tuple[int, float]
+LOOKS: tuple[Look, ...] = ((960, 0.0), (960, 0.25), (320, 0.0), (320, 0.25))
+
+# Where these show no face the photograph is turned by quarters, without a border, since turned faces are rare; so it is
+# where the surest face is less sure than this, and a turned one surer by BETTER is believed instead: of faces on their
+# side or upside down the detector finds some, less surely, and takes them for upright ones.
+TURNS, TURNED_LOOKS = (1, 2, 3), ((960, 0.0), (320, 0.0))
+SURE, BETTER = 0.8, 0.1
 
 # Then the face is seen again upright, in a view of this size and scale (1: as in the crop) and in its mirror image.
 # Over placements of one face its landmarks then differ by 0.34 pixels of a 92x112 portrait (standard deviation), and by
@@ -22,10 +30,18 @@ VIEW_SIZE = 320
 VIEW_SCALE = 1.2
 
 
+# Which of several faces is whose the photograph is; LFW's rule is the centre.
+PREFER = ("largest", "centre")
+
+# The middle of a photograph in which no face was found: so much of its shorter side. LFW's photographs are 2.2 times
+# the box of the face detector around which they were cut, and an aligned crop is 1.2 times that box.
+CENTRE = 0.55
+
+
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """image: uint8 [112, 112, 3], the largest face. faces: how many the photograph shows. landmarks: float64 [5, 2],
-    of the largest, (x, y) in pixels of the photograph."""
+    """image: uint8 [112, 112, 3], a face. faces: how many the photograph shows. landmarks: float64 [5, 2], of this one,
+    (x, y) in pixels of the photograph."""
 
     image: np.ndarray
     faces: int
@@ -33,24 +49,64 @@ class Crop:
 
 
 class Aligner:
-    """Photographs to crops. Raises InputError where the extra `align` is not installed."""
+    """Photographs to crops.
 
-    def __init__(self) -> None:
+    prefer: one of PREFER. margin: how much more a crop shows to each side, as a fraction of the usual one.
+    Raises InputError where the extra `align` is not installed.
+    """
+
+    def __init__(self, prefer: str = PREFER[0], margin: float = 0.0) -> None:
         self._detect = Detector()
+        self._prefer, self._margin = prefer, margin
 
     def __call__(self, photograph: np.ndarray) -> Crop | None:
-        """The aligned crop of the largest face of a photograph, uint8 [H, W, 3], RGB; None where no face is found."""
-        faces = self._first_look(photograph, 0) or self._first_look(photograph, BORDER)
-        if not faces:
-            return None
-        landmarks = self._second_look(photograph, faces[0])
-        crop = warp(photograph, similarity(landmarks, TEMPLATE))
-        return Crop(crop, len(faces), landmarks)
+        """The aligned crop of the preferred face of a photograph, uint8 [H, W, 3], RGB; None where no face is found."""
+        return next(self.each(photograph), None)
 
-    def _first_look(self, photograph: np.ndarray, border: float) -> list[Face]:
+    def each(self, photograph: np.ndarray) -> Iterator[Crop]:
+        """The crops of all faces, the preferred one first."""
+        faces = self._faces(photograph)
+        middle = (TEMPLATE - (CROP_SIZE - 1) / 2) / (1 + 2 * self._margin) + (CROP_SIZE - 1) / 2
+        for face in faces:
+            landmarks = self._second_look(photograph, face)
+            yield Crop(warp(photograph, similarity(landmarks, middle)), len(faces), landmarks)
+
+    def centre(self, photograph: np.ndarray) -> np.ndarray:
+        """uint8 [112, 112, 3], the middle of a photograph: what there is where no face was found."""
         height, width = photograph.shape[:2]
-        longest = max(height, width)
-        scale = min(1.0, LONGEST_SIDE / longest)
+        side = min(height, width) * min(CENTRE * (1 + 2 * self._margin), 1.0)
+        left, top = (width - side) / 2, (height - side) / 2
+        size = (CROP_SIZE, CROP_SIZE)
+        box = (left, top, left + side, top + side)
+        return np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BICUBIC, box))
+
+    def _faces(self, photograph: np.ndarray) -> list[Face]:
+        """All faces of the first look that finds any, the preferred one first."""
+        height, width = photograph.shape[:2]
+        faces = self._upright(photograph) or self._turned(photograph, TURNED_LOOKS)
+        return faces if self._prefer == PREFER[0] else nearest_first(faces, width, height)
+
+    def _upright(self, photograph: np.ndarray) -> list[Face]:
+        for look in _different(LOOKS, photograph):
+            if faces := self._look(photograph, *look):
+                turned = [] if surest(faces) >= SURE else self._turned(photograph, [look])
+                return turned if surest(turned) > surest(faces) + BETTER else faces
+        return []
+
+    def _turned(self, photograph: np.ndarray, looks: Sequence[Look]) -> list[Face]:
+        """The faces of the turn with the surest one, in the first look that finds any."""
+        height, width = photograph.shape[:2]
+        for look in _different(looks, photograph):
+            found = {turns: self._look(np.rot90(photograph, turns), *look) for turns in TURNS}
+            turns = max(TURNS, key=lambda turns: surest(found[turns]))
+            if found[turns]:
+                return [face.turned(turns, width, height) for face in found[turns]]
+        return []
+
+    def _look(self, photograph: np.ndarray, side: int, border: float) -> list[Face]:
+        """The faces, the largest first, of a photograph made no larger than `side`, with a border."""
+        height, width = photograph.shape[:2]
+        scale = min(1.0, side / max(height, width))
         small = Image.fromarray(photograph)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -79,6 +135,23 @@ class Aligner:
         """The landmarks, or none, of the face of a view whose landmarks are about at `place`."""
         reach = CROP_SIZE * VIEW_SCALE / 4
         return [face.landmarks for face in self._detect(view) if np.abs(face.landmarks - place).max() < reach][:1]
+
+
+def surest(faces: Sequence[Face]) -> float:
+    """The highest score, 0 of none."""
+    return max((face.score for face in faces), default=0.0)
+
+
+def _different(looks: Sequence[Look], photograph: np.ndarray) -> list[Look]:
+    """The looks that are not the same in a photograph that is small already."""
+    longest = max(photograph.shape[:2])
+    return list({(min(side, longest), border): (side, border) for side, border in reversed(looks)}.values())[::-1]
+
+
+def nearest_first(faces: Sequence[Face], width: int, height: int) -> list[Face]:
+    """By the distance of their middles from the photograph's."""
+    middle = np.array([width - 1, height - 1]) / 2
+    return sorted(faces, key=lambda face: float(np.hypot(*(face.box.reshape(2, 2).mean(axis=0) - middle))))
 
 
 def mirrored(landmarks: np.ndarray) -> np.ndarray:

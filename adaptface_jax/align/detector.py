@@ -32,6 +32,19 @@ class Face:
         """Of the box, in square pixels."""
         return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
 
+    def turned(self, turns: int, width: int, height: int) -> Face:
+        """The face of `np.rot90(photograph, turns)` in a photograph of this size."""
+        box = turned_back(self.box.reshape(2, 2), turns, width, height)
+        corners = np.concatenate([box.min(axis=0), box.max(axis=0)])
+        return Face(corners, self.score, turned_back(self.landmarks, turns, width, height))
+
+
+def turned_back(points: np.ndarray, turns: int, width: int, height: int) -> np.ndarray:
+    """Points [N, 2] of `np.rot90(image, turns)` in the image itself, of this size."""
+    x, y = points.T
+    found = ((x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x))[turns % 4]
+    return np.stack(found, axis=1)
+
 
 class Detector:
     """Finds faces. Raises InputError where the extra `align` is not installed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from adaptface_jax.align.crop import Aligner
+from adaptface_jax.align.crop import PREFER, Aligner
+from adaptface_jax.align.detector import use_one_thread
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
 from adaptface_jax.core.journal import Journal
 from adaptface_jax.core.text import shown
+from adaptface_jax.core.workers import spread
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import ImageFiles, read_file
 from adaptface_jax.data.image_formats import FORMATS
 
-# A line for each photograph that is more than one face and one crop: {"path", "faces"} or {"path", "error"}.
+# A line for each photograph that is more than one face and one crop: {"path", "faces"} or {"path", "error"}, and of one
+# without a face whether its middle was taken; before them one about the options.
 JOURNAL = "align.jsonl"
 NO_FACE = "no_face.txt"
+MIDDLE = "middle"
+_ABOUT = ""
+_NUMBERED = re.compile(r"\.face\d+(\.[^.]*)?$")
 
 # The forms that hold a crop as well as its photograph was held.
 KEPT = ("JPEG", "PPM", "BMP", "WEBP", "TIFF")
@@ -33,67 +41,149 @@ QUALITY: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """prefer, margin: as in Aligner. every: a crop of each face, NAME.face1.jpg the preferred one's. fallback: where no
+    face is found, the middle of the photograph is its crop."""
+
+    prefer: str = PREFER[0]
+    margin: float = 0.0
+    every: bool = False
+    fallback: bool = False
+
+    def noted(self) -> dict[str, Any]:
+        """What all crops of a folder have in common; the fallback may come later."""
+        return {"prefer": self.prefer, "margin": self.margin, "every": self.every}
+
+
 @dataclasses.dataclass
 class Outcome:
-    """Paths relative to the source, sorted. aligned: how many have a crop, `kept` of them from before.
-    no_face: without one. several: how many showed several faces. unreadable: with the reason."""
+    """Paths relative to the source, sorted. aligned: how many have a crop of a face, `kept` of them from before.
+    crops: how many there are, with those of the middle. several: how many showed several faces. no_face: in which none
+    was found, middle: how many of them have their middle. unreadable: with the reason."""
 
     aligned: int = 0
+    crops: int = 0
     kept: int = 0
     several: int = 0
+    middle: int = 0
     no_face: list[str] = dataclasses.field(default_factory=list)
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def align_folder(images: ImageFiles, source: Path, target: Path, show: Callable[[int, Outcome], None]) -> Outcome:
+def check_apart(source: Path, target: Path) -> None:
+    """Raise InputError where one of the folders lies in the other."""
+    inside, outside = source.resolve(), target.resolve()
+    if inside == outside or inside in outside.parents or outside in inside.parents:
+        raise InputError(f"{target}: is, holds or lies in {source}; expected a folder of its own for the crops")
+
+
+def align_folder(
+    images: ImageFiles,
+    source: Path,
+    target: Path,
+    options: Options,
+    processes: int,
+    show: Callable[[int, Outcome], None],
+) -> Outcome:
     """Writes the crop of every one of the images below `source` to the same place and name below `target`.
 
     What has a crop or a line in `target`/align.jsonl is not looked at again: killed at any moment, the same call goes
     on. `target`/no_face.txt lists, at the end, the photographs in which no face was found.
 
     show: called with how many are done and the outcome so far.
-    Raises InputError where one folder lies in the other, or the extra `align` is missing.
+    Raises InputError where the crops there were made with other options, where a photograph has the name of another
+    one's numbered crop, or the extra `align` is missing; RunError where a process dies.
     """
-    inside, outside = source.resolve(), target.resolve()
-    if inside == outside or inside in outside.parents or outside in inside.parents:
-        raise InputError(f"{target}: is, holds or lies in {source}; expected a folder of its own for the crops")
-    aligner = Aligner()
-    target.mkdir(parents=True, exist_ok=True)
-    journal = Journal(target / JOURNAL)
-    outcome = Outcome()
-    for done, path in enumerate(images.paths, start=1):
-        name = os.path.relpath(path, source)
-        crop = target / name
-        kept = crop.exists()
-        if not kept and name not in journal.lines:
-            line = align_file(aligner, path, crop)
-            if line:
-                journal.add(name, line)
-        line = journal.lines.get(name, {})
-        if "error" in line:
-            outcome.unreadable[name] = line["error"]
-        elif line.get("faces") == 0:
-            outcome.no_face.append(name)
-        else:
-            outcome.aligned += 1
-            outcome.kept += kept
-            outcome.several += "faces" in line
+    names = [os.path.relpath(path, source) for path in images.paths]
+    if options.every and (taken := next((name for name in names if _NUMBERED.search(name)), None)):
+        raise InputError(f"--all: {shown(taken)} is named like a numbered crop of another photograph; rename it")
+    work = functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
+    journal = open_journal(target, options)
+    missing = [name for name in names if not is_done(target, name, journal.lines.get(name), options)]
+    outcome, waiting = Outcome(), set(missing)
+    results = spread(work, functools.partial(_worker, source, target, options), missing, processes)
+    for done, name in enumerate(names, start=1):
+        kept = name not in waiting
+        if not kept and (line := next(results)):
+            journal.add(name, line)
+        _note(outcome, name, journal.lines.get(name, {}), kept, options)
         show(done, outcome)
     write_text(target / NO_FACE, "".join(f"{shown(name)}\n" for name in outcome.no_face))
     return outcome
 
 
-def align_file(aligner: Aligner, path: str, target: Path) -> dict[str, Any]:
-    """Writes the crop of one photograph, in the format that the file's name says; returns what is to be noted of it."""
+def _note(outcome: Outcome, name: str, line: dict[str, Any], kept: bool, options: Options) -> None:
+    faces = line.get("faces", 1)
+    if "error" in line:
+        outcome.unreadable[name] = line["error"]
+    elif faces == 0:
+        outcome.no_face.append(name)
+        outcome.middle += MIDDLE in line
+        outcome.crops += MIDDLE in line
+    else:
+        outcome.aligned += 1
+        outcome.crops += faces if options.every else 1
+        outcome.kept += kept
+        outcome.several += faces > 1
+
+
+def open_journal(target: Path, options: Options) -> Journal:
+    """The journal of a folder of crops; raises InputError where these were made with other options."""
+    fresh = not target.is_dir() or not any(target.iterdir())
+    target.mkdir(parents=True, exist_ok=True)
+    journal = Journal(target / JOURNAL)
+    about = journal.lines.get(_ABOUT, options.noted() if fresh else Options().noted())
+    if about != options.noted():
+        given = " ".join(f"--{'all' if name == 'every' else name}={value}" for name, value in about.items())
+        raise InputError(
+            f"{shown(str(target))}: its crops were made with {given}; give the same, or choose another DST"
+        )
+    if _ABOUT not in journal.lines:
+        journal.add(_ABOUT, about)
+    return journal
+
+
+def is_done(target: Path, name: str, line: dict[str, Any] | None, options: Options) -> bool:
+    """Whether there is nothing left to do for a photograph of which the journal holds this line."""
+    if line is None:
+        return not options.every and (target / name).exists()
+    if "error" in line:
+        return True
+    faces = line.get("faces", 1)
+    if faces == 0:
+        return MIDDLE in line and (target / name).exists() if options.fallback else True
+    crops = [numbered(name, place) for place in range(1, faces + 1)] if options.every else [name]
+    return all((target / crop).exists() for crop in crops)
+
+
+def numbered(name: str, place: int) -> str:
+    """The crop of the face at this place, from 1, of all that a photograph shows."""
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}.face{place}{suffix}"
+
+
+def align_named(aligner: Aligner, source: Path, target: Path, options: Options, name: str) -> dict[str, Any]:
+    """Writes the crops of one photograph, in the format that its name says; returns what is to be noted of it."""
     try:
-        photograph = decode(read_file(path), shown(path))
+        photograph = decode(read_file(os.path.join(source, name)), shown(os.path.join(source, name)))
     except InputError as error:
         return {"error": str(error)}
-    crop = aligner(photograph)
-    if crop is None:
-        return {"faces": 0}
-    write_bytes(target, encoded(crop.image, target.suffix.lower()))
-    return {"faces": crop.faces} if crop.faces > 1 else {}
+    suffix, faces = Path(name).suffix.lower(), 0
+    for place, crop in enumerate(aligner.each(photograph), start=1):
+        faces = crop.faces
+        write_bytes(target / (numbered(name, place) if options.every else name), encoded(crop.image, suffix))
+        if not options.every:
+            break
+    if not faces and options.fallback:
+        write_bytes(target / name, encoded(aligner.centre(photograph), suffix))
+        return {"faces": 0, MIDDLE: True}
+    return {"faces": faces} if faces != 1 or options.every else {}
+
+
+def _worker(source: Path, target: Path, options: Options) -> functools.partial[dict[str, Any]]:
+    use_one_thread()
+    return functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
 
 
 def encoded(image: np.ndarray, suffix: str) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.joined import Joined
 from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.evaluation.cells import compute_cells, subsets
 from adaptface_jax.evaluation.distances import indexed_distances
@@ -100,28 +99,6 @@ def image_names(name: str, benchmark: Benchmark) -> Sequence[str]:
     if benchmark.keys is not None:
         return benchmark.keys
     return [f"{name}: image {number}" for number in range(len(benchmark.images))]
-
-
-class Joined(Sequence[Any]):
-    """Sequences end to end; an item is only read when it is asked for."""
-
-    def __init__(self, parts: Sequence[Sequence[Any]]) -> None:
-        self._parts = parts
-        self._ends = list(itertools.accumulate(len(part) for part in parts))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
-        index = range(len(self))[index]
-        part = bisect.bisect_right(self._ends, index)
-        return self._parts[part][index - (self._ends[part - 1] if part else 0)]
 
 
 def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult]:

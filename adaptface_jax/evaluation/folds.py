@@ -1,30 +1,85 @@
-"""Ten-fold accuracy: in each fold, pairs judged at the threshold that suits the other folds best."""
+"""Ten-fold accuracy: in each fold, pairs judged at the threshold that suits the other folds best.
+
+Folds that a list gives are kept. Without any, they are contiguous tenths in file order, which is LFW's protocol and
+what InsightFace's evaluation makes of a pack, as long as every tenth holds at least half its even share of genuine and
+of impostor pairs. Else (a list sorted by truth, or of few pairs) they are stratified: the genuine pairs are cut into
+contiguous tenths, and so are the impostor ones. Of pairs in LFW's order the two are the same.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
 
 Folds = int | np.ndarray | None  # see fold_of_each
 THRESHOLDS = np.arange(0, 4, 0.01)
+EVEN = 0.5  # of its even share of a kind, the least that a tenth in file order may hold
 
 
-def fold_of_each(folds: Folds, pairs: int) -> np.ndarray:
+def fold_of_each(folds: Folds, issame: np.ndarray) -> np.ndarray:
     """The fold of each pair, int [N] in 0..F-1.
 
-    folds: how many contiguous ones, sizes differing by at most one (None: ten); or int [N], any numbers for folds.
-    Raises InputError for more folds than pairs, and for an array of another shape or type.
+    folds: None for the rule above; how many contiguous ones, sizes differing by at most one; or int [N], any numbers
+      for folds. issame: bool [N].
+    Raises InputError for more folds than pairs, for an array of another shape or type, and without folds where there
+    are not two pairs of each kind.
     """
+    issame = np.asarray(issame, bool)
+    pairs = len(issame)
     if isinstance(folds, np.ndarray):
         if folds.shape != (pairs,) or not np.issubdtype(folds.dtype, np.integer):
             raise InputError(f"folds: {folds.dtype} of shape {folds.shape}; expected one integer a pair, ({pairs},)")
         return np.unique(folds, return_inverse=True)[1]
-    count = FOLDS if folds is None else folds
-    if not 1 <= count <= pairs:
-        raise InputError(f"folds: {count} for {pairs} pairs; expected 1..{pairs} (the protocol has {FOLDS})")
+    if folds is not None:
+        if not 1 <= folds <= pairs:
+            raise InputError(f"folds: {folds} for {pairs} pairs; expected 1..{pairs} (the protocol has {FOLDS})")
+        return _contiguous(pairs, folds)
+    return _stratified(issame) if tenths_are_uneven(issame) else _contiguous(pairs, FOLDS)
+
+
+def tenths_are_uneven(issame: np.ndarray) -> bool:
+    """Whether some tenth in file order holds less than EVEN of its even share of one kind. issame: bool [N]."""
+    pairs, genuine = len(issame), int(np.sum(issame))
+    if pairs < FOLDS:
+        return True
+    sizes, held = np.bincount(tenth := _contiguous(pairs, FOLDS)), np.bincount(tenth, issame)
+    shares = held * pairs / max(genuine, 1), (sizes - held) * pairs / max(pairs - genuine, 1)
+    return bool((np.minimum(*shares) < EVEN * sizes).any())
+
+
+def folds_line(folds: Folds, issame: np.ndarray) -> str:
+    """What there is to say about the folds of pairs that `fold_of_each` takes, in one line; empty for nothing."""
+    fold = fold_of_each(folds, issame)
+    count = int(fold.max()) + 1
+    if isinstance(folds, np.ndarray):
+        held = np.bincount(fold, issame) / np.bincount(fold)
+        lone = int(((held == 0) | (held == 1)).sum())
+        return f"{lone} of the list's own {plural(count, 'fold')} hold pairs of one kind only" if lone else ""
+    if folds is None and tenths_are_uneven(issame):
+        fewer = "" if count == FOLDS else f", {count} of them, for there are no more pairs of one kind"
+        return f"tenths in file order hold the two kinds unevenly (a sorted list?): folds are stratified{fewer}"
+    return ""
+
+
+def _contiguous(pairs: int, count: int) -> np.ndarray:
     return np.repeat(np.arange(count), [len(part) for part in np.array_split(np.arange(pairs), count)])
+
+
+def _stratified(issame: np.ndarray) -> np.ndarray:
+    genuine = int(np.sum(issame))
+    count = min(FOLDS, genuine, len(issame) - genuine)
+    if count < 2:
+        raise InputError(
+            f"folds: {genuine} genuine and {len(issame) - genuine} impostor pairs; expected two of each kind at least, "
+            "so that folds can be judged by each other"
+        )
+    fold = np.empty(len(issame), np.int64)
+    for kind in (issame, ~issame):
+        fold[kind] = _contiguous(int(kind.sum()), count)
+    return fold
 
 
 def judge_folds(distances: np.ndarray, issame: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ class PairScores:
     """distance: float64 [N], squared, of unit embeddings, 0..4. issame: bool [N].
     accepted: bool [N], as the protocol decides, each pair at the threshold of its fold.
     index: int32 [2N], the images of pair i at 2i and 2i + 1. gate: float32 [M, K] of the M images, or None.
-    fold: int32 [N], where the protocol says it; None: contiguous tenths.
+    fold: int32 [N], where the list says it; None: as `evaluation.folds` makes them.
     person: int32 [M], of each image where the source knows it, else None. domain: bool [N, D], which pairs are of which
     domain, and domain_names: str [D], or None.
     """

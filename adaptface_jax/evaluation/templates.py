@@ -1,8 +1,8 @@
 """Verification of templates (IJB-B, IJB-C 1:1): sets of faces compared as one embedding each.
 
 InsightFace's protocol: raw embeddings (their length tells how sure the model is), times the detector's score where it
-is known; the mean over the faces of a medium, so that a long video counts once; the sum over the media of a template;
-unit length; cosine similarity.
+is known (a template whose scores are all 0 is fused without them); the mean over the faces of a medium, so that a long
+video counts once; the sum over the media of a template; unit length; cosine similarity.
 """
 
 from __future__ import annotations
@@ -75,11 +75,32 @@ def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) ->
     of_medium = np.flatnonzero(new_template | np.append(True, media[1:] != media[:-1]))
     rows = embeddings[benchmark.image[order]]
     if benchmark.quality is not None:
-        rows *= benchmark.quality[benchmark.image[order], None]
+        # The product with a score of 0 has no direction: where a template has no other, its faces weigh alike.
+        alike = unscored(benchmark)[template]
+        rows *= np.where(alike, np.float32(1), benchmark.quality[benchmark.image[order]])[:, None]
     sizes = np.diff(np.append(of_medium, len(order)))
     means = np.add.reduceat(rows, of_medium, axis=0) / sizes[:, None].astype(np.float32)
     sums = np.add.reduceat(means, np.flatnonzero(new_template[of_medium]), axis=0)
     return unit_embeddings(sums).astype(np.float32)
+
+
+def unscored(benchmark: TemplateBenchmark) -> np.ndarray:
+    """Which templates have faces of detector score 0 only, bool [T]; none where scores are not known."""
+    scored = np.zeros(len(benchmark.names), bool)
+    scored[benchmark.template] = benchmark.quality is None
+    if benchmark.quality is not None:
+        scored[benchmark.template[benchmark.quality[benchmark.image] != 0]] = True
+    return ~scored
+
+
+def unscored_line(benchmark: TemplateBenchmark) -> str:
+    """What there is to say about `unscored`, in one line; empty for nothing."""
+    names = benchmark.names[unscored(benchmark)].tolist()
+    if not names:
+        return ""
+    some = ", ".join(map(str, names[:5])) + (" ..." if len(names) > 5 else "")
+    what = "template" if len(names) == 1 else f"{len(names):,} templates"
+    return f"{what} {some}: all detector scores are 0, so the faces are weighed alike"
 
 
 def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Face verification from embeddings, by the LFW protocol.
 
 Huang et al., "Labeled Faces in the Wild", 2007, in the form that InsightFace's evaluation gave it: ten
-contiguous folds, squared Euclidean distances of unit embeddings, thresholds on a grid.
+folds (`folds` says which), squared Euclidean distances of unit embeddings, thresholds on a grid.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.benchmarks.benchmark import FOLDS
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.folds import Folds, fold_of_each, judge_folds
 from adaptface_jax.evaluation.roc import FAR_TARGETS, far_name, roc_curve
@@ -89,7 +88,7 @@ def verify(
     embeddings: np.ndarray,
     issame: np.ndarray,
     flipped: np.ndarray | None = None,
-    folds: Folds = FOLDS,
+    folds: Folds = None,
 ) -> Verification:
     """Verifies pairs of raw embeddings.
 
@@ -102,8 +101,8 @@ def verify(
       folds: as in `fold_of_each`.
 
     Raises:
-      InputError: wrong shapes, values that are not finite, zero embeddings, fewer pairs than folds,
-        or pairs of one kind only.
+      InputError: wrong shapes, values that are not finite, zero embeddings, more folds than pairs, less than two pairs
+        of a kind.
     """
     return compute_metrics(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
 
@@ -111,7 +110,7 @@ def verify(
 def judge_pairs(
     distances: np.ndarray,
     issame: np.ndarray,
-    folds: Folds = FOLDS,
+    folds: Folds = None,
     index: np.ndarray | None = None,
     person: np.ndarray | None = None,
 ) -> JudgedPairs:
@@ -200,8 +199,7 @@ def _checked(distances: np.ndarray, issame: np.ndarray, folds: Folds) -> tuple[n
     if not np.isin(truth, (0, 1)).all():
         raise InputError("issame: holds values other than true and false; expected booleans")
     truth = truth.astype(bool)
-    fold = fold_of_each(folds, len(truth))
     if truth.all() or not truth.any():
         kind = "genuine" if truth.all() else "impostor"
         raise InputError(f"issame: all {len(truth)} pairs are {kind}; expected both kinds")
-    return truth, fold
+    return truth, fold_of_each(folds, truth)

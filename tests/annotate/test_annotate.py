@@ -16,6 +16,7 @@ from adaptface_jax.annotate import __main__ as command
 from adaptface_jax.annotate import workers
 from adaptface_jax.annotate.conditions import Thresholds, conditions
 from adaptface_jax.annotate.measure import Measurer, Measures
+from adaptface_jax.core import workers as core_workers
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.synthetic_faces.conditions import PORTRAIT
 from adaptface_jax.data.synthetic_faces.generate import Population
@@ -45,8 +46,8 @@ def made(tmp_path_factory):
         Image.fromarray(source[index].image // (1 + 3 * (index == 0))).save(file)
     (folder / "0, of two" / "broken.jpg").write_bytes(b"no image")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "WORTH_STARTING", 2)
-        patch.setattr(workers, "CHUNK", 2)
+        patch.setattr(core_workers, "WORTH_STARTING", 2)
+        patch.setattr(core_workers, "CHUNK", 2)
         assert call(command, folder, f"--out={folder / 'labels.csv'}", "--processes=2") == 0
     return folder
 

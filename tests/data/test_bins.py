@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import pickle
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks import bins
 from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.decode import decode
 
@@ -56,6 +58,13 @@ def test_every_protocol_of_arrays(tmp_path, protocol, form):
 def test_writable_arrays_of_protocol_5(tmp_path):
     images = [np.frombuffer(file, np.uint8).copy() for file in PAIRS]
     check(open_bin(written(tmp_path, pickle.dumps((images, ISSAME), 5))))
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_encoded_images_as_a_column_or_a_row(tmp_path, shape):
+    """Older `cv2.imencode` returned uint8 [N, 1]."""
+    images = [np.frombuffer(file, np.uint8).reshape(shape) for file in PAIRS]
+    check(open_bin(written(tmp_path, pickle.dumps((images, ISSAME), 3))))
 
 
 def test_a_pack_of_python_2(tmp_path):
@@ -205,6 +214,14 @@ def test_a_pack_with_changed_bytes_is_a_pack_or_refused(tmp_path_factory, change
     file.write_bytes(content)
     with contextlib.suppress(InputError):
         assert len(open_bin(file).index) == 4
+
+
+def test_an_image_that_is_named_20_000_times_is_hashed_once(tmp_path, monkeypatch):
+    """With a large one that would be gigabytes."""
+    hashed = []
+    monkeypatch.setattr(bins.hashlib, "sha256", lambda data: hashed.append(len(data)) or hashlib.md5(data))
+    benchmark = open_bin(written(tmp_path, pickle.dumps(([A] * 20_000, [True] * 5_000 + [False] * 5_000), 4)))
+    assert len(benchmark.images) == 1 and not benchmark.index.any() and hashed == [len(A)]
 
 
 def test_a_missing_pack(tmp_path):

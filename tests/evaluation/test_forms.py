@@ -7,7 +7,8 @@ import pytest
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.evaluation.evaluator import Joined, raw_pixels
+from adaptface_jax.data.joined import Joined
+from adaptface_jax.evaluation.evaluator import raw_pixels
 
 from .forms import att_forms, face, write_faces
 
@@ -61,8 +62,8 @@ def test_files_of_lfw_may_be_png_and_the_list_lie_elsewhere(lfw, tmp_path_factor
     ("text", "words"),
     [
         ("", "is empty"),
-        ("Bo\t1\t12\n", "line 1, .* is no header"),
-        ("10\t0\n", "line 1, .* is no header"),
+        ("Bo\t1\t12\n", "all 1 pairs are genuine"),
+        ("10\t0\n", "line 1, .* is no row of a list of pairs"),
         ("1\t1\nBo\t1\t12\n", "holds 1 pairs; its header says 1 x 2 x 1"),
         ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* one more than the 2 pairs"),
         ("1\t1\nBo\t1\tAnn Lee\t1\nBo\t1\t12\n", "line 2, .* is not a genuine pair"),
@@ -240,7 +241,9 @@ def test_a_table_without_a_header(faces):
         ("path1,path2,same,age\n", "line 1, .* column 'age'"),
         ("path1,path2,same,same\n", "line 1, .* named twice"),
         ("a/1.png,a/2.png,1\na/1.png,b/1.png\n", "line 2, .* has 2 columns"),
-        ("a/1.png,a/2.png,yes\n", "line 1, .* same is 'yes'"),
+        ("a/1.png,a/2.png,maybe\n", "line 1, .* is no row of a list of pairs"),
+        ("a/1.png,a/2.png,1\na/1.png,b/1.png,maybe\n", "line 2, .* same is 'maybe'; expected 1 or 0, 1 or -1"),
+        ("a/1.png,a/2.png,0\na/1.png,b/1.png,-1\n", "line 2, .* same is -1 here and 0 in line 1"),
         ("a/1.png,,1\n", "line 1, .* a path is empty"),
         ("path1,path2,same,fold\na/1.png,a/2.png,1,x\n", "line 2, .* fold is 'x'"),
         ("path1,path2,same,domain1\na/1.png,a/2.png,1,x\n", "line 1, .* column 'domain2' is unknown or missing"),

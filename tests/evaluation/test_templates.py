@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.evaluation import templates
-from adaptface_jax.evaluation.templates import pair_scores, score_templates, template_embeddings
+from adaptface_jax.evaluation.templates import pair_scores, score_templates, template_embeddings, unscored_line
 
 from .forms import write_faces
 
@@ -143,3 +143,22 @@ def test_missing_lists_and_images_are_named(folder):
         open_ijb(folder)
     with pytest.raises(InputError, match="is no folder"):
         open_ijb(folder / "nowhere")
+
+
+def test_a_template_without_a_detector_score_weighs_its_faces_alike(folder):
+    """As if each had another score, the same for all; it is named."""
+    file = folder / "meta" / "ijbc_name_5pts_score.txt"
+    of_template = {line.split()[0] for line in read(folder, "face_tid_mid") if line.split()[1] == "5"}
+    texts = {}
+    for score in ("0.0", "0.5"):
+        rows = [line.split() for line in read(folder, "name_5pts_score")]
+        texts[score] = "\n".join(" ".join([*row[:-1], score if row[0] in of_template else "0.9"]) for row in rows)
+    found = {}
+    for score, text in texts.items():
+        file.write_text(text)
+        benchmark = open_ijb(folder)
+        found[score] = template_embeddings(embedded(benchmark)[0], benchmark)
+        assert (unscored_line(benchmark) == "") == (score != "0.0")
+    np.testing.assert_allclose(found["0.0"], found["0.5"], rtol=0, atol=1e-6)
+    file.write_text(texts["0.0"])
+    assert unscored_line(open_ijb(folder)).startswith("template 5: all detector scores are 0")

@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.evaluation.distances import pair_distances
+from adaptface_jax.evaluation.folds import fold_of_each, folds_line
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.verification import DomainVerification, compute_domain_metrics, judge_pairs, verify
 
@@ -173,7 +174,7 @@ def changed(row: int, value: float) -> np.ndarray:
         ((changed(9, 0), ISSAME), "row 9 is zero"),
         ((EMBEDDINGS, ISSAME, -EMBEDDINGS), "row 0 is zero"),
         ((EMBEDDINGS, ISSAME, EMBEDDINGS[:4]), "flipped: shape"),
-        ((EMBEDDINGS[:8], ISSAME[:4]), "folds: 10 for 4 pairs"),
+        ((EMBEDDINGS[:8], ISSAME[:4], None, 10), "folds: 10 for 4 pairs"),
         ((EMBEDDINGS, np.ones(20, bool)), "all 20 pairs are genuine"),
         ((EMBEDDINGS, np.zeros(20, bool)), "all 20 pairs are impostor"),
         ((["a", "b"], ISSAME), "not an array of numbers"),
@@ -222,6 +223,35 @@ def test_folds_of_the_protocol_need_not_be_contiguous():
     rows = np.stack([2 * order, 2 * order + 1], axis=1).ravel()
     mixed = verify(embeddings[rows], issame[order], folds=fold[order])
     assert mixed.fold_accuracies == pytest.approx(verify(embeddings, issame).fold_accuracies)
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=200))
+def test_folds_that_no_list_gives_hold_both_kinds(truth):
+    """Contiguous tenths where these are even, as InsightFace cuts a pack; else tenths of each kind."""
+    issame = np.array(truth)
+    if min(issame.sum(), (~issame).sum()) < 2:
+        with pytest.raises(InputError, match="expected two of each kind"):
+            fold_of_each(None, issame)
+        return
+    fold = fold_of_each(None, issame)
+    sizes, held = np.bincount(fold), np.bincount(fold, issame)
+    assert held.min() > 0 and (sizes > held).all()
+    if folds_line(None, issame):
+        assert all(np.ptp(np.bincount(fold[kind])) <= 1 for kind in (issame, ~issame))
+        assert len(sizes) == min(10, issame.sum(), (~issame).sum())
+    else:
+        np.testing.assert_array_equal(fold, fold_of_each(10, issame))
+
+
+def test_a_list_in_lfws_order_and_the_same_list_sorted_by_truth_have_the_same_folds():
+    embeddings, issame = made_pairs(600)
+    issame = np.arange(600) % 60 < 30
+    order = np.argsort(~issame, kind="stable")
+    rows = np.stack([2 * order, 2 * order + 1], axis=1).ravel()
+    listed, by_truth = verify(embeddings, issame), verify(embeddings[rows], issame[order])
+    assert by_truth.fold_accuracies == pytest.approx(listed.fold_accuracies)
+    assert not folds_line(None, issame) and "stratified" in folds_line(None, issame[order])
+    assert "2 of the list's own 2 folds" in folds_line(np.arange(600) // 300, issame[order])
 
 
 @pytest.mark.parametrize("folds", [np.zeros(19, int), np.zeros(20)])

@@ -10,7 +10,9 @@ from scipy.sparse.csgraph import connected_components
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warning
 from adaptface_jax.checks.setup.scan import BLANK, Scan
-from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.evaluation.folds import fold_of_each, folds_line
 
 # Thumbnails of a copy saved as JPEG of quality 50 correlate to 0.9995; those of two pictures of one person, in one
 # pose and light, to 0.97 at most.
@@ -54,16 +56,21 @@ def kinds(benchmark: Benchmark) -> Finding:
             "nothing can be told apart: the truth values were lost; make the pack again",
             **numbers,
         )
-    if pairs < FOLDS:
-        return fault("pairs", f"{what}: fewer than the {FOLDS} folds", "the protocol needs more pairs", **numbers)
-    folds = [int(fold.sum()) / len(fold) for fold in np.array_split(issame, FOLDS)]
-    if min(folds) == 0 or max(folds) == 1:
-        return warning("pairs", f"{what}; some folds hold one kind only", "sorted by kind? Interleave them", **numbers)
+    try:
+        fold = fold_of_each(benchmark.fold, issame)
+    except InputError as error:
+        return fault("pairs", f"{what}: {error}", "the protocol needs more pairs", **numbers)
+    held = np.bincount(fold, issame) / np.bincount(fold)
+    if said := folds_line(benchmark.fold, issame):
+        says = note if benchmark.fold is None else warning
+        return says(
+            "pairs", f"{what}; {said}", "sorted by kind? Interleave the list, or give folds of its own", **numbers
+        )
     if not 0.2 <= genuine / pairs <= 0.8:
         return warning("pairs", f"{what}: far from even", "accuracy flatters here; read AUC and TAR@FAR", **numbers)
     if pairs < 100:
         return note("pairs", f"{what}: one pair is {100 / pairs:.1f} points of accuracy", **numbers)
-    return ok("pairs", f"{what}, {100 * min(folds):.0f} to {100 * max(folds):.0f}% genuine in each fold", **numbers)
+    return ok("pairs", f"{what}, {100 * held.min():.0f} to {100 * held.max():.0f}% genuine in each fold", **numbers)
 
 
 def repeated(benchmark: Benchmark, same: np.ndarray) -> list[Finding]:

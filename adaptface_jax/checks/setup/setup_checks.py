@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -85,10 +86,15 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
 
 
 def check_setup(
-    config: Config, workdir: Path | None = None, sample: int | None = 1000, memory_limit: int | None = None
+    config: Config,
+    workdir: Path | None = None,
+    sample: int | None = 1000,
+    memory_limit: int | None = None,
+    look_at: Callable[[Any], Finding] | None = None,
 ) -> Iterator[Section]:
     """The sections of the report, each as soon as it is known.
 
+    look_at: what a model sees of a benchmark's images (`align.benchmark_images`), since it needs the detector.
     sample: training images to read, None for all. memory_limit: bytes to judge the step by instead of the devices'.
     """
     set_up = open_set_up(config)
@@ -98,14 +104,16 @@ def check_setup(
     scan = None
     model, source = set_up.model, set_up.source
     if model is not None:
-        findings = [backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model)]
-        yield Section("backbone", config.backbone.name, tuple(findings))
+        checked = (backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model))
+        yield Section("backbone", config.backbone.name, checked)
     embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH, model.stored_size)
     if source is not None:
         scan = scan_source(source, sample, config.seed)
         yield Section("data", source.description, _data(set_up, source, scan, embedder))
     for name, benchmark in set_up.benchmarks.items():
-        yield Section(f"benchmark {name}", benchmark.description, _benchmark(set_up, name, benchmark, scan, embedder))
+        yield Section(
+            f"benchmark {name}", benchmark.description, _benchmark(set_up, name, benchmark, scan, embedder, look_at)
+        )
     yield Section("training", _recipe(config), _training(set_up, scan, workdir, memory_limit))
 
 
@@ -133,13 +141,19 @@ def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) 
 
 
 def _benchmark(
-    set_up: SetUp, name: str, benchmark: Benchmark, training: Scan | None, embedder: Embedder | None
+    set_up: SetUp,
+    name: str,
+    benchmark: Benchmark,
+    training: Scan | None,
+    embedder: Embedder | None,
+    look_at: Callable[[Any], Finding] | None,
 ) -> tuple[Finding, ...]:
     scan = scan_images(benchmark, name)
     if scan.failures:
         return images.readable(scan, "images"), pairs.kinds(benchmark)
     same = pairs.identical_images(scan)
     findings: list[Finding | None] = [pairs.kinds(benchmark), pairs.contents(scan), *pairs.repeated(benchmark, same)]
+    findings += [look_at(benchmark.images)] if look_at is not None else []
     findings += [pairs.contradictions(benchmark, same), *conditions.conditions(benchmark)]
     if training is not None:
         findings.append(pairs.overlap(training, scan))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FOLDS = 10  # contiguous, where a protocol names none of its own
+FOLDS = 10  # where a list names none of its own; `evaluation.folds` makes them
 NO_DOMAIN = -1  # of a pair
 
 
@@ -19,7 +19,7 @@ class Benchmark:
     index: int32 [2N]; pair i compares images[index[2i]] with images[index[2i + 1]].
     issame: bool [N]. description: one line, form and place.
     keys: a name for each image, for messages and reports; None: its number.
-    fold: int32 [N] or None, the fold of each pair where the protocol says it; else contiguous tenths are.
+    fold: int32 [N] or None, the fold of each pair where the list says it; else `evaluation.folds` does.
     pair_domain: int32 [N] or None, where the list sorts its pairs: 0..P-1 by `pair_names`, NO_DOMAIN where it does not.
     image_domain: uint8 [M, K] or None, 1 for each condition that an image holds; a row of zeros: nothing is known.
     person: int32 [M] or None, whose face each image is, any numbers, where the source knows it.

@@ -14,7 +14,8 @@ from adaptface_jax.data.benchmarks.bin_pickle import plain, read_plain_pickle
 
 
 def open_bin(path: Path) -> Benchmark:
-    """Reads `(bins, issame)`: 2N images (bytes, or arrays: encoded 1-D, decoded [H, W, 3]) and N truth values.
+    """Reads `(bins, issame)`: 2N images (bytes, or arrays: encoded 1-D or [N, 1] as older `cv2.imencode` gave them,
+    decoded [H, W, 3]) and N truth values.
 
     Pair i is images 2i and 2i + 1. Packs repeat images; equal ones are held, and later embedded, once.
     Raises InputError for a file that is missing, no such pickle, hostile (nothing of it is run) or inconsistent.
@@ -54,18 +55,26 @@ def _distinct(bins: list) -> tuple[list[bytes | np.ndarray], np.ndarray]:
     images: list[bytes | np.ndarray] = []
     index = np.empty(len(bins), np.int32)
     place: dict[bytes, int] = {}
+    seen: dict[int, np.int32] = {}  # a pickle may name one object any number of times
     for i, entry in enumerate(bins):
+        if (again := seen.get(id(entry))) is not None:
+            index[i] = again
+            continue
         image = _image(plain(entry))
         digest = hashlib.sha256(image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes())
         index[i] = place.setdefault(digest.digest(), len(images))
         if index[i] == len(images):
             images.append(image)
+        seen[id(entry)] = index[i]
     return images, index
 
 
 def _image(entry: object) -> bytes | np.ndarray:
     if isinstance(entry, bytes):
         return entry
-    if isinstance(entry, np.ndarray) and entry.dtype == np.uint8 and entry.ndim in (1, 3):
-        return entry.tobytes() if entry.ndim == 1 else entry
+    if isinstance(entry, np.ndarray) and entry.dtype == np.uint8:
+        if entry.ndim == 3:
+            return entry
+        if entry.size == max(entry.shape, default=0):
+            return entry.tobytes()
     raise RefusedPickle("an image is neither bytes nor a uint8 array")

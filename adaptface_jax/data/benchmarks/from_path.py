@@ -12,9 +12,9 @@ from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
 from adaptface_jax.data.benchmarks.cfp import open_cfp
 from adaptface_jax.data.benchmarks.conditions import with_labels
 from adaptface_jax.data.benchmarks.lfw import PAIRS as LFW_PAIRS
-from adaptface_jax.data.benchmarks.lfw import open_lfw
+from adaptface_jax.data.benchmarks.listed import open_list
 from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
-from adaptface_jax.data.benchmarks.pair_csv import open_pair_csv
+from adaptface_jax.data.benchmarks.rfw import is_rfw, open_rfw
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
@@ -23,9 +23,10 @@ from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
 
-    path: an InsightFace `.bin` pack; a folder with `pairs.txt` (LFW's form), with `pairs.csv`, or with CFP's
-    `Protocol` (FOLDER:FF for frontal against frontal); FOLDER:LIST, a list of either form over a folder, itself within
-    the folder or anywhere; a `.csv` list whose paths are relative to where it is; or `synthetic:SPEC`.
+    path: an InsightFace `.bin` pack; a folder with `pairs.txt` or `pairs.csv`, with CFP's `Protocol` (FOLDER:FF for
+    frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list of any form (see `open_list`) over a
+    folder, itself within the folder, beside it or anywhere; a list (LISTS) whose paths are relative to where it is; or
+    `synthetic:SPEC`.
     domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
     the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
     Raises InputError where nothing is or where it is not what its name says.
@@ -36,7 +37,7 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     if file.is_file() and file.suffix == ".bin":
         return open_bin(file)
     folder, listed = file, ""
-    if file.is_file() and file.suffix == ".csv":
+    if file.is_file() and file.suffix in LISTS:
         folder, listed = file.parent, file.name
     elif not file.exists() and ":" in path:
         before, _, listed = path.rpartition(":")
@@ -44,29 +45,46 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     if folder.is_dir():
         benchmark = _open_listed(folder, listed)
         return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
-    found = "is no .bin, .csv or folder" if file.exists() else "does not exist"
+    found = "is no .bin, list or folder" if file.exists() else "does not exist"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 
 
+# How a list that is given without a folder ends.
+LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
+
 _BENCHMARKS = (
-    "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv or CFP's Protocol, FOLDER:LIST, a .csv, or "
-    f"{SYNTHETIC}SPEC"
+    "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
+    f"({' '.join(LISTS)}), or {SYNTHETIC}SPEC"
 )
 
 
 def _open_listed(folder: Path, listed: str) -> Benchmark:
     """The pairs of the list that is named, or else found, over the images of a folder."""
+    if not listed and is_rfw(folder):
+        return open_rfw(folder)
     if (folder / "Protocol").is_dir() and listed in ("", *CFP_PROTOCOLS):
         return open_cfp(folder, listed or CFP_PROTOCOLS[0])
     if listed:
-        places = [folder / listed, Path(listed)]
+        places = [folder / listed, Path(listed), folder.parent / listed]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a list of pairs")
     else:
         both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
         if len(both) != 1:
+            _refuse_bcolz(folder)
             problem = "holds two lists of pairs; choose one as FOLDER:LIST" if both else "holds no list of pairs"
             raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
         found = folder / both[0]
-    return open_pair_csv(folder, found) if found.suffix == ".csv" else open_lfw(folder, found)
+    return open_list(folder, found)
+
+
+def _refuse_bcolz(folder: Path) -> None:
+    """Raise InputError for a folder that is, or holds, what face.evoLVe and its relatives read."""
+    for place in (folder, *sorted(folder.glob("*/"))):
+        if (place / "meta" / "sizes").is_file() and (place / "data").is_dir():
+            raise InputError(
+                f"benchmark: {shown(str(place))} is a bcolz array, as face.evoLVe, InsightFace_Pytorch, CurricularFace "
+                "and AdaFace keep benchmarks, which only bcolz reads; take the .bin pack of the same benchmark instead "
+                "(InsightFace's data sets hold it beside train.rec)"
+            )

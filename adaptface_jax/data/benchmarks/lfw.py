@@ -4,82 +4,100 @@
     Abel_Pacheco	1	4                          genuine: Abel_Pacheco/Abel_Pacheco_0001.jpg and ..._0004.jpg
     Abdel_Madi_Shabneh	1	Dean_Barker	1       impostor
 
-Huang et al., "Labeled Faces in the Wild", 2007. A header of one number (`pairsDevTest.txt`) means one set, which is
-split into tenths like any other.
+Huang et al., "Labeled Faces in the Wild", 2007. A header of one number (`pairsDevTest.txt`) means one set. RFW's lists
+(Wang et al., "Racial Faces in the Wild", 2019) have no header, Kaggle's copy has column names and commas.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
+from adaptface_jax.data.benchmarks.list_rows import Listed, Row, is_number, whole
+from adaptface_jax.data.benchmarks.lookup import Lookup
 from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.image_formats import SUFFIXES
-from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.txt"
 _FORMS = "`name i j` or `name1 i name2 j`"
 
 
-def open_lfw(folder: Path, pairs_file: Path) -> Benchmark:
-    """The pairs of `pairs_file` over the folders in `folder`; files may have another ending than `.jpg`.
+def counts_of(row: Row) -> tuple[int, int] | None:
+    """Folds and genuine pairs in each, of a header that says so; None for any other row."""
+    sizes = row.line.text.split()
+    if not 1 <= len(sizes) <= 2 or not all(is_number(word) and int(word) for word in sizes):
+        return None
+    return (1, int(sizes[0])) if len(sizes) == 1 else (int(sizes[0]), int(sizes[1]))
+
+
+def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Benchmark:
+    """The pairs of a list with a header, over the folders of people; files may have another ending than `.jpg`.
 
     Raises InputError for a list that does not hold what its header says, and for missing images.
     """
-    found = lines(pairs_file, f"LFW's {PAIRS}")
-    header = next(found, None)
-    if header is None:
-        raise InputError(f"{shown(str(pairs_file))}: is empty; expected LFW's {PAIRS}")
-    sizes = header.text.split()
-    if not 1 <= len(sizes) <= 2 or not all(word.isascii() and word.isdigit() and int(word) for word in sizes):
-        header.refuse("is no header", "`folds pairs-per-fold`, e.g. `10 300`")
-    folds, each = (1, int(sizes[0])) if len(sizes) == 1 else (int(sizes[0]), int(sizes[1]))
-    pairs, suffixes = Pairs(folder), _Suffixes(folder)
-    for number, line in enumerate(found):
+    (folds, each), suffixes = counts, _Suffixes(pairs.lookup)
+    for number, row in enumerate(listed.rows):
         fold, place = divmod(number, 2 * each)
         if fold >= folds:
-            line.refuse(f"is one more than the {2 * folds * each} pairs of the header", f"{folds} x 2 x {each} pairs")
-        first, second = _parse(line)
+            row.line.refuse(
+                f"is one more than the {2 * folds * each} pairs of the header", f"{folds} x 2 x {each} pairs"
+            )
+        first, second = _parse(row)
         same = first[0] == second[0]
         if same != (place < each):
             wanted = "a genuine" if place < each else "an impostor"
-            line.refuse(f"is not {wanted} pair", f"{each} genuine, then {each} impostor pairs in each fold")
+            row.line.refuse(f"is not {wanted} pair", f"{each} genuine, then {each} impostor pairs in each fold")
         pairs.add(suffixes.path(*first), suffixes.path(*second), same, fold if folds > 1 else None)
+    name = shown(str(listed.file))
     if len(pairs.issame) != 2 * folds * each:
-        raise InputError(
-            f"{shown(str(pairs_file))}: holds {len(pairs.issame)} pairs; its header says {folds} x 2 x {each}"
-        )
-    return pairs.benchmark(pairs_file, f"LFW pairs {shown(str(pairs_file))}")
+        raise InputError(f"{name}: holds {len(pairs.issame)} pairs; its header says {folds} x 2 x {each}")
+    return pairs.benchmark(listed.file, f"LFW pairs {name}")
 
 
-def _parse(line: Line) -> tuple[tuple[str, int], tuple[str, int]]:
+def open_uncounted(pairs: Pairs, listed: Listed) -> Benchmark:
+    """The pairs of a list without a header. Where equal runs of genuine and impostor pairs take turns, each two are a
+    fold, as in RFW's 10 x (300 + 300)."""
+    suffixes = _Suffixes(pairs.lookup)
+    parsed = [_parse(row) for row in listed.rows]
+    same = [first[0] == second[0] for first, second in parsed]
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(same)]
+    blocks = len(runs) // 2
+    regular = 2 <= blocks <= FOLDS and len(set(runs)) == 2 and len(runs) % 2 == 0 and runs[0][0]
+    for number, (first, second) in enumerate(parsed):
+        fold = number * blocks // len(parsed) if regular else None
+        pairs.add(suffixes.path(*first), suffixes.path(*second), same[number], fold)
+    what = f", {blocks} folds by its runs of genuine and impostor pairs" if regular else ""
+    return pairs.benchmark(listed.file, f"LFW pairs {shown(str(listed.file))}, no counts{what}")
+
+
+def _parse(row: Row) -> tuple[tuple[str, int], tuple[str, int]]:
     """Both images, (name, number) each."""
-    words = line.text.split("\t") if "\t" in line.text else line.text.split()
+    words = row.words[:-1] if len(row.words) == 4 and not row.words[3] else row.words
     if len(words) == 3:
         words = [words[0], words[1], words[0], words[2]]
     if len(words) != 4:
-        line.refuse(f"has {len(words)} words", _FORMS)
-    names, numbers = words[::2], [word.strip() for word in words[1::2]]
-    if not all(number.isascii() and number.isdigit() for number in numbers):
-        line.refuse("has no image number where one belongs", _FORMS)
+        row.line.refuse(f"has {len(words)} words", _FORMS)
+    names, numbers = words[::2], [whole(word) for word in words[1::2]]
+    if not all(map(is_number, numbers)):
+        row.line.refuse("has no image number where one belongs", _FORMS)
     return (names[0], int(numbers[0])), (names[1], int(numbers[1]))
 
 
 class _Suffixes:
     """Which ending the files of a person have: `.jpg` as published, else the first that exists."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
         self._order = sorted(SUFFIXES, key=lambda suffix: suffix != ".jpg")
 
     def path(self, name: str, number: int) -> str:
         stem = os.path.join(name, f"{name}_{number:04d}")
         for place, suffix in enumerate(self._order):
-            if os.path.exists(os.path.join(self._folder, stem + suffix)):
+            if found := self._lookup.find(stem + suffix):
                 # The next image most likely ends like this one.
                 self._order.insert(0, self._order.pop(place))
-                return stem + suffix
+                return found
         return stem + ".jpg"

@@ -8,80 +8,84 @@ anna/1.jpg,bert/2.jpg,0,0,easy,pose+light,
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+import re
 
 import numpy as np
 
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import NO_DOMAIN, Benchmark
 from adaptface_jax.data.benchmarks.image_domains import ImageDomains
+from adaptface_jax.data.benchmarks.list_rows import Labels, Listed, Row, is_number, truth, whole
 from adaptface_jax.data.benchmarks.pair_list import Pairs
-from adaptface_jax.data.text_lines import Line, lines
 
 PAIRS = "pairs.csv"
 _NEEDED = ("path1", "path2", "same")
 _OF_IMAGES = ("domain1", "domain2")
 _COLUMNS = (*_NEEDED, "fold", "domain", *_OF_IMAGES)
-_TRUTH = {"1": True, "true": True, "0": False, "false": False}
+
+# What others call the columns, in small letters and without anything between them.
+_ALIASES = {
+    "same": "issame sameperson label target decision match genuine y actual truth".split(),
+    "path1": "p1 file1 filex filename1 image1 imagex img1 img1path x1 left".split(),
+    "path2": "p2 file2 filey filename2 image2 imagey img2 img2path x2 right".split(),
+}
+_NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in aliases} | {name: name for name in _COLUMNS}
+_INDEX = ("", "unnamed: 0")  # pandas numbers its rows in a first column
 
 
-def open_pair_csv(folder: Path, file: Path) -> Benchmark:
-    """Paths are relative to `folder`. `same` is 1, 0, true or false; `fold` a whole number; `domain` any word or empty;
-    `domain1` and `domain2` as in `image_domains`.
+def columns_of(row: Row) -> tuple[str, ...] | None:
+    """The columns that a first row names, "" for pandas' numbers; None where it names no two of those needed.
 
+    Raises InputError for a name that is unknown, missing or there twice.
+    """
+    words = [word.lower() for word in row.words]
+    names = tuple(_NAMES.get(re.sub("[^a-z0-9]", "", word), word) for word in words)
+    if len(set(names) & set(_NEEDED)) < 2:
+        return None
+    if words[0] in _INDEX:
+        names = ("", *names[1:])
+    wrong = [place for place, name in enumerate(names) if name not in _COLUMNS and (name or place)]
+    needed = (*_NEEDED, *_OF_IMAGES) if set(_OF_IMAGES) & set(names) else _NEEDED
+    missing = [row.words[place] for place in wrong] or [name for name in needed if name not in names]
+    if missing or len(set(names)) != len(names):
+        problem = f"column {missing[0]!r} is unknown or missing" if missing else "a column is named twice"
+        row.line.refuse(problem, f"{','.join(_NEEDED)} and, optionally, fold, domain, and domain1 with domain2")
+    return names
+
+
+def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> Benchmark:
+    """Paths are relative to the folder of `pairs`. `same` is as in `list_rows.truth`; `fold` a whole number; `domain`
+    any word or empty; `domain1` and `domain2` as in `image_domains`.
+
+    columns: as `columns_of` gives them; none for two paths and a label, or a label and two paths.
     Raises InputError for a malformed table, missing images, and an image with different conditions in two rows.
     """
-    pairs, domains, of_images = Pairs(folder), list[str](), ImageDomains()
-    columns: tuple[str, ...] = ()
-    for line in lines(file, "a table path1,path2,same"):
-        words = _words(line)
-        if not columns:
-            columns = _header(line, words)
-            if words[0].lower() in _COLUMNS:
-                continue
+    domains, of_images, labels = list[str](), ImageDomains(), Labels()
+    if not columns and listed.rows:
+        last, first = (truth(listed.rows[0].words[place]) is not None for place in (-1, 0))
+        columns = (_NEEDED[2], *_NEEDED[:2]) if first and not last else _NEEDED
+    for row in listed.rows:
+        line, words = row.line, row.words
         if len(words) != len(columns):
-            line.refuse(f"has {len(words)} columns", ",".join(columns))
-        row = dict(zip(columns, words, strict=True))
-        same = _TRUTH.get(row["same"].lower())
-        if same is None:
-            line.refuse(f"same is {row['same']!r}", "1, 0, true or false")
-        if not row["path1"] or not row["path2"]:
+            line.refuse(f"has {len(words)} columns", ",".join(columns).lstrip(","))
+        cells = dict(zip(columns, words, strict=True))
+        same = labels.read(line, cells["same"])
+        if not cells["path1"] or not cells["path2"]:
             line.refuse("a path is empty", "two images")
-        fold = row.get("fold")
-        if fold is not None and not (fold.isascii() and fold.isdigit()):
+        fold = whole(cells["fold"]) if "fold" in cells else None
+        if fold is not None and not is_number(fold):
             line.refuse(f"fold is {fold!r}", "a whole number")
-        pairs.add(row["path1"], row["path2"], same, None if fold is None else int(fold))
-        domains.append(row.get("domain", ""))
+        pairs.add(cells["path1"], cells["path2"], same, None if fold is None else int(fold))
+        domains.append(cells.get("domain", ""))
         for image, column in zip(pairs.index[-2:], _OF_IMAGES, strict=True):
-            of_images.add(line, image, row.get(column, ""))
+            of_images.add(line, image, cells.get(column, ""))
     names = tuple(dict.fromkeys(filter(None, domains)))
     of_pair = [names.index(name) if name else NO_DOMAIN for name in domains]
     return pairs.benchmark(
-        file,
-        f"pairs {shown(str(file))}",
+        listed.file,
+        f"pairs {shown(str(listed.file))}",
         pair_domain=np.array(of_pair, np.int32) if names else None,
         pair_names=names,
         image_domain=of_images.membership(len(pairs.keys)),
         domain_names=of_images.names(),
     )
-
-
-def _words(line: Line) -> list[str]:
-    try:
-        return [word.strip() for word in next(csv.reader([line.text]))]
-    except csv.Error as error:
-        line.refuse(str(error), "a table path1,path2,same")
-
-
-def _header(line: Line, words: list[str]) -> tuple[str, ...]:
-    """The columns that the first line names, or those of a table without a header."""
-    names = tuple(word.lower() for word in words)
-    if names[0] not in _COLUMNS:
-        return _NEEDED
-    needed = (*_NEEDED, *_OF_IMAGES) if set(_OF_IMAGES) & set(names) else _NEEDED
-    wrong = [name for name in names if name not in _COLUMNS] or [name for name in needed if name not in names]
-    if wrong or len(set(names)) != len(names):
-        problem = f"column {wrong[0]!r} is unknown or missing" if wrong else "a column is named twice"
-        line.refuse(problem, f"{','.join(_NEEDED)} and, optionally, fold, domain, and domain1 with domain2")
-    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.lookup import Lookup
 from adaptface_jax.data.image_files import read_file
 
 
@@ -40,19 +42,35 @@ class Pairs:
     index: list[int] = dataclasses.field(default_factory=list)
     issame: list[bool] = dataclasses.field(default_factory=list)
     fold: list[int] = dataclasses.field(default_factory=list)
+    missing: list[str] = dataclasses.field(default_factory=list)
     _place: dict[str, int] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def lookup(self) -> Lookup:
+        """Of the folder."""
+        return Lookup(self.folder)
+
     def add(self, first: str, second: str, same: bool, fold: int | None = None) -> None:
-        """A pair of files, by their paths within the folder (or absolute ones)."""
+        """A pair of files, by their paths within the folder (or absolute ones), as `Lookup` finds them."""
         for path in (first, second):
-            key = os.path.normpath(path)
-            place = self._place.setdefault(key, len(self.keys))
-            if place == len(self.keys):
-                self.keys.append(key)
+            place = self._place.get(path)
+            if place is None:
+                place = self._place[path] = self._new(path)
             self.index.append(place)
         self.issame.append(same)
         if fold is not None:
             self.fold.append(fold)
+
+    def _new(self, path: str) -> int:
+        """The number of an image in a spelling that is new."""
+        found = self.lookup.find(path)
+        key = os.path.normpath(path.replace("\\", "/")) if found is None else found
+        place = self._place.setdefault(key, len(self.keys))
+        if place == len(self.keys):
+            self.keys.append(key)
+            if found is None:
+                self.missing.append(os.path.join(self.folder, key))
+        return place
 
     def benchmark(self, source: Path, description: str, **domains: Any) -> Benchmark:
         """All of them. Raises InputError where there are none, or of one kind only, and where images are missing.
@@ -66,11 +84,10 @@ class Pairs:
             kind = "genuine" if self.issame[0] else "impostor"
             raise InputError(f"{name}: all {len(self.issame)} pairs are {kind}; expected both kinds")
         paths = [os.path.join(self.folder, key) for key in self.keys]
-        missing = [path for path in paths if not os.path.isfile(path)]
-        if missing:
-            first = ", ".join(shown(path) for path in missing[:3])
+        if self.missing:
+            first = ", ".join(shown(path) for path in self.missing[:3])
             raise InputError(
-                f"{name}: {len(missing)} of {len(paths)} images are missing, e.g. {first}; "
+                f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
                 "is this the folder that the list was made for?"
             )
         return Benchmark(

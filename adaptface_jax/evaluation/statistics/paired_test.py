@@ -71,7 +71,7 @@ def compare_seeds(first: Sequence[PairScores], second: Sequence[PairScores]) -> 
             )
     person = people_of(one.index, one.issame, one.person)
     everything = np.ones(len(one.issame), bool)
-    fold = fold_of_each(one.fold, len(one.issame))
+    fold = fold_of_each(one.fold, one.issame)
     whole = _compare(first, second, person, everything, lambda right: _ten_fold(right, fold))
     domains = {}
     for name, chosen in one.domains().items():

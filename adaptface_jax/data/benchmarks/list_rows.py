@@ -1,0 +1,144 @@
+"""The rows of a list of pairs, whoever wrote it: what stands between its cells, and what each row is.
+
+anna/1.jpg,anna/7.jpg,1          a pair: two paths and whether they are of one person (in front of them, too)
+Abel_Pacheco 1 4                 LFW: a name and two numbers, or twice a name and a number
+anna_1.jpg 1                     half a pair: the next line is the other half (CPLFW, CALFW)
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import enum
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaptface_jax.data.image_formats import SUFFIXES
+from adaptface_jax.data.text_lines import Line, lines
+
+# What lists call one person, and two; -1 and 0 both stand for two, though not in one list.
+SAME = {"1", "true", "yes", "y", "t", "same", "genuine", "match"}
+DIFFERENT = {"0", "-1", "false", "no", "n", "f", "different", "impostor", "mismatch"}
+_NAMES_TOO = {"same", "match", "genuine"}  # also columns are called so
+TRUTH = "1 or 0, 1 or -1, true or false, yes or no"
+
+_SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
+_ROUND = re.compile(r"([+-]?\d+)\.0*")
+_SAMPLE = 50
+
+
+class Form(enum.Enum):
+    """What the rows of a list are."""
+
+    PAIR = "path path label"
+    LFW = "name i j, or name1 i name2 j"
+    HALF = "path label, two lines a pair"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line and its cells, without the spaces and quotes around them."""
+
+    line: Line
+    words: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """rows: all of a file. form: what most of the first rows are, None where they are nothing known."""
+
+    file: Path
+    rows: list[Row]
+    form: Form | None
+
+
+def read_rows(file: Path) -> Listed:
+    """The rows of a list of pairs; the cells are told apart by what gives most of the first rows a known form.
+
+    Raises InputError for a file that is no text, and with its line for a row that cannot be taken apart.
+    """
+    found = list(lines(file, "a list of pairs"))
+    sample = found[:_SAMPLE]
+    counts = {separator: [form_of(_words(line, separator)) for line in sample] for separator in _SEPARATORS}
+    separator = max(_SEPARATORS, key=lambda one: sum(form is not None for form in counts[one]))
+    forms = [form for form in counts[separator] if form]
+    if not forms and sample:
+        separator = next((one for one in _SEPARATORS if one and one in sample[0].text), None)
+    form = max(Form, key=forms.count) if forms else None
+    rows = [Row(line, _words(line, separator)) for line in found]
+    if separator == "\t" and has_names(rows) and len(rows[0].words) + 1 == len(rows[1].words):
+        rows[0].words.insert(0, "")  # pandas names its numbers by an empty cell, lost with the spaces around a line
+    return Listed(file, rows, form)
+
+
+def truth(word: str) -> bool | None:
+    """Whether a label says one person; None for what is no label."""
+    word = whole(word).lower()
+    return True if word in SAME else False if word in DIFFERENT else None
+
+
+class Labels:
+    """The labels of one list, which says "two people" in one way: of 0 and -1 one would mean something else."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, Line] = {}
+
+    def read(self, line: Line, word: str) -> bool:
+        """Raises InputError for what is no label, and for a -1 in a list of 0 or the other way round."""
+        same = truth(word)
+        if same is None:
+            line.refuse(f"same is {word!r}", TRUTH)
+        number = whole(word)
+        if number in ("0", "-1"):
+            self._numbers.setdefault(number, line)
+            for other, first in self._numbers.items():
+                if other != number:
+                    line.refuse(f"same is {number} here and {other} in line {first.number}", f"{TRUTH}, one of them")
+        return same
+
+
+def whole(word: str) -> str:
+    """A number as pandas writes it, `1.0`, as a whole one; anything else as it is."""
+    found = _ROUND.fullmatch(word)
+    return found[1] if found else word
+
+
+def is_number(word: str) -> bool:
+    """Whether a cell is a number of an image or a fold."""
+    return word.isascii() and word.isdigit()
+
+
+def form_of(words: Sequence[str]) -> Form | None:
+    """What a row is; None for nothing known."""
+    words = [*itertools.dropwhile(lambda word: not word, reversed(words))][::-1]  # Kaggle ends short rows by a comma
+    numbers = [is_number(whole(word)) for word in words]
+    if len(words) in (3, 4) and words[0] and numbers[1:] in ([True, True], [True, False, True], [True, True, True]):
+        return Form.LFW if len(words) == 3 or words[2] else None
+    if len(words) == 3 and (truth(words[2]) is None) != (truth(words[0]) is None):
+        return Form.PAIR
+    return Form.HALF if len(words) == 2 and words[0] and truth(words[1]) is not None and not numbers[0] else None
+
+
+def has_names(rows: Sequence[Row]) -> bool:
+    """Whether the first row may name the columns: words alone, none of them a path, a number or a label, and the second
+    row is not such a one."""
+    return len(rows) > 1 and _are_names(rows[0].words) and not _are_names(rows[1].words)
+
+
+def _are_names(words: Sequence[str]) -> bool:
+    return not any(
+        (truth(word) is not None and word.lower() not in _NAMES_TOO) or is_number(whole(word))
+        or "/" in word or "\\" in word or word.lower().endswith(SUFFIXES)
+        for word in words
+    )  # fmt: skip
+
+
+def _words(line: Line, separator: str | None) -> list[str]:
+    if separator is None:
+        return line.text.split()
+    try:
+        return [word.strip() for word in next(csv.reader([line.text], delimiter=separator, skipinitialspace=True))]
+    except csv.Error as error:
+        line.refuse(str(error), "a list of pairs")

@@ -1,0 +1,48 @@
+"""A list of pairs in any of its forms, told by its rows and not by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.lfw import counts_of, open_counted, open_uncounted
+from adaptface_jax.data.benchmarks.list_rows import Form, has_names, read_rows
+from adaptface_jax.data.benchmarks.pair_csv import columns_of, open_table
+from adaptface_jax.data.benchmarks.pair_list import Pairs
+from adaptface_jax.data.benchmarks.two_lines import open_two_lines
+
+FORMS = (
+    "`path1,path2,same` (a label may be in front), LFW's `name i j` and `name1 i name2 j`, or `path label` twice a pair"
+)
+
+
+def open_list(folder: Path, file: Path) -> Benchmark:
+    """The pairs of a list over the images of `folder`: a table with or without column names, LFW's form with or
+    without its counts or with column names (RFW, Kaggle), or two lines a pair (CPLFW).
+
+    Raises InputError, with the line, for a row of another form than the list's, and for missing images.
+    """
+    listed, pairs = read_rows(file), Pairs(folder)
+    if not listed.rows:
+        raise InputError(f"{shown(str(file))}: is empty: it lists no pair; expected {FORMS}")
+    first = listed.rows[0]
+    if columns := columns_of(first):
+        return open_table(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), columns)
+    if counts := counts_of(first):
+        return open_counted(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), counts)
+    note = ""
+    if listed.form and has_names(listed.rows):
+        listed = dataclasses.replace(listed, rows=listed.rows[1:])
+        note = ", line 1 taken for column names"
+    if listed.form is None:
+        first.line.refuse("is no row of a list of pairs", FORMS)
+    if listed.form is Form.LFW:
+        found = open_uncounted(pairs, listed)
+    elif listed.form is Form.HALF:
+        found = open_two_lines(pairs, listed)
+    else:
+        found = open_table(pairs, listed)
+    return dataclasses.replace(found, description=found.description + note)

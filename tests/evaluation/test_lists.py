@@ -1,0 +1,180 @@
+"""Lists of pairs as people have them: the same pairs in any form are one benchmark, and what is refused is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
+
+PEOPLE = ("Ann_Lee", "Bo Kim", "Ch\u00e9 N\u00fa\u00f1ez", "m.0abc", "007")
+NUMBERS = (1, 2, 3)
+
+
+def image(person: str, number: int) -> str:
+    return f"{person}/{person}_{number:04d}.jpg"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Five people of three images; a Mac's decomposed accents."""
+    root = tmp_path_factory.mktemp("people")
+    for person in PEOPLE:
+        name = unicodedata.normalize("NFD", person)
+        (root / name).mkdir()
+        for number in NUMBERS:
+            (root / image(name, number)).write_bytes(b"")
+    return root
+
+
+IMAGES = st.tuples(st.sampled_from(PEOPLE), st.sampled_from(NUMBERS))
+PAIRS = st.lists(st.tuples(IMAGES, IMAGES), min_size=2, max_size=12).filter(
+    lambda pairs: len({first[0] == second[0] for first, second in pairs}) == 2
+)
+SPELLINGS = [
+    ("1", "0"),
+    ("1", "-1"),
+    ("1.0", "0.0"),
+    ("True", "False"),
+    ("yes", "no"),
+    ("Y", "N"),
+    ("same", "different"),
+]
+HEADERS = [
+    "",
+    "path1,path2,same",
+    "file_x,file_y,Decision",
+    "image1,image2,label",
+    "first,second,third",
+    "first,second,same",
+]
+
+
+@st.composite
+def dialects(draw) -> tuple[list, bytes, str]:
+    """Pairs, a list of them in some form, and what it is called."""
+    pairs = draw(PAIRS)
+    form = draw(st.sampled_from(["table", "pandas", "label first", "two lines", "lfw", "kaggle", "lfw names"]))
+    same, different = draw(st.sampled_from(SPELLINGS))
+    separator = draw(st.sampled_from(",;\t"))
+    truth = [same if first[0] == second[0] else different for first, second in pairs]
+    paths = [(image(*first), image(*second)) for first, second in pairs]
+    header = draw(st.sampled_from(HEADERS)).split(",")
+    rows = [header] if header != [""] else []
+    if form == "table":
+        rows += [[*both, label] for both, label in zip(paths, truth, strict=True)]
+    elif form == "pandas":
+        rows = [["", "path1", "path2", "same"]]
+        rows += [[str(n), *both, label] for n, (both, label) in enumerate(zip(paths, truth, strict=True))]
+    elif form == "label first":
+        rows = [[label, *both] for both, label in zip(paths, truth, strict=True)]
+    elif form == "two lines":
+        rows = [["name", "same_person"]] if draw(st.booleans()) else []
+        rows += [[path, label] for both, label in zip(paths, truth, strict=True) for path in both]
+    else:
+        rows = {"kaggle": [["name", "imagenum1", "imagenum2", ""]], "lfw names": [["name", "nr", "name2", "nr2"]]}.get(
+            form, []
+        )
+        end = [""] if form == "kaggle" else []
+        for (person, i), (other, j) in pairs:
+            rows.append([person, str(i), str(j), *end] if person == other else [person, str(i), other, str(j)])
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator=draw(st.sampled_from(["\n", "\r\n"]))).writerows(rows)
+    content = text.getvalue()
+    if draw(st.booleans()):
+        content = content.replace("/", "\\")
+    content = unicodedata.normalize(draw(st.sampled_from(["NFC", "NFD"])), content)
+    mark = draw(st.sampled_from(["", "\ufeff"]))
+    return pairs, (mark + content).encode(), "list" + draw(st.sampled_from([".csv", ".txt", ".tsv"]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(dialects())
+def test_every_dialect_is_read_right(folder, dialect):
+    pairs, content, name = dialect
+    file = folder.parent / name
+    file.write_bytes(content)
+    found = open_benchmark(f"{folder}:{file}")
+    keys = [unicodedata.normalize("NFC", found.keys[place]) for place in found.index]
+    assert list(zip(keys[::2], keys[1::2], strict=True)) == [(image(*first), image(*second)) for first, second in pairs]
+    assert found.issame.tolist() == [first[0] == second[0] for first, second in pairs]
+    assert len(set(found.keys)) == len(found.images) == len({one for pair in pairs for one in pair})
+    assert all(Path(path).is_file() for path in found.images.paths)
+
+
+LINES = st.lists(st.text(st.sampled_from('ab/.jpg 01-;,\t"\\'), max_size=14), max_size=6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LINES)
+def test_any_other_text_is_refused_in_one_line_that_names_it(folder, texts):
+    file = folder.parent / "any.txt"
+    file.write_text("\n".join(texts))
+    with pytest.raises(InputError) as caught:
+        open_benchmark(f"{folder}:{file}")
+    assert "any.txt" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_lists_without_counts_have_the_folds_of_their_runs(folder):
+    genuine, impostor = "Ann_Lee\t1\t2", "Ann_Lee\t1\tm.0abc\t2"
+    for blocks, expected in ((10, np.arange(40) // 4), (1, None), (11, None)):
+        (folder / "rfw.txt").write_text("\n".join([genuine, genuine, impostor, impostor] * blocks))
+        found = open_benchmark(f"{folder}:rfw.txt")
+        np.testing.assert_array_equal(found.fold, expected)
+        assert ("10 folds by its runs" in found.description) == (blocks == 10)
+    (folder / "rfw.txt").write_text("\n".join([impostor, genuine] * 10))
+    assert open_benchmark(f"{folder}:rfw.txt").fold is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ann_Lee/Ann_Lee_0001.jpg 1\nm.0abc/m.0abc_0001.jpg 0\n", "line 2, .* another label than the first half"),
+        ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "line 3, .* is half a pair"),
+        ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is no half of a pair"),
+        ("x.jpg maybe\n", "line 1, .* is no row of a list of pairs"),
+        (",path1,path2,same\n0,a.jpg,b.jpg\n", "line 2, .* has 3 columns; expected path1,path2,same"),
+        ("path1,path2,same,distance\n", "column 'distance' is unknown"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(folder, text, words):
+    (folder / "wrong.txt").write_text(text)
+    with pytest.raises(InputError, match=words):
+        open_benchmark(f"{folder}:wrong.txt")
+
+
+def test_rfws_four_lists_are_one_benchmark_of_groups(tmp_path):
+    groups = ("African", "Asian", "Caucasian", "Indian")
+    for group in groups:
+        for person in ("m.01", "m.02"):  # the same names in each group: different people
+            for number in (1, 2):
+                file = tmp_path / "data" / group / image(person, number)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(b"")
+        (tmp_path / "txts" / group).mkdir(parents=True)
+        (tmp_path / "txts" / group / f"{group}_pairs.txt").write_text("m.01\t1\t2\nm.01\t1\tm.02\t1\n" * 10)
+    found = open_benchmark(str(tmp_path))
+    assert found.pair_names == groups
+    np.testing.assert_array_equal(found.pair_domain, np.arange(80) // 20)
+    np.testing.assert_array_equal(found.fold, np.arange(80) % 20 // 2)
+    assert len(found.images) == 12 and len(set(found.person.tolist())) == 8
+    assert all(Path(tmp_path / key).is_file() for key in found.keys)
+    one = open_benchmark(f"{tmp_path / 'data' / 'Asian'}:{tmp_path / 'txts' / 'Asian' / 'Asian_pairs.txt'}")
+    assert len(one.issame) == 20 and one.pair_domain is None
+
+
+def test_bcolz_arrays_name_the_form_to_take_instead(tmp_path):
+    for name in ("meta/sizes", "meta/storage", "data/__0.blp"):
+        (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / name).write_bytes(b"{}")
+    for path in (tmp_path, tmp_path / "lfw"):
+        with pytest.raises(InputError, match=r"bcolz array, as face\.evoLVe.* take the \.bin pack"):
+            open_benchmark(str(path))
