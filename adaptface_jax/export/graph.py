@@ -56,20 +56,24 @@ class Graph:
         )
 
 
-def make_graph(model: Model, *, preprocess: bool, input_size: int) -> Graph:
+def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool = True) -> Graph:
     """The embedding of `model` with its parameters folded in, float32 throughout; class centres are left out.
 
     Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalised inside), else
     float32 [B, S, S, 3], normalised, at the image size S of the run. Output: `embedding`, rows of length 1, and
-    for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device.
+    for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device. Without
+    `loops` every block stands in the graph by itself, with its own parameters.
 
     Raises InputError for an input size below 1 and for a model too large for one file.
     """
     if preprocess and input_size < 1:
         raise InputError(f"--input_size: {input_size} is not a size; expected pixels, such as 112")
-    recognizer = dataclasses.replace(model.recognizer, dtype=jnp.float32)
+    config = model.recognizer.config
+    if not loops:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, unroll=0))
+    recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32)
     parts = {name: tree for name, tree in model.trainable.items() if name != "centres"}
-    frozen, trainable = jax.tree.map(as_float32, (model.frozen, parts))
+    frozen, trainable = jax.device_get(jax.tree.map(as_float32, (model.frozen, parts)))
     held = trees.nbytes((frozen, trainable))
     if held > LARGEST:
         raise InputError(

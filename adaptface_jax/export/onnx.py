@@ -28,7 +28,8 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     The batch is symbolic; inputs, outputs and errors as in `make_graph`. `export.json` also stands in the file's
     metadata, under `adaptface_jax`. Raises InputError where the extra is not installed.
     """
-    proto = convert(graph := make_graph(model, preprocess=preprocess, input_size=input_size))
+    graph = make_graph(model, preprocess=preprocess, input_size=input_size, loops=False)
+    proto = convert(graph)
     out.mkdir(parents=True, exist_ok=True)
     write_record(
         out,
