@@ -57,19 +57,24 @@ def convert(graph: Graph) -> Any:
     try:
         import jax2onnx
         import onnx
+        import onnx_ir
+        from onnx_ir.passes.common import DeduplicateHashedInitializersPass
     except ImportError:
         raise InputError(
             "--format=onnx: the converter is not installed; install it with: pip install 'adaptface_jax[onnx]'"
         ) from None
     with quiet():
-        proto = jax2onnx.to_onnx(
+        graph_ir = jax2onnx.to_onnx(
             lambda images: tuple(graph.function(images).values()),
             [jax.ShapeDtypeStruct(("batch", *graph.shape), graph.dtype)],
             model_name="adaptface_jax",
             opset=OPSET,
             input_names=[INPUT],
             output_names=list(graph.outputs),
+            return_mode="ir",
         )
+        DeduplicateHashedInitializersPass()(graph_ir)  # the router's own pass reads the same blocks
+        proto = onnx_ir.to_proto(graph_ir)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
