@@ -1,8 +1,4 @@
-"""The adapted backbone as plain Hugging Face weights: LoRA folded in, nothing of this package needed to use them.
-
-Source of the layout: transformers (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPVisionModel`,
-`CLIPVisionModelWithProjection`); versions 4 and 5 both load the names of version 4, which both write.
-"""
+"""The adapted backbone as plain Hugging Face weights: LoRA folded in."""
 
 from __future__ import annotations
 
@@ -13,21 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import merged_page
-from adaptface_jax.export.record import head_lines, model_class, write_head, write_json, write_record
+from adaptface_jax.export.record import head_lines, write_head, write_record
+from adaptface_jax.export.tower import Tower, write_tower
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.recognizer import Recognizer, as_float32
 from adaptface_jax.models.settings import router_block
-from adaptface_jax.models.specs import BackboneSpec, ImageStats
 from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.weights.formats.reader import SINGLE
-from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
-from adaptface_jax.weights.names.engine import to_names
 
 
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
@@ -62,17 +54,11 @@ def write_merged(model: Model, out: Path, *, mix: Sequence[float] = (1.0,)) -> l
     them. export.json: what this is.
     """
     folded = fold(model, mix)
-    recognizer = folded.recognizer
-    size, feature = recognizer.config.backbone.image_size, recognizer.config.backbone.feature
-    # No source's rule of resizing positions matters then.
-    spec = dataclasses.replace(recognizer.built_spec, native_size=size)
-    tensors = to_names(HF_CLIP if spec.family == "clip" else HF_DINOV2, spec, jax.device_get(folded.frozen["backbone"]))
-    safetensors.numpy.save_file(tensors, out / SINGLE, metadata={"format": "pt"})
-    write_json(out / "config.json", {"architectures": [model_class(spec, feature)], **hf_config(spec)})
-    write_json(out / "preprocessor_config.json", hf_preprocessor(size, spec.stats))
+    recognizer, settings = folded.recognizer, folded.recognizer.config.backbone
+    tower = Tower(recognizer.spec, folded.frozen["backbone"], settings.image_size, settings.feature)
+    line = write_tower(out, tower)
     write_head(out, folded)
     mixed = {"mix": [float(weight) for weight in mix]} if model.recognizer.num_domains else {}
     write_record(out, "merged", model, **mixed)
     write_text(out / "README.md", merged_page(folded, mixed.get("mix")))
-    what = f"{len(tensors)} tensors, {trees.count(folded.frozen):,} parameters in float32"
-    return [f"merged: {model_class(spec, feature)} at {size} px, {what}", *head_lines(folded)]
+    return [f"merged: {line}", *head_lines(folded)]

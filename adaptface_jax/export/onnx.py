@@ -43,11 +43,9 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     entry = proto.metadata_props.add()
     entry.key, entry.value = "adaptface_jax", (out / RECORD).read_text(encoding="utf-8")
     (out / FILE).write_bytes(content := proto.SerializeToString())
-    code = f"""import onnxruntime
-
-session = onnxruntime.InferenceSession("{FILE}")
+    code = f"""session = onnxruntime.InferenceSession(folder / "{FILE}")
 result = dict(zip({list(graph.outputs)}, session.run(None, {{"{INPUT}": {INPUT}}})))"""
-    page = graph.page("Faces to embeddings, ONNX", code, 'result["{name}"]', f"Opset {OPSET}.")
+    page = graph.page("Faces to embeddings, ONNX", ["import onnxruntime"], code, f"Opset {OPSET}.")
     write_text(out / "README.md", page)
     return [f"{FILE}: {len(content) / 1e6:.1f} MB, opset {OPSET}"]
 

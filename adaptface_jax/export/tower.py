@@ -32,11 +32,6 @@ class Tower:
     feature: str
 
 
-def model_class(self) -> str:
-        """The class of transformers that gives our feature."""
-        return model_class(self.spec, self.feature)
-
-
 def model_class(spec: BackboneSpec, feature: str) -> str:
     """The class of transformers that gives our feature."""
     if spec.family == "clip":

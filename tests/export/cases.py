@@ -36,7 +36,9 @@ def model(case: str) -> Model:
     """The model of a case, every parameter away from its initial value, with class centres."""
     spec, settings = CASES[case]
     recognizer, frozen, trainable = models.build(settings, spec=spec)
-    return Model(recognizer, frozen, models.made(trainable, seed=1), {"name": "tiny", "source": "owner/name", "sha256": "0" * 64})
+    return Model(
+        recognizer, frozen, models.made(trainable, seed=1), {"name": "tiny", "source": "owner/name", "sha256": "0" * 64}
+    )
 
 
 @functools.cache
