@@ -74,7 +74,7 @@ def test_the_base_of_a_run_is_its_backbone_before_the_adapter(workdirs, tmp_path
     assert call(export, f"--run={workdirs / 'lora'}", "--format=base", f"--out={tmp_path / 'base'}") == 0
     assert "Dinov2Model at 28 px" in capsys.readouterr().out
     ours = load_backbone(str(tmp_path / "base"), "demo", 28).params
-    run = load_backbone(str(workdirs / "published"), "demo", 28).params
+    run = load_backbone(str(workdirs / "hub"), "demo", 28).params
     for path, leaf in trees.flatten(run).items():
         np.testing.assert_array_equal(trees.flatten(ours)[path], leaf, err_msg=path)
 

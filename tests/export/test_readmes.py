@@ -84,7 +84,7 @@ def test_without_its_base_the_readme_of_an_adapter_names_the_commands_for_it(
     out = tmp_path / "out"
     assert call(export, f"--run={workdirs / 'lora'}", "--format=peft", f"--out={out}") == 0
     commands = re.findall("^    adaptface export (.*)", (out / "README.md").read_text(), re.MULTILINE)
-    named = {"RUN": workdirs / "lora", "WEIGHTS": workdirs / "published", "base": out / "base"}
+    named = {"RUN": workdirs / "lora", "WEIGHTS": workdirs / "hub", "base": out / "base"}
     assert len(commands) == 2
     for command in commands:
         shutil.rmtree(out / "base", ignore_errors=True)
