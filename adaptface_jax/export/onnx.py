@@ -62,17 +62,17 @@ def convert(graph: Graph) -> Any:
             "--format=onnx: the converter is not installed; install it with: pip install 'adaptface_jax[onnx]'"
         ) from None
     with quiet():
-        graph_ir = jax2onnx.to_onnx(
+        proto = jax2onnx.to_onnx(
             lambda images: tuple(graph.function(images).values()),
             [jax.ShapeDtypeStruct(("batch", *graph.shape), graph.dtype)],
             model_name="adaptface_jax",
             opset=OPSET,
             input_names=[INPUT],
             output_names=list(graph.outputs),
-            return_mode="ir",
         )
-        DeduplicateHashedInitializersPass()(graph_ir)  # the router's own pass reads the same blocks
-        proto = onnx_ir.to_proto(graph_ir)
+        shared = onnx_ir.from_proto(proto)
+        DeduplicateHashedInitializersPass()(shared)  # the router's own pass reads the same blocks
+        proto = onnx_ir.to_proto(shared)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

@@ -29,6 +29,7 @@ def merged_page(model: Model, mix: Sequence[float] | None) -> str:
     return f"""# An adapted face recogniser as Hugging Face weights
 
 {_backbone(model)} with its adapter folded in, float32.
+{positions_words(recognizer.spec, settings.image_size, model.identity)}.
 {lost}
 {_tower_script(recognizer.spec, settings.feature, "head" in model.trainable, recognizer.embedding_dim)}
 """
