@@ -63,7 +63,7 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
     prefix = tower_prefix(spec, config.backbone.feature, layout)
     patch = patch_tensors(spec, trainable.get("backbone", {}).get("patch_embed"), prefix)
     folders = folders_of(config.adapter)
-    base = BASE if with_base else loadable_id(model.identity, spec)
+    base = loadable_id(model.identity, spec)
     count = 0
     for folder, columns in folders.items():
         factors = {
@@ -124,7 +124,8 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
 def adapter_config(model: Model, layout: Layout, rank: int, base: str | None) -> dict[str, Any]:
     """`adapter_config.json`, which PEFT's LoraConfig reads.
 
-    rank: of the expert, whose strength is that of all. base: the base model by a name that holds on any machine.
+    rank: of the expert, whose strength is that of all. base: the base model's hub id, or None: PEFT would ask the hub
+    for any other name.
     """
     spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
     alpha = adapter.alpha_at(rank)

@@ -95,7 +95,7 @@ def test_no_file_of_an_adapter_holds_a_path_and_the_rule_stands_in_its_readme(wi
     for path in files:
         assert str(workdirs) not in path.read_text() and str(tmp_path) not in path.read_text(), path
     settings_ = json.loads((tmp_path / "out" / "domain_0" / "adapter_config.json").read_text())
-    assert settings_["base_model_name_or_path"] == ("base" if with_base else None)
+    assert settings_["base_model_name_or_path"] is None  # PEFT would look for any other name on the hub
     assert "from 112 px to 28 px by the rule `bicubic`" in (tmp_path / "out" / "README.md").read_text()
     assert (tmp_path / "out" / "base" / "config.json").is_file() == with_base
 
