@@ -45,7 +45,7 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     (out / FILE).write_bytes(content := proto.SerializeToString())
     code = f"""session = onnxruntime.InferenceSession(folder / "{FILE}")
 result = dict(zip({list(graph.outputs)}, session.run(None, {{"{INPUT}": {INPUT}}})))"""
-    page = graph.page("Faces to embeddings, ONNX", ["import onnxruntime"], code, f"Opset {OPSET}.")
+    page = graph.page("Faces to embeddings, ONNX", ["import onnxruntime"], code, f"Opset {OPSET}.", least=0)
     write_text(out / "README.md", page)
     return [f"{FILE}: {len(content) / 1e6:.1f} MB, opset {OPSET}"]
 

@@ -44,7 +44,7 @@ def write_stablehlo(model: Model, out: Path, *, preprocess: bool, input_size: in
         compatibility=COMPATIBILITY,
     )
     remarks = f"Runs on {' and '.join(PLATFORMS)}, {COMPATIBILITY}."
-    page = graph.page("Faces to embeddings, StableHLO", ["from jax import export, jit"], CODE, remarks)
+    page = graph.page("Faces to embeddings, StableHLO", ["from jax import export, jit"], CODE, remarks, least=1)
     write_text(out / "README.md", page)
     return [f"{FILE}: {len(artifact) / 1e6:.1f} MB, {' and '.join(PLATFORMS)}, {COMPATIBILITY}"]
 

@@ -16,7 +16,7 @@ from adaptface_jax.training.recognition.model import Model
 from tests import made_models as models
 
 STORED = 32  # pixels of the stored images; the models see models.SIZE
-BATCHES = (0, 1, 3, 8, 17)
+BATCHES = (1, 3, 8, 17)
 TOLERANCE = 1e-5
 TINY_CLIP = BackboneSpec(
     "clip", 32, 3, 2, 64, 14, 56, activation="quick_gelu", norm_eps=1e-5, projection=24, stats=CLIP
