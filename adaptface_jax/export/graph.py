@@ -48,7 +48,7 @@ class Graph:
         }
 
     def page(self, title: str, imports: Sequence[str], code: str, remarks: str, *, least: int) -> str:
-        """README.md: `code` runs the file on `images` and leaves every output in `result`, by name; B from `least` on."""
+        """README.md: `code` runs the file on `images`, `least` or more, and leaves every output in `result`, by name."""
         given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
         outputs = ", ".join(f'`result["{name}"]` float32 [B, {width}]' for name, width in self.outputs.items())
         size = self.shape[0]
@@ -58,8 +58,8 @@ class Graph:
 
 {script(["import numpy as np", *imports], whole)}
 
-{given}, RGB, {"normalised" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on. Output: {outputs}.
-Rows of the embedding have length 1: the product of two is the cosine of the two faces.
+{given}, RGB, {"normalised" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on.
+Output: {outputs}. Rows of the embedding have length 1: the product of two is the cosine of the two faces.
 
 {remarks}
 """
