@@ -47,8 +47,9 @@ def write_card(
         pipeline_tag="image-feature-extraction",
         tags=[*tags, "adaptface_jax"],
         base_model=base_model,
-        **({"model_name": " ".join(filter(None, (backbone, adapter))), "eval_results": results} if results else {}),
     )
+    if results:  # they are listed under the model's name
+        data.model_name, data.eval_results = " ".join(filter(None, (backbone, adapter))), results
     page = (out / CARD).read_text(encoding="utf-8")
     write_text(out / CARD, f"---\n{data.to_yaml()}\n---\n\n{page}{_section(figures)}")
 

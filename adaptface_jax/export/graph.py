@@ -48,7 +48,7 @@ class Graph:
         }
 
     def page(self, title: str, imports: Sequence[str], code: str, remarks: str, *, least: int) -> str:
-        """README.md: `code` runs the file on `images`, `least` or more, and leaves every output in `result`, by name."""
+        """README.md: `code` runs the file on `images`, `least` or more, and leaves the outputs in `result`, by name."""
         given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
         outputs = ", ".join(f'`result["{name}"]` float32 [B, {width}]' for name, width in self.outputs.items())
         size = self.shape[0]
