@@ -14,7 +14,7 @@ from adaptface_jax.core import trees
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.results import RESULTS, Results
-from adaptface_jax.export.merged import hf_config
+from adaptface_jax.export.tower import hf_config
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training import optim

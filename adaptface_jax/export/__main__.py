@@ -1,18 +1,21 @@
-"""Export a trained run for other tools.
+"""Export a trained run, or the backbone alone, for other tools.
 
     adaptface export --run=runs/exp003 --format=merged --mix=mean --data=/data/faces --out=merged/
-    adaptface export --run=runs/exp001 --format=peft --out=adapter/
-    adaptface export --run=runs/exp001 --format=onnx --preprocess --out=onnx/
+    adaptface export --run=runs/exp001 --format=peft --with_base --out=adapter/
+    adaptface export --run=runs/exp001 --format=onnx --out=onnx/ --push_to_hub=OWNER/NAME
+    adaptface export --weights=weights/dinov2_small --format=base --out=base/
 
 merged: the backbone with the adapter folded in, in the Hugging Face layout. peft: the adapter as PEFT folders.
-stablehlo, onnx: images in, unit embeddings (and gates) out. Everything is written in float32.
+stablehlo, onnx: images in, unit embeddings (and gates) out. base: the backbone without an adapter, of a run or of any
+weights, in the Hugging Face layout. Everything is written in float32, with a README.md that is a model card too.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -24,19 +27,27 @@ from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.export.base import base_of_run, base_of_weights, write_base
+from adaptface_jax.export.card import write_card
+from adaptface_jax.export.example import write_face
+from adaptface_jax.export.figures import Figures, figures_at, frozen_figures
 from adaptface_jax.export.merged import write_merged
 from adaptface_jax.export.mixing import choose_mix
 from adaptface_jax.export.peft import write_peft
-from adaptface_jax.export.record import RECORD
+from adaptface_jax.export.push import check_repository, push
+from adaptface_jax.export.record import RECORD, hub_id
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.run import open_run
 from adaptface_jax.weights.peft.names import LAYOUTS
 
 # Which formats each flag belongs to.
 FLAGS = {
+    "weights": ("base",),
+    "image_size": ("base",),
     "mix": ("merged",),
     "data": ("merged",),
     "layout": ("peft",),
+    "with_base": ("peft",),
     "preprocess": ("stablehlo", "onnx"),
     "input_size": ("stablehlo", "onnx"),
 }
@@ -49,7 +60,7 @@ def merged(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> lis
 
 
 def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    return write_peft(model, out, layout=args.layout or LAYOUTS[0])
+    return write_peft(model, out, layout=args.layout or LAYOUTS[0], with_base=bool(args.with_base))
 
 
 def stablehlo(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
@@ -64,8 +75,12 @@ def onnx(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[
     return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args, model))
 
 
+def base(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
+    return write_base(base_of_run(model), out)
+
+
 Writer = Callable[[argparse.Namespace, Model, Mesh, Path], list[str]]
-FORMATS: dict[str, Writer] = {"merged": merged, "peft": peft, "stablehlo": stablehlo, "onnx": onnx}
+FORMATS: dict[str, Writer] = {"merged": merged, "peft": peft, "stablehlo": stablehlo, "onnx": onnx, "base": base}
 
 
 def preprocesses(args: argparse.Namespace) -> bool:
@@ -87,33 +102,83 @@ def check_flags(args: argparse.Namespace) -> None:
             )
     if args.preprocess is False and args.input_size is not None:
         raise InputError("--input_size: without preprocessing the input has the run's image size; leave it out")
+    if args.image_size is not None and args.weights is None:
+        raise InputError("--image_size: the base of a run has the run's own; leave it out, or give --weights")
+    if args.checkpoint is not None and args.weights is not None:
+        raise InputError(f"--checkpoint: {args.weights} is no run, so it has none; leave it out")
+
+
+def write_run(args: argparse.Namespace, model: Model, step: int, mesh: Mesh, out: Path) -> list[str]:
+    """The whole folder of a run; returns lines to print."""
+    lines = FORMATS[args.format](args, model, mesh, out)
+    adapter = model.recognizer.config.adapter.kind
+    if args.format == "base":
+        adapter, figures = "none", frozen_figures(Path(args.run))
+    elif args.mix is not None:
+        figures = {}  # those of the run are not of the mixture
+    else:
+        figures = figures_at(Path(args.run), step)
+    write_example(out, args.format, model.identity, None if adapter == "none" else adapter, figures)
+    known = ", ".join(figures) or "no figures: none were measured of what is exported"
+    return [f"run: {args.run}, step {step:,}", *lines, f"model card: {known}"]
+
+
+def write_example(
+    out: Path, form: str, identity: Mapping[str, Any], adapter: str | None, figures: Mapping[str, Figures]
+) -> None:
+    """What every folder has beside its model: the face that its README reads, and the card at the README's head."""
+    write_face(out)
+    write_card(
+        out, form, backbone=identity["name"], adapter=adapter, base_model=hub_id(identity), figures=figures
+    )  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check everything, open the run in float32, write the folder whole, say what it is."""
+    """Check everything, open the run in float32, write the folder whole, say what it is, put it on the hub if asked."""
     check_flags(args)
+    if args.push_to_hub is not None:
+        check_repository(args.push_to_hub)
     out = Path(args.out)
     target = {"overwrite": args.overwrite, "marker": RECORD, "what": "an export"}
     check_folder(out, **target)  # before the run is opened, which takes time
-    mesh = make_mesh()
-    model, step = open_run(Path(args.run), args.checkpoint, mesh, dtype="float32")
-    images = size_line(model.stored_size, model.recognizer.config.backbone.image_size)
-    with whole_folder(out, **target) as scratch:
-        lines = FORMATS[args.format](args, model, mesh, scratch)
-    print("\n".join([f"run: {args.run}, step {step:,}", images, *lines, f"written: {out}"]))
+    if args.weights is not None:
+        found = base_of_weights(args.weights, args.image_size)
+        with whole_folder(out, **target) as scratch:
+            lines = [f"weights: {args.weights}", *write_base(found, scratch)]
+            write_example(scratch, args.format, found.identity, None, {})
+    else:
+        mesh = make_mesh()
+        model, step = open_run(Path(args.run), args.checkpoint or "best", mesh, dtype="float32")
+        with whole_folder(out, **target) as scratch:
+            lines = write_run(args, model, step, mesh, scratch)
+        lines.insert(1, size_line(model.stored_size, model.recognizer.config.backbone.image_size))
+    print("\n".join([*lines, f"written: {out}"]), flush=True)
+    if args.push_to_hub is not None:
+        print(f"on the hub: {push(out, args.push_to_hub)}")
 
 
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("--run", required=True, metavar="WORKDIR", help="the folder of a training run")
+    which = result.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")
+    which.add_argument(
+        "--weights", metavar="WEIGHTS", help="base: a converted folder, local file, hub id or `builtin`, without a run"
+    )
     result.add_argument("--format", required=True, choices=tuple(FORMATS), help="what to write")
     result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="the folder to write")
+    result.add_argument(
+        "--push_to_hub", metavar="OWNER/NAME", help="then upload it to this model repository of the Hugging Face hub"
+    )
     result.add_argument("--overwrite", action="store_true", help="replace an older export in --out")
-    result.add_argument("--checkpoint", default="best", help="best, latest or a step of the run [best]")
+    result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")
     result.add_argument("--mix", metavar="W1,W2,...", help="merged, DA-LoRA: the weight of each expert, or `mean`")
     result.add_argument("--data", metavar="SOURCE", help="merged, DA-LoRA: faces for --mix=mean and for what is lost")
     result.add_argument("--layout", choices=LAYOUTS, help="peft: names of transformers 5 or 4 [v5]")
+    result.add_argument(
+        "--with_base", action="store_true", default=None, help="peft: write the base model beside the adapter"
+    )
+    result.add_argument("--image_size", type=int, metavar="PX", help="base, --weights: positions resized to it [none]")
     result.add_argument(
         "--preprocess", action=argparse.BooleanOptionalAction, help="graphs: stored uint8 images in [on]"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import preprocess as prepare
+from adaptface_jax.export.example import normalised, script, stored
 from adaptface_jax.losses.margin import unit
 from adaptface_jax.models.recognizer import as_float32
+from adaptface_jax.models.specs import ImageStats
 from adaptface_jax.training.recognition.model import Model
 
 INPUT = "images"
@@ -23,12 +25,16 @@ LARGEST = 2**31 - 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """function: `dtype` [B, *shape] -> {name: float32 [B, width]}, B free; outputs: name -> width."""
+    """function: `dtype` [B, *shape] -> {name: float32 [B, width]}, B free; outputs: name -> width.
+
+    stats: of the normalised images.
+    """
 
     function: Callable[[jax.Array], dict[str, jax.Array]]
     shape: tuple[int, int, int]
     dtype: Any
     outputs: dict[str, int]
+    stats: ImageStats
 
     def describe(self) -> dict[str, Any]:
         """What goes in and comes out, for export.json."""
@@ -41,35 +47,42 @@ class Graph:
             ],
         }
 
-    def page(self, title: str, code: str, result: str, remarks: str) -> str:
-        """README.md: `code` runs the file, `result` is how an output named {name} is reached."""
-        indented = "\n".join(f"    {line}".rstrip() for line in code.splitlines())
-        kind = "as stored" if self.dtype == jnp.uint8 else "normalised with `image_stats` of `export.json`"
+    def page(self, title: str, imports: Sequence[str], code: str, remarks: str, *, least: int) -> str:
+        """README.md: `code` runs the file on `images`, `least` or more, and leaves the outputs in `result`, by name."""
         given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
-        outputs = ", ".join(
-            f"`{result.format(name=name)}` float32 [B, {width}]" for name, width in self.outputs.items()
-        )
-        return (
-            f"# {title}\n\n{indented}\n\n{given}, RGB, {kind}; B is free. Output: {outputs}.\n"
-            "Rows of the embedding have length 1: the product of two is the cosine of the two faces.\n\n"
-            f"{remarks}\n"
-        )
+        outputs = ", ".join(f'`result["{name}"]` float32 [B, {width}]' for name, width in self.outputs.items())
+        size = self.shape[0]
+        made = normalised(INPUT, size, self.stats) if self.dtype == jnp.float32 else stored(INPUT, size)
+        whole = f'{made}\n{code}\nprint(result["embedding"])'
+        return f"""# {title}
+
+{script(["import numpy as np", *imports], whole)}
+
+{given}, RGB, {"normalised" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on.
+Output: {outputs}. Rows of the embedding have length 1: the product of two is the cosine of the two faces.
+
+{remarks}
+"""
 
 
-def make_graph(model: Model, *, preprocess: bool, input_size: int) -> Graph:
+def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool = True) -> Graph:
     """The embedding of `model` with its parameters folded in, float32 throughout; class centres are left out.
 
     Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalised inside), else
     float32 [B, S, S, 3], normalised, at the image size S of the run. Output: `embedding`, rows of length 1, and
-    for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device.
+    for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device. Without
+    `loops` every block stands in the graph by itself, with its own parameters.
 
     Raises InputError for an input size below 1 and for a model too large for one file.
     """
     if preprocess and input_size < 1:
         raise InputError(f"--input_size: {input_size} is not a size; expected pixels, such as 112")
-    recognizer = dataclasses.replace(model.recognizer, dtype=jnp.float32)
+    config = model.recognizer.config
+    if not loops:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, unroll=0))
+    recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32)
     parts = {name: tree for name, tree in model.trainable.items() if name != "centres"}
-    frozen, trainable = jax.tree.map(as_float32, (model.frozen, parts))
+    frozen, trainable = jax.device_get(jax.tree.map(as_float32, (model.frozen, parts)))
     held = trees.nbytes((frozen, trainable))
     if held > LARGEST:
         raise InputError(
@@ -89,4 +102,4 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int) -> Graph:
     if recognizer.num_domains:
         outputs["gates"] = recognizer.num_domains
     side = input_size if preprocess else size
-    return Graph(function, (side, side, 3), jnp.uint8 if preprocess else jnp.float32, outputs)
+    return Graph(function, (side, side, 3), jnp.uint8 if preprocess else jnp.float32, outputs, recognizer.spec.stats)

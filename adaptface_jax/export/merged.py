@@ -1,8 +1,4 @@
-"""The adapted backbone as plain Hugging Face weights: LoRA folded in, nothing of this package needed to use them.
-
-Source of the layout: transformers (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPVisionModel`,
-`CLIPVisionModelWithProjection`); versions 4 and 5 both load the names of version 4, which both write.
-"""
+"""The adapted backbone as plain Hugging Face weights: LoRA folded in."""
 
 from __future__ import annotations
 
@@ -13,21 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import merged_page
-from adaptface_jax.export.record import head_lines, model_class, write_head, write_json, write_record
+from adaptface_jax.export.record import head_lines, write_head, write_record
+from adaptface_jax.export.tower import Tower, write_tower
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.recognizer import Recognizer, as_float32
 from adaptface_jax.models.settings import router_block
-from adaptface_jax.models.specs import BackboneSpec, ImageStats
 from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.weights.formats.reader import SINGLE
-from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
-from adaptface_jax.weights.names.engine import to_names
 
 
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
@@ -68,59 +60,11 @@ def write_merged(model: Model, out: Path, *, mix: Sequence[float] = (1.0,)) -> l
     them. export.json: what this is.
     """
     folded = fold(model, mix)
-    recognizer = folded.recognizer
-    size, feature = recognizer.config.backbone.image_size, recognizer.config.backbone.feature
-    # No source's rule of resizing positions matters then.
-    spec = dataclasses.replace(recognizer.built_spec, native_size=size)
-    tensors = to_names(HF_CLIP if spec.family == "clip" else HF_DINOV2, spec, jax.device_get(folded.frozen["backbone"]))
-    safetensors.numpy.save_file(tensors, out / SINGLE, metadata={"format": "pt"})
-    write_json(out / "config.json", {"architectures": [model_class(spec, feature)], **hf_config(spec)})
-    write_json(out / "preprocessor_config.json", hf_preprocessor(size, spec.stats))
+    recognizer, settings = folded.recognizer, folded.recognizer.config.backbone
+    tower = Tower(recognizer.spec, folded.frozen["backbone"], settings.image_size, settings.feature)
+    line = write_tower(out, tower)
     write_head(out, folded)
     mixed = {"mix": [float(weight) for weight in mix]} if model.recognizer.num_domains else {}
     write_record(out, "merged", model, **mixed)
     write_text(out / "README.md", merged_page(folded, mixed.get("mix")))
-    what = f"{len(tensors)} tensors, {trees.count(folded.frozen):,} parameters in float32"
-    return [f"merged: {model_class(spec, feature)} at {size} px, {what}", *head_lines(folded)]
-
-
-def hf_config(spec: BackboneSpec) -> dict[str, Any]:
-    """config.json of transformers for a tower whose native size is the one it is used at."""
-    common = {
-        "hidden_size": spec.width,
-        "num_hidden_layers": spec.depth,
-        "num_attention_heads": spec.heads,
-        "image_size": spec.native_size,
-        "patch_size": spec.patch_size,
-        "num_channels": 3,
-        "hidden_act": spec.activation,
-        "layer_norm_eps": spec.norm_eps,
-    }
-    if spec.family == "clip":
-        projection = {} if spec.projection is None else {"projection_dim": spec.projection}
-        return {"model_type": "clip_vision_model", **common, "intermediate_size": spec.mlp_width, **projection}
-    swiglu = spec.mlp == "swiglu"
-    return {
-        "model_type": "dinov2_with_registers" if spec.registers else "dinov2",
-        **common,
-        # SwiGLU takes two thirds of it, as transformers computes.
-        "mlp_ratio": 4 if swiglu else spec.mlp_width // spec.width,
-        "use_swiglu_ffn": swiglu,
-        "qkv_bias": True,
-        **({"num_register_tokens": spec.registers} if spec.registers else {}),
-    }
-
-
-def hf_preprocessor(size: int, stats: ImageStats) -> dict[str, Any]:
-    """preprocessor_config.json: whole images to size x size, bicubic as ours, then the backbone's statistics."""
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": size, "width": size},
-        "resample": 3,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(stats.mean),
-        "image_std": list(stats.std),
-    }
+    return [f"merged: {line}", *head_lines(folded)]

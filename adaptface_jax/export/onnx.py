@@ -28,7 +28,8 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     The batch is symbolic; inputs, outputs and errors as in `make_graph`. `export.json` also stands in the file's
     metadata, under `adaptface_jax`. Raises InputError where the extra is not installed.
     """
-    proto = convert(graph := make_graph(model, preprocess=preprocess, input_size=input_size))
+    graph = make_graph(model, preprocess=preprocess, input_size=input_size, loops=False)
+    proto = convert(graph)
     out.mkdir(parents=True, exist_ok=True)
     write_record(
         out,
@@ -42,11 +43,9 @@ def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) ->
     entry = proto.metadata_props.add()
     entry.key, entry.value = "adaptface_jax", (out / RECORD).read_text(encoding="utf-8")
     (out / FILE).write_bytes(content := proto.SerializeToString())
-    code = f"""import onnxruntime
-
-session = onnxruntime.InferenceSession("{FILE}")
+    code = f"""session = onnxruntime.InferenceSession(folder / "{FILE}")
 result = dict(zip({list(graph.outputs)}, session.run(None, {{"{INPUT}": {INPUT}}})))"""
-    page = graph.page("Faces to embeddings, ONNX", code, 'result["{name}"]', f"Opset {OPSET}.")
+    page = graph.page("Faces to embeddings, ONNX", ["import onnxruntime"], code, f"Opset {OPSET}.", least=0)
     write_text(out / "README.md", page)
     return [f"{FILE}: {len(content) / 1e6:.1f} MB, opset {OPSET}"]
 
@@ -56,6 +55,8 @@ def convert(graph: Graph) -> Any:
     try:
         import jax2onnx
         import onnx
+        import onnx_ir
+        from onnx_ir.passes.common import DeduplicateHashedInitializersPass
     except ImportError:
         raise InputError(
             "--format=onnx: the converter is not installed; install it with: pip install 'adaptface_jax[onnx]'"
@@ -69,6 +70,9 @@ def convert(graph: Graph) -> Any:
             input_names=[INPUT],
             output_names=list(graph.outputs),
         )
+        shared = onnx_ir.from_proto(proto)
+        DeduplicateHashedInitializersPass()(shared)  # the router's own pass reads the same blocks
+        proto = onnx_ir.to_proto(shared)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

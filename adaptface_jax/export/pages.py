@@ -2,81 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from adaptface_jax.export.record import base_model, model_class
+from adaptface_jax.export.example import normalised, script
+from adaptface_jax.export.record import loadable_id, source_name
+from adaptface_jax.export.tower import Tower, model_class
+from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.weights.peft.start import HEAD
+
+BASE = "base"  # where a PEFT export has its base model
 
 _EMBED = """with torch.no_grad():
     feature = {feature}
     embedding = {embedding}
-embedding = torch.nn.functional.normalize(embedding)  # [B, {width}]; the product of two is the cosine of the faces"""
-
-_FACES = """`image` is an RGB face of {0} x {0} pixels, cut and aligned as those of the training (or a list of them)."""
+embedding = torch.nn.functional.normalize(embedding)  # [1, {width}]; the product of two is the cosine of the faces
+print(embedding)"""
 
 
 def merged_page(model: Model, mix: Sequence[float] | None) -> str:
     """README.md of a merged export."""
-    settings = model.recognizer.config.backbone
-    name = model_class(model.recognizer.spec, settings.feature)
+    recognizer = model.recognizer
+    settings = recognizer.config.backbone
     lost = "" if mix is None else f"\n{mixed_words(mix)}\n"
-    head = '\nhead = load_file("head.safetensors")' if "head" in model.trainable else ""
-    load = "\nfrom safetensors.torch import load_file" if head else ""
     return f"""# An adapted face recogniser as Hugging Face weights
 
-{settings.name} ({model.identity["source"]}) with its adapter folded in, float32, positions at {settings.image_size} px.
+{_backbone(model)} with its adapter folded in, float32.
+{positions_words(recognizer.spec, settings.image_size, model.identity)}.
 {lost}
-```python
-import torch
-import transformers{load}
-
-backbone = transformers.{name}.from_pretrained(".").eval()
-processor = transformers.AutoImageProcessor.from_pretrained("."){head}
-pixels = processor(image, return_tensors="pt")["pixel_values"]
-{_embed(model, "backbone(pixels)")}
-```
-
-{_FACES.format(model.stored_size)}
+{_tower_script(recognizer.spec, settings.feature, "head" in model.trainable, recognizer.embedding_dim)}
 """
 
 
-def peft_page(model: Model, folders: Sequence[str], layout: str) -> str:
+def base_page(tower: Tower, identity: Mapping[str, Any]) -> str:
+    """README.md of a backbone without an adapter."""
+    width = tower.spec.projection if tower.feature == "projected" and tower.spec.projection else tower.spec.width
+    return f"""# A backbone as Hugging Face weights
+
+{identity["name"]} ({source_name(identity)}) as it is, no adapter in it, float32.
+{positions_words(tower.spec, tower.image_size, identity)}.
+
+{_tower_script(tower.spec, tower.feature, False, width)}
+"""
+
+
+def peft_page(model: Model, folders: Sequence[str], layout: str, with_base: bool) -> str:
     """README.md of a PEFT export; folders: those of the adapters, "." for a single one."""
     recognizer = model.recognizer
-    settings = recognizer.config.backbone
-    name = model_class(recognizer.spec, settings.feature)
-    load = '\nhead = load_file("head.safetensors")' if "head" in model.trainable else ""
-    resized = ", interpolate_pos_encoding=True" if recognizer.spec.family == "clip" else ""
+    settings, spec = recognizer.config.backbone, recognizer.spec
+    name, found = model_class(spec, settings.feature), None if with_base else loadable_id(model.identity, spec)
     experts = ""
     if len(folders) > 1:
         experts = f"""
 One adapter for each expert: {", ".join(f"`{folder}`" for folder in folders)}. DA-LoRA weighs them for every image,
 which PEFT has no form for: `router.safetensors` and `router.json` hold what computes the weights; `--format=merged`
-exports a fixed mixture.
+exports a fixed mixture. The script runs one expert.
 """
     older = "before 5.18" if layout == "v4" else "5.18 or newer"
-    version = f" (transformers {older})" if recognizer.spec.family == "dinov2" else ""
+    version = f" (transformers {older})" if spec.family == "dinov2" else ""
+    # CLIP's class refuses other sizes than its own unless told.
+    other_size = spec.family == "clip" and found is not None and settings.image_size != spec.native_size
+    resized = ", interpolate_pos_encoding=True" if other_size else ""
+    adapter = "folder" if folders[0] == "." else f'folder / "{folders[0]}"'
+    head = f'\nhead = load_file(folder / "{HEAD}")' if "head" in model.trainable else ""
+    base = f'folder / "{BASE}"' if found is None else f'"{found}"'
+    code = f"""adapter = {adapter}
+backbone = transformers.{name}.from_pretrained({base})
+model = peft.PeftModel.from_pretrained(backbone, adapter).eval()
+file, loaded = load_file(adapter / "adapter_model.safetensors"), peft.get_peft_model_state_dict(model)
+assert file.keys() == loaded.keys()  # PEFT may skip what does not fit
+assert all(torch.equal(file[key], loaded[key]) for key in file){head}
+{normalised("pixels", settings.image_size, spec.stats)}
+pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+{_embed(settings.feature, bool(head), recognizer.embedding_dim, f"model(pixel_values=pixels{resized})")}"""
+    imports = "import numpy as np", "import peft", "import torch", "import transformers"
     return f"""# The adapter of a face recogniser, for PEFT
 
-For {settings.name} ({model.identity["source"]}) at {settings.image_size} px, modules named as in `{layout}`{version}.
+For {_backbone(model)}, modules named as in `{layout}`{version}.
 {experts}
-```python
-import peft
-import torch
-import transformers
-from safetensors.torch import load_file
+{_base_words(model, found, with_base)}
 
-backbone = transformers.{name}.from_pretrained("{base_model(model)}")
-model = peft.PeftModel.from_pretrained(backbone, "{folders[0]}").eval()
-file, loaded = load_file("{folders[0]}/adapter_model.safetensors"), peft.get_peft_model_state_dict(model)
-assert file.keys() == loaded.keys()  # PEFT may skip what does not fit
-assert all(torch.equal(file[key], loaded[key]) for key in file){load}
-{_embed(model, f"model(pixel_values=pixels{resized})")}
-```
-
-`pixels` are RGB / 255, bicubic at {settings.image_size} px, minus the mean {list(recognizer.spec.stats.mean)}, divided
-by the standard deviation {list(recognizer.spec.stats.std)}. The base model is the same weights in the
-Hugging Face layout.
+{script((*imports, "from safetensors.torch import load_file"), code)}
 """
 
 
@@ -89,12 +96,51 @@ def mixed_words(mix: Sequence[float]) -> str:
     )
 
 
-def _embed(model: Model, call: str) -> str:
-    projected = model.recognizer.config.backbone.feature == "projected"
-    feature = f"{call}.{'image_embeds' if projected else 'pooler_output'}"
-    embedding = 'torch.nn.functional.linear(feature, head["weight"], head["bias"])'
+def _backbone(model: Model) -> str:
+    settings = model.recognizer.config.backbone
+    return f"{settings.name} ({source_name(model.identity)}) at {settings.image_size} px"
+
+
+def _base_words(model: Model, found: str | None, with_base: bool) -> str:
+    """Where the base model is from."""
+    settings, name = model.recognizer.config.backbone, source_name(model.identity)
+    positions = positions_words(model.recognizer.spec, settings.image_size, model.identity)
+    if found is not None:
+        return f"The base model is `{found}` of the hub. {positions}, which is how transformers resizes them."
+    if with_base:
+        return f"The base model is in `{BASE}`. {positions}, and {BASE} holds them at that size."
+    return f"""The base model is {name} in the Hugging Face layout, to stand in `{BASE}` beside this file. One of these
+writes it, from the run or from the weights that the run began with (sha256 {model.identity["sha256"]}):
+
+    adaptface export --run=RUN --format=base --out={BASE}
+    adaptface export --weights=WEIGHTS --image_size={settings.image_size} --format=base --out={BASE}
+
+{positions}, and {BASE} then holds them at that size."""
+
+
+def positions_words(spec: BackboneSpec, size: int, identity: Mapping[str, Any]) -> str:
+    """The size that the positions have, and how they came to it."""
+    rule = identity["position_rule"]
+    if size == spec.native_size:
+        return f"Positions: those of the weights, at {size} px (their rule of resizing: `{rule}`)"
+    return f"Positions: from {spec.native_size} px to {size} px by the rule `{rule}`"
+
+
+def _tower_script(spec: BackboneSpec, feature: str, head: bool, width: int) -> str:
+    """Runs the weights in the README's own folder."""
+    imports = ["import torch", "import transformers", *["from safetensors.torch import load_file"] * head]
+    code = f"""backbone = transformers.{model_class(spec, feature)}.from_pretrained(folder).eval()
+processor = transformers.AutoImageProcessor.from_pretrained(folder)
+pixels = processor(image, return_tensors="pt")["pixel_values"]
+"""
+    if head:
+        code += f'head = load_file(folder / "{HEAD}")\n'
+    return script(imports, code + _embed(feature, head, width, "backbone(pixels)"))
+
+
+def _embed(feature: str, head: bool, width: int, call: str) -> str:
     return _EMBED.format(
-        feature=feature,
-        embedding=embedding if "head" in model.trainable else "feature",
-        width=model.recognizer.embedding_dim,
+        feature=f"{call}.{'image_embeds' if feature == 'projected' else 'pooler_output'}",
+        embedding='torch.nn.functional.linear(feature, head["weight"], head["bias"])' if head else "feature",
+        width=width,
     )

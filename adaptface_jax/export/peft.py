@@ -15,8 +15,18 @@ import safetensors.numpy
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
-from adaptface_jax.export.pages import peft_page
-from adaptface_jax.export.record import base_model, head_lines, torch_linear, write_head, write_json, write_record
+from adaptface_jax.export.base import base_of_run
+from adaptface_jax.export.pages import BASE, peft_page
+from adaptface_jax.export.record import (
+    head_lines,
+    loadable_id,
+    source_name,
+    torch_linear,
+    write_head,
+    write_json,
+    write_record,
+)
+from adaptface_jax.export.tower import write_tower
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
 from adaptface_jax.models.settings import router_block
@@ -31,17 +41,17 @@ from adaptface_jax.weights.peft.names import (
     patch_module,
     patch_rows,
     tower_prefix,
-    tower_table,
 )
 from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, folders_of
 
 
-def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
+def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = False) -> list[str]:
     """Write the folder `out`; returns lines to print.
 
     LoRA: `adapter_config.json` and `adapter_model.safetensors`. DA-LoRA: a folder with these for each expert, and
     `router.safetensors` with `router.json`, which says what the router looks at. A trained patch embedding goes into
-    `modules_to_save`, the head into `head.safetensors`. Raises InputError where the run has no low-rank adapter.
+    `modules_to_save`, the head into `head.safetensors`. with_base: also the base model, in `base`, at the run's image
+    size. Raises InputError where the run has no low-rank adapter.
     """
     recognizer, trainable = model.recognizer, jax.device_get(model.trainable)
     config, spec = recognizer.config, recognizer.spec
@@ -53,6 +63,7 @@ def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
     prefix = tower_prefix(spec, config.backbone.feature, layout)
     patch = patch_tensors(spec, trainable.get("backbone", {}).get("patch_embed"), prefix)
     folders = folders_of(config.adapter)
+    base = loadable_id(model.identity, spec)
     count = 0
     for folder, columns in folders.items():
         factors = {
@@ -61,17 +72,24 @@ def write_peft(model: Model, out: Path, *, layout: Layout) -> list[str]:
         tensors = {**low_rank_tensors(spec, factors, layout, prefix), **patch}
         (out / folder).mkdir(exist_ok=True)
         safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})
-        write_json(out / folder / CONFIG, adapter_config(model, layout, columns.stop - columns.start))
+        write_json(out / folder / CONFIG, adapter_config(model, layout, columns.stop - columns.start, base))
         count = len(tensors)
     if recognizer.num_domains:
         write_router(out, model)
     write_head(out, model)
     write_record(out, "peft", model, layout=layout)
-    write_text(out / "README.md", peft_page(model, list(folders), layout))
+    write_text(out / "README.md", peft_page(model, list(folders), layout, with_base))
     what = f"{len(folders)} adapters" if recognizer.num_domains else "1 adapter"
     saved = ", patch embedding in modules_to_save" if patch else ""
     line = f"peft: {what} of {count} tensors, modules named as in {layout}{saved}"
-    return [line, *head_lines(model), *position_warning(model)]
+    if with_base:
+        what = f"{BASE}: {write_tower(out / BASE, base_of_run(model).tower)}"
+    elif base is not None:
+        what = f"base: {base} of the hub"
+    else:
+        name = source_name(model.identity)
+        what = f"base: not written, and transformers loads no {name} by name; --with_base writes it beside the adapter"
+    return [line, *head_lines(model), what]
 
 
 def low_rank_tensors(
@@ -103,8 +121,12 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
     }
 
 
-def adapter_config(model: Model, layout: Layout, rank: int) -> dict[str, Any]:
-    """`adapter_config.json`, which PEFT's LoraConfig reads; `rank` is the expert's, its strength that of all."""
+def adapter_config(model: Model, layout: Layout, rank: int, base: str | None) -> dict[str, Any]:
+    """`adapter_config.json`, which PEFT's LoraConfig reads.
+
+    rank: of the expert, whose strength is that of all. base: the base model's hub id, or None: PEFT would ask the hub
+    for any other name.
+    """
     spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
     alpha = adapter.alpha_at(rank)
     layers = {covering(target) for target in adapter.targets}
@@ -116,7 +138,7 @@ def adapter_config(model: Model, layout: Layout, rank: int) -> dict[str, Any]:
     return {
         "peft_type": "LORA",
         "task_type": None,
-        "base_model_name_or_path": base_model(model),
+        "base_model_name_or_path": base,
         "inference_mode": True,
         "r": rank,
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
@@ -161,14 +183,3 @@ def write_router(out: Path, model: Model) -> None:
             "dropout_in_training": DROPOUT,
         },
     )
-
-
-def position_warning(model: Model) -> list[str]:
-    """A line where transformers would resize the positions by another rule than the run did."""
-    spec, settings = model.recognizer.spec, model.recognizer.config.backbone
-    theirs = tower_table(spec, "v4").position_rule(spec)
-    rule = model.identity["position_rule"]
-    if rule == theirs or settings.image_size == spec.native_size:
-        return []
-    note = f"note: the run resized positions by the rule {rule}, transformers resizes by {theirs}: on that base model"
-    return [f"{note} the embeddings differ at {settings.image_size} px; --format=merged is exact"]

@@ -1,7 +1,8 @@
-"""What every exported folder of weights has: the head, and a record of what it is."""
+"""What every exported folder has: the head of the model, and a record of what it is, without a path of this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,35 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.version import __version__
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.weights.loading import BUILTIN
+from adaptface_jax.weights.hub import is_of_hub
+from adaptface_jax.weights.peft.names import tower_table
 from adaptface_jax.weights.peft.start import HEAD
 
 RECORD = "export.json"
 
 
-def model_class(spec: BackboneSpec, feature: str) -> str:
-    """The class of transformers that gives our feature."""
-    if spec.family == "clip":
-        return "CLIPVisionModelWithProjection" if feature == "projected" else "CLIPVisionModel"
-    return "Dinov2WithRegistersModel" if spec.registers else "Dinov2Model"
+def hub_id(identity: Mapping[str, Any]) -> str | None:
+    """The hub's model that the backbone's weights are of, None where they are from elsewhere."""
+    source = str(identity["source"])
+    return source if is_of_hub(source) else None
 
 
-def base_model(model: Model) -> str:
-    """Where the backbone's weights are from, for other tools; the demo's are in this package."""
-    source = str(model.identity["source"])
-    return "adaptface_jax/assets/demo_backbone" if source == BUILTIN else source
+def loadable_id(identity: Mapping[str, Any], spec: BackboneSpec) -> str | None:
+    """`hub_id` where transformers loads that model: its files are named as Hugging Face names them.
+
+    A converted folder does not keep its naming, so the rule of its positions tells, and the owner where timm's is the
+    same rule; in doubt it is None.
+    """
+    found = hub_id(identity)
+    theirs = tower_table(spec, "v4").position_rule(spec)
+    if found is None or found.startswith("timm/") or identity["position_rule"] != theirs:
+        return None
+    return found
+
+
+def source_name(identity: Mapping[str, Any]) -> str:
+    """Where the backbone's weights are from: a hub id, `builtin`, `random`, or the name of a file or folder."""
+    return hub_id(identity) or Path(str(identity["source"])).name
 
 
 def torch_linear(layer: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
@@ -53,17 +66,16 @@ def head_lines(model: Model) -> list[str]:
 
 def write_record(out: Path, form: str, model: Model, **facts: Any) -> None:
     """export.json: what the folder was made from."""
-    record = {
-        "format": form,
-        "backbone": model.identity,
-        "stored_size": model.stored_size,
-        "image_size": model.recognizer.config.backbone.image_size,
-        "feature": model.recognizer.config.backbone.feature,
-        "adapter": model.recognizer.config.adapter.kind,
-        **facts,
-        "adaptface_jax": __version__,
-    }
-    write_json(out / RECORD, record)
+    settings = model.recognizer.config
+    kept = {"image_size": settings.backbone.image_size, "feature": settings.backbone.feature}
+    kept["stored_size"] = model.stored_size
+    write_facts(out, form, model.identity, **kept, adapter=settings.adapter.kind, **facts)
+
+
+def write_facts(out: Path, form: str, identity: Mapping[str, Any], **facts: Any) -> None:
+    """export.json of what need not be a whole recogniser."""
+    record = {"format": form, "backbone": {**identity, "source": source_name(identity)}, **facts}
+    write_json(out / RECORD, {**record, "adaptface_jax": __version__})
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

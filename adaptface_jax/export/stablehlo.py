@@ -19,10 +19,7 @@ COMPATIBILITY = (
     "for this JAX release and those of about three weeks after it, not for older ones; not an archive: keep the run, "
     "or export it with --format=merged"
 )
-CODE = f"""from pathlib import Path
-from jax import export, jit
-
-model = jit(export.deserialize(bytearray(Path("{FILE}").read_bytes())).call)
+CODE = f"""model = jit(export.deserialize(bytearray((folder / "{FILE}").read_bytes())).call)
 result = model({INPUT})"""
 
 
@@ -47,7 +44,8 @@ def write_stablehlo(model: Model, out: Path, *, preprocess: bool, input_size: in
         compatibility=COMPATIBILITY,
     )
     remarks = f"Runs on {' and '.join(PLATFORMS)}, {COMPATIBILITY}."
-    write_text(out / "README.md", graph.page("Faces to embeddings, StableHLO", CODE, 'result["{name}"]', remarks))
+    page = graph.page("Faces to embeddings, StableHLO", ["from jax import export, jit"], CODE, remarks, least=1)
+    write_text(out / "README.md", page)
     return [f"{FILE}: {len(artifact) / 1e6:.1f} MB, {' and '.join(PLATFORMS)}, {COMPATIBILITY}"]
 
 

@@ -113,7 +113,7 @@ class Recognizer:
                 plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
                 gate = of_ranks(jax.lax.stop_gradient(plain.feature))
             else:
-                even = jnp.full((images.shape[0], self.num_domains), 1 / self.num_domains, jnp.float32)
+                even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 gate = rank_gates(even, adapter.rank, adapter.shared_rank)
                 inner = vit.Router(block, of_ranks)
         out = model(

@@ -126,16 +126,16 @@ class ViT(nnx.Module):
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
-        With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on.
+        With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
+        each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
         """
         definition, state = nnx.split(self.blocks)
-        index = jnp.arange(self.spec.depth)
 
-        def body(carry: Any, layer: Any) -> Any:
+        def body(i: jax.Array | int, carry: Any, layer: Any) -> Any:
             x, gate = carry
-            i, block_state, low_rank = layer
+            block_state, low_rank = layer
             if router is not None:
-                gate = jax.lax.cond(
+                gate = _choose(
                     i == router.block,
                     lambda: router.gates(standardize(jnp.mean(x.astype(jnp.float32), axis=1), 1e-6)),
                     lambda: gate,
@@ -147,15 +147,32 @@ class ViT(nnx.Module):
             x = nnx.merge(definition, block_state)(x, adaptation)
             return (x, gate), (x if return_blocks else None)
 
-        # Inside a loop nothing is shared between the two passes, so common subexpressions cannot undo this.
-        looped = unroll < self.spec.depth
-        body = jax.checkpoint(body, policy=None if remat else KEEP_MARKED, prevent_cse=not looped)
-        carry = (self.tokens(images), gate)
-        (x, gate), blocks = jax.lax.scan(body, carry, (index, state, adapters), unroll=unroll)
+        carry, layers = (self.tokens(images), gate), (state, adapters)
+        if unroll == 0:
+            outputs = []
+            for i in range(self.spec.depth):
+                carry, output = body(i, carry, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
+                outputs.append(output)
+            (x, gate), blocks = carry, jnp.stack(outputs) if return_blocks else None
+        else:
+            # Inside a loop nothing is shared between the two passes, so common subexpressions cannot undo this.
+            looped = jax.checkpoint(
+                lambda carry, layer: body(layer[0], carry, layer[1]),
+                policy=None if remat else KEEP_MARKED,
+                prevent_cse=unroll >= self.spec.depth,
+            )
+            (x, gate), blocks = jax.lax.scan(looped, carry, (jnp.arange(self.spec.depth), layers), unroll=unroll)
         feature = self.norm(x[:, 0])
         if projected and self.projection is not None:
             feature = self.projection(feature)
         return Features(feature, gate, blocks)
+
+
+def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Callable[[], jax.Array | None]) -> Any:
+    """`lax.cond`, without a branch where it is known which."""
+    if isinstance(condition, bool):
+        return yes() if condition else no()
+    return jax.lax.cond(condition, yes, no)
 
 
 def definition(spec: BackboneSpec, image_size: int) -> tuple[nnx.GraphDef, dict[str, Any]]:

@@ -22,9 +22,16 @@ def resolve(source: str) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    if not _is_hub_id(source) or (path.parent != Path() and path.parent.is_dir()):
+    if not is_of_hub(source):
         raise InputError(f"{source}: no such file or folder; expected a local path or a hub id such as OWNER/NAME")
     return _download(source)
+
+
+def is_of_hub(source: str) -> bool:
+    """Whether `source` names a model of the hub: it looks like an id, and like nothing that is on this machine."""
+    path = Path(source).expanduser()
+    known = path.exists() or (path.parent != Path() and path.parent.is_dir())
+    return _is_hub_id(source) and not known
 
 
 def _is_hub_id(source: str) -> bool:

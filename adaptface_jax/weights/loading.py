@@ -54,7 +54,7 @@ def load_backbone(
     spec = backbone_spec(name)
     if image_size <= 0 or image_size % spec.patch_size:
         raise InputError(f"backbone.image_size: {image_size} is no multiple of {name}'s patch size {spec.patch_size}")
-    found = _random(name, spec, seed) if weights == "" else _read(weights, name)
+    found = _random(name, spec, seed) if weights == "" else read_backbone(weights, name)
     tree, spec = dict(found.tree), found.spec
     if feature == "projected" and "projection" not in tree:
         raise InputError(f"backbone.feature: {weights or name} has no projection; use 'cls'")
@@ -119,8 +119,12 @@ def _locate(weights: str) -> Path:
     return hub.resolve(weights)
 
 
-def _read(weights: str, name: str) -> Weights:
-    if weights == BUILTIN and name != "demo":
+def read_backbone(weights: str, name: str | None = None) -> Weights:
+    """A whole backbone at its own size, from what `backbone.weights` may name (but not random).
+
+    Raises InputError where it is none, or another one than `name`.
+    """
+    if weights == BUILTIN and name not in (None, "demo"):
         raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
     path = _locate(weights)
     return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name).weights

@@ -63,7 +63,8 @@ def export(folder: Path, wanted, spec: BackboneSpec, layout: str = "v5") -> dict
     """Write a run's values as PEFT folders; returns the values."""
     tree = values(wanted, spec)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"source": "owner/name", "position_rule": "bicubic"}
+    rule = "bicubic_antialias" if spec.registers else "bicubic"
+    identity = {"source": "owner/name", "sha256": "0" * 64, "position_rule": rule}
     write_peft(Model(Recognizer(spec, wanted, np.float32), {}, tree, identity), folder, layout=layout)
     return tree
 

@@ -16,7 +16,7 @@ from adaptface_jax.training.recognition.model import Model
 from tests import made_models as models
 
 STORED = 32  # pixels of the stored images; the models see models.SIZE
-BATCHES = (1, 3, 8)
+BATCHES = (1, 3, 8, 17)
 TOLERANCE = 1e-5
 TINY_CLIP = BackboneSpec(
     "clip", 32, 3, 2, 64, 14, 56, activation="quick_gelu", norm_eps=1e-5, projection=24, stats=CLIP
@@ -36,7 +36,9 @@ def model(case: str) -> Model:
     """The model of a case, every parameter away from its initial value, with class centres."""
     spec, settings = CASES[case]
     recognizer, frozen, trainable = models.build(settings, spec=spec)
-    return Model(recognizer, frozen, models.made(trainable, seed=1), {"name": "tiny", "sha256": "0" * 64})
+    return Model(
+        recognizer, frozen, models.made(trainable, seed=1), {"name": "tiny", "source": "owner/name", "sha256": "0" * 64}
+    )
 
 
 @functools.cache

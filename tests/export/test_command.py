@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -11,27 +10,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax.config.schema import BackboneConfig
 from adaptface_jax.export import __main__ as export
-from adaptface_jax.models.specs import BACKBONES
-from tests import made_models as models
-from tests import made_runs as finished
 from tests.children import PATIENCE
 from tests.running import call
 
 FACES = "synthetic:identities=2,images=3,seed=1"
-
-
-@pytest.fixture(scope="module")
-def workdirs(tmp_path_factory):
-    """Runs by adapter kind on the demo backbone, in bfloat16."""
-    folder = tmp_path_factory.mktemp("runs")
-    finished.write_backbone(folder / "published", BACKBONES["demo"])
-    for kind in ("lora", "dalora", "none"):
-        wanted = models.config(kind)
-        backbone = BackboneConfig("demo", str(folder / "published"), 28, dtype="bfloat16")
-        finished.write_run(folder / kind, dataclasses.replace(wanted, backbone=backbone))
-    return folder
 
 
 def test_peft_is_written_whole_and_in_float32(workdirs, tmp_path, capsys):
@@ -84,6 +67,10 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
         ("lora", ["--format=peft", "--preprocess"], "--preprocess: belongs to --format=stablehlo and onnx"),
         ("lora", ["--format=merged", "--input_size=112"], "--input_size"),
         ("lora", ["--format=onnx", "--no-preprocess", "--input_size=112"], "--input_size"),
+        ("lora", ["--format=merged", "--with_base"], "--with_base: belongs to --format=peft"),
+        ("lora", ["--format=merged", "--weights=builtin"], "--weights"),
+        ("lora", ["--format=base", "--image_size=28"], "--image_size"),
+        ("lora", ["--format=peft", "--push_to_hub=a/b/c"], "--push_to_hub: 'a/b/c' names no repository"),
         ("lora", ["--format=torchscript"], "--format"),
         ("lora", ["--format=peft", "--layout=v3"], "--layout"),
         ("lora", ["--format=peft", "--checkpoint=8"], "--checkpoint"),
@@ -98,6 +85,23 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
 )
 def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
     assert call(export, f"--run={workdirs / kind}", f"--out={tmp_path / 'out'}", *words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and expected in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--format=merged", "--weights=builtin"], "--weights: belongs to --format=base"),
+        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is no multiple"),
+        (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is no run"),
+        (["--format=base", "--weights=/nowhere.pth"], "/nowhere.pth: no such file"),
+        (["--format=base"], "--run --weights"),
+    ],
+)
+def test_a_backbone_without_a_run_is_exported_by_its_own_words(words, expected, tmp_path, capsys):
+    assert call(export, f"--out={tmp_path / 'out'}", *words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and expected in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

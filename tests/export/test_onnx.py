@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.onnx import OPSET, write_onnx
 from tests import made_models as models
@@ -15,23 +19,57 @@ from tests import made_models as models
 from .cases import BATCHES, CASES, STORED, TOLERANCE, expected, model
 
 
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """sessions(case, preprocess): ONNX Runtime on that export, and the file."""
+    runtime = pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("jax2onnx")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+
+    @functools.cache
+    def made(case: str, preprocess: bool):
+        out = tmp_path_factory.mktemp("onnx")
+        write_onnx(model(case), out, preprocess=preprocess, input_size=STORED)
+        return runtime.InferenceSession(out / "model.onnx", options), onnx.load(out / "model.onnx")
+
+    return made
+
+
 @pytest.mark.onnx
 @pytest.mark.parametrize("preprocess", [True, False], ids=["stored images", "normalised images"])
 @pytest.mark.parametrize("case", CASES)
-def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("jax2onnx")
-    write_onnx(model(case), tmp_path, preprocess=preprocess, input_size=STORED)
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(tmp_path / "model.onnx", options)
+def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, sessions):
+    session, proto = sessions(case, preprocess)
+    # ONNX Runtime dies of an Einsum over no rows, and a loop hides the graph from what optimises it.
+    assert not {node.op_type for node in proto.graph.node} & {"Einsum", "Loop", "Scan", "If"}
+    assert not proto.functions
     images, outputs = expected(case, preprocess)
     assert [output.name for output in session.get_outputs()] == list(outputs)
-    for batch in BATCHES:
+    for batch in (0, *BATCHES):
         found = session.run(None, {"images": images[:batch]})
         for values, (name, wanted) in zip(found, outputs.items(), strict=True):
             assert values.shape == (batch, wanted.shape[1]) and values.dtype == np.float32, name
-            assert models.relative(values, wanted[:batch]) < TOLERANCE, name
+            assert not batch or models.relative(values, wanted[:batch]) < TOLERANCE, name
+
+
+@pytest.mark.onnx
+@hypothesis.given(rows=st.lists(st.integers(0, max(BATCHES) - 1), max_size=6))
+def test_a_face_is_embedded_alike_whatever_is_beside_it(rows, sessions):
+    session, _ = sessions("clip dalora block", True)
+    images, outputs = expected("clip dalora block", True)
+    found = dict(zip(outputs, session.run(None, {"images": images[rows]}), strict=True))
+    for name, wanted in outputs.items():
+        np.testing.assert_allclose(found[name], wanted[rows], atol=TOLERANCE)
+
+
+@pytest.mark.onnx
+def test_what_the_routers_own_pass_reads_stands_in_the_file_once(sessions):
+    _, proto = sessions("dinov2 dalora frozen", False)
+    made = model("dinov2 dalora frozen")
+    held = trees.nbytes((made.frozen, {name: tree for name, tree in made.trainable.items() if name != "centres"}))
+    assert held < proto.ByteSize() < held + 120_000  # the program
 
 
 @pytest.mark.onnx
@@ -51,21 +89,6 @@ def test_the_file_says_what_it_is(tmp_path):
         for value in [*proto.graph.input, *proto.graph.output]
     }
     assert shapes == {"images": ["batch", STORED, STORED, 3], "embedding": ["batch", 16], "gates": ["batch", 3]}
-
-
-@pytest.mark.onnx
-def test_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("jax2onnx")
-    write_onnx(model("clip dalora block"), tmp_path, preprocess=True, input_size=STORED)
-    text = (tmp_path / "README.md").read_text()
-    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
-    monkeypatch.chdir(tmp_path)
-    images, outputs = expected("clip dalora block", True)
-    names = {"images": images}
-    exec(code, names)
-    for name, values in outputs.items():
-        assert models.relative(names["result"][name], values) < TOLERANCE
 
 
 @pytest.mark.parametrize("missing", ["jax2onnx", "onnx"])

@@ -58,26 +58,26 @@ def test_export_json_says_what_goes_in_and_comes_out(tmp_path):
     assert "three weeks" in record["compatibility"]
 
 
-def test_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
-    write_stablehlo(model("dinov2 lora"), tmp_path, preprocess=True, input_size=STORED)
-    text = (tmp_path / "README.md").read_text()
-    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
-    monkeypatch.chdir(tmp_path)
-    images, outputs = expected("dinov2 lora", True)
-    names = {"images": images}
-    exec(code, names)
-    assert models.relative(names["result"]["embedding"], outputs["embedding"]) < TOLERANCE
-
-
 def test_the_file_holds_the_parameters_once_and_no_class_centres(tmp_path):
     # Wide enough that the program itself is small beside its parameters.
     settings = models.replace(models.config("lora"), "head", embedding_dim=8192)
     recognizer, frozen, trainable = models.build(settings, classes=1000)
-    made = type(model("dinov2 lora"))(recognizer, frozen, trainable, {})
+    made = type(model("dinov2 lora"))(recognizer, frozen, trainable, model("dinov2 lora").identity)
     write_stablehlo(made, tmp_path, preprocess=False, input_size=STORED)
     parameters = trees.nbytes((frozen, {**trainable, "centres": np.zeros(0, np.float32)}))
     size = (tmp_path / "model.stablehlo").stat().st_size
     assert parameters < size < parameters + 200_000
+
+
+@pytest.mark.parametrize("case", ["dinov2 dalora frozen", "clip dalora block"])
+def test_a_graph_without_loops_has_no_loop_and_no_branch_and_the_same_values(case):
+    """What other programs are handed: every block by itself, the router's place known."""
+    graph = make_graph(model(case), preprocess=False, input_size=STORED, loops=False)
+    images, outputs = expected(case, False)
+    traced = str(jax.make_jaxpr(graph.function)(images))
+    assert not [name for name in ("scan[", "while[", "cond[", "einsum") if name in traced]
+    for name, values in jax.jit(graph.function)(images).items():
+        assert models.relative(values, outputs[name]) < TOLERANCE
 
 
 def test_a_model_in_bfloat16_is_exported_in_float32():

@@ -19,6 +19,7 @@ from adaptface_jax.config.schema import BackboneConfig
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export import merged as merging
 from adaptface_jax.export.peft import write_peft
+from adaptface_jax.export.tower import model_class
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.training.recognition.model import build_model
 from tests import made_models as models
@@ -135,7 +136,7 @@ def test_adapters_embed_alike_in_peft(case, made, tmp_path):
     model, published = made(case)
     out = tmp_path / "peft"
     out.mkdir()
-    name = merging.model_class(model.recognizer.spec, model.recognizer.config.backbone.feature)
+    name = model_class(model.recognizer.spec, model.recognizer.config.backbone.feature)
     more = {"interpolate_pos_encoding": True} if "clip" in case else {}
     plain = theirs(load_tower(published, name), out, **more) if case != "clip projected" else None
     for folder, reference in experts(model, out, VERSION):
@@ -187,35 +188,3 @@ def test_peft_refuses_the_names_of_version_4_on_version_5(made, tmp_path):
     write_peft(model, tmp_path / "peft", layout="v4")
     with pytest.raises(ValueError, match=r"(?i)target modules"):
         peft.PeftModel.from_pretrained(load_tower(published, "Dinov2WithRegistersModel"), tmp_path / "peft")
-
-
-def test_the_readme_of_merged_weights_runs_as_it_stands(made, tmp_path, monkeypatch):
-    from PIL import Image
-
-    from adaptface_jax.data.augmentation.augment import preprocess
-
-    model, _ = made("dinov2")
-    out = tmp_path / "merged"
-    out.mkdir()
-    merging.write_merged(model, out)
-    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
-    names = {"image": Image.fromarray(pixels)}
-    monkeypatch.chdir(out)
-    exec((out / "README.md").read_text().split("```python\n")[1].split("```")[0], names)
-    images = preprocess(pixels[None], SIZE, model.recognizer.spec.stats, jnp.float32)
-    expected = np.asarray(model.recognizer.embed(model.frozen, model.trainable, images).embedding)
-    expected = expected / np.linalg.norm(expected)
-    assert models.relative(names["embedding"].numpy(), expected) <= TOLERANCE
-
-
-def test_the_readme_of_an_adapter_runs_as_it_stands(made, tmp_path, monkeypatch):
-    model, _ = made("registers")
-    out = tmp_path / "peft"
-    out.mkdir()
-    write_peft(model, out, layout=VERSION)
-    names = {"pixels": torch.from_numpy(made_images()).permute(0, 3, 1, 2)}
-    monkeypatch.chdir(out)
-    exec((out / "README.md").read_text().split("```python\n")[1].split("```")[0], names)
-    expected = ours(model)
-    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    assert models.relative(names["embedding"].numpy(), expected) <= TOLERANCE

@@ -38,11 +38,11 @@ def _resized(pixels: jax.Array, axis: int, size: int) -> jax.Array:
     """
     weights = np.round(antialiased(pixels.shape[axis], size) * 2**22).astype(np.int64)
     coarse, rest = weights >> 11, weights & (2**11 - 1)
-    product = "bhwc,ow->bhoc" if axis == 2 else "bhwc,oh->bowc"
+    last = jnp.moveaxis(pixels, axis, -1)
 
     def weighted(part: np.ndarray, unit: float) -> jax.Array:
-        matrix = jnp.asarray(part * unit, jnp.float32)
-        return jnp.einsum(product, pixels, matrix, precision=jax.lax.Precision.HIGHEST)
+        matrix = jnp.asarray(part.T * unit, jnp.float32)
+        return jnp.moveaxis(jnp.matmul(last, matrix, precision=jax.lax.Precision.HIGHEST), -1, axis)
 
     sum_coarse = weighted(coarse, 2.0**-11) + 0.5
     whole = jnp.floor(sum_coarse)

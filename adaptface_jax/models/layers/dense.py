@@ -20,7 +20,8 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "") -> jax.Array:
-        y = x @ self.kernel[...].astype(x.dtype)
+        # By its function, not by its sign: the ONNX converter knows the one as MatMul, the other as an einsum.
+        y = jnp.matmul(x, self.kernel[...].astype(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
         if adaptation is not None:

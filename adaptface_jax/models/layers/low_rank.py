@@ -51,13 +51,13 @@ class Adaptation:
         if self.key is not None and self.dropout > 0:
             keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[0]), 1 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1 - self.dropout), 0).astype(x.dtype)
-        hidden = kept((x @ a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
+        hidden = kept(jnp.matmul(x, a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
         result, start = {}, 0
         for name, factor in zip(present, factors, strict=True):
             width = factor["b"].shape[0]
             part = hidden[..., start : start + width]
             if self.gate is not None:
                 part = part * self.gate[:, None, :].astype(x.dtype)
-            result[name] = part @ factor["b"].astype(x.dtype)
+            result[name] = jnp.matmul(part, factor["b"].astype(x.dtype))
             start += width
         return result

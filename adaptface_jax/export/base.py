@@ -1,0 +1,56 @@
+"""`--format=base`: a backbone as it is, before any adapter, for transformers and for PEFT to put an adapter on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import write_text
+from adaptface_jax.export.pages import base_page
+from adaptface_jax.export.record import write_facts
+from adaptface_jax.export.tower import Tower, write_tower
+from adaptface_jax.models.positions import resize_positions
+from adaptface_jax.models.specs import POSITION_RULES
+from adaptface_jax.training.recognition.model import Model, load
+from adaptface_jax.weights.loading import read_backbone
+
+
+class Base(NamedTuple):
+    """An unadapted backbone, and what it is (`weights.folder.Weights.identity`)."""
+
+    tower: Tower
+    identity: Mapping[str, Any]
+
+
+def base_of_run(model: Model) -> Base:
+    """The backbone that a run began with, at the run's image size and by its rule of resizing positions."""
+    recognizer = model.recognizer
+    # Full fine-tuning holds no frozen tree.
+    params = model.frozen.get("backbone") or load(recognizer.config)[1].params
+    settings = recognizer.config.backbone
+    return Base(Tower(recognizer.spec, params, settings.image_size, settings.feature), model.identity)
+
+
+def base_of_weights(weights: str, image_size: int | None = None) -> Base:
+    """Any backbone that `backbone.weights` may name, at its own size, or with its positions resized to `image_size`.
+
+    Raises InputError where it is none, and for a size that is no multiple of the patches'.
+    """
+    found = read_backbone(weights)
+    size, patch = image_size or found.spec.native_size, found.spec.patch_size
+    if size <= 0 or size % patch:
+        raise InputError(f"--image_size: {size} is no multiple of {found.name}'s patch size {patch}")
+    positions = resize_positions(found.tree["pos_embed"], size // patch, POSITION_RULES[found.position_rule])
+    feature = "projected" if "projection" in found.tree else "cls"
+    return Base(Tower(found.spec, {**found.tree, "pos_embed": positions}, size, feature), found.identity())
+
+
+def write_base(base: Base, out: Path) -> list[str]:
+    """Write the folder `out`: the weights as `write_tower` does, README.md, export.json; returns lines to print."""
+    tower = base.tower
+    line = write_tower(out, tower)
+    write_facts(out, "base", base.identity, image_size=tower.image_size, feature=tower.feature)
+    write_text(out / "README.md", base_page(tower, base.identity))
+    return [f"base: {line}"]

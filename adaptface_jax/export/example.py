@@ -1,0 +1,51 @@
+"""The scripts in the READMEs of exported folders, which run as they stand, and the made face that they read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from adaptface_jax.core.files import write_bytes
+from adaptface_jax.data.synthetic_faces.generate import Population
+from adaptface_jax.models.specs import ImageStats
+
+FACE = "face.png"
+# In a notebook there is no __file__.
+_START = f"""folder = Path(__file__).parent if "__file__" in globals() else Path()  # that this README is in
+photograph = folder / "{FACE}"  # a generated face; name yours, cut and aligned as those of the training
+image = Image.open(photograph).convert("RGB")"""
+
+
+def write_face(out: Path) -> None:
+    """`face.png`: a generated face that no training set holds."""
+    buffer = io.BytesIO()
+    Image.fromarray(Population(0).portrait(0)).save(buffer, "PNG")
+    write_bytes(out / FACE, buffer.getvalue())
+
+
+def script(imports: Iterable[str], code: str) -> str:
+    """A fenced script, to be saved in the exported folder and run from anywhere; `code` finds `image` and `folder`."""
+    names = sorted({"from PIL import Image", *imports}, key=lambda line: (line.startswith("from"), line.lower()))
+    whole = "\n\n".join(["from pathlib import Path", "\n".join(names), _START, code])
+    return f"Saved beside this file as a script, or in a notebook started here:\n\n```python\n{whole}\n```"
+
+
+def stored(name: str, size: int) -> str:
+    """Code that makes `name`, uint8 [1, size, size, 3], of `image`."""
+    return f"{name} = np.asarray({_resized(size)})[None]"
+
+
+def normalised(name: str, size: int, stats: ImageStats) -> str:
+    """Code that makes `name`, float32 [1, size, size, 3], of `image`."""
+    mean, std = list(stats.mean), list(stats.std)
+    return (
+        f"{name} = np.asarray({_resized(size)}, np.float32)[None] / 255\n"
+        f"{name} = ({name} - np.float32({mean})) / np.float32({std})"
+    )
+
+
+def _resized(size: int) -> str:
+    return f"image.resize(({size}, {size}), Image.Resampling.BICUBIC)"
