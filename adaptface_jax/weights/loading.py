@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
 from adaptface_jax.models.positions import resize_positions
-from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, backbone_spec
+from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, ImageStats, backbone_spec
 from adaptface_jax.weights import hub
 from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
 from adaptface_jax.weights.formats.reader import open_weights
@@ -80,17 +80,20 @@ def read_weights(
     wanted: str | None = None,
     position_rule: str | None = None,
     activation: str | None = None,
+    statistics: ImageStats | None = None,
+    under: str | None = None,
 ) -> Published:
     """Published weights, a file or a folder, recognised by the table and the known backbone that fit exactly.
 
-    `source` is what the identity calls them; `position_rule` and `activation` win over what the files say.
-    Raises InputError where no table fits, where settings beside the weights contradict the backbone found, where
-    nothing tells the activation, and where the backbone is another one than `wanted`.
+    `source` is what the identity calls them; `position_rule`, `activation` and `statistics` win over what the files
+    say; `under` names the module that holds the tower, where there are several. Raises InputError where no table fits,
+    where settings beside the weights contradict the backbone found, where nothing tells the activation, and where the
+    backbone is another one than `wanted`.
     """
     tensors = open_weights(path)
-    fit = engine.identify(tensors.shapes, path)
+    fit = engine.without_classifier(engine.identify(tensors.shapes, path, wanted, under), tensors)
     check_name(path, fit.name, wanted)
-    settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation)
+    settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation, statistics)
     weights = Weights(
         name=fit.name,
         spec=settled.spec,
