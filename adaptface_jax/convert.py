@@ -30,6 +30,7 @@ from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.inspection import inspect, statistics_line
 from adaptface_jax.weights.loading import read_weights
 from adaptface_jax.weights.names.differences import listed
+from adaptface_jax.weights.names.tables import PROJECTS
 
 _NUMBERS = re.compile(r"[0-9.eE+-]{1,24}(?:,[0-9.eE+-]{1,24}){0,2}")
 
@@ -67,7 +68,7 @@ def convert(
         f"  sha256      {weights.sha256}",
         (
             f"  positions   {weights.position_rule}, native grid {spec.native_grid} x {spec.native_grid} "
-            f"({'as asked for' if position_rule else f'as {fit.table.project} resizes them'})"
+            f"({'as asked for' if position_rule else f'as {PROJECTS[fit.table.project]} does'})"
         ),
         f"  activation  {spec.activation} ({settled.activation_from})",
         f"  statistics  {statistics_line(spec)} ({settled.statistics_from})",

@@ -37,7 +37,9 @@ def is_hub_id(source: str) -> bool:
 
 def download_adapter(repo: str, files: Sequence[str]) -> Path:
     """Those files of an adapter on the hub, in any of its folders, and nothing else; raises InputError as `resolve`."""
-    return _snapshot(repo, [pattern for file in files for pattern in (file, f"*/{file}")], f"{files[0]} and {files[1]}", "name that")
+    return _snapshot(
+        repo, [pattern for file in files for pattern in (file, f"*/{file}")], f"{files[0]} and {files[1]}", "name that"
+    )
 
 
 def _download(repo: str) -> Path:

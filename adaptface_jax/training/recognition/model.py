@@ -18,13 +18,17 @@ from adaptface_jax.weights.peft.start import Start, start_from
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts."""
+    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts.
+
+    remarks: what was assumed in reading the backbone, for people.
+    """
 
     recognizer: Recognizer
     frozen: dict[str, Any]
     trainable: dict[str, Any]
     identity: dict[str, Any]
     start: Start | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def load(config: Config) -> tuple[Recognizer, Backbone]:
@@ -46,7 +50,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     if "centres" in trainable:
         trainable["centres"] = padded(trainable["centres"], mesh)
     frozen = jax.device_put(frozen, sharding(mesh))
-    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
+    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, backbone.remarks)
 
 
 def unadapted(config: Config) -> Config:

@@ -101,10 +101,8 @@ def _native(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: s
     return rules.check(config, name, vision)
 
 
-def _trunk(
-    config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str
-) -> tuple[str | None, tuple[str, ...]]:
-    """The activation of timm's model, None where it is not named."""
+def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, tuple[str, ...]]:
+    """The activation of timm's model, and what is not known here."""
     pool = vision.get("timm_pool", "avg")
     if pool not in ("token", "", None):
         raise InputError(
@@ -116,5 +114,8 @@ def _trunk(
     unknown = (*rules.check(config, name, vision), *more)
     architecture = vision.get("timm_model_name")
     if not isinstance(architecture, str):
-        return None, unknown
+        raise InputError(
+            f"{config}: timm_model_name is {quoted(architecture)}, but {name} stands under `trunk`, as models of timm's "
+            "do; take the config of these weights"
+        )
     return of_architecture(config, "timm_model_name", architecture, spec, name), unknown

@@ -31,13 +31,17 @@ def image_statistics(where: object, key: str, mean: Any, std: Any) -> ImageStats
 
 
 def given_statistics(where: Path, key: str, settings: Mapping[str, Any]) -> ImageStats | None:
-    """`mean` and `std` of settings, None where neither is there; of bytes (0 to 255) they are scaled."""
-    if settings.get("mean") is None and settings.get("std") is None:
+    """`mean` and `std` of settings, for images in 0 to 1; None where neither is there.
+
+    Raises InputError where they are no statistics, and for those of bytes.
+    """
+    mean, std = settings.get("mean"), settings.get("std")
+    if mean is None and std is None:
         return None
-    stats = image_statistics(where, key, settings.get("mean"), settings.get("std"))
+    stats = image_statistics(where, key, mean, std)
     if max(stats.std) > 2:  # of values in [0, 1] no deviation is above 0.5
         raise InputError(
-            f"{where}: {key} is mean {quoted(stats.mean)}, std {quoted(stats.std)}, statistics of 0 to 255, which this "
+            f"{where}: {key} is mean {quoted(mean)}, std {quoted(std)}, statistics of 0 to 255, which this "
             "project applies to images in 0 to 1; set them when converting: --mean and --std"
         )
     return stats

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.names.transforms import SAME, TRANSPOSED, Shape, Transform
 
+# For people: who resizes positions by a table's rule.
+PROJECTS = {"hf": "transformers", "dinov2": "DINOv2's own code", "timm": "timm", "open_clip": "open_clip"}
 CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
 
 
