@@ -230,7 +230,7 @@ def _under(naming: str, prefix: str) -> str:
 DINOV2: dict[str, Dialect] = {}
 for _name, _write, _rules, _prefixes in (
     ("hf_dinov2", as_saved, _HF, ("", "dinov2.", "dinov2_with_registers.", "model.")),
-    ("hf_dinov2_modules", modules, _HF, ("", "dinov2.", "_orig_mod.")),
+    ("hf_dinov2_modules", modules, _HF, ("", "dinov2.")),
     ("hub_dinov2", hub, _HUB, ("", "teacher.backbone.", "backbone.", "module._orig_mod.", "state_dict.model.")),
     ("hub_dinov2_chunked", hub_chunked, _HUB, ("", "teacher.backbone.")),
     ("timm_dinov2", timm_dinov2, _ANTIALIAS, ("", "model.", "state_dict.")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_of_two_copies_the_average_is_taken_and_the_other_named(name, copies, tu
     assert_tower(fit, tensors, name)
     assert any(plain.startswith(word.split(".*")[0]) for word in fit.aside)
     assert engine.identify(shapes_of(tensors), under=plain).prefix.startswith(plain)
+
+
+@pytest.mark.parametrize("word", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_what_compilers_put_within_a_name_is_peeled(name, word):
+    """torch.compile and activation checkpointing of single blocks."""
+    whole = {f"module.{word}.{key}": x for key, x in tensors_of(name).items()}
+    tensors = {re.sub(r"\.(\d+)\.", rf".\1.{word}.", key): x for key, x in whole.items()}
+    assert_tower(engine.identify(shapes_of(tensors)), tensors, name)
 
 
 def test_of_two_equals_one_has_to_be_named():

@@ -115,7 +115,7 @@ def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: st
     architecture = vision.get("timm_model_name")
     if not isinstance(architecture, str):
         raise InputError(
-            f"{config}: timm_model_name is {quoted(architecture)}, but {name} stands under `trunk`, as models of timm's "
-            "do; take the config of these weights"
+            f"{config}: timm_model_name is {quoted(architecture)}, but {name} stands under `trunk`, as models of "
+            "timm's do; take the config of these weights"
         )
     return of_architecture(config, "timm_model_name", architecture, spec, name), unknown

@@ -194,11 +194,13 @@ def tree_shapes(spec: BackboneSpec) -> dict[str, Shape]:
 class _Reading:
     """The names under `prefix`, without it, as `table` reads them.
 
-    rows: of each name that some row matches, with the block's number. heads: of no row, and of a head.
+    files: each name as the file has it. rows: of each name that some row matches, with the block's number. heads: of
+    no row, and of a head.
     """
 
     table: Table
     prefix: str
+    files: Mapping[str, str]
     shapes: Mapping[str, Shape]
     rows: Mapping[str, tuple[tuple[Row, ...], int | None]]
     heads: frozenset[str]
@@ -239,12 +241,13 @@ class _Reading:
 
 
 def _read(table: Table, prefix: str, shapes: Mapping[str, Shape]) -> _Reading:
-    inner = {name[len(prefix) :]: tuple(shape) for name, shape in shapes.items() if name.startswith(prefix)}
+    files = wrappers.unwrapped((name for name in shapes if name.startswith(prefix)), prefix)
+    inner = {name: tuple(shapes[file]) for name, file in files.items()}
     patterns = {name: pattern(name) for name in inner}
     found = ((name, table.rows_of(text, name), text.block) for name, text in patterns.items())
     rows = {name: (of, block) for name, of, block in found if of}
     heads = frozenset(name for name in inner if name not in rows and wrappers.is_head(name))
-    return _Reading(table, prefix, inner, rows, heads)
+    return _Reading(table, prefix, files, inner, rows, heads)
 
 
 def _readings(shapes: Mapping[str, Shape], under: str | None) -> list[_Reading]:
@@ -285,7 +288,7 @@ def _applies(row: Row, spec: BackboneSpec) -> bool:
 
 
 def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple[Fit, Differences]:
-    table, prefix = reading.table, reading.prefix
+    table, prefix, files = reading.table, reading.prefix, reading.files
     spec = _at_its_grid(BACKBONES[name], reading)
     expected, unplaced = _expected(table, spec), dict(_unplaced(table, spec))
     places: dict[Slot, tuple[str, Row]] = {}
@@ -299,7 +302,7 @@ def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple
             dropped[tensor] = None
             continue
         if row is None or (slot is not None and (slot not in expected or slot in places)):
-            differences.extra.append(f"{shown(prefix + tensor)} {list(shape)}")
+            differences.extra.append(f"{shown(files[tensor])} {list(shape)}")
             continue
         wanted = unplaced.get(row, shape) if slot is None else _file_shape(row, slot, spec)
         if row.head and shape != tuple(wanted):
@@ -308,17 +311,17 @@ def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple
         if slot is None:
             dropped[tensor] = row
         else:
-            places[slot] = (prefix + tensor, row)
+            places[slot] = (files[tensor], row)
         if shape != tuple(wanted):
-            differences.misshapen.append(misshapen(prefix + tensor, shape, wanted))
+            differences.misshapen.append(misshapen(files[tensor], shape, wanted))
     unfilled = {slot: place for slot, place in expected.items() if slot not in places}
     differences.missing.extend(prefix + tensor for tensor, row in unfilled.values() if not row.optional)
     differences.missing.extend(prefix + row.name for row in unplaced if not row.optional and row.name not in dropped)
     if any(slot.path.startswith("projection/") for slot in unfilled):
         spec = dataclasses.replace(spec, projection=None)
-    zeros = tuple(prefix + tensor for tensor, row in dropped.items() if row is not None and row.is_zero)
+    zeros = tuple(files[tensor] for tensor, row in dropped.items() if row is not None and row.is_zero)
     outside = (tensor for tensor in shapes if not tensor.startswith(prefix))
-    aside = (*(prefix + tensor for tensor in dropped), *outside)
+    aside = (*(files[tensor] for tensor in dropped), *outside)
     return Fit(name, spec, table, prefix, places, aside, zeros), differences
 
 

@@ -8,13 +8,15 @@ stands wherever the names do that every file of its table has.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adaptface_jax.core.text import shown
 from adaptface_jax.weights.names.tables import Table
 
 # Moving averages of the weights: what DINOv2, timm and others evaluate, where a training saves them.
-_AVERAGED = re.compile(r"(?:^|[._])(?:ema|teacher|averaged?|swa)(?:[._]|$)")
+_AVERAGED = re.compile(r"(?:^|[._])(?:ema|teacher|averaged?|swa)(?:[._]|$)", re.IGNORECASE)
+# Put before any module of a model, not only before the whole.
+_WITHIN = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _HEADS = (
     "classifier.",
     "head.",
@@ -26,6 +28,13 @@ _HEADS = (
     "logit_scale",
     "logit_bias",
 )
+
+
+def unwrapped(names: Iterable[str], prefix: str) -> Mapping[str, str]:
+    """Name without its prefix, and without what compilers and parallel training put within it -> the name in a file."""
+    names = list(names)
+    plain = {_WITHIN.sub("", name[len(prefix) :]): name for name in names}
+    return plain if len(plain) == len(names) else {name[len(prefix) :]: name for name in names}
 
 
 def prefixes(table: Table, names: Iterable[str]) -> list[str]:

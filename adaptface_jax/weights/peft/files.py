@@ -20,6 +20,7 @@ from adaptface_jax.weights.formats.reader import open_file
 from adaptface_jax.weights.formats.tensors import Tensors
 from adaptface_jax.weights.names.differences import Differences, compare_shapes
 from adaptface_jax.weights.names.engine import tree_shapes
+from adaptface_jax.weights.names.tables import pattern
 from adaptface_jax.weights.names.transforms import Shape
 from adaptface_jax.weights.names.wrappers import folded, is_head
 from adaptface_jax.weights.peft.config import PeftConfig, read_config
@@ -108,14 +109,19 @@ class _Plan:
     settings: PeftConfig
 
     def within(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-        """What is to be accounted for: all of the tower but heads, and what is no part of any model."""
+        """What is to be accounted for: all of the tower, and what is no part of any model."""
         prefix = self.tower.prefix
         root = ROOT if prefix.startswith(ROOT) else ""
         return {
             name: shape
             for name, shape in shapes.items()
-            if not name.startswith(root) or (name.startswith(prefix) and not is_head(name.removeprefix(prefix)))
+            if not name.startswith(root) or (name.startswith(prefix) and not self._is_beside(name.removeprefix(prefix)))
         }
+
+    def _is_beside(self, name: str) -> bool:
+        """Whether a name is of a head, or of a module that was trained whole and that no tower has."""
+        module = name.rpartition(".")[0]
+        return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))
 
     def compare(self, shapes: Mapping[str, Shape]) -> Differences:
         expected: dict[str, Shape] = {}
