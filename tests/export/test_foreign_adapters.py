@@ -41,7 +41,7 @@ NAMINGS = {
         "vision_model.encoder.layers.{i}.self_attn.out_proj": _HF["o"],
         "vision_model.encoder.layers.{i}.mlp.fc1": ("fc1", HIDDEN)}),
     "open_clip": (CLIP, {"visual.transformer.resblocks.{i}.attn": ("qkv", 48),
-                         "visual.transformer.resblocks.{i}.attn.base_layer.out_proj": ("proj", WIDTH),
+                         "visual.transformer.resblocks.{i}.attn.out_proj": ("proj", WIDTH),
                          "visual.transformer.resblocks.{i}.mlp.c_fc": ("fc1", HIDDEN)}),
     "CLIP of timm": (CLIP, {"blocks.{i}.attn.qkv": ("qkv", 48), "blocks.{i}.mlp.fc2": ("fc2", WIDTH)}),
 }  # fmt: skip
@@ -147,6 +147,21 @@ def test_a_fused_layer_comes_apart_where_the_run_adapts_its_parts(tmp_path):
     assert_same_update(update(again, tree["adapter"], DINOV2), {"qkv": expected})
     with pytest.raises(InputError, match=r"adapter.targets: q,k do not cover v"):
         started(tmp_path, DINOV2, ("q", "k"), rank=2)
+
+
+@pytest.mark.parametrize("pattern", ["resblocks", ["resblocks"], "something else"])
+def test_torchs_attention_is_adapted_with_its_output_projection(pattern, tmp_path):
+    """As PEFT adapts open_clip's `attn`: one target, two low-rank updates of its rank and scale."""
+    rng = np.random.default_rng(5)
+    name = "visual.transformer.resblocks.1.attn"
+    first, b, a = pair(rng, name, 3, WIDTH, 3 * WIDTH)
+    second, b_out, a_out = pair(rng, f"{name}.base_layer.out_proj", 3, WIDTH, WIDTH)
+    says = {"target_modules": ["attn"], "layers_to_transform": 1, "layers_pattern": pattern}
+    write(tmp_path, first | second, says | {"rank_pattern": {name: 3}, "alpha_pattern": {r".*\.attn": 6}})
+    again, tree, _ = started(tmp_path, CLIP, ("qkv", "proj"))
+    expected = {"qkv": np.zeros((DEPTH, WIDTH, 3 * WIDTH)), "proj": np.zeros((DEPTH, WIDTH, WIDTH))}
+    expected["qkv"][1], expected["proj"][1] = 2 * a.astype(np.float64) @ b, 2 * a_out.astype(np.float64) @ b_out
+    assert_same_update(update(again, tree["adapter"], CLIP), expected)
 
 
 def test_lora_on_the_patch_embedding_is_merged_into_the_trained_copy(tmp_path):

@@ -193,6 +193,8 @@ OTHERS = {
         ["cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.norm1.weight", "norm.weight"],
         ["vit.embeddings.cls_token", "vit.encoder.layer.0.layernorm_before.weight"],
     ],
+    "Swin": [["patch_embed.norm.weight", "layers.0.blocks.0.attn.relative_position_bias_table"]],
+    "Perception Encoder": [["cls_token", "attn_pool.latent", "blocks.0.attn.qkv.weight"]],
     "adapter": [["base_model.blocks.0.attn.qkv.lora_A.weight", "base_model.blocks.0.attn.qkv.lora_B.weight"]],
 }  # fmt: skip
 

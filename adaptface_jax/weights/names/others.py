@@ -36,16 +36,17 @@ _SIGNS = (
     _Sign(_DINOV3, (r"\bembeddings\.patch_embeddings\.weight$", r"\bembeddings\.register_tokens$")),
     _Sign(_DINOV3, (r"\breg_token$", r"\bblocks\.\d+\.gamma_1$"), (r"\bpos_embed$",)),
     _Sign(
-        _OTHER.format("holds AIMv2"),
-        (r"\bpreprocessor\.patchifier\.|\bpost_trunk_norm\b|\brms_norm[12]?\.|\bpatch_embed\.norm\.weight$",),
-    ),
-    _Sign(_SIGLIP, (r"\bhead\.probe$|\battn_pool\.latent$",)),
-    _Sign(_SIGLIP, (r"\bembeddings\.patch_embedding\.bias$",), (r"class_embedding$",)),
-    _Sign(_OTHER.format("holds a tower with attentional pooling (CoCa)"), (r"\battn_pool\.(?:query$|attn\.)",)),
-    _Sign(
         _OTHER.format("holds Swin"),
         (r"\blayers\.\d+\.blocks\.\d+\.", r"\brelative_position_(?:bias_table|index)$|\bdownsample\."),
     ),
+    _Sign(
+        _OTHER.format("holds AIMv2"),
+        (r"\bpreprocessor\.patchifier\.|\bpost_trunk_norm\b|\brms_norm[12]?\.|\bpatch_embed\.norm\.weight$",),
+    ),
+    _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.latent$", r"\bcls_token$")),
+    _Sign(_SIGLIP, (r"\bhead\.probe$|\battn_pool\.latent$",)),
+    _Sign(_SIGLIP, (r"\bembeddings\.patch_embedding\.bias$",), (r"class_embedding$",)),
+    _Sign(_OTHER.format("holds a tower with attentional pooling (CoCa)"), (r"\battn_pool\.(?:query$|attn\.)",)),
     _Sign(_OTHER.format("holds BEiT"), (r"\bgamma_1$|\blambda_1$", r"\brelative_position_bias_table$")),
     _Sign(
         _OTHER.format("holds EVA or EVA-02"),

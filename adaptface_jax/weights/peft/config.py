@@ -51,7 +51,8 @@ _READ = {
 }
 # Ways to start that leave the base model as it is; PiSSA, OLoRA and their like change it.
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
-_BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers")  # what the numbered blocks are called
+# What the numbered blocks are called.
+_BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers", "blocks", "resblocks", "transformer.resblocks")
 MAX_RANK = 1 << 14
 
 
@@ -109,8 +110,6 @@ def read_config(path: Path) -> PeftConfig:
             raise refuse(key, f"plain LoRA on the base model as it is; {_merging(path.parent, given)}")
     if not _is_flag(given.get("use_rslora", False)):
         raise refuse("use_rslora", "true or false")
-    if (given.get("layers_pattern") or "layer") not in (*_BLOCKS, *([name] for name in _BLOCKS)):
-        raise refuse("layers_pattern", "the blocks' own name or null")
     blocks = given.get("layers_to_transform")
     if blocks is not None and not _whole(blocks) and not (isinstance(blocks, list) and all(map(_whole, blocks))):
         raise refuse("layers_to_transform", "block numbers or null")
@@ -119,7 +118,13 @@ def read_config(path: Path) -> PeftConfig:
     targets = given.get("target_modules")
     if targets is not None and not isinstance(targets, str) and not _names(targets):
         raise refuse("target_modules", "a list of module names, or a pattern")
-    chosen = isinstance(targets, str) or given.get("exclude_modules") or given.get("init_lora_weights") == "eva"
+    numbered = given.get("layers_pattern") or _BLOCKS[0]
+    chosen = (
+        isinstance(targets, str)
+        or given.get("exclude_modules")
+        or given.get("init_lora_weights") == "eva"
+        or numbered not in (*_BLOCKS, *([name] for name in _BLOCKS))
+    )
     saved = given.get("modules_to_save") or []
     if not _names(saved):
         raise refuse("modules_to_save", "a list of module names or null")

@@ -127,8 +127,8 @@ class _Plan:
         expected: dict[str, Shape] = {}
         for layer in self.tower.layers:
             din, dout = lora.target_shapes(self.spec, [layer.module.layer])[layer.module.layer]
-            rank, name = self.settings.rank_of(self._bare(layer.name)), layer.name
-            if self._is_target(layer.name, layer.block):
+            rank, name = self.settings.rank_of(self._bare(layer.target)), layer.name
+            if self._is_target(layer.target, layer.block):
                 expected[layer.a or f"{name}.lora_A.weight"] = (rank, din)
                 expected[layer.b or f"{name}.lora_B.weight"] = (dout // layer.module.part[1], rank)
         for name in self._absent():
@@ -147,7 +147,7 @@ class _Plan:
         layers: dict[str, dict[int, list[Piece]]] = {}
         for layer in self.tower.layers:
             a, b = (read_finite(tensors, name, file).T for name in (layer.a, layer.b))
-            piece = Piece(layer.module.part, a, b, self.settings.scale_of(self._bare(layer.name)))
+            piece = Piece(layer.module.part, a, b, self.settings.scale_of(self._bare(layer.target)))
             layers.setdefault(layer.module.layer, {}).setdefault(layer.block, []).append(piece)
         rows = patch_rows_of(self.tower.table)
         patch = {

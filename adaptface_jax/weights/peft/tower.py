@@ -13,16 +13,21 @@ from adaptface_jax.weights.names.wrappers import is_averaged
 from adaptface_jax.weights.peft.names import Module, modules_of, patch_rows_of, tables
 
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])(?:\.[^.]+)?\.weight")
+_WRAPPED = ".base_layer"
 _VISION = re.compile(r"(?:^|[._])(?:visual|vision|image|vit|trunk)(?:[._]|$)")
 _TEXT = re.compile(r"(?:^|[._])(?:text|language)(?:[._]|$)")
 
 
 class Layer(NamedTuple):
-    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" where one is not there)."""
+    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" where one is not there).
+
+    target: the module that the adapter's settings speak of: PEFT adapts torch's attention with its output projection.
+    """
 
     module: Module
     block: int
     name: str
+    target: str
     a: str
     b: str
 
@@ -47,7 +52,7 @@ def factors(names: Iterable[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in names:
         if match := _FACTOR.fullmatch(name):
-            found.setdefault(match["module"].replace(".base_layer", ""), {})[match["factor"]] = name
+            found.setdefault(match["module"].replace(_WRAPPED, ""), {})[match["factor"]] = name
     return found
 
 
@@ -77,7 +82,9 @@ def _towers(table: Table, spec: BackboneSpec, adapted: Mapping[str, Mapping[str,
         if end is not None and block is not None:
             i, module = known[end]
             prefix = ".".join(parts[: len(parts) - end.count(".") - 1])
-            layer = Layer(module, block, name, tensors.get("A", ""), tensors.get("B", ""))
+            a, b = tensors.get("A", ""), tensors.get("B", "")
+            target = (a or b).partition(f"{_WRAPPED}.")[0] if f"{_WRAPPED}." in (a or b) else name
+            layer = Layer(module, block, name, target, a, b)
             found.setdefault(f"{prefix}." if prefix else "", []).append((i, layer))
     patch = patch_rows_of(table)["kernel"].name.removesuffix(".weight")
     towers = []
