@@ -16,8 +16,8 @@ status 2, and one line, where that fails.
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+from typing import Any
 
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
@@ -31,8 +31,6 @@ from adaptface_jax.weights.inspection import inspect, statistics_line
 from adaptface_jax.weights.loading import read_weights
 from adaptface_jax.weights.names.differences import listed
 from adaptface_jax.weights.names.tables import PROJECTS
-
-_NUMBERS = re.compile(r"[0-9.eE+-]{1,24}(?:,[0-9.eE+-]{1,24}){0,2}")
 
 
 def convert(
@@ -83,12 +81,19 @@ def _statistics(mean: str | None, std: str | None) -> ImageStats | None:
         return None
     if mean is None or std is None:
         raise InputError(f"--{'std' if std is None else 'mean'}: is missing; give both --mean and --std")
-    given = [[float(x) for x in text.split(",")] if _NUMBERS.fullmatch(text) else text for text in (mean, std)]
-    single = [values[0] if len(values) == 1 else values for values in given]
-    stats = image_statistics("--mean and --std", "what was given", *single)
+    stats = image_statistics("--mean and --std", "what was given", _numbers(mean), _numbers(std))
     if max(stats.std) > 2:
         raise InputError(f"--std: {std} is of images in 0 to 255; divide both --mean and --std by 255")
     return stats
+
+
+def _numbers(text: str) -> Any:
+    """One number, or several between commas; the text itself where it is none."""
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError:
+        return text
+    return values[0] if len(values) == 1 else values
 
 
 def main(args: argparse.Namespace) -> None:
