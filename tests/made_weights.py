@@ -163,15 +163,13 @@ def openai(hf: Tensors) -> Tensors:
             ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"),
         ):  # fmt: skip
             result |= _pair(hf, old + theirs, new + its)
-    return {f"visual.{name}": x for name, x in result.items()}
+    return result
 
 
 def timm_clip(hf: Tensors) -> Tensors:
     result = {}
     for name, tensor in openai(hf).items():
-        name = (
-            name.removeprefix("visual.").replace("transformer.resblocks", "blocks").replace("conv1", "patch_embed.proj")
-        )
+        name = name.replace("transformer.resblocks", "blocks").replace("conv1", "patch_embed.proj")
         for old, new in (("ln_pre", "norm_pre"), ("ln_post", "norm"), ("ln_", "norm"), ("in_proj_", "qkv."),
                          ("out_proj", "proj"), ("c_fc", "fc1"), ("c_proj", "fc2")):  # fmt: skip
             name = name.replace(old, new)
@@ -188,10 +186,14 @@ def _some(*names: str) -> Tensors:
 
 
 class Dialect(NamedTuple):
-    """rules: how its project resizes positions, without and with registers. beside: what else such a file holds."""
+    """rules: how its project resizes positions, without and with registers. beside: what else such a file holds.
+
+    table: what the package calls the naming, without the prefix.
+    """
 
     write: Callable[[Tensors], Tensors]
     rules: tuple[str, str]
+    table: str
     prefix: str = ""
     beside: Tensors = {}  # noqa: RUF012
 
@@ -208,30 +210,57 @@ _TEXT = _some(
     "ln_final.bias", "transformer.resblocks.0.attn.in_proj_weight", "input_resolution", "context_length", "vocab_size",
 )  # fmt: skip
 
-DINOV2: dict[str, Dialect] = {}
-for _name, _write in (("hf_dinov2", as_saved), ("hf_dinov2_modules", modules)):
-    DINOV2[_name] = Dialect(_write, _HF)
-    for _prefix in ("dinov2.", "dinov2_with_registers."):
-        DINOV2[f"{_name} under {_prefix}"] = Dialect(_write, _HF, _prefix, _HEAD)
-for _name, _write in (("hub_dinov2", hub), ("hub_dinov2_chunked", hub_chunked)):
-    DINOV2[_name] = Dialect(_write, _HUB)
-    for _prefix in ("teacher.backbone.", "backbone.", "module.", "model.", "state_dict."):
-        DINOV2[f"{_name} under {_prefix}"] = Dialect(_write, _HUB, _prefix, _DINO if "teacher" in _prefix else {})
-for _prefix in ("", "model.", "state_dict."):
-    DINOV2["timm_dinov2" + f" under {_prefix}" * bool(_prefix)] = Dialect(timm_dinov2, _ANTIALIAS, _prefix)
 
-CLIPS: dict[str, Dialect] = {
-    "hf_clip": Dialect(
-        as_saved, _HF, "", _some("text_model.final_layer_norm.weight", "text_projection.weight", "logit_scale")
-    ),
-    "hf_clip without vision_model.": Dialect(bare, _HF, "", _some("embeddings.position_ids")),
-}
-for _prefix in ("", "model.", "state_dict."):
-    CLIPS["timm_clip" + f" under {_prefix}" * bool(_prefix)] = Dialect(timm_clip, _ANTIALIAS, _prefix)
-for _prefix in ("", "module.", "state_dict.", "state_dict.module."):
-    _beside = {_prefix + _key: _x for _key, _x in (_TEXT | _some("text.ln_final.bias", "logit_bias")).items()}
-    _beside |= _some("optimizer.state.0.exp_avg") if "state_dict" in _prefix else {}
-    CLIPS["openai_clip" + f" under {_prefix}" * bool(_prefix)] = Dialect(openai, _ANTIALIAS, _prefix, _beside)
+def trunk(write: Callable[[Tensors], Tensors]) -> Callable[[Tensors], Tensors]:
+    """A model of timm's within open_clip."""
+    return lambda hf: {f"trunk.{name}": x for name, x in write(hf).items()}
+
+
+def projected_trunk(hf: Tensors) -> Tensors:
+    """The same, with the projection that open_clip puts beside it."""
+    result = trunk(timm_clip)(hf)
+    del result["trunk.head.bias"]
+    return result | {"head.proj.weight": result.pop("trunk.head.weight")}
+
+
+def _under(naming: str, prefix: str) -> str:
+    return f"{naming} under {prefix}" if prefix else naming
+
+
+DINOV2: dict[str, Dialect] = {}
+for _name, _write, _rules, _prefixes in (
+    ("hf_dinov2", as_saved, _HF, ("", "dinov2.", "dinov2_with_registers.", "model.")),
+    ("hf_dinov2_modules", modules, _HF, ("", "dinov2.")),
+    ("hub_dinov2", hub, _HUB, ("", "teacher.backbone.", "backbone.", "module._orig_mod.", "state_dict.model.")),
+    ("hub_dinov2_chunked", hub_chunked, _HUB, ("", "teacher.backbone.")),
+    ("timm_dinov2", timm_dinov2, _ANTIALIAS, ("", "model.", "state_dict.")),
+    ("timm_dinov2 in open_clip", trunk(timm_dinov2), _ANTIALIAS, ("visual.",)),
+):
+    for _prefix in _prefixes:
+        _beside = _DINO if "teacher" in _prefix else _HEAD if _name.startswith("hf") and _prefix else {}
+        DINOV2[_under(_name, _prefix)] = Dialect(_write, _rules, _name, _prefix, _beside)
+
+CLIPS: dict[str, Dialect] = {}
+for _name, _write, _rules, _prefixes in (
+    ("hf_clip", as_saved, _HF, ("", "model.")),
+    ("hf_clip without vision_model.", bare, _HF, ("",)),
+    ("timm_clip", timm_clip, _ANTIALIAS, ("", "state_dict.")),
+    ("timm_clip in open_clip", trunk(timm_clip), _ANTIALIAS, ("visual.",)),
+    ("timm_clip in open_clip with its projection", projected_trunk, _ANTIALIAS, ("visual.",)),
+    ("openai_clip", openai, _ANTIALIAS, ("", "visual.", "module.visual.", "state_dict.module.visual.")),
+):
+    for _prefix in _prefixes:
+        _around = _prefix.removesuffix("visual.")
+        if _name.startswith("hf_clip without"):
+            _beside = _some("embeddings.position_ids")
+        elif _name == "hf_clip":
+            _beside = _some(*(_prefix + x for x in ("text_model.norm.weight", "text_projection.weight", "logit_scale")))
+        elif _around != _prefix:
+            _beside = {_around + _key: _x for _key, _x in (_TEXT | _some("text.ln_final.bias", "logit_bias")).items()}
+            _beside |= _some("optimizer.state.0.exp_avg") if "state_dict" in _prefix else {}
+        else:
+            _beside = {}
+        CLIPS[_under(_name, _prefix)] = Dialect(_write, _rules, _name, _prefix, _beside)
 
 # (dialect, row): a giant, a register model and a plain one in every naming of DINOv2, and CLIP in every naming.
 CASES = [(name, row) for name in DINOV2 for row in TINY if row != "tiny_clip"] + [(name, "tiny_clip") for name in CLIPS]
@@ -244,8 +273,11 @@ def dialect(name: str) -> Dialect:
 def write_settings(folder: Path, name: str, activation: str) -> None:
     """The settings that the project of a CLIP dialect writes beside its weights."""
     quick = activation == "quick_gelu"
-    if name.startswith("timm"):
-        architecture = f"vit_tiny_patch4_clip_{'quickgelu_' if quick else ''}20"
+    architecture = f"vit_tiny_patch4_clip_{'quickgelu_' if quick else ''}20"
+    if "in open_clip" in name:
+        tower: dict = {"timm_model_name": architecture, "timm_pool": "token"}
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"vision_cfg": tower}}))
+    elif name.startswith("timm"):
         (folder / "config.json").write_text(json.dumps({"architecture": architecture}))
     elif name.startswith("openai"):
         model = {"quick_gelu": True} if quick else {}

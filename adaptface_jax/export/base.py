@@ -18,10 +18,11 @@ from adaptface_jax.weights.loading import read_backbone
 
 
 class Base(NamedTuple):
-    """An unadapted backbone, and what it is (`weights.folder.Weights.identity`)."""
+    """An unadapted backbone, what it is (`weights.folder.Weights.identity`), and what was assumed in reading it."""
 
     tower: Tower
     identity: Mapping[str, Any]
+    remarks: tuple[str, ...] = ()
 
 
 def base_of_run(model: Model) -> Base:
@@ -38,13 +39,13 @@ def base_of_weights(weights: str, image_size: int | None = None) -> Base:
 
     Raises InputError where it is none, and for a size that is no multiple of the patches'.
     """
-    found = read_backbone(weights)
+    found, remarks = read_backbone(weights)
     size, patch = image_size or found.spec.native_size, found.spec.patch_size
     if size <= 0 or size % patch:
         raise InputError(f"--image_size: {size} is no multiple of {found.name}'s patch size {patch}")
     positions = resize_positions(found.tree["pos_embed"], size // patch, POSITION_RULES[found.position_rule])
     feature = "projected" if "projection" in found.tree else "cls"
-    return Base(Tower(found.spec, {**found.tree, "pos_embed": positions}, size, feature), found.identity())
+    return Base(Tower(found.spec, {**found.tree, "pos_embed": positions}, size, feature), found.identity(), remarks)
 
 
 def write_base(base: Base, out: Path) -> list[str]:
@@ -53,4 +54,4 @@ def write_base(base: Base, out: Path) -> list[str]:
     line = write_tower(out, tower)
     write_facts(out, "base", base.identity, image_size=tower.image_size, feature=tower.feature)
     write_text(out / "README.md", base_page(tower, base.identity))
-    return [f"base: {line}"]
+    return [f"base: {line}", *base.remarks]

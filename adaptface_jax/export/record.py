@@ -67,9 +67,9 @@ def head_lines(model: Model) -> list[str]:
 def write_record(out: Path, form: str, model: Model, **facts: Any) -> None:
     """export.json: what the folder was made from."""
     settings = model.recognizer.config
-    kept = {"image_size": settings.backbone.image_size, "feature": settings.backbone.feature}
-    kept["stored_size"] = model.stored_size
-    write_facts(out, form, model.identity, **kept, adapter=settings.adapter.kind, **facts)
+    sizes = {"stored_size": model.stored_size, "image_size": settings.backbone.image_size}
+    kept = {"feature": settings.backbone.feature, "adapter": settings.adapter.kind}
+    write_facts(out, form, model.identity, **sizes, **kept, **facts)
 
 
 def write_facts(out: Path, form: str, identity: Mapping[str, Any], **facts: Any) -> None:

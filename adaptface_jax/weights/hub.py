@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.weights.beside.hugging_face import CONFIG, PREPROCESSOR, PROCESSOR
+from adaptface_jax.weights.beside.open_clip import OPEN_CLIP
 from adaptface_jax.weights.formats.reader import INDEX, SINGLE
-from adaptface_jax.weights.settings import CONFIG, OPEN_CLIP, PREPROCESSOR
 
-FILES = (CONFIG, PREPROCESSOR, OPEN_CLIP, SINGLE, INDEX, "model-*-of-*.safetensors")
+FILES = (CONFIG, PREPROCESSOR, PROCESSOR, OPEN_CLIP, SINGLE, INDEX, "model-*-of-*.safetensors")
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".json")
 
@@ -31,37 +33,49 @@ def is_of_hub(source: str) -> bool:
     """Whether `source` names a model of the hub: it looks like an id, and like nothing that is on this machine."""
     path = Path(source).expanduser()
     known = path.exists() or (path.parent != Path() and path.parent.is_dir())
-    return _is_hub_id(source) and not known
+    return is_hub_id(source) and not known
 
 
-def _is_hub_id(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
+    """Whether `source` reads as OWNER/NAME."""
     name = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
     return re.fullmatch(f"{name}/{name}", source) is not None and not source.endswith(_SUFFIXES)
 
 
-def _download(repo: str) -> Path:
-    import huggingface_hub  # half a second that local weights need not wait for
-    from huggingface_hub.errors import RepositoryNotFoundError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+def download_adapter(repo: str, files: Sequence[str]) -> Path:
+    """Those files of an adapter on the hub, in any of its folders, and nothing else; raises InputError as `resolve`."""
+    return _snapshot(
+        repo, [pattern for file in files for pattern in (file, f"*/{file}")], f"{files[0]} and {files[1]}", "name that"
+    )
 
-    disable_progress_bars()  # their lines would mix with ours
-    try:
-        folder = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(FILES)))
-        if not any((folder / name).is_file() for name in (SINGLE, INDEX)):  # else the same weights twice
-            folder = Path(huggingface_hub.snapshot_download(repo, allow_patterns=[*FILES, OPEN_CLIP_WEIGHTS]))
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"{repo}: neither a local path nor a public model of the hub; check the spelling, or log in"
-        ) from None
-    except Exception as error:  # the transport's errors share no base class over the hub library's versions
-        raise InputError(
-            f"{repo}: the hub cannot be reached ({type(error).__name__}); on a connected machine download "
-            f"{SINGLE} and config.json from https://huggingface.co/{repo}/tree/main into a folder, then run: "
-            "adaptface convert ./FOLDER --out OUT"
-        ) from None
+
+def _download(repo: str) -> Path:
+    hint = (f"{SINGLE} and {CONFIG}", "run: adaptface convert ./FOLDER --out OUT")
+    folder = _snapshot(repo, FILES, *hint)
+    if not any((folder / name).is_file() for name in (SINGLE, INDEX)):  # else the same weights twice
+        folder = _snapshot(repo, [*FILES, OPEN_CLIP_WEIGHTS], *hint)
     if not any((folder / name).is_file() for name in (SINGLE, INDEX, OPEN_CLIP_WEIGHTS)):
         raise InputError(
             f"{repo}: has no {SINGLE}; only safetensors files are downloaded: choose a model that has them, or "
             "download its file and convert that"
         )
     return folder
+
+
+def _snapshot(repo: str, patterns: Sequence[str], what: str, then: str) -> Path:
+    import huggingface_hub  # half a second that local weights need not wait for
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # their lines would mix with ours
+    try:
+        return Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(patterns)))
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{repo}: neither a local path nor a public model of the hub; check the spelling, or log in"
+        ) from None
+    except Exception as error:  # the transport's errors share no base class over the hub library's versions
+        raise InputError(
+            f"{repo}: the hub cannot be reached ({type(error).__name__}); on a connected machine download {what} from "
+            f"https://huggingface.co/{repo}/tree/main into a folder, then {then}"
+        ) from None

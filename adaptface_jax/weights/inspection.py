@@ -52,7 +52,7 @@ def _of_folder(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
         ("dialect", f"a converted folder of {weights.name}, from {weights.source} (sha256 {weights.sha256})"),
         ("positions", _positions(weights.position_rule, spec)),
         ("activation", weights.spec.activation),
-        ("statistics", _statistics(weights.spec)),
+        ("statistics", statistics_line(weights.spec)),
         ("projection", str(spec.projection or "none")),
     ]
 
@@ -64,8 +64,8 @@ def _of_published(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
         return [("dialect", _reason(error, path))]
     spec = fit.spec
     facts = [
-        ("dialect", f"{fit.table.name}: {fit.name}"),
-        ("no use for", _listed(list(fit.dropped)) or "none"),
+        ("dialect", f"{fit.naming}: {fit.name}"),
+        ("put aside", _listed(fit.aside) or "none"),
         ("positions", _positions(fit.table.position_rule(spec), spec)),
         ("projection", str(spec.projection or "none")),
     ]
@@ -76,8 +76,9 @@ def _of_published(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
     return [
         *facts,
         ("activation", f"{settled.spec.activation} ({settled.activation_from})"),
-        ("statistics", _statistics(settled.spec)),
+        ("statistics", f"{statistics_line(settled.spec)} ({settled.statistics_from})"),
         ("beside it", _listed([file.name for file in settled.files]) or "no settings"),
+        *(("not known", setting) for setting in settled.unknown),
     ]
 
 
@@ -89,7 +90,8 @@ def _positions(rule: str, spec: BackboneSpec) -> str:
     return f"{rule}, native grid {spec.native_grid} x {spec.native_grid}"
 
 
-def _statistics(spec: BackboneSpec) -> str:
+def statistics_line(spec: BackboneSpec) -> str:
+    """Mean and standard deviation, for people."""
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.stats.mean, spec.stats.std))
     return f"mean {mean}, std {std}"
 

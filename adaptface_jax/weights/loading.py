@@ -15,11 +15,12 @@ from numpy.typing import DTypeLike
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
 from adaptface_jax.models.positions import resize_positions
-from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, backbone_spec
+from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, ImageStats, backbone_spec
 from adaptface_jax.weights import hub
 from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
 from adaptface_jax.weights.formats.reader import open_weights
 from adaptface_jax.weights.names import engine
+from adaptface_jax.weights.names.differences import listed
 from adaptface_jax.weights.settings import Settled, settle
 
 BUILTIN = "builtin"
@@ -30,11 +31,13 @@ class Backbone:
     """params: nested dict of NumPy arrays, the tree of `vit.definition(spec, image_size)`.
 
     identity: name, source, sha256 (None: random), position_rule, image_statistics {mean, std}, activation.
+    remarks: what was assumed or put aside in reading it, for people.
     """
 
     spec: BackboneSpec
     params: dict[str, Any]
     identity: dict[str, Any]
+    remarks: tuple[str, ...] = ()
 
 
 def load_backbone(
@@ -54,7 +57,7 @@ def load_backbone(
     spec = backbone_spec(name)
     if image_size <= 0 or image_size % spec.patch_size:
         raise InputError(f"backbone.image_size: {image_size} is no multiple of {name}'s patch size {spec.patch_size}")
-    found = _random(name, spec, seed) if weights == "" else read_backbone(weights, name)
+    found, remarks = (_random(name, spec, seed), ()) if weights == "" else read_backbone(weights, name)
     tree, spec = dict(found.tree), found.spec
     if feature == "projected" and "projection" not in tree:
         raise InputError(f"backbone.feature: {weights or name} has no projection; use 'cls'")
@@ -62,7 +65,7 @@ def load_backbone(
         spec = dataclasses.replace(spec, projection=None)
     rule = POSITION_RULES[found.position_rule]
     tree["pos_embed"] = resize_positions(tree["pos_embed"], image_size // spec.patch_size, rule)
-    return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity())
+    return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity(), remarks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +76,21 @@ class Published:
     fit: engine.Fit
     settled: Settled
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was assumed, put aside and passed over, a line each."""
+        settled, spec = self.settled, self.weights.spec
+        assumed = [
+            f"{what} {value} ({why})"
+            for what, value, why in (
+                ("activation", spec.activation, settled.activation_from),
+                ("image statistics", f"mean {spec.stats.mean}, std {spec.stats.std}", settled.statistics_from),
+            )
+            if why.startswith("assumed")
+        ]
+        aside = [f"put aside: {listed(self.fit.aside)}"] if self.fit.aside else []
+        return (*assumed, *aside, *(f"not known, passed over: {setting}" for setting in settled.unknown))
+
 
 def read_weights(
     path: Path,
@@ -80,17 +98,20 @@ def read_weights(
     wanted: str | None = None,
     position_rule: str | None = None,
     activation: str | None = None,
+    statistics: ImageStats | None = None,
+    under: str | None = None,
 ) -> Published:
     """Published weights, a file or a folder, recognised by the table and the known backbone that fit exactly.
 
-    `source` is what the identity calls them; `position_rule` and `activation` win over what the files say.
-    Raises InputError where no table fits, where settings beside the weights contradict the backbone found, where
-    nothing tells the activation, and where the backbone is another one than `wanted`.
+    `source` is what the identity calls them; `position_rule`, `activation` and `statistics` win over what the files
+    say; `under` names the module that holds the tower, where there are several. Raises InputError where no table fits,
+    where settings beside the weights contradict the backbone found, where nothing tells the activation, and where the
+    backbone is another one than `wanted`.
     """
     tensors = open_weights(path)
-    fit = engine.identify(tensors.shapes, path)
+    fit = engine.without_classifier(engine.identify(tensors.shapes, path, wanted, under), tensors)
     check_name(path, fit.name, wanted)
-    settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation)
+    settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation, statistics)
     weights = Weights(
         name=fit.name,
         spec=settled.spec,
@@ -119,15 +140,18 @@ def _locate(weights: str) -> Path:
     return hub.resolve(weights)
 
 
-def read_backbone(weights: str, name: str | None = None) -> Weights:
-    """A whole backbone at its own size, from what `backbone.weights` may name (but not random).
+def read_backbone(weights: str, name: str | None = None) -> tuple[Weights, tuple[str, ...]]:
+    """A whole backbone at its own size, from what `backbone.weights` may name (but not random); and what was assumed.
 
     Raises InputError where it is none, or another one than `name`.
     """
     if weights == BUILTIN and name not in (None, "demo"):
         raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
     path = _locate(weights)
-    return read_folder(path, name) if is_converted(path) else read_weights(path, weights, name).weights
+    if is_converted(path):
+        return read_folder(path, name), ()
+    published = read_weights(path, weights, name)
+    return published.weights, published.remarks
 
 
 def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:

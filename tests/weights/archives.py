@@ -8,6 +8,8 @@ import struct
 import warnings
 import zipfile
 
+import numpy as np
+
 # 6 float32 elements.
 STORAGE = struct.pack("<6f", *range(6))
 
@@ -117,3 +119,13 @@ def raw(header: str | bytes, data: bytes = b"") -> bytes:
 def entry(name: str, start: int, end: int, shape: list[int], dtype: str = "F32") -> str:
     """One tensor in the header of a safetensors file."""
     return f"{json.dumps(name)}:" + json.dumps({"dtype": dtype, "shape": shape, "data_offsets": [start, end]})
+
+
+def saved(tensors: dict[str, np.ndarray]) -> bytes:
+    """What torch.save writes of a flat state dict of float32 tensors."""
+    values, storages = {}, {}
+    for i, (name, x) in enumerate(tensors.items()):
+        strides = tuple(stride // 4 for stride in np.ascontiguousarray(x).strides)
+        values[name] = tensor(storage(str(i), count=x.size), 0, x.shape, strides)
+        storages[str(i)] = np.ascontiguousarray(x, "<f4").tobytes()
+    return archive(program(dictionary(values)), storages)

@@ -128,6 +128,32 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
     assert (identity["position_rule"], identity["activation"]) == ("dinov2", "quick_gelu")
 
 
+def test_statistics_that_are_given_win_and_are_recorded(demo, tmp_path):
+    lines = convert.convert(str(demo), tmp_path / "out", mean="0.5", std="0.1,0.2,0.3")
+    assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as asked for)" in lines
+    stats = load_backbone(str(tmp_path / "out"), "demo", 56).spec.stats
+    assert (stats.mean, stats.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
+    assert any("statistics" in line and "assumed" in line for line in convert.convert(str(demo), tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mean": "0.5"}, "--std: is missing"),
+        ({"std": "0.5"}, "--mean: is missing"),
+        ({"mean": "0.5,0.5", "std": "0.2"}, "--mean and --std: what was given"),
+        ({"mean": "x", "std": "0.2"}, "--mean and --std: what was given"),
+        ({"mean": "0.5", "std": "0"}, "--mean and --std: what was given"),
+        ({"mean": "1e", "std": "0.2"}, "--mean and --std: what was given"),
+        ({"mean": "123.7,116,103", "std": "58,57,57"}, "of images in 0 to 255"),
+    ],
+)
+def test_statistics_that_are_none_are_refused(demo, tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        convert.convert(str(demo), tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path):
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_clip" / "model.safetensors")
     dialects.save(tmp_path / "ViT.safetensors", dialects.openai(hf))

@@ -43,14 +43,15 @@ def written(goldens, tmp_path):
 
 
 def test_every_table_is_written_here():
-    assert sorted(table.name for table in TABLES) == sorted([*dialects.DINOV2, *dialects.CLIPS])
+    written = {written.table for written in (dialects.DINOV2 | dialects.CLIPS).values()}
+    assert sorted(table.name for table in TABLES) == sorted(written)
 
 
 @pytest.mark.parametrize(("name", "row"), dialects.CASES, ids=IDS)
 def test_features_are_those_of_transformers(goldens, written, name, row):
     for activation in ("quick_gelu", "gelu") if row == "tiny_clip" else ("gelu",):
         folder = written(name, row, activation=activation)
-        assert engine.identify(open_weights(folder).shapes).table.name == name
+        assert engine.identify(open_weights(folder).shapes).naming == name
         backbone = load_backbone(str(folder), row, 20)
         assert backbone.spec.activation == activation
         golden = goldens / "backbones" / (f"{row}_gelu" if (row, activation) == ("tiny_clip", "gelu") else row)
@@ -100,7 +101,7 @@ def test_out_and_in_again_changes_no_bit(written, name, row):
     tensors = open_weights(written(name, row))
     fit = engine.identify(tensors.shapes)
     tree = engine.to_tree(fit, tensors)
-    again = engine.to_names(fit.table, fit.spec, tree)
+    again = {fit.prefix + key: x for key, x in engine.to_names(fit.table, fit.spec, tree).items()}
     for tensor in set(tensors) - set(fit.dropped):
         np.testing.assert_array_equal(again[tensor].view(np.uint32), tensors[tensor].view(np.uint32), err_msg=tensor)
     there = engine.identify({key: x.shape for key, x in again.items()})
@@ -112,15 +113,16 @@ def test_out_and_in_again_changes_no_bit(written, name, row):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
-    name, row = data.draw(st.sampled_from(dialects.CASES))
+    # A trunk in open_clip may as well be read as timm's own under a longer prefix.
+    name, row = data.draw(st.sampled_from([case for case in dialects.CASES if "in open_clip" not in case[0]]))
     hf = safetensors.numpy.load_file(goldens / "backbones" / row / "model.safetensors")
     written = dialects.dialect(name)
     shapes = {tensor: x.shape for tensor, x in written.of(hf).items()}
-    optional = (*written.beside, "visual_projection.weight", f"{written.prefix}visual.proj")
-    required = [x for x in shapes if x not in optional and not x.endswith(("mask_token", "head.weight", "head.bias"))]
+    ends = ("mask_token", "head.weight", "head.bias", "visual_projection.weight", "head.proj.weight")
+    required = [x for x in shapes if x not in (*written.beside, f"{written.prefix}proj") and not x.endswith(ends)]
     missing, misshapen = data.draw(st.permutations(sorted(required)))[:2]
     assume(not missing.endswith(("register_tokens", "reg_token")))  # without them it is nearer to another backbone
-    extra = data.draw(st.sampled_from(["surprise", "blocks.7.norm1.weight", "encoder.layer.2.norm1.weight"]))
+    extra = written.prefix + data.draw(st.sampled_from(["surprise", "blocks.7.norm.weight", "encoder.layer.2.weight"]))
     del shapes[missing]
     shapes |= {misshapen: (*shapes[misshapen], 3), extra: (7,)}
     with pytest.raises(InputError) as caught:
@@ -148,13 +150,14 @@ def test_without_a_mask_token_and_registers_a_file_is_timms(goldens):
     assert engine.identify(shapes).table.name == "timm_dinov2"
 
 
-def test_a_head_that_is_no_projection_is_refused(goldens, written):
+def test_a_head_that_is_no_projection_is_put_aside(goldens, written):
     folder = written("timm_clip", "tiny_clip")
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
     tensors["head.bias"][3] = 1e-3
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(InputError, match=r"head\.bias is not zero"):
-        load_backbone(str(folder), "tiny_clip", 20)
+    published = read_weights(folder, "x")
+    assert published.weights.spec.projection is None and "projection" not in published.weights.tree
+    assert set(published.fit.dropped) == {"head.weight", "head.bias"}
     for name in ("head.weight", "head.bias"):
         del tensors[name]
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")

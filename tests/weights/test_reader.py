@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.weights.formats.reader import open_weights
 
+from . import archives
 from .archives import entry, raw
 
 
@@ -218,3 +219,21 @@ def test_what_is_no_file(tmp_path):
         open_weights(tmp_path / "absent.pth")
     with pytest.raises(InputError, match="is no regular file"):
         open_weights(Path(os.devnull))
+
+
+def test_shards_of_torch_are_read_without_running_them(tmp_path):
+    """As transformers 4 wrote them without safetensors."""
+    parts = {"pytorch_model-00001-of-00002.bin": {"a": np.arange(6, dtype=np.float32).reshape(2, 3)},
+             "pytorch_model-00002-of-00002.bin": {"b": np.ones(4, np.float32)}}  # fmt: skip
+    for name, tensors in parts.items():
+        (tmp_path / name).write_bytes(archives.saved(tensors))
+    weight_map = {tensor: name for name, tensors in parts.items() for tensor in tensors}
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    for path in (tmp_path, index):
+        file = open_weights(path)
+        assert (file.shapes, file.container) == ({"a": (2, 3), "b": (4,)}, "torch")
+        np.testing.assert_array_equal(file["a"], parts["pytorch_model-00001-of-00002.bin"]["a"])
+    (tmp_path / "pytorch_model-00002-of-00002.bin").write_bytes(archives.archive(archives.state(y=b"cos\nsystem\n")))
+    with pytest.raises(InputError, match=r"00002-of-00002\.bin: refused: .*nothing of it was run"):
+        open_weights(tmp_path)

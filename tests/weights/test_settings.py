@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.specs import BACKBONES, IMAGENET
+from adaptface_jax.models.specs import BACKBONES, CLIP, HALF, IMAGENET
 from adaptface_jax.weights.loading import load_backbone, read_weights
 from adaptface_jax.weights.names import dialects as tables
 from adaptface_jax.weights.settings import settle
@@ -143,3 +146,170 @@ def test_dinov2_needs_no_settings(folder):
     for name in ("hub_dinov2", "timm_dinov2", "hf_dinov2"):
         spec = loaded(folder(name, "tiny_swiglu"), "tiny_swiglu")
         assert (spec.activation, spec.stats) == ("gelu", IMAGENET)
+
+
+# Every setting is followed, refused by name, harmless, or named as not known.
+
+DINOV2_SAYS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 4, "mlp_ratio": 4}
+CLIP_SAYS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 4} | {
+    "intermediate_size": 64, "layer_norm_eps": 1e-5,
+}  # fmt: skip
+JUNK = st.sampled_from([7, -0.5, "x", [1], {"a": 1}, True])
+
+# (table, row, file) -> settings that fit, settings that change the function, the object that they stand in.
+PROJECTS = {
+    "hf dinov2": (
+        tables.HF_DINOV2, "tiny_dinov2", "config.json", (), DINOV2_SAYS | {"use_swiglu_ffn": False, "qkv_bias": True},
+        ["hidden_act", "layer_norm_eps", "num_register_tokens", "num_channels", "quantization_config", "pruned_heads"],
+    ),
+    "hf clip": (
+        tables.HF_CLIP, "tiny_clip", "config.json", ("vision_config",), CLIP_SAYS, ["hidden_act", "num_channels"],
+    ),
+    "hf clip, the older form": (
+        tables.HF_CLIP, "tiny_clip", "config.json", ("vision_config_dict",), CLIP_SAYS, ["hidden_act", "num_channels"],
+    ),
+    "hf images": (
+        tables.HF_DINOV2, "tiny_dinov2", "preprocessor_config.json", (), {"do_rescale": True, "do_normalize": True},
+        ["do_flip_channel_order", "do_grayscale", "offset", "image_mean", "image_std", "rescale_factor"],
+    ),
+    "hf images, nested": (
+        tables.HF_CLIP, "tiny_clip", "processor_config.json", ("image_processor",), {"do_resize": True},
+        ["do_flip_channel_order", "do_grayscale", "image_mean", "rescale_factor", "do_normalize", "do_rescale"],
+    ),
+    "timm": (
+        tables.TIMM_CLIP, "tiny_clip", "config.json", ("model_args",),
+        {"embed_dim": 16, "depth": 2, "num_heads": 2, "patch_size": 4, "pre_norm": True, "mlp_ratio": 4.0},
+        ["global_pool", "act_layer", "norm_layer", "fc_norm", "qk_norm", "class_token", "final_norm", "qkv_bias"],
+    ),
+    "open_clip": (
+        tables.OPENAI_CLIP, "tiny_clip", "open_clip_config.json", ("model_cfg", "vision_cfg"), VISION,
+        ["pool_type", "final_ln_after_pool", "norm_kwargs", "act_kwargs", "no_ln_pre", "attentional_pool", "qk_norm",
+         "ls_init_value", "timm_model_name", "head_width", "pos_embed_type", "input_patchnorm", "scale_fc"],
+    ),
+    "timm in open_clip": (
+        tables.TRUNK_CLIP, "tiny_clip", "open_clip_config.json", ("model_cfg", "vision_cfg"),
+        {"timm_model_name": "vit_tiny_patch4_clip_20", "timm_pool": "token"}, ["timm_pool"],
+    ),
+    "open_clip images": (
+        tables.OPENAI_CLIP, "tiny_clip", "open_clip_config.json", ("preprocess_cfg",), {"interpolation": "bicubic"},
+        ["mode", "mean", "std"],
+    ),
+}  # fmt: skip
+
+
+def settled(folder, project, changes):
+    table, row, file, path, fits, _ = PROJECTS[project]
+    for other in folder.iterdir():
+        other.unlink()
+    value = fits | changes
+    for key in reversed(path):
+        value = {key: value}
+    if table.project == "open_clip" and path[0] != "model_cfg":
+        value |= {"model_cfg": {"vision_cfg": VISION}}
+    if table.project == "timm":
+        value |= {"architecture": "vit_tiny_patch4_clip_20"}
+    write(folder, file, value)
+    return settle(BACKBONES[row], row, table, "safetensors", folder, None if "config" in file else "gelu")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_setting_that_changes_the_function_is_followed_or_refused_by_name(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "settings"
+    folder.mkdir(exist_ok=True)
+    project = data.draw(st.sampled_from(sorted(PROJECTS)))
+    *_, fits, functions = PROJECTS[project]
+    key = data.draw(st.sampled_from(sorted({*functions, *fits} - {"do_resize", "interpolation", "image_size"})))
+    same = settled(folder, project, {})
+    assert same.unknown == ()
+    given = data.draw(JUNK.filter(lambda value: value != fits.get(key)))
+    refused, found = "", same
+    try:
+        found = settled(folder, project, {key: given})
+    except InputError as error:
+        refused = str(error)
+    assert "\n" not in refused
+    assert key in refused or found.spec != same.spec or given is True, (key, given, refused)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), key=st.text("abcxyz_", min_size=4, max_size=9), value=JUNK)
+def test_a_setting_that_is_not_known_is_named(data, key, value, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "settings"
+    folder.mkdir(exist_ok=True)
+    project = data.draw(st.sampled_from(sorted(PROJECTS)))
+    found = settled(
+        folder, project, {f"new_{key}": value, "off_" + key: data.draw(st.sampled_from([None, False, [], {}]))}
+    )
+    assert [f"new_{key}" in line for line in found.unknown] == [True]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    nested=st.booleans(),
+    rescale=st.sampled_from([None, True, False]),
+    factor=st.sampled_from([None, 1 / 255, 1 / 127.5, 1.0, 0.5]),
+    normalize=st.sampled_from([None, True, False]),
+    mean=st.one_of(st.floats(0, 200), st.lists(st.floats(0, 200), min_size=3, max_size=3)),
+    std=st.one_of(st.floats(0.1, 90), st.lists(st.floats(0.1, 90), min_size=3, max_size=3)),
+)
+def test_pixels_are_those_of_transformers(nested, rescale, factor, normalize, mean, std, tmp_path_factory):
+    """The arithmetic of its image processors, written once more."""
+    given = {"do_rescale": rescale, "rescale_factor": factor, "do_normalize": normalize}
+    given = {key: value for key, value in given.items() if value is not None}
+    given |= {"image_mean": mean, "image_std": std}
+    folder = tmp_path_factory.mktemp("images")
+    write(
+        folder,
+        *(("processor_config.json", {"image_processor": given}) if nested else ("preprocessor_config.json", given)),
+    )
+    stats = settle(BACKBONES["tiny_dinov2"], "tiny_dinov2", tables.HF_DINOV2, "safetensors", folder).spec.stats
+    pixels = np.arange(256, dtype=np.float64)[:, None].repeat(3, 1)
+    expected = pixels * (1 / 255 if factor is None else factor) if rescale is not False else pixels
+    if normalize is not False:
+        expected = (expected - np.asarray(mean)) / np.asarray(std)
+    np.testing.assert_allclose((pixels / 255 - stats.mean) / stats.std, expected, rtol=1e-9, atol=1e-7)
+
+
+def test_what_a_processor_nests_comes_before_the_older_file(folder):
+    path = folder("hf_clip")
+    write(path, "preprocessor_config.json", {"image_mean": [0.1] * 3, "image_std": [0.2] * 3})
+    write(path, "processor_config.json", {"processor_class": "CLIPProcessor"})
+    assert loaded(path).stats.mean == (0.1, 0.1, 0.1)
+    write(path, "processor_config.json", {"image_processor": {"image_mean": 0.5, "image_std": [0.5] * 3}})
+    assert loaded(path).stats == HALF
+
+
+@pytest.mark.parametrize(("kind", "stats"), [("ViTImageProcessor", HALF), ("CLIPImageProcessorFast", CLIP)])
+def test_an_image_processor_without_statistics_has_those_of_its_class(folder, kind, stats):
+    path = folder("hf_dinov2", "tiny_dinov2")
+    write(path, "preprocessor_config.json", {"image_processor_type": kind})
+    assert loaded(path, "tiny_dinov2").stats == stats
+
+
+def test_the_older_form_of_a_clip_config_wins(folder):
+    path = folder("hf_clip")
+    for config, activation in (
+        ({"vision_config": {"hidden_act": "quick_gelu"}, "vision_config_dict": {"hidden_act": "gelu"}}, "gelu"),
+        ({"vision_config": {"hidden_act": "gelu"}, "vision_config_dict": {"patch_size": 4}}, "quick_gelu"),
+        ({"vision_config": {"hidden_act": "gelu"}, "vision_config_dict": None}, "gelu"),
+        ({"model_type": "clip", "vision_config_dict": {"hidden_act": "gelu"}}, "gelu"),
+    ):
+        write(path, "config.json", config)
+        assert loaded(path).activation == activation
+
+
+def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
+    path = folder("timm_clip")
+    bytes_ = {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
+    write(path, "config.json", {"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": bytes_})
+    with pytest.raises(InputError, match=r"statistics of 0 to 255.*--mean and --std"):
+        loaded(path)
+
+
+def test_what_is_assumed_is_said(folder):
+    published = read_weights(folder("hf_clip"), "x")
+    assert published.settled.statistics_from.startswith("assumed: those of OpenAI's CLIP")
+    assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "put"]
+    write(folder("hf_clip"), "config.json", {"hidden_act": "gelu", "new_thing": 3})
+    assert read_weights(folder("hf_clip"), "x").remarks[-1] == "not known, passed over: config.json: new_thing is 3"

@@ -23,6 +23,7 @@ class Model:
     """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts.
 
     stored_size: pixels of the images that cross to the device, which brings them to the model's size.
+    remarks: what was assumed in reading the backbone, for people.
     """
 
     recognizer: Recognizer
@@ -31,6 +32,7 @@ class Model:
     identity: dict[str, Any]
     start: Start | None = None
     stored_size: int = STORED_SIZE
+    remarks: tuple[str, ...] = ()
 
 
 def load(config: Config) -> tuple[Recognizer, Backbone]:
@@ -53,7 +55,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
         trainable["centres"] = padded(trainable["centres"], mesh)
     check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
     frozen = jax.device_put(frozen, sharding(mesh))
-    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start)
+    return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, remarks=backbone.remarks)
 
 
 def unadapted(config: Config) -> Config:

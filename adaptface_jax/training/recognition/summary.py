@@ -23,6 +23,7 @@ def summary(plan: RecognitionPlan) -> str:
     lines = [
         machine_line(),
         backbone_line(config, plan.model),
+        *(f"{'':10}{remark}" for remark in plan.model.remarks),
         *start_lines(plan.model),
         *parameter_lines(plan.model, source.num_classes),
         (

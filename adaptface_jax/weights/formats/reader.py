@@ -9,6 +9,7 @@ from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.weights.formats import kinds as file_kinds
 from adaptface_jax.weights.formats import safetensors_files
+from adaptface_jax.weights.formats.shards import open_shards
 from adaptface_jax.weights.formats.tensors import Tensors
 from adaptface_jax.weights.formats.torch_archive import open_archive
 
@@ -16,30 +17,40 @@ __all__ = ["INDEX", "SINGLE", "open_weights", "read_json"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+TORCH_INDEX = "pytorch_model.bin.index.json"
 
 # What a folder is searched for, in this order: the same weights are often there twice, and safetensors come first.
-_USUAL = (SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_USUAL = (
+    *(SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", TORCH_INDEX, "open_clip_pytorch_model.bin"),
+)
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def open_weights(path: Path) -> Tensors:
     """The tensors of a file (safetensors, torch.save since 1.6, TorchScript), of an index's shards or of a folder.
 
-    A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin,
+    A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin, its index,
     open_clip_pytorch_model.bin, and at last for a single .safetensors, .pth or .pt file. Nothing in a file is run.
     Raises InputError for every other kind of file, and for files that are truncated or contradict themselves.
     """
     try:
         if path.is_dir():
             path = _file_of(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    shards = path.name.endswith(".index.json") and path.is_file()
+    return open_shards(path, open_file) if shards else open_file(path)
+
+
+def open_file(path: Path) -> Tensors:
+    """The tensors of one file; raises InputError as `open_weights`."""
+    try:
         if not path.is_file():
             raise InputError(f"{path}: {'is no regular file' if path.exists() else 'no such file or folder'}")
         with open(path, "rb") as stream:
             head = stream.read(512)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if path.name.endswith(".index.json"):
-        return safetensors_files.open_shards(path)
     if file_kinds.is_zip(head):
         return open_archive(path)
     if (kind := file_kinds.unreadable(head)) is not None:

@@ -1,5 +1,6 @@
-"""Every published naming of DINOv2 and CLIP vision weights, as tables; a new one is a new table here.
+"""Every published naming of DINOv2 and CLIP vision towers, as tables; a new one is a new table here.
 
+What stands around a tower (`module.`, `visual.`, `teacher.backbone.`, heads) is no matter of these: see `wrappers`.
 Names as found in the published files, in the sources of their projects (facebookresearch/dinov2, openai/CLIP,
 mlfoundations/open_clip, timm) and as written by transformers 4 and 5 (`Dinov2Model`, `Dinov2WithRegistersModel`,
 `CLIPModel` and its vision towers).
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.names.tables import Row, Table, dropped, linear, norm, prefixed, under
+from adaptface_jax.weights.names.tables import Row, Table, dropped, linear, norm, prefixed
 from adaptface_jax.weights.names.transforms import PATCHES, SAME, SQUEEZED, TRANSPOSED, WITHOUT_CLS, Shape
 
 _QKV = "blocks/attn/qkv"
@@ -73,17 +74,6 @@ HF_DINOV2 = Table("hf_dinov2", "dinov2", "hf", _hf_dinov2(_ON_DISK), "bicubic", 
 # transformers since 5.18 renames its modules; `save_pretrained` still writes the names above.
 HF_DINOV2_MODULES = dataclasses.replace(HF_DINOV2, name="hf_dinov2_modules", rows=_hf_dinov2(_IN_MEMORY))
 
-_CLASSIFIER = dropped("classifier.weight", "classifier.bias")
-_HF_DINOV2 = tuple(
-    variant
-    for table in (HF_DINOV2, HF_DINOV2_MODULES)
-    for variant in (
-        table,
-        under(table, "dinov2.", *_CLASSIFIER),
-        under(table, "dinov2_with_registers.", *_CLASSIFIER),
-    )
-)
-
 # The original DINOv2, and timm's naming, which differs from it in little.
 
 
@@ -137,16 +127,6 @@ HUB_DINOV2_CHUNKED = dataclasses.replace(
     name="hub_dinov2_chunked",
     rows=(*_HUB_DINOV2, *_dinov2_block("blocks.{c}.{i}.", *_MLP_OR_SWIGLU)),
 )
-_HUB_DINOV2_TABLES = tuple(
-    variant
-    for table in (HUB_DINOV2, HUB_DINOV2_CHUNKED)
-    for variant in (
-        table,
-        under(table, "teacher.backbone.", *dropped("teacher.dino_head.**", "teacher.ibot_head.**")),
-        *(under(table, prefix) for prefix in ("backbone.", "module.", "model.", "state_dict.")),
-    )
-)
-
 TIMM_DINOV2 = Table(
     "timm_dinov2", "dinov2", "timm",
     (
@@ -161,6 +141,11 @@ TIMM_DINOV2 = Table(
     "bicubic_antialias", "bicubic_antialias", "gelu", folded=True,
 )  # fmt: skip
 
+_TIMM_PROJECTION = (
+    Row("head.weight", "projection/kernel", TRANSPOSED, optional=True, head=True),
+    Row("head.bias", None, optional=True, zeros=_projected, is_zero=True, head=True),
+)
+
 TIMM_CLIP = Table(
     "timm_clip", "clip", "timm",
     (
@@ -170,16 +155,23 @@ TIMM_CLIP = Table(
         *norm("norm_pre", "pre_norm"),
         *_vit_block("blocks.{i}.", *_MLP),
         *norm("norm", "norm"),
-        Row("head.weight", "projection/kernel", TRANSPOSED, optional=True),
-        Row("head.bias", None, optional=True, zeros=_projected, is_zero=True),
+        *_TIMM_PROJECTION,
     ),
     "bicubic_antialias", "bicubic_antialias", None,
 )  # fmt: skip
 
-_TIMM = tuple(
-    variant
+# A tower of timm's in open_clip: its own projection, or one that open_clip puts beside it.
+TRUNK_DINOV2, TRUNK_CLIP = (
+    dataclasses.replace(
+        table, name=f"{table.name} in open_clip", project="open_clip", rows=prefixed("trunk.", table.rows), trunk=True
+    )
     for table in (TIMM_DINOV2, TIMM_CLIP)
-    for variant in (table, under(table, "model."), under(table, "state_dict."))
+)
+_BESIDE = (dataclasses.replace(row, name=row.name.replace("head.", "head.proj.")) for row in _TIMM_PROJECTION)
+TRUNK_CLIP_PROJECTED = dataclasses.replace(
+    TRUNK_CLIP,
+    name="timm_clip in open_clip with its projection",
+    rows=(*prefixed("trunk.", (row for row in TIMM_CLIP.rows if row not in _TIMM_PROJECTION)), *_BESIDE),
 )
 
 # CLIP by Hugging Face and by OpenAI, whose names open_clip kept.
@@ -211,7 +203,7 @@ HF_CLIP = Table(
     (
         *prefixed("vision_model.", _HF_CLIP),
         _HF_PROJECTION,
-        *dropped("text_model.**", "text_projection.weight", "logit_scale"),
+        *dropped("text_model.**", "text_projection.weight"),
     ),
     "bicubic", "bicubic_antialias", "quick_gelu",
 )  # fmt: skip
@@ -220,50 +212,40 @@ HF_CLIP_BARE = dataclasses.replace(HF_CLIP, name="hf_clip without vision_model."
 OPENAI_CLIP = Table(
     "openai_clip", "clip", "open_clip",
     (
+        Row("class_embedding", "cls_token", SQUEEZED),
+        Row("positional_embedding", "pos_embed", SQUEEZED),
+        Row("conv1.weight", "patch_embed/kernel", PATCHES),
+        *norm("ln_pre", "pre_norm"),
         *prefixed(
-            "visual.",
+            "transformer.resblocks.{i}.",
             (
-                Row("class_embedding", "cls_token", SQUEEZED),
-                Row("positional_embedding", "pos_embed", SQUEEZED),
-                Row("conv1.weight", "patch_embed/kernel", PATCHES),
-                *norm("ln_pre", "pre_norm"),
-                *prefixed(
-                    "transformer.resblocks.{i}.",
-                    (
-                        *norm("ln_1", "blocks/norm1"),
-                        Row("attn.in_proj_weight", f"{_QKV}/kernel", TRANSPOSED),
-                        Row("attn.in_proj_bias", f"{_QKV}/bias"),
-                        *linear("attn.out_proj", "blocks/attn/proj"),
-                        *norm("ln_2", "blocks/norm2"),
-                        *linear("mlp.c_fc", "blocks/mlp/fc1"),
-                        *linear("mlp.c_proj", "blocks/mlp/fc2"),
-                    ),
-                ),
-                *norm("ln_post", "norm"),
-                Row("proj", "projection/kernel", optional=True),
+                *norm("ln_1", "blocks/norm1"),
+                Row("attn.in_proj_weight", f"{_QKV}/kernel", TRANSPOSED),
+                Row("attn.in_proj_bias", f"{_QKV}/bias"),
+                *linear("attn.out_proj", "blocks/attn/proj"),
+                *norm("ln_2", "blocks/norm2"),
+                *linear("mlp.c_fc", "blocks/mlp/fc1"),
+                *linear("mlp.c_proj", "blocks/mlp/fc2"),
             ),
         ),
-        *dropped(
-            "transformer.**", "token_embedding.weight", "positional_embedding", "ln_final.weight", "ln_final.bias",
-            "text_projection", "text_projection.weight", "text_projection.bias", "logit_scale", "logit_bias",
-            "attn_mask", "input_resolution", "context_length", "vocab_size", "text.**",
-        ),
+        *norm("ln_post", "norm"),
+        Row("proj", "projection/kernel", optional=True),
     ),
     "bicubic_antialias", "bicubic_antialias", None,
 )  # fmt: skip
-_TRAINING = dropped("optimizer.**", "scaler.**", "epoch")
-_OPENAI_CLIP = (
-    OPENAI_CLIP,
-    under(OPENAI_CLIP, "module."),
-    under(OPENAI_CLIP, "state_dict.", *_TRAINING),
-    under(OPENAI_CLIP, "state_dict.module.", *_TRAINING),
-)
 
+# Of two that fit a tower equally well the first is taken.
 TABLES: tuple[Table, ...] = (
-    *_HF_DINOV2,
+    HF_DINOV2,
+    HF_DINOV2_MODULES,
     HF_CLIP,
     HF_CLIP_BARE,
-    *_HUB_DINOV2_TABLES,
-    *_TIMM,
-    *_OPENAI_CLIP,
+    HUB_DINOV2,
+    HUB_DINOV2_CHUNKED,
+    TRUNK_DINOV2,
+    TRUNK_CLIP,
+    TRUNK_CLIP_PROJECTED,
+    TIMM_DINOV2,
+    TIMM_CLIP,
+    OPENAI_CLIP,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -15,10 +16,14 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.models import vit
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
+from adaptface_jax.weights.names import wrappers
 from adaptface_jax.weights.names.dialects import TABLES
-from adaptface_jax.weights.names.differences import Differences, listed, misshapen
-from adaptface_jax.weights.names.tables import Pattern, Row, Table, pattern
+from adaptface_jax.weights.names.differences import SHOWN, Differences, listed, misshapen
+from adaptface_jax.weights.names.others import recognise
+from adaptface_jax.weights.names.tables import Row, Table, pattern
 from adaptface_jax.weights.names.transforms import Shape
+
+MAX_TOWERS = 16  # prefixes of one table that are looked at
 
 
 class Slot(NamedTuple):
@@ -34,16 +39,27 @@ class Fit:
     """A file that a table fits: `places` says which name, read by which row, fills each slot of `spec`'s tree.
 
     spec is the known row of `name`, at the grid of the file's positions, without its projection where the file has
-    none. dropped: known, and of no use.
-    zeros: those of the dropped ones that must hold zeros.
+    none. prefix: stands before every name of the tower. dropped: what is put aside: known and of no use, heads, and
+    all that stands outside of the prefix. zeros: those of the dropped ones that must hold zeros.
     """
 
     name: str
     spec: BackboneSpec
     table: Table
+    prefix: str
     places: Mapping[Slot, tuple[str, Row]]
     dropped: tuple[str, ...]
     zeros: tuple[str, ...]
+
+    @property
+    def naming(self) -> str:
+        """For people: the table, and the prefix where there is one."""
+        return f"{self.table.name} under {shown(self.prefix)}" if self.prefix else self.table.name
+
+    @property
+    def aside(self) -> list[str]:
+        """What was put aside, by module."""
+        return wrappers.folded(self.dropped, self.prefix)
 
 
 def match(table: Table, name: str, shapes: Mapping[str, Shape], where: object = "weights") -> Fit:
@@ -51,54 +67,84 @@ def match(table: Table, name: str, shapes: Mapping[str, Shape], where: object = 
 
     Raises InputError with one report of every name that is missing, extra or misshapen.
     """
-    fit, differences = _compare(table, name, _parse(table, _patterns(shapes)), shapes)
+    fit, differences = _compare(_read(table, "", shapes), name, shapes)
     if differences:
         raise InputError(f"{where}: does not fit {table.name} as {name}: {differences}")
     return fit
 
 
-def identify(shapes: Mapping[str, Shape], where: object = "weights") -> Fit:
-    """The table and the known backbone that fit the file `where` exactly.
+def identify(
+    shapes: Mapping[str, Shape], where: object = "weights", wanted: str | None = None, under: str | None = None
+) -> Fit:
+    """The table and the known backbone that fit a tower in the file `where` exactly.
 
-    Raises InputError naming the nearest pair and all that differs.
+    Of several towers the one of the backbone `wanted` is taken, then a moving average of the weights; `under` names
+    the module that holds it. Raises InputError where several are left, and where none fits: naming the network that
+    the file holds, or the nearest pair and all that differs.
     """
-    patterns = _patterns(shapes)
-    parsed = [(table, _parse(table, patterns)) for table in TABLES]
-    for table, rows in parsed:
-        if len(rows) == len(shapes):
-            for name in _candidates(table, rows, shapes):
-                fit, differences = _compare(table, name, rows, shapes)
-                if not differences:
-                    return fit
-    placed = {table.name: sum(rows[0].path is not None for rows, _ in found.values()) for table, found in parsed}
-    most = max(placed.values())
+    readings = _readings(shapes, under)
+    if under is not None and not readings:
+        raise InputError(f"--under: {where} holds no tower under {shown(under)}; `--inspect` lists its tensors")
+    fits: dict[str, Fit] = {}  # by the class token of the tower: the best reading of each
+    for reading in readings:
+        if reading.whole:
+            for name in _candidates(reading):
+                fit, differences = _compare(reading, name, shapes)
+                token = next((tensor for slot, (tensor, _) in fit.places.items() if slot.path == "cls_token"), "")
+                if not differences and (token not in fits or len(fit.places) > len(fits[token].places)):
+                    fits[token] = fit
+    towers = list(fits.values())
+    for better in (lambda fit: fit.name == wanted, lambda fit: wrappers.is_averaged(fit.prefix)):
+        towers = [fit for fit in towers if better(fit)] or towers
+    if len(towers) > 1:
+        held = ", ".join(f"{shown(fit.prefix) or '(no prefix)'} {fit.name}" for fit in towers[:SHOWN])
+        raise InputError(
+            f"{where}: holds {len(towers)} towers ({held}); name the one to take when converting: --under PREFIX"
+        )
+    return towers[0] if towers else _refuse(readings, shapes, where)
+
+
+def _refuse(readings: Sequence[_Reading], shapes: Mapping[str, Shape], where: object) -> NoReturn:
+    if (other := recognise(shapes)) is not None:
+        raise InputError(f"{where}: {other}; expected DINOv2 or a CLIP vision tower")
+    most = max((reading.placed for reading in readings), default=0)
     if most == 0:
         raise InputError(
             f"{where}: none of its {len(shapes)} tensor names is known ({listed([shown(name) for name in shapes])}); "
             "expected DINOv2 or a CLIP vision tower as Hugging Face, timm, open_clip or their authors publish them"
         )
+    nearest = [reading for reading in readings if reading.placed == most]
+    if (size := nearest[0].unknown_size()) is not None:
+        raise InputError(f"{where}: {size}")
     compared = [
-        _compare(table, name, rows, shapes)
-        for table, rows in parsed
-        if placed[table.name] == most
+        _compare(reading, name, shapes)
+        for reading in nearest
         for name, spec in BACKBONES.items()
-        if spec.family == table.family
+        if spec.family == reading.table.family
     ]
     fit, differences = min(compared, key=_distance)
-    raise InputError(f"{where}: fits no known layout; the nearest is {fit.table.name} as {fit.name}: {differences}")
+    raise InputError(f"{where}: fits no known layout; the nearest is {fit.naming} as {fit.name}: {differences}")
+
+
+def without_classifier(fit: Fit, tensors: Mapping[str, np.ndarray]) -> Fit:
+    """`fit` without a projection whose bias is not zero: a head trained for something else. Reads that bias alone."""
+    if not any(np.any(tensors[name] != 0) for name in fit.zeros):
+        return fit
+    head = {slot: tensor for slot, (tensor, _) in fit.places.items() if slot.path.startswith("projection/")}
+    return dataclasses.replace(
+        fit,
+        spec=dataclasses.replace(fit.spec, projection=None),
+        places={slot: place for slot, place in fit.places.items() if slot not in head},
+        dropped=(*fit.dropped, *head.values()),
+        zeros=(),
+    )
 
 
 def to_tree(fit: Fit, tensors: Mapping[str, np.ndarray], where: object = "weights") -> dict[str, Any]:
     """Our parameter tree in float32, at the native grid; reads each tensor once, and holds one at a time.
 
-    Raises InputError naming the first tensor of `where` that holds NaN or infinity, or has to be zero and is not.
+    Raises InputError naming the first tensor of `where` that holds NaN or infinity.
     """
-    for name in fit.zeros:
-        if np.any(tensors[name] != 0):
-            raise InputError(
-                f"{where}: {shown(name)} is not zero; a CLIP projection has no bias, so this is a head trained for "
-                "something else: remove it with its weight, or take the original weights"
-            )
     leaves: dict[str, np.ndarray] = {}
     for slot, (name, row) in fit.places.items():
         shape = tree_shapes(fit.spec)[slot.path]
@@ -144,32 +190,81 @@ def tree_shapes(spec: BackboneSpec) -> dict[str, Shape]:
     return {path: leaf.shape for path, leaf in trees.flatten(vit.definition(spec, spec.native_size)[1]).items()}
 
 
-_Parsed = dict[str, tuple[tuple[Row, ...], int | None]]
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """The names under `prefix`, without it, as `table` reads them.
+
+    files: each name as the file has it. rows: of each name that some row matches, with the block's number. heads: of
+    no row, and of a head.
+    """
+
+    table: Table
+    prefix: str
+    files: Mapping[str, str]
+    shapes: Mapping[str, Shape]
+    rows: Mapping[str, tuple[tuple[Row, ...], int | None]]
+    heads: frozenset[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every name is accounted for."""
+        return len(self.rows) + len(self.heads) == len(self.shapes)
+
+    @property
+    def placed(self) -> int:
+        """How many names may have a place in our tree."""
+        return sum(rows[0].path is not None for rows, _ in self.rows.values())
+
+    def size(self) -> tuple[int | None, Mapping[int | None, int]]:
+        """Width, where the class token is there, and how many names each block has."""
+        width, blocks = None, Counter[int | None]()
+        for name, (rows, block) in self.rows.items():
+            if "{i}" in rows[0].name:
+                blocks[block] += 1
+            elif rows[0].path == "cls_token" and self.shapes[name]:
+                width = self.shapes[name][-1]
+        return width, blocks
+
+    def unknown_size(self) -> str | None:
+        """That no known backbone has this width and depth, where every block is sound."""
+        width, blocks = self.size()
+        known = {name: spec for name, spec in BACKBONES.items() if spec.family == self.table.family}
+        if width is None or len(set(blocks.values())) != 1 or blocks.keys() != set(range(len(blocks))):
+            return None
+        if (width, len(blocks)) in {(spec.width, spec.depth) for spec in known.values()}:
+            return None
+        sizes = ", ".join(f"{name} {spec.width} x {spec.depth}" for name, spec in known.items())
+        return (
+            f"names as in {self.table.name}, of width {width} and {len(blocks)} blocks, a size that is not known; "
+            f"expected one of {sizes}"
+        )
 
 
-def _patterns(shapes: Mapping[str, Shape]) -> dict[str, Pattern]:
-    return {name: pattern(name) for name in shapes}
-
-
-def _parse(table: Table, patterns: Mapping[str, Pattern]) -> _Parsed:
-    """The rows and the block's number of each name that some row of the table matches."""
+def _read(table: Table, prefix: str, shapes: Mapping[str, Shape]) -> _Reading:
+    files = wrappers.unwrapped((name for name in shapes if name.startswith(prefix)), prefix)
+    inner = {name: tuple(shapes[file]) for name, file in files.items()}
+    patterns = {name: pattern(name) for name in inner}
     found = ((name, table.rows_of(text, name), text.block) for name, text in patterns.items())
-    return {name: (rows, block) for name, rows, block in found if rows}
+    rows = {name: (of, block) for name, of, block in found if of}
+    heads = frozenset(name for name in inner if name not in rows and wrappers.is_head(name))
+    return _Reading(table, prefix, files, inner, rows, heads)
 
 
-def _candidates(table: Table, parsed: _Parsed, shapes: Mapping[str, Shape]) -> list[str]:
+def _readings(shapes: Mapping[str, Shape], under: str | None) -> list[_Reading]:
+    """Every table under every prefix that it may have."""
+    module = "" if under is None else under.rstrip(".") + "." if under else ""
+    names = [name for name in shapes if name.startswith(module)]
+    found = [(table, prefix) for table in TABLES for prefix in wrappers.prefixes(table, names)[:MAX_TOWERS]]
+    return [_read(table, prefix, shapes) for table, prefix in found if prefix.startswith(module)]
+
+
+def _candidates(reading: _Reading) -> list[str]:
     """The known backbones whose depth and width the file has: the shapes of all are slow to work out."""
-    blocks: set[int | None] = set()
-    widths: set[int] = set()
-    for name, (rows, block) in parsed.items():
-        if "{i}" in rows[0].name:
-            blocks.add(block)
-        elif rows[0].path == "cls_token":
-            widths.add(shapes[name][-1] if shapes[name] else 0)
+    width, blocks = reading.size()
     return [
         name
         for name, spec in BACKBONES.items()
-        if spec.family == table.family and spec.width in widths and spec.depth == len(blocks)
+        if spec.family == reading.table.family and spec.width == width and spec.depth == len(blocks)
     ]
 
 
@@ -192,42 +287,50 @@ def _applies(row: Row, spec: BackboneSpec) -> bool:
     return row.holds(spec) and (row.path is None or row.path in tree_shapes(spec))
 
 
-def _compare(table: Table, name: str, parsed: _Parsed, shapes: Mapping[str, Shape]) -> tuple[Fit, Differences]:
-    spec = _at_its_grid(BACKBONES[name], parsed, shapes)
+def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple[Fit, Differences]:
+    table, prefix, files = reading.table, reading.prefix, reading.files
+    spec = _at_its_grid(BACKBONES[name], reading)
     expected, unplaced = _expected(table, spec), dict(_unplaced(table, spec))
     places: dict[Slot, tuple[str, Row]] = {}
-    dropped: dict[str, Row] = {}
+    dropped: dict[str, Row | None] = {}
     differences = Differences([], [], [])
-    for tensor, shape in shapes.items():
-        rows, block = parsed.get(tensor, ((), None))
+    for tensor, shape in reading.shapes.items():
+        rows, block = reading.rows.get(tensor, ((), None))
         row = next((row for row in rows if _applies(row, spec)), None)
         slot = None if row is None or row.path is None else Slot(row.path, block, row.part)
+        if tensor in reading.heads or (row is None and wrappers.is_head(tensor)):
+            dropped[tensor] = None
+            continue
         if row is None or (slot is not None and (slot not in expected or slot in places)):
-            differences.extra.append(f"{shown(tensor)} {list(shape)}")
+            differences.extra.append(f"{shown(files[tensor])} {list(shape)}")
+            continue
+        wanted = unplaced.get(row, shape) if slot is None else _file_shape(row, slot, spec)
+        if row.head and shape != tuple(wanted):
+            dropped[tensor] = None
             continue
         if slot is None:
             dropped[tensor] = row
-            wanted = unplaced.get(row, shape)
         else:
-            places[slot] = (tensor, row)
-            wanted = _file_shape(row, slot, spec)
-        if tuple(shape) != tuple(wanted):
-            differences.misshapen.append(misshapen(tensor, tuple(shape), wanted))
+            places[slot] = (files[tensor], row)
+        if shape != tuple(wanted):
+            differences.misshapen.append(misshapen(files[tensor], shape, wanted))
     unfilled = {slot: place for slot, place in expected.items() if slot not in places}
-    differences.missing.extend(tensor for tensor, row in unfilled.values() if not row.optional)
-    differences.missing.extend(row.name for row in unplaced if not row.optional and row.name not in dropped)
+    differences.missing.extend(prefix + tensor for tensor, row in unfilled.values() if not row.optional)
+    differences.missing.extend(prefix + row.name for row in unplaced if not row.optional and row.name not in dropped)
     if any(slot.path.startswith("projection/") for slot in unfilled):
         spec = dataclasses.replace(spec, projection=None)
-    zeros = tuple(tensor for tensor, row in dropped.items() if row.is_zero)
-    return Fit(name, spec, table, places, tuple(dropped), zeros), differences
+    zeros = tuple(files[tensor] for tensor, row in dropped.items() if row is not None and row.is_zero)
+    outside = (tensor for tensor in shapes if not tensor.startswith(prefix))
+    aside = (*(files[tensor] for tensor in dropped), *outside)
+    return Fit(name, spec, table, prefix, places, aside, zeros), differences
 
 
-def _at_its_grid(spec: BackboneSpec, parsed: _Parsed, shapes: Mapping[str, Shape]) -> BackboneSpec:
+def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
     """`spec` with the native size that the file's positions have: weights are tuned and saved at other sizes too."""
-    for tensor, (rows, _) in parsed.items():
+    for tensor, (rows, _) in reading.rows.items():
         row = next((row for row in rows if row.path == "pos_embed" and _applies(row, spec)), None)
         if row is not None:
-            shape, wanted = shapes[tensor], _file_shape(row, Slot("pos_embed", None, row.part), spec)
+            shape, wanted = reading.shapes[tensor], _file_shape(row, Slot("pos_embed", None, row.part), spec)
             if len(shape) == len(wanted) and (*shape[:-2], shape[-1]) == (*wanted[:-2], wanted[-1]):
                 beside = wanted[-2] - spec.native_grid**2  # the position of CLS, where the file has it here
                 grid = math.isqrt(max(shape[-2] - beside, 0))

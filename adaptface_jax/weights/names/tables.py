@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.names.transforms import SAME, TRANSPOSED, Shape, Transform
 
+# For people: who resizes positions by a table's rule.
+PROJECTS = {"hf": "transformers", "dinov2": "DINOv2's own code", "timm": "timm", "open_clip": "open_clip"}
 CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
 
 
@@ -24,6 +26,7 @@ class Row:
     optional: the file may lack it.
     zeros: of a dropped tensor, its shape; zeros are written for it.
     is_zero: a dropped tensor that must hold zeros, because we compute without it.
+    head: of another shape, or where the zeros are none, it is a classifier's and dropped.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Row:
     optional: bool = False
     zeros: Callable[[BackboneSpec], Shape] | None = None
     is_zero: bool = False
+    head: bool = False
 
     def holds(self, spec: BackboneSpec) -> bool:
         """Whether files of this backbone have the row."""
@@ -75,7 +79,7 @@ class Table:
     project: whose files these are, so which settings beside them speak of them.
     rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`.
     activation: None where names and shapes are the same for different ones.
-    folded: with registers, the position of CLS is already added to cls_token.
+    folded: with registers, the position of CLS is already added to cls_token. trunk: a model of timm's in open_clip.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Table:
     rule_with_registers: str
     activation: Literal["gelu", "quick_gelu"] | None
     folded: bool = False
+    trunk: bool = False
 
     def position_rule(self, spec: BackboneSpec) -> str:
         """A key of `specs.POSITION_RULES`."""
@@ -94,6 +99,12 @@ class Table:
     def rows_of(self, name: Pattern, whole: str) -> tuple[Row, ...]:
         """The rows that a file's name may be read by."""
         return self._exact.get(name.text) or tuple(row for start, row in self._starts if whole.startswith(start))
+
+    @functools.cached_property
+    def anchors(self) -> tuple[str, ...]:
+        """Names that every file of this table has once, outside its blocks: where they stand, the tower does."""
+        paths = ("cls_token", "pos_embed", "patch_embed/kernel")
+        return tuple(dict.fromkeys(row.name for row in self.rows if row.path in paths))
 
     @functools.cached_property
     def _exact(self) -> dict[str, tuple[Row, ...]]:
@@ -129,10 +140,3 @@ def dropped(*names: str) -> tuple[Row, ...]:
 def prefixed(prefix: str, rows: Iterable[Row]) -> tuple[Row, ...]:
     """The same rows under a module's name."""
     return tuple(dataclasses.replace(row, name=prefix + row.name) for row in rows)
-
-
-def under(table: Table, prefix: str, *outside: Row) -> Table:
-    """The same table under a module's name, with the rows of what stands beside that module."""
-    return dataclasses.replace(
-        table, name=f"{table.name} under {prefix}", rows=(*prefixed(prefix, table.rows), *outside)
-    )

@@ -16,11 +16,12 @@ from typing import Any
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
+from adaptface_jax.weights.peft.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick
 
 # Settings that change nothing in what the tensors mean.
 _HARMLESS = {
-    "auto_mapping",
-    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "eva_config",  # how A started: the ranks that it chose stand in rank_pattern
     "inference_mode",
     "lora_dropout",
     "megatron_core",
@@ -32,7 +33,10 @@ _HARMLESS = {
 }
 _READ = {
     "alpha_pattern",
+    "auto_mapping",
+    "base_model_name_or_path",
     "bias",
+    "exclude_modules",
     "init_lora_weights",
     "layers_pattern",
     "layers_to_transform",
@@ -42,31 +46,36 @@ _READ = {
     "r",
     "rank_pattern",
     "target_modules",
+    "use_dora",
     "use_rslora",
 }
 # Ways to start that leave the base model as it is; PiSSA, OLoRA and their like change it.
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
-_BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers")  # what the numbered blocks are called
-_LITERAL = re.compile(r"\^?[A-Za-z0-9_.-]{1,200}")  # patterns are regular expressions: a name alone is safe to match
+# What the numbered blocks are called.
+_BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers", "blocks", "resblocks", "transformer.resblocks")
 MAX_RANK = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
 class PeftConfig:
-    """targets, saved: ends of module names. blocks: those that are adapted, or None for all."""
+    """targets: ends of the names of all adapted modules, None where a pattern or the start chose among them.
+
+    saved: ends of the names of modules that are trained whole. blocks: those that are adapted, or None for all.
+    """
 
     rank: int
     alpha: float
     use_rslora: bool
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] | None
     saved: tuple[str, ...]
     blocks: frozenset[int] | None
 
-    def adapts(self, name: str) -> bool:
-        """Whether the module `name` is a target."""
-        return any(name == target or name.endswith(f".{target}") for target in self.targets)
+    def must_adapt(self, name: str, block: int) -> bool:
+        """Whether the module `name` is a target, as far as a list says so."""
+        listed = any(name == target or name.endswith(f".{target}") for target in self.targets or ())
+        return listed and (self.blocks is None or block in self.blocks)
 
     def saves(self, name: str) -> bool:
         """Whether the module `name` is trained whole."""
@@ -74,12 +83,12 @@ class PeftConfig:
 
     def rank_of(self, name: str) -> int:
         """r of the module `name`."""
-        return int(_by_pattern(self.ranks, name, self.rank))
+        return int(by_pattern(self.ranks, name, self.rank))
 
     def scale_of(self, name: str) -> float:
         """The factor on B A x: alpha / r, or alpha / sqrt(r) with rsLoRA."""
-        rank, alpha = self.rank_of(name), _by_pattern(self.alphas, name, self.alpha)
-        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
+        rank, alpha = self.rank_of(name), by_pattern(self.alphas, name, self.alpha)
+        return float(alpha / (math.sqrt(rank) if self.use_rslora else rank))
 
 
 def read_config(path: Path) -> PeftConfig:
@@ -96,23 +105,26 @@ def read_config(path: Path) -> PeftConfig:
             raise refuse(key, "it off: only plain LoRA is read")
     if given.get("bias", "none") != "none":
         raise refuse("bias", "'none': trained biases have no form here")
-    if given.get("init_lora_weights", True) not in _STARTS:
-        raise refuse(
-            "init_lora_weights",
-            "one that leaves the base model alone; convert the adapter to plain LoRA with PEFT first",
-        )
+    for key, plain in (("init_lora_weights", _STARTS), ("use_dora", (False, None))):
+        if given.get(key, plain[0]) not in plain:
+            raise refuse(key, f"plain LoRA on the base model as it is; {_merging(path.parent, given)}")
     if not _is_flag(given.get("use_rslora", False)):
         raise refuse("use_rslora", "true or false")
-    if (given.get("layers_pattern") or "layer") not in (*_BLOCKS, *([name] for name in _BLOCKS)):
-        raise refuse("layers_pattern", "the blocks' own name or null")
     blocks = given.get("layers_to_transform")
     if blocks is not None and not _whole(blocks) and not (isinstance(blocks, list) and all(map(_whole, blocks))):
         raise refuse("layers_to_transform", "block numbers or null")
     if _whole(blocks):
         blocks = [blocks]
     targets = given.get("target_modules")
-    if not _names(targets) or not targets:
-        raise refuse("target_modules", "a list of module names (patterns are not read; save the adapter with a list)")
+    if targets is not None and not isinstance(targets, str) and not _names(targets):
+        raise refuse("target_modules", "a list of module names, or a pattern")
+    numbered = given.get("layers_pattern") or _BLOCKS[0]
+    chosen = (
+        isinstance(targets, str)
+        or given.get("exclude_modules")
+        or given.get("init_lora_weights") == "eva"
+        or numbered not in (*_BLOCKS, *([name] for name in _BLOCKS))
+    )
     saved = given.get("modules_to_save") or []
     if not _names(saved):
         raise refuse("modules_to_save", "a list of module names or null")
@@ -128,7 +140,7 @@ def read_config(path: Path) -> PeftConfig:
         use_rslora=bool(given.get("use_rslora", False)),
         ranks=_pattern(path, given, "rank_pattern", _rank),
         alphas=_pattern(path, given, "alpha_pattern", _positive),
-        targets=tuple(targets),
+        targets=None if chosen or not targets else tuple(targets),
         saved=tuple(saved),
         blocks=frozenset(blocks) if blocks else None,
     )
@@ -138,20 +150,29 @@ def _pattern(path: Path, given: Mapping[str, Any], key: str, sound: Callable[[An
     value = given.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"{path}: {key} is {quoted(value)}; expected an object of module names and numbers")
+    if not are_few(value):
+        raise InputError(f"{path}: {key} has more than {MAX_PATTERNS} patterns; name the modules instead")
     for name, number in value.items():
-        if not _LITERAL.fullmatch(name) or not sound(number):
+        if not is_quick(name) or not sound(number):
             raise InputError(
-                f"{path}: {key} has {quoted(name)}: {quoted(number)}; expected a module's name (no pattern) and a "
-                "sound number"
+                f"{path}: {key} has {quoted(name)}: {quoted(number)}; expected a module's name, or a plain pattern of "
+                "names, and a sound number"
             )
     return value
 
 
-def _by_pattern(values: Mapping[str, Any], name: str, default: float) -> Any:
-    for key, value in values.items():
-        if name == key.removeprefix("^") or (not key.startswith("^") and name.endswith(f".{key}")):
-            return value
-    return default
+def _merging(folder: Path, given: Mapping[str, Any]) -> str:
+    """How to get weights that hold an adapter of another kind: PEFT merges it into its base."""
+    mapping = given.get("auto_mapping")
+    kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    kind = kind if isinstance(kind, str) and kind.isidentifier() else "AutoModel"
+    base = given.get("base_model_name_or_path")
+    base = base if isinstance(base, str) and re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", base) else "BASE"
+    return (
+        'merge it into its base with PEFT and adapt the result: python -c "import transformers, peft; '
+        f"peft.PeftModel.from_pretrained(transformers.{kind}.from_pretrained('{base}'), '{folder}')"
+        ".merge_and_unload().save_pretrained('merged')\" && adaptface convert merged --out weights/merged"
+    )
 
 
 def _is_flag(value: Any) -> bool:

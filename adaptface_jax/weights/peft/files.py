@@ -1,6 +1,7 @@
-"""PEFT adapter folders: `adapter_config.json` and `adapter_model.safetensors`, read with every tensor accounted for.
+"""PEFT adapter folders: `adapter_config.json` and the tensors, read with every one of them accounted for.
 
-Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md. Pickled adapters are never opened.
+Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md. A pickled adapter is read as an archive of torch's, and
+nothing in it is run.
 """
 
 from __future__ import annotations
@@ -15,26 +16,35 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.formats.safetensors_files import open_file
+from adaptface_jax.weights.formats.reader import open_file
 from adaptface_jax.weights.formats.tensors import Tensors
 from adaptface_jax.weights.names.differences import Differences, compare_shapes
 from adaptface_jax.weights.names.engine import tree_shapes
+from adaptface_jax.weights.names.tables import pattern
 from adaptface_jax.weights.names.transforms import Shape
+from adaptface_jax.weights.names.wrappers import folded, is_head
 from adaptface_jax.weights.peft.config import PeftConfig, read_config
-from adaptface_jax.weights.peft.names import LAYOUTS, PREFIXES, ROOT, Layout, Module, modules, patch_module, patch_rows
+from adaptface_jax.weights.peft.names import ROOT, modules_of, naming, patch_rows_of
+from adaptface_jax.weights.peft.tower import Tower, find_tower
 
 CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
-_PICKLE = "adapter_model.bin"
+PICKLE = "adapter_model.bin"  # of PEFT before 0.7
 
 
 @dataclasses.dataclass(frozen=True)
 class PeftAdapter:
-    """layers: our layer (qkv, proj, fc1, fc2) -> block -> its pieces. patch_embed: ours, or None where not trained."""
+    """layers: our layer (qkv, proj, fc1, fc2) -> block -> its pieces.
 
-    layout: Layout
+    naming: whose names its layers have. patch_embed: ours, or None where not trained whole. patch_update: what is
+    added to the kernel of ours, or None. aside: what was put aside, for people.
+    """
+
+    naming: str
     layers: Mapping[str, Mapping[int, list[Piece]]]
     patch_embed: dict[str, np.ndarray] | None
+    patch_update: np.ndarray | None
+    aside: tuple[str, ...]
 
     @property
     def count(self) -> int:
@@ -44,87 +54,144 @@ class PeftAdapter:
 
 def is_adapter(folder: Path) -> bool:
     """Whether `folder` is meant to be one PEFT adapter."""
-    return any((folder / name).exists() for name in (CONFIG, ADAPTER, _PICKLE))
+    return any((folder / name).exists() for name in (CONFIG, ADAPTER, PICKLE))
 
 
 def adapter_files(folder: Path) -> tuple[Path, Path]:
     """The two files of an adapter; raises InputError where one is not there."""
-    for name in (CONFIG, ADAPTER):
+    tensors = next((name for name in (ADAPTER, PICKLE) if (folder / name).is_file()), ADAPTER)
+    for name in (CONFIG, tensors):
         if not (folder / name).is_file():
-            pickle = f" (only {_PICKLE}, a pickle, which is never opened)" if (folder / _PICKLE).exists() else ""
-            raise InputError(f"{folder}: holds no {name}{pickle}; expected what PEFT's save_pretrained writes")
-    return folder / CONFIG, folder / ADAPTER
+            raise InputError(f"{folder}: holds no {name}; expected what PEFT's save_pretrained writes")
+    return folder / CONFIG, folder / tensors
 
 
 def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
-    """The LoRA in `folder` for a backbone of `spec`, in either layout, values in float32.
+    """The LoRA in `folder` on the vision tower of `spec`, in any naming, values in float32.
 
-    Raises InputError with one report of every tensor that is missing, extra or misshapen, for settings that we have no
-    form for (DoRA, biases ...), and for values that are not finite.
+    What it holds beside the tower (a classifier, a text tower) is put aside. Raises InputError with one report of every
+    tensor that is missing, extra or misshapen, for settings that we have no form for (DoRA, biases ...), and for
+    values that are not finite.
     """
     config, file = adapter_files(folder)
     settings, tensors = read_config(config), open_file(file)
-    plans = [_Plan(spec, layout, prefix, settings) for layout in LAYOUTS for prefix in PREFIXES[spec.family]]
-    compared = [(plan.compare(tensors.shapes), plan) for plan in plans if plan.adapted()]
-    if not compared:
+    tower = find_tower(tensors, spec)
+    if tower is None or tower.is_text:
+        found = folded(list(tensors), "")[:3] if tower is None else [f"{tower.prefix}*"]
         raise InputError(
-            f"{config}: target_modules {', '.join(settings.targets[:6])} are no layers of this backbone; expected some "
-            f"of {', '.join(sorted({module.name.rpartition('.')[2] for module in modules(spec, 'v5')}))}"
+            f"{file}: adapts no layer of a vision tower as transformers, timm or open_clip name it, but "
+            f"{', '.join(found)}; expected an adapter of this backbone"
         )
-    differences, plan = min(compared, key=lambda pair: len(pair[0]))
-    if differences:
-        raise InputError(f"{file}: does not fit this backbone as transformers {plan.layout} names it: {differences}")
-    return plan.read(tensors, file)
+    plan = _Plan(spec, tower, settings)
+    shapes = plan.within(tensors.shapes)
+    if differences := plan.compare(shapes):
+        raise InputError(f"{file}: does not fit this backbone as {naming(tower.table)} names it: {differences}")
+    aside = [name for name in tensors if name not in shapes]
+    projection = [name for name in aside if _is_projection(name)]
+    if projection and spec.projection is not None:
+        raise InputError(
+            f"{file}: adapts CLIP's projection ({projection[0]}), for which there is no form here; set "
+            "backbone.feature=cls to leave it aside"
+        )
+    return plan.read(tensors, file, aside)
+
+
+def _is_projection(name: str) -> bool:
+    return "visual_projection." in name or name.endswith("visual.proj")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """The tensors that an adapter must have under one naming."""
+    """What the tensors of an adapted tower must be."""
 
     spec: BackboneSpec
-    layout: Layout
-    prefix: str
+    tower: Tower
     settings: PeftConfig
 
-    def adapted(self) -> list[tuple[Module, int, str]]:
-        """(module, block, its name) of every adapted layer."""
-        chosen = self.settings.blocks
-        return [
-            (module, block, name)
-            for module in modules(self.spec, self.layout)
-            for block in range(self.spec.depth)
-            if (chosen is None or block in chosen)
-            and self.settings.adapts(name := self.prefix + module.name.replace("{i}", str(block)))
-        ]
+    def within(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """What is to be accounted for: all of the tower, and what is no part of any model."""
+        prefix = self.tower.prefix
+        root = ROOT if prefix.startswith(ROOT) else ""
+        return {
+            name: shape
+            for name, shape in shapes.items()
+            if not name.startswith(root) or (name.startswith(prefix) and not self._is_beside(name.removeprefix(prefix)))
+        }
 
-    def saved(self) -> dict[str, str]:
-        """Leaf of the patch embedding -> its tensor, where modules_to_save names it."""
-        if not self.settings.saves(self.prefix + patch_module(self.spec)):
-            return {}
-        return {leaf: ROOT + self.prefix + row.name for leaf, row in patch_rows(self.spec).items()}
+    def _is_beside(self, name: str) -> bool:
+        """Whether a name is of a head, or of a module that was trained whole and that no tower has."""
+        module = name.rpartition(".")[0]
+        return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))
 
     def compare(self, shapes: Mapping[str, Shape]) -> Differences:
         expected: dict[str, Shape] = {}
-        for module, _, name in self.adapted():
-            din, dout = lora.target_shapes(self.spec, [module.layer])[module.layer]
-            rank = self.settings.rank_of(name)
-            expected[f"{ROOT}{name}.lora_A.weight"] = (rank, din)
-            expected[f"{ROOT}{name}.lora_B.weight"] = (dout // module.part[1], rank)
-        for leaf, name in self.saved().items():
-            expected[name] = patch_rows(self.spec)[leaf].transform.shape(self._leaf_shape(leaf))
+        for layer in self.tower.layers:
+            din, dout = lora.target_shapes(self.spec, [layer.module.layer])[layer.module.layer]
+            rank, name = self.settings.rank_of(self._bare(layer.target)), layer.name
+            if self._is_target(layer.target, layer.block):
+                expected[layer.a or f"{name}.lora_A.weight"] = (rank, din)
+                expected[layer.b or f"{name}.lora_B.weight"] = (dout // layer.module.part[1], rank)
+        for name in self._absent():
+            expected |= {f"{name}.lora_A.weight": (), f"{name}.lora_B.weight": ()}
+        if self.tower.patch is not None:
+            width, channels, side, _ = self._patch_shape("kernel")
+            rank = self.settings.rank_of(self._bare(self._patch_module()))
+            shapes_ = ((rank, channels, side, side), (width, rank, 1, 1))
+            for factor, given, shape in zip("AB", self.tower.patch, shapes_, strict=True):
+                expected[given or f"{self._patch_module()}.lora_{factor}.weight"] = shape
+        for leaf, name in self._saved(shapes).items():
+            expected[name] = self._patch_shape(leaf)
         return compare_shapes(expected, shapes)
 
-    def read(self, tensors: Tensors, file: Path) -> PeftAdapter:
+    def read(self, tensors: Tensors, file: Path, aside: list[str]) -> PeftAdapter:
         layers: dict[str, dict[int, list[Piece]]] = {}
-        for module, block, name in self.adapted():
-            a, b = (read_finite(tensors, f"{ROOT}{name}.lora_{x}.weight", file).T for x in "AB")
-            piece = Piece(module.part, a, b, self.settings.scale_of(name))
-            layers.setdefault(module.layer, {}).setdefault(block, []).append(piece)
+        for layer in self.tower.layers:
+            a, b = (read_finite(tensors, name, file).T for name in (layer.a, layer.b))
+            piece = Piece(layer.module.part, a, b, self.settings.scale_of(self._bare(layer.target)))
+            layers.setdefault(layer.module.layer, {}).setdefault(layer.block, []).append(piece)
+        rows = patch_rows_of(self.tower.table)
         patch = {
-            leaf: patch_rows(self.spec)[leaf].transform.inward(read_finite(tensors, name, file), self._leaf_shape(leaf))
-            for leaf, name in self.saved().items()
+            leaf: rows[leaf].transform.inward(read_finite(tensors, name, file), self._leaf_shape(leaf))
+            for leaf, name in self._saved(tensors.shapes).items()
         }
-        return PeftAdapter(self.layout, layers, patch or None)
+        update = None
+        if self.tower.patch is not None:
+            a, b = (read_finite(tensors, name, file) for name in self.tower.patch)
+            kernel = np.tensordot(b[:, :, 0, 0], a, 1) * self.settings.scale_of(self._bare(self._patch_module()))
+            update = rows["kernel"].transform.inward(kernel, self._leaf_shape("kernel"))
+        words = tuple(folded(aside, self.tower.prefix))
+        return PeftAdapter(naming(self.tower.table), layers, patch or None, update, words)
+
+    def _is_target(self, name: str, block: int) -> bool:
+        return self.settings.targets is None or self.settings.must_adapt(self._bare(name), block)
+
+    def _absent(self) -> list[str]:
+        """Targets by the list that have no tensors."""
+        have = {layer.name for layer in self.tower.layers}
+        names = (
+            (self.tower.prefix + module.name.replace("{i}", str(block)), block)
+            for module in modules_of(self.tower.table, self.spec)
+            for block in range(self.spec.depth)
+            if "{c}" not in module.name
+        )
+        return [name for name, block in names if name not in have and self.settings.must_adapt(self._bare(name), block)]
+
+    def _saved(self, shapes: Mapping[str, Shape]) -> dict[str, str]:
+        """Leaf of the patch embedding -> its tensor, where it is there or modules_to_save names it."""
+        module = self._patch_module()
+        names = {leaf: self.tower.prefix + row.name for leaf, row in patch_rows_of(self.tower.table).items()}
+        saved = self.settings.saves(self._bare(module)) or any(name in shapes for name in names.values())
+        return names if saved else {}
+
+    def _bare(self, name: str) -> str:
+        """As PEFT's settings call a module."""
+        return name.removeprefix(ROOT)
+
+    def _patch_module(self) -> str:
+        return self.tower.prefix + patch_rows_of(self.tower.table)["kernel"].name.removesuffix(".weight")
+
+    def _patch_shape(self, leaf: str) -> Shape:
+        return patch_rows_of(self.tower.table)[leaf].transform.shape(self._leaf_shape(leaf))
 
     def _leaf_shape(self, leaf: str) -> Shape:
         return tree_shapes(self.spec)[f"patch_embed/{leaf}"]

@@ -1,7 +1,8 @@
-"""What PEFT calls the layers that an adapter changes: as transformers 4 names modules ("v4"), and as 5 does ("v5").
+"""What PEFT calls the layers that an adapter changes: rows of the weights' own tables.
 
-The names of version 4 are those of the published weights, which version 5 still writes; version 5 renames DINOv2's
-modules in memory, and an adapter is named after the memory. Both are rows of the weights' own tables.
+transformers 4 ("v4") names modules as the published weights do, which version 5 ("v5") still writes; version 5 renames
+DINOv2's modules in memory, and an adapter is named after the memory. Adapters are written in these two, and read in
+every naming.
 """
 
 from __future__ import annotations
@@ -9,15 +10,32 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.names.dialects import HF_CLIP_BARE, HF_DINOV2, HF_DINOV2_MODULES
+from adaptface_jax.weights.names.dialects import (
+    HF_CLIP_BARE,
+    HF_DINOV2,
+    HF_DINOV2_MODULES,
+    HUB_DINOV2,
+    HUB_DINOV2_CHUNKED,
+    OPENAI_CLIP,
+    TIMM_CLIP,
+    TIMM_DINOV2,
+)
 from adaptface_jax.weights.names.tables import Row, Table
 
 Layout = Literal["v4", "v5"]
 LAYOUTS: tuple[Layout, ...] = ("v5", "v4")
 
 ROOT = "base_model.model."  # PEFT's wrappers around any model
-# What a vision tower may stand under, by family.
-PREFIXES = {"dinov2": ("", "dinov2.", "dinov2_with_registers."), "clip": ("", "vision_model.")}
+# By family; of two that name the same modules the first is taken.
+_READ = {
+    "dinov2": (HF_DINOV2_MODULES, HF_DINOV2, TIMM_DINOV2, HUB_DINOV2, HUB_DINOV2_CHUNKED),
+    "clip": (HF_CLIP_BARE, TIMM_CLIP, OPENAI_CLIP),
+}
+_PEOPLE = {
+    HF_DINOV2_MODULES.name: "transformers v5",
+    HF_DINOV2.name: "transformers v4",
+    HF_CLIP_BARE.name: "transformers",
+}
 
 
 class Module(NamedTuple):
@@ -35,11 +53,26 @@ def tower_table(spec: BackboneSpec, layout: Layout) -> Table:
     return HF_DINOV2 if layout == "v4" else HF_DINOV2_MODULES
 
 
+def tables(spec: BackboneSpec) -> tuple[Table, ...]:
+    """Every naming that adapters come in."""
+    return _READ[spec.family]
+
+
+def naming(table: Table) -> str:
+    """For people."""
+    return _PEOPLE.get(table.name, table.name)
+
+
 def modules(spec: BackboneSpec, layout: Layout) -> tuple[Module, ...]:
     """Every dense layer of the blocks."""
-    rows = [(row, (row.path or "").split("/")) for row in tower_table(spec, layout).rows if row.holds(spec)]
+    return modules_of(tower_table(spec, layout), spec)
+
+
+def modules_of(table: Table, spec: BackboneSpec) -> tuple[Module, ...]:
+    """The same in any naming."""
+    rows = [(row, (row.path or "").split("/")) for row in table.rows if row.holds(spec)]
     return tuple(
-        Module(row.name.removesuffix(".weight"), path[2], row.part)
+        Module(row.name.removesuffix(".weight").removesuffix(".in_proj_weight"), path[2], row.part)
         for row, path in rows
         if path[0] == "blocks" and path[-1] == "kernel"
     )
@@ -47,7 +80,12 @@ def modules(spec: BackboneSpec, layout: Layout) -> tuple[Module, ...]:
 
 def patch_rows(spec: BackboneSpec) -> dict[str, Row]:
     """Leaf of our patch embedding (kernel, and bias where there is one) -> its row; the same in both layouts."""
-    found = ((row, (row.path or "").split("/")) for row in tower_table(spec, "v4").rows)
+    return patch_rows_of(tower_table(spec, "v4"))
+
+
+def patch_rows_of(table: Table) -> dict[str, Row]:
+    """The same in any naming."""
+    found = ((row, (row.path or "").split("/")) for row in table.rows)
     return {path[1]: row for row, path in found if path[0] == "patch_embed"}
 
 

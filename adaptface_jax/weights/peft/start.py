@@ -25,9 +25,19 @@ from adaptface_jax.core.json_io import read_json
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.weights import hub
 from adaptface_jax.weights.formats.safetensors_files import open_file
-from adaptface_jax.weights.names.differences import compare_shapes
-from adaptface_jax.weights.peft.files import CONFIG, PeftAdapter, adapter_files, is_adapter, read_adapter, read_finite
+from adaptface_jax.weights.names.differences import compare_shapes, listed
+from adaptface_jax.weights.peft.files import (
+    ADAPTER,
+    CONFIG,
+    PICKLE,
+    PeftAdapter,
+    adapter_files,
+    is_adapter,
+    read_adapter,
+    read_finite,
+)
 from adaptface_jax.weights.peft.names import covering
 
 HEAD = "head.safetensors"
@@ -68,25 +78,27 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
     adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.
     """
-    wanted, folder = config.adapter, Path(config.adapter.init_from).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"adapter.init_from: {folder} is no folder; expected a PEFT adapter's folder")
+    wanted, folder = config.adapter, _folder(config.adapter.init_from)
     folders = _adapter_folders(folder, wanted)
     adapters = [read_adapter(each, spec) for each in folders]
+    _check_same_patches(folder, adapters)
     files = [file for each in folders for file in adapter_files(each)]
     result = dict(trainable)
     result["adapter"] = _factors(folders, wanted, spec, adapters, trainable["adapter"])
-    notes = [f"{adapters[0].count} layers as transformers {adapters[0].layout} names them"]
+    notes = [f"{adapters[0].count} layers as {adapters[0].naming} names them"]
+    if adapters[0].aside:
+        notes.append(f"put aside {listed(list(adapters[0].aside))}")
     if len(folders) > 1:
         result["router"] = _router(folder, wanted, trainable["router"])
         files += [folder / ROUTER, folder / ROUTER_JSON]
         notes[0] = f"{len(folders)} experts of {notes[0]}, router"
-    if (patch := _patch_embed(folder, adapters)) is not None:
+    if adapters[0].patch_embed is not None or adapters[0].patch_update is not None:
         if not config.backbone.train_patch_embed:
             raise InputError(
                 f"adapter.init_from: {folder} holds a trained patch embedding; set backbone.train_patch_embed=True"
             )
-        result["backbone"] = {**trainable["backbone"], "patch_embed": patch}
+        fresh = trainable["backbone"]
+        result["backbone"] = {**fresh, "patch_embed": _patch_embed(adapters[0], fresh["patch_embed"])}
         notes.append("patch embedding")
     if (folder / HEAD).is_file():
         head, why = _head(folder / HEAD, trainable.get("head"))
@@ -94,7 +106,17 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
             result["head"] = head
             files.append(folder / HEAD)
         notes.append("head" if head is not None else f"its head not used: {why}")
-    return result, Start(str(folder), _sha256(files), ", ".join(notes))
+    return result, Start(config.adapter.init_from, _sha256(files), ", ".join(notes))
+
+
+def _folder(source: str) -> Path:
+    """The folder of that name, or of a hub id; raises InputError where there is none."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not hub.is_hub_id(source):
+        raise InputError(f"adapter.init_from: {source} is no folder; expected a PEFT adapter's folder or a hub id")
+    return hub.download_adapter(source, (CONFIG, ADAPTER, PICKLE, HEAD, ROUTER, ROUTER_JSON))
 
 
 def _adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
@@ -153,8 +175,9 @@ def _by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dic
     result: dict[str, dict[int, list[Piece]]] = {}
     for layer, blocks in adapter.layers.items():
         for block, pieces in blocks.items():
-            for piece in pieces:
-                if layer in wanted.targets:
+            whole = layer in wanted.targets
+            for piece in pieces if whole or layer != "qkv" else _thirds(pieces):
+                if whole:
                     target, placed = layer, piece
                 else:
                     single = next((t for t in wanted.targets if covering(t) == (layer, piece.part)), None)
@@ -169,6 +192,16 @@ def _by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dic
     return result
 
 
+def _thirds(pieces: Sequence[Piece]) -> list[Piece]:
+    """The parts of q, k and v, where a piece is of all three."""
+    result: list[Piece] = []
+    for piece in pieces:
+        width = piece.b.shape[1] // 3
+        cut = [piece._replace(part=(k, 3), b=piece.b[:, k * width : (k + 1) * width]) for k in range(3)]
+        result += cut if piece.part == (0, 1) else [piece]
+    return result
+
+
 def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pieces: Sequence[Piece]) -> InputError:
     """The settings under which the folder fits, at its own scale."""
     if folder.name == SHARED:
@@ -178,7 +211,7 @@ def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pie
         )
     alpha = max(piece.scale for piece in pieces) * (math.sqrt(rank) if wanted.use_rslora else rank)
     settings = f"adapter.rank={rank} adapter.alpha={alpha:g}"
-    if target == "qkv":
+    if target == "qkv" and all(piece.part[1] == 3 for piece in pieces):
         others = [name for name in wanted.targets if name != "qkv"]
         apart = max(piece.a.shape[1] for piece in pieces)
         apart_settings = ",".join(["qkv"[piece.part[0]] for piece in pieces] + others)
@@ -188,15 +221,24 @@ def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pie
     )
 
 
-def _patch_embed(folder: Path, adapters: Sequence[PeftAdapter]) -> Tree | None:
-    first = adapters[0].patch_embed
-    for other in adapters[1:]:
-        same = (first is None) == (other.patch_embed is None) and all(
-            np.array_equal(leaf, (other.patch_embed or {})[name]) for name, leaf in (first or {}).items()
-        )
-        if not same:
+def _check_same_patches(folder: Path, adapters: Sequence[PeftAdapter]) -> None:
+    first = _patches(adapters[0])
+    for other in map(_patches, adapters[1:]):
+        if first.keys() != other.keys() or not all(np.array_equal(leaf, other[name]) for name, leaf in first.items()):
             raise InputError(f"adapter.init_from: {folder}: its experts have different patch embeddings; expected one")
-    return first
+
+
+def _patches(adapter: PeftAdapter) -> dict[str, np.ndarray]:
+    update = {} if adapter.patch_update is None else {"update": adapter.patch_update}
+    return (adapter.patch_embed or {}) | update
+
+
+def _patch_embed(adapter: PeftAdapter, fresh: Mapping[str, Any]) -> Tree:
+    """The adapter's own, or the backbone's with a low-rank update merged into its kernel."""
+    patch = adapter.patch_embed or {name: np.asarray(leaf, np.float32) for name, leaf in fresh.items()}
+    if adapter.patch_update is None:
+        return patch
+    return {**patch, "kernel": patch["kernel"] + adapter.patch_update}
 
 
 def _router(folder: Path, wanted: AdapterConfig, fresh: Mapping[str, Any]) -> Tree:

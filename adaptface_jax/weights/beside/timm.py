@@ -1,0 +1,121 @@
+"""timm: `config.json` with an architecture, its `model_args` and its `pretrained_cfg` (in older files unnested).
+
+Format: timm 1.0.31, `timm/models/_pretrained.py`, `_hub.py` and `vision_transformer.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.text import quoted
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.weights.beside.hugging_face import CONFIG
+from adaptface_jax.weights.beside.rules import Found, Rules, beside, inner, words
+from adaptface_jax.weights.beside.statistics import given_statistics
+
+_TOKEN = ("token", "")  # what the head is given is then the class token, or all tokens
+
+_TOP = Rules(
+    fixed={"global_pool": _TOKEN},
+    read=words("architecture model_args pretrained_cfg"),
+    harmless=words("num_classes num_features labels label_names label_descriptions"),
+)
+_PRETRAINED = Rules(
+    read=words("mean std"),
+    # Where the weights are from, labels, and how images are cropped: faces come cropped.
+    harmless=words("""
+        url file hf_hub_id hf_hub_filename hf_hub_revision source architecture tag custom_load state_dict input_size
+        test_input_size min_input_size fixed_input_size interpolation crop_pct test_crop_pct crop_mode num_classes
+        label_offset label_names label_descriptions pool_size test_pool_size first_conv classifier license description
+        origin_url paper_name paper_ids notes
+    """),
+)
+# Training, and what the tensors themselves decide.
+_ARGS_HARMLESS = words("""
+    img_size num_classes init_values drop_rate pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate
+    drop_path_rate weight_init fix_init dynamic_img_size dynamic_img_pad device dtype pretrained strict_img_size
+""")
+_ARGS_OFF = words(
+    "qk_norm scale_attn_norm scale_mlp_norm pool_include_prefix embed_norm_layer embed_layer block_fn mlp_layer "
+    "attn_layer norm_layer use_naflex use_rope"
+)
+
+
+def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
+    """What stands beside weights that timm named; raises InputError where it contradicts the row of `name`."""
+    config = beside(path, CONFIG)
+    settings = {} if config is None else read_json(config)
+    architecture = settings.get("architecture")
+    if config is None or not isinstance(architecture, str):
+        return Found()
+    nested = "pretrained_cfg" in settings
+    top = {
+        key: value for key, value in settings.items() if nested or key in _TOP.read | _TOP.harmless | _TOP.fixed.keys()
+    }
+    details = (
+        inner(config, settings, "pretrained_cfg")
+        if nested
+        else {key: settings[key] for key in settings.keys() - top.keys()}
+    )
+    args = inner(config, settings, "model_args")
+    unknown = [
+        *_TOP.check(config, name, top),
+        *_PRETRAINED.check(config, name, details),
+        *check_arguments(config, args, spec, name),
+    ]
+    activation, from_args = of_architecture(config, "architecture", architecture, spec, name), ""
+    if args.get("act_layer") is not None:
+        activation, from_args = args["act_layer"], ", model_args"
+        if activation not in list(ACTIVATIONS):
+            raise InputError(f"{config}: act_layer is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")
+    stats = given_statistics(config, "pretrained_cfg", details)
+    return Found(activation, CONFIG + from_args, stats, CONFIG, (config,), tuple(unknown))
+
+
+def of_architecture(where: Path, key: str, architecture: str, spec: BackboneSpec, name: str) -> str:
+    """The activation of a model of timm's; raises InputError where its name contradicts the row of `name`."""
+    facts: dict[str, Any] = {"family": "clip" if "clip" in architecture else "dinov2"}
+    if patch := re.search(r"patch(\d{1,3})(?!\d)", architecture):
+        facts["patch_size"] = int(patch[1])
+    registers = re.search(r"_reg(\d{1,3})(?!\d)", architecture)
+    facts["registers"] = int(registers[1]) if registers else 0
+    for fact, value in facts.items():
+        if value != getattr(spec, fact):
+            raise InputError(
+                f"{where}: {key} is {quoted(architecture)}, but {name}, whose shapes these are, has {fact} "
+                f"{getattr(spec, fact)}; take the config of these weights"
+            )
+    return "quick_gelu" if "_quickgelu_" in architecture else "gelu"
+
+
+def check_arguments(where: Path, args: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, ...]:
+    """The arguments of a `VisionTransformer` against the row of `name`; returns those that are not known here."""
+    same: dict[str, Any] = {
+        "patch_size": spec.patch_size,
+        "embed_dim": spec.width,
+        "depth": spec.depth,
+        "num_heads": spec.heads,
+        "reg_tokens": spec.registers,
+        "pre_norm": spec.pre_norm,
+        "in_chans": 3,
+    }
+    read = words("act_layer")
+    if spec.mlp == "mlp":
+        same["mlp_ratio"] = spec.mlp_width / spec.width
+    else:
+        read |= {"mlp_ratio", "mlp_layer"}
+    fixed: dict[str, Any] = {
+        **dict.fromkeys(("qkv_bias", "proj_bias", "class_token", "final_norm"), (True,)),
+        **dict.fromkeys(_ARGS_OFF - read, (False, "")),
+        "global_pool": _TOKEN,
+        "fc_norm": (False,),
+        "no_embed_class": (spec.registers > 0,),
+        "pos_embed": ("learn",),
+    }
+    return Rules(same, fixed, _ARGS_HARMLESS, read).check(where, name, args)

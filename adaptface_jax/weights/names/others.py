@@ -1,0 +1,88 @@
+"""Networks that are no backbone here, told by a few of their tensor names: one line instead of hundreds of differences.
+
+Names as their projects publish them (facebookresearch/dinov3, timm, transformers, open_clip, torchvision, PEFT).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class _Sign(NamedTuple):
+    """Of every pattern in `has` some name must hold a match, of those in `lacks` none."""
+
+    what: str
+    has: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
+
+
+_OTHER = "{}, another network, which is not read here"
+_DINOV3 = _OTHER.format("holds DINOv3")
+_SIGLIP = _OTHER.format("holds SigLIP")
+
+# The first that fits speaks.
+_SIGNS = (
+    _Sign(
+        "holds an adapter (LoRA), no backbone; start a run from its folder with adapter.init_from",
+        (r"\.(?:lora|hada)_(?:A|B|w1_a)\b",),
+    ),
+    _Sign(
+        "holds quantised weights; take the weights that they were made of",
+        (r"\.(?:absmax|SCB|quant_map|qweight|qzeros)$|\.quant_state\.",),
+    ),
+    _Sign(_DINOV3, (r"\brope_embed\.periods$|\bstorage_tokens$|\bqkv\.bias_mask$",)),
+    _Sign(_DINOV3, (r"\bembeddings\.patch_embeddings\.weight$", r"\bembeddings\.register_tokens$")),
+    _Sign(_DINOV3, (r"\breg_token$", r"\bblocks\.\d+\.gamma_1$"), (r"\bpos_embed$",)),
+    _Sign(
+        _OTHER.format("holds Swin"),
+        (r"\blayers\.\d+\.blocks\.\d+\.", r"\brelative_position_(?:bias_table|index)$|\bdownsample\."),
+    ),
+    _Sign(
+        _OTHER.format("holds AIMv2"),
+        (r"\bpreprocessor\.patchifier\.|\bpost_trunk_norm\b|\brms_norm[12]?\.|\bpatch_embed\.norm\.weight$",),
+    ),
+    _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.latent$", r"\bcls_token$")),
+    _Sign(_SIGLIP, (r"\bhead\.probe$|\battn_pool\.latent$",)),
+    _Sign(_SIGLIP, (r"\bembeddings\.patch_embedding\.bias$",), (r"class_embedding$",)),
+    _Sign(_OTHER.format("holds a tower with attentional pooling (CoCa)"), (r"\battn_pool\.(?:query$|attn\.)",)),
+    _Sign(_OTHER.format("holds BEiT"), (r"\bgamma_1$|\blambda_1$", r"\brelative_position_bias_table$")),
+    _Sign(
+        _OTHER.format("holds EVA or EVA-02"),
+        (r"\battn\.(?:q_bias|inner_attn_ln\.\w+)$|\bmlp\.(?:w1|fc1_g|ffn_ln)\.\w+$|\brope\.freqs_\w+$|\bgamma_1$",),
+        (r"\bstages\.",),
+    ),
+    _Sign(
+        _OTHER.format("holds ConvNeXt"),
+        (r"\bstages\.\d+\..*(?:conv_dw|dwconv)\.weight$|\bdownsample_layers\.|\blayer_scale_parameter$",),
+    ),
+    _Sign(_OTHER.format("holds a ResNet of CLIP"), (r"\battnpool\.c_proj\.weight$",)),
+    _Sign(
+        _OTHER.format("holds a ResNet"),
+        (r"\blayer[1-4]\.\d+\.(?:conv1|bn1)\.|\bembedder\.embedder\.convolution\.|\bstages\.\d+\.layers\.\d+\.layer\.",),
+    ),
+    _Sign(
+        _OTHER.format("holds a convolutional network"),
+        (r"\bconv_stem\.|\btoken_mixer\.|\bfeatures\.\d+\.(?:\d+|conv|weight)\b|\bbn\d?\.running_mean$",),
+    ),
+    _Sign(_OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"), (r"\blayernorm_before\.weight$",)),
+    _Sign(
+        _OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"),
+        (r"\bcls_token$", r"\bblocks\.\d+\.attn\.qkv\.weight$"),
+        (r"\bls[12]\.gamma$", r"\bnorm_pre\."),
+    ),
+)  # fmt: skip
+
+
+def recognise(names: Iterable[str]) -> str | None:
+    """What a file with these tensor names holds, where it is known and no backbone of ours."""
+    text = "\n".join(names)
+    return next((sign.what for sign in _SIGNS if _fits(sign, text)), None)
+
+
+def _fits(sign: _Sign, text: str) -> bool:
+    def found(pattern: str) -> bool:
+        return re.search(pattern, text, re.MULTILINE) is not None
+
+    return all(map(found, sign.has)) and not any(map(found, sign.lacks))
