@@ -97,7 +97,7 @@ def check_setup(
     model, source = set_up.model, set_up.source
     if model is not None:
         findings = [backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model)]
-        yield Section("backbone", config.backbone.name, tuple(findings))
+        yield Section("backbone", config.backbone.name, (*findings, *backbone.remarks(model)))
     embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH)
     if source is not None:
         scan = scan_source(source, sample, config.seed)
