@@ -26,6 +26,12 @@ def identity(config: Config, model: Model) -> Finding:
     return ok("weights", f"{name}, from {found['source']}, sha256 {found['sha256'][:12]}", **found)
 
 
+def remarks(model: Model) -> list[Finding]:
+    """What was assumed or put aside in reading published weights."""
+    settle = "`adaptface convert` prints it all, and its flags settle what is assumed"
+    return [note("weights as read", remark, settle) for remark in model.remarks]
+
+
 def statistics(model: Model) -> Finding:
     """The normalisation that the weights were stored with against the one of the published model."""
     used, known = model.recognizer.spec.stats, BACKBONES[model.identity["name"]].stats

@@ -104,8 +104,8 @@ def check_setup(
     scan = None
     model, source = set_up.model, set_up.source
     if model is not None:
-        checked = (backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model))
-        yield Section("backbone", config.backbone.name, checked)
+        findings = [backbone.identity(config, model), backbone.statistics(model), backbone.positions(config, model)]
+        yield Section("backbone", config.backbone.name, (*findings, *backbone.remarks(model)))
     embedder = None if model is None else Embedder(model.recognizer, set_up.mesh, EMBED_BATCH, model.stored_size)
     if source is not None:
         scan = scan_source(source, sample, config.seed)

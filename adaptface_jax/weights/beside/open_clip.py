@@ -15,7 +15,7 @@ from adaptface_jax.core.text import quoted
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, words
 from adaptface_jax.weights.beside.statistics import given_statistics
-from adaptface_jax.weights.beside.timm import check_arguments, of_architecture
+from adaptface_jax.weights.beside.timm import activation_of, check_arguments
 
 OPEN_CLIP = "open_clip_config.json"
 
@@ -109,7 +109,8 @@ def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: st
             f"{config}: timm_pool is {quoted(pool)}; expected 'token': with anything else these weights compute "
             "another feature, for which there is no form here"
         )
-    more = check_arguments(config, inner(config, vision, "timm_model_kwargs"), spec, name)
+    args = inner(config, vision, "timm_model_kwargs")
+    more = check_arguments(config, args, spec, name)
     rules = Rules(harmless=_TRUNK_HARMLESS, read=words("timm_model_name timm_pool timm_model_kwargs"))
     unknown = (*rules.check(config, name, vision), *more)
     architecture = vision.get("timm_model_name")
@@ -118,4 +119,4 @@ def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: st
             f"{config}: timm_model_name is {quoted(architecture)}, but {name} stands under `trunk`, as models of "
             "timm's do; take the config of these weights"
         )
-    return of_architecture(config, "timm_model_name", architecture, spec, name), unknown
+    return activation_of(config, "timm_model_name", architecture, args, spec, name), unknown

@@ -69,17 +69,18 @@ def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
         *_PRETRAINED.check(config, name, details),
         *check_arguments(config, args, spec, name),
     ]
-    activation, from_args = of_architecture(config, "architecture", architecture, spec, name), ""
-    if args.get("act_layer") is not None:
-        activation, from_args = args["act_layer"], ", model_args"
-        if activation not in list(ACTIVATIONS):
-            raise InputError(f"{config}: act_layer is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")
+    activation = activation_of(config, "architecture", architecture, args, spec, name)
     stats = given_statistics(config, "pretrained_cfg", details)
-    return Found(activation, CONFIG + from_args, stats, CONFIG, (config,), tuple(unknown))
+    return Found(activation, CONFIG, stats, CONFIG, (config,), tuple(unknown))
 
 
-def of_architecture(where: Path, key: str, architecture: str, spec: BackboneSpec, name: str) -> str:
-    """The activation of a model of timm's; raises InputError where its name contradicts the row of `name`."""
+def activation_of(
+    where: Path, key: str, architecture: str, args: Mapping[str, Any], spec: BackboneSpec, name: str
+) -> str:
+    """The activation of a model of timm's with these arguments.
+
+    Raises InputError where the architecture contradicts the row of `name`, and for an activation that is not known.
+    """
     facts: dict[str, Any] = {"family": "clip" if "clip" in architecture else "dinov2"}
     if patch := re.search(r"patch(\d{1,3})(?!\d)", architecture):
         facts["patch_size"] = int(patch[1])
@@ -91,7 +92,12 @@ def of_architecture(where: Path, key: str, architecture: str, spec: BackboneSpec
                 f"{where}: {key} is {quoted(architecture)}, but {name}, whose shapes these are, has {fact} "
                 f"{getattr(spec, fact)}; take the config of these weights"
             )
-    return "quick_gelu" if "_quickgelu_" in architecture else "gelu"
+    activation = args.get("act_layer")
+    if activation is None:
+        return "quick_gelu" if "_quickgelu_" in architecture else "gelu"
+    if activation not in list(ACTIVATIONS):
+        raise InputError(f"{where}: act_layer is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")
+    return str(activation)
 
 
 def check_arguments(where: Path, args: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, ...]:
