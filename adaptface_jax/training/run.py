@@ -95,10 +95,10 @@ def _check_record(record: dict[str, Any]) -> None:
         raise ValueError(f"backbone is {shortened(repr(record['backbone']), 40)}, expected an object")
     if record["config"].get("task", "recognition") == "recognition" and "backbone" not in record:
         raise ValueError("backbone is missing")
-    for name in ("images", "classes"):
-        value = record["data"].get(name, 1 if name == "images" else None)
+    counts = {"data.images": record["data"].get("images", 1), "data.classes": record["data"].get("classes")}
+    for name, value in (counts | {STORED: record.get(STORED, STORED_SIZE)}).items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
-            raise ValueError(f"data.{name} is {shortened(repr(value), 40)}, expected a number of them")
+            raise ValueError(f"{name} is {shortened(repr(value), 40)}, expected a whole number from 1 on")
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
