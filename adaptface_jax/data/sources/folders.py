@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -107,10 +108,11 @@ def image_names(folder: Path) -> list[str]:
     return [entry.name for entry in entries_of(str(folder)) if not is_dir(entry) and not why_passed_over(entry)]
 
 
-def holds_identities(folder: Path) -> bool:
-    """Whether a folder in it holds an image, at any depth."""
+def holds_identities(folder: Path, least: int = 1) -> bool:
+    """Whether so many folders in it hold an image, at any depth."""
     found = (images_below(folder / name, PassedOver(), folder) for name in identity_names(folder))
-    return any(next(images, None) is not None for images in found)
+    there = (True for images in found if next(images, None) is not None)
+    return len(list(itertools.islice(there, least))) == least
 
 
 def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> None:

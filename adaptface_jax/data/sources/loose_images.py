@@ -16,12 +16,13 @@ from adaptface_jax.data.text_array import TextArray
 
 
 def open_images(path: str) -> Source:
-    """What `data.train` takes, or else a folder of images at any depth, as one class.
+    """What `data.train` takes, or else (also where all folders are one identity's) a folder of images at any depth, as
+    one class.
 
     Raises InputError where nothing is, or no image.
     """
     folder = Path(path)
-    if not folder.is_dir() or is_packed(folder) or holds_identities(folder):
+    if not folder.is_dir() or is_packed(folder) or holds_identities(folder, 2):
         return open_form(path)
     images = ImageFiles(folder)
     files = TextArray.of(os.path.relpath(file, folder) for file in images.paths)
