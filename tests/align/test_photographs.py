@@ -7,11 +7,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from adaptface_jax.align import __main__ as command
 from adaptface_jax.align.geometry import moved
 from adaptface_jax.api.open_model import open_model
+from adaptface_jax.core import workers
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.evaluation.verification import verify
@@ -143,7 +146,94 @@ def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
     np.testing.assert_array_equal(decode((crops / "anna" / "up.png").read_bytes(), "up"), pixels["anna/up.png"])
     assert (crops / "anna" / "side.jpg").stat().st_mtime_ns == before
     lines = [json.loads(line) for line in (crops / "align.jsonl").read_text().splitlines()]
-    assert {line["path"] for line in lines} == {"room.png", "broken.jpg"}
+    assert {line["path"] for line in lines} == {"", "room.png", "broken.jpg"}  # the first is about the options
+
+
+@settings(max_examples=8, deadline=None)
+@given(turns=st.integers(0, 3), side=st.sampled_from([200, 320, 700, 960, 1500]), person=st.integers(0, 30))
+def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_turn(aligner, portraits, turns, side, person):
+    """And its crop is upright: that of the same portrait in a scene."""
+    image = list(portraits.values())[3 * person]
+    points = aligner(image).landmarks
+    half, middle = 1.6 * np.linalg.norm(points[0] - points[1]), points.mean(axis=0)
+    left, top, right, bottom = (*np.maximum(middle - half, 0).astype(int), *(middle + half).astype(int))
+    tight = Image.fromarray(image[top:bottom, left:right]).resize((side, side), Image.Resampling.BICUBIC)
+    found = aligner(np.rot90(np.asarray(tight), turns))
+    assert found is not None and found.image.shape == (112, 112, 3)
+    upright = aligner(np.asarray(tight))
+    assert np.abs(found.image.astype(float) - upright.image).mean() < 12
+
+
+def test_the_photographs_of_two(portraits, tmp_path, capsys):
+    """One large at the edge, one in the middle: which is taken, or both, the preferred one first."""
+    large, small = list(portraits.values())[::60]
+    photograph = np.full((500, 500, 3), 128, np.uint8)
+    for portrait, height, (left, top) in ((small, 190, (170, 155)), (large, 230, (330, 265))):
+        face = Image.fromarray(portrait).resize((height * 92 // 112, height))
+        part = photograph[top : top + height, left : left + face.width]
+        part[:] = np.asarray(face)[: part.shape[0], : part.shape[1]]
+    (tmp_path / "two").mkdir()
+    Image.fromarray(photograph).save(tmp_path / "two" / "a.png")
+    shown = {}
+    for name, words in {"largest": (), "centre": ("--prefer=centre",), "all": ("--all", "--prefer=centre")}.items():
+        assert call(command, tmp_path / "two", tmp_path / name, *words) == 0
+        for crop in sorted((tmp_path / name).glob("*.png")):
+            shown[f"{name}/{crop.name}"] = decode(crop.read_bytes(), name)
+    assert "2 crops of 1 images\nseveral faces in 1: all were taken" in capsys.readouterr().out
+    assert set(shown) == {"largest/a.png", "centre/a.png", "all/a.face1.png", "all/a.face2.png"}
+    np.testing.assert_array_equal(shown["centre/a.png"], shown["all/a.face1.png"])
+    np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])
+    assert call(command, tmp_path / "two", tmp_path / "all", "--margin=0.5") == 2
+    assert "--prefer=centre --margin=0.0 --all=True; give these, or another DST" in capsys.readouterr().err
+
+
+def test_a_list_over_a_folder_runs_whole_after_the_fallback(folder, tmp_path, capsys):
+    """First without it, then with it, by two processes; the middle is noted as no face."""
+    crops = tmp_path / "crops"
+    assert call(command, folder, crops) == 0
+    assert "no face in 1: see no_face.txt; --fallback=centre takes their middle" in capsys.readouterr().out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "WORTH_STARTING", 1)
+        for _ in range(2):
+            assert call(command, folder, crops, "--fallback=centre", "--processes=2") == 0
+            said = capsys.readouterr().out
+            assert "4 crops (3 kept from before) of 5 images" in said
+            assert "no face in 1: see no_face.txt, the middle of 1 was taken instead" in said
+        fresh = tmp_path / "fresh"
+        assert call(command, folder, fresh, "--fallback=centre", "--processes=2") == 0
+    for name in ("room.png", "anna/up.png"):
+        np.testing.assert_array_equal(
+            decode((crops / name).read_bytes(), name), decode((fresh / name).read_bytes(), name)
+        )
+    (folder / "pairs.csv").write_text("anna/up.png,anna/side.jpg,1\nanna/up.png,room.png,0\n")
+    assert len(open_benchmark(f"{crops}:{folder / 'pairs.csv'}").issame) == 2
+    (folder / "pairs.csv").unlink()
+
+
+def test_a_margin_shows_more_around_the_same_face(portraits):
+    from adaptface_jax.align.crop import Aligner
+
+    image, where = _upright(portraits)
+    photograph = scene(image, where, 3)
+    usual, wide = Aligner()(photograph).image, Aligner(margin=0.5)(photograph).image
+    middle = np.asarray(Image.fromarray(usual).resize((56, 56), Image.Resampling.BOX)).astype(float)
+    assert np.abs(wide[28:84, 28:84] - middle).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--margin=-1"], "--margin: -1 is out of range"),
+        (["--processes=0"], "--processes: 0 is out of range"),
+        (["--all"], "a.face1.png is named like a numbered crop"),
+    ],
+)
+def test_wrong_words_are_one_line(tmp_path, capsys, words, said):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "a.face1.png")
+    assert call(command, tmp_path / "in", tmp_path / "out", *words) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
 
 
 def test_a_crop_that_is_aligned_again_stays_where_it_is(aligner, portraits):

@@ -48,7 +48,14 @@ SPELLINGS = [
     ("Y", "N"),
     ("same", "different"),
 ]
-HEADERS = ["", "path1,path2,same", "file_x,file_y,Decision", "image1,image2,label", "first,second,third"]
+HEADERS = [
+    "",
+    "path1,path2,same",
+    "file_x,file_y,Decision",
+    "image1,image2,label",
+    "first,second,third",
+    "first,second,same",
+]
 
 
 @st.composite

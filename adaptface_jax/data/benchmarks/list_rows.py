@@ -21,6 +21,7 @@ from adaptface_jax.data.text_lines import Line, lines
 # What lists call one person, and two; -1 and 0 both stand for two, though not in one list.
 SAME = {"1", "true", "yes", "y", "t", "same", "genuine", "match"}
 DIFFERENT = {"0", "-1", "false", "no", "n", "f", "different", "impostor", "mismatch"}
+_NAMES_TOO = {"same", "match", "genuine"}  # also columns are called so
 TRUTH = "1 or 0, 1 or -1, true or false, yes or no"
 
 _SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
@@ -66,7 +67,10 @@ def read_rows(file: Path) -> Listed:
     if not forms and sample:
         separator = next((one for one in _SEPARATORS if one and one in sample[0].text), None)
     form = max(Form, key=forms.count) if forms else None
-    return Listed(file, [Row(line, _words(line, separator)) for line in found], form)
+    rows = [Row(line, _words(line, separator)) for line in found]
+    if separator == "\t" and has_names(rows) and len(rows[0].words) + 1 == len(rows[1].words):
+        rows[0].words.insert(0, "")  # pandas names its numbers by an empty cell, lost with the spaces around a line
+    return Listed(file, rows, form)
 
 
 def truth(word: str) -> bool | None:
@@ -117,11 +121,16 @@ def form_of(words: Sequence[str]) -> Form | None:
     return Form.HALF if len(words) == 2 and words[0] and truth(words[1]) is not None and not numbers[0] else None
 
 
-def looks_like_names(words: Sequence[str]) -> bool:
-    """Whether a first row may name the columns: words alone, none of them a path, a number or a label."""
+def has_names(rows: Sequence[Row]) -> bool:
+    """Whether the first row may name the columns: words alone, none of them a path, a number or a label, and the second
+    row is not such a one."""
+    return len(rows) > 1 and _are_names(rows[0].words) and not _are_names(rows[1].words)
+
+
+def _are_names(words: Sequence[str]) -> bool:
     return not any(
-        truth(word) is not None or is_number(whole(word)) or "/" in word or "\\" in word
-        or word.lower().endswith(SUFFIXES)
+        (truth(word) is not None and word.lower() not in _NAMES_TOO) or is_number(whole(word))
+        or "/" in word or "\\" in word or word.lower().endswith(SUFFIXES)
         for word in words
     )  # fmt: skip
 

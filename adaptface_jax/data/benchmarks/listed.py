@@ -9,7 +9,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.lfw import counts_of, open_counted, open_uncounted
-from adaptface_jax.data.benchmarks.list_rows import Form, form_of, looks_like_names, read_rows
+from adaptface_jax.data.benchmarks.list_rows import Form, has_names, read_rows
 from adaptface_jax.data.benchmarks.pair_csv import columns_of, open_table
 from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.benchmarks.two_lines import open_two_lines
@@ -34,7 +34,7 @@ def open_list(folder: Path, file: Path) -> Benchmark:
     if counts := counts_of(first):
         return open_counted(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), counts)
     note = ""
-    if listed.form and form_of(first.words) is not listed.form and looks_like_names(first.words):
+    if listed.form and has_names(listed.rows):
         listed = dataclasses.replace(listed, rows=listed.rows[1:])
         note = ", line 1 taken for column names"
     if listed.form is None:
