@@ -5,8 +5,9 @@
     adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC
     adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
 
-A benchmark is an InsightFace .bin pack, a folder with pairs.txt (LFW), with CFP's Protocol or with pairs.csv,
-FOLDER:LIST, or a .csv of its own. With conditions of its images (domain1,domain2 in the list, or labels.csv in the
+A benchmark is an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST,
+or a list of its own. With groups of pairs (RFW, the column domain) the rates of each stand at one threshold. With
+conditions of its images (domain1,domain2 in the list, or labels.csv in the
 folder by the run's data.domains) the report also goes condition by condition.
 """
 
@@ -40,6 +41,7 @@ from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.folds import folds_line
+from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
@@ -81,6 +83,10 @@ def main(args: argparse.Namespace) -> None:
         for name, entry in results.items():
             if entry.cells:
                 print(f"\n{name}, condition by condition\n\n{conditions_table(entry.cells)}")
+        groups = group_reports(benchmarks, scores)
+        report |= {"groups": groups} if groups else {}
+        for name, judged in groups.items():
+            print(f"\n{judged.text(name)}")
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")

@@ -2,6 +2,10 @@
 
     adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark"
     adaptface train --config.data.train=crops/ --config.data.exclude=crops/pairs.csv --benchmark held=crops/pairs.csv
+    adaptface pairs crops/ --out=crops/pairs.csv --holdout=0.2 --bin
+    adaptface train --config.data.train=crops/pairs.train.csv --benchmark held=crops/pairs.bin
+
+--holdout also writes the list of the other people's images, --bin also an InsightFace pack.
 
 Half genuine, half impostor, no two images twice, people evenly, folds of different people. With `--domains`, made of
 the labels as `data.domains` makes them, the pairs cross conditions: every cell of two of them (`ordinary` is one) gets
@@ -14,11 +18,15 @@ import argparse
 import csv
 import io
 import itertools
+import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
@@ -26,10 +34,14 @@ from adaptface_jax.core.files import write_bytes
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
 from adaptface_jax.data.benchmarks.image_domains import conditions_text
+from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.domains import ORDINARY
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.evaluation.cells import cell_members
+from adaptface_jax.evaluation.folds import fold_of_each
+
+TRAINING = ".train.csv"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -49,28 +61,35 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
     known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
     rng = np.random.default_rng(args.seed)
-    people = held_out(source, known, args.people, rng)
+    flag, wanted = ("--people", args.people) if args.holdout is None else ("--holdout", args.holdout)
+    people = held_out(source, known, flag, wanted, rng)
     pairs = draw_pairs(source.labels, known, people.tolist(), args.pairs, rng)
     if not pairs:
         raise InputError(f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people")
-    content = table(source, pairs, domains != "")
-    if out.exists() and out.read_bytes() != content:
-        raise InputError(f"{shown(args.out)}: holds something else; choose another --out, or move it away")
-    write_bytes(out, content)
+    files = {out: table(source, pairs, domains != "")}
+    if args.holdout is not None:
+        files[out.with_suffix(TRAINING)] = training_list(source, people, folder, out)
+    if args.bin:
+        files[out.with_suffix(".bin")] = pack(source, pairs)
+    for file, content in files.items():
+        if file.exists() and file.read_bytes() != content:
+            raise InputError(f"{shown(str(file))}: holds something else; choose another --out, or move it away")
+    for file, content in files.items():
+        write_bytes(file, content)
     print("\n".join([*outcome_lines(source, known, people, pairs, args, domains != ""), *source.passed_over.lines()]))
 
 
-def held_out(source: Source, membership: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:
+def held_out(source: Source, membership: np.ndarray, flag: str, wanted: float, rng: np.random.Generator) -> np.ndarray:
     """The people of the pairs, among those with two images of known conditions; int [P].
 
-    wanted: how many, or below 1 which part of all.
+    wanted: how many, or below 1 which part of all, as `flag` says.
     """
     number = round(wanted * source.num_classes) if 0 < wanted < 1 else wanted
     counts = np.bincount(source.labels[membership.any(axis=1)], minlength=source.num_classes)
     able = np.flatnonzero(counts > 1)
     if number != int(number) or not 2 <= number <= min(len(able), source.num_classes - 2):
         raise InputError(
-            f"--people: {wanted:g} of {source.num_classes:,} identities, {len(able):,} of which have two images to "
+            f"{flag}: {wanted:g} of {source.num_classes:,} identities, {len(able):,} of which have two images to "
             f"compare; expected a part below 1, or a number, that makes 2 to {min(len(able), source.num_classes - 2):,}"
         )
     return rng.choice(able, int(number), replace=False)
@@ -83,13 +102,43 @@ def table(source: Source, pairs: Sequence[DrawnPair], crossed: bool) -> bytes:
     writer.writerow(["path1", "path2", "same", "fold", *(["domain1", "domain2"] if crossed else [])])
     for pair in pairs:
         images = (pair.first, pair.second)
-        paths = [source.key(image) for image in images]
-        for path in paths:
-            if not path.isprintable() or path != path.strip():
-                raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
+        paths = [printable(source, source.key(image)) for image in images]
         conditions = [conditions_text(_conditions(source, image)) for image in images] if crossed else []
         writer.writerow([*paths, int(pair.same), pair.fold, *conditions])
     return text.getvalue().encode("utf-8")
+
+
+def training_list(source: Source, people: np.ndarray, folder: Path, out: Path) -> bytes:
+    """The images of everybody else, as `data.train` reads it: their paths as seen from the list, and their people."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label"])
+    for index in np.flatnonzero(~np.isin(source.labels, people)).tolist():
+        path = os.path.relpath(folder / source.key(index), out.parent)
+        writer.writerow([printable(source, path), source.class_names[source.labels[index]]])
+    return text.getvalue().encode("utf-8")
+
+
+def pack(source: Source, pairs: Sequence[DrawnPair]) -> bytes:
+    """An InsightFace pack: its tools take images of 112x112 alone, so others are brought to that size, as PNG."""
+    images: dict[int, bytes] = {}
+    for index in {image for pair in pairs for image in (pair.first, pair.second)}:
+        data = source[index].image
+        pixels = decode(data, source.key(index))
+        if pixels.shape[:2] != (CROP_SIZE, CROP_SIZE) or not isinstance(data, bytes):
+            file = io.BytesIO()
+            Image.fromarray(to_size(pixels, CROP_SIZE)).save(file, "PNG")
+            data = file.getvalue()
+        images[index] = data
+    bins = [images[image] for pair in pairs for image in (pair.first, pair.second)]
+    return pickle.dumps((bins, [pair.same for pair in pairs]), protocol=4)
+
+
+def printable(source: Source, path: str) -> str:
+    """A path that a list can hold; raises InputError for another one."""
+    if not path.isprintable() or path != path.strip():
+        raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
+    return path
 
 
 def _conditions(source: Source, image: int) -> list[str]:
@@ -124,11 +173,21 @@ def outcome_lines(
         ]
     out, folder = Path(args.out), Path(args.source)
     listed = args.out if out.resolve().parent == folder.resolve() else f"{args.source}:{out.resolve()}"
-    lines += [
-        f"written: {shown(args.out)}",
-        f"go on with: --config.data.exclude={shown(listed)} --benchmark held={shown(listed)}",
+    if args.bin and not _tenths_are_folds(pairs):
+        lines.append("folds     a pack has tenths in order only, which share people here; 20, 40 ... --pairs may help")
+    training, packed = out.with_suffix(TRAINING), out.with_suffix(".bin")
+    also = [file for file, made in ((training, args.holdout is not None), (packed, args.bin)) if made]
+    train = f"train={shown(str(training))}" if args.holdout is not None else f"exclude={shown(listed)}"
+    return [
+        *lines,
+        f"written: {', '.join(shown(str(file)) for file in (out, *also))}",
+        f"go on with: --config.data.{train} --benchmark held={shown(str(packed)) if args.bin else shown(listed)}",
     ]
-    return lines
+
+
+def _tenths_are_folds(pairs: Sequence[DrawnPair]) -> bool:
+    issame = np.array([pair.same for pair in pairs])
+    return len(pairs) > 2 and np.array_equal(fold_of_each(None, issame), [pair.fold for pair in pairs])
 
 
 def cells(membership: np.ndarray, pairs: Sequence[DrawnPair]) -> dict[tuple[int, int], int]:
@@ -144,7 +203,12 @@ def parser() -> Parser:
     result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="a folder with a folder for each identity")
     result.add_argument("--out", required=True, metavar="FILE.csv", help="the list; its paths are those within SRC")
-    result.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or which part [%(default)s]")
+    result.add_argument("--bin", action="store_true", help="also write FILE.bin, an InsightFace pack of the same pairs")
+    held = result.add_mutually_exclusive_group()
+    held.add_argument(
+        "--holdout", type=float, metavar="P", help="as --people, and write the others' images as FILE.train.csv"
+    )
+    held.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or which part [%(default)s]")
     result.add_argument("--pairs", type=int, default=3000, metavar="N", help="how many at most [%(default)s]")
     result.add_argument("--seed", type=int, default=0, help="of the people and the pairs [%(default)s]")
     result.add_argument("--labels", default="", metavar="FILE", help="table of labels [SRC/labels.csv]")

@@ -14,10 +14,14 @@ from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, si
 # The looks at a photograph, each where those before found no face: made no larger than so many pixels, with a border of
 # so much of its longer side. A face that fills its photograph may want room around it, or be too large for the detector
 # (of 20 portraits at 960 pixels it misses 5, at 320 none).
-LOOKS = ((960, 0.0), (960, 0.25), (320, 0.0), (320, 0.25))
+Look = tuple[int, float]
+LOOKS: tuple[Look, ...] = ((960, 0.0), (960, 0.25), (320, 0.0), (320, 0.25))
 
-# After these the photograph is turned, in quarters of a circle: upside down first. No border: turned faces are rare.
-TURNS, TURNED_LOOKS = (2, 1, 3), ((960, 0.0), (320, 0.0))
+# Where these show no face the photograph is turned by quarters, without a border, since turned faces are rare; so it is
+# where the surest face is less sure than this, and a turned one surer by BETTER is believed instead: of faces on their
+# side or upside down the detector finds some, less surely, and takes them for upright ones.
+TURNS, TURNED_LOOKS = (1, 2, 3), ((960, 0.0), (320, 0.0))
+SURE, BETTER = 0.8, 0.1
 
 # Then the face is seen again upright, in a view of this size and scale (1: as in the crop) and in its mirror image.
 # Over placements of one face its landmarks then differ by 0.34 pixels of a 92x112 portrait (standard deviation), and by
@@ -79,17 +83,24 @@ class Aligner:
     def _faces(self, photograph: np.ndarray) -> list[Face]:
         """All faces of the first look that finds any, the preferred one first."""
         height, width = photograph.shape[:2]
-        seen = set()
-        for turns in (0, *TURNS):
-            for side, border in TURNED_LOOKS if turns else LOOKS:
-                look = (turns, min(side, max(height, width)), border)
-                if look in seen:
-                    continue
-                seen.add(look)
-                faces = self._look(np.rot90(photograph, turns), side, border)
-                if faces:
-                    upright = [face.turned(turns, width, height) for face in faces]
-                    return upright if self._prefer == PREFER[0] else nearest_first(upright, width, height)
+        faces = self._upright(photograph) or self._turned(photograph, TURNED_LOOKS)
+        return faces if self._prefer == PREFER[0] else nearest_first(faces, width, height)
+
+    def _upright(self, photograph: np.ndarray) -> list[Face]:
+        for look in _different(LOOKS, photograph):
+            if faces := self._look(photograph, *look):
+                turned = [] if surest(faces) >= SURE else self._turned(photograph, [look])
+                return turned if surest(turned) > surest(faces) + BETTER else faces
+        return []
+
+    def _turned(self, photograph: np.ndarray, looks: Sequence[Look]) -> list[Face]:
+        """The faces of the turn with the surest one, in the first look that finds any."""
+        height, width = photograph.shape[:2]
+        for look in _different(looks, photograph):
+            found = {turns: self._look(np.rot90(photograph, turns), *look) for turns in TURNS}
+            turns = max(TURNS, key=lambda turns: surest(found[turns]))
+            if found[turns]:
+                return [face.turned(turns, width, height) for face in found[turns]]
         return []
 
     def _look(self, photograph: np.ndarray, side: int, border: float) -> list[Face]:
@@ -124,6 +135,17 @@ class Aligner:
         """The landmarks, or none, of the face of a view whose landmarks are about at `place`."""
         reach = CROP_SIZE * VIEW_SCALE / 4
         return [face.landmarks for face in self._detect(view) if np.abs(face.landmarks - place).max() < reach][:1]
+
+
+def surest(faces: Sequence[Face]) -> float:
+    """The highest score, 0 of none."""
+    return max((face.score for face in faces), default=0.0)
+
+
+def _different(looks: Sequence[Look], photograph: np.ndarray) -> list[Look]:
+    """The looks that are not the same in a photograph that is small already."""
+    longest = max(photograph.shape[:2])
+    return list({(min(side, longest), border): (side, border) for side, border in reversed(looks)}.values())[::-1]
 
 
 def nearest_first(faces: Sequence[Face], width: int, height: int) -> list[Face]:

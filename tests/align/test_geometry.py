@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptface_jax.align.detector import turned_back
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, similarity, warp
 from adaptface_jax.core.errors import InputError
 
@@ -105,3 +106,12 @@ def test_outside_the_photograph_is_black():
     assert not warp(white, transform(1, 0, 300, 0)).any()
     view = warp(white, transform(1, 0, 50, 50))
     assert view[50:70, 50:70].min() == 255 and view.sum() == 20 * 20 * 3 * 255
+
+
+@given(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9), st.data())
+def test_places_in_a_turned_photograph_are_found_in_the_photograph(turns, width, height, data):
+    photograph = np.zeros((height, width), int)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    photograph[y, x] = 1
+    row, column = np.argwhere(np.rot90(photograph, turns))[0]
+    np.testing.assert_array_equal(turned_back(np.array([[column, row]]), turns, width, height), [[x, y]])
