@@ -12,6 +12,7 @@ from adaptface_jax import pairs as command
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.from_path import open_source, open_training
 from tests.running import call
 
@@ -124,6 +125,28 @@ def test_another_file_is_not_written_over(faces, capsys):
 def test_images_that_are_no_files_make_no_list(tmp_path, capsys):
     assert call(command, "synthetic:identities=8,images=3,seed=1", f"--out={tmp_path / 'pairs.csv'}") == 2
     assert "its images are no files of their own" in capsys.readouterr().err
+
+
+def test_a_training_list_of_the_others_and_a_pack_of_the_same_pairs(faces, tmp_path, capsys):
+    out = tmp_path / "lists" / "pairs.csv"
+    out.parent.mkdir()
+    assert call(command, faces, f"--out={out}", "--holdout=0.5", "--pairs=60", "--bin") == 0
+    assert "pairs.csv, " in (said := capsys.readouterr().out)
+    listed, packed = open_benchmark(f"{faces}:{out}"), open_benchmark(str(out.with_suffix(".bin")))
+    assert f"train={out.with_suffix('.train.csv')} --benchmark held={out.with_suffix('.bin')}" in said
+    np.testing.assert_array_equal(packed.issame, listed.issame)
+    np.testing.assert_array_equal(packed.index, listed.index)
+    assert {decode(image, "crop").shape for image in packed.images} == {(112, 112, 3)}
+    training = open_source(str(out.with_suffix(".train.csv")))
+    held = {key.split("/")[0] for key in listed.keys}
+    assert set(training.class_names) == {f"p{person:02d}" for person in range(PEOPLE)} - held
+    assert len(training) == sum(IMAGES if name != "p00" else 1 for name in training.class_names)
+    assert training[0].image == (faces / training.class_names[0] / "0.png").read_bytes()
+
+
+def test_either_people_or_holdout(faces, capsys):
+    assert call(command, faces, f"--out={faces / 'pairs.csv'}", "--people=0.5", "--holdout=0.5") == 2
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_people_that_the_training_set_has_not_are_an_error(faces, tmp_path):

@@ -1,0 +1,166 @@
+"""List what is probably wrong in a set of people: twins, outliers, and people who are also in a benchmark.
+
+    adaptface clean crops/ --run=runs/exp003 --out=suspects.csv --sheet=suspects.jpg
+    adaptface clean crops/ --backbone=builtin --out=suspects.csv --benchmark lfw=/data/lfw.bin
+
+Twins are one person under two names, outliers images that are nearer to somebody else than to the rest of their own
+person. Rows are sorted by how sure they are; what is probable depends on the model, so look before anything is removed.
+Nothing is deleted or changed. An image that cannot be read ends the command with its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.parser import Parser, named_paths
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.files import write_bytes
+from adaptface_jax.core.text import plural, shortened, shown
+from adaptface_jax.data.benchmarks.from_path import open_benchmark
+from adaptface_jax.data.decode import decode, to_size
+from adaptface_jax.data.joined import Joined
+from adaptface_jax.data.record import Images, Keys
+from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.evaluation.distances import unit_embeddings
+from adaptface_jax.evaluation.evaluator import image_names
+from adaptface_jax.evaluation.statistics.people import people_of
+from adaptface_jax.evaluation.suspects import (
+    OUTLIER,
+    SHARED,
+    TWINS,
+    People,
+    Suspect,
+    outliers,
+    shared,
+    twin_threshold,
+    twins,
+)
+
+# Of a sheet: pixels of a picture, rows at most.
+SIDE, MOST = 112, 200
+
+
+def main(args: argparse.Namespace) -> None:
+    """Open the set and the model, embed, look for suspects, write and say what came out."""
+    if args.threshold is not None and not -1 <= args.threshold <= 1:
+        raise InputError(f"--threshold: {args.threshold:g} is no cosine; expected -1 to 1")
+    if args.sheet and Path(args.sheet).suffix.lower() not in SHEETS:
+        raise InputError(
+            f"--sheet: {shown(args.sheet)} is no picture; expected a name that ends in {' or '.join(SHEETS)}"
+        )
+    source = open_source(args.source)
+    benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
+    sets = [Images(source), *(benchmark.images for benchmark in benchmarks.values())]
+    keys = [Keys(source), *(image_names(name, benchmark) for name, benchmark in benchmarks.items())]
+    images, names = Joined(sets), Joined(keys)
+    opened = open_from_flags(args, images)
+    model = opened.model
+    found = opened.embedder(model.frozen, model.trainable, images, not args.no_flip, names)
+    units = unit_embeddings(found.embedding, found.flipped).astype(np.float32)
+    people = People.of(units[: len(source)], source.labels, source.num_classes)
+    threshold = twin_threshold(people, np.random.default_rng(0)) if args.threshold is None else args.threshold
+    suspects = [*twins(people, threshold), *outliers(people)]
+    start = len(source)
+    for benchmark in benchmarks.values():
+        person = people_of(benchmark.index, benchmark.issame, benchmark.person)
+        rows = slice(start, start + len(benchmark.images))
+        both = shared(people, People.of(units[rows], person, int(person.max()) + 1), threshold)
+        suspects += [Suspect(SHARED, one.image, start + one.other, one.similarity) for one in both]
+        start = rows.stop
+    suspects.sort(key=lambda one: one.similarity - (one.own or 0), reverse=True)
+    suspects.sort(key=lambda one: (SHARED, TWINS, OUTLIER).index(one.kind))
+    write_bytes(args.out, table(suspects, names))
+    if args.sheet:
+        write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix.lower()))
+    for line in outcome_lines(source.description, suspects, threshold, args):
+        print(line)
+
+
+def outcome_lines(
+    description: str, suspects: Sequence[Suspect], threshold: float, args: argparse.Namespace
+) -> list[str]:
+    """How many of each kind, and by what."""
+    counts = {kind: sum(one.kind == kind for one in suspects) for kind in (SHARED, TWINS, OUTLIER)}
+    how = "given" if args.threshold is not None else "95% of people's halves are more alike"
+    lines = [
+        f"{description}: nothing was changed",
+        f"twins     {plural(counts[TWINS], 'pair')} of people at a similarity of {threshold:.3f} or more ({how})",
+        f"outliers  {plural(counts[OUTLIER], 'image')} nearer to somebody else than to their own person",
+    ]
+    if args.benchmark:
+        lines.append(
+            f"shared    {plural(counts[SHARED], 'person', 'people')} of the benchmarks as alike to one of the set"
+        )
+    lines.append(f"written: {shown(args.out)}" + (f", {shown(args.sheet)}" if args.sheet else ""))
+    if args.sheet and len(suspects) > MOST:
+        lines.append(f"the sheet shows the first {MOST} of {len(suspects):,}")
+    return lines
+
+
+def table(suspects: Sequence[Suspect], names: Sequence[str]) -> bytes:
+    """A row a suspect, the likeliest of each kind first."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "image", "other", "similarity", "own"])
+    for one in suspects:
+        own = "" if one.own is None else f"{one.own:.4f}"
+        writer.writerow([one.kind, names[one.image], names[one.other], f"{one.similarity:.4f}", own])
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+SHEETS = {".jpg": "JPEG", ".png": "PNG"}
+
+
+def sheet(
+    suspects: Sequence[Suspect], images: Sequence[bytes | np.ndarray], names: Sequence[str], suffix: str
+) -> bytes:
+    """A picture with a row a suspect: its two images, and what they are."""
+    width = 6 * SIDE
+    canvas = Image.new("RGB", (width, max(len(suspects), 1) * SIDE), "white")
+    draw = ImageDraw.Draw(canvas)
+    for row, one in enumerate(suspects):
+        for column, number in enumerate((one.image, one.other)):
+            pixels = to_size(decode(images[number], names[number]), SIDE)
+            canvas.paste(Image.fromarray(pixels), (column * SIDE, row * SIDE))
+        own = "" if one.own is None else f", own {one.own:.2f}"
+        said = [
+            f"{one.kind} {one.similarity:.2f}{own}",
+            *(ascii(shortened(names[n], 60))[1:-1] for n in (one.image, one.other)),
+        ]
+        draw.multiline_text((2 * SIDE + 8, row * SIDE + 24), "\n".join(said), fill="black")
+    file = io.BytesIO()
+    canvas.save(file, SHEETS[suffix])
+    return file.getvalue()
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(__doc__ or "")
+    result.add_argument("source", metavar="SRC", help="what data.train takes")
+    add_model_flags(result)
+    result.add_argument(
+        "--out", required=True, metavar="FILE.csv", help="the list: kind, image, other, similarity, own"
+    )
+    result.add_argument("--sheet", metavar="FILE.jpg", help="a picture of the first suspects, side by side")
+    result.add_argument(
+        "--benchmark", action="append", default=[], metavar="NAME=PATH", help="look for its people too; repeatable"
+    )
+    result.add_argument(
+        "--threshold", type=float, metavar="X", help="cosine from which people are one [by the set itself]"
+    )
+    result.add_argument("--no_flip", action="store_true", help="without the mirror images")
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main, parser())
