@@ -3,9 +3,10 @@
     adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-3
     adaptface verify --backbone=weights/dinov2_small anna.jpg somebody.jpg --threshold=1.2
 
-Photographs of 112x112 pixels are taken as aligned crops; all others need the extra `align`, which finds the largest
-face and aligns it by five landmarks. They are one person where the squared distance of their unit embeddings (0..4) is
-below a threshold: that of --far, as the run measured it on its benchmark, or your own.
+Photographs of 112x112 pixels, or of the size at which the run was trained, are taken as aligned crops; all others need
+the extra `align`, which finds the largest face and aligns it by five landmarks. They are one person where the squared
+distance of their unit embeddings (0..4) is below a threshold: that of --far, as the run measured it on its benchmark,
+or your own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.pair import PairDecision
 from adaptface_jax.api.photographs import Cropper
@@ -29,7 +31,7 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
 from adaptface_jax.evaluation.thresholds import Threshold
-from adaptface_jax.training.run import RESULTS
+from adaptface_jax.training.run import RESULTS, STORED, required_record
 
 BAR = 20  # characters of a gate at 100%
 
@@ -38,7 +40,8 @@ def main(args: argparse.Namespace) -> None:
     """Check the threshold and the photographs, open the model, compare, say it."""
     results = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
     rule = choose_rule(results, args.far, args.benchmark, args.threshold)
-    cropper = Cropper()
+    own = [required_record(Path(args.run), "--run: ").get(STORED, CROP_SIZE)] if args.run else []
+    cropper = Cropper(crops=[CROP_SIZE, *own])
     photographs = cropper(args.first, 0, "auto"), cropper(args.second, 1, "auto")
     model = open_from_flags(args, [photograph.image for photograph in photographs])
     decision = model.compare(photographs, rule)

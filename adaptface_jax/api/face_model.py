@@ -12,6 +12,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
@@ -46,7 +47,8 @@ class FaceModel:
         self.model, self.mesh, self.facts = model, mesh, facts
         self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
         self._results, self._batch_size = results, batch_size
-        self._cropper = Cropper()
+        own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on are its crops
+        self._cropper = Cropper(model.stored_size, (CROP_SIZE, own))
 
     @property
     def embedding_dim(self) -> int:
@@ -77,8 +79,8 @@ class FaceModel:
             as aligned crops, and resized to `stored_size` first.
           flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
             were measured (`eval.flip`).
-          align: "auto" finds and aligns the largest face of every image that is not 112x112, True of every image; both
-            need the extra `align`.
+          align: "auto" finds and aligns the largest face of every image that is not 112x112 (or of the size at which a
+            run was trained), True of every image; both need the extra `align`.
           pad: always use passes of `batch_size` images, so that an image's bits do not depend on how many come with it:
             `embed(..., flip=False, pad=True).raw` is what the `embed` command writes.
 
@@ -108,7 +110,7 @@ class FaceModel:
         return self._batches(images, self.flip if flip is None else flip, align, pad)
 
     def _batches(self, images: Images, flip: bool, align: Align, pad: bool) -> Iterator[Faces]:
-        source = parts(images, PART * self._batch_size, self._cropper, align, self.stored_size)
+        source = parts(images, PART * self._batch_size, self._cropper, align)
         first = next(source, None)
         if not first:
             return

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,10 +136,14 @@ class Index:
     def add_folder(self, folder: str | os.PathLike[str]) -> None:
         """Everybody in a folder with a folder of images for each person, named by it: all of them or nobody.
 
+        Warns of pictures in it that are of nobody, or cannot be read.
+
         Raises InputError for a folder without people, names that are there already, and images that cannot be read or
         aligned.
         """
         source = FolderSource(Path(folder))
+        if source.passed_over.pictures.total():
+            warnings.warn(f"{shown(str(folder))}: {source.passed_over.lines()[0]}", stacklevel=2)
         self._refuse(source.class_names)
         paths = (os.path.join(source.folder, source.key(number)) for number in range(len(source)))
         waiting: list[np.ndarray] = []  # embeddings of the person at the end of what is embedded so far

@@ -54,16 +54,20 @@ class Photograph:
 
 
 class Cropper:
-    """Reads images and aligns what is to be aligned; threads may share one."""
+    """Reads images and aligns what is to be aligned; threads may share one.
 
-    def __init__(self) -> None:
+    stored: side in pixels of what the model sees. crops: sides of the images that "auto" takes as aligned crops.
+    """
+
+    def __init__(self, stored: int = CROP_SIZE, crops: Sequence[int] = (CROP_SIZE,)) -> None:
+        self._stored, self._crops = stored, crops
         self._aligner: Aligner | None = None
         self._lock = threading.Lock()
 
     def __call__(self, image: ImageLike, number: int, align: Align) -> Photograph:
         """One image, turned upright.
 
-        align: "auto" aligns all but images of 112x112 pixels, True all, False none.
+        align: "auto" aligns all but aligned crops, True all, False none.
         Raises InputError where it is no image, shows no face that could be aligned, or the extra `align` is missing.
         """
         path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
@@ -77,7 +81,7 @@ class Cropper:
             pixels = decode(image, name)
         else:
             raise InputError(f"{name}: is a {type(image).__name__}; expected {EXPECTED}")
-        if align is False or (align == "auto" and pixels.shape == (CROP_SIZE, CROP_SIZE, 3)):
+        if align is False or (align == "auto" and pixels.shape in [(side, side, 3) for side in self._crops]):
             return Photograph(name, path, pixels, None)
         with self._lock:
             self._aligner = self._aligner or Aligner()
@@ -86,9 +90,15 @@ class Cropper:
             raise InputError(f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop")
         return Photograph(name, path, crop.image, crop.faces)
 
-    def seen(self, image: ImageLike, number: int, align: Align, stored: int) -> np.ndarray:
+    def seen(self, image: ImageLike, number: int, align: Align) -> np.ndarray:
         """What the model sees of an image, uint8 [stored, stored, 3]; raises InputError as the call does."""
-        return to_size(self(image, number, align).image, stored)
+        return to_size(self(image, number, align).image, self._stored)
+
+    def sees(self, image: object, align: Align) -> bool:
+        """Whether the model sees an image as it is: pixels of the stored size that are not to be aligned."""
+        side = self._stored
+        as_it_is = align is False or (align == "auto" and side in self._crops)
+        return as_it_is and is_pixels(image, side)
 
 
 EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
@@ -113,15 +123,11 @@ class Part(Sequence[Any]):
     paths: of each image, None for pixels. ready: whether there is nothing to read, resize or align.
     """
 
-    def __init__(
-        self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, stored: int, seen: bool = False
-    ) -> None:
+    def __init__(self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, seen: bool = False) -> None:
         """start: the number of the first image. seen: whether pixels are what the model sees already."""
         self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
-        self._stored = stored
         self.paths = [os.fspath(item) if is_path(item) else None for item in items]
-        untouched = seen or align is False or (align == "auto" and stored == CROP_SIZE)
-        self.ready = untouched and all(is_pixels(item, stored) for item in items)
+        self.ready = all((seen and not is_path(item)) or cropper.sees(item, align) for item in items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -130,20 +136,18 @@ class Part(Sequence[Any]):
         item = self._items[index]
         if self._seen and not is_path(item):
             return item
-        return self._cropper.seen(item, self._start + index, self._align, self._stored)
+        return self._cropper.seen(item, self._start + index, self._align)
 
 
-def parts(images: Images, size: int, cropper: Cropper, align: Align, stored: int) -> Iterator[Part]:
+def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Part]:
     """All images in parts; what the caller holds anyway (a list, a tuple, an array) is one.
 
     Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time,
     of `size` images or of a quarter as many whose pixels it gives; of those only what the model sees is kept.
-
-    stored: the side in pixels of what the model sees.
     """
     items = each_image(images)
     if isinstance(images, list | tuple | np.ndarray):
-        yield Part(list(items), 0, cropper, align, stored)
+        yield Part(list(items), 0, cropper, align)
         return
     some: list[Any] = []
     start, pixels = 0, 0
@@ -151,13 +155,13 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align, stored: int
         if is_path(item):
             some.append(item)
         else:
-            some.append(cropper.seen(item, number, align, stored))
+            some.append(cropper.seen(item, number, align))
             pixels += 1
         if len(some) == size or 4 * pixels >= size:
-            yield Part(some, start, cropper, align, stored, seen=True)
+            yield Part(some, start, cropper, align, seen=True)
             some, start, pixels = [], number + 1, 0
     if some:
-        yield Part(some, start, cropper, align, stored, seen=True)
+        yield Part(some, start, cropper, align, seen=True)
 
 
 def is_path(image: object) -> bool:

@@ -51,7 +51,13 @@ def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
         backbone=dataclasses.replace(config.backbone, train_patch_embed=False, dtype="float32"),
     )
     head = {"head": trainable["head"]} if "head" in trainable else {}
-    return Model(Recognizer(recognizer.spec, plain, np.float32), {"backbone": tree}, head, model.identity)
+    return Model(
+        Recognizer(recognizer.spec, plain, np.float32),
+        {"backbone": tree},
+        head,
+        model.identity,
+        stored_size=model.stored_size,
+    )
 
 
 def write_merged(model: Model, out: Path, *, mix: Sequence[float] = (1.0,)) -> list[str]:

@@ -12,7 +12,7 @@ _EMBED = """with torch.no_grad():
     embedding = {embedding}
 embedding = torch.nn.functional.normalize(embedding)  # [B, {width}]; the product of two is the cosine of the faces"""
 
-_FACES = """`image` is an RGB face of 112 x 112 pixels, cut and aligned as those of the training (or a list of them)."""
+_FACES = """`image` is an RGB face of {0} x {0} pixels, cut and aligned as those of the training (or a list of them)."""
 
 
 def merged_page(model: Model, mix: Sequence[float] | None) -> str:
@@ -36,7 +36,7 @@ pixels = processor(image, return_tensors="pt")["pixel_values"]
 {_embed(model, "backbone(pixels)")}
 ```
 
-{_FACES}
+{_FACES.format(model.stored_size)}
 """
 
 

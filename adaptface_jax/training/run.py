@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
-from adaptface_jax.config.schema import LoopConfig
+from adaptface_jax.config.schema import Config, LoopConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -68,6 +68,7 @@ def write_record(workdir: Path, record: dict[str, Any]) -> None:
 def read_record(workdir: Path) -> dict[str, Any] | None:
     """The record of the run in `workdir`, or None where no run was started.
 
+    That of a face training says at which size its images were stored; before it did they were at STORED_SIZE.
     Raises InputError where the file is not a JSON object with the settings and the data of a run.
     """
     path = workdir / RUN_FILE
@@ -76,7 +77,8 @@ def read_record(workdir: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if all(isinstance(record[section], dict) for section in ("config", "data")):
-            return record
+            of_faces = record["config"].get("task", Config().task) == Config().task
+            return {STORED: STORED_SIZE, **record} if of_faces else record
     except (OSError, ValueError, TypeError, LookupError):
         pass
     raise InputError(f"{path}: not a readable run record; restore it or choose another --workdir")
@@ -107,14 +109,12 @@ def check_same(workdir: Path, record: dict[str, Any], override: bool = False) ->
     """Raises InputError where `workdir` holds another run, after printing the table of what differs.
 
     What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said. A setting that the run's record
-    lacks had its default, and images that it says no size of were stored at STORED_SIZE.
+    lacks had its default.
     """
     old = read_record(workdir)
     if old is None:
         return
     old = {**old, "config": json.loads(to_json(dataclasses.asdict(recorded_config(workdir, old))))}
-    if STORED in record:
-        old = {STORED: STORED_SIZE, **old}
     differences = [row for row in trees.difference(old, record) if not row[0].startswith(MAY_CHANGE)]
     if not differences:
         return

@@ -217,3 +217,13 @@ def test_threads_search_while_others_add_and_remove(people, shots):
         for done in changes:
             done.result()
     assert people.people == list(PEOPLE)
+
+
+def test_pictures_that_a_folder_of_people_loses_are_warned_of(backbone, crops, tmp_path):
+    for name in ("anna/1.png", "loose.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(crops[0]).save(tmp_path / name, "PNG")
+    people = backbone.index()
+    with pytest.warns(UserWarning, match=r"passed over: 2 files \(1 directly in the folder, of no identity, 1 \.db\)$"):
+        people.add_folder(tmp_path)
+    assert people.people == ["anna"]

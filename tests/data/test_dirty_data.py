@@ -537,11 +537,10 @@ SETS = {
         made(lambda f: (f / "p9").symlink_to(f / "p0")),
         "'p9' is a link to 'p0'",
     ),
-    "a set that is a file": (lambda place: place / "file.txt", "no folder"),
+    "a set that is a file of words": (lambda place: place / "file.txt", "is no line of a training list"),
     # InsightFace records
     "no .rec": (changed("train.rec", lambda c: None, records), "train.rec: cannot be read"),
     "no .idx": (changed("train.idx", lambda c: None, records), "train.idx: cannot be read"),
-    "no property": (changed("property", lambda c: None, records), "property: cannot be read"),
     "an empty .rec": (changed("train.rec", lambda c: b"", records), "needs bytes"),
     "an empty .idx": (changed("train.idx", lambda c: b"", records), "is empty"),
     "half a .rec": (changed("train.rec", half, records), "needs bytes|no frame"),

@@ -187,7 +187,7 @@ DAMAGE = [
     *(damaged("train.rec", change) for change in (_starting_in_the_middle, _with_an_unknown_part, _that_never_ends)),
     *(damaged("train.idx", change) for change in (_missing, _empty, _of_words, _of_one_column, _repeating_a_key)),
     *(damaged("train.idx", change) for change in (_negative, _overflowing, _beyond_the_end, _between_frames)),
-    *(damaged("property", change) for change in (_missing, _empty, _of_words)),
+    *(damaged("property", change) for change in (_empty, _of_words)),
 ]
 
 

@@ -142,6 +142,14 @@ def test_the_parts_of_a_set_are_no_people(tmp_path):
     ]
 
 
+def test_a_folder_around_the_set_names_the_set(tmp_path):
+    put(tmp_path / "lfw", {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
+    with pytest.raises(
+        InputError, match=r"every image in a folder below its identity's: 1 .*; are these people\? .*lfw$"
+    ):
+        open_source(str(tmp_path))
+
+
 def test_links_back_into_the_set_are_followed_once(tmp_path):
     folder, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
     made = put(folder, {"p0": [("0.png", FILES["PNG"], True)], "p1/a": [("0.png", FILES["PNG"], True)]})

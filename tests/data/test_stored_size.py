@@ -16,6 +16,7 @@ from PIL import Image
 
 import adaptface_jax as af
 from adaptface_jax import embed, evaluate, verify
+from adaptface_jax.api.photographs import Cropper
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
@@ -25,7 +26,7 @@ from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.stored_size import AUTO, StoredSize, size_line, stored_size
 from adaptface_jax.training.recognition.plan import prepare
 from adaptface_jax.training.recognition.summary import summary
-from adaptface_jax.training.run import check_same, write_record
+from adaptface_jax.training.run import check_same, read_record, write_record
 from tests.made_models import relative
 from tests.running import call, write_config
 
@@ -140,6 +141,15 @@ def test_evaluate_and_verify_say_it(pictures, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"images    112 px stored -> {SIZE} px in the model\n")
 
 
+def test_a_crop_is_known_by_the_size_of_the_run():
+    crop, other = picture(0, SIZE, SIZE), picture(0)
+    cropper = Cropper(SIZE, (112, SIZE))
+    assert cropper(crop, 0, "auto").faces is None and cropper.sees(crop, "auto")
+    assert cropper(other, 0, "auto").faces is None and not cropper.sees(other, "auto")
+    assert cropper.seen(other, 0, "auto").shape == crop.shape and cropper.seen(crop, 0, "auto") is crop
+    assert not cropper.sees(crop, True) and not Cropper(SIZE).sees(crop, "auto") and Cropper(SIZE).sees(crop, False)
+
+
 def small(pictures: Path, tmp_path: Path, **more: object) -> Config:
     settings = {"backbone.weights": "builtin", "backbone.image_size": SIZE, "data.train": str(pictures)}
     settings |= {"train.batch_size": 8, "train.steps": 2} | more
@@ -156,6 +166,7 @@ def test_a_run_goes_on_at_the_size_it_began_with(pictures, tmp_path, capsys):
     del before["stored_size"], before["config"]["data"]["stored_size"]
     (tmp_path / "run").mkdir()
     write_record(tmp_path / "run", before)
+    before = read_record(tmp_path / "run")
     again = prepare(config, before)
     assert again.stored_size == 112 and "112 px stored" in summary(again) and "(as the run began)" in summary(again)
     check_same(tmp_path / "run", again.record)

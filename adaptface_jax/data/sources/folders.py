@@ -75,6 +75,8 @@ class FolderSource(Source):
         refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         nested = f", {deeper:,} of the images in folders below theirs" if deeper else ""
+        if deeper == len(self._files):
+            nested = f", every image in a folder below its {noun}'s"
         super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}{nested}")
 
     def __getitem__(self, index: int) -> Record:

@@ -14,7 +14,7 @@ from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.excluded import Excluded
-from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.data.sources.folders import FolderSource, holds_identities
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.labelled import give_labels, labels_beside
 from adaptface_jax.data.sources.subset import Subset
@@ -60,6 +60,9 @@ def open_source(
         source = Subset(source, max_identities, max_per_identity)
     if source.num_classes < 2:
         more = advice(Path(path)) if os.path.isdir(path) else ""
+        inner = Path(path) / source.class_names[0]
+        if not more and inner.is_dir() and holds_identities(inner):
+            more = f"are these people? data.train={shown(str(inner))}"
         raise InputError(
             f"data.train: {source.description}: {source.num_classes} identity; training needs at least 2"
             + (f"; {more}" if more else "")

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ LABELS = (
     "name",
     "class_name",
 )
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _INNER = ("images", "img_align_celeba", "Img/img_align_celeba")
 _FORM = "lines `path label`, `index label path` as im2rec writes them, or a CSV with columns path and label"
 
@@ -68,12 +70,12 @@ def open_training_list(file: Path) -> ListedFiles:
     missing = [path for path in rows if path not in there]
     if missing:
         raise InputError(
-            f"{shown(str(file))}: {len(missing):,} of {plural(len(rows), 'image')} are missing, e.g. "
+            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
             f"{shown(os.path.join(root, missing[0]))}; expected paths relative to the folder of the list"
         )
     keys = [there[path] for path in rows]
     numbers = all(label.isdecimal() for label in rows.values())
-    names = sorted(set(rows.values()), key=int if numbers else None)
+    names = sorted(set(rows.values()), key=(lambda label: (int(label), label)) if numbers else None)
     number = {name: place for place, name in enumerate(names)}
     source = ListedFiles(
         root,
@@ -92,6 +94,8 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
     rows: dict[str, str] = {}
     repeated = 0
     for line in lines(file, _FORM):
+        if "\0" in line.text:
+            line.refuse("holds a NUL", "text")
         if columns is None:
             columns, header = _columns(line)
             if header:
@@ -112,12 +116,11 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
 
 def _label(line: Line, text: str) -> str:
     """A number without its zeros, `3.000000` as 3, or the text itself."""
-    try:
-        value = float(text)
-    except ValueError:
-        if not text:
-            line.refuse("has no label", _FORM)
+    if not text:
+        line.refuse("has no label", _FORM)
+    if not _is_number(text):
         return text
+    value = float(text)
     if not value.is_integer() or value < 0:
         line.refuse(f"has the label {shown(text)}", "a count from 0 on, or a name")
     return text if text.isdecimal() and str(int(text)) != text else str(int(value))
@@ -162,11 +165,7 @@ def _cells(line: Line, between: str) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _root(file: Path, path: str) -> Path:

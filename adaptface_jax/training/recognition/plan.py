@@ -11,7 +11,6 @@ from adaptface_jax.config.small_sample import ENOUGH
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.small_sample import small_sample
 from adaptface_jax.data.sources.from_path import open_training
@@ -81,6 +80,6 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
 
 def _stored_size(config: Config, source: Source, record: Mapping[str, Any] | None) -> StoredSize:
     wanted = config.data.stored_size
-    if wanted == AUTO and record is not None:
-        return StoredSize(record.get(STORED, STORED_SIZE), "as the run began")
+    if wanted == AUTO and record is not None and STORED in record:
+        return StoredSize(record[STORED], "as the run began")
     return stored_size(wanted, config.backbone.image_size, source)

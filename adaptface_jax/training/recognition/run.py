@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import read_checkpoint
@@ -56,5 +55,4 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
         )
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh)
     step, state = read_checkpoint(workdir, which, like)
-    stored = record.get(STORED, STORED_SIZE)
-    return dataclasses.replace(model, trainable=state.trainable, stored_size=stored), step
+    return dataclasses.replace(model, trainable=state.trainable, stored_size=record[STORED]), step
