@@ -59,6 +59,6 @@ def test_a_mislabelled_image_is_nearer_to_its_own_person():
 def test_people_of_few_images_need_a_threshold():
     label = np.repeat(np.arange(5), 2)
     people = People.of(made(0, label), label, 5)
-    with pytest.raises(InputError, match="nobody has 4 images.*give --threshold"):
+    with pytest.raises(InputError, match=r"nobody has 4 images.*give --threshold"):
         twin_threshold(people, np.random.default_rng(0))
     assert not list(twins(people, 0.9))
