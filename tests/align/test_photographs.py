@@ -183,7 +183,7 @@ def test_the_photographs_of_two(portraits, tmp_path, capsys):
     np.testing.assert_array_equal(shown["centre/a.png"], shown["all/a.face1.png"])
     np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])
     assert call(command, tmp_path / "two", tmp_path / "all", "--margin=0.5") == 2
-    assert "--prefer=centre --margin=0.0 --all=True; give these, or another DST" in capsys.readouterr().err
+    assert "--prefer=centre --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
 
 
 def test_a_list_over_a_folder_runs_whole_after_the_fallback(folder, tmp_path, capsys):
