@@ -9,7 +9,7 @@ from pathlib import Path
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import images_below
+from adaptface_jax.data.image_files import entries_of, images_below, is_dir
 from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
@@ -114,7 +114,8 @@ def _records(folder: Path) -> list[str]:
 
     Either of .rec and .idx is enough: half of a set is better named so than as a folder without identities.
     """
-    names = sorted({path.stem for path in folder.iterdir() if path.suffix in (".rec", ".idx") and path.is_file()})
+    files = [entry.name for entry in entries_of(str(folder)) if not is_dir(entry)]
+    names = sorted({name[:-4] for name in files if name.endswith((".rec", ".idx")) and not name.startswith(".")})
     if "train" in names:
         return ["train"]
     if len(names) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptface_jax.core.text import shown
+from adaptface_jax.data.image_files import entries_of, is_dir
 
 _FOLDERS = "write its images into a folder for each identity"
 ADVICE = {
@@ -23,7 +24,7 @@ def advice(path: Path) -> str:
     """What to do with a file, or with what lies in a folder, that is no training set as it is; "" where unknown."""
     if not path.is_dir():
         return ADVICE.get(path.suffix.lower(), "").format(path=shown(str(path)))
-    names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
+    names = [entry.name for entry in entries_of(str(path)) if not is_dir(entry)]
     likely = [name for name in names if name.endswith((".lst", "label.txt")) or name in ("train.txt", "train.csv")]
     if likely:
         return f"{shown(likely[0])} may list its images: data.train={shown(str(path / likely[0]))}"
