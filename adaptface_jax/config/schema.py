@@ -100,7 +100,10 @@ class DataConfig(ReadingConfig):
     max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
     stored_size: int | str = setting(
-        "auto", "pixels that images cross to the device at; auto: the set's own, up to backbone.image_size", low=16
+        "auto",
+        "pixels that images cross to the device at; auto: the set's own, up to backbone.image_size",
+        low=16,
+        high=4096,
     )
     labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
     domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")

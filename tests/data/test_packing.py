@@ -333,7 +333,7 @@ def test_the_command(folders, tmp_path, capsys):
         (["SRC", "DST", "--shard_mb=-1"], "--shard_mb"),
         (["SRC", "DST", "--shards=2", "--shard_mb=2"], "not allowed"),
         (["SRC", "SRC"], "of no pack"),
-        (["SRC", "SRC/p0/0.png"], "cannot be made"),
+        (["SRC", "SRC/p0/0.png"], "is a file; expected a folder"),
     ],
 )
 def test_wrong_commands_are_one_line(folders, tmp_path, capsys, words, expected):

@@ -140,7 +140,7 @@ def test_a_lost_process_and_both_go_on(config, tmp_path):
 
     with start_two(config, workdir, command) as pair:
         resumed_from = int(pair[0].line("going on from step").split()[4].replace(",", ""))
-        assert resumed_from >= 8
+        assert resumed_from >= 4  # the last one may not have been complete
         until(lambda: any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)), *pair)
         # A signal to either stops both at the same step.
         pair[1].process.send_signal(signal.SIGTERM)

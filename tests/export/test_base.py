@@ -53,7 +53,7 @@ def test_whatever_names_and_size_weights_come_in_they_leave_as_hugging_face_has_
         dialects.write_settings(folder, name, "quick_gelu")
     source = folder
     if converted:
-        write_folder(read_backbone(str(folder)), folder / "converted")
+        write_folder(read_backbone(str(folder))[0], folder / "converted")
         source = folder / "converted"
     size = None if grid is None else grid * TINY[row].patch_size
     base = base_of_weights(str(source), size)

@@ -21,6 +21,7 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints, check_recorded
+from adaptface_jax.training.run import STORED
 from adaptface_jax.training.step import TrainState
 
 
@@ -249,7 +250,8 @@ def test_other_trees_are_refused_and_never_cut_to_size(tmp_path, say, changes, s
         checkpoints.restore(1, dataclasses.replace(state(1.0), trainable=changes))
 
 
-RECORD = json.loads(to_json({"config": dataclasses.asdict(Config()), "data": {"classes": 4}}))
+BACKBONE, DATA = {"name": "made"}, {"classes": 4}
+RECORD = json.loads(to_json({"config": dataclasses.asdict(Config()), "backbone": BACKBONE, "data": DATA, STORED: 112}))
 
 
 def changed(name, value):

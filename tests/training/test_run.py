@@ -14,19 +14,21 @@ from adaptface_jax.report import __main__ as report
 from adaptface_jax.training.run import read_record, recorded_config
 from tests.running import call, write_config
 
-SOUND = {"config": {"adapter": {"rank": 8}}, "backbone": {}, "data": {}}
+SOUND = {"config": {"adapter": {"rank": 8}}, "backbone": {}, "data": {"images": 8, "classes": 2}}
 
 
 def with_config(**sections: object) -> dict:
     return {**copy.deepcopy(SOUND), "config": sections}
 
 
-NO_RECORD = "not a readable run record; restore it or choose another --workdir"
+NO_RECORD = "); restore it, or choose another --workdir"
 DAMAGED = {
     "nothing": ("", NO_RECORD),
     "half of it": (json.dumps(SOUND)[:-5], NO_RECORD),
     "a list": ([SOUND], NO_RECORD),
     "no settings": ({"backbone": {}, "data": {}}, NO_RECORD),
+    "no data": ({**SOUND, "data": {}}, "data.classes is None"),
+    "no backbone": ({"config": {}, "data": SOUND["data"]}, "backbone is missing"),
     "settings are a text": ({**SOUND, "config": "none"}, NO_RECORD),
     "a section is a number": (with_config(adapter=3), "adapter: 3 is not a section of settings"),
     "a value is none": (with_config(adapter={"rank": "two"}), "adapter.rank: 'two' is not a whole number"),
