@@ -71,7 +71,7 @@ def clear_remains(path: Path) -> None:
     """Remove the scratch files and folders that a killed process left beside `path`."""
     for remains in path.parent.glob(f".{glob.escape(_short(path.name))}.*"):
         found = _SCRATCH.fullmatch(remains.name.removeprefix(f".{_short(path.name)}."))
-        if found is None or Path(f"/proc/{found[1]}").exists():
+        if found is None or _lives(int(found[1])):
             continue
         if remains.is_dir():
             if found[2] == "old" and not path.exists():
@@ -80,6 +80,16 @@ def clear_remains(path: Path) -> None:
             shutil.rmtree(remains, ignore_errors=True)
         else:
             remains.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 @contextlib.contextmanager
@@ -164,6 +174,8 @@ def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Itera
         if not out.exists():
             scratch.rename(out)
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)  # the new one could not take its place
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from adaptface_jax import (
     verify,
 )
 from adaptface_jax.annotate import __main__ as annotate
-from adaptface_jax.core import outputs
+from adaptface_jax.core import files, outputs
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains, whole_file, whole_folder, write_text
 from adaptface_jax.evaluation.pair_scores import PairScores, write_scores
@@ -171,6 +173,27 @@ def test_killed_at_any_moment_one_of_the_two_folders_is_there(tmp_path, system):
         assert (out / "m").read_text() in ("old", "new")
         assert [path.name for path in tmp_path.iterdir()] == ["out"], moment
     assert done and (out / "m").read_text() == "new" and moment > 4
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "m").write_text("old")
+    rename = Path.rename
+
+    def refused(self, target):
+        if self.name.endswith(".new"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    with (
+        pytest.raises(OSError, match="Input/output"),
+        files.whole_folder(tmp_path / "out", overwrite=True, marker="m", what="it") as scratch,
+    ):
+        (scratch / "m").write_text("new")
+    assert (tmp_path / "out" / "m").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_scratch_files_of_the_dead_are_cleared_and_of_the_living_kept(tmp_path):
