@@ -17,7 +17,7 @@ from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.drawing import roc_chart
 from adaptface_jax.report.paired_tests import paired_tables
 from adaptface_jax.report.recipes import recipes_section
-from adaptface_jax.report.recognition_page import benchmarks_of, label_of, scores_of
+from adaptface_jax.report.recognition_page import benchmarks_of, label_of
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
 from adaptface_jax.report.tables import NONE, between, duration, percent, points, table
@@ -26,7 +26,7 @@ from adaptface_jax.report.yardstick import yardstick_section
 
 def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> str:
     """The document over runs by their names. links: the page of each, relative."""
-    scores = {name: scores_of(run) for name, run in named.items()}
+    scores = {name: run.scores.found for name, run in named.items()}
     benchmarks = list(dict.fromkeys(name for run in named.values() for name in benchmarks_of(run)))
     body = [
         title(len(named)),

@@ -8,8 +8,8 @@ from typing import Any
 
 from adaptface_jax.checks.finding import Section
 from adaptface_jax.checks.run import outcome
-from adaptface_jax.checks.run.records import FaceRun, readable_scores
-from adaptface_jax.evaluation.pair_scores import FROZEN, PairScores
+from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
@@ -34,14 +34,6 @@ def benchmarks_of(run: FaceRun) -> dict[str, BenchmarkResult]:
     return run.results.benchmarks if run.results else {}
 
 
-def scores_of(run: FaceRun, frozen: bool = False) -> dict[str, PairScores]:
-    """Benchmark name -> what the run's model made of each pair, where its file can be read (`check_records` tells).
-
-    frozen: what the unadapted backbone did.
-    """
-    return readable_scores(run, FROZEN if frozen else "")[0]
-
-
 def over(run: FaceRun) -> str:
     """What stands above the run's name."""
     return f"{adapter(run.config)}, on {run.config.backbone.name}"
@@ -52,7 +44,7 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
     results = run.results or Results({})
     benchmarks, label = benchmarks_of(run), label_of(run)
     if benchmarks:
-        scores, before = scores_of(run), scores_of(run, frozen=True)
+        scores, before = run.scores.found, run.frozen_scores.found
         yield answer(label[:1].upper() + label[1:], results, against_frozen(before, scores))
     elif not run.finished:
         yield _so_far(run)

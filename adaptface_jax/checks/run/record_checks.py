@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from adaptface_jax.checks.finding import Finding, Section, fault, note, ok, warning
 from adaptface_jax.checks.run import classification, history, outcome
-from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun, readable_scores
-from adaptface_jax.evaluation.pair_scores import FROZEN
+from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 
 
@@ -29,7 +28,7 @@ def _training(run: AnyRun) -> tuple[Finding, ...]:
     rows = run.rows
     remarks = [*run.remarks]
     if isinstance(run, FaceRun):
-        remarks += [remark for folder in ("", FROZEN) for remark in readable_scores(run, folder)[1]]
+        remarks += [*run.scores.remarks, *run.frozen_scores.remarks]
     damaged = [fault("records", remark, "restore the file, or train again to make it anew") for remark in remarks]
     findings: list[Finding | None] = [
         *damaged,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from adaptface_jax.checks.run.history import Rows
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
-from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS, recorded_config, required_record
@@ -20,6 +21,13 @@ from adaptface_jax.training.run import RESULTS, recorded_config, required_record
 Settings = TypeVar("Settings", Config, ClassificationConfig)
 Outcome = TypeVar("Outcome", Results, ClassificationResults)
 Found = TypeVar("Found")
+
+
+class KeptScores(NamedTuple):
+    """found: benchmark name -> its scores. remarks: what of them could not be read."""
+
+    found: dict[str, PairScores]
+    remarks: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +72,30 @@ class Run(Generic[Settings, Outcome]):
 class FaceRun(Run[Config, Results]):
     """A face training."""
 
+    @functools.cached_property
+    def scores(self) -> KeptScores:
+        """What its model made of each pair."""
+        return self._kept("")
+
+    @functools.cached_property
+    def frozen_scores(self) -> KeptScores:
+        """The same of the unadapted backbone."""
+        return self._kept(FROZEN)
+
+    def _kept(self, folder: str) -> KeptScores:
+        kept = KeptScores({}, [])
+        for name in self.results.benchmarks if self.results else ():
+            file = self.workdir / SCORES / folder / f"{name}.npz"
+            if not is_name(name) or not file.is_file():
+                continue
+            try:
+                kept.found[name] = read_scores(file)[name]
+            except InputError as error:
+                kept.remarks.append(f"{error}; left out")
+            except KeyError:
+                kept.remarks.append(f"{file}: holds no scores of {name}; left out")
+        return kept
+
 
 class ClassificationRun(Run[ClassificationConfig, ClassificationResults]):
     """A classifier's training."""
@@ -99,19 +131,3 @@ def _found(path: Path, read: Callable[[Path], Found], remarks: list[str]) -> Fou
     except InputError as error:
         remarks.append(f"{error}; left out")
         return None
-
-
-def readable_scores(run: FaceRun, folder: str = "") -> tuple[dict[str, PairScores], list[str]]:
-    """Benchmark name -> its kept scores, in a folder of the run's scores; and what of them could not be read."""
-    found, remarks = {}, []
-    for name in run.results.benchmarks if run.results else ():
-        file = run.workdir / SCORES / folder / f"{name}.npz"
-        if not is_name(name) or not file.is_file():
-            continue
-        try:
-            found[name] = read_scores(file)[name]
-        except InputError as error:
-            remarks.append(f"{error}; left out")
-        except KeyError:
-            remarks.append(f"{file}: holds no scores of {name}; left out")
-    return found, remarks
