@@ -2,6 +2,7 @@
 
     python benchmarks/intervals.py --out=benchmarks/results/intervals.json
 
+Rows that --out has already are not made again, so that hours can be spread.
 Draws people, images and pairs over and over (`simulated_people.py`): four designs, three levels, with and without noise
 of people. What is to be covered is the figure's mean over all draws of a row: its expectation over people and images of
 that design. Equal models have the same expectation over people, and noise of their own for people and images; equal
@@ -21,6 +22,7 @@ import numpy as np
 from showing import show
 from simulated_people import BEYOND, DESIGNS, HIGH, HIGHEST, MIDDLING, Design, People
 
+from adaptface_jax.core.json_io import read_json
 from adaptface_jax.evaluation.statistics.paired_test import compare, compare_seeds
 from adaptface_jax.evaluation.verification import Verification, compute_metrics, judge_pairs
 
@@ -110,20 +112,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    with concurrent.futures.ProcessPoolExecutor(args.workers) as pool:
-        cases = itertools.product((*DESIGNS, *BEYOND), LEVELS, OF_PEOPLE)
-        rows = [pool.submit(one_row, *case, args.replications) for case in cases]
-        of_seeds = [
-            pool.submit(seed_row, *case, args.seed_replications) for case in itertools.product(DESIGNS, LEVELS, SEEDS)
-        ]
-        done = [[future.result() for future in futures] for futures in (rows, of_seeds)]
-    result = {
-        "coverage_and_alarms": done[0],
-        "recipes_over_seeds": done[1],
-        "standard_error_of_5_percent": math.sqrt(0.05 * 0.95 / args.replications),
+    kept = read_json(args.out) if args.out and args.out.exists() else {}
+    tables = {
+        "coverage_and_alarms": [
+            (one_row, (*case, args.replications)) for case in itertools.product((*DESIGNS, *BEYOND), LEVELS, OF_PEOPLE)
+        ],
+        "recipes_over_seeds": [
+            (seed_row, (*case, args.seed_replications)) for case in itertools.product(DESIGNS, LEVELS, SEEDS)
+        ],
     }
-    show(result, args.out)
-    print(table(*done))
+    found: dict[str, Any] = {name: kept.get(name, []) for name in tables}
+    with concurrent.futures.ProcessPoolExecutor(args.workers) as pool:
+        waiting = {
+            pool.submit(make, *case): name for name, cases in tables.items() for make, case in cases[len(found[name]) :]
+        }
+        for future, name in waiting.items():  # in order, so that what is kept is a beginning
+            found[name].append(future.result())
+            show(found | {"standard_error_of_5_percent": math.sqrt(0.05 * 0.95 / args.replications)}, args.out)
+    print(table(*found.values()))
 
 
 if __name__ == "__main__":

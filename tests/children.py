@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple, TypeVar
 # Seconds until something that never comes is given up. A busy machine may take a hundred times as long as a quiet one.
 PATIENCE = 900
 
+FAKE_DEVICES = "--xla_force_host_platform_device_count=8"
+
 Found = TypeVar("Found")
 
 
@@ -48,6 +50,11 @@ class Child:
     def line(self, words: str) -> str:
         """The first line of its standard output that holds `words`, waited for."""
         return until(lambda: next((line for line in self.out.splitlines(True) if words in line), ""), self)
+
+
+def one_device() -> dict[str, str]:
+    """The environment of a process of its own, which has one device where these tests have eight."""
+    return os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace(FAKE_DEVICES, "")}
 
 
 @contextlib.contextmanager

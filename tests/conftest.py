@@ -7,14 +7,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.children import PATIENCE
+from tests.children import FAKE_DEVICES, PATIENCE
 
 # Sharding is tested on fake devices; this must be set before jax starts.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
+        FAKE_DEVICES,
+        # Small programs that run a few times: most of the tests' time would go into making them fast.
+        "--xla_backend_optimization_level=0",
         # On a busy machine the devices meet late; XLA would end the program after 40 s.
         f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE}",
     )

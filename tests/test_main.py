@@ -12,7 +12,7 @@ import pytest
 
 import adaptface_jax
 from adaptface_jax import __main__
-from tests.running import one_device
+from tests.children import one_device
 
 PACKAGE = Path(adaptface_jax.__file__).parent
 COMMANDS = [

@@ -15,8 +15,8 @@ import adaptface_jax as af
 from adaptface_jax import embed
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from tests.children import ran
-from tests.running import call, one_device
+from tests.children import one_device, ran
+from tests.running import call
 
 
 def encoded(crop: np.ndarray) -> bytes:

@@ -11,8 +11,7 @@ import pytest
 import adaptface_jax as af
 from adaptface_jax.weights.folder import write_folder
 from adaptface_jax.weights.loading import read_weights
-from tests.children import ran
-from tests.running import one_device
+from tests.children import one_device, ran
 
 
 def test_a_run_is_opened_at_its_checkpoint(trained, run):

@@ -15,8 +15,8 @@ import pytest
 from adaptface_jax.core.files import locked
 from adaptface_jax.grid import __main__ as grid
 from adaptface_jax.training.checkpoint import CHECKPOINTS
-from tests.children import ran, started, until
-from tests.running import call, one_device, write_config
+from tests.children import one_device, ran, started, until
+from tests.running import call, write_config
 
 SETTINGS = {
     "data.train": "synthetic:identities=4,images=12,seed=1",
@@ -26,6 +26,7 @@ SETTINGS = {
     "eval.every_epochs": 0,
     "train.batch_size": 16,
     "train.epochs": 2,
+    "train.learning_rate": 1e-3,
     "train.log_every": 2,
     "checkpoint.every_steps": 2,
 }
@@ -193,7 +194,7 @@ def ranking(out: Path) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def command(config) -> tuple[str, ...]:
-    words = (f"--config={config}", "--config.train.epochs=8", f"--sweep={RATES}")
+    words = (f"--config={config}", "--config.train.epochs=8", "--sweep=seed=0,1")
     return (sys.executable, "-m", "adaptface_jax.grid", *words)
 
 
@@ -208,7 +209,7 @@ def whole(command, tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
-    checkpoints = out / "learning_rate=0.001" / CHECKPOINTS
+    checkpoints = out / "seed=1" / CHECKPOINTS
     for number, epoch in ((signal.SIGTERM, "2"), (signal.SIGKILL, "4")):
         with started(*command, f"--out={out}", env=one_device()) as child:
             until((checkpoints / epoch / "manifest.json").exists, child)
@@ -218,14 +219,14 @@ def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, t
                 assert end.status == 75
                 line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to go on\n"
                 assert end.error == line
-                assert by_name(out)["learning_rate=0.001"]["state"] == "stopped"
+                assert by_name(out)["seed=1"]["state"] == "stopped"
             else:
                 assert end.status == -number
                 # What a killed grid leaves behind saves and ends; the next one waits for it.
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
-    assert "learning_rate=0.0001: finished before, passed over" in again.out
-    assert "going on from step" in (out / "learning_rate=0.001" / "grid.log").read_text()
+    assert "seed=0: finished before, passed over" in again.out
+    assert "going on from step" in (out / "seed=1" / "grid.log").read_text()
     assert ranking(out) == ranking(whole)
 
 

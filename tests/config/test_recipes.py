@@ -13,7 +13,7 @@ from adaptface_jax.config import defaults, inherit, overrides, recipes
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.settings import check_model
-from tests.running import one_device
+from tests.children import one_device
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -15,7 +15,7 @@ import pytest
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.progress import duration
-from tests.running import one_device
+from tests.children import one_device
 
 SCRIPT = """
 import sys

@@ -21,8 +21,8 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.liveness import listen_for_all
 from adaptface_jax.training.monitor import read_metrics
-from tests.children import Child, started, until
-from tests.running import one_device, write_config
+from tests.children import Child, one_device, started, until
+from tests.running import write_config
 
 SETTINGS = {
     "backbone.weights": "builtin",

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from adaptface_jax.training.monitor import read_metrics
-from tests.children import ran
-from tests.running import one_device, write_config
+from tests.children import one_device, ran
+from tests.running import write_config
 
 pytestmark = pytest.mark.peers
 pytest.importorskip("torch.distributed.run", reason="torchrun cannot be used")
