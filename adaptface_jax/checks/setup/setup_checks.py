@@ -37,6 +37,7 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.training.plan import placed_batches
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
+from adaptface_jax.weights.peft.adopt import adopted
 
 # Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
 EMBED_BATCH = 32
@@ -77,7 +78,7 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
         except InputError as error:
             refusals[f"benchmark {name}"] = str(error)
     try:
-        model = build_model(config, None if source is None else source.num_classes, mesh)
+        model = build_model(adopted(config), None if source is None else source.num_classes, mesh)
     except InputError as error:
         refusals["backbone"] = str(error)
     if refusal not in refusals.values():
