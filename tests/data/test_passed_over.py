@@ -7,9 +7,11 @@ import os
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from adaptface_jax import embed, evaluate, pack, pairs, train
 from adaptface_jax.align.folder import encoded as as_crop
@@ -165,9 +167,22 @@ def test_links_back_into_the_set_are_followed_once(tmp_path):
 
 def test_packed_sets_say_what_lies_beside_them(faces):
     write_records(faces, identity_payloads({0.0: [b"a", b"b"], 1.0: [b"c"]}))
-    assert open_source(str(faces)).passed_over.lines() == [
-        "passed over: 35 files (35 in files of their own beside the records)"
-    ]
+    said = "passed over: 41 files (35 in files of their own beside the records, 5 in @eaDir, 1 .db)"
+    for path in (faces, faces / "train.rec"):
+        assert open_source(str(path)).passed_over.lines() == [said]
+    packed = faces.parent / "packed"
+    assert call(pack, faces, packed) == 0
+    put(packed, {"more": [("0.png", FILES["PNG"], False)]})
+    beside = "in files of their own beside the records"
+    assert open_source(str(packed)).passed_over.lines() == [f"passed over: 1 file (1 {beside})"]
+    hub = faces.parent / "hub"
+    table = pa.table({"image": pa.array([FILES["PNG"]] * 20, pa.binary()), "label": [0, 1] * 10})
+    put(hub, {"data": [("0.png", FILES["PNG"], False), ("README.md", WORDS, False)]})
+    for name in ("train-00000-of-00001.parquet", "val.parquet", "extra.parquet"):
+        parquet.write_table(table, hub / "data" / name)
+    parts = open_parts(str(hub))
+    assert parts["train"].passed_over.lines() == [f"passed over: 3 files (1 {beside}, 1 .md, 1 .parquet)"]
+    assert not parts["validation"].passed_over.total
 
 
 def test_a_crop_keeps_its_name_and_its_colours():

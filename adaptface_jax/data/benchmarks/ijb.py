@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import shortened, shown
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.lookup import Lookup
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.text_lines import lines
 
@@ -98,12 +99,15 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
     if issame.all() or not issame.any():
         raise InputError(f"{shown(str(listed))}: all {len(issame)} pairs are of one kind; expected both kinds")
     place = next((folder / name for name in ("loose_crop", "images") if (folder / name).is_dir()), folder)
-    paths = [str(place / key) for key in keys]
-    missing = [path for path in paths if not Path(path).is_file()]
+    lookup = Lookup(place)
+    found = [lookup.find(key) for key in keys]
+    missing = [str(place / key) for key, name in zip(keys, found, strict=True) if name is None]
     if missing:
         raise InputError(
-            f"{shown(str(faces))}: {len(missing)} of {len(paths)} images are missing, e.g. {shown(missing[0])}"
+            f"{shown(str(faces))}: {len(missing)} of {len(keys)} images are missing, e.g. "
+            f"{shortened(shown(missing[0]), 200)}"
         )
+    paths = [str(place / name) for name in found if name]
     points, quality = _points(lists, keys)
     description = f"templates {shown(str(folder))}"
     return TemplateBenchmark(
@@ -176,4 +180,4 @@ def _integers(file: Path, columns: int, expected: str) -> np.ndarray:
 
 
 def _is_integer(word: str) -> bool:
-    return word.isascii() and word.removeprefix("-").isdigit()
+    return word.isascii() and word.removeprefix("-").isdigit() and len(word) < 19
