@@ -7,6 +7,7 @@ little-endian.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def read_index(folder: Path, model: str) -> Gallery:
 def _read(folder: Path) -> Gallery:
     with open(folder / TEMPLATES, "rb") as file, open(folder / NAMES, encoding="ascii") as names:
         count, width = np.fromfile(file, _HEADER, 2).tolist()
+        if min(count, width) < 0 or os.fstat(file.fileno()).st_size != 8 + 4 * count * width:
+            raise ValueError(f"{TEMPLATES} is not of {count} x {width} numbers")
         gallery = Gallery(width)
         for start in range(0, count, ROWS):
             rows = min(ROWS, count - start)
