@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.api.picture_sheet import Row, check_sheet, draw_sheet
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
@@ -29,7 +29,6 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
 from adaptface_jax.core.text import plural, shortened, shown
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.joined import Joined
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Images, Keys
@@ -49,8 +48,7 @@ from adaptface_jax.evaluation.suspects import (
     twins,
 )
 
-# Of a sheet: pixels of a picture, rows at most.
-SIDE, MOST = 112, 200
+MOST = 200  # rows of a sheet
 UNREADABLE = "unreadable"  # the kind of a row without another image
 
 
@@ -58,10 +56,7 @@ def main(args: argparse.Namespace) -> None:
     """Open the set and the model, embed, look for suspects, write and say what came out."""
     if args.threshold is not None and not -1 <= args.threshold <= 1:
         raise InputError(f"--threshold: {args.threshold:g} is no cosine; expected -1 to 1")
-    if args.sheet and Path(args.sheet).suffix.lower() not in SHEETS:
-        raise InputError(
-            f"--sheet: {shown(args.sheet)} is no picture; expected a name that ends in {' or '.join(SHEETS)}"
-        )
+    check_sheet(args.sheet)
     source = open_source(args.source)
     benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
     sets = [Images(source), *(benchmark.images for benchmark in benchmarks.values())]
@@ -89,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
     unreadable = [names[number] for number in sorted(images.unreadable)]
     write_bytes(args.out, table(suspects, names, unreadable))
     if args.sheet:
-        write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix.lower()))
+        write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix))
     lines = outcome_lines(source.description, suspects, threshold, args)
     for line in (*lines, *images.lines(), *source.passed_over.lines()):
         print(line)
@@ -139,29 +134,16 @@ def table(suspects: Sequence[Suspect], names: Sequence[str], unreadable: Sequenc
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-SHEETS = {".jpg": "JPEG", ".png": "PNG"}
-
-
 def sheet(
     suspects: Sequence[Suspect], images: Sequence[bytes | np.ndarray], names: Sequence[str], suffix: str
 ) -> bytes:
     """A picture with a row a suspect: its two images, and what they are."""
-    width = 6 * SIDE
-    canvas = Image.new("RGB", (width, max(len(suspects), 1) * SIDE), "white")
-    draw = ImageDraw.Draw(canvas)
-    for row, one in enumerate(suspects):
-        for column, number in enumerate((one.image, one.other)):
-            pixels = to_size(decode(images[number], names[number]), SIDE)
-            canvas.paste(Image.fromarray(pixels), (column * SIDE, row * SIDE))
+    rows = []
+    for one in suspects:
         own = "" if one.own is None else f", own {one.own:.2f}"
-        said = [
-            f"{one.kind} {one.similarity:.2f}{own}",
-            *(ascii(shortened(names[n], 60))[1:-1] for n in (one.image, one.other)),
-        ]
-        draw.multiline_text((2 * SIDE + 8, row * SIDE + 24), "\n".join(said), fill="black")
-    file = io.BytesIO()
-    canvas.save(file, SHEETS[suffix])
-    return file.getvalue()
+        said = [f"{one.kind} {one.similarity:.2f}{own}", *(shortened(names[n], 60) for n in (one.image, one.other))]
+        rows.append(Row([images[number] for number in (one.image, one.other)], "\n".join(said)))
+    return draw_sheet(rows, 2, suffix)
 
 
 def parser() -> Parser:
