@@ -43,12 +43,11 @@ from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.distractors import open_distractors
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
-from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.benchmarks.tinyface import open_tinyface
 from adaptface_jax.data.image_files import read_file
 from adaptface_jax.data.joined import Joined
 from adaptface_jax.evaluation.evaluator import evaluate
-from adaptface_jax.evaluation.folds import folds_line
+from adaptface_jax.evaluation.folds import check_folds, folds_line
 from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import Identification, crowd
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
@@ -91,7 +90,7 @@ def main(args: argparse.Namespace) -> None:
         *(benchmark.images for benchmark in benchmarks.values()),
         *(Cropped(benchmark, crop) for benchmark in templates.values()),
         *(found.images for found in tiny.values()),
-        *([Files(people.paths)] if people else []),
+        *([people.images] if people else []),
         *([others.images] if others else []),
     ]
     opened = open_from_flags(args, Joined(sets))
@@ -131,7 +130,7 @@ def main(args: argparse.Namespace) -> None:
     for name, found in tiny.items():
         searches[name] = search_tinyface(embed(found.images, found.paths), found, further)
     if people:
-        figures, hits = people.search(embed(Files(people.paths), people.paths), further, limit)
+        figures, hits = people.search(embed(people.images, people.paths), further, limit)
         report["identification"] = figures
         searches["identification"] = figures
     for name, figures in searches.items():
@@ -212,6 +211,8 @@ def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, fact
             return [read_file(path) for path in (one.image, *(people.first_image(hit.name) for hit in one.hits[:3]))]
 
         print(write_hit_sheet(Path(args.sheet), search, pictures, 4))
+    for line in people.images.lines():
+        print(line)
     for flag, source in (("--gallery", people.gallery), ("--probes", people.probes)):
         for line in source.passed_over.lines():
             print(f"{flag}: {line}")
@@ -220,6 +221,7 @@ def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, fact
 def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
     """What is judged, and what is to be said of its images and of its folds, a line each."""
     pairs, images = plural(len(benchmark.issame), "pair"), plural(len(benchmark.images), "image")
+    check_folds(name, benchmark.fold, benchmark.issame)
     crops, folds = look_at(benchmark.images, benchmark.keys), folds_line(benchmark.fold, benchmark.issame)
     lines = [f"{benchmark.description}, {pairs} of {images}"]
     lines += [f"{crops.what}; {crops.advice}" if crops.advice else crops.what] + ([folds] if folds else [])

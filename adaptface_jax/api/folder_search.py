@@ -12,6 +12,10 @@ import numpy as np
 from adaptface_jax.api.gallery import Gallery
 from adaptface_jax.api.hit_lists import Searched
 from adaptface_jax.api.hits import hits
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.benchmarks.pair_list import Files
+from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.identification import Identification, identify, person_templates
@@ -39,29 +43,40 @@ class FolderSearch:
         number = {name: place for place, name in enumerate(dict.fromkeys([*self.names, *shown]))}
         self.person = np.array([number[name] for name in shown])[self.probes.labels]
         self.everybody = frozenset(number)
+        self.images = Readable(Files(self.paths), self.paths)
 
     def first_image(self, name: str) -> str:
-        """The path of the first image of somebody in the gallery."""
-        person = self.gallery.class_names.index(name)
-        return self.paths[int(np.searchsorted(self.gallery.labels, person))]
+        """The path of the first image of somebody in the gallery that can be read."""
+        own = self.gallery.labels == self.gallery.class_names.index(name)
+        return self.paths[int(np.argmax(own & self.images.read(0, len(self.gallery))))]
 
     def search(self, rows: np.ndarray, distractors: Faces | None, limit: Threshold | None) -> Found:
-        """rows: float [N, E], raw embeddings of `paths`. distractors: by negative numbers. limit: what judges.
+        """rows: float [N, E], raw embeddings of `images`; those that cannot be read count nowhere. distractors: by
+        negative numbers. limit: what judges.
 
-        Raises InputError where no probe shows a person of the gallery.
+        Raises InputError where no image of the gallery can be read, and where no probe shows a person of it.
         """
         count = len(self.gallery)
-        templates = person_templates(rows[:count], self.gallery.labels)
-        units = unit_embeddings(rows[count:]).astype(np.float32)
+        own, seen = self.images.read(0, count), self.images.read(count)
+        if not own.any():
+            raise InputError(f"{self.gallery.description}: none of its images can be read; {self.images.unreadable[0]}")
+        people, label = np.unique(self.gallery.labels[own], return_inverse=True)
+        templates = person_templates(rows[:count][own], label)
+        units = unit_embeddings(rows[count:][seen]).astype(np.float32)
         figures = identify(
-            Faces(templates, np.arange(len(templates))),
-            Faces(units, self.person),
+            Faces(templates, people),
+            Faces(units, self.person[seen]),
             distractors,
-            images=count,
+            images=int(own.sum()),
             threshold=None if limit is None else limit.value,
         )
-        known = Gallery(templates.shape[1]).added(self.gallery.class_names, templates)
+        known = Gallery(templates.shape[1]).added([self.gallery.class_names[one] for one in people], templates)
+        searched = iter(hits(known, units, TOP, limit))
+        unread = self.images.unreadable
         found = [
-            Searched(path, row) for path, row in zip(self.paths[count:], hits(known, units, TOP, limit), strict=True)
+            Searched(path, next(searched))
+            if read
+            else Searched(path, problem=unread[number].removeprefix(f"{shown(path)}: "))
+            for number, (path, read) in enumerate(zip(self.paths[count:], seen, strict=True), start=count)
         ]
         return Found(figures, found)
