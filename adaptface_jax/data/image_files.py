@@ -89,7 +89,7 @@ def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> 
     """
     if not is_dir(entry):
         why = why_passed_over(entry)
-        kind = passed.pictures if why in ("", HEIC) or why in UNREAD else passed.others
+        kind = passed.pictures if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else passed.others
         kind[why or reason] += 1
     elif entry.is_symlink():
         passed.others["link to a folder of the set, or of no one"] += 1
@@ -104,6 +104,8 @@ def why_passed_over(entry: os.DirEntry[str]) -> str:
     ending = os.path.splitext(name)[1]
     if name.startswith("."):
         return "hidden"
+    if not is_file(entry):  # costs nothing but for links
+        return LOOSE_LINK if entry.is_symlink() else "pipe or device"
     if ending in SUFFIXES:
         # Many are JPEG under another name, and those are read.
         return HEIC if ending in FORMATS[HEIF] and not reads_heif() and is_heif(_head(entry.path)) else ""
@@ -114,6 +116,7 @@ def why_passed_over(entry: os.DirEntry[str]) -> str:
     return shown(ending) if ending else "without an ending"
 
 
+LOOSE_LINK = "link to nothing"
 HEIC = "HEIC (to read them: pip install 'adaptface_jax[heic]')"
 
 
@@ -154,6 +157,14 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to one."""
+    try:
+        return entry.is_file()
     except OSError:  # a link to itself
         return False
 

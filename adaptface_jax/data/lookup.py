@@ -7,6 +7,8 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptface_jax.data.image_files import is_dir, is_file
+
 
 class _Listing(NamedTuple):
     """The files and the folders in a folder: a spelling, as it is there or composed (NFC) -> the name there."""
@@ -60,7 +62,7 @@ class Lookup:
             try:
                 with os.scandir(os.path.join(self._folder, folder)) as entries:
                     for entry in entries:
-                        names = listing.folders if entry.is_dir() else listing.files if entry.is_file() else {}
+                        names = listing.folders if is_dir(entry) else listing.files if is_file(entry) else {}
                         names[entry.name] = entry.name
                         if not entry.name.isascii():
                             names.setdefault(unicodedata.normalize("NFC", entry.name), entry.name)
