@@ -61,6 +61,11 @@ class FaceModel:
         return self.model.stored_size
 
     @property
+    def seen_as(self) -> dict[str, Any]:
+        """What the embeddings of a backbone depend on beside `facts`: {"stored_size", "feature"}."""
+        return {"stored_size": self.stored_size, "feature": self.model.recognizer.config.backbone.feature}
+
+    @property
     def flip(self) -> bool:
         """Whether embeddings to compare are summed with those of the mirror images (the model's `eval.flip`)."""
         return self.model.recognizer.config.eval.flip
@@ -156,7 +161,11 @@ class FaceModel:
         """
         check_align(align)
         rule = self.rule(far, benchmark, threshold)
-        return self.compare((self._cropper(first, 0, align), self._cropper(second, 1, align)), rule)
+        return self.compare((self.photograph(first, 0, align), self.photograph(second, 1, align)), rule)
+
+    def photograph(self, image: ImageLike, number: int = 0, align: Align = "auto") -> Photograph:
+        """One image as `verify` sees it; number: names pixels in errors. Raises InputError as it does."""
+        return self._cropper(image, number, align)
 
     def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""

@@ -11,9 +11,10 @@ from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
+from adaptface_jax.core.text import duration
 from adaptface_jax.models.adapters import places
 from adaptface_jax.models.recognizer import ParameterCount
-from adaptface_jax.report.tables import duration, table
+from adaptface_jax.report.tables import table
 
 
 def training_seconds(run: AnyRun) -> float | None:
