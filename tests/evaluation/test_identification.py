@@ -34,7 +34,7 @@ def faces():
 
 
 def plain(gallery, probes):
-    """Of each probe, in float64, one at a time: rank of its person, own and best other similarity, average precision."""
+    """Of each probe, in float64: rank of its person, own and best other similarity, average precision."""
     rank, own, top, precision = [], [], [], []
     for probe, person in zip(probes.units.astype(float), probes.person, strict=True):
         scores, mine = gallery.units.astype(float) @ probe, gallery.person == person
