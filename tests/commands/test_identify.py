@@ -25,13 +25,12 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
-    """Crops of random pixels: two of each person."""
+    """A crop of random pixels of each person."""
     folder = tmp_path_factory.mktemp("people")
     for seed, name in enumerate(PEOPLE):
         (folder / name).mkdir()
-        for number in (0, 1):
-            pixels = np.random.default_rng(10 * seed + number).integers(0, 256, (112, 112, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+        pixels = np.random.default_rng(seed).integers(0, 256, (112, 112, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name / "0.png")
     return folder
 
 
@@ -47,10 +46,10 @@ def test_photographs_find_their_people_with_no_word_about_the_model(index, run, 
     (tmp_path / "photos" / "inner").mkdir(parents=True)
     shutil.copy(people / "bo" / "0.png", tmp_path / "photos" / "inner" / "x.png")
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
-    words = (f"--index={index}", tmp_path / "photos", people / "cy" / "1.png", people / "cy" / "1.png", "--far=1e-1")
+    words = (f"--index={index}", tmp_path / "photos", people / "cy" / "0.png", people / "cy" / "0.png", "--far=1e-1")
     assert call(identify, *words) == 0
     said = capsys.readouterr().out
-    assert f"{tmp_path}/photos/inner/x.png: bo " in said and f"{people}/cy/1.png: cy " in said
+    assert f"{tmp_path}/photos/inner/x.png: bo " in said and f"{people}/cy/0.png: cy " in said
     assert "2 images searched among 3 people, 2 known, 0 unknown" in said  # one was named twice
     assert f"4.0000, the threshold at FAR 1e-1 of benchmark lfw ({run}/results.json)" in said
     assert "among 3 about 27.1% of strangers' images find somebody" in said and "for 1% take a FAR of 3e-03" in said
@@ -91,7 +90,7 @@ def test_an_index_of_a_backbone_opens_it_as_it_was(people, tmp_path, capsys):
     assert "an index of 3 people" in capsys.readouterr().out
     assert call(identify, f"--index={index}", people / "bo") == 0
     said = capsys.readouterr().out
-    assert "120 px stored -> 28 px in the model" in said and said.count(": most like bo") == 2
+    assert "120 px stored -> 28 px in the model" in said and said.count(": most like bo") == 1
 
 
 def test_what_cannot_be_searched_is_listed_and_the_rest_is_searched(index, people, tmp_path, capsys):
