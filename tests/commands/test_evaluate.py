@@ -12,8 +12,8 @@ from PIL import Image
 from adaptface_jax import evaluate
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.evaluation.pair_scores import read_scores
-from adaptface_jax.evaluation.recorded_searches import EVENTS, read_searches
-from adaptface_jax.report.run_page import run_page
+from adaptface_jax.evaluation.recorded_searches import EVENTS, FILE, read_searches
+from adaptface_jax.report.searches import searches_section
 from adaptface_jax.training.monitor import read_metrics
 from tests.evaluation.forms import write_faces
 from tests.evaluation.searched import write_ijb, write_tinyface
@@ -93,8 +93,10 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     lines = read_metrics(run / EVENTS)
     assert {line["step"] for line in lines} == {7} and len(lines) == 5
     assert any(0 <= line.get("eval/tiny/rank20", -1) <= 1 for line in lines)
-    shown = run_page(read_run(run))
-    assert "<h2>Searches</h2>" in shown and "ijby_mean" in shown and "Rank-1 by the number of distractors" in shown
+    shown = searches_section(read_run(run).searches.found)
+    assert "ijby_mean" in shown and "step 7" in shown and "Rank-1 by the number of distractors" in shown
+    (run / FILE).write_text("{")
+    assert read_run(run).searches.found == {} and "left out" in read_run(run).searches.remarks[0]
 
 
 def test_flags_that_make_no_sense_are_one_line(data, capsys):
