@@ -20,7 +20,7 @@ from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS, far_name
 from adaptface_jax.evaluation.search import Faces, rank_gallery
 from adaptface_jax.evaluation.statistics import influence
 from adaptface_jax.evaluation.statistics.intervals import Interval
-from adaptface_jax.evaluation.statistics.jackknife import resting_on
+from adaptface_jax.evaluation.statistics.jackknife import FEW, resting_on
 from adaptface_jax.evaluation.statistics.searches import Searches
 
 FPIRS = (1e-1, 1e-2, 1e-3)
@@ -30,8 +30,8 @@ FEWEST_DISTRACTORS = 10  # of the curve over their number, which goes on by powe
 
 @dataclasses.dataclass(frozen=True)
 class SearchIntervals:
-    """(low, high) of each figure of an `Identification` at 95%, None where the figure is; people: how many they rest
-    on. few: whether these are too few to say."""
+    """(low, high) of each figure of an `Identification` at 95%, None where the figure is; people: how many
+    the known probes show. few: whether these are too few to say."""
 
     rank1: Interval
     rank5: Interval
@@ -196,7 +196,7 @@ def summary(
     precision = np.concatenate([outcome.precision for outcome in outcomes])
     several = any(outcome.several for outcome in outcomes)
     tpirs = {far_name(fpir): _tpir(outcomes, searches, fpir) for fpir in FPIRS}
-    counts = outcomes[0].distractors
+    counts, shown = outcomes[0].distractors, len(np.unique(person[known]))
     rows = sum(outcome.rows for outcome in outcomes)
     depths = range(1, min(rows + counts[-1], DEPTHS[-1]) + 1)
     return Identification(
@@ -223,8 +223,8 @@ def summary(
             within[20],
             {name: interval for name, (_, interval) in tpirs.items()},
             searches.mean(precision) if several else None,
-            searches.people.count,
-            searches.people.few,
+            shown,
+            shown <= FEW or searches.people.few,
         ),
     )
 
