@@ -7,8 +7,8 @@ saved step, and `evidence.records`, what every record held when it was read.
 
 state: a fingerprint of each array of the training state after the step. records: which records trained the steps since
 the line before, and what they held. rows: a digest of each line of `metrics.jsonl` since then; kept: number and digest
-of those that a sitting found. sitting: settings and data (run.json), versions and devices. Every line ends with `chain`,
-a digest of the line and of the `chain` before it.
+of those that a sitting found. sitting: settings and data (run.json), versions and devices. Every line ends with
+`chain`, a digest of the line and of the `chain` before it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Evidence:
     def _note(self, line: Line, state: TrainState) -> None:
         self.flush()
         self._pending = line, self._fingerprint(state)
-        self._pending[1].copy_to_host_async()  # type: ignore[union-attr]
+        self._pending[1].copy_to_host_async()
 
 
 def seal(workdir: Path, names: Sequence[str] = MADE) -> None:
