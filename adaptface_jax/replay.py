@@ -21,6 +21,7 @@ from pathlib import Path
 
 from adaptface_jax.checks.finding import Finding, Section, Severity, note, ok
 from adaptface_jax.checks.replay.again import Again, unlike
+from adaptface_jax.checks.replay.exported import exported
 from adaptface_jax.checks.replay.kept import checkpoint_steps, kept
 from adaptface_jax.checks.replay.sources import ORDER, changed, sources
 from adaptface_jax.checks.replay.testimony import Testimony, read_testimony
@@ -74,6 +75,8 @@ def _sections(told: Testimony, args: argparse.Namespace, began: float) -> Iterat
             sound.remove(step)
     held = f"{plural(len(sound), 'checkpoint')}: {', '.join(f'{step:,}' for step in sound[-8:])}"
     yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as the training had it"),))
+    if args.exported:
+        yield Section("exported", args.exported, (exported(Path(args.exported), plan, again, sound),))
     if any(name in ORDER for name in changed(record, plan.record)):
         yield Section("windows", "none", (note("steps", "not run again: their records are not there any more"),))
         return
@@ -180,6 +183,7 @@ def parser() -> Parser:
     result.add_argument(
         "--tolerance", type=_positive, default=TOLERANCE, help=f"where bits may differ, relative [{TOLERANCE:g}]"
     )
+    result.add_argument("--exported", metavar="DIR", help="compare this export (--format=peft) with the checkpoints")
     result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the findings here")
     return result
 

@@ -25,7 +25,10 @@ from adaptface_jax.training.run import abstract_state
 from adaptface_jax.training.step import TrainState, init_state, make_step
 
 # Of a sitting and of this machine: where they are equal, and the device is a CPU, every bit is.
-SAME = ("adaptface_jax", "jax", "jaxlib", "optax", "flax", "numpy", "processor", "devices", "processes", "platform")
+# (How many cores share a sum decides the order in which it is added up.)
+SAME = (
+    "adaptface_jax", "jax", "jaxlib", "flax", "optax", "numpy", "processor", "cores", "devices", "processes", "platform"
+)  # fmt: skip
 
 
 class Again:
