@@ -187,7 +187,7 @@ def read_evidence(workdir: Path) -> tuple[list[Line], list[Broken]]:
         except (ValueError, RecursionError) as error:
             broken.append(Broken(number, f"is damaged ({one_line(error, 80)})"))
             continue
-        if line["chain"] != _linked(chain, line):
+        if line["chain"] != linked(chain, line):
             broken.append(Broken(number, "was changed, or one before it removed"))
         chain = line["chain"]
         lines.append(line)
@@ -206,13 +206,14 @@ def whole(digests: Sequence[str]) -> str:
 
 def _append(workdir: Path, line: Line, chain: str) -> str:
     """Add a line after the one that ends with `chain`; returns its own."""
-    line["chain"] = _linked(chain, line)
+    line["chain"] = linked(chain, line)
     with open(workdir / EVIDENCE, "a", encoding="utf-8") as file:
         file.write(to_json(line) + "\n")
     return str(line["chain"])
 
 
-def _linked(chain: str, line: Line) -> str:
+def linked(chain: str, line: Line) -> str:
+    """The `chain` of a line that follows one with `chain`."""
     return _digest(chain + to_json({name: value for name, value in line.items() if name != "chain"}))
 
 

@@ -22,10 +22,12 @@ def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Fi
     """A folder of `export --format=peft` against the checkpoints of `steps`, bit for bit, the nearest one named.
 
     What the folder does not hold, as the class centres, is not compared.
-    Raises InputError for a run without an adapter, and where the folder holds none or one of another shape.
+    Raises InputError for a run without an adapter or a sound checkpoint, and where there is no such folder.
     """
     if not isinstance(plan, RecognitionPlan) or "adapter" not in plan.trainable:
         raise InputError("--exported: the run has no adapter, so that none of it was exported")
+    if not folder.is_dir():
+        raise InputError(f"--exported: {folder} is no folder; expected one of `adaptface export --format=peft`")
     if not steps:
         raise InputError("--exported: the run has no sound checkpoint to compare it with")
     config = plan.config
@@ -33,7 +35,7 @@ def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Fi
     try:
         held, _ = start_from(wanted, plan.model.recognizer.spec, plan.trainable)
     except InputError as error:
-        raise InputError(f"--exported: {str(error).removeprefix('adapter.init_from: ')}") from None
+        return fault("exported", f"{folder}: not of this run ({error})", _ADVICE)
     parts = [name for name in held if held[name] is not plan.trainable[name]]
     found = {name: held[name] for name in parts}
     names, differing = leaf_names(found), dict[int, list[str]]()
@@ -47,4 +49,7 @@ def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Fi
         return ok("exported", f"{folder}: {', '.join(parts)} of checkpoint {nearest:,}, bit for bit")
     what = f"{folder}: of no checkpoint; {nearest:,} is the nearest, from which {wrong[0]}"
     more = f" and {len(wrong) - 1} more differ" if len(wrong) > 1 else " differs"
-    return fault("exported", what + more, "export it again, or find the run that it is of")
+    return fault("exported", what + more, _ADVICE)
+
+
+_ADVICE = "export it again, or find the run that it is of"
