@@ -17,6 +17,7 @@ from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.training.checkpoint import check_recorded
+from adaptface_jax.training.evidence import seal
 from adaptface_jax.training.loop import Ending, Judge, train
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.run import check_same, read_record, write_record
@@ -83,4 +84,6 @@ def run_training(
             ending = train(plan, workdir, stop, judge)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
+                if processes.primary():
+                    seal(workdir)
             processes.wait_for_all("written")

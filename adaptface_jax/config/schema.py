@@ -177,6 +177,7 @@ class EvalConfig:
 class CheckpointConfig:
     every_steps: int = setting(1000, "steps between two saves; the last step is always saved", low=1)
     keep: int = setting(2, "latest checkpoints kept, beside the best one", low=1)
+    keep_every: int = setting(0, "steps between two that are saved and kept for good, for `replay`; 0 none", low=0)
 
 
 @dataclasses.dataclass(frozen=True)

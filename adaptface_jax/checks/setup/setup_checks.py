@@ -179,9 +179,8 @@ def _training(set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_lim
         limit = rehearsal.available_memory(devices) if memory_limit is None else memory_limit
         room = rehearsal.memory(compiled, limit, len(devices))
         findings.append(room)
-        findings.append(
-            settings.disk(workdir, config, trees.nbytes((compiled.state.trainable, compiled.state.opt_state)))
-        )
+        state_bytes = trees.nbytes((compiled.state.trainable, compiled.state.opt_state))
+        findings.append(settings.disk(workdir, config, state_bytes, plan.total_steps))
         if room.severity == "fault":
             findings.append(note("one step", "not run: it would not fit"))
         else:
