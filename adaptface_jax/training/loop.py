@@ -176,7 +176,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
         raise
     data = itertools.chain((first,), data)
     log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
-    step = start
+    step, running = start, ()
     with jax.transfer_guard("disallow"):
         for step in range(start + 1, total + 1):
             before = time.monotonic()
@@ -190,6 +190,9 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
             state, metrics = compiled(plan.frozen, state, batch, key)
+            # One step waits for the device, no more: a signal ends a run of slow steps after that one.
+            jax.block_until_ready(running)
+            running = metrics
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
                 session.progress.write(first_loss_line(loss, plan.expected_loss))
