@@ -16,8 +16,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtrit
 
 from adaptface_jax.evaluation.statistics import influence
 from adaptface_jax.evaluation.statistics.jackknife import People, Spread, resting_on
@@ -162,4 +161,4 @@ def rate_interval(rate: float, spread: Spread, trials: float, error: float | Non
 
 def quantile(spread: Spread) -> float:
     """Student's, in standard errors on either side."""
-    return float(student.ppf((1 + CONFIDENCE) / 2, spread.degrees))
+    return float(stdtrit(spread.degrees, (1 + CONFIDENCE) / 2))
