@@ -17,8 +17,9 @@ from PIL import Image
 from adaptface_jax.align.crop import PREFER, Aligner
 from adaptface_jax.align.detector import use_one_thread
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import write_bytes, write_text
+from adaptface_jax.core.files import clear_remains_in, write_bytes, write_text
 from adaptface_jax.core.journal import Journal
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.text import shown
 from adaptface_jax.core.workers import spread
 from adaptface_jax.data.decode import decode
@@ -98,6 +99,9 @@ def align_folder(
     names = [os.path.relpath(path, source) for path in images.paths]
     if options.every and (taken := next((name for name in names if _NUMBERED.search(name)), None)):
         raise InputError(f"--all: {shown(taken)} is named like a numbered crop of another photograph; rename it")
+    check_inside(target, (JOURNAL, NO_FACE, *names))
+    for folder in {target, *(os.path.dirname(target / name) for name in names)}:
+        clear_remains_in(Path(folder))
     work = functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
     journal = open_journal(target, options)
     missing = [name for name in names if not is_done(target, name, journal.lines.get(name), options)]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import whole_file
+from adaptface_jax.core.files import clear_remains_in, whole_file
 
 SCORES = "scores"  # the folder of a run that holds NAME.npz for each benchmark
 FROZEN = "frozen"  # and the folder within it that holds those of the unadapted backbone
@@ -68,7 +68,8 @@ def write_scores(path: Path, scores: Mapping[str, PairScores]) -> None:
 
 
 def write_each(folder: Path, scores: Mapping[str, PairScores]) -> None:
-    """Writes a file a benchmark."""
+    """Writes a file a benchmark; what a killed process left in the folder is removed."""
+    clear_remains_in(folder)
     for name, entry in scores.items():
         write_scores(folder / f"{name}.npz", {name: entry})
 

@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 
 from adaptface_jax.core import manifest
 from adaptface_jax.core.errors import InputError, RunError
-from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
@@ -68,6 +68,8 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains)
+            for step in self._steps():
+                clear_remains_in(self._folder / str(step))
 
     def __enter__(self) -> Self:
         self._hook = sys.unraisablehook
