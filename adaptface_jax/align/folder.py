@@ -100,8 +100,8 @@ def align_folder(
     if options.every and (taken := next((name for name in names if _NUMBERED.search(name)), None)):
         raise InputError(f"--all: {shown(taken)} is named like a numbered crop of another photograph; rename it")
     check_inside(target, (JOURNAL, NO_FACE, *names))
-    for folder in {target, *(os.path.dirname(target / name) for name in names)}:
-        clear_remains_in(Path(folder))
+    for folder in {target, *((target / name).parent for name in names)}:
+        clear_remains_in(folder)
     work = functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
     journal = open_journal(target, options)
     missing = [name for name in names if not is_done(target, name, journal.lines.get(name), options)]
