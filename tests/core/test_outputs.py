@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 
 from adaptface_jax.core import files, outputs
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import clear_remains, whole_file, whole_folder, write_text
+from adaptface_jax.core.files import clear_remains, clear_remains_in, whole_file, whole_folder, write_text
 from adaptface_jax.evaluation.pair_scores import PairScores, write_scores
 
 
@@ -146,3 +148,18 @@ def test_scratch_files_of_the_dead_are_cleared_and_of_the_living_kept(tmp_path):
         assert len(list(tmp_path.iterdir())) == 1  # ours
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_scratch_of_another_machine_is_left_alone_for_a_day(tmp_path, monkeypatch):
+    out = tmp_path / "x.json"
+    monkeypatch.setattr(files, "_machine", lambda: "0123abcd")
+    monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # no process of ours
+    with contextlib.suppress(OSError), whole_file(out) as file:
+        monkeypatch.undo()
+        clear_remains(out)
+        clear_remains_in(tmp_path)
+        scratch = Path(file.name if isinstance(file.name, str) else next(tmp_path.iterdir()))
+        assert [path.name for path in tmp_path.iterdir()] == [scratch.name] and "0123abcd-" in scratch.name
+        os.utime(scratch, (time.time() - 90_000,) * 2)
+        clear_remains(out)
+        assert not any(tmp_path.iterdir())
