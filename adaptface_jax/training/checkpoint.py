@@ -110,13 +110,13 @@ class Checkpoints:
         self.check()
         self._lost = False
         folder = self._folder / str(step)
-        if folder.exists():
-            # The same step, saved before the run was stopped within its evaluation.
-            if score is not None and primary():
-                change_facts(folder, **_facts(score, course))
-            return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
+            if folder.exists():
+                # The same step, saved before the run was stopped within its evaluation.
+                if score is not None and primary():
+                    change_facts(folder, **_facts(score, course))
+                return
             if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
                 # Found out halfway, the same would end in dozens of messages from Orbax's threads.
                 raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
