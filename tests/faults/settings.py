@@ -118,7 +118,19 @@ def wrong_values(kind: Any, field: Any) -> list[Any]:
 
 
 # What a dry run reads, or would take minutes to make.
-FIXED = ("task", "backbone.name", "backbone.weights", "backbone.image_size", "data.train", "data.benchmarks")
+FIXED = (
+    "train.batch_size",
+    "task",
+    "backbone.name",
+    "backbone.weights",
+    "backbone.image_size",
+    "data.train",
+    "data.benchmarks",
+)
+SMALL = {
+    "backbone.weights": "builtin", "data.train": "synthetic:identities=4,images=4,seed=1", "data.threads": 0,
+    "train.batch_size": 8, "eval.batch_size": 8,
+}  # fmt: skip
 MODERATE = 4096  # of a whole number in a command line that is run: memory is another matter
 
 
@@ -127,7 +139,7 @@ def trials(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     possible, though perhaps not together."""
     rng = random.Random(seed)
     dry = ("--dry_run", f"--workdir={folder / 'run'}")
-    small = write_config(folder / "small.py", {"data.train": "synthetic:identities=4,images=4,seed=1"})
+    small = write_config(folder / "small.py", SMALL)
     wrong = [(name, text) for name, found in fields(Config).items() for text in wrong_texts(*found)]
     for name, text in rng.choices(wrong, k=count // 2):
         words = (train, f"--config={small}", *dry, f"--config.{name}={text}")
