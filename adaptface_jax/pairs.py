@@ -32,6 +32,7 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
+from adaptface_jax.core.outputs import check_file
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
 from adaptface_jax.data.benchmarks.image_domains import conditions_text
@@ -43,7 +44,7 @@ from adaptface_jax.data.sources.selection import Selection
 from adaptface_jax.evaluation.cells import cell_members
 from adaptface_jax.evaluation.folds import fold_of_each
 
-TRAINING = ".train.csv"
+TRAINING, PACK = ".train.csv", ".bin"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -55,6 +56,10 @@ def main(args: argparse.Namespace) -> None:
     if args.labels and not args.domains:
         raise InputError("--labels: nothing is made of them without --domains, e.g. 'pose=left|right; light=dark'")
     out, folder = Path(args.out), Path(args.source)
+    if args.holdout is not None:
+        check_file(str(out.with_suffix(TRAINING)))
+    if args.bin:
+        check_file(str(out.with_suffix(PACK)))
     # Images of an unknown condition are in no cell, those in none of the conditions in cells of their own.
     terms = [term.strip() for term in args.domains.split(";") if term.strip()]
     domains = "; ".join([*terms, *([ORDINARY] if terms and ORDINARY not in terms else [])])
@@ -73,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
     if args.holdout is not None:
         files[out.with_suffix(TRAINING)] = training_list(source, people, folder, out)
     if args.bin:
-        files[out.with_suffix(".bin")] = pack(source, pairs)
+        files[out.with_suffix(PACK)] = pack(source, pairs)
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
             raise InputError(f"{shown(str(file))}: holds something else; choose another --out, or move it away")
