@@ -14,6 +14,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.flag_values import whole_number
+from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.training.checkpoint import check_recorded
@@ -83,4 +84,5 @@ def run_training(
             ending = train(plan, workdir, stop, judge)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
+                print("".join(f"{line}\n" for line in skipped_lines(workdir)), end="", flush=True)
             processes.wait_for_all("written")

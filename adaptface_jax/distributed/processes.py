@@ -189,7 +189,7 @@ def anywhere(mask: np.ndarray) -> np.ndarray:
     if not several():
         return mask
     with jax.transfer_guard("allow"):
-        return np.asarray(multihost_utils.process_allgather(mask.astype(np.int32))).any(axis=0)
+        return np.any(multihost_utils.process_allgather(mask.astype(np.int32)), axis=0)
 
 
 def wait_for_all(name: str) -> None:

@@ -36,6 +36,17 @@ def data(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(("genuine", "impostor"), [(1, 1), (2, 1), (1, 2)])
+def test_a_list_too_short_for_folds_is_refused_in_one_line_that_says_what_else_to_do(data, capsys, genuine, impostor):
+    pairs = ["known/ann/1.png,seen/ann/2.png,1", "known/bo/1.png,seen/bo/2.png,1"][:genuine]
+    pairs += ["known/ann/1.png,seen/bo/2.png,0", "known/bo/1.png,seen/ann/2.png,0"][:impostor]
+    (data / "few.csv").write_text("\n".join(pairs) + "\n")
+    assert call(evaluate, *MODEL, f"--benchmark=few={data / 'few.csv'}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: few: folds: {genuine} genuine and {impostor} impostor pairs; expected two of each")
+    assert "`adaptface verify` compares two images" in line
+
+
 def test_everything_in_one_command(data, capsys):
     arguments = (f"--benchmark=mine={data}", f"--benchmark=again={data}/pairs.csv", f"--ijb={data / 'IJBX'}")
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
