@@ -38,7 +38,7 @@ from adaptface_jax.data.benchmarks.image_domains import conditions_text
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.domains import ORDINARY
 from adaptface_jax.data.readable import Readable
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.record import Images, Keys, Source
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.selection import Selection
 from adaptface_jax.evaluation.cells import cell_members
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
     if not (folder / source.key(0)).is_file():
         raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
     source = listable(source)
-    images = Readable.of(source, strict=False)
+    images = Readable(Images(source), Keys(source))
     known, people, pairs = readable_pairs(source, images, domains != "", args)
     files = {out: table(source, pairs, domains != "")}
     if args.holdout is not None:
