@@ -18,13 +18,13 @@ LISTED = 5  # images that cannot be read, said one by one
 class Readable(Sequence[np.ndarray]):
     """Images (encoded or decoded), each decoded when asked for: uint8 [H, W, 3]. One that cannot be read is black.
 
-    keys: what errors call the images. unreadable: the number of each that could not be read -> why; known once it was
-    asked for. Threads may ask.
+    given: the images as they came. keys: what errors call them. unreadable: the number of each that could not be
+    read -> why; known once it was asked for. Threads may ask.
     """
 
     def __init__(self, images: Sequence[Any], keys: Sequence[str], strict: bool = False) -> None:
         """strict: asking for an image that cannot be read raises InputError."""
-        self._images, self.keys, self._strict = images, keys, strict
+        self.given, self.keys, self._strict = images, keys, strict
         self.unreadable: dict[int, str] = {}
 
     @classmethod
@@ -34,11 +34,11 @@ class Readable(Sequence[np.ndarray]):
         return cls(images, images.keys, strict)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.given)
 
     def __getitem__(self, index: Any) -> Any:
         try:
-            return decode(self._images[index], shown(self.keys[index]))
+            return decode(self.given[index], shown(self.keys[index]))
         except InputError as error:
             if self._strict:
                 raise

@@ -74,6 +74,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     write_ijb(data / "IJBY", people=4, probes=1)
     write_tinyface(data / "tiny")
     write_faces(data / "others", [f"{i}.png" for i in range(3)])
+    (data / "others" / "broken.png").write_bytes(b"broken")
     words = (f"--run={run}", "--batch_size=8", f"--distractors={data / 'others'}", "--record")
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}", "--far=1e-1")
     files = (f"--hits={data / 'hits.csv'}", f"--sheet={data / 'hits.png'}", f"--output={data / 'out.json'}")
@@ -86,6 +87,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     rank1 = found["identification"]["rank1"]
     assert found["identification"]["at_threshold"] == {"threshold": 4.0, "found": rank1, "false_hits": 1.0}
     assert "6 images searched among 3 people, 6 known, 0 unknown" in page
+    assert f"--distractors: unreadable: 1 image, left out\n  {data}/others/broken.png: cannot decode" in page
     assert "4.0000, the threshold at FAR 1e-1 of benchmark lfw" in page and "27.1% of strangers' images" in page
     with open(data / "hits.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
