@@ -15,6 +15,7 @@ from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.outputs import check_inside
+from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.evaluation.pair_scores import SCORES
@@ -90,4 +91,5 @@ def run_training(
                 report(plan, judge, ending, workdir)
                 if processes.primary():
                     seal(workdir)
+                print("".join(f"{line}\n" for line in skipped_lines(workdir)), end="", flush=True)
             processes.wait_for_all("written")

@@ -119,7 +119,15 @@ def test_a_name_that_is_no_utf_8_comes_back_from_json():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (9e6, "2,500 h 00 min"), (59.7, "1 min 00 s")],
+    [
+        (7.4, "7 s"),
+        (59.7, "1 min 00 s"),
+        (232, "3 min 52 s"),
+        (64476, "17 h 54 min"),
+        (86399.7, "1 d 0 h 00 min"),
+        (133920, "1 d 13 h 12 min"),
+        (1e8, "1,157 d 9 h 46 min"),
+    ],
 )
 def test_durations(seconds, said):
     assert duration(seconds) == said
