@@ -5,10 +5,11 @@
     adaptface identify --index=people.idx photos/ --far=1e-4 --output=found.csv
 
 --people makes the index of a folder with a folder for each person, and --index keeps it (without --people, it is read;
-the model that made it is then opened by itself). Photographs are files and folders, at any depth. Those of 112x112
-pixels, or of the size at which the run was trained, are taken as aligned crops; of all others the extra `align` finds
-and aligns the largest face, and that face alone is searched. Known is who comes first below the threshold: that of
---far, as the run measured it on its benchmark between two images, or your own.
+the model that made it is then opened by itself); images of them that cannot be read, or show no face, are left out and
+named. Photographs are files and folders, at any depth. Those of 112x112 pixels, or of the size at which the run was
+trained, are taken as aligned crops; of all others the extra `align` finds and aligns the largest face, and that face
+alone is searched. Known is who comes first below the threshold: that of --far, as the run measured it on its benchmark
+between two images, or your own.
 
 Exit status: 0 every photograph was searched, whoever was found; 1 some could not be (they are listed, and why); 2 bad
 input; 130 interrupted.
