@@ -156,7 +156,11 @@ class FaceModel:
         """
         check_align(align)
         rule = self.rule(far, benchmark, threshold)
-        return self.compare((self._cropper(first, 0, align), self._cropper(second, 1, align)), rule)
+        return self.compare((self.photograph(first, 0, align), self.photograph(second, 1, align)), rule)
+
+    def photograph(self, image: ImageLike, number: int = 0, align: Align = "auto") -> Photograph:
+        """One image as `verify` sees it; number: names pixels in errors. Raises InputError as it does."""
+        return self._cropper(image, number, align)
 
     def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""
