@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from types import FrameType
@@ -18,20 +19,27 @@ GRACE_SECONDS = 10  # for requests that are being answered when the end comes
 
 def listening(host: str, port: int) -> socket.socket:
     """A listening socket; port 0: a free one. Raises InputError where there is no such address, or it is taken."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port: {port} is out of range; expected 0..65535, 0 for a free one")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise InputError(f"--host: {shown(host)}: {one_line(error)}; expected an address of this machine") from None
+    except (OSError, UnicodeError) as error:
+        raise _unlike(host, error) from None
     result = socket.socket(found[0], socket.SOCK_STREAM)
     try:
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         result.bind(found[4])
         result.listen(CONNECTIONS)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         result.close()
-        where = f"{shown(host)}, port {port}"
-        raise InputError(f"--port: {where}: {one_line(error)}; choose another, or 0 for a free one") from None
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _unlike(host, error) from None
+        raise InputError(f"--port: {port}: {one_line(error)}; choose another, or 0 for a free one") from None
     return result
+
+
+def _unlike(host: str, error: Exception) -> InputError:
+    return InputError(f"--host: {shown(host)}: {one_line(error)}; expected an address of this machine")
 
 
 def address(listener: socket.socket) -> str:
