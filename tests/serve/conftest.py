@@ -15,9 +15,6 @@ from PIL import Image
 import adaptface_jax as af
 from tests.made_runs import write_run_with_thresholds
 
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-httpx = pytest.importorskip("httpx")
-
 Ask = Callable[..., Any]
 
 
@@ -71,6 +68,7 @@ def answers(model, people):
 
 def asked(app: Any, method: str, path: str, host: str = "127.0.0.1", **options: Any) -> Any:
     """The answer of an ASGI application."""
+    import httpx
 
     async def ask() -> Any:
         transport = httpx.ASGITransport(app)

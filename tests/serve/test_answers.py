@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# The extra `serve`, and what asks it.
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
 
 def fits(value, schema, schemas) -> bool:
     """Whether a value is what an OpenAPI schema of ours says."""

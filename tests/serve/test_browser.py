@@ -13,6 +13,10 @@ import pytest
 from tests.browser import Page, browser, executable
 from tests.children import PATIENCE
 
+# The extra `serve`, and what asks it.
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(executable() is None, reason="no Chromium is installed"),

@@ -13,6 +13,10 @@ from PIL import Image
 
 from tests.serve.conftest import asked, png
 
+# The extra `serve`, and what asks it.
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
 SMALL = png(np.zeros((112, 112, 3), np.uint8))
 TYPE = "multipart/form-data"
 

@@ -13,6 +13,10 @@ from adaptface_jax.serve import __main__ as serve
 from tests.children import one_device, started
 from tests.running import call
 
+# The extra `serve`, and what asks it.
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
 
 @pytest.fixture
 def said(run, capsys):
