@@ -61,8 +61,6 @@ def check(out: Path, low: float, high: float, steps: int) -> None:
         raise InputError(f"--from, --to: {low:g} to {high:g} is no range; expected 0 < from < to")
     if steps < LEAST_STEPS:
         raise InputError(f"--steps: {steps} are too few to see a descent; expected at least {LEAST_STEPS}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: {shown(str(out))} is a file; expected a folder")
     if (out / RUN_FILE).exists():
         raise InputError(f"--out: {shown(str(out))} holds a run, which stays as it is; choose another folder")
 

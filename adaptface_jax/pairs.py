@@ -39,6 +39,7 @@ from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.domains import ORDINARY
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.selection import Selection
 from adaptface_jax.evaluation.cells import cell_members
 from adaptface_jax.evaluation.folds import fold_of_each
 
@@ -60,6 +61,7 @@ def main(args: argparse.Namespace) -> None:
     source = open_source(args.source, labels=args.labels, domains=domains)
     if not (folder / source.key(0)).is_file():
         raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
+    source = listable(source)
     known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
     rng = np.random.default_rng(args.seed)
     flag, wanted = ("--people", args.people) if args.holdout is None else ("--holdout", args.holdout)
@@ -78,6 +80,22 @@ def main(args: argparse.Namespace) -> None:
     for file, content in files.items():
         write_bytes(file, content)
     print("\n".join([*outcome_lines(source, known, people, pairs, args, domains != ""), *source.passed_over.lines()]))
+
+
+def is_listable(path: str) -> bool:
+    """Whether a list can hold a path."""
+    return path.isprintable() and path == path.strip()
+
+
+def listable(source: Source) -> Source:
+    """The images whose names a list can hold; the others are counted with what is passed over."""
+    held = np.array(
+        [(name := source.key(index)).isprintable() and name == name.strip() for index in range(len(source))]
+    )
+    if held.all():
+        return source
+    source.passed_over.pictures["whose names no list can hold"] += int((~held).sum())
+    return Selection(source, np.flatnonzero(held), "those whose names a list can hold")
 
 
 def held_out(source: Source, membership: np.ndarray, flag: str, wanted: float, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +155,7 @@ def pack(source: Source, pairs: Sequence[DrawnPair]) -> bytes:
 
 def printable(source: Source, path: str) -> str:
     """A path that a list can hold; raises InputError for another one."""
-    if not path.isprintable() or path != path.strip():
+    if not is_listable(path):
         raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
     return path
 

@@ -31,7 +31,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import shown
-from adaptface_jax.evaluation.thresholds import Threshold
+from adaptface_jax.evaluation.thresholds import described
 from adaptface_jax.training.run import RESULTS, STORED, required_record
 
 BAR = 20  # characters of a gate at 100%
@@ -84,13 +84,6 @@ def outcome(decision: PairDecision, facts: dict[str, Any]) -> dict[str, Any]:
         "threshold": dataclasses.asdict(decision.threshold),
         "same": decision.same,
     }
-
-
-def described(threshold: Threshold) -> str:
-    """The threshold and where it is from."""
-    if threshold.far is None:
-        return f"{threshold.value:.4f}, as given"
-    return f"{threshold.value:.4f}, the threshold at FAR {threshold.far} of benchmark {threshold.benchmark}"
 
 
 def gate_bars(gates: np.ndarray, decision: PairDecision) -> str:

@@ -13,9 +13,11 @@ from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.training.checkpoint import check_recorded
+from adaptface_jax.training.evidence import seal
 from adaptface_jax.training.loop import Ending, Judge, train
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.run import check_same, read_record, write_record
@@ -39,7 +41,7 @@ def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
     )
     parser.add_argument(
         "--overfit_small",
-        type=_positive,
+        type=whole_number(),
         metavar="N",
         help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
     )
@@ -68,7 +70,7 @@ def run_training(
             check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
             plan = prepare(old)
             check_agreed("what they found", plan.record)
-            check_same(workdir, plan.record, args.override_resume)
+            check_same(workdir, old, plan.record, args.override_resume)
             processes.wait_for_all("checked")
             print(summary(plan), flush=True)
         if args.dry_run:
@@ -82,10 +84,6 @@ def run_training(
             ending = train(plan, workdir, stop, judge)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
+                if processes.primary():
+                    seal(workdir)
             processes.wait_for_all("written")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)

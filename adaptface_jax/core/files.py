@@ -134,16 +134,19 @@ def disk_may_fill(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: the disk is full; what was saved is intact, make room and run again") from None
 
 
+def refuse_file(folder: Path) -> None:
+    """Raises InputError where a folder is to be and something else is."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{shown(str(folder))}: is a file; expected a folder")
+
+
 def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
     """Raises InputError unless `whole_folder` may write to `out`.
 
     With `overwrite` a folder that holds the file `marker`, hence `what`, gives way; nothing else ever does.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file; --out expects a folder")
-    if any(out.iterdir()):
+    refuse_file(out)
+    if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise InputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
         if not (out / marker).is_file():

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import clear_remains
+from adaptface_jax.core.files import clear_remains, refuse_file
 from adaptface_jax.core.text import one_line, shortened, shown
 
 ROOM = 1 << 20  # bytes that every output may take
@@ -34,8 +34,7 @@ def check_file(text: str) -> None:
 def check_folder(text: str) -> None:
     """Raises InputError, which begins with the path, unless files could be written into a folder there now."""
     path = _absolute(text)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{shown(text)}: is a file; expected a folder")
+    refuse_file(Path(text))
     _check_folder(text, path)
 
 

@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from adaptface_jax.core.text import duration
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -61,10 +63,3 @@ class Progress:
             self._bar.write(text)
         else:
             print(text, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """3:59:30 as 03:59:30, 37 hours as 1 d 13:00:00."""
-    days, rest = divmod(round(seconds), 86_400)
-    clock = time.strftime("%H:%M:%S", time.gmtime(rest))
-    return f"{days} d {clock}" if days else clock

@@ -29,3 +29,13 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
 def shortened(text: str, length: int) -> str:
     """At most so many characters, an ellipsis in place of the rest."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def duration(seconds: float) -> str:
+    """ "3 min 52 s", "17 h 55 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"

@@ -41,13 +41,18 @@ class Monitor:
       resume_step: the first step that this session will write. What an interrupted session wrote at that step or
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
       online: gets the same scalars; closed with the monitor.
+      witness: is told every line of `metrics.jsonl`.
     """
 
     def __init__(
-        self, workdir: str | os.PathLike[str] | None, resume_step: int = 0, online: WandbRun | None = None
+        self,
+        workdir: str | os.PathLike[str] | None,
+        resume_step: int = 0,
+        online: WandbRun | None = None,
+        witness: Callable[[str], None] | None = None,
     ) -> None:
         self._lines: TextIO | None = None
-        self._online = online
+        self._online, self._witness = online, witness
         if workdir is None:
             return
         workdir = Path(workdir)
@@ -88,8 +93,11 @@ class Monitor:
         if self._lines is None:
             return
         numbers = {tag: float(value) for tag, value in values.items()}
-        self._lines.write(to_json({"step": int(step), **numbers}) + "\n")
+        line = to_json({"step": int(step), **numbers})
+        self._lines.write(line + "\n")
         self._lines.flush()
+        if self._witness is not None:
+            self._witness(line)
         for tag, number in numbers.items():
             self._events.add_scalar(tag, number, int(step))
         if self._online is not None:

@@ -35,6 +35,9 @@ OWN = {
     "backbone.train_patch_embed": st.just(False),
     "adapter.kind": st.sampled_from(["lora", "dalora"]),
     "adapter.targets": st.sampled_from([("qkv",), ("q", "v"), ("fc1", "proj", "k")]),
+    "adapter.blocks": st.lists(st.integers(0, 3) | st.just("1-2"), max_size=3).map(tuple),
+    "adapter.rank_pattern": st.dictionaries(TEXT, st.integers(1, 4096), max_size=3),
+    "adapter.alpha_pattern": st.dictionaries(TEXT, st.floats(1e-6, 1e30), max_size=3),
     "adapter.router": st.sampled_from(["frozen", "block:1", "block:3"]),
     "data.domains": st.just(""),
     "data.stored_size": st.just("auto") | st.integers(112, 448),
@@ -113,6 +116,8 @@ BAD: dict[Any, list[Any]] = {
     str: [1, True, 1.0, b"x", "a\0", "a\nb", "\x1b[31m"],
 }
 
+BAD_KEYS = (1, "", "attn", "attn.query", "blocks.12.attn.proj", "(a+)+", "a" * 400, "../x")
+
 
 def wrong_values(kind: Any, field: Any) -> list[Any]:
     """Values that no setting of this kind can have."""
@@ -121,7 +126,11 @@ def wrong_values(kind: Any, field: Any) -> list[Any]:
         wrong = [value for value in wrong_values(inner[0], field) if value is not None]
         return [value for value in wrong if not any(overrides.fits(value, option) for option in inner[1:])]
     if typing.get_origin(kind) is tuple:
-        return [1, "x", *[(value,) for value in BAD[typing.get_args(kind)[0]]]]
+        inner = typing.get_args(kind)[0]
+        bad = [-1, 1.5, True, None, "x", "9-1", "0-99", 99] if isinstance(inner, UnionType) else BAD[inner]
+        return [1, "x", *[(value,) for value in bad]]
+    if typing.get_origin(kind) is dict and typing.get_args(kind)[1] is not str:
+        return [[], "x", {"attn.proj": "8"}, {"attn.proj": 0}, {"attn.proj": True}, *[{key: 8} for key in BAD_KEYS]]
     if typing.get_origin(kind) is dict:
         return [[], "x", {1: "x"}, {"a": 1}, {"": "x"}, {"a b": "x"}, {"../x": "x"}, {"a" * 300: "x"}]
     values = list(BAD[kind])

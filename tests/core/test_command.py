@@ -14,7 +14,7 @@ import pytest
 
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.progress import duration
+from adaptface_jax.core.text import duration
 from tests.children import one_device
 
 SCRIPT = """
@@ -94,15 +94,16 @@ def test_a_fault_of_ours_keeps_its_traceback():
     assert "Traceback" in ran("raise ValueError('x')").stderr
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(59.6, "00:01:00"), (86_399, "23:59:59"), (133_920, "1 d 13:12:00"), (9e6, "104 d 04:00:00")]
-)
-def test_more_than_a_day_says_days(seconds, text):
-    assert duration(seconds) == text
-
-
 def test_a_name_that_is_no_utf_8_comes_back_from_json():
     name = os.fsdecode(b"caf\xe9/\xff.png")
     text = to_json({"path": name, "other": "\N{SNOWMAN}"})
     assert json.loads(text.encode("utf-8")) == {"path": name, "other": "\N{SNOWMAN}"}
     assert "\N{SNOWMAN}" in to_json({"other": "\N{SNOWMAN}"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (9e6, "2,500 h 00 min"), (59.7, "1 min 00 s")],
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said
