@@ -18,6 +18,7 @@ from adaptface_jax.align.detector import Detector
 from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.api.hits import Hit
 from adaptface_jax.api.index import Index
 from adaptface_jax.api.photographs import Align, Photograph
 from adaptface_jax.api.rule import Rule
@@ -27,7 +28,7 @@ from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold
 from adaptface_jax.serve.refusal import Refused
 
 TOP, MOST = 5, 20  # people named of a search: unless told otherwise, and at most
-TELLING = 1e-2  # a FAR above it lets so many strangers pass that a match is no more than likely
+TELLING = 1e-2  # where more strangers pass, that somebody passes proves little
 
 
 class Answers:
@@ -106,6 +107,7 @@ class Answers:
             "threshold": dataclasses.asdict(decision.threshold),
             "same": decision.same,
             "says": verdict(decision.same, decision.threshold),
+            "sure": decision.same and tells(decision.threshold),
             "risk": risk(decision.threshold),
             "note": decision.note,
         }
@@ -131,16 +133,17 @@ class Answers:
             # Always for MOST of them: another number would be compiled for.
             found = self._index.search(photograph.image, MOST, threshold=rule.threshold.value)
         found = dataclasses.replace(found, threshold=rule.threshold)
-        hits = found.hits[0][: int(count)]
+        hits, chance = found.hits[0][: int(count)], found.false_hit_chance
         return {
             "model": self._facts,
             "image": self._seen(photograph, crops),
             "people": found.people,
             "hits": [dataclasses.asdict(hit) for hit in hits],
             "threshold": dataclasses.asdict(rule.threshold),
-            "says": who(hits[0].name if hits[0].same else None),
+            "says": who(hits, chance),
+            "sure": bool(hits[0].same) and chance is not None and chance <= TELLING,
             "risk": risk(rule.threshold),
-            "false_hit_chance": found.false_hit_chance,
+            "false_hit_chance": chance,
         }
 
     def _chosen(self, far: float | None, threshold: float | None) -> Rule:
@@ -187,21 +190,39 @@ def risk(threshold: Threshold) -> str:
     """What a threshold means, in plain words."""
     if threshold.far is None:
         return "this threshold was chosen by hand: how many strangers pass it was not measured"
-    strangers = f"1 stranger in {round(1 / float(threshold.far)):,}"
-    return f"at this threshold {strangers} passes, as measured on {threshold.benchmark}"
+    return f"at this threshold 1 stranger in {strangers(threshold.far)} passes, as measured on {threshold.benchmark}"
+
+
+def tells(threshold: Threshold) -> bool:
+    """Whether hardly a stranger passes."""
+    return threshold.far is not None and float(threshold.far) <= TELLING
+
+
+def strangers(far: str) -> str:
+    """Of how many strangers one passes."""
+    return f"{round(1 / float(far)):,}"
 
 
 def verdict(same: bool, threshold: Threshold) -> str:
     """The decision on two photographs, no stronger than its threshold."""
     if not same:
         return "They do not pass as one person"
-    sure = threshold.far is not None and float(threshold.far) <= TELLING
-    return "They pass as one person" if sure else "One person is more likely than two"
+    if threshold.far is None:
+        return "They pass the threshold that was chosen by hand"
+    if not tells(threshold):
+        return f"They pass, but so does 1 stranger in {strangers(threshold.far)}"
+    return "They pass as one person"
 
 
-def who(name: str | None) -> str:
-    """The outcome of a search."""
-    return "Nobody in the index passes" if name is None else f"{name} passes"
+def who(hits: Sequence[Hit], chance: float | None) -> str:
+    """The outcome of a search; chance: that a stranger finds somebody."""
+    passing = sum(bool(hit.same) for hit in hits)
+    if not passing:
+        return "Nobody in the index passes"
+    if chance is not None and chance <= TELLING:
+        return f"{hits[0].name} passes"
+    doubt = "how often a stranger does is not known" if chance is None else f"so do {100 * chance:.2g}% of strangers"
+    return f"{hits[0].name} is the most like, and passes; {doubt}"
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ THRESHOLD = {
 }
 RISK = said(TEXT, "what the threshold means, in words")
 SAYS = said(TEXT, "the outcome, in words")
+SURE = said(WHETHER, "whether it passes where at most 1 stranger in 100 does")
 SEEN = {
     "aligned": said(WHETHER, "whether the face was found and aligned; else the whole image was taken as a crop"),
     "faces": said(or_null(COUNT), "how many were found, of which the largest is taken"),
@@ -87,6 +88,7 @@ SCHEMAS: dict[str, Schema] = {
             "threshold": named("Threshold"),
             "same": said(WHETHER, "whether the squared distance is below the threshold"),
             "says": SAYS,
+            "sure": SURE,
             "risk": RISK,
             "note": said(or_null(TEXT), "what makes the threshold doubtful"),
         }
@@ -100,6 +102,7 @@ SCHEMAS: dict[str, Schema] = {
             "hits": said(listed(named("Hit")), "the best first"),
             "threshold": named("Threshold"),
             "says": SAYS,
+            "sure": SURE,
             "risk": RISK,
             "false_hit_chance": said(
                 or_null(NUMBER), "that a stranger's photograph finds somebody: 1 - (1 - FAR)^people"

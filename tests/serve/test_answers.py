@@ -72,11 +72,11 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
         return answer["says"], answer["risk"]
 
     strangers = "at this threshold 1 stranger in {} passes, as measured on lfw"
-    assert said(files[1], far="1e-1") == ("One person is more likely than two", strangers.format(10))
+    assert said(files[1], far="1e-1") == ("They pass, but so does 1 stranger in 10", strangers.format(10))
     assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
     assert said(files[0]) == ("They pass as one person", strangers.format(100))
     says, risk = said(files[1], threshold="4")
-    assert says == "One person is more likely than two" and "was not measured" in risk
+    assert says == "They pass the threshold that was chosen by hand" and "was not measured" in risk
 
 
 def test_a_photograph_is_embedded_as_from_python(told, model, files, crops):
@@ -92,7 +92,8 @@ def test_a_person_is_found_in_the_index(told, files):
     answer = told("POST", "/search", files={"image": files[1]}, data={"top": "1"}).json()
     (hit,) = answer["hits"]
     assert hit["name"] == "bert" and hit["same"] and hit["similarity"] == pytest.approx(1, abs=1e-5)
-    assert answer["says"] == "bert passes" and answer["people"] == 2
+    assert answer["says"] == "bert is the most like, and passes; so do 2% of strangers"
+    assert not answer["sure"] and answer["people"] == 2
     assert answer["false_hit_chance"] == pytest.approx(1 - 0.99**2)
     nobody = told("POST", "/search", files={"image": files[2]}).json()
     assert [hit["same"] for hit in nobody["hits"]] == [False, False]

@@ -62,7 +62,7 @@ function scale(similarity, threshold) {
 function decided(answer) {
   const faces = make("div", "faces");
   faces.append(face(answer.images[0], "First"), face(answer.images[1], "Second"));
-  const parts = [make("p", `answer ${answer.same ? "yes" : "no"}`, answer.says), make("p", "lead", sentence(answer.risk))];
+  const parts = [make("p", `answer ${answer.sure ? "yes" : "no"}`, answer.says), make("p", "lead", sentence(answer.risk))];
   parts.push(scale(answer.similarity, answer.threshold.value));
   if (answer.note) parts.push(make("p", "note", sentence(answer.note)));
   return [...parts, faces];
@@ -71,8 +71,7 @@ function decided(answer) {
 function found(answer) {
   const rows = answer.hits.map(hit => [hit.name, (hit.similarity + 1) / 2,
     `${hit.similarity.toFixed(3)}${hit.same ? ", passes" : ""}`, hit.same]);
-  const passes = answer.hits.length > 0 && answer.hits[0].same;
-  const parts = [make("p", `answer ${passes ? "yes" : "no"}`, answer.says), bars(rows)];
+  const parts = [make("p", `answer ${answer.sure ? "yes" : "no"}`, answer.says), bars(rows)];
   let chance = sentence(answer.risk);
   if (answer.false_hit_chance !== null) {
     chance += ` Among ${answer.people} people a stranger finds somebody with a chance of ${percent(answer.false_hit_chance, 1)}.`;
