@@ -116,7 +116,7 @@ def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdi
     baselines: dict[str, dict[str, BaselineScore]] = judge.baselines
     if plan.config.eval.pixel_baseline:
         others = {name: source for name, source in parts(plan).items() if name != "train"}
-        linear = pixel_baselines(plan.source, others)
+        linear = pixel_baselines(plan.source, others, plan.config.data.bad_records == "skip")
         baselines = {name: found | linear[name] for name, found in baselines.items()}
     return ClassificationResults(
         validation=judge.of(VALIDATION, step, state),

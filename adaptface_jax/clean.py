@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
     keys = [Keys(source), *(image_names(name, benchmark) for name, benchmark in benchmarks.items())]
     names = Joined(keys)
     images = Readable(Joined(sets), names)
-    opened = open_from_flags(args, images)
+    opened = open_from_flags(args, images.given)
     model = opened.model
     found = opened.embedder(model.frozen, model.trainable, images, not args.no_flip, names)
     images.check_some()

@@ -90,8 +90,8 @@ def main(args: argparse.Namespace) -> None:
         *(benchmark.images for benchmark in benchmarks.values()),
         *(Cropped(benchmark, crop) for benchmark in templates.values()),
         *(found.images for found in tiny.values()),
-        *([people.images] if people else []),
-        *([others.images] if others else []),
+        *([people.images.given] if people else []),
+        *([others.images.given] if others else []),
     ]
     opened = open_from_flags(args, Joined(sets))
     model, embedder = opened.model, opened.embedder
@@ -116,7 +116,9 @@ def main(args: argparse.Namespace) -> None:
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")
-    further = crowd(embed(others.images, others.keys), others.person) if others else None
+    further = crowd(*others.read(embed(others.images, others.keys))) if others else None
+    for line in others.images.lines("--distractors: unreadable") if others else ():
+        print(line)
     for name, benchmark in templates.items():
         rows = embed(Cropped(benchmark, crop), benchmark.keys)
         units = template_embeddings(rows, benchmark)

@@ -32,18 +32,20 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
+from adaptface_jax.core.outputs import check_file
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
 from adaptface_jax.data.benchmarks.image_domains import conditions_text
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.domains import ORDINARY
-from adaptface_jax.data.record import Source
+from adaptface_jax.data.readable import Readable
+from adaptface_jax.data.record import Images, Keys, Source
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.selection import Selection
 from adaptface_jax.evaluation.cells import cell_members
 from adaptface_jax.evaluation.folds import fold_of_each
 
-TRAINING = ".train.csv"
+TRAINING, PACK = ".train.csv", ".bin"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -55,6 +57,10 @@ def main(args: argparse.Namespace) -> None:
     if args.labels and not args.domains:
         raise InputError("--labels: nothing is made of them without --domains, e.g. 'pose=left|right; light=dark'")
     out, folder = Path(args.out), Path(args.source)
+    if args.holdout is not None:
+        check_file(str(out.with_suffix(TRAINING)))
+    if args.bin:
+        check_file(str(out.with_suffix(PACK)))
     # Images of an unknown condition are in no cell, those in none of the conditions in cells of their own.
     terms = [term.strip() for term in args.domains.split(";") if term.strip()]
     domains = "; ".join([*terms, *([ORDINARY] if terms and ORDINARY not in terms else [])])
@@ -62,24 +68,47 @@ def main(args: argparse.Namespace) -> None:
     if not (folder / source.key(0)).is_file():
         raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
     source = listable(source)
-    known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
-    rng = np.random.default_rng(args.seed)
-    flag, wanted = ("--people", args.people) if args.holdout is None else ("--holdout", args.holdout)
-    people = held_out(source, known, flag, wanted, rng)
-    pairs = draw_pairs(source.labels, known, people.tolist(), args.pairs, rng)
-    if not pairs:
-        raise InputError(f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people")
+    images = Readable(Images(source), Keys(source))
+    known, people, pairs = readable_pairs(source, images, domains != "", args)
     files = {out: table(source, pairs, domains != "")}
     if args.holdout is not None:
         files[out.with_suffix(TRAINING)] = training_list(source, people, folder, out)
     if args.bin:
-        files[out.with_suffix(".bin")] = pack(source, pairs)
+        files[out.with_suffix(PACK)] = pack(source, pairs)
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
             raise InputError(f"{shown(str(file))}: holds something else; choose another --out, or move it away")
     for file, content in files.items():
         write_bytes(file, content)
-    print("\n".join([*outcome_lines(source, known, people, pairs, args, domains != ""), *source.passed_over.lines()]))
+    lines = outcome_lines(source, known, people, pairs, args, domains != "")
+    print("\n".join([*lines, *images.lines(), *source.passed_over.lines()]))
+
+
+def readable_pairs(
+    source: Source, images: Readable, crossed: bool, args: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray, Sequence[DrawnPair]]:
+    """The known conditions of each image, the people, and their pairs; drawn anew without the images of these that
+    cannot be read (they are then known in `images`) until all can.
+    """
+    everywhere = np.ones((len(source), 1), np.uint8)
+    known = source.domains.copy() if crossed and source.domains is not None else everywhere
+    flag, wanted = ("--people", args.people) if args.holdout is None else ("--holdout", args.holdout)
+    asked: set[int] = set()
+    while True:
+        rng = np.random.default_rng(args.seed)
+        people = held_out(source, known, flag, wanted, rng)
+        pairs = draw_pairs(source.labels, known, people.tolist(), args.pairs, rng)
+        if not pairs:
+            raise InputError(
+                f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people"
+            )
+        drawn = {image for pair in pairs for image in (pair.first, pair.second)}
+        for image in drawn - asked:
+            images[image]
+        asked |= drawn
+        if not drawn & images.unreadable.keys():
+            return known, people, pairs
+        known[list(images.unreadable)] = 0
 
 
 def is_listable(path: str) -> bool:
@@ -89,9 +118,7 @@ def is_listable(path: str) -> bool:
 
 def listable(source: Source) -> Source:
     """The images whose names a list can hold; the others are counted with what is passed over."""
-    held = np.array(
-        [(name := source.key(index)).isprintable() and name == name.strip() for index in range(len(source))]
-    )
+    held = np.array([is_listable(source.key(index)) for index in range(len(source))])
     if held.all():
         return source
     source.passed_over.pictures["whose names no list can hold"] += int((~held).sum())

@@ -6,10 +6,11 @@ import collections
 import functools
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.align.geometry import CROP_SIZE
@@ -18,8 +19,9 @@ from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
 from adaptface_jax.api.index import Index
 from adaptface_jax.api.pair import PairDecision, decide
-from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, check_align, parts
+from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, Photographs, check_align, parts
 from adaptface_jax.api.rule import Rule, choose_rule
+from adaptface_jax.data.readable import Readable
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Window
 from adaptface_jax.training.recognition.model import Model
 
@@ -130,6 +132,20 @@ class FaceModel:
         for found in self._run(noted(), flip, rows):
             yield Faces.of(found, [paths.popleft() for _ in found.embedding])
 
+    def photographs(self, paths: Sequence[str], align: Align) -> Readable:
+        """Photographs in files, of which some may not be readable, or show no face, for `embed_readable`."""
+        return Readable(Photographs(paths, self._cropper, align), paths)
+
+    def embed_readable(self, images: Readable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """A forward pass at a time: unit embeddings, as they are compared, float32 [M, E], of the images that can be
+        read, and which of the images of the pass these are, bool [N].
+        """
+        start = 0
+        for found in self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images))):
+            read = images.read(start, start + len(found.embedding))
+            start += len(read)
+            yield Faces.of(found.of(read), [None] * int(read.sum())).embeddings, read
+
     def _run(self, windows: Iterator[Window], flip: bool, rows: int | None) -> Iterator[Embeddings]:
         return self.embedder.batches(self.model.frozen, self.model.trainable, windows, flip, rows)
 
@@ -182,7 +198,8 @@ class FaceModel:
         """A gallery to search: of a folder with a folder for each person, or empty.
 
         align: as in `verify`, for the people and for what is searched.
-        Raises InputError for a folder without people or an image that cannot be read or aligned.
+        Warns of images that cannot be read or aligned, which are left out; raises InputError for a folder without
+        people.
 
         >>> import adaptface_jax as af, numpy as np
         >>> crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)

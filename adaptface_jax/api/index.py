@@ -20,7 +20,8 @@ from adaptface_jax.api.index_files import read_index, write_index
 from adaptface_jax.api.photographs import Align, Images
 from adaptface_jax.api.rule import Rule, if_known
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.readable import LISTED, Readable
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.identification import person_templates
 from adaptface_jax.evaluation.thresholds import Threshold, false_hit_chance
@@ -38,6 +39,8 @@ class Embeds(Protocol):
     @property
     def embedding_dim(self) -> int: ...
     def embed_batches(self, images: Images, *, align: Align) -> Iterator[Faces]: ...
+    def photographs(self, paths: Sequence[str], align: Align) -> Readable: ...
+    def embed_readable(self, images: Readable) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
     def rule(self, far: float | None, benchmark: str | None, threshold: float | None) -> Rule: ...
 
 
@@ -126,30 +129,42 @@ class Index:
         """Everybody in a folder with a folder of images for each person, named by it: all of them or nobody.
 
         progress: called with how many images are done, and how many there are.
-        Warns of pictures in it that are of nobody, or cannot be read.
+        Warns of pictures in it that are of nobody, of those that cannot be read or aligned, which are left out, and of
+        people who have none but such, who are left out, too.
 
-        Raises InputError for a folder without people, names that are there already, and images that cannot be read or
-        aligned.
+        Raises InputError for a folder without people or without an image that can be read and aligned, and for names
+        that are there already.
         """
         source = FolderSource(Path(folder))
         if source.passed_over.pictures.total():
             warnings.warn(f"{shown(str(folder))}: {source.passed_over.lines()[0]}", stacklevel=2)
         self._refuse(source.class_names)
-        paths = (os.path.join(source.folder, source.key(number)) for number in range(len(source)))
-        waiting: list[np.ndarray] = []  # embeddings of the person at the end of what is embedded so far
-        templates, done, first = [], 0, 0
-        for faces in self._model.embed_batches(paths, align=self._align):
-            waiting.append(faces.embeddings)
-            done += len(faces)
+        paths = [os.path.join(source.folder, source.key(number)) for number in range(len(source))]
+        images = self._model.photographs(paths, self._align)
+        rows, owner = np.empty((0, self._gallery.width), np.float32), np.empty(0, np.int32)  # of people not yet whole
+        people: list[int] = []
+        templates, done = [], 0
+        for embeddings, read in self._model.embed_readable(images):
+            rows = np.concatenate([rows, embeddings])
+            owner = np.concatenate([owner, source.labels[done : done + len(read)][read]])
+            done += len(read)
             progress(done, len(source))
-            last = len(source) if done == len(source) else int(np.searchsorted(source.labels, source.labels[done - 1]))
-            if last > first:
-                rows = np.concatenate(waiting)
-                templates.append(
-                    person_templates(rows[: last - first], source.labels[first:last] - source.labels[first])
-                )
-                waiting, first = [rows[last - first :]], last
-        self._extend(source.class_names, np.concatenate(templates))
+            whole = owner < (source.labels[done] if done < len(source) else source.num_classes)
+            if whole.any():
+                numbers, label = np.unique(owner[whole], return_inverse=True)
+                templates.append(person_templates(rows[whole], label))
+                people += numbers.tolist()
+                rows, owner = rows[~whole], owner[~whole]
+        images.check_some()
+        names = [source.class_names[number] for number in people]
+        if lost := sorted(set(source.class_names) - set(names)):
+            more = f" and {len(lost) - LISTED:,} more" if len(lost) > LISTED else ""
+            said = f"{', '.join(map(shown, lost[:LISTED]))}{more}"
+            count = plural(len(lost), "person", "people")
+            warnings.warn(f"{count} without an image that can be used, left out: {said}", stacklevel=2)
+        if images.unreadable:
+            warnings.warn("\n".join(images.lines("not usable")), stacklevel=2)
+        self._extend(names, np.concatenate(templates))
 
     def remove(self, name: str) -> None:
         """Forget a person. Raises InputError where there is none of that name."""

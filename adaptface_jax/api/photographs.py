@@ -117,6 +117,21 @@ def each_image(images: Images) -> Iterator[Any]:
             yield array
 
 
+class Photographs(Sequence[np.ndarray]):
+    """The photographs in some files; indexed it gives what the model sees of one, uint8 [stored, stored, 3], or raises
+    InputError as `Cropper` does.
+    """
+
+    def __init__(self, paths: Sequence[str], cropper: Cropper, align: Align) -> None:
+        self._paths, self._cropper, self._align = paths, cropper, align
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._cropper.seen(self._paths[index], index, self._align)
+
+
 class Part(Sequence[Any]):
     """Some images in a row; indexed it gives what the model sees of one, uint8 [stored, stored, 3].
 

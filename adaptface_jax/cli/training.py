@@ -14,13 +14,17 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.flag_values import whole_number
+from adaptface_jax.core.outputs import check_inside
+from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
-from adaptface_jax.training.checkpoint import check_recorded
+from adaptface_jax.evaluation.pair_scores import SCORES
+from adaptface_jax.training.checkpoint import CHECKPOINTS, check_recorded
 from adaptface_jax.training.evidence import seal
 from adaptface_jax.training.loop import Ending, Judge, train
+from adaptface_jax.training.monitor import METRICS_FILE
 from adaptface_jax.training.plan import Plan
-from adaptface_jax.training.run import check_same, read_record, write_record
+from adaptface_jax.training.run import MARKDOWN, PAGE, RESULTS, RUN_FILE, check_same, read_record, write_record
 from adaptface_jax.training.stopping import StopSignals
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
@@ -65,6 +69,7 @@ def run_training(
     processes.join(args.coordinator, args.num_processes, args.process_id, args.join_timeout)
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
+            check_inside(workdir, (RUN_FILE, METRICS_FILE, RESULTS, PAGE, MARKDOWN), (CHECKPOINTS, SCORES))
             check_recorded(workdir)
             old = read_record(workdir)
             check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
@@ -86,4 +91,5 @@ def run_training(
                 report(plan, judge, ending, workdir)
                 if processes.primary():
                     seal(workdir)
+                print("".join(f"{line}\n" for line in skipped_lines(workdir)), end="", flush=True)
             processes.wait_for_all("written")

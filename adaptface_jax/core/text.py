@@ -32,10 +32,11 @@ def shortened(text: str, length: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """ "3 min 52 s", "17 h 55 min"."""
+    """ "3 min 52 s", "17 h 55 min", "1 d 13 h 12 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+    days, hours = divmod(whole // 3600, 24)
+    return f"{f'{days:,} d ' if days else ''}{hours} h {whole % 3600 // 60:02d} min"

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 
 FILE = "bad_records.jsonl"
 
@@ -54,6 +54,14 @@ class BadRecords:
                 f"data.max_bad_records: {len(self._keys)} bad records, at most {self._limit} are skipped; "
                 f"the last is {record.reason}{log}"
             )
+
+
+def skipped_lines(folder: Path) -> list[str]:
+    """How many records the run in a folder skipped, over all processes, in one line; nothing where it skipped none."""
+    logs = sorted(folder.glob(FILE.replace(".", "*.")))
+    count = len(set().union(*(_earlier(log) for log in logs)))
+    where = ", ".join(log.name for log in logs)
+    return [f"skipped   {plural(count, 'record')} that cannot be read, see {where}"] if count else []
 
 
 def _earlier(path: Path) -> set[str]:

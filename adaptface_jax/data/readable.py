@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.record import Images, Source
 
 LISTED = 5  # images that cannot be read, said one by one
 
@@ -17,21 +18,30 @@ LISTED = 5  # images that cannot be read, said one by one
 class Readable(Sequence[np.ndarray]):
     """Images (encoded or decoded), each decoded when asked for: uint8 [H, W, 3]. One that cannot be read is black.
 
-    unreadable: the number of each that could not be read -> why; known once it was asked for. Threads may ask.
+    given: the images as they came. keys: what errors call them. unreadable: the number of each that could not be
+    read -> why; known once it was asked for. Threads may ask.
     """
 
-    def __init__(self, images: Sequence[Any], keys: Sequence[str]) -> None:
-        """keys: what errors call the images."""
-        self._images, self._keys = images, keys
+    def __init__(self, images: Sequence[Any], keys: Sequence[str], strict: bool = False) -> None:
+        """strict: asking for an image that cannot be read raises InputError."""
+        self.given, self.keys, self._strict = images, keys, strict
         self.unreadable: dict[int, str] = {}
 
+    @classmethod
+    def of(cls, source: Source, strict: bool) -> Self:
+        """The images of a source."""
+        images = Images(source)
+        return cls(images, images.keys, strict)
+
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.given)
 
     def __getitem__(self, index: Any) -> Any:
         try:
-            return decode(self._images[index], shown(self._keys[index]))
+            return decode(self.given[index], shown(self.keys[index]))
         except InputError as error:
+            if self._strict:
+                raise
             self.unreadable[index] = str(error)
             return np.zeros((1, 1, 3), np.uint8)
 
@@ -44,14 +54,14 @@ class Readable(Sequence[np.ndarray]):
         if len(self.unreadable) == len(self):
             raise InputError(f"none of {plural(len(self), 'image')} can be read, the first: {self.unreadable[0]}")
 
-    def lines(self) -> list[str]:
+    def lines(self, what: str = "unreadable") -> list[str]:
         """How many images could not be read, and why of some; nothing where all could."""
         reasons = [self.unreadable[number] for number in sorted(self.unreadable)]
         if not reasons:
             return []
         more = [f"  and {len(reasons) - LISTED:,} more"] if len(reasons) > LISTED else []
         return [
-            f"unreadable: {plural(len(reasons), 'image')}, left out",
+            f"{what}: {plural(len(reasons), 'image')}, left out",
             *(f"  {why}" for why in reasons[:LISTED]),
             *more,
         ]

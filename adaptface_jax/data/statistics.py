@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.data.decode import decode
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.data.record import Images, Source
+from adaptface_jax.data.readable import Readable
+from adaptface_jax.data.record import Source
 from adaptface_jax.models.specs import ImageStats
 
 _BATCH = 128
@@ -27,16 +27,14 @@ def channel_statistics(
     skip_bad: leave out images that cannot be read or decoded; else they raise InputError. So does a set of none but
     such, and one whose channel is the same everywhere.
     """
-    images = _Readable(source) if skip_bad else Images(source)
+    images = Readable.of(source, strict=not skip_bad)  # what is black adds nothing to a sum
     total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
     for batch, count in evaluation_batches(images, _BATCH, image_size, keys=images.keys, threads=threads):
         rows = batch[:count].reshape(-1, image_size * 3)  # sums down long rows are ten times as fast as down RGB
         total += _by_channel(rows)
         squares += _by_channel(np.square(rows, dtype=np.uint16))  # 255^2 fits
-    bad = images.bad if isinstance(images, _Readable) else []
-    if len(bad) == len(source):
-        raise InputError(f"{source.description}: no image can be read; the first: {bad[0]}")
-    pixels = (len(source) - len(bad)) * image_size**2
+    images.check_some()
+    pixels = (len(source) - len(images.unreadable)) * image_size**2
     mean, std = [], []
     for first, second in zip(map(int, total), map(int, squares), strict=True):
         mean.append(first / pixels / 255)
@@ -44,21 +42,6 @@ def channel_statistics(
     if min(std) == 0:
         raise InputError(f"{source.description}: a channel has the same value in every pixel; expected pictures")
     return ImageStats((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-
-
-class _Readable(Images):
-    """The images of a source, black where one cannot be read: it adds nothing to a sum. bad: why, of each such."""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self.bad: list[str] = []
-
-    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
-        try:
-            return decode(super().__getitem__(index), self.keys[index])
-        except InputError as error:
-            self.bad.append(str(error))
-            return np.zeros((1, 1, 3), np.uint8)
 
 
 def _by_channel(rows: np.ndarray) -> np.ndarray:

@@ -184,6 +184,14 @@ def agreed(value: int | None) -> int | None:
     return None if found < 0 else found
 
 
+def anywhere(mask: np.ndarray) -> np.ndarray:
+    """Where it is true in any process, bool [N]."""
+    if not several():
+        return mask
+    with jax.transfer_guard("allow"):
+        return np.any(multihost_utils.process_allgather(mask.astype(np.int32)), axis=0)
+
+
 def wait_for_all(name: str) -> None:
     """Return when every process is here."""
     if several():

@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 
 from adaptface_jax.core import manifest
 from adaptface_jax.core.errors import InputError, RunError
-from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
@@ -71,6 +71,8 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains)
+            for step in self._steps():
+                clear_remains_in(self._folder / str(step))
 
     def __enter__(self) -> Self:
         self._hook = sys.unraisablehook
@@ -115,13 +117,13 @@ class Checkpoints:
         self.check()
         self._lost = False
         folder = self._folder / str(step)
-        if folder.exists():
-            # The same step, saved before the run was stopped within its evaluation.
-            if score is not None and primary():
-                change_facts(folder, **_facts(score, course))
-            return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
+            if folder.exists():
+                # The same step, saved before the run was stopped within its evaluation.
+                if score is not None and primary():
+                    change_facts(folder, **_facts(score, course))
+                return
             if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
                 # Found out halfway, the same would end in dozens of messages from Orbax's threads.
                 raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")

@@ -106,7 +106,7 @@ class Monitor:
     def text(self, tag: str, markdown: str) -> None:
         """Writes a text of the whole session, such as its configuration."""
         if self._lines is not None:
-            self._events.add_text(tag, markdown, self._resume_step)
+            self._events.add_text(tag, _utf_8(markdown), self._resume_step)
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
         """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
@@ -140,14 +140,17 @@ class Monitor:
         shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
         for tag, (points, names, faces) in sets.items():
             sprites = faces.transpose(0, 3, 1, 2).astype(np.float32) / 255
-            self._events.add_embedding(points, metadata=names, label_img=sprites, global_step=int(step), tag=tag)
+            self._events.add_embedding(
+                points, metadata=[_utf_8(name) for name in names], label_img=sprites, global_step=int(step), tag=tag
+            )
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
         if self._lines is None:
             return
         plain = {
-            name: value if isinstance(value, bool | int | float) else str(value) for name, value in settings.items()
+            name: value if isinstance(value, bool | int | float) else _utf_8(str(value))
+            for name, value in settings.items()
         }
         # SummaryWriter.add_hparams would open a run of its own below this one.
         for summary in hparams_summaries(plain, dict(metrics)):
@@ -185,6 +188,11 @@ def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | N
             raise InputError(f"{told}; remove it, or restore the file")
         say(f"{told}; left out")
     return rows
+
+
+def _utf_8(text: str) -> str:
+    """Bytes of a name that are no UTF-8 are escaped: TensorBoard's format has none."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def test_what_is_refused_is_one_line_and_changes_nothing(trained, people, shots,
         (lambda: people.add(7, shots["anna"]), "name: 7 is none"),
         (lambda: people.add("new", ["absent.png"]), r"absent\.png: cannot be read"),
         (lambda: people.add_folder(people_folder), "anna: is in the index already"),
-        (lambda: people.add_folder(tmp_path), r"broken\.png: cannot decode"),
+        (lambda: people.add_folder(tmp_path), r"none of 1 image can be read, the first: .*broken\.png: cannot decode"),
         (lambda: people.add_folder(tmp_path / "new"), "no identities found"),
         (lambda: people.remove("new"), "new: is not in the index"),
         (lambda: people.search(shots["anna"], top=0), "top: 0 is out of range"),
@@ -227,3 +227,24 @@ def test_pictures_that_a_folder_of_people_loses_are_warned_of(backbone, crops, t
     with pytest.warns(UserWarning, match=r"passed over: 2 files \(1 directly in the folder, of no identity, 1 \.db\)$"):
         people.add_folder(tmp_path)
     assert people.people == ["anna"]
+
+
+def test_images_of_a_folder_of_people_that_cannot_be_read_are_left_out_and_named(run, people_folder, shots, tmp_path):
+    model = af.open(run, batch_size=8)
+    folder = tmp_path / "people"
+    shutil.copytree(people_folder, folder)
+    (folder / "aron").mkdir()
+    for name in ("anna/0.png", "aron/0.png", "dora/4.png", "dora/5.png"):
+        (folder / name).write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="left out") as said:
+        index = model.index(folder)
+    lost, unread = (str(one.message) for one in said)
+    assert lost == "1 person without an image that can be used, left out: aron"
+    assert unread.startswith("not usable: 4 images, left out\n") and unread.count("cannot decode") == 4
+    assert index.people == sorted(PEOPLE)
+    own = {"anna": shots["anna"][1:], "bert": shots["bert"], "chloé": shots["chloé"], "dora": shots["dora"][:4]}
+    expected = model.index()
+    for name in sorted(own):
+        expected.add(name, own[name])
+    for one, other in zip(index._gallery.templates(), expected._gallery.templates(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from adaptface_jax import classify, evaluate, train
+from adaptface_jax.data.splits import open_splits
 from adaptface_jax.evaluation.classification.results import read_classification
 from adaptface_jax.training import loop
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
@@ -209,6 +210,28 @@ def test_the_validation_figures_are_those_of_the_report(run, tmp_path):
     assert call(classify, f"--evaluate={run}", "--split=validation", f"--output={output}") == 0
     found = json.loads(output.read_text())["result"]
     assert found["loss"] == pytest.approx(read_classification(run / "results.json").validation.loss, rel=1e-6)
+
+
+def test_images_that_cannot_be_read_are_left_out_of_every_figure_and_said(config, pictures, tmp_path, capsys):
+    dirty, workdir = shutil.copytree(pictures, tmp_path / "dirty"), tmp_path / "run"
+    splits = open_splits(str(dirty))
+    for source, count in ((splits.train, 1), (splits.validation, 2), (splits.test, 3)):
+        for number in range(count):
+            (dirty / source.key(number)).write_bytes(b"broken")
+    command = (f"--config={config}", f"--workdir={workdir}", f"--config.data.path={dirty}", "--config.train.epochs=2")
+    assert call(classify, *command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{splits.train.key(0)}: cannot decode" in line
+    skip = ("--config.data.bad_records=skip", "--config.data.max_bad_records=2", "--config.eval.pixel_baseline=True")
+    assert call(classify, *command, *skip) == 0
+    said = capsys.readouterr().out
+    left = f"{splits.validation.description}: 2 of 13 images cannot be read and are left out, the first: "
+    assert said.count(left) == 1 and said.endswith("skipped   1 record that cannot be read, see bad_records.jsonl\n")
+    results = read_classification(workdir / "results.json")
+    assert results.validation.images == sum(map(sum, results.validation.confusion)) == 11
+    assert call(classify, f"--evaluate={workdir}", "--split=test") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "3 of 13 images cannot be read, at most 2 are left out (data.max_bad_records)" in line
 
 
 def test_a_run_whose_pictures_have_changed_is_refused(run, pictures, tmp_path, capsys):

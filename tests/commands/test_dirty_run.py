@@ -58,6 +58,7 @@ def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, t
     whole, failed = tmp_path / "whole", tmp_path / "failed"
     skip = [*command, "--config.data.bad_records=skip"]
     assert call(train, *skip, f"--workdir={whole}") == 0
+    assert capsys.readouterr().out.endswith("skipped   1 record that cannot be read, see bad_records.jsonl\n")
     (line,) = (whole / FILE).read_text().splitlines()
     assert list(json.loads(line)) == ["key", "reason"]
     assert final(whole) == 7

@@ -36,6 +36,17 @@ def data(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(("genuine", "impostor"), [(1, 1), (2, 1), (1, 2)])
+def test_a_list_too_short_for_folds_is_refused_in_one_line_that_says_what_else_to_do(data, capsys, genuine, impostor):
+    pairs = ["known/ann/1.png,seen/ann/2.png,1", "known/bo/1.png,seen/bo/2.png,1"][:genuine]
+    pairs += ["known/ann/1.png,seen/bo/2.png,0", "known/bo/1.png,seen/ann/2.png,0"][:impostor]
+    (data / "few.csv").write_text("\n".join(pairs) + "\n")
+    assert call(evaluate, *MODEL, f"--benchmark=few={data / 'few.csv'}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: few: folds: {genuine} genuine and {impostor} impostor pairs; expected two of each")
+    assert "`adaptface verify` compares two images" in line
+
+
 def test_everything_in_one_command(data, capsys):
     arguments = (f"--benchmark=mine={data}", f"--benchmark=again={data}/pairs.csv", f"--ijb={data / 'IJBX'}")
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
@@ -63,6 +74,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     write_ijb(data / "IJBY", people=4, probes=1)
     write_tinyface(data / "tiny")
     write_faces(data / "others", [f"{i}.png" for i in range(3)])
+    (data / "others" / "broken.png").write_bytes(b"broken")
     words = (f"--run={run}", "--batch_size=8", f"--distractors={data / 'others'}", "--record")
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}", "--far=1e-1")
     files = (f"--hits={data / 'hits.csv'}", f"--sheet={data / 'hits.png'}", f"--output={data / 'out.json'}")
@@ -75,6 +87,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     rank1 = found["identification"]["rank1"]
     assert found["identification"]["at_threshold"] == {"threshold": 4.0, "found": rank1, "false_hits": 1.0}
     assert "6 images searched among 3 people, 6 known, 0 unknown" in page
+    assert f"--distractors: unreadable: 1 image, left out\n  {data}/others/broken.png: cannot decode" in page
     assert "4.0000, the threshold at FAR 1e-1 of benchmark lfw" in page and "27.1% of strangers' images" in page
     with open(data / "hits.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

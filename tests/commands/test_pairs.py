@@ -74,6 +74,24 @@ def test_the_seed_chooses_people_and_pairs_and_the_same_call_is_the_same_file(fa
     assert open_training(DataConfig(train=str(faces), exclude=f"{faces}:{files[0]}")).num_classes == PEOPLE - 5
 
 
+def test_images_that_cannot_be_read_are_in_no_pair_and_are_named(faces, capsys):
+    broken = {f"p{person:02d}/{number}.png" for person in range(1, 5) for number in (0, 3)}
+    for key in broken:
+        (faces / key).write_bytes(b"broken")
+    for number in range(IMAGES):
+        (faces / f"p05/{number}.png").write_bytes(b"")
+    out = faces / "pairs.csv"
+    assert call(command, faces, f"--out={out}", "--people=10", "--pairs=100", "--bin") == 0
+    said = capsys.readouterr().out
+    drawn = {row[column] for row in rows(out) for column in ("path1", "path2")}
+    assert len(rows(out)) == 100 and not drawn & broken and not any(key.startswith("p05") for key in drawn)
+    assert (
+        f"unreadable: {len(broken) + IMAGES} images, left out" in said
+        and "\n  p01/0.png: cannot decode the image" in said
+    )
+    assert len(open_benchmark(str(out.with_suffix(".bin"))).issame) == 100
+
+
 def test_conditions_are_crossed(faces, capsys):
     out = faces / "pairs.csv"
     words = ("--people=11", "--pairs=200", "--domains=pose=left|right; light=dark")

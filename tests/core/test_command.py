@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import duration
 from tests.children import one_device
 
@@ -57,6 +59,7 @@ def test_ctrl_c_is_one_line_and_130():
     assert child.stdout is not None and child.stdout.readline() == "begun\n"
     time.sleep(0.1)
     child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGINT)
     assert child.communicate()[1] == "interrupted; nothing is half-written\n" and child.returncode == 130
 
 
@@ -94,6 +97,19 @@ def test_a_fault_of_ours_keeps_its_traceback():
     assert "Traceback" in ran("raise ValueError('x')").stderr
 
 
+def test_an_hour_in_which_the_process_was_stopped_is_not_in_the_time_that_is_left(monkeypatch, capsys):
+    clocks = {"monotonic": 0.0, "process_time": 0.0}
+    for name in clocks:
+        monkeypatch.setattr(f"adaptface_jax.core.progress.time.{name}", lambda name=name: clocks[name])
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    progress = Progress(100)
+    for step in range(1, 51):
+        clocks["monotonic"] += 10 if step != 25 else 3610  # SIGSTOP
+        clocks["process_time"] += 9
+        progress.show(step, {})
+    assert capsys.readouterr().out.splitlines()[-1] == "50/100  ETA 8 min 20 s"
+
+
 def test_a_name_that_is_no_utf_8_comes_back_from_json():
     name = os.fsdecode(b"caf\xe9/\xff.png")
     text = to_json({"path": name, "other": "\N{SNOWMAN}"})
@@ -103,7 +119,15 @@ def test_a_name_that_is_no_utf_8_comes_back_from_json():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (9e6, "2,500 h 00 min"), (59.7, "1 min 00 s")],
+    [
+        (7.4, "7 s"),
+        (59.7, "1 min 00 s"),
+        (232, "3 min 52 s"),
+        (64476, "17 h 54 min"),
+        (86399.7, "1 d 0 h 00 min"),
+        (133920, "1 d 13 h 12 min"),
+        (1e8, "1,157 d 9 h 46 min"),
+    ],
 )
 def test_durations(seconds, said):
     assert duration(seconds) == said

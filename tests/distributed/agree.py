@@ -1,5 +1,7 @@
 """One of two processes: for each setting of both schemas, whether a change of it in the second process is refused.
 
+Before that, that both know what either found (`processes.anywhere`).
+
 python -m tests.distributed.agree PORT PROCESS
 """
 
@@ -9,6 +11,8 @@ import dataclasses
 import json
 import sys
 import typing
+
+import numpy as np
 
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
@@ -28,6 +32,7 @@ def other(value: object) -> object:
 
 def main(port: str, index: str) -> None:
     processes.join(f"127.0.0.1:{port}", 2, int(index))
+    assert processes.anywhere(np.arange(3) == int(index)).tolist() == [True, True, False]
     told = {}
     for kind in (Config, ClassificationConfig):
         plain: dict[str, typing.Any] = json.loads(to_json(dataclasses.asdict(kind())))

@@ -11,19 +11,29 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Images, Source
 from adaptface_jax.data.sources.folders import FolderSource, holds_identities
 from adaptface_jax.data.sources.from_path import is_packed, open_form
 
 
 class Distractors:
-    """images: M, encoded or decoded. keys: what errors call them. person: int [M], 0..D-1. names: of the people, empty
-    where nobody's is known. passed_over: what is not read."""
+    """images: M. keys: what errors call them. person: int [M], 0..D-1. names: of the people, empty where nobody's is
+    known. passed_over: what is not read."""
 
     def __init__(self, images: Sequence[bytes | np.ndarray], keys: Sequence[str], person: np.ndarray) -> None:
-        self.images, self.keys, self.person = images, keys, person
+        self.images, self.keys, self.person = Readable(images, keys), keys, person
         self.names: frozenset[str] = frozenset()
         self.passed_over, self.description = PassedOver(), ""
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows [M, E] of the images that could be read, and of whom each is, from 0 on; all were asked for.
+
+        Raises InputError where none could.
+        """
+        self.images.check_some()
+        read = self.images.read()
+        return rows[read], np.unique(self.person[read], return_inverse=True)[1]
 
     @classmethod
     def of(cls, source: Source) -> Distractors:

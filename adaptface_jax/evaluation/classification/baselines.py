@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.data.record import Images, Source
+from adaptface_jax.data.readable import Readable
+from adaptface_jax.data.record import Source
 from adaptface_jax.evaluation.classification.metrics import accuracy, macro_f1
 from adaptface_jax.evaluation.classification.results import BaselineScore
 
@@ -34,34 +35,43 @@ def blind_baselines(train: Source, others: Mapping[str, Source], seed: int) -> d
         else:
             most = np.full(shape, np.bincount(train.labels, minlength=train.num_classes).argmax())
             drawn = np.random.default_rng(seed).integers(0, train.num_classes, shape)
-        result[name] = {MAJORITY: baseline_score(source, most), RANDOM: baseline_score(source, drawn)}
+        classes = source.num_classes
+        result[name] = {
+            MAJORITY: baseline_score(source.labels, most, classes),
+            RANDOM: baseline_score(source.labels, drawn, classes),
+        }
     return result
 
 
-def pixel_baselines(train: Source, others: Mapping[str, Source]) -> dict[str, dict[str, BaselineScore]]:
-    """Split -> a logistic regression on PIXEL_SIZE pixels of the training images -> its scores."""
-    seen = pixels(train)
-    targets = train.labels if train.multi_label else train.labels[:, None]
+def pixel_baselines(train: Source, others: Mapping[str, Source], skip_bad: bool) -> dict[str, dict[str, BaselineScore]]:
+    """Split -> a logistic regression on PIXEL_SIZE pixels of the training images -> its scores.
+
+    skip_bad: leave out images that cannot be read; else they raise InputError.
+    """
+    seen, labels = pixels(train, skip_bad)
+    targets = labels if train.multi_label else labels[:, None]
     models = [_fitted(seen, column) for column in targets.T]
     result = {}
     for name, source in others.items():
-        rows = pixels(source)
+        rows, labels = pixels(source, skip_bad)
         guess = np.stack([model.predict(rows) for model in models], axis=1)
-        result[name] = {PIXELS: baseline_score(source, guess if train.multi_label else guess[:, 0])}
+        guess = guess if train.multi_label else guess[:, 0]
+        result[name] = {PIXELS: baseline_score(labels, guess, source.num_classes)}
     return result
 
 
-def baseline_score(source: Source, guess: np.ndarray) -> BaselineScore:
-    """guess: int, as the source's labels."""
-    return BaselineScore(accuracy(source.labels, guess), macro_f1(source.labels, guess, source.num_classes))
+def baseline_score(labels: np.ndarray, guess: np.ndarray, classes: int) -> BaselineScore:
+    """labels, guess: int, of one shape."""
+    return BaselineScore(accuracy(labels, guess), macro_f1(labels, guess, classes))
 
 
-def pixels(source: Source) -> np.ndarray:
-    """float32 [N, PIXEL_SIZE * PIXEL_SIZE * 3], 0 to 1."""
-    images = Images(source)
+def pixels(source: Source, skip_bad: bool) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [N, PIXEL_SIZE * PIXEL_SIZE * 3], 0 to 1, of the images that can be read, and their labels."""
+    images = Readable.of(source, strict=not skip_bad)
     batches = evaluation_batches(images, 256, PIXEL_SIZE, keys=images.keys)
     rows = np.concatenate([batch[:count] for batch, count in batches])
-    return rows.reshape(len(rows), -1).astype(np.float32) / 255
+    read = images.read()
+    return rows[read].reshape(int(read.sum()), -1).astype(np.float32) / 255, source.labels[read]
 
 
 def _fitted(rows: np.ndarray, target: np.ndarray) -> Any:

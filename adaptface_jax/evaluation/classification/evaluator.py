@@ -7,11 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import evaluation_batches
-from adaptface_jax.data.record import Images, Source
+from adaptface_jax.data.readable import Readable
+from adaptface_jax.data.record import Source
 from adaptface_jax.distributed.mesh import sharding
-from adaptface_jax.distributed.processes import process_rows, several
+from adaptface_jax.distributed.processes import anywhere, process_rows, several
 from adaptface_jax.evaluation.classification.metrics import split_result
 from adaptface_jax.evaluation.classification.results import SplitResult
 from adaptface_jax.evaluation.passes import passes
@@ -23,6 +26,7 @@ class Evaluator:
 
     def __init__(self, plan: ClassificationPlan) -> None:
         self._plan = plan
+        self._said: set[str] = set()  # sources whose unreadable images were spoken of
         self._rows = -(-plan.config.eval.batch_size // plan.mesh.size) * plan.mesh.size
         classifier, stats = plan.classifier, plan.stats
 
@@ -40,14 +44,32 @@ class Evaluator:
         )
 
     def __call__(self, trainable: Any, statistics: Any, source: Source, checkpoint: int | None = None) -> SplitResult:
-        """Raises InputError for an image that cannot be decoded, named by its key."""
-        return split_result(self.logits(trainable, statistics, source), source.labels, source.class_names, checkpoint)
+        """Images that cannot be read are left out, and said, where `data.bad_records` is skip.
 
-    def logits(self, trainable: Any, statistics: Any, source: Source) -> np.ndarray:
-        """float32 [N, outputs], a row an image."""
-        images = Images(source)
+        Raises InputError for one, named by its key, where it is fail, and for more than `data.max_bad_records`.
+        """
+        logits, read = self._logits(trainable, statistics, source)
+        self._say(source, np.flatnonzero(~read))
+        return split_result(logits[read], source.labels[read], source.class_names, checkpoint)
+
+    def _say(self, source: Source, bad: np.ndarray) -> None:
+        if not len(bad):
+            return
+        said = f"{source.description}: {len(bad):,} of {plural(len(source), 'image')} cannot be read"
+        most = self._plan.config.data.max_bad_records
+        first = shown(source.key(int(bad[0])))
+        if len(bad) > most or len(bad) == len(source):
+            raise InputError(f"{said}, at most {most:,} are left out (data.max_bad_records); the first: {first}")
+        if source.description not in self._said:
+            print(f"{said} and are left out, the first: {first}", flush=True)
+        self._said.add(source.description)
+
+    def _logits(self, trainable: Any, statistics: Any, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [N, outputs], a row an image, and which of them could be read, bool [N]."""
+        images = Readable.of(source, strict=self._plan.config.data.bad_records == "fail")
         mine = process_rows(self._rows, jax.process_index(), jax.process_count())
         size, threads = self._plan.stored_size, self._plan.config.data.threads
         batches = evaluation_batches(images, self._rows, size, keys=images.keys, rows=mine, threads=threads)
         found = passes(lambda batch: self._function(trainable, statistics, batch), batches, self._plan.mesh)
-        return np.concatenate([np.asarray(jax.device_get(logits), np.float32)[:count] for logits, count in found])
+        logits = [np.asarray(jax.device_get(rows), np.float32)[:count] for rows, count in found]
+        return np.concatenate(logits), ~anywhere(~images.read())

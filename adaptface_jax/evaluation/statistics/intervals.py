@@ -133,7 +133,8 @@ class Around:
         if not (0 < rate < 1 and spread.variance > 0):
             return rate_interval(rate, spread, trials / self._design_effect)
         usual = max(spread.variance, spread.alone * self._design_effect)
-        weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS)
+        # Where what each person adds cancels out, nobody carries it.
+        weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS) if math.isfinite(spread.carriers) else 0.0
         variance = weight * spread.variance + (1 - weight) * usual
         return rate_interval(rate, spread, _independent(rate, variance), math.sqrt(variance))
 

@@ -22,6 +22,7 @@ import numpy as np
 from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
+from adaptface_jax.core.text import shown
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BackboneSpec
@@ -124,7 +125,9 @@ def folder_of(source: str) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists() or not hub.is_hub_id(source):
-        raise InputError(f"adapter.init_from: {source} is no folder; expected a PEFT adapter's folder or a hub id")
+        raise InputError(
+            f"adapter.init_from: {shown(source)} is no folder; expected a PEFT adapter's folder or a hub id"
+        )
     return hub.download_adapter(source, (CONFIG, ADAPTER, PICKLE, HEAD, ROUTER, ROUTER_JSON))
 
 
