@@ -32,7 +32,7 @@ PACKAGES = (
 # What you can type: each imports from the packages (`align` and `report` are both), and from no other command.
 COMMANDS = (
     "annotate", "pairs", "pack", "convert", "clean", "train", "classify", "evaluate", "embed", "verify", "lr_finder",
-    "grid", "export", "doctor", "identify", "replay",
+    "grid", "export", "doctor", "identify", "replay", "serve",
 )  # fmt: skip
 
 # They import nothing of the package but its version when they are imported: its face, and the list of commands.
@@ -45,6 +45,8 @@ ONE_IMPORTER = {
     "optuna": {"grid/search.py"},
     "tensorboardX": {"training/monitor.py"},
     "wandb": {"training/trackers.py"},
+    "starlette": {"serve/__main__.py", "serve/app.py", "serve/server.py", "serve/uploads.py"},
+    "uvicorn": {"serve/__main__.py", "serve/server.py"},
     "tensorflow_datasets": {"data/sources/tfds.py"},
     "pyarrow": {"api/face_files.py", "data/sources/parquet.py"},  # the form is written in one, read in the other
 }

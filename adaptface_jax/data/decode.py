@@ -23,6 +23,10 @@ _SCAN = b"\xff\xda"
 Found = TypeVar("Found")
 
 
+class TooManyPixels(InputError):
+    """An image larger than MAX_PIXELS."""
+
+
 def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
     """Decodes one image.
 
@@ -33,8 +37,8 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str) -> np.ndarray:
     as the file says that its pixels have: white is 65535 of 16, whatever the brightest pixel is, and 4095 of 12),
     transparency is dropped, EXIF orientation is applied (a broken one is not), and of an animation or a file of
     several pages the first is taken.
-    Raises InputError for anything unreadable, truncated or larger than MAX_PIXELS (read from the header: no pixel of
-    such an image is decoded), for HEIC without the extra `heic`, and for pixels of 32 bits, whose range is not known.
+    Raises InputError for anything unreadable or truncated, for HEIC without the extra `heic`, and for pixels of 32
+    bits, whose range is not known; TooManyPixels, by the header alone: no pixel of such an image is decoded.
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -67,8 +71,8 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on outside bytes
         kinds = ", ".join(FORMATS)
         if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-            reason = f"it claims more than the {MAX_PIXELS} pixels that are read"
-        elif isinstance(error, UnidentifiedImageError) and isinstance(image, bytes):
+            raise TooManyPixels(f"{key}: the image claims more than the {MAX_PIXELS} pixels that are read") from None
+        if isinstance(error, UnidentifiedImageError) and isinstance(image, bytes):
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -89,7 +93,7 @@ def to_size(image: np.ndarray, size: int) -> np.ndarray:
 def _rgb(image: Image.Image, key: str) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise InputError(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
+        raise TooManyPixels(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
     bits, inverted = _depth(image)
     image.load()
     image = upright(image)

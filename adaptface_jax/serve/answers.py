@@ -1,0 +1,234 @@
+"""What a run answers about photographs, as plain values for JSON."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from adaptface_jax.align.detector import Detector
+from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.api.arguments import named_in_python
+from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.api.hits import Hit
+from adaptface_jax.api.index import Index
+from adaptface_jax.api.photographs import Align, Photograph
+from adaptface_jax.api.rule import Rule
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.decode import MAX_PIXELS, to_size
+from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold
+from adaptface_jax.serve.refusal import Refused
+
+TOP, MOST = 5, 20  # people named of a search: unless told otherwise, and at most
+TELLING = 1e-2  # where more strangers pass, that somebody passes proves little
+
+
+class Answers:
+    """Used by one thread at a time.
+
+    model: opened for passes of one size, so that after `warm_up` nothing is compiled any more.
+    rule: what decides where a request does not say. index: to search, None for no search.
+    """
+
+    def __init__(self, model: FaceModel, rule: Rule, index: Index | None = None) -> None:
+        self._model, self._rule, self._index = model, rule, index
+        self._align: Align = "auto" if aligns() else False
+        # Names, not paths: who may use the page need not know where the run is.
+        self._facts = {
+            "run": Path(model.facts["run"]).resolve().name,
+            "step": model.facts["step"],
+            "backbone": model.facts["backbone"]["name"],
+            "fingerprint": model.fingerprint,
+        }
+
+    def about(self) -> dict[str, Any]:
+        """What answers, and by which thresholds."""
+        threshold = self._rule.threshold
+        stored = self._rule.benchmarks[threshold.benchmark].threshold_at_far if threshold.benchmark else {}
+        return {
+            "model": self._facts,
+            "aligns": self._align is not False,
+            "crop_sizes": sorted({CROP_SIZE, self._model.stored_size}),
+            "most_pixels": MAX_PIXELS,
+            "people": None if self._index is None else len(self._index),
+            "threshold": dataclasses.asdict(threshold),
+            "risk": risk(threshold),
+            "thresholds": [
+                {**dataclasses.asdict(known), "risk": risk(known)}
+                for known in (
+                    Threshold(value, far, threshold.benchmark) for far, value in stored.items() if value is not None
+                )
+            ],
+        }
+
+    def warm_up(self) -> None:
+        """Compile everything that a request needs."""
+        grey = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
+        self.verify(grey, grey)
+        self.embed([grey])
+        if self._index is not None:
+            self.search(grey)
+
+    def embed(self, images: Sequence[Any], *, crops: bool = False) -> dict[str, Any]:
+        """Unit embeddings, float32 [E] each, and of DA-LoRA the gates. images: as in `FaceModel.embed`."""
+        with named(*(f"image {number}" for number in range(1, len(images) + 1))):
+            photographs = [self._model.photograph(image, place, self._align) for place, image in enumerate(images)]
+            faces = self._model.embed([photograph.image for photograph in photographs], pad=True)
+        rows = [
+            {**self._seen(photograph, crops), "embedding": embedding}
+            for photograph, embedding in zip(photographs, faces.embeddings.tolist(), strict=True)
+        ]
+        self._add_gates(rows, faces.gates)
+        return {"model": self._facts, "images": rows}
+
+    def verify(
+        self, first: Any, second: Any, *, far: float | None = None, threshold: float | None = None, crops: bool = False
+    ) -> dict[str, Any]:
+        """Whether two photographs pass as one person."""
+        rule = self._chosen(far, threshold)
+        with named("first", "second"):
+            pair = (self._model.photograph(first, 0, self._align), self._model.photograph(second, 1, self._align))
+            decision = self._model.compare(pair, rule)
+        rows = [self._seen(photograph, crops) for photograph in pair]
+        self._add_gates(rows, decision.gates)
+        return {
+            "model": self._facts,
+            "images": rows,
+            "similarity": decision.similarity,
+            "squared_distance": decision.squared_distance,
+            "threshold": dataclasses.asdict(decision.threshold),
+            "same": decision.same,
+            "says": verdict(decision.same, decision.threshold),
+            "sure": decision.same and tells(decision.threshold),
+            "risk": risk(decision.threshold),
+            "note": decision.note,
+        }
+
+    def search(
+        self,
+        image: Any,
+        *,
+        top: float | None = None,
+        far: float | None = None,
+        threshold: float | None = None,
+        crops: bool = False,
+    ) -> dict[str, Any]:
+        """The people of the index most like a photograph."""
+        if self._index is None:
+            raise Refused(404, "no index is open; start with --index=people.idx to search")
+        count = TOP if top is None else top
+        if count not in range(1, MOST + 1):
+            raise Refused(422, f"top: {count:g} is out of range; expected a whole number in 1..{MOST}")
+        rule = self._chosen(far, threshold)
+        with named("image"):
+            photograph = self._model.photograph(image, 0, self._align)
+            # Always for MOST of them: another number would be compiled for.
+            found = self._index.search(photograph.image, MOST, threshold=rule.threshold.value)
+        found = dataclasses.replace(found, threshold=rule.threshold)
+        hits, chance = found.hits[0][: int(count)], found.false_hit_chance
+        return {
+            "model": self._facts,
+            "image": self._seen(photograph, crops),
+            "people": found.people,
+            "hits": [dataclasses.asdict(hit) for hit in hits],
+            "threshold": dataclasses.asdict(rule.threshold),
+            "says": who(hits, chance),
+            "sure": bool(hits[0].same) and chance is not None and chance <= TELLING,
+            "risk": risk(rule.threshold),
+            "false_hit_chance": chance,
+        }
+
+    def _chosen(self, far: float | None, threshold: float | None) -> Rule:
+        if far is not None and threshold is not None:
+            raise Refused(422, "far, threshold: each chooses how it is decided; send one of them")
+        if threshold is not None:
+            if not 0 <= threshold <= 4:
+                raise Refused(422, f"threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
+            return dataclasses.replace(self._rule, threshold=Threshold(threshold))
+        if far is not None:
+            with named_in_python():
+                benchmark = self._rule.threshold.benchmark
+                chosen = choose_threshold(self._rule.benchmarks, "the run", benchmark, far)
+            return dataclasses.replace(self._rule, threshold=chosen)
+        return self._rule
+
+    def _seen(self, photograph: Photograph, crops: bool) -> dict[str, Any]:
+        """How a face was taken, and on request the pixels that the model sees of it, as PNG."""
+        result: dict[str, Any] = {"aligned": photograph.faces is not None, "faces": photograph.faces}
+        if crops:
+            image = to_size(photograph.image, self._model.stored_size)
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "PNG")
+            result["crop"] = base64.b64encode(file.getvalue()).decode()
+        return result
+
+    def _add_gates(self, rows: Sequence[dict[str, Any]], gates: np.ndarray | None) -> None:
+        if gates is not None:
+            names = self._rule.gate_names(gates.shape[1])
+            for row, values in zip(rows, gates.tolist(), strict=True):
+                row["gates"] = dict(zip(names, values, strict=True))
+
+
+def aligns() -> bool:
+    """Whether the extra `align` is installed."""
+    try:
+        Detector()
+    except InputError:
+        return False
+    return True
+
+
+def risk(threshold: Threshold) -> str:
+    """What a threshold means, in plain words."""
+    if threshold.far is None:
+        return "this threshold was chosen by hand: how many strangers pass it was not measured"
+    return f"at this threshold 1 stranger in {strangers(threshold.far)} passes, as measured on {threshold.benchmark}"
+
+
+def tells(threshold: Threshold) -> bool:
+    """Whether hardly a stranger passes."""
+    return threshold.far is not None and float(threshold.far) <= TELLING
+
+
+def strangers(far: str) -> str:
+    """Of how many strangers one passes."""
+    return f"{round(1 / float(far)):,}"
+
+
+def verdict(same: bool, threshold: Threshold) -> str:
+    """The decision on two photographs, no stronger than its threshold."""
+    if not same:
+        return "They do not pass as one person"
+    if threshold.far is None:
+        return "They pass the threshold that was chosen by hand"
+    if not tells(threshold):
+        return f"They pass, but so does 1 stranger in {strangers(threshold.far)}"
+    return "They pass as one person"
+
+
+def who(hits: Sequence[Hit], chance: float | None) -> str:
+    """The outcome of a search; chance: that a stranger finds somebody."""
+    passing = sum(bool(hit.same) for hit in hits)
+    if not passing:
+        return "Nobody in the index passes"
+    if chance is not None and chance <= TELLING:
+        return f"{hits[0].name} passes"
+    doubt = "how often a stranger does is not known" if chance is None else f"so do {100 * chance:.2g}% of strangers"
+    return f"{hits[0].name} is the most like, and passes; {doubt}"
+
+
+@contextlib.contextmanager
+def named(*names: str) -> Iterator[None]:
+    """An InputError about "image 1" has the second name instead."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(re.sub(r"^image (\d+)", lambda found: names[int(found[1])], str(error))) from None

@@ -1,0 +1,132 @@
+"""What the JSON interface answers: the numbers of the Python interface, in the form that /openapi.json promises."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+# The extra `serve`, and what asks it.
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
+
+def fits(value, schema, schemas) -> bool:
+    """Whether a value is what an OpenAPI schema of ours says."""
+    if "$ref" in schema:
+        return fits(value, schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if value is None:
+        return "null" in kinds
+    kind = kinds[0]
+    if kind == "array":
+        return isinstance(value, list) and all(fits(item, schema["items"], schemas) for item in value)
+    if kind == "object":
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        return set(schema.get("required", ())) <= set(value) and all(
+            fits(item, known[name], schemas) if name in known else bool(others) and fits(item, others, schemas)
+            for name, item in value.items()
+        )
+    types = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    return isinstance(value, types[kind]) and (kind == "boolean") == isinstance(value, bool)
+
+
+@pytest.fixture
+def told(ask):
+    """told(method, path, ...) -> the answer, which is as described."""
+    description = ask("GET", "/openapi.json").json()
+    schemas = description["components"]["schemas"]
+
+    def tell(method, path, **options):
+        response = ask(method, path, **options)
+        promised = description["paths"][path][method.lower()]["responses"][str(response.status_code)]
+        (content,) = promised["content"].values()
+        assert fits(response.json(), content["schema"], schemas), response.text
+        assert response.headers["content-type"] == "application/json"
+        return response
+
+    return tell
+
+
+def test_a_pair_is_decided_as_from_python(told, model, files, crops):
+    pair = {"first": files[0], "second": files[1]}
+    answer = told("POST", "/verify", files=pair, data={"far": "1e-1"}).json()
+    decision = model.verify(crops[0], crops[1], far=1e-1)
+    assert answer["similarity"] == pytest.approx(decision.similarity, abs=1e-6)
+    assert answer["same"] is True and answer["threshold"] == {"value": 4.0, "far": "1e-1", "benchmark": "lfw"}
+    assert answer["note"] == "the threshold was measured at step 9, this is the checkpoint of step 7"
+    gates = [list(image["gates"].values()) for image in answer["images"]]
+    np.testing.assert_allclose(gates, decision.gates, atol=1e-5)
+    assert list(answer["images"][0]["gates"]) == ["pose", "age", "light"]
+    assert "crop" not in answer["images"][0]
+
+
+def test_the_words_are_no_stronger_than_the_threshold(told, files):
+    def said(second, **fields):
+        pair = {"first": files[0], "second": second}
+        answer = told("POST", "/verify", files=pair, data=fields).json()
+        return answer["says"], answer["risk"]
+
+    strangers = "at this threshold 1 stranger in {} passes, as measured on lfw"
+    assert said(files[1], far="1e-1") == ("They pass, but so does 1 stranger in 10", strangers.format(10))
+    assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
+    assert said(files[0]) == ("They pass as one person", strangers.format(100))
+    says, risk = said(files[1], threshold="4")
+    assert says == "They pass the threshold that was chosen by hand" and "was not measured" in risk
+
+
+def test_a_photograph_is_embedded_as_from_python(told, model, files, crops):
+    answer = told("POST", "/embed", files=[("image", data) for data in files[:3]], data={"crops": "true"}).json()
+    found = np.array([image["embedding"] for image in answer["images"]], np.float32)
+    np.testing.assert_allclose(found, model.embed(crops[:3]).embeddings, atol=1e-6)
+    assert answer["model"] == {"run": "dalora", "step": 7, "backbone": "demo", "fingerprint": model.fingerprint}
+    crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["images"][2]["crop"]))))
+    np.testing.assert_array_equal(crop, crops[2])
+
+
+def test_a_person_is_found_in_the_index(told, files):
+    answer = told("POST", "/search", files={"image": files[1]}, data={"top": "1"}).json()
+    (hit,) = answer["hits"]
+    assert hit["name"] == "bert" and hit["same"] and hit["similarity"] == pytest.approx(1, abs=1e-5)
+    assert answer["says"] == "bert is the most like, and passes; so do 2% of strangers"
+    assert not answer["sure"] and answer["people"] == 2
+    assert answer["false_hit_chance"] == pytest.approx(1 - 0.99**2)
+    nobody = told("POST", "/search", files={"image": files[2]}).json()
+    assert [hit["same"] for hit in nobody["hits"]] == [False, False]
+    assert nobody["says"] == "Nobody in the index passes"
+
+
+def test_without_an_index_there_is_no_search(answers, model, files):
+    from adaptface_jax.serve.answers import Answers
+    from adaptface_jax.serve.app import application
+    from tests.serve.conftest import asked
+
+    app = application(Answers(model, model.rule()))
+    assert asked(app, "GET", "/about").json()["people"] is None
+    answer = asked(app, "POST", "/search", files={"image": files[0]})
+    assert answer.status_code == 404 and "--index" in answer.json()["error"]
+
+
+def test_what_it_is_and_which_thresholds_there_are(told):
+    about = told("GET", "/about").json()
+    assert about["people"] == 2 and 112 in about["crop_sizes"]
+    assert [(known["far"], known["value"]) for known in about["thresholds"]] == [("1e-1", 4.0), ("1e-2", 1e-9)]
+    assert about["threshold"]["far"] == "1e-2"
+
+
+def test_nothing_is_compiled_for_a_request(told, files):
+    compiled = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            jax.monitoring, "record_event_duration_secs", lambda name, *_, **__: compiled.append(name), raising=True
+        )
+        for count in (1, 2, 5):
+            told("POST", "/embed", files=[("image", data) for data in (files * 2)[:count]])
+        for top in ("1", "2", "20"):
+            told("POST", "/search", files={"image": files[0]}, data={"top": top})
+        told("POST", "/verify", files={"first": files[0], "second": files[1]})
+    assert not [name for name in compiled if "compile" in name]
