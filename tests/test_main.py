@@ -16,8 +16,8 @@ from tests.children import one_device
 
 PACKAGE = Path(adaptface_jax.__file__).parent
 COMMANDS = [
-    "align", "annotate", "classify", "clean", "convert", "doctor", "embed", "evaluate", "export", "grid", "lr_finder",
-    "pack", "pairs", "report", "train", "verify",
+    "align", "annotate", "calibrate", "classify", "clean", "convert", "doctor", "embed", "evaluate", "export", "grid",
+    "lr_finder", "pack", "pairs", "report", "train", "verify",
 ]  # fmt: skip
 
 

@@ -156,13 +156,18 @@ class FaceModel:
         """
         check_align(align)
         rule = self.rule(far, benchmark, threshold)
-        return self.compare((self._cropper(first, 0, align), self._cropper(second, 1, align)), rule)
+        return self.compare((self.photograph(first, 0, align), self.photograph(second, 1, align)), rule)
+
+    def photograph(self, image: ImageLike, number: int = 0, align: Align = "auto") -> Photograph:
+        """One image as `verify` sees it; number: names pixels in errors. Raises InputError as it does."""
+        return self._cropper(image, number, align)
 
     def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""
         images = [photograph.image for photograph in photographs]
         parts = self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images)))
-        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"))
+        other = rule.fingerprint is not None and rule.fingerprint != self.fingerprint
+        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"), other)
 
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
         """How `verify` decides, with the same arguments. Raises InputError where no threshold is known."""

@@ -21,16 +21,17 @@ import math
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS
 from adaptface_jax.evaluation.statistics.intervals import Interval, false_accepts
 from adaptface_jax.evaluation.statistics.jackknife import People
 from adaptface_jax.evaluation.statistics.people import people_of
-from adaptface_jax.evaluation.roc import FAR_TARGETS, MIN_FALSE_ACCEPTS, far_name
 from adaptface_jax.evaluation.thresholds import thresholds_at_far
 
 FEWEST = 20  # photographs
-_CHORD = 0.05, 0.2  # shares of the pairs between which the strangers' distribution is prolonged
+# Shares of the pairs between which the strangers' distribution is prolonged: the second where doubles fill the first.
+_CHORDS = (0.05, 0.2), (0.3, 0.5)
 _PURE = 10  # times as many pairs as strangers explain, and they are taken for doubles
-_MOST_DOUBLES = 0.1  # of the pairs; with more of them the chord is no longer that of strangers
+_MOST_DOUBLES = 0.1  # of the pairs; with more of them the first chord is no longer that of strangers
 _WIDEST = 2.0  # times the FAR that the upper end of its interval may be
 
 
@@ -94,7 +95,7 @@ def site_thresholds(units: np.ndarray, genuine: np.ndarray | None = None) -> Sit
         if value is None:
             needed[name] = least
             continue
-        rate, (low, high) = false_accepts(distances, double, people, value)
+        low, high = false_accepts(distances, double, people, value)[1]
         if people.few or high > _WIDEST * far:
             wider = math.log(high / far) / math.log(_WIDEST)
             needed[name] = max(least, math.ceil(photographs * max(wider**2, 1.1)))
@@ -110,13 +111,14 @@ def doubles_below(distances: np.ndarray) -> tuple[float, float]:
     """The distance up to which pairs are taken for doubles (-1: none), and at most which share of all pairs are
     strangers up to there."""
     ordered = np.sort(distances)
-    low, high = np.quantile(ordered, _CHORD)
-    near = ordered[ordered < low]
-    slope = math.log(_CHORD[1] / _CHORD[0]) / max(high - low, 1e-12)
-    strangers = _CHORD[0] * np.exp(slope * (near - low))
-    share = np.arange(1, len(near) + 1) / len(ordered)
+    share = np.arange(1, len(ordered) + 1) / len(ordered)
+    strangers = np.ones(len(ordered))
+    for chord in _CHORDS:
+        low, high = np.quantile(ordered, chord)
+        prolonged = chord[0] * np.exp(math.log(chord[1] / chord[0]) / max(high - low, 1e-12) * (ordered - low))
+        strangers = np.where(ordered < low, np.minimum(strangers, prolonged), strangers)
     pure = np.flatnonzero(share >= _PURE * strangers)
-    return (float(near[pure[-1]]), float(strangers[pure[-1]])) if len(pure) else (-1.0, 0.0)
+    return (float(ordered[pure[-1]]), float(strangers[pure[-1]])) if len(pure) else (-1.0, 0.0)
 
 
 def most_doubles(distances: np.ndarray, genuine: np.ndarray) -> float:
