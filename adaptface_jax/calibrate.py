@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.evaluation.results import read_results
 from adaptface_jax.evaluation.risk import counted, passing
-from adaptface_jax.evaluation.site_thresholds import SiteThresholds, site_thresholds
+from adaptface_jax.evaluation.site_thresholds import SiteThresholds, check_enough, site_thresholds
 from adaptface_jax.training.run import RESULTS
 
 MOST = 3000  # photographs: their 4.5 million pairs take some 2 GB
@@ -55,6 +56,8 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out) if args.out else Path(args.run) / SITE
     check_file(str(out))
     files = ImageFiles(Path(args.pile))
+    with of_pile(args.pile):
+        check_enough(len(files))
     paths = chosen(files.paths)
     if len(paths) < len(files.paths):
         print(f"{len(paths):,} of {len(files.paths):,} photographs are taken, drawn at random")
@@ -68,18 +71,23 @@ def main(args: argparse.Namespace) -> None:
             progress.show(sum(map(len, rows)) + len(problems), {})
     for line in [*said_problems(problems), *files.passed_over.lines()]:
         print(line)
-    try:
+    with of_pile(args.pile):
         site = site_thresholds(np.concatenate(rows), genuine_distances(args.run))
-    except InputError as error:
-        raise InputError(f"{shown(args.pile)}: {error}") from None
-    print("\n".join(said(site)))
-    if not site.at_far:
-        least = min(site.needed.values())
-        raise InputError(
-            f"{shown(args.pile)}: {plural(site.photographs, 'photograph')} tell no threshold; give about {least:,}"
-        )
+        print("\n".join(said(site)))
+        if not site.at_far:
+            least = min(site.needed.values())
+            raise InputError(f"{site.photographs:,} photographs tell no threshold; give about {least:,}")
     write_site_file(out, SiteFile(site, Path(os.path.abspath(args.pile)).name, model.fingerprint, model.facts))
     print(f"written: {shown(str(out))}")
+
+
+@contextlib.contextmanager
+def of_pile(pile: str) -> Iterator[None]:
+    """An InputError of the block begins with the folder."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{shown(pile)}: {error}") from None
 
 
 def chosen(paths: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@ benchmark's (`simulated_sites.py`).
 
     python benchmarks/site_thresholds.py --out=benchmarks/results/site_thresholds.json
 
-How far the scores are shifted is drawn for every site. Piles of strangers alone, of some people with a second
+Rows that --out has already are not made again. How far the scores are shifted is drawn for every site. Piles of strangers alone, of some people with a second
 photograph, of every person with several (seen by two models), and of a model that tells people badly apart. The true
 FAR of a threshold is counted on fresh pairs of strangers of the same site. The interval holds where the promised FAR
 lies between the true FARs at the two ends of the threshold's interval. The benchmark's threshold is judged by its own
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from showing import show
 from simulated_sites import FAR, PILES, Pile, one_site
+
+from adaptface_jax.core.json_io import read_json
 
 
 def one_row(pile: Pile, sites: int) -> dict[str, Any]:
@@ -47,8 +49,8 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=200, help="of each kind of pile [200]")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for pile in PILES:
+    rows: list[dict[str, Any]] = read_json(args.out)["piles"] if args.out and args.out.exists() else []
+    for pile in PILES[len(rows) :]:
         rows.append(one_row(pile, args.sites))
         show({"far": float(FAR), "piles": rows}, args.out)
 

@@ -71,8 +71,7 @@ def site_thresholds(units: np.ndarray, genuine: np.ndarray | None = None) -> Sit
     Raises InputError for less than FEWEST photographs, and where doubles are more than a tenth of the pairs.
     """
     photographs = len(units)
-    if photographs < FEWEST:
-        raise InputError(f"{photographs} photographs say nothing about strangers; expected {FEWEST} or more")
+    check_enough(photographs)
     first, second = np.triu_indices(photographs, 1)
     distances = np.clip(2 - 2 * (units @ units.T)[first, second].astype(np.float64), 0, 4)
     cut, strangers_below = doubles_below(distances)
@@ -105,6 +104,12 @@ def site_thresholds(units: np.ndarray, genuine: np.ndarray | None = None) -> Sit
         nearest, farthest = (float(strangers[int(end * (len(strangers) - 1))]) for end in around)
         at_far[name] = SiteThreshold(value, (nearest, farthest), ends)
     return SiteThresholds(at_far, needed, photographs, len(distances), people.count, share, most)
+
+
+def check_enough(photographs: int) -> None:
+    """Raise InputError for less than FEWEST photographs."""
+    if photographs < FEWEST:
+        raise InputError(f"{photographs} photographs say nothing about strangers; expected {FEWEST} or more")
 
 
 def doubles_below(distances: np.ndarray) -> tuple[float, float]:
