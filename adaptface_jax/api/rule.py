@@ -123,7 +123,8 @@ def _site_rule(site: SiteFile, results: Path, far: float | None, benchmark: str 
 def _faces(results: Path, benchmark: str, benchmarks: BenchmarkResults) -> str:
     """Whose faces a benchmark's threshold was measured on."""
     entry = benchmarks[benchmark]
-    people = f" of {plural(entry.intervals.people, 'person', 'people')}" if entry.intervals else ""
+    count = entry.intervals.people if entry.intervals else 0  # 0 in files of earlier versions
+    people = f" of {plural(count, 'person', 'people')}" if count else ""
     made = ", generated faces" if _generated(results, benchmark) else ""
     return f"{benchmark}: {plural(entry.pairs, 'pair')}{people}{made}"
 
