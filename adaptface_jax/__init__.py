@@ -21,7 +21,8 @@ from adaptface_jax.core.version import __version__
 if TYPE_CHECKING:
     from adaptface_jax.api.face_model import FaceModel
     from adaptface_jax.api.faces import Faces
-    from adaptface_jax.api.index import Hit, Index, SearchResult
+    from adaptface_jax.api.hits import Hit
+    from adaptface_jax.api.index import Index, SearchResult
     from adaptface_jax.api.open_model import open_model as open  # noqa: A004  (as `Image.open`, behind the package's name)
     from adaptface_jax.api.pair import PairDecision
     from adaptface_jax.api.photographs import Photograph
@@ -46,7 +47,7 @@ __all__ = [
 _PLACES = {
     "FaceModel": "api.face_model",
     "Faces": "api.faces",
-    "Hit": "api.index",
+    "Hit": "api.hits",
     "Index": "api.index",
     "InputError": "core.errors",
     "PairDecision": "api.pair",

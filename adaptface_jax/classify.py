@@ -44,9 +44,10 @@ from adaptface_jax.training.classification.plan import ClassificationPlan, prepa
 from adaptface_jax.training.classification.run import open_classifier, restored
 from adaptface_jax.training.classification.samples import augmented_samples
 from adaptface_jax.training.classification.summary import classifier_facts, parts, shares, summary
+from adaptface_jax.training.evidence import seal
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.monitor import Monitor
-from adaptface_jax.training.run import RESULTS
+from adaptface_jax.training.run import MARKDOWN, RESULTS
 from adaptface_jax.training.step import TrainState
 from adaptface_jax.training.summary import utc_now
 
@@ -173,6 +174,7 @@ def evaluate_run(args: argparse.Namespace) -> None:
         on_test = args.split == TEST
         added = dataclasses.replace(kept, test=result) if on_test else dataclasses.replace(kept, validation=result)
         write(workdir, added)
+        seal(workdir, (RESULTS, MARKDOWN))
         print(f"the {args.split} figures are now in {workdir}/results.html, results.md and results.json")
 
 

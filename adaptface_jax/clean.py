@@ -5,21 +5,22 @@
 
 Twins are one person under two names, outliers images that are nearer to somebody else than to the rest of their own
 person. Rows are sorted by how sure they are; what is probable depends on the model, so look before anything is removed.
-Nothing is deleted or changed. An image that cannot be read ends the command with its name.
+Nothing is deleted or changed. Images that cannot be read are listed as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.api.picture_sheet import Row, check_sheet, draw_sheet
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
@@ -28,8 +29,8 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
 from adaptface_jax.core.text import plural, shortened, shown
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.joined import Joined
+from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Images, Keys
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.evaluation.distances import unit_embeddings
@@ -47,44 +48,57 @@ from adaptface_jax.evaluation.suspects import (
     twins,
 )
 
-# Of a sheet: pixels of a picture, rows at most.
-SIDE, MOST = 112, 200
+MOST = 200  # rows of a sheet
+UNREADABLE = "unreadable"  # the kind of a row without another image
 
 
 def main(args: argparse.Namespace) -> None:
     """Open the set and the model, embed, look for suspects, write and say what came out."""
     if args.threshold is not None and not -1 <= args.threshold <= 1:
         raise InputError(f"--threshold: {args.threshold:g} is no cosine; expected -1 to 1")
-    if args.sheet and Path(args.sheet).suffix.lower() not in SHEETS:
-        raise InputError(
-            f"--sheet: {shown(args.sheet)} is no picture; expected a name that ends in {' or '.join(SHEETS)}"
-        )
+    check_sheet(args.sheet)
     source = open_source(args.source)
     benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
     sets = [Images(source), *(benchmark.images for benchmark in benchmarks.values())]
     keys = [Keys(source), *(image_names(name, benchmark) for name, benchmark in benchmarks.items())]
-    images, names = Joined(sets), Joined(keys)
+    names = Joined(keys)
+    images = Readable(Joined(sets), names)
     opened = open_from_flags(args, images)
     model = opened.model
     found = opened.embedder(model.frozen, model.trainable, images, not args.no_flip, names)
+    images.check_some()
     units = unit_embeddings(found.embedding, found.flipped).astype(np.float32)
-    people = People.of(units[: len(source)], source.labels, source.num_classes)
+    own = np.flatnonzero(images.read(0, len(source)))
+    people = people_in(units[own], source.labels[own])
     threshold = twin_threshold(people, np.random.default_rng(0)) if args.threshold is None else args.threshold
-    suspects = [*twins(people, threshold), *outliers(people)]
+    suspects = [numbered(one, own, own) for one in (*twins(people, threshold), *outliers(people))]
     start = len(source)
     for benchmark in benchmarks.values():
         person = people_of(benchmark.index, benchmark.issame, benchmark.person)
-        rows = slice(start, start + len(benchmark.images))
-        both = shared(people, People.of(units[rows], person, int(person.max()) + 1), threshold)
-        suspects += [Suspect(SHARED, one.image, start + one.other, one.similarity) for one in both]
-        start = rows.stop
+        read = np.flatnonzero(images.read(start, start + len(benchmark.images)))
+        both = shared(people, people_in(units[start + read], person[read]), threshold)
+        suspects += [numbered(one, own, start + read) for one in both]
+        start += len(benchmark.images)
     suspects.sort(key=lambda one: one.similarity - (one.own or 0), reverse=True)
     suspects.sort(key=lambda one: (SHARED, TWINS, OUTLIER).index(one.kind))
-    write_bytes(args.out, table(suspects, names))
+    unreadable = [names[number] for number in sorted(images.unreadable)]
+    write_bytes(args.out, table(suspects, names, unreadable))
     if args.sheet:
-        write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix.lower()))
-    for line in outcome_lines(source.description, suspects, threshold, args):
+        write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix))
+    lines = outcome_lines(source.description, suspects, threshold, args)
+    for line in (*lines, *images.lines(), *source.passed_over.lines()):
         print(line)
+
+
+def people_in(units: np.ndarray, person: np.ndarray) -> People:
+    """The people of some images: unit embeddings [N, E], and of whom each is, any numbers, int [N]."""
+    names, label = np.unique(person, return_inverse=True)
+    return People.of(units, label, len(names))
+
+
+def numbered(one: Suspect, images: np.ndarray, others: np.ndarray) -> Suspect:
+    """A suspect by the numbers that its images have among all of them."""
+    return dataclasses.replace(one, image=int(images[one.image]), other=int(others[one.other]))
 
 
 def outcome_lines(
@@ -108,40 +122,28 @@ def outcome_lines(
     return lines
 
 
-def table(suspects: Sequence[Suspect], names: Sequence[str]) -> bytes:
-    """A row a suspect, the likeliest of each kind first."""
+def table(suspects: Sequence[Suspect], names: Sequence[str], unreadable: Sequence[str]) -> bytes:
+    """A row a suspect, the likeliest of each kind first, then one for each image that cannot be read."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["kind", "image", "other", "similarity", "own"])
     for one in suspects:
         own = "" if one.own is None else f"{one.own:.4f}"
         writer.writerow([one.kind, names[one.image], names[one.other], f"{one.similarity:.4f}", own])
+    writer.writerows([UNREADABLE, name, "", "", ""] for name in unreadable)
     return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-SHEETS = {".jpg": "JPEG", ".png": "PNG"}
 
 
 def sheet(
     suspects: Sequence[Suspect], images: Sequence[bytes | np.ndarray], names: Sequence[str], suffix: str
 ) -> bytes:
     """A picture with a row a suspect: its two images, and what they are."""
-    width = 6 * SIDE
-    canvas = Image.new("RGB", (width, max(len(suspects), 1) * SIDE), "white")
-    draw = ImageDraw.Draw(canvas)
-    for row, one in enumerate(suspects):
-        for column, number in enumerate((one.image, one.other)):
-            pixels = to_size(decode(images[number], names[number]), SIDE)
-            canvas.paste(Image.fromarray(pixels), (column * SIDE, row * SIDE))
+    rows = []
+    for one in suspects:
         own = "" if one.own is None else f", own {one.own:.2f}"
-        said = [
-            f"{one.kind} {one.similarity:.2f}{own}",
-            *(ascii(shortened(names[n], 60))[1:-1] for n in (one.image, one.other)),
-        ]
-        draw.multiline_text((2 * SIDE + 8, row * SIDE + 24), "\n".join(said), fill="black")
-    file = io.BytesIO()
-    canvas.save(file, SHEETS[suffix])
-    return file.getvalue()
+        said = [f"{one.kind} {one.similarity:.2f}{own}", *(shortened(names[n], 60) for n in (one.image, one.other))]
+        rows.append(Row([images[number] for number in (one.image, one.other)], "\n".join(said)))
+    return draw_sheet(rows, 2, suffix)
 
 
 def parser() -> Parser:

@@ -5,15 +5,19 @@
 
 The .npz file holds `embeddings` (float32 [N, E], raw: normalise to compare), `features` (before the head), `paths`
 (relative to the folder) and, for DA-LoRA, `gates`; the .parquet file the columns `path`, `embedding`, `feature`,
-`gates`, written as they are computed, for any number of images.
+`gates`, written as they are computed, for any number of images. Images that cannot be read are left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adaptface_jax.api.face_files import check_face_file, write_faces
+from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
@@ -21,21 +25,35 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import disk_may_fill
 from adaptface_jax.data.image_files import ImageFiles
+from adaptface_jax.data.readable import Readable
+from adaptface_jax.evaluation.embedding import Window
 
 
 def main(args: argparse.Namespace) -> None:
     """List the images, open the model, embed, write the file whole."""
     folder, out = Path(args.images), Path(args.out)
     images = ImageFiles(folder)
-    paths = images.paths
-    names = [Path(path).relative_to(folder).as_posix() for path in paths]
+    names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
     check_face_file(out, names)
     model = open_from_flags(args, images)
+    readable = Readable(images, images.paths)
     with disk_may_fill(out.parent):
-        write_faces(out, model.embed_batches(paths, flip=False, pad=True), names, model.model.recognizer)
-    print(f"written: {out}, {len(paths):,} embeddings of {model.embedding_dim} dimensions")
-    for line in images.passed_over.lines():
+        write_faces(out, faces_of(model, readable, names), model.model.recognizer)
+    number = len(images) - len(readable.unreadable)
+    print(f"written: {out}, {number:,} embeddings of {model.embedding_dim} dimensions")
+    for line in (*readable.lines(), *images.passed_over.lines()):
         print(line)
+
+
+def faces_of(model: FaceModel, images: Readable, names: Sequence[str]) -> Iterator[Faces]:
+    """The faces of every image that can be read, a forward pass at a time; raises InputError where none can."""
+    start = 0
+    for found in model.embedder.batches(model.model.frozen, model.model.trainable, [Window(images)], flip=False):
+        stop = start + len(found.embedding)
+        read = images.read(start, stop)
+        yield Faces.of(found.of(read), list(itertools.compress(names[start:stop], read)))
+        start = stop
+    images.check_some()
 
 
 def parser() -> Parser:

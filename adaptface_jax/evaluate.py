@@ -2,20 +2,23 @@
 
     adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
     adaptface evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
-    adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC
-    adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen
+    adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC --tinyface=/data/tinyface --record
+    adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen --distractors=/data/others
 
 A benchmark is an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST,
 or a list of its own. With groups of pairs (RFW, the column domain) the rates of each stand at one threshold. With
 conditions of its images (domain1,domain2 in the list, or labels.csv in the
 folder by the run's data.domains) the report also goes condition by condition.
+
+Searches (IJB's lists of 1:N, TinyFace, a gallery and probes) give rank, mAP and TPIR at FPIR; --distractors adds people
+to their galleries. --hits lists who was found on each probe, judged by the threshold at --far or --threshold.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,11 @@ import numpy as np
 
 from adaptface_jax.align.benchmark_images import look_at
 from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
+from adaptface_jax.api.folder_search import FolderSearch
+from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.api.picture_sheet import check_sheet
+from adaptface_jax.api.rule import choose_rule, if_known
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
@@ -31,27 +38,29 @@ from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.text import plural
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
+from adaptface_jax.data.benchmarks.distractors import open_distractors
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
-from adaptface_jax.data.benchmarks.pair_list import Files
+from adaptface_jax.data.benchmarks.tinyface import open_tinyface
+from adaptface_jax.data.image_files import read_file
 from adaptface_jax.data.joined import Joined
-from adaptface_jax.data.record import Images
-from adaptface_jax.data.sources.folders import FolderSource
-from adaptface_jax.evaluation.embedding import Embeddings
 from adaptface_jax.evaluation.evaluator import evaluate
-from adaptface_jax.evaluation.folds import folds_line
+from adaptface_jax.evaluation.folds import check_folds, folds_line
 from adaptface_jax.evaluation.groups import group_reports
-from adaptface_jax.evaluation.identification import UNKNOWN, Identification, identify
+from adaptface_jax.evaluation.identification import Identification, crowd
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
-from adaptface_jax.evaluation.templates import score_templates, unscored_line
+from adaptface_jax.evaluation.recorded_searches import FILE, record_searches
+from adaptface_jax.evaluation.template_search import search_templates
+from adaptface_jax.evaluation.templates import score_templates, template_embeddings, unscored_line
+from adaptface_jax.evaluation.thresholds import Threshold
+from adaptface_jax.evaluation.tiny_search import search_tinyface
 from adaptface_jax.training.recognition.run import recognition_config
-from adaptface_jax.training.run import required_record
+from adaptface_jax.training.run import RESULTS, required_record
 
-# Images and their keys to embeddings.
-Embed = Callable[[Any, Any], Embeddings]
+SHOWN = 10  # probes of a gallery that are told on the terminal
 
 
 def main(args: argparse.Namespace) -> None:
@@ -59,23 +68,39 @@ def main(args: argparse.Namespace) -> None:
     check(args)
     domains = domains_of(Path(args.run)) if args.run else ""
     benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
-    templates = {Path(os.path.abspath(path)).name.lower(): open_ijb(Path(path)) for path in args.ijb}
-    people = [FolderSource(Path(path)) for path in (args.gallery, args.probes) if path]
+    templates = {name: open_ijb(path) for name, path in by_folder(args.ijb).items()}
+    tiny = {name: open_tinyface(path) for name, path in by_folder(args.tinyface).items()}
+    people = FolderSearch(Path(args.gallery), Path(args.probes)) if args.gallery else None
+    others = open_distractors(args.distractors) if args.distractors else None
+    if people and others and (both := sorted(others.names & people.everybody)):
+        raise InputError(f"--distractors: {shown(both[0])} is among the people, too ({len(both)} are); leave them out")
+    if not (tiny or people or any(benchmark.search for benchmark in templates.values())):
+        for name in ("record", "distractors"):
+            if getattr(args, name):
+                raise InputError(f"--{name}: is of searches; give --ijb with lists of 1:N, --tinyface, or --gallery")
+    limit, why = threshold_of(args)
     lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
+    lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.passed_over.lines())]
+    if others:
+        lines += [others.description, *(f"--distractors: {line}" for line in others.passed_over.lines())]
     for line in lines:
         print(line, flush=True)
     sets = [
         *(benchmark.images for benchmark in benchmarks.values()),
         *(Cropped(benchmark, crop) for benchmark in templates.values()),
-        *map(Images, people),
+        *(found.images for found in tiny.values()),
+        *([people.images] if people else []),
+        *([others.images] if others else []),
     ]
     opened = open_from_flags(args, Joined(sets))
     model, embedder = opened.model, opened.embedder
     report: dict[str, Any] = {"model": opened.facts}
+    searches: dict[str, Identification] = {}
 
-    def embed(images: Any, keys: Any) -> Embeddings:
-        return embedder(model.frozen, model.trainable, images, not args.no_flip, keys)
+    def embed(images: Any, keys: Any) -> np.ndarray:
+        found = embedder(model.frozen, model.trainable, images, not args.no_flip, keys)
+        return found.embedding if found.flipped is None else found.embedding + found.flipped
 
     if benchmarks:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
@@ -91,18 +116,34 @@ def main(args: argparse.Namespace) -> None:
         if args.scores:
             write_scores(Path(args.scores), scores)
             print(f"written: {args.scores}")
+    further = crowd(embed(others.images, others.keys), others.person) if others else None
     for name, benchmark in templates.items():
-        found = embed(Cropped(benchmark, crop), benchmark.keys)
-        scored = score_templates(found.embedding, benchmark, found.flipped)
-        report.setdefault("templates", {})[name] = scored
-        print(scored.line(name))
+        rows = embed(Cropped(benchmark, crop), benchmark.keys)
+        units = template_embeddings(rows, benchmark)
+        if len(benchmark.pairs):
+            scored = score_templates(units, benchmark)
+            report.setdefault("templates", {})[name] = scored
+            print(scored.line(name))
+        if benchmark.search:
+            searched = search_templates(units, benchmark.search, further)
+            searches |= {f"{name}_{gallery}": figures for gallery, figures in searched.items()}
+    for name, found in tiny.items():
+        searches[name] = search_tinyface(embed(found.images, found.paths), found, further)
     if people:
-        searched = search(embed, *people)
-        report["identification"] = searched
-        print(searched.line())
-        for flag, source in zip(("--gallery", "--probes"), people, strict=True):
-            for line in source.passed_over.lines():
-                print(f"{flag}: {line}")
+        figures, hits = people.search(embed(people.images, people.paths), further, limit)
+        report["identification"] = figures
+        searches["identification"] = figures
+    for name, figures in searches.items():
+        print("\n".join(figures.lines(name)))
+    if people:
+        where = results_of(args)
+        listed = Search(hits, limit, why, len(people.names), None if where is None else str(where))
+        say_who(args, people, listed, opened.facts)
+    if named := {name: figures for name, figures in searches.items() if figures is not report.get("identification")}:
+        report["searches"] = named
+    if args.record:
+        record_searches(Path(args.run), opened.facts["step"], searches)
+        print(f"kept in {shown(str(Path(args.run) / FILE))}, which `adaptface report` and TensorBoard show")
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")
@@ -110,19 +151,77 @@ def main(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for flags that ask for nothing, or for half of something."""
-    if not (args.benchmark or args.ijb or args.gallery or args.probes):
-        raise InputError("nothing to evaluate; give --benchmark NAME=PATH, --ijb FOLDER, or --gallery and --probes")
+    if not (args.benchmark or args.ijb or args.tinyface or args.gallery or args.probes):
+        raise InputError(
+            "nothing to evaluate; give --benchmark NAME=PATH, --ijb or --tinyface FOLDER, or --gallery and --probes"
+        )
     if bool(args.gallery) != bool(args.probes):
         raise InputError("--gallery and --probes belong together; give both or neither")
     if args.gallery and os.path.realpath(args.gallery) == os.path.realpath(args.probes):
         raise InputError("--probes: is the gallery itself, where every probe would find its own image")
     if args.scores and not args.benchmark:
         raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+    for name in ("hits", "sheet", "far", "threshold", "results"):
+        if getattr(args, name) is not None and not args.gallery:
+            raise InputError(f"--{name}: is of a search of --probes in --gallery, and none is given")
+    if args.record and not args.run:
+        raise InputError("--record: keeps figures with a run; give --run")
+    check_list(args.hits, "--hits")
+    check_sheet(args.sheet)
+
+
+def by_folder(paths: Sequence[str]) -> dict[str, Path]:
+    """What a benchmark is called that is named by its folder alone; raises InputError where two are called the same."""
+    result: dict[str, Path] = {}
+    for path in paths:
+        name = Path(os.path.abspath(path)).name.lower()
+        if name in result:
+            raise InputError(f"{shown(path)}: another folder is called {shown(name)}, too; rename one of them")
+        result[name] = Path(path)
+    return result
+
+
+def results_of(args: argparse.Namespace) -> Path | None:
+    """The file that thresholds are read from."""
+    return Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
+
+
+def threshold_of(args: argparse.Namespace) -> tuple[Threshold | None, str | None]:
+    """What judges the probes of a gallery, or why nothing does."""
+    asked = (args.far, args.threshold, args.results) != (None, None, None)
+    return if_known(lambda: choose_rule(results_of(args), args.far, None, args.threshold), asked)
+
+
+def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, facts: dict[str, Any]) -> None:
+    """Print who was found on the first probes, and write what was asked for of all."""
+    for one in search.found[:SHOWN]:
+        print(one)
+    if len(search.found) > SHOWN:
+        print(
+            f"... and {len(search.found) - SHOWN:,} more probes" + ("" if args.hits else "; --hits=FILE.csv lists all")
+        )
+    print("\n".join(search.lines()))
+    if args.hits:
+        write_list(Path(args.hits), search, facts)
+        print(f"written: {shown(args.hits)}")
+    if args.sheet:
+
+        def pictures(place: int) -> list[bytes]:
+            one = search.found[place]
+            return [read_file(path) for path in (one.image, *(people.first_image(hit.name) for hit in one.hits[:3]))]
+
+        print(write_hit_sheet(Path(args.sheet), search, pictures, 4))
+    for line in people.images.lines():
+        print(line)
+    for flag, source in (("--gallery", people.gallery), ("--probes", people.probes)):
+        for line in source.passed_over.lines():
+            print(f"{flag}: {line}")
 
 
 def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
     """What is judged, and what is to be said of its images and of its folds, a line each."""
     pairs, images = plural(len(benchmark.issame), "pair"), plural(len(benchmark.images), "image")
+    check_folds(name, benchmark.fold, benchmark.issame)
     crops, folds = look_at(benchmark.images, benchmark.keys), folds_line(benchmark.fold, benchmark.issame)
     lines = [f"{benchmark.description}, {pairs} of {images}"]
     lines += [f"{crops.what}; {crops.advice}" if crops.advice else crops.what] + ([folds] if folds else [])
@@ -139,24 +238,27 @@ def crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return warp(image, similarity(points, TEMPLATE))
 
 
-def search(embed: Embed, gallery: FolderSource, probes: FolderSource) -> Identification:
-    """Every image of the folders of people `probes`, searched among the people of `gallery`."""
-    paths = [str(source.folder / source.key(number)) for source in (gallery, probes) for number in range(len(source))]
-    found = embed(Files(paths), paths)
-    rows = found.embedding if found.flipped is None else found.embedding + found.flipped
-    number = {name: place for place, name in enumerate(gallery.class_names)}
-    person = np.array([number.get(name, UNKNOWN) for name in probes.class_names])[probes.labels]
-    return identify(rows[: len(gallery)], gallery.labels, rows[len(gallery) :], person)
-
-
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     add_model_flags(result)
     result.add_argument("--benchmark", action="append", default=[], metavar="NAME=PATH", help="verify; repeatable")
-    result.add_argument("--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C 1:1; repeatable")
+    result.add_argument(
+        "--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C, 1:1 and 1:N; repeatable"
+    )
+    result.add_argument("--tinyface", action="append", default=[], metavar="FOLDER", help="TinyFace; repeatable")
     result.add_argument("--gallery", metavar="FOLDER", help="a folder a person, with the images that are known")
     result.add_argument("--probes", metavar="FOLDER", help="the same, with the images to search for")
+    result.add_argument(
+        "--distractors", metavar="PATH", help="further people for every gallery: what data.train takes, or loose images"
+    )
+    limit = result.add_mutually_exclusive_group()
+    limit.add_argument("--far", type=float, help="judge probes at this false accept rate [the smallest that is known]")
+    limit.add_argument("--threshold", type=float, metavar="T", help="judge probes at this squared distance, 0..4")
+    result.add_argument("--results", metavar="FILE", help="thresholds of `evaluate --output` [the run's results.json]")
+    result.add_argument("--hits", type=output_file, metavar="FILE", help="who was found on each probe, .csv or .json")
+    result.add_argument("--sheet", type=output_file, metavar="FILE.jpg", help="and a picture of the first 200")
+    result.add_argument("--record", action="store_true", help="keep the figures of searches with --run")
     result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
     result.add_argument(
         "--scores", type=output_file, metavar="FILE.npz", help="write distance and decision of every pair here"

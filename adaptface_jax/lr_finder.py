@@ -24,6 +24,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked, whole_file, write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import shown
 from adaptface_jax.distributed.mesh import sharding
@@ -44,6 +45,7 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out)
     low, high, steps = getattr(args, "from"), args.to, args.steps
     check(out, low, high, steps)
+    check_inside(out, (JSON, PICTURE))
     config = args.config
     decays = weight_decays(args.weight_decay) if args.weight_decay else [config.train.weight_decay]
     plan = prepare_recognition(config) if isinstance(config, Config) else prepare_classification(config)
@@ -61,8 +63,6 @@ def check(out: Path, low: float, high: float, steps: int) -> None:
         raise InputError(f"--from, --to: {low:g} to {high:g} is no range; expected 0 < from < to")
     if steps < LEAST_STEPS:
         raise InputError(f"--steps: {steps} are too few to see a descent; expected at least {LEAST_STEPS}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: {shown(str(out))} is a file; expected a folder")
     if (out / RUN_FILE).exists():
         raise InputError(f"--out: {shown(str(out))} holds a run, which stays as it is; choose another folder")
 

@@ -32,6 +32,7 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
+from adaptface_jax.core.outputs import check_file
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
 from adaptface_jax.data.benchmarks.image_domains import conditions_text
@@ -39,10 +40,11 @@ from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.domains import ORDINARY
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.selection import Selection
 from adaptface_jax.evaluation.cells import cell_members
 from adaptface_jax.evaluation.folds import fold_of_each
 
-TRAINING = ".train.csv"
+TRAINING, PACK = ".train.csv", ".bin"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -54,12 +56,17 @@ def main(args: argparse.Namespace) -> None:
     if args.labels and not args.domains:
         raise InputError("--labels: nothing is made of them without --domains, e.g. 'pose=left|right; light=dark'")
     out, folder = Path(args.out), Path(args.source)
+    if args.holdout is not None:
+        check_file(str(out.with_suffix(TRAINING)))
+    if args.bin:
+        check_file(str(out.with_suffix(PACK)))
     # Images of an unknown condition are in no cell, those in none of the conditions in cells of their own.
     terms = [term.strip() for term in args.domains.split(";") if term.strip()]
     domains = "; ".join([*terms, *([ORDINARY] if terms and ORDINARY not in terms else [])])
     source = open_source(args.source, labels=args.labels, domains=domains)
     if not (folder / source.key(0)).is_file():
         raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
+    source = listable(source)
     known = np.ones((len(source), 1), np.uint8) if source.domains is None or not domains else source.domains
     rng = np.random.default_rng(args.seed)
     flag, wanted = ("--people", args.people) if args.holdout is None else ("--holdout", args.holdout)
@@ -71,13 +78,29 @@ def main(args: argparse.Namespace) -> None:
     if args.holdout is not None:
         files[out.with_suffix(TRAINING)] = training_list(source, people, folder, out)
     if args.bin:
-        files[out.with_suffix(".bin")] = pack(source, pairs)
+        files[out.with_suffix(PACK)] = pack(source, pairs)
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
             raise InputError(f"{shown(str(file))}: holds something else; choose another --out, or move it away")
     for file, content in files.items():
         write_bytes(file, content)
     print("\n".join([*outcome_lines(source, known, people, pairs, args, domains != ""), *source.passed_over.lines()]))
+
+
+def is_listable(path: str) -> bool:
+    """Whether a list can hold a path."""
+    return path.isprintable() and path == path.strip()
+
+
+def listable(source: Source) -> Source:
+    """The images whose names a list can hold; the others are counted with what is passed over."""
+    held = np.array(
+        [(name := source.key(index)).isprintable() and name == name.strip() for index in range(len(source))]
+    )
+    if held.all():
+        return source
+    source.passed_over.pictures["whose names no list can hold"] += int((~held).sum())
+    return Selection(source, np.flatnonzero(held), "those whose names a list can hold")
 
 
 def held_out(source: Source, membership: np.ndarray, flag: str, wanted: float, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +160,7 @@ def pack(source: Source, pairs: Sequence[DrawnPair]) -> bytes:
 
 def printable(source: Source, path: str) -> str:
     """A path that a list can hold; raises InputError for another one."""
-    if not path.isprintable() or path != path.strip():
+    if not is_listable(path):
         raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
     return path
 

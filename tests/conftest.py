@@ -51,3 +51,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A small finished run with every record; its settings stand beside it in `small.py`."""
+    from tests.finished_run import write_finished_run  # the package may be imported once jax's environment is set
+
+    return write_finished_run(tmp_path_factory.mktemp("finished"))

@@ -17,8 +17,9 @@ from PIL import Image
 from adaptface_jax.align.crop import PREFER, Aligner
 from adaptface_jax.align.detector import use_one_thread
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import write_bytes, write_text
+from adaptface_jax.core.files import clear_remains_in, write_bytes, write_text
 from adaptface_jax.core.journal import Journal
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.text import shown
 from adaptface_jax.core.workers import spread
 from adaptface_jax.data.decode import decode
@@ -39,6 +40,8 @@ QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
 }
+
+Found = tuple[dict[str, Any], dict[str, bytes]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,9 @@ def align_folder(
     names = [os.path.relpath(path, source) for path in images.paths]
     if options.every and (taken := next((name for name in names if _NUMBERED.search(name)), None)):
         raise InputError(f"--all: {shown(taken)} is named like a numbered crop of another photograph; rename it")
+    check_inside(target, (JOURNAL, NO_FACE, *names))
+    for folder in {target, *((target / name).parent for name in names)}:
+        clear_remains_in(folder)
     work = functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
     journal = open_journal(target, options)
     missing = [name for name in names if not is_done(target, name, journal.lines.get(name), options)]
@@ -105,8 +111,12 @@ def align_folder(
     results = spread(work, functools.partial(_worker, source, target, options), missing, processes)
     for done, name in enumerate(names, start=1):
         kept = name not in waiting
-        if not kept and (line := next(results)):
-            journal.add(name, line)
+        if not kept:
+            line, crops = next(results)
+            if line and journal.lines.get(name) != line:
+                journal.add(name, line)
+            for crop, data in crops.items():
+                write_bytes(target / crop, data)
         _note(outcome, name, journal.lines.get(name, {}), kept, options)
         show(done, outcome)
     write_text(target / NO_FACE, "".join(f"{shown(name)}\n" for name in outcome.no_face))
@@ -163,25 +173,32 @@ def numbered(name: str, place: int) -> str:
     return f"{stem}.face{place}{suffix}"
 
 
-def align_named(aligner: Aligner, source: Path, target: Path, options: Options, name: str) -> dict[str, Any]:
-    """Writes the crops of one photograph, in the format that its name says; returns what is to be noted of it."""
+def align_named(aligner: Aligner, source: Path, target: Path, options: Options, name: str) -> Found:
+    """Aligns one photograph; its crops are in the format that its name says.
+
+    Returns what is to be noted of it, and the crops by name that are to be written when that is done: killed in
+    between, the line asks for them, where a crop without its line would be taken for that of one face. A single
+    face's crop, of which nothing is to be noted, is written here.
+    """
     try:
         photograph = decode(read_file(os.path.join(source, name)), shown(os.path.join(source, name)))
     except InputError as error:
-        return {"error": str(error)}
-    suffix, faces = Path(name).suffix.lower(), 0
+        return {"error": str(error)}, {}
+    suffix, faces, crops = Path(name).suffix.lower(), 0, dict[str, bytes]()
     for place, crop in enumerate(aligner.each(photograph), start=1):
         faces = crop.faces
-        write_bytes(target / (numbered(name, place) if options.every else name), encoded(crop.image, suffix))
+        crops[numbered(name, place) if options.every else name] = encoded(crop.image, suffix)
         if not options.every:
             break
     if not faces and options.fallback:
-        write_bytes(target / name, encoded(aligner.centre(photograph), suffix))
-        return {"faces": 0, MIDDLE: True}
-    return {"faces": faces} if faces != 1 or options.every else {}
+        return {"faces": 0, MIDDLE: True}, {name: encoded(aligner.centre(photograph), suffix)}
+    if faces != 1 or options.every:
+        return {"faces": faces}, crops
+    write_bytes(target / name, crops[name])
+    return {}, {}
 
 
-def _worker(source: Path, target: Path, options: Options) -> functools.partial[dict[str, Any]]:
+def _worker(source: Path, target: Path, options: Options) -> functools.partial[Found]:
     use_one_thread()
     return functools.partial(align_named, Aligner(options.prefer, options.margin), source, target, options)
 

@@ -27,6 +27,7 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.processors import cores
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import shown
@@ -43,6 +44,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(f"--processes: {args.processes} is out of range; expected at least 1")
     if out.suffix != ".csv":
         raise InputError(f"--out: {shown(args.out)} does not end in .csv; expected a table, as labels.csv")
+    check_inside(out.parent, (journal_of(out).name,))
     source = open_images(args.source)
     busy = f"--out: another process writes in {shown(str(out.parent))}; wait for it, or choose another folder"
     with StopSignals() as stop, stop.at_once(), disk_may_fill(out.parent), locked(out.parent, busy):

@@ -39,48 +39,46 @@ def check_face_file(out: Path, names: Sequence[str]) -> None:
             ) from None
 
 
-def write_faces(out: Path, batches: Iterator[Faces], names: Sequence[str], recognizer: Recognizer) -> None:
+def write_faces(out: Path, batches: Iterator[Faces], recognizer: Recognizer) -> None:
     """Write faces, whole or not at all, as they come: `.npz` holds all of them in memory, `.parquet` GROUP of them.
 
     .npz: arrays `embeddings` (raw, float32 [N, E]), `features` (float32 [N, d]), `paths` and, of DA-LoRA, `gates`
-    (float32 [N, K]). .parquet: the same as columns `path`, `embedding`, `feature`, `gates`, lists of float32.
-
-    names: what each face is called in the file.
+    (float32 [N, K]). .parquet: the same as columns `path`, `embedding`, `feature`, `gates`, lists of float32. `paths`
+    are those of the faces.
     """
     with whole_file(out) as file:
         if out.suffix == ".npz":
-            write_npz(file, Faces.joined(list(batches), recognizer), names)
+            write_npz(file, Faces.joined(list(batches), recognizer))
         else:
-            write_parquet(file, batches, names)
+            write_parquet(file, batches)
 
 
-def write_npz(file: IO[bytes], faces: Faces, names: Sequence[str]) -> None:
+def write_npz(file: IO[bytes], faces: Faces) -> None:
     """The arrays of an .npz file."""
-    arrays: dict[str, Any] = {"embeddings": faces.raw, "features": faces.features, "paths": np.array(names)}
+    arrays: dict[str, Any] = {"embeddings": faces.raw, "features": faces.features, "paths": np.array(faces.paths)}
     if faces.gates is not None:
         arrays["gates"] = faces.gates
     np.savez(file, **arrays)
 
 
-def write_parquet(file: IO[bytes], batches: Iterator[Faces], names: Sequence[str]) -> None:
+def write_parquet(file: IO[bytes], batches: Iterator[Faces]) -> None:
     """The columns of a Parquet file, a row group at a time; at least one batch."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    def rows(faces: Faces, start: int) -> Any:
-        columns = {"path": pa.array(names[start : start + len(faces)], pa.string())}
+    def rows(faces: Faces) -> Any:
+        columns = {"path": pa.array(faces.paths, pa.string())}
         for name, values in (("embedding", faces.raw), ("feature", faces.features), ("gates", faces.gates)):
             if values is not None:
                 ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
                 columns[name] = pa.ListArray.from_arrays(ends, np.ascontiguousarray(values).ravel())
         return pa.table(columns)
 
-    waiting, start = [], 0
+    waiting = []
     writer: Any = None
     try:
         for faces in batches:
-            waiting.append(rows(faces, start))
-            start += len(faces)
+            waiting.append(rows(faces))
             writer = writer or parquet.ParquetWriter(file, waiting[0].schema)
             if sum(map(len, waiting)) >= GROUP:
                 writer.write_table(pa.concat_tables(waiting))

@@ -61,6 +61,11 @@ class FaceModel:
         return self.model.stored_size
 
     @property
+    def seen_as(self) -> dict[str, Any]:
+        """What the embeddings of a backbone depend on beside `facts`: {"stored_size", "feature"}."""
+        return {"stored_size": self.stored_size, "feature": self.model.recognizer.config.backbone.feature}
+
+    @property
     def flip(self) -> bool:
         """Whether embeddings to compare are summed with those of the mirror images (the model's `eval.flip`)."""
         return self.model.recognizer.config.eval.flip

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,14 +15,15 @@ import numpy as np
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.gallery import Gallery
+from adaptface_jax.api.hits import Hit, hits
 from adaptface_jax.api.index_files import read_index, write_index
 from adaptface_jax.api.photographs import Align, Images
-from adaptface_jax.api.rule import Rule
+from adaptface_jax.api.rule import Rule, if_known
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.identification import person_templates
-from adaptface_jax.evaluation.thresholds import Threshold
+from adaptface_jax.evaluation.thresholds import Threshold, false_hit_chance
 
 
 class Embeds(Protocol):
@@ -34,24 +34,11 @@ class Embeds(Protocol):
     @property
     def fingerprint(self) -> str: ...
     @property
+    def seen_as(self) -> dict[str, Any]: ...
+    @property
     def embedding_dim(self) -> int: ...
     def embed_batches(self, images: Images, *, align: Align) -> Iterator[Faces]: ...
     def rule(self, far: float | None, benchmark: str | None, threshold: float | None) -> Rule: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Hit:
-    """One person found. similarity: cosine with that person's template, -1..1. same: whether the squared distance
-    2 - 2 * similarity is below the threshold; None where none is known.
-
-    >>> import adaptface_jax as af
-    >>> print(af.Hit("anna", 0.75, True))
-    Hit(name='anna', similarity=0.75, same=True)
-    """
-
-    name: str
-    similarity: float
-    same: bool | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +65,7 @@ class SearchResult:
         """
         if self.threshold is None or self.threshold.far is None:
             return None
-        return -math.expm1(self.people * math.log1p(-float(self.threshold.far)))
+        return false_hit_chance(float(self.threshold.far), self.people)
 
 
 class Index:
@@ -133,9 +120,12 @@ class Index:
             raise InputError(f"{shown(name)}: no image; expected at least one of every person")
         self._extend([name], person_templates(np.concatenate(faces), np.zeros(sum(map(len, faces)), np.int32)))
 
-    def add_folder(self, folder: str | os.PathLike[str]) -> None:
+    def add_folder(
+        self, folder: str | os.PathLike[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
         """Everybody in a folder with a folder of images for each person, named by it: all of them or nobody.
 
+        progress: called with how many images are done, and how many there are.
         Warns of pictures in it that are of nobody, or cannot be read.
 
         Raises InputError for a folder without people, names that are there already, and images that cannot be read or
@@ -151,6 +141,7 @@ class Index:
         for faces in self._model.embed_batches(paths, align=self._align):
             waiting.append(faces.embeddings)
             done += len(faces)
+            progress(done, len(source))
             last = len(source) if done == len(source) else int(np.searchsorted(source.labels, source.labels[done - 1]))
             if last > first:
                 rows = np.concatenate(waiting)
@@ -194,16 +185,14 @@ class Index:
         gallery = self._gallery
         if not len(gallery):
             raise InputError("the index is empty; add people first")
-        limit, note = self._limit(far, benchmark, threshold)
-        hits = [
-            tuple(
-                Hit(gallery.name(number), similarity, None if limit is None else 2 - 2 * similarity < limit.value)
-                for similarity, number in zip(*row, strict=True)
-            )
+        asked = (far, benchmark, threshold) != (None, None, None)
+        limit, note = if_known(lambda: self._model.rule(far, benchmark, threshold), asked)
+        found = [
+            row
             for faces in self._model.embed_batches(images, align=self._align)
-            for row in zip(*(found.tolist() for found in gallery.nearest(faces.embeddings, top)), strict=True)
+            for row in hits(gallery, faces.embeddings, top, limit)
         ]
-        return SearchResult(tuple(hits), limit, note, len(gallery))
+        return SearchResult(tuple(found), limit, note, len(gallery))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to a new folder, whole or not at all; `FaceModel.load_index` reads it.
@@ -214,7 +203,7 @@ class Index:
         Raises InputError where the folder is a file or holds anything else.
         """
         gallery = self._gallery
-        facts = {"model": self._model.fingerprint, "opened": self._model.facts}
+        facts = {"model": self._model.fingerprint, "opened": self._model.facts, **self._model.seen_as}
         with named_in_python():
             write_index(Path(folder), gallery, facts, overwrite=overwrite)
 
@@ -225,17 +214,6 @@ class Index:
         result._gallery = read_index(Path(folder), model.fingerprint)
         result._number = {name: number for number, name in enumerate(result._gallery.names())}
         return result
-
-    def _limit(
-        self, far: float | None, benchmark: str | None, threshold: float | None
-    ) -> tuple[Threshold | None, str | None]:
-        """The threshold, or why there is none."""
-        try:
-            return self._model.rule(far, benchmark, threshold).threshold, None
-        except InputError as error:
-            if (far, benchmark, threshold) != (None, None, None):
-                raise
-            return None, f"nothing is decided: {error}"
 
     def _refuse(self, names: Sequence[str]) -> None:
         for name in names:

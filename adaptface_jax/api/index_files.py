@@ -7,6 +7,7 @@ little-endian.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from adaptface_jax.api.gallery import ROWS, Gallery
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import whole_folder
-from adaptface_jax.core.manifest import Damaged, verify, write_manifest
+from adaptface_jax.core.manifest import Damaged, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import shown
 
 TEMPLATES, NAMES = "templates.fbin", "names.jsonl"
@@ -59,9 +60,37 @@ def read_index(folder: Path, model: str) -> Gallery:
         raise InputError(f"{where}: the index is damaged ({error}); save it anew") from None
 
 
+def flags_of(folder: Path) -> dict[str, Any]:
+    """The flags (`cli.model_flags`) that open the model of an index, without `--`.
+
+    Raises InputError where the folder holds no index, or the model is not where it was.
+    """
+    where = shown(str(folder))
+    if not (folder / TEMPLATES).is_file():
+        raise InputError(f"{where}: holds no face index (no {TEMPLATES}); expected a folder that Index.save wrote")
+    try:
+        facts = read_manifest(folder).facts
+        opened = facts["opened"]
+        found: dict[str, Any]
+        if "run" in opened:
+            found = {"run": opened["run"], "checkpoint": str(opened["step"])}
+        else:
+            found = {"backbone": opened["backbone"]["source"], "image_size": opened["image_size"]}
+            found |= {name: facts[name] for name in ("stored_size", "feature") if name in facts}
+    except (Damaged, KeyError, TypeError) as error:
+        raise InputError(f"{where}: the index is damaged ({error}); save it anew") from None
+    if "run" in found and not Path(found["run"]).is_dir():
+        raise InputError(
+            f"{where}: was made with the run {shown(found['run'])}, which is not there; name it with --run"
+        )
+    return found
+
+
 def _read(folder: Path) -> Gallery:
     with open(folder / TEMPLATES, "rb") as file, open(folder / NAMES, encoding="ascii") as names:
         count, width = np.fromfile(file, _HEADER, 2).tolist()
+        if min(count, width) < 0 or os.fstat(file.fileno()).st_size != 8 + 4 * count * width:
+            raise ValueError(f"{TEMPLATES} is not of {count} x {width} numbers")
         gallery = Gallery(width)
         for start in range(0, count, ROWS):
             rows = min(ROWS, count - start)

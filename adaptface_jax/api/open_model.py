@@ -71,11 +71,11 @@ def open_model(
         return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
 
 
-def open_from_flags(args: argparse.Namespace, images: Sequence[Any]) -> FaceModel:
+def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = None) -> FaceModel:
     """The model of a command's flags (`cli.model_flags`); raises InputError as `open_model`, naming flags.
 
     images: those that the command is about, encoded or decoded; a backbone gets them at their own size (AUTO of
-    `data.stored_size`). Says at which size the model sees them.
+    `data.stored_size`), and None as `open_model` does. Says at which size the model sees them.
     """
     results = getattr(args, "results", None)
     wanted = Wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,16 @@ class Rule:
             if len(mean) == len(largest) == experts:
                 return tuple(largest[expert] for expert in range(experts))
         return tuple(f"expert {expert}" for expert in range(experts))
+
+
+def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Threshold | None, str | None]:
+    """The threshold that `choose` finds, or why there is none; raises its InputError where one was asked for."""
+    try:
+        return choose().threshold, None
+    except InputError as error:
+        if asked:
+            raise
+        return None, f"nothing is decided: {error}"
 
 
 def choose_rule(

@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -52,6 +53,7 @@ def run_command(
     except Stopped as stop:
         leave(STOPPED, str(stop), part, at_once=True)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a traceback
         leave(INTERRUPTED, "interrupted; nothing is half-written", part, at_once=True)
     except Exception as error:
         if (known := in_one_line(error)) is not None:

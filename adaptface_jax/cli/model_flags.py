@@ -8,9 +8,9 @@ from __future__ import annotations
 from adaptface_jax.cli.parser import Parser
 
 
-def add_model_flags(parser: Parser, batch_size: int | None = None) -> None:
-    """The flags that name a model; `batch_size` where the command knows it."""
-    which = parser.add_mutually_exclusive_group(required=True)
+def add_model_flags(parser: Parser, batch_size: int | None = None, required: bool = True) -> None:
+    """The flags that name a model; `batch_size` where the command knows it; `required` where nothing else names one."""
+    which = parser.add_mutually_exclusive_group(required=required)
     which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")
     which.add_argument("--backbone", metavar="DIR", help="converted folder, local file, hub id or `builtin`")
     parser.add_argument("--checkpoint", default="best", help="best, latest or a step of the run [best]")

@@ -13,12 +13,17 @@ from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.core.flag_values import whole_number
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
-from adaptface_jax.training.checkpoint import check_recorded
+from adaptface_jax.evaluation.pair_scores import SCORES
+from adaptface_jax.training.checkpoint import CHECKPOINTS, check_recorded
+from adaptface_jax.training.evidence import seal
 from adaptface_jax.training.loop import Ending, Judge, train
+from adaptface_jax.training.monitor import METRICS_FILE
 from adaptface_jax.training.plan import Plan
-from adaptface_jax.training.run import check_same, read_record, write_record
+from adaptface_jax.training.run import MARKDOWN, PAGE, RESULTS, RUN_FILE, check_same, read_record, write_record
 from adaptface_jax.training.stopping import StopSignals
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
@@ -39,7 +44,7 @@ def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
     )
     parser.add_argument(
         "--overfit_small",
-        type=_positive,
+        type=whole_number(),
         metavar="N",
         help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
     )
@@ -63,12 +68,13 @@ def run_training(
     processes.join(args.coordinator, args.num_processes, args.process_id, args.join_timeout)
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
+            check_inside(workdir, (RUN_FILE, METRICS_FILE, RESULTS, PAGE, MARKDOWN), (CHECKPOINTS, SCORES))
             check_recorded(workdir)
             old = read_record(workdir)
             check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
             plan = prepare(old)
             check_agreed("what they found", plan.record)
-            check_same(workdir, plan.record, args.override_resume)
+            check_same(workdir, old, plan.record, args.override_resume)
             processes.wait_for_all("checked")
             print(summary(plan), flush=True)
         if args.dry_run:
@@ -82,10 +88,6 @@ def run_training(
             ending = train(plan, workdir, stop, judge)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
+                if processes.primary():
+                    seal(workdir)
             processes.wait_for_all("written")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any
 
@@ -34,7 +35,11 @@ def thawed(config: AnyConfig) -> ConfigDict:
     """Frozen settings as what config files and flags change."""
     tree = dataclasses.asdict(config)
     benchmarks = tree["data"].pop("benchmarks", None)
+    adapter = tree.pop("adapter", None)
     result = ConfigDict(tree, type_safe=False)
+    if adapter is not None:
+        # Its patterns stay plain dictionaries: a ConfigDict takes no key with a dot.
+        result.adapter = ConfigDict(adapter, type_safe=False, convert_dict=False)
     if benchmarks is not None:
         result.data.benchmarks = ConfigDict(benchmarks)
     result.lock()
@@ -87,7 +92,7 @@ def types(schema: type[AnyConfig]) -> dict[str, Any]:
 
 
 def parse(name: str, text: str, kind: Any) -> Any:
-    """The text of a setting as a value of `kind`; lists are `a,b` or `(a, b)`, `none` clears."""
+    """The text of a setting as a value of `kind`; lists are `a,b` or `(a, b)`, patterns `a=1,b=2`, `none` clears."""
     options = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if NoneType in options and text.lower() == "none":
         return None
@@ -95,6 +100,8 @@ def parse(name: str, text: str, kind: Any) -> Any:
     if base is int and str in options and not text.isdecimal():
         return text
     try:
+        if typing.get_origin(base) is dict:
+            return _parse_pattern(name, text, typing.get_args(base)[1])
         if typing.get_origin(base) is tuple:
             if text.lower() == "none":
                 return ()
@@ -108,14 +115,40 @@ def parse(name: str, text: str, kind: Any) -> Any:
         raise InputError(f"--config.{name}: {text!r} is not {describe(kind)}") from None
 
 
+def _parse_pattern(name: str, text: str, kind: type) -> dict[str, Any]:
+    """`a=1,b=2`, also in parentheses; raises ValueError where an item is none."""
+    text = text[1:-1] if text[:1] == "(" and text[-1:] == ")" else text
+    result: dict[str, Any] = {}
+    for item in [] if text.lower() == "none" else text.split(","):
+        key, _, value = item.rpartition("=")
+        key = key.strip(" '\"")
+        if key in result:
+            raise InputError(f"--config.{name}: {shortened(key, 80)} is there twice")
+        if not key:
+            raise ValueError
+        result[key] = kind(value)
+    return result
+
+
+def pattern_text(pattern: Mapping[str, float]) -> str:
+    """A pattern as `parse` reads it."""
+    return ",".join(f"{key}={value:.12g}" for key, value in pattern.items())
+
+
 def describe(kind: Any) -> str:
     """The words for a type, for people."""
     if isinstance(kind, UnionType):
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return f"a list of {describe(typing.get_args(kind)[0]).removeprefix('a ').removeprefix('an ')}s, like a,b"
+        inner = typing.get_args(kind)[0]
+        options = typing.get_args(inner) if isinstance(inner, UnionType) else (inner,)
+        words = " or ".join(describe(option).removeprefix("a ") + "s" for option in options)
+        return f"a list of {words}, like a,b"
     if typing.get_origin(kind) is dict:
-        return "a dictionary of names and paths"
+        inner = typing.get_args(kind)[1]
+        if inner is str:
+            return "a dictionary of names and paths"
+        return f"names, each with {describe(inner)}, like a=8,b=4"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "none"}[kind]
 
 
@@ -126,7 +159,8 @@ def fits(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple | list) and all(fits(item, typing.get_args(kind)[0]) for item in value)
     if typing.get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(x, str) for pair in value.items() for x in pair)
+        inner = typing.get_args(kind)[1]
+        return isinstance(value, dict) and all(isinstance(k, str) and fits(v, inner) for k, v in value.items())
     if kind is float:
         return isinstance(value, float | int) and not isinstance(value, bool)
     if kind is int:
@@ -172,8 +206,11 @@ def one(owner: type, leaf: str, name: str, value: Any, kind: Any) -> Any:
         near = difflib.get_close_matches(str(value), metadata["choices"], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{name}: {value!r} is not one of {', '.join(metadata['choices'])}{hint}")
-    for item in value if isinstance(value, tuple | list) else (value,):
+    items = value if isinstance(value, tuple | list) else value.values() if isinstance(value, dict) else (value,)
+    for item in items:
         _check_item(name, item, metadata["low"], metadata["high"])
+    if isinstance(value, dict):
+        return {key: float(item) if typing.get_args(kind)[1] is float else item for key, item in value.items()}
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, int) and kind in (float, float | None) and not isinstance(value, bool):

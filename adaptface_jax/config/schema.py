@@ -39,6 +39,11 @@ class AdapterConfig:
     rank: int = setting(16, "rank of each expert", low=1, high=4096)
     alpha: float = setting(16.0, "the update is scaled by alpha / rank", low=0)
     targets: tuple[str, ...] = setting(("qkv", "proj"), "adapted layers, among qkv q k v proj fc1 fc2")
+    blocks: tuple[int | str, ...] = setting((), "adapted blocks, such as 0-5,11; none for all", low=0)
+    rank_pattern: dict[str, int] = setting(
+        {}, "other ranks, such as attn.q=8,blocks.0.mlp.fc1=4; keys as PEFT's", low=1, high=4096
+    )
+    alpha_pattern: dict[str, float] = setting({}, "other alphas, in the same form", low=1e-6)
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
@@ -54,6 +59,22 @@ class AdapterConfig:
         """The alpha with which a LoRA of that rank scales its update as this one; at its own rank exactly its alpha."""
         more = rank / self.rank
         return self.alpha * (math.sqrt(more) if self.use_rslora else more)
+
+    def at_rank(self, rank: int) -> AdapterConfig:
+        """The LoRA of that rank whose update is scaled as this one's in every layer: its patterns follow in proportion.
+
+        Ranks are whole where `models.settings.check_model` takes the settings.
+        """
+        return dataclasses.replace(
+            self,
+            kind="lora",
+            rank=rank,
+            alpha=self.alpha_at(rank),
+            rank_pattern={key: value * rank // self.rank for key, value in self.rank_pattern.items()},
+            alpha_pattern={
+                key: dataclasses.replace(self, alpha=value).alpha_at(rank) for key, value in self.alpha_pattern.items()
+            },
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +177,7 @@ class EvalConfig:
 class CheckpointConfig:
     every_steps: int = setting(1000, "steps between two saves; the last step is always saved", low=1)
     keep: int = setting(2, "latest checkpoints kept, beside the best one", low=1)
+    keep_every: int = setting(0, "steps between two that are saved and kept for good, for `replay`; 0 none", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,8 +220,13 @@ def check(config: Config) -> None:
             raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
-    if adapter.init_from and adapter.kind not in ("lora", "dalora"):
-        raise InputError(f"adapter.init_from: adapter.kind={adapter.kind} has no adapter to start; use lora or dalora")
+    if adapter.kind not in ("lora", "dalora"):
+        for name in ("init_from", "blocks", "rank_pattern", "alpha_pattern"):
+            if getattr(adapter, name):
+                raise InputError(
+                    f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to start or to shape; "
+                    "use lora or dalora, or leave it out"
+                )
 
 
 def is_name(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from adaptface_jax.config.overrides import pattern_text
 from adaptface_jax.config.schema import AdapterConfig, Config
 
 # Settings of an adapter that a plain LoRA has no use for.
@@ -14,16 +15,17 @@ def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
     """The LoRA of all of its ranks, its update scaled as each expert's; None for anything but a DA-LoRA."""
     if adapter.kind != "dalora":
         return None
-    rank = adapter.shared_rank + adapter.num_domains * adapter.rank
-    return dataclasses.replace(adapter, kind="lora", rank=rank, alpha=adapter.alpha_at(rank))
+    return adapter.at_rank(adapter.shared_rank + adapter.num_domains * adapter.rank)
 
 
 def typed(adapter: AdapterConfig) -> dict[str, str]:
     """The settings that make a DA-LoRA's plain adapter of it, as they are typed."""
-    return {f"adapter.{name}": f"{getattr(adapter, name):{form}}" for name, form in _CHANGED.items()}
-
-
-_CHANGED = {"kind": "", "rank": "d", "alpha": "g"}
+    typed = {"kind": adapter.kind, "rank": str(adapter.rank), "alpha": f"{adapter.alpha:g}"}
+    if adapter.rank_pattern:
+        typed["rank_pattern"] = pattern_text(adapter.rank_pattern)
+    if adapter.alpha_pattern:
+        typed["alpha_pattern"] = pattern_text(adapter.alpha_pattern)
+    return {f"adapter.{name}": text for name, text in typed.items()}
 
 
 def is_yardstick(config: Config, gated: Config) -> bool:

@@ -6,12 +6,15 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import glob
+import functools
+import hashlib
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -20,7 +23,9 @@ from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.text import shown
 
 _PART = ".part"
-_SCRATCH = re.compile(r"(\d+)\.(?:\w+\.)?(part|new|old)")  # after the name: the process, what it was for
+# What it becomes, the machine and the process that write it, what it is for.
+_SCRATCH = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)\.(?:\w+\.)?(part|new|old)", re.DOTALL)
+_DAY = 86_400.0  # seconds for which the scratch of another machine, whose processes cannot be seen, is left alone
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -53,7 +58,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield device
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{_short(path.name)}.{os.getpid()}.", suffix=_PART)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f"{_beside(path)}.", suffix=_PART)
     try:
         with open(handle, "wb") as file:
             yield file
@@ -69,17 +74,51 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 def clear_remains(path: Path) -> None:
     """Remove the scratch files and folders that a killed process left beside `path`."""
-    for remains in path.parent.glob(f".{glob.escape(_short(path.name))}.*"):
-        found = _SCRATCH.fullmatch(remains.name.removeprefix(f".{_short(path.name)}."))
-        if found is None or _lives(int(found[1])):
+    for remains, name, use in _remains(path.parent):
+        if name != _short(path.name):
             continue
-        if remains.is_dir():
-            if found[2] == "old" and not path.exists():
-                remains.rename(path)  # killed between two renames
-                continue
+        if use == "old" and not path.exists():
+            remains.rename(path)  # killed between two renames
+        elif remains.is_dir():
             shutil.rmtree(remains, ignore_errors=True)
         else:
             remains.unlink(missing_ok=True)
+
+
+def clear_remains_in(folder: Path) -> None:
+    """Remove the scratch files of every file that a killed process was writing into `folder`."""
+    for remains, _, use in _remains(folder):
+        if use == "part":
+            remains.unlink(missing_ok=True)
+
+
+def _remains(folder: Path) -> list[tuple[Path, str, str]]:
+    """(path, what it was to become, what it was for) of the scratch in `folder` whose process is gone."""
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = ((folder / name, match) for name in names if (match := _SCRATCH.fullmatch(name)))
+    return [(path, match[1], match[4]) for path, match in found if _left(path, match[2], int(match[3]))]
+
+
+def _left(path: Path, machine: str, process: int) -> bool:
+    if machine == _machine():
+        return not _lives(process)
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False
+
+
+@functools.cache
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _beside(path: Path) -> str:
+    """How scratch of this process beside `path` begins."""
+    return f".{_short(path.name)}.{_machine()}-{os.getpid()}"
 
 
 def _lives(process: int) -> bool:
@@ -134,16 +173,19 @@ def disk_may_fill(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: the disk is full; what was saved is intact, make room and run again") from None
 
 
+def refuse_file(folder: Path) -> None:
+    """Raises InputError where a folder is to be and something else is."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{shown(str(folder))}: is a file; expected a folder")
+
+
 def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
     """Raises InputError unless `whole_folder` may write to `out`.
 
     With `overwrite` a folder that holds the file `marker`, hence `what`, gives way; nothing else ever does.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file; --out expects a folder")
-    if any(out.iterdir()):
+    refuse_file(out)
+    if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise InputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
         if not (out / marker).is_file():
@@ -159,8 +201,7 @@ def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Itera
     check_folder(out, overwrite=overwrite, marker=marker, what=what)
     out.parent.mkdir(parents=True, exist_ok=True)
     clear_remains(out)
-    beside = f".{_short(out.name)}.{os.getpid()}"
-    scratch, old = out.parent / f"{beside}.new", out.parent / f"{beside}.old"
+    scratch, old = (out.parent / f"{_beside(out)}.{use}" for use in ("new", "old"))
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:

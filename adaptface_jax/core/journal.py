@@ -25,7 +25,7 @@ class Journal:
             try:
                 line = json.loads(text)
                 self.lines[line.pop("path")] = line
-            except (ValueError, KeyError, AttributeError, TypeError):
+            except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
                 raise InputError(f"{path}: line {number} is damaged; delete the file to look at all again") from None
         if path.exists() and path.stat().st_size > len(whole) + 1:
             os.truncate(path, len(whole) + 1 if whole else 0)

@@ -55,7 +55,7 @@ def read_manifest(folder: Path) -> Manifest:
         if value.keys() != _KEYS or value["sha256"] != _digest(value["facts"], value["files"]):
             raise ValueError
         return Manifest(value["facts"], {name: (size, digest) for name, (size, digest) in value["files"].items()})
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         raise Damaged(f"its {NAME} is damaged") from None
 
 

@@ -7,10 +7,11 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import clear_remains
+from adaptface_jax.core.files import clear_remains, clear_remains_in, refuse_file
 from adaptface_jax.core.text import one_line, shortened, shown
 
 ROOM = 1 << 20  # bytes that every output may take
@@ -32,11 +33,27 @@ def check_file(text: str) -> None:
 
 
 def check_folder(text: str) -> None:
-    """Raises InputError, which begins with the path, unless files could be written into a folder there now."""
+    """Raises InputError, which begins with the path, unless files could be written into a folder there now.
+
+    What a killed process left beside it and in it is removed.
+    """
     path = _absolute(text)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{shown(text)}: is a file; expected a folder")
+    refuse_file(Path(text))
     _check_folder(text, path)
+    clear_remains(path)
+    clear_remains_in(path)
+
+
+def check_inside(folder: Path, files: Iterable[str] = (), folders: Iterable[str] = ()) -> None:
+    """Raises InputError where something in `folder` is in the way of what will be written there, by its name."""
+    for names, wrong, right in ((files, Path.is_dir, "a file"), (folders, Path.is_file, "a folder")):
+        for name in names:
+            if wrong(folder / name):
+                found = "a folder" if right == "a file" else "a file"
+                raise InputError(
+                    f"{shown(str(folder / name))}: is {found}, and {right} will be written there; move it away, or "
+                    "choose another place"
+                )
 
 
 def _absolute(text: str) -> Path:
@@ -47,7 +64,14 @@ def _absolute(text: str) -> Path:
     for name in Path(text).parts:
         if (length := len(os.fsencode(name))) > LONGEST:
             raise InputError(f"{shortened(shown(text), 80)}: a name has {length} bytes; at most {LONGEST} are possible")
-    return Path(os.path.realpath(text))
+    path = Path(os.path.realpath(text))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # links in a circle, 4096 bytes and more
+        raise _unwritable(text, error) from None
+    return path
 
 
 def _check_folder(text: str, folder: Path) -> None:
@@ -62,4 +86,8 @@ def _check_folder(text: str, folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"0")
     except OSError as error:
-        raise InputError(f"{shown(text[:200])}: cannot be written ({one_line(error)}); choose another place") from None
+        raise _unwritable(text, error) from None
+
+
+def _unwritable(text: str, error: OSError) -> InputError:
+    return InputError(f"{shortened(shown(text), 200)}: cannot be written ({one_line(error)}); choose another place")

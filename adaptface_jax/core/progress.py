@@ -9,7 +9,11 @@ from typing import Self
 
 from tqdm import tqdm
 
+from adaptface_jax.core.text import duration
+
 SECONDS_BETWEEN_LINES = 10.0
+# A process that was stopped for so long, or slept with its machine: it computed for hardly any of the time.
+STOOD_STILL, BUSY = 30.0, 0.01
 
 
 class Progress:
@@ -19,6 +23,7 @@ class Progress:
         self._total, self._label = total, label
         self._first: tuple[float, int] | None = None
         self._last_line = time.monotonic()
+        self._last_show = (self._last_line, time.process_time(), start)
         self._bar = (
             tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True) if sys.stderr.isatty() else None
         )
@@ -39,11 +44,20 @@ class Progress:
             self._bar.update(done - self._bar.n)
             return
         now = time.monotonic()
+        self._leave_out_standstill(now, done)
         if done < self._total and now - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
         words = "  ".join(f"{name} {value}" for name, value in (figures | self._left(now, done)).items())
         print(f"{self._label} {done}/{self._total}  {words}".strip(), flush=True)
+
+    def _leave_out_standstill(self, now: float, done: int) -> None:
+        """What was between the last call and this one does not count for the speed where nothing was computed."""
+        (before, busy, known), self._last_show = self._last_show, (now, time.process_time(), done)
+        idle = now - before > STOOD_STILL and self._last_show[1] - busy < BUSY * (now - before)
+        if idle and self._first is not None:
+            since, start = self._first
+            self._first = since + now - before, start + done - known
 
     def _left(self, now: float, done: int) -> dict[str, str]:
         """The time left at the speed since the first call: what was before it is start-up."""
@@ -61,10 +75,3 @@ class Progress:
             self._bar.write(text)
         else:
             print(text, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """3:59:30 as 03:59:30, 37 hours as 1 d 13:00:00."""
-    days, rest = divmod(round(seconds), 86_400)
-    clock = time.strftime("%H:%M:%S", time.gmtime(rest))
-    return f"{days} d {clock}" if days else clock

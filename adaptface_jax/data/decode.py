@@ -16,6 +16,9 @@ from adaptface_jax.data.orientation import upright
 
 # A JPEG header may claim 65500 x 65500 pixels (12 GiB decoded). 64 million hold any camera's photograph.
 MAX_PIXELS = 64_000_000
+# A progressive JPEG is gone over once a scan, of which thousands fit into a small file; photographs have about ten.
+MAX_SCANNED = 32 * MAX_PIXELS
+_SCAN = b"\xff\xda"
 
 Found = TypeVar("Found")
 
@@ -53,6 +56,11 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         if isinstance(image, Image.Image):
             return use(image, key)
         with Image.open(io.BytesIO(image), formats=_formats(image[:HEAD], key)) as opened:
+            if opened.format in ("JPEG", "MPO") and opened.width * opened.height * image.count(_SCAN) > MAX_SCANNED:
+                raise InputError(
+                    f"{key}: {image.count(_SCAN):,} scans of {opened.width} x {opened.height} pixels; "
+                    f"at most {MAX_SCANNED:,} pixels are gone over"
+                )
             return use(opened, key)
     except InputError:
         raise

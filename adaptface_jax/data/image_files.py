@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ SYSTEM_FOLDERS = {
 }  # fmt: skip
 
 
-def images_below(folder: Path, passed: PassedOver, within: Path | None = None) -> Iterator[str]:
+def images_below(
+    folder: Path, passed: PassedOver, within: Path | None = None, own: Container[str] = ()
+) -> Iterator[str]:
     """The image files below a folder, at any depth: paths relative to it, those of a folder before those of its
     folders, both in sorted order.
 
@@ -41,18 +43,32 @@ def images_below(folder: Path, passed: PassedOver, within: Path | None = None) -
     folders and SYSTEM_FOLDERS are none, nor are links to folders of the set, in which a picture would count twice.
 
     passed: counts every file that is not given. within: the set, where `folder` is one of its folders.
+    own: files, by their paths in the folder, that are neither given nor counted.
     Raises InputError where a folder cannot be listed.
     """
     root = os.path.realpath(within or folder)
-    yield from _below(str(folder), "", passed, (root, os.path.realpath(folder)))
+    yield from _below(str(folder), "", passed, own, (root, os.path.realpath(folder)))
 
 
-def _below(folder: str, inner: str, passed: PassedOver, above: tuple[str, ...]) -> Iterator[str]:
+def passed_over_beside(folder: Path, own: Container[str], reason: str) -> PassedOver:
+    """What lies below the folder of a set beside its own files (`images_below`).
+
+    reason: why a picture there is none of the set's.
+    """
+    passed = PassedOver()
+    number = sum(1 for _ in images_below(folder, passed, own=own))
+    passed.pictures[reason] += number
+    return passed
+
+
+def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], above: tuple[str, ...]) -> Iterator[str]:
     """above: the real paths of the set and of every link that was followed."""
     folders = []
     for entry in entries_of(os.path.join(folder, inner)):
         if is_dir(entry) and not is_no_ones(entry.name):
             folders.append(entry)
+        elif os.path.join(inner, entry.name) in own:
+            continue
         elif is_dir(entry) or why_passed_over(entry):
             pass_over(entry, passed)
         else:
@@ -62,7 +78,8 @@ def _below(folder: str, inner: str, passed: PassedOver, above: tuple[str, ...]) 
         if real and (_lies_in(real, above[0]) or any(is_above(entry, place) for place in above)):
             pass_over(entry, passed)
         else:
-            yield from _below(folder, os.path.join(inner, entry.name), passed, (*above, real) if real else above)
+            inside = os.path.join(inner, entry.name)
+            yield from _below(folder, inside, passed, own, (*above, real) if real else above)
 
 
 def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> None:
@@ -72,7 +89,7 @@ def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> 
     """
     if not is_dir(entry):
         why = why_passed_over(entry)
-        kind = passed.pictures if why in ("", HEIC) or why in UNREAD else passed.others
+        kind = passed.pictures if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else passed.others
         kind[why or reason] += 1
     elif entry.is_symlink():
         passed.others["link to a folder of the set, or of no one"] += 1
@@ -87,6 +104,8 @@ def why_passed_over(entry: os.DirEntry[str]) -> str:
     ending = os.path.splitext(name)[1]
     if name.startswith("."):
         return "hidden"
+    if not is_file(entry):  # costs nothing but for links
+        return LOOSE_LINK if entry.is_symlink() else "pipe or device"
     if ending in SUFFIXES:
         # Many are JPEG under another name, and those are read.
         return HEIC if ending in FORMATS[HEIF] and not reads_heif() and is_heif(_head(entry.path)) else ""
@@ -97,6 +116,7 @@ def why_passed_over(entry: os.DirEntry[str]) -> str:
     return shown(ending) if ending else "without an ending"
 
 
+LOOSE_LINK = "link to nothing"
 HEIC = "HEIC (to read them: pip install 'adaptface_jax[heic]')"
 
 
@@ -137,6 +157,14 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to one."""
+    try:
+        return entry.is_file()
     except OSError:  # a link to itself
         return False
 

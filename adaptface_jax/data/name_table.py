@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import plural, shown
+from adaptface_jax.core.text import plural, shortened, shown
 from adaptface_jax.data.text_array import TextArray
 
 _NEWLINE, _SPACE, _MINUS, _ZERO, _NINE = b"\n -09"
@@ -56,7 +56,7 @@ class TableFile:
     def refuse(self, problem: str, line: int | None = None) -> NoReturn:
         """Raise InputError about the file or one of its lines."""
         place = f": line {line}" if line else ""
-        raise InputError(f"{shown(str(self.path))}{place}: {problem}; expected {self.expected}")
+        raise InputError(f"{shown(str(self.path))}{place}: {shortened(problem, 160)}; expected {self.expected}")
 
     def rows(self, skip: int, columns: int, allowed: tuple[int, ...]) -> NameTable:
         """The lines after `skip` ones: a name and `columns` numbers, each -9 to 9 and one of `allowed`.

@@ -23,7 +23,7 @@ from PIL import Image
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import quoted, shown
 from adaptface_jax.data.labels import LABELS, encode_labels
 from adaptface_jax.data.record import Keys, Source, keys_digest, labels_digest, texts_digest
 from adaptface_jax.data.sources.array_record import (
@@ -149,8 +149,8 @@ def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
             raise InputError(f"{shown(str(path))}: cannot be read; empty the folder and pack again") from None
         if different:
             raise InputError(
-                f"{shown(str(folder))}: holds another pack ({different[0]} was {str(found.get(different[0]))[:80]}, "
-                f"now {str(plan.get(different[0]))[:80]}); choose an empty folder"
+                f"{shown(str(folder))}: holds another pack ({different[0]} was {quoted(found.get(different[0]))}, "
+                f"now {quoted(plan.get(different[0]))}); choose an empty folder"
             )
         return shards
     if any(folder.glob(SHARDS)):

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 
 MOST = 8  # reasons that are said one by one
+BESIDE_RECORDS = "in files of their own beside the records"
 
 
 @dataclasses.dataclass

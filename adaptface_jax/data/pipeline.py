@@ -8,7 +8,8 @@ a batch is decoded whole by one thread, so a batch costs one task and not one pe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -19,10 +20,14 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.record import Source
+from adaptface_jax.data.witness import ROW, image_digest, label_digest
 from adaptface_jax.distributed.processes import process_rows
 
 # The size InsightFace and the common benchmarks store aligned faces at, in pixels.
 STORED_SIZE = 112
+
+# Takes the numbers [B'] of the records of a batch and their witness.ROW [B'].
+Witness = Callable[[np.ndarray, np.ndarray], None]
 
 
 def batches(
@@ -36,6 +41,7 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     bad_records: BadRecords | None = None,
+    witness: Witness | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Training batches from `start_step` on, without end; each epoch is shuffled anew and its short last batch dropped.
 
@@ -48,6 +54,7 @@ def batches(
     bad_records: takes the records that cannot be read or decoded, in the order of training; they keep their rows
     (dropping one would shift all later batches) with weight 0, no known domain and another row's image, which
     spoils no statistics of the batch. None: they are errors.
+    witness: is told what was read for each batch, in the order of training.
 
     Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "weight": float32 [B']},
     with B' = batch_size / process_count and weights 1 or 0; of a source with domains also "domain": float32 [B', K],
@@ -63,11 +70,11 @@ def batches(
             "choose a smaller batch"
         )
     rows = process_rows(batch_size, process_index, process_count)
-    load = _Load(source, image_size, rows, bad_records is not None)
+    load = _Load(source, image_size, rows, bad_records is not None, witness is not None)
     order = _order(source, batch_size, seed)
     iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})
-    return _take(iterator, bad_records)
+    return _take(iterator, bad_records, witness)
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
@@ -120,16 +127,25 @@ def evaluation_batches(
         loaded.close()
 
 
+class _Loaded(NamedTuple):
+    batch: dict[str, np.ndarray]
+    bad: list[BadRecord]
+    numbers: np.ndarray
+    rows: np.ndarray  # for the witness
+
+
 def _take(
-    loaded: Iterator[tuple[dict[str, np.ndarray], list[BadRecord]]], bad_records: BadRecords | None
+    loaded: Iterator[_Loaded], bad_records: BadRecords | None, witness: Witness | None
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches; bad records are counted here, in the order of training, and not in the threads that read ahead."""
     try:
-        for batch, bad in loaded:
+        for found in loaded:
             if bad_records is not None:
-                for record in bad:
+                for record in found.bad:
                     bad_records.add(record)
-            yield batch
+            if witness is not None:
+                witness(found.numbers, found.rows)
+            yield found.batch
     finally:
         loaded.close()  # type: ignore[attr-defined]
 
@@ -142,9 +158,11 @@ class _Load:
     image_size: int
     rows: slice
     skip: bool
+    witnessed: bool
 
-    def __call__(self, numbers: np.ndarray) -> tuple[dict[str, np.ndarray], list[BadRecord]]:
+    def __call__(self, numbers: np.ndarray) -> _Loaded:
         numbers = numbers[self.rows]
+        seen = np.zeros(len(numbers), ROW)
         image = np.zeros((len(numbers), self.image_size, self.image_size, 3), np.uint8)
         weight = np.ones(len(numbers), np.float32)
         bad = []
@@ -153,6 +171,8 @@ class _Load:
                 record = self.source[number]
                 name = f"{self.source.description}: {shown(record.key)}"
                 image[row] = to_size(decode(record.image, name), self.image_size)
+                if self.witnessed:
+                    seen[row] = image_digest(record), label_digest(self.source, number)
             except InputError as error:
                 if not self.skip:
                     raise
@@ -164,7 +184,7 @@ class _Load:
         if self.source.domains is not None:
             member = self.source.domains[numbers] * weight[:, None]
             batch["domain"] = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
-        return batch, bad
+        return _Loaded(batch, bad, numbers, seen)
 
 
 def _order(source: Source, batch_size: int, seed: int) -> grain.MapDataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import shortened, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +21,21 @@ class Line:
 
     def refuse(self, problem: str, expected: str) -> NoReturn:
         """Raise InputError about this line."""
-        found = shown(self.text if len(self.text) <= 60 else self.text[:57] + "...")
-        raise InputError(f"{shown(str(self.file))}: line {self.number}, {found!r}: {problem}; expected {expected}")
+        found, said = shown(self.text if len(self.text) <= 60 else self.text[:57] + "..."), shortened(problem, 160)
+        raise InputError(f"{shown(str(self.file))}: line {self.number}, {found!r}: {said}; expected {expected}")
 
 
 def lines(file: Path, what: str) -> Iterator[Line]:
-    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none."""
+    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none, and for
+    a line with a NUL, which no path has."""
     try:
         with file.open(encoding="utf-8-sig", newline=None) as opened:
             for number, text in enumerate(opened, 1):
-                if text.strip():
-                    yield Line(file, number, text.strip())
+                line = Line(file, number, text.strip())
+                if "\0" in text:
+                    line.refuse("holds a NUL", "text")
+                if line.text:
+                    yield line
     except OSError as error:
         raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected {what}") from None
     except UnicodeDecodeError:

@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
 
@@ -44,15 +45,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
     group.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
     group.add_argument(
-        "--join_timeout", type=_seconds, default=JOIN_SECONDS, metavar="S",
+        "--join_timeout", type=whole_number(1_000_000, "seconds"), default=JOIN_SECONDS, metavar="S",
         help=f"how long the others are waited for at the start [{JOIN_SECONDS}]",
     )  # fmt: skip
-
-
-def _seconds(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 1_000_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to 1,000,000")
-    return int(text)
 
 
 def join(coordinator: str | None, count: int | None, index: int | None, patience: int = JOIN_SECONDS) -> None:

@@ -38,6 +38,11 @@ class Embeddings:
 
         return cls(*(of(field.name) for field in dataclasses.fields(cls)))  # type: ignore[arg-type]
 
+    def of(self, rows: np.ndarray) -> Self:
+        """Those of some images, bool [M] or int [N]."""
+        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return type(self)(*(None if array is None else array[rows] for array in arrays))  # type: ignore[arg-type]
+
 
 class Window(NamedTuple):
     """Images, the keys that name them in errors (None: their number), and how many threads decode them ahead."""

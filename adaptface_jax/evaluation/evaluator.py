@@ -13,6 +13,7 @@ from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.evaluation.cells import compute_cells, subsets
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.evaluation.folds import check_folds
 from adaptface_jax.evaluation.gates import gate_report
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults
@@ -32,10 +33,12 @@ def evaluate(
 ) -> Evaluation:
     """All benchmarks in one pass of the model, each image embedded once.
 
-    Raises InputError for an image that cannot be decoded, named with its benchmark.
+    Raises InputError for an image that cannot be decoded and for too few pairs, named with their benchmark.
     """
     if not benchmarks:
         return Evaluation({}, {})
+    for name, benchmark in benchmarks.items():
+        check_folds(name, benchmark.fold, benchmark.issame)
     images = Joined([benchmark.images for benchmark in benchmarks.values()])
     keys = Joined([image_names(name, benchmark) for name, benchmark in benchmarks.items()])
     found = embedder(frozen, trainable, images, flip, keys)

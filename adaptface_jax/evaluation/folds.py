@@ -40,6 +40,14 @@ def fold_of_each(folds: Folds, issame: np.ndarray) -> np.ndarray:
     return _stratified(issame) if tenths_are_uneven(issame) else _contiguous(pairs, FOLDS)
 
 
+def check_folds(name: str, folds: Folds, issame: np.ndarray) -> None:
+    """Raises InputError, naming the benchmark, where `fold_of_each` does."""
+    try:
+        fold_of_each(folds, issame)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
 def tenths_are_uneven(issame: np.ndarray) -> bool:
     """Whether some tenth in file order holds less than EVEN of its even share of one kind. issame: bool [N]."""
     pairs, genuine = len(issame), int(np.sum(issame))
@@ -74,7 +82,7 @@ def _stratified(issame: np.ndarray) -> np.ndarray:
     if count < 2:
         raise InputError(
             f"folds: {genuine} genuine and {len(issame) - genuine} impostor pairs; expected two of each kind at least, "
-            "so that folds can be judged by each other"
+            "so that folds can be judged by each other (`adaptface verify` compares two images)"
         )
     fold = np.empty(len(issame), np.int64)
     for kind in (issame, ~issame):

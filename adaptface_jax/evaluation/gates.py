@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from adaptface_jax.core.errors import InputError
 
@@ -40,6 +39,8 @@ def gate_report(gates: np.ndarray, image_domain: np.ndarray, names: tuple[str, .
 
     Raises InputError where the shapes or values do not fit, or no image has a known domain.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, for DA-LoRA alone
+
     gates, holds = np.asarray(gates, np.float64), np.asarray(image_domain).astype(bool)
     if gates.ndim != 2 or holds.shape != (len(gates), len(names)):
         raise InputError(

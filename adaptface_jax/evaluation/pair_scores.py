@@ -8,15 +8,14 @@ and NAME/domain with NAME/domain_names where it knows domains.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import whole_file
+from adaptface_jax.core.files import clear_remains_in, whole_file
 
 SCORES = "scores"  # the folder of a run that holds NAME.npz for each benchmark
 FROZEN = "frozen"  # and the folder within it that holds those of the unadapted backbone
@@ -68,7 +67,8 @@ def write_scores(path: Path, scores: Mapping[str, PairScores]) -> None:
 
 
 def write_each(folder: Path, scores: Mapping[str, PairScores]) -> None:
-    """Writes a file a benchmark."""
+    """Writes a file a benchmark; what a killed process left in the folder is removed."""
+    clear_remains_in(folder)
     for name, entry in scores.items():
         write_scores(folder / f"{name}.npz", {name: entry})
 
@@ -77,14 +77,14 @@ def read_scores(path: Path) -> dict[str, PairScores]:
     """Benchmark name -> its scores. Raises InputError for anything but a file as `write_scores` writes it."""
     expected = "expected a file that `evaluate --scores` or a run wrote"
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file:
+            arrays = read_arrays(file)
         names = list(dict.fromkeys(name.rpartition("/")[0] for name in arrays))
         fields = [field.name for field in dataclasses.fields(PairScores)]
         found = {name: PairScores(*(arrays.get(f"{name}/{field}") for field in fields)) for name in names}  # type: ignore[arg-type]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no archive'}); {expected}") from None
-    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except ValueError:
         raise InputError(f"{path}: is no archive of arrays; {expected}") from None
     if not found:
         raise InputError(f"{path}: holds no scores; {expected}")

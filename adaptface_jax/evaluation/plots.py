@@ -1,18 +1,23 @@
-"""The figures of runs, drawn once for TensorBoard and for the pages of a report."""
+"""The figures of runs, drawn once for TensorBoard and for the pages of a report.
+
+Matplotlib takes a second to import: only what draws does.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from adaptface_jax.evaluation.roc import Roc
 from adaptface_jax.training.lr_sweep import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Names of colours -> the colours themselves. A page with a style of its own exchanges them (report/drawing.py).
 PALETTE = {
@@ -44,12 +49,14 @@ def paint(index: int) -> str:
 
 def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
     """TAR over FAR, logarithmic, from below one false accept on; the dotted line is chance."""
+    from matplotlib.ticker import NullLocator
+
     lowest = min(10.0 ** math.floor(-math.log10(curve.roc.impostors)) for curve in curves)
     figure, axes = _axes("false accept rate", "true accept rate")
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.01))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: far_text(value)))
+    axes.xaxis.set_major_formatter(lambda value, _: far_text(value))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     for curve in curves:
         # A FAR of zero has no place on this axis; the curve enters from the left at its TAR.
         shown = slice(max(0, int(np.searchsorted(curve.roc.far, lowest, side="right")) - 1), None)
@@ -81,7 +88,7 @@ def distance_figure(
         label = f"{kind}, {np.count_nonzero(members):,} pairs"
         axes.stairs(shares, edges, fill=True, alpha=0.55, color=PALETTE[name], label=label)
     axes.set(xlim=(low, high), ylim=(0, None))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     if threshold is not None:
         axes.axvline(threshold, color=PALETTE["ink"], linestyle="--", linewidth=1)
         axes.annotate(
@@ -123,6 +130,8 @@ def far_text(value: float) -> str:
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(SIZE[0] / 72, SIZE[1] / 72), dpi=72, layout="constrained", facecolor=PALETTE["card"])
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=PALETTE["soft"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4)
 
@@ -62,6 +61,8 @@ def roc_curve(distances: np.ndarray, issame: np.ndarray) -> Roc:
     Args:
       distances: float [N], small for pairs alike. issame: bool [N], with both kinds present.
     """
-    far, tar, _ = sklearn_roc_curve(issame, -distances, drop_intermediate=False)
+    from sklearn import metrics  # it takes seconds to import, and not every command judges pairs
+
+    far, tar, _ = metrics.roc_curve(issame, -distances, drop_intermediate=False)
     genuine = int(np.count_nonzero(issame))
     return Roc(far, tar, genuine, len(issame) - genuine)

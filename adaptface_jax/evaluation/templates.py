@@ -44,15 +44,8 @@ class TemplateResult:
         )
 
 
-def score_templates(
-    embeddings: np.ndarray, benchmark: TemplateBenchmark, flipped: np.ndarray | None = None
-) -> TemplateResult:
-    """The figures of a benchmark.
-
-    Args: embeddings: float32 [M, E], raw. flipped: the same of the mirror images, or None.
-    Raises InputError for embeddings that are not finite, or where a template's have no direction.
-    """
-    units = template_embeddings(embeddings if flipped is None else embeddings + flipped, benchmark)
+def score_templates(units: np.ndarray, benchmark: TemplateBenchmark) -> TemplateResult:
+    """The figures of a benchmark's pairs. units: float32 [T, E], as `template_embeddings` gives them."""
     scores = pair_scores(units, benchmark.pairs)
     roc = roc_curve(-scores, benchmark.issame)
     return TemplateResult(
@@ -68,7 +61,11 @@ def score_templates(
 
 
 def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) -> np.ndarray:
-    """Raw embeddings of images, float32 [M, E] -> of templates, at unit length, float32 [T, E]."""
+    """Raw embeddings of images (with those of the mirror images added), float32 [M, E] -> of templates, at unit length,
+    float32 [T, E].
+
+    Raises InputError for embeddings that are not finite, or where a template's have no direction.
+    """
     order = np.lexsort((benchmark.media, benchmark.template))
     template, media = benchmark.template[order], benchmark.media[order]
     new_template = np.append(True, template[1:] != template[:-1])

@@ -56,6 +56,12 @@ def described(threshold: Threshold) -> str:
     return f"{threshold.value:.4f}, the threshold at FAR {threshold.far} of {place}"
 
 
+def false_hit_chance(far: float, people: int) -> float:
+    """The chance that a stranger's image is within the threshold of somebody, 1 - (1 - FAR)^N: as if the N comparisons
+    were independent."""
+    return -math.expm1(people * math.log1p(-far))
+
+
 def stored_results(path: Path) -> Results:
     """The results that thresholds are taken from. Raises InputError where there are none."""
     if not path.exists():

@@ -36,7 +36,8 @@ def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
         weights = np.tile(np.asarray(mix, np.float32), (recognizer.spec.depth, 1))
         if recognizer.num_domains:
             weights[: router_block(config.adapter.router) or 0] = 1 / recognizer.num_domains
-        tree = lora.merge(tree, trainable["adapter"], lora.scale(config.adapter), weights, lora.shared(config.adapter))
+        adapters, scale = lora.applied(trainable["adapter"], recognizer.spec, config.adapter)
+        tree = lora.merge(tree, adapters, scale, weights, lora.shared(config.adapter))
     plain = dataclasses.replace(
         config,
         adapter=AdapterConfig(kind="none"),

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.base import base_of_run
@@ -27,7 +28,8 @@ from adaptface_jax.export.record import (
     write_record,
 )
 from adaptface_jax.export.tower import write_tower
-from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.adapters import lora, places
+from adaptface_jax.models.adapters.patterns import to_pattern
 from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
 from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
@@ -36,13 +38,13 @@ from adaptface_jax.weights.peft.files import ADAPTER, CONFIG
 from adaptface_jax.weights.peft.names import (
     ROOT,
     Layout,
-    covering,
     modules,
+    modules_of_target,
     patch_module,
     patch_rows,
     tower_prefix,
 )
-from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, folders_of
+from adaptface_jax.weights.peft.start import ROUTER, ROUTER_JSON, Expert, folders_of
 
 
 def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = False) -> list[str]:
@@ -65,14 +67,11 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
     folders = folders_of(config.adapter)
     base = loadable_id(model.identity, spec)
     count = 0
-    for folder, columns in folders.items():
-        factors = {
-            target: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for target, f in trainable["adapter"].items()
-        }
-        tensors = {**low_rank_tensors(spec, factors, layout, prefix), **patch}
+    for folder, expert in folders.items():
+        tensors = {**low_rank_tensors(spec, trainable["adapter"], expert, layout, prefix), **patch}
         (out / folder).mkdir(exist_ok=True)
         safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})
-        write_json(out / folder / CONFIG, adapter_config(model, layout, columns.stop - columns.start, base))
+        write_json(out / folder / CONFIG, adapter_config(model, layout, expert.settings, base))
         count = len(tensors)
     if recognizer.num_domains:
         write_router(out, model)
@@ -93,21 +92,26 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
 
 
 def low_rank_tensors(
-    spec: BackboneSpec, factors: Mapping[str, Mapping[str, np.ndarray]], layout: Layout, prefix: str
+    spec: BackboneSpec,
+    factors: Mapping[str, Mapping[str, np.ndarray]],
+    expert: Expert,
+    layout: Layout,
+    prefix: str,
 ) -> dict[str, np.ndarray]:
-    """PEFT's tensors of an adapter tree: A [r, in] and B [out, r] of every module; a fused layer's A is repeated."""
+    """PEFT's tensors of an expert: A [r, in] and B [out, r] of every module; a fused layer's A is repeated.
+
+    factors: the adapter tree, of all experts; r is each place's own rank.
+    """
     tensors: dict[str, np.ndarray] = {}
-    for target, factor in factors.items():
-        layer, single = covering(target)
-        for module in modules(spec, layout):
-            if module.layer != layer or (single[1] > 1 and module.part != single):
-                continue
-            index, parts = module.part if single[1] == 1 else (0, 1)
-            for block in range(spec.depth):
-                b = factor["b"][block]
+    start = expert.columns.start
+    for target, ranks in places.ranks(expert.settings, spec.depth).items():
+        for module, index, parts in modules_of_target(spec, layout, target):
+            for block in np.flatnonzero(ranks):
+                own = slice(start, start + ranks[block])
+                a, b = factors[target]["a"][block][:, own], factors[target]["b"][block][own]
                 width = b.shape[1] // parts
                 name = ROOT + prefix + module.name.replace("{i}", str(block))
-                tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(factor["a"][block].T)
+                tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(a.T)
                 tensors[f"{name}.lora_B.weight"] = np.ascontiguousarray(b[:, index * width : (index + 1) * width].T)
     return tensors
 
@@ -121,38 +125,53 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
     }
 
 
-def adapter_config(model: Model, layout: Layout, rank: int, base: str | None) -> dict[str, Any]:
+def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: str | None) -> dict[str, Any]:
     """`adapter_config.json`, which PEFT's LoraConfig reads.
 
-    rank: of the expert, whose strength is that of all. base: the base model's hub id, or None: PEFT would ask the hub
-    for any other name.
+    expert: its settings as a plain LoRA. base: the base model's hub id, or None: PEFT would ask the hub for any other
+    name.
     """
-    spec, adapter = model.recognizer.spec, model.recognizer.config.adapter
-    alpha = adapter.alpha_at(rank)
-    layers = {covering(target) for target in adapter.targets}
-    targets = [
-        module.name.partition("{i}.")[2]
-        for module in modules(spec, layout)
-        if (module.layer, (0, 1)) in layers or (module.layer, module.part) in layers
-    ]
+    spec = model.recognizer.spec
+    found = {target: modules_of_target(spec, layout, target) for target in expert.targets}
+    targets = {module.name for of_target in found.values() for module, _, _ in of_target}
+
+    def pattern(of_places: Mapping[str, np.ndarray], default: float) -> dict[str, Any]:
+        blocks = places.adapted_blocks(expert, spec.depth)
+        return to_pattern(
+            {
+                module.name: {block: _plain(values[block]) for block in blocks}
+                for target, values in of_places.items()
+                for module, _, _ in found[target]
+            },
+            default,
+        )
+
     return {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": base,
         "inference_mode": True,
-        "r": rank,
-        "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
-        "lora_dropout": adapter.dropout,
-        "use_rslora": adapter.use_rslora,
+        "r": expert.rank,
+        "lora_alpha": _plain(expert.alpha),
+        "lora_dropout": expert.dropout,
+        "use_rslora": expert.use_rslora,
         "use_dora": False,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": targets,
+        "target_modules": [
+            module.name.partition("{i}.")[2] for module in modules(spec, layout) if module.name in targets
+        ],
+        **({"layers_to_transform": places.adapted_blocks(expert, spec.depth)} if expert.blocks else {}),
         "modules_to_save": [patch_module(spec)] if model.recognizer.config.backbone.train_patch_embed else None,
-        "rank_pattern": {},
-        "alpha_pattern": {},
+        "rank_pattern": pattern(places.ranks(expert, spec.depth), expert.rank),
+        "alpha_pattern": pattern(places.alphas(expert, spec.depth), expert.alpha),
         "init_lora_weights": True,
     }
+
+
+def _plain(value: float) -> float:
+    """Whole numbers as such."""
+    return int(value) if value == int(value) else float(value)
 
 
 def write_router(out: Path, model: Model) -> None:

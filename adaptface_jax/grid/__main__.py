@@ -25,10 +25,12 @@ from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_may_fill, locked
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.text import shown
 from adaptface_jax.grid.children import devices, run_all
-from adaptface_jax.grid.record import FAILED, FINISHED, STOPPED
+from adaptface_jax.grid.record import FAILED, FINISHED, NAME, STOPPED
 from adaptface_jax.grid.runs import Grid
+from adaptface_jax.grid.table import PAGE
 from adaptface_jax.training.stopping import StopSignals
 
 
@@ -40,7 +42,9 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(f"--trials: {args.trials} is out of range; expected at least 1")
     if args.yardstick and args.trials is not None:
         raise InputError("--yardstick: belongs to every combination, not to --trials; leave one of them out")
-    grid, out = Grid(args), Path(args.out)
+    out = Path(args.out)
+    check_inside(out, (NAME, PAGE))
+    grid = Grid(args)
     if args.dry_run:
         listed(grid)
         return

@@ -62,8 +62,6 @@ def new_record(config: AnyConfig, sweeps: list[Sweep], drawn: bool) -> Record:
 
 def open_record(out: Path, new: Record) -> Record:
     """The record in `out`, or `new` where there is none. Raises InputError where it holds another grid, or a run."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: {shown(str(out))} is a file; expected a folder")
     if (out / RUN_FILE).exists():
         raise InputError(f"--out: {shown(str(out))} holds a run; choose another folder")
     if not (out / NAME).exists():

@@ -11,13 +11,13 @@ from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.config.yardstick import GATED, plain_adapter, typed
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import plural
+from adaptface_jax.core.text import duration, plural
 from adaptface_jax.grid.children import LOG, Ended, Job
 from adaptface_jax.grid.outcome import is_over, read_outcome
 from adaptface_jax.grid.record import FAILED, FINISHED, RUNNING, STOPPED, WAITING, SubRun, new_record, open_record
 from adaptface_jax.grid.search import draw, require_optuna
 from adaptface_jax.grid.sweeps import Choice, Sweep, Values, applied, name_of, parse_sweeps, product
-from adaptface_jax.grid.table import duration, grid_table, rank, score_text, score_title, write_page
+from adaptface_jax.grid.table import grid_table, rank, score_text, score_title, write_page
 from adaptface_jax.training.run import RUN_FILE
 
 

@@ -9,7 +9,7 @@ from adaptface_jax.cli.table import text_table
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.core.files import write_text
-from adaptface_jax.core.text import plural
+from adaptface_jax.core.text import duration, plural
 from adaptface_jax.grid.record import FAILED, FINISHED, Record, SubRun
 
 PAGE = "grid.md"
@@ -74,10 +74,3 @@ def write_page(out: Path, record: Record, config: AnyConfig) -> None:
     parts = ["# Grid", f"{plural(len(record.runs), 'sub-run')}, ranked by {by}.", grid_table(record, config)]
     parts += [f"{run.name} failed: {run.line}" for run in record.runs if run.state == FAILED]
     write_text(out / PAGE, "\n\n".join(parts) + "\n")
-
-
-def duration(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

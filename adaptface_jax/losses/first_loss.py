@@ -36,6 +36,8 @@ def expected_first_loss(
         total = np.exp(config.scale * cosine - top).sum()
         others = total - np.exp(config.scale * target - top)
         target_term = np.exp(config.scale * shifted - top)
-        losses = top + np.log(np.maximum(others, 0) + target_term) - config.scale * shifted
+        # At enormous scales both vanish beside the largest term.
+        rest = np.maximum(np.maximum(others, 0) + target_term, np.finfo(float).tiny)
+        losses = top + np.log(rest) - config.scale * shifted
         means[i] = losses.mean()
     return float(means.mean()), float(means.std())

@@ -21,7 +21,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
-from adaptface_jax.models.adapters import lora, router
+from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
@@ -100,21 +100,24 @@ class Recognizer:
             "remat": self.config.train.remat and key is not None,
             "unroll": self.config.train.unroll,
         }
-        low_rank = trainable.get("adapter")
+        low_rank, scale = trainable.get("adapter"), 1.0
+        if low_rank is not None:
+            low_rank, scale = lora.applied(low_rank, self.spec, adapter)
+        rank, shared = places.widest(adapter), lora.shared(adapter)
         gate, inner = None, None
         if self.num_domains:
             block = router_block(adapter.router)
 
             def of_ranks(features: jax.Array) -> jax.Array:
                 gates = router.gates(trainable["router"], features, router_key)
-                return rank_gates(gates, adapter.rank, adapter.shared_rank)
+                return rank_gates(gates, rank, shared)
 
             if block is None:
                 plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
                 gate = of_ranks(jax.lax.stop_gradient(plain.feature))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
-                gate = rank_gates(even, adapter.rank, adapter.shared_rank)
+                gate = rank_gates(even, rank, shared)
                 inner = vit.Router(block, of_ranks)
         out = model(
             images,
@@ -122,13 +125,13 @@ class Recognizer:
             gate=gate,
             router=inner,
             key=adapter_key,
-            scale=lora.scale(adapter),
+            scale=scale,
             dropout=adapter.dropout,
             **common,
         )
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
-        gate = None if out.gate is None else out.gate[:, adapter.shared_rank :: adapter.rank]
+        gate = None if out.gate is None else out.gate[:, shared::rank]
         return Embedded(embedding, feature, gate)
 
     @property
@@ -167,13 +170,17 @@ class ParameterCount:
     trainable: int
 
 
-def count_parameters(frozen: Tree, trainable: Tree) -> list[ParameterCount]:
+def count_parameters(recognizer: Recognizer, frozen: Tree, trainable: Tree) -> list[ParameterCount]:
     """A row a part; a layer that is trained as a copy is counted once; centres are not among them."""
     trained_backbone = trees.flatten(trainable.get("backbone", {}))
     whole_backbone = {**trees.flatten(frozen.get("backbone", {})), **trained_backbone}
     rows = [ParameterCount("backbone", size(whole_backbone), size(trained_backbone))]
     for part in parts(trainable):
-        rows.append(ParameterCount(part, trees.count(trainable[part]), trees.count(trainable[part])))
+        if part == "adapter":
+            count = lora.count_parameters(recognizer.spec, recognizer.config.adapter)
+        else:
+            count = trees.count(trainable[part])
+        rows.append(ParameterCount(part, count, count))
     return rows
 
 

@@ -8,6 +8,7 @@ from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.adapters.places import check_places
 from adaptface_jax.models.specs import backbone_spec
 
 TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
@@ -35,6 +36,7 @@ def check_model(config: Config) -> None:
         raise InputError(f"backbone.feature: {config.backbone.name} has no projection; use 'cls'")
     if adapter.kind in ("lora", "dalora"):
         _check_targets(adapter.targets)
+        check_places(adapter, spec.depth)
     if adapter.kind == "dalora":
         depth = router_block(adapter.router)
         if depth is not None and not 1 <= depth < spec.depth:

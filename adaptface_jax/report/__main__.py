@@ -21,6 +21,7 @@ from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
+from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.text import shortened, shown
 from adaptface_jax.report.classification.comparison import classification_comparison
 from adaptface_jax.report.comparison import comparison_page
@@ -32,6 +33,7 @@ def main(args: argparse.Namespace) -> None:
     """Read every run, make every page, then write them."""
     out = Path(args.out)
     named = names([Path(run) for run in args.runs])
+    check_inside(out, [FILE, *(f"{name}.html" for name in named)])
     found = {name: read_run(workdir, "") for name, workdir in named.items()}
     pages = {f"{name}.html": run_page(run, FILE) for name, run in found.items()}
     pages[FILE] = side_by_side(found, {name: quote(f"{name}.html") for name in found})

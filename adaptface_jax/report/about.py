@@ -11,8 +11,10 @@ from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
+from adaptface_jax.core.text import duration
+from adaptface_jax.models.adapters import places
 from adaptface_jax.models.recognizer import ParameterCount
-from adaptface_jax.report.tables import duration, table
+from adaptface_jax.report.tables import table
 
 
 def training_seconds(run: AnyRun) -> float | None:
@@ -85,7 +87,7 @@ def adapter(config: Config) -> str:
     given = config.adapter
     if given.kind not in ("lora", "dalora"):
         return {"none": "none: a linear probe", "full": "none: full fine-tuning"}[given.kind]
-    words = f"rank {given.rank} on {', '.join(given.targets)}"
+    words = places.words(given)
     if given.kind == "lora":
         return f"LoRA, {words}"
     shared = f" beside a shared one of rank {given.shared_rank}" if given.shared_rank else ""

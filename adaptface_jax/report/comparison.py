@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.core.text import duration
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.published_results import average, by_category
@@ -20,7 +21,7 @@ from adaptface_jax.report.recipes import recipes_section
 from adaptface_jax.report.recognition_page import benchmarks_of, label_of
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
-from adaptface_jax.report.tables import NONE, between, duration, percent, points, table
+from adaptface_jax.report.tables import NONE, between, percent, points, table
 from adaptface_jax.report.yardstick import yardstick_section
 
 

@@ -7,10 +7,9 @@ import io
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from adaptface_jax.evaluation.classification.plots import FEW, confusion_figure
 from adaptface_jax.evaluation.classification.rankings import MANY
@@ -18,12 +17,17 @@ from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import PALETTE, Curve, distance_figure, roc_figure
 from adaptface_jax.report import svg
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Nothing in it may differ from one making to the next, nor be called as in another figure of the page.
 _FIXED = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def inline_svg(figure: Figure, says: str) -> str:
     """The element; `says` is what it shows, for those who cannot see it, and must tell it from the page's others."""
+    import matplotlib as mpl
+
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

@@ -20,6 +20,7 @@ from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.findings import findings_section
 from adaptface_jax.report.gates import gates_section
 from adaptface_jax.report.paired_tests import against_frozen
+from adaptface_jax.report.searches import searches_section
 from adaptface_jax.report.training import recognition_accuracy, recognition_loss, training_section
 
 LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full": "full fine-tuning"}
@@ -55,6 +56,8 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
         yield "<h2>Benchmarks</h2>" + figures_table(benchmarks) + domains_table(benchmarks, results.frozen)
         yield conditions_section(benchmarks, results.frozen)
         yield pair_charts(scores, before, benchmarks)
+    if searched := searches_section(run.searches.found):
+        yield "<h2>Searches</h2>" + searched
     shown = gates_section(run, benchmarks)
     if shown:
         yield "<h2>Which domain is active</h2>" + shown

@@ -1,4 +1,4 @@
-"""Checkpoints of the trainable state: the latest ones and the best one. The one importer of Orbax.
+"""Checkpoints of the trainable state: the latest ones, the best one and milestones. The one importer of Orbax.
 
     checkpoints/1200/             a complete step: Orbax's files, a copy of the run's run.json, and manifest.json with
                                   the sha256 of each
@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 
 from adaptface_jax.core import manifest
 from adaptface_jax.core.errors import InputError, RunError
-from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
@@ -44,7 +44,8 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
-    keep: how many of the latest to keep; the best by score is kept beside them.
+    keep: how many of the latest to keep; the best by score is kept beside them, and so is every multiple of
+    `keep_every` (0: none).
     record: of the run, kept with every step, so that a step knows whose it is.
     read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
     say: where one-line remarks go (damage, failed saves).
@@ -57,9 +58,11 @@ class Checkpoints:
         read_only: bool = False,
         say: Callable[[str], None] = print,
         record: Mapping[str, Any] | None = None,
+        keep_every: int = 0,
     ) -> None:
         self._folder = folder.absolute()
         self._keep, self._read_only, self.say, self._record = keep, read_only, say, record
+        self._keep_every = keep_every
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
         self._failure: tuple[int, Exception] | None = None  # not said yet
@@ -68,6 +71,8 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains)
+            for step in self._steps():
+                clear_remains_in(self._folder / str(step))
 
     def __enter__(self) -> Self:
         self._hook = sys.unraisablehook
@@ -89,6 +94,10 @@ class Checkpoints:
         """The sound step with the best score (of equals the later), or None where none was evaluated."""
         return self._choose_sound(self._by_score())
 
+    def complete(self) -> list[int]:
+        """The steps that were finished, whatever became of them since."""
+        return sorted(step for step in self._steps() if _has_manifest(self._folder / str(step)))
+
     def score(self, step: int) -> float | None:
         """What an evaluation gave a saved step, higher is better, or None where it was not evaluated."""
         return saved_score(self._folder / str(step))
@@ -108,13 +117,13 @@ class Checkpoints:
         self.check()
         self._lost = False
         folder = self._folder / str(step)
-        if folder.exists():
-            # The same step, saved before the run was stopped within its evaluation.
-            if score is not None and primary():
-                change_facts(folder, **_facts(score, course))
-            return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
+            if folder.exists():
+                # The same step, saved before the run was stopped within its evaluation.
+                if score is not None and primary():
+                    change_facts(folder, **_facts(score, course))
+                return
             if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
                 # Found out halfway, the same would end in dozens of messages from Orbax's threads.
                 raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
@@ -132,8 +141,8 @@ class Checkpoints:
             return
         (step, error), self._failure = self._failure, None
         kept = (
-            f"the last complete checkpoint is step {max(complete):,}"
-            if (complete := self._complete())
+            f"the last complete checkpoint is step {complete[-1]:,}"
+            if (complete := self.complete())
             else ("there is no complete checkpoint yet")
         )
         if disk_is_full(error):
@@ -170,10 +179,10 @@ class Checkpoints:
             step = self.latest() if step is None else step
         if step is not None:
             return step
-        known = ", ".join(map(str, sorted(self._complete())))
+        known = ", ".join(map(str, self.complete()))
         if not known:
             raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
-        if not (which.isdecimal() and int(which) in self._complete()):
+        if not (which.isdecimal() and int(which) in self.complete()):
             raise InputError(f"--checkpoint: {which!r} is not there; expected best, latest or one of the steps {known}")
         try:
             verify(self._folder / which)
@@ -194,9 +203,6 @@ class Checkpoints:
             return []
         names = [path.name for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
         return [int(name) for name in names if str(int(name)) == name]
-
-    def _complete(self) -> list[int]:
-        return [step for step in self._steps() if _has_manifest(self._folder / str(step))]
 
     def _by_score(self) -> list[int]:
         """The complete steps that were evaluated, the best first, of equals the later."""
@@ -257,8 +263,9 @@ class Checkpoints:
         self._failure, self._lost = (step, error), True
 
     def _prune(self) -> None:
-        complete = sorted(self._complete())
-        kept = {*complete[-self._keep :], *self._by_score()[:1]}
+        complete = self.complete()
+        milestones = (step for step in complete if self._keep_every and step % self._keep_every == 0)
+        kept = {*complete[-self._keep :], *self._by_score()[:1], *milestones}
         for step in set(complete) - kept:
             # Without its manifest it no longer counts, however far the deletion gets.
             (self._folder / str(step) / manifest.NAME).unlink()

@@ -18,6 +18,7 @@ from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.early_stopping import Course
+from adaptface_jax.training.evidence import Evidence
 from adaptface_jax.training.metric_log import MetricLog
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.not_finite import not_finite
@@ -68,6 +69,7 @@ class Session:
     stop: StopSignals
     checkpoints: Checkpoints
     monitor: Monitor
+    evidence: Evidence
     progress: Progress
     judge: Judge
     course: Course
@@ -99,7 +101,8 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
     config = plan.config
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate)
-    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep, record=plan.record) as checkpoints:
+    keep, milestones = config.checkpoint.keep, config.checkpoint.keep_every
+    with Checkpoints(workdir / CHECKPOINTS, keep, record=plan.record, keep_every=milestones) as checkpoints:
         latest = checkpoints.latest()
         step = start = latest or 0
         if latest is None:
@@ -111,13 +114,16 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
         with stop.at_once():
             judge.begin()
         online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
+        written = workdir if processes.primary() else None
         with (
-            Monitor(workdir if processes.primary() else None, start + 1 if start else 0, online) as monitor,
+            Evidence(written, plan, start) as evidence,
+            Monitor(written, start + 1 if start else 0, online, evidence.row) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
         ):
             checkpoints.say = progress.write
             course = checkpoints.course(start) if start else Course()
-            session = Session(plan, workdir, stop, checkpoints, monitor, progress, judge, course)
+            session = Session(plan, workdir, stop, checkpoints, monitor, evidence, progress, judge, course)
+            evidence.begin(state)
             if not start:
                 monitor.text("config", as_markdown(plan.record))
                 monitor.text("environment", as_markdown(environment()))
@@ -147,7 +153,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
 @processes.losing_none()
 def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> tuple[int, TrainState]:
     """The loop: from the state after step `start` to the last step and the one after it."""
-    plan, stop, checkpoints = session.plan, session.stop, session.checkpoints
+    plan, stop, checkpoints, evidence = session.plan, session.stop, session.checkpoints, session.evidence
     config, total = plan.config, plan.total_steps
     everywhere = sharding(plan.mesh)
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=everywhere)()
@@ -161,7 +167,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 checkpoints.wait()
                 return start, state
         with stop.at_once():
-            data = placed_batches(plan, start, session.workdir)
+            data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)
         compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
     except Stopped:
@@ -170,24 +176,29 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
         raise
     data = itertools.chain((first,), data)
     log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
-    step = start
+    step, running = start, ()
     with jax.transfer_guard("disallow"):
         for step in range(start + 1, total + 1):
             before = time.monotonic()
             try:
                 batch = next(data)
             except InputError as error:
+                evidence.note(step - 1, state)
                 checkpoints.save(step - 1, state, course=session.course)
                 log.flush()
                 kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
             state, metrics = compiled(plan.frozen, state, batch, key)
+            # One step waits for the device, no more: a signal ends a run of slow steps after that one.
+            jax.block_until_ready(running)
+            running = metrics
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
                 session.progress.write(first_loss_line(loss, plan.expected_loss))
             if step in (1, total) or due(step, config.train.log_every):
                 log.push(step, metrics)
+                evidence.note(step, state)
                 if plan.enough is not None and log.latest[1].get("loss", plan.enough) < plan.enough:
                     session.course = dataclasses.replace(session.course, over=True)
             given_up = 0 < config.train.max_skipped <= log.skipped_in_a_row
@@ -205,7 +216,9 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             stopping = agreement.any(stop.received is not None)
             early = session.ended_early()
             ending = step == total or early or stopping or given_up or failure
-            if ending or score is not None or due(step, config.checkpoint.every_steps):
+            saves = (config.checkpoint.every_steps, config.checkpoint.keep_every)
+            if ending or score is not None or any(due(step, every) for every in saves):
+                evidence.note(step, state)
                 checkpoints.save(step, state, score, session.course)
             checkpoints.check()
             if ending:

@@ -41,13 +41,18 @@ class Monitor:
       resume_step: the first step that this session will write. What an interrupted session wrote at that step or
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
       online: gets the same scalars; closed with the monitor.
+      witness: is told every line of `metrics.jsonl`.
     """
 
     def __init__(
-        self, workdir: str | os.PathLike[str] | None, resume_step: int = 0, online: WandbRun | None = None
+        self,
+        workdir: str | os.PathLike[str] | None,
+        resume_step: int = 0,
+        online: WandbRun | None = None,
+        witness: Callable[[str], None] | None = None,
     ) -> None:
         self._lines: TextIO | None = None
-        self._online = online
+        self._online, self._witness = online, witness
         if workdir is None:
             return
         workdir = Path(workdir)
@@ -88,8 +93,11 @@ class Monitor:
         if self._lines is None:
             return
         numbers = {tag: float(value) for tag, value in values.items()}
-        self._lines.write(to_json({"step": int(step), **numbers}) + "\n")
+        line = to_json({"step": int(step), **numbers})
+        self._lines.write(line + "\n")
         self._lines.flush()
+        if self._witness is not None:
+            self._witness(line)
         for tag, number in numbers.items():
             self._events.add_scalar(tag, number, int(step))
         if self._online is not None:
@@ -98,7 +106,7 @@ class Monitor:
     def text(self, tag: str, markdown: str) -> None:
         """Writes a text of the whole session, such as its configuration."""
         if self._lines is not None:
-            self._events.add_text(tag, markdown, self._resume_step)
+            self._events.add_text(tag, _utf_8(markdown), self._resume_step)
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
         """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
@@ -132,14 +140,17 @@ class Monitor:
         shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
         for tag, (points, names, faces) in sets.items():
             sprites = faces.transpose(0, 3, 1, 2).astype(np.float32) / 255
-            self._events.add_embedding(points, metadata=names, label_img=sprites, global_step=int(step), tag=tag)
+            self._events.add_embedding(
+                points, metadata=[_utf_8(name) for name in names], label_img=sprites, global_step=int(step), tag=tag
+            )
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
         if self._lines is None:
             return
         plain = {
-            name: value if isinstance(value, bool | int | float) else str(value) for name, value in settings.items()
+            name: value if isinstance(value, bool | int | float) else _utf_8(str(value))
+            for name, value in settings.items()
         }
         # SummaryWriter.add_hparams would open a run of its own below this one.
         for summary in hparams_summaries(plain, dict(metrics)):
@@ -177,6 +188,11 @@ def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | N
             raise InputError(f"{told}; remove it, or restore the file")
         say(f"{told}; left out")
     return rows
+
+
+def _utf_8(text: str) -> str:
+    """Bytes of a name that are no UTF-8 are escaped: TensorBoard's format has none."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jax
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.bad_records import BadRecords
-from adaptface_jax.data.pipeline import STORED_SIZE, batches, steps_per_epoch
+from adaptface_jax.data.pipeline import STORED_SIZE, Witness, batches, steps_per_epoch
 from adaptface_jax.data.record import Source
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
@@ -68,7 +68,9 @@ def check_epoch(config: AnyConfig, source: Source) -> None:
         )
 
 
-def placed_batches(plan: Plan, start: int, workdir: Path | None = None) -> Iterator[Batch]:
+def placed_batches(
+    plan: Plan, start: int, workdir: Path | None = None, witness: Witness | None = None
+) -> Iterator[Batch]:
     """The batches after step `start`, on the devices; bad records, where they are skipped, are logged in `workdir`."""
     config, rows = plan.config, sharding(plan.mesh, "batch")
     skip = config.data.bad_records == "skip"
@@ -82,6 +84,7 @@ def placed_batches(plan: Plan, start: int, workdir: Path | None = None) -> Itera
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         bad_records=BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None,
+        witness=witness,
     ):
         yield processes.place_rows(batch, rows)
 

@@ -128,13 +128,12 @@ def recorded_config(workdir: Path, record: Mapping[str, Any]) -> AnyConfig:
         ) from None
 
 
-def check_same(workdir: Path, record: dict[str, Any], override: bool = False) -> None:
-    """Raises InputError where `workdir` holds another run, after printing the table of what differs.
+def check_same(workdir: Path, old: Mapping[str, Any] | None, record: Mapping[str, Any], override: bool = False) -> None:
+    """Raises InputError where the run that `workdir` holds is another one, after printing the table of what differs.
 
-    What MAY_CHANGE always may. With `override` so may what is HARMLESS, and it is said. A setting that the run's record
-    lacks had its default.
+    old: its record, None where there is none. record: of the run that would go on there. What MAY_CHANGE always may.
+    With `override` so may what is HARMLESS, and it is said. A setting that the run's record lacks had its default.
     """
-    old = read_record(workdir)
     differences = [] if old is None else _differences(workdir, old, record)
     if not differences:
         return

@@ -490,10 +490,10 @@ def test_scale(config, scale, severity):
 
 @pytest.mark.parametrize(("free", "severity"), [(10**12, OK), (10**9, WARNING), (10**6, FAULT)])
 def test_disk(config, tmp_path, free, severity):
-    finding = settings.disk(tmp_path / "runs" / "new", config, 100 * 10**6, free=free)
+    finding = settings.disk(tmp_path / "runs" / "new", config, 100 * 10**6, 1000, free=free)
     assert said(finding) == ("disk", severity)
 
 
 def test_a_workdir_below_a_file(config, tmp_path):
     (tmp_path / "file").write_text("")
-    assert said(settings.disk(tmp_path / "file" / "run", config, 1)) == ("disk", FAULT)
+    assert said(settings.disk(tmp_path / "file" / "run", config, 1, 1)) == ("disk", FAULT)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adaptface_jax import evaluate
+from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.evaluation.pair_scores import read_scores
+from adaptface_jax.evaluation.recorded_searches import EVENTS, FILE, read_searches
+from adaptface_jax.report.searches import searches_section
+from adaptface_jax.training.monitor import read_metrics
 from tests.evaluation.forms import write_faces
+from tests.evaluation.searched import write_ijb, write_tinyface
+from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 
 MODEL = ("--backbone=builtin", "--batch_size=8")
@@ -34,7 +42,7 @@ def test_everything_in_one_command(data, capsys):
     files = (f"--output={data / 'out.json'}", f"--scores={data / 'out.npz'}")
     assert call(evaluate, *MODEL, *arguments, *people, *files) == 0
     found = json.loads((data / "out.json").read_text())
-    assert set(found) == {"model", "benchmarks", "templates", "identification"}
+    assert set(found) == {"model", "benchmarks", "templates", "identification"}  # no lists of 1:N
     assert found["benchmarks"]["mine"] == found["benchmarks"]["again"]
     assert found["templates"]["ijbx"]["images"] == 6
     identified = found["identification"]
@@ -46,11 +54,61 @@ def test_everything_in_one_command(data, capsys):
     assert scores["mine"].distance.shape == (12,)
     assert np.mean(scores["mine"].right) == pytest.approx(found["benchmarks"]["mine"]["accuracy"], abs=0.2)
     page = capsys.readouterr().out
+    assert f"{data}/seen/ann/1.png: most like ann " in page and "nothing is decided" in page
     assert "rank-1 100.00%" in page and "ijbx: 3 templates" in page and "| mine | 12 |" in page
 
 
+def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsys):
+    run = write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
+    write_ijb(data / "IJBY", people=4, probes=1)
+    write_tinyface(data / "tiny")
+    write_faces(data / "others", [f"{i}.png" for i in range(3)])
+    words = (f"--run={run}", "--batch_size=8", f"--distractors={data / 'others'}", "--record")
+    people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}", "--far=1e-1")
+    files = (f"--hits={data / 'hits.csv'}", f"--sheet={data / 'hits.png'}", f"--output={data / 'out.json'}")
+    sets = (f"--ijb={data / 'IJBY'}", f"--tinyface={data / 'tiny'}")
+    assert call(evaluate, *words, *sets, *people, *files) == 0
+    page, found = capsys.readouterr().out, json.loads((data / "out.json").read_text())
+    assert list(found["searches"]) == ["ijby_G1", "ijby_G2", "ijby_mean", "tiny"]
+    assert found["searches"]["tiny"]["distractors"] == 5 + 3 and found["identification"]["distractors"] == 3
+    # The threshold of the run at FAR 1e-1 is 4, which everybody passes, strangers too.
+    rank1 = found["identification"]["rank1"]
+    assert found["identification"]["at_threshold"] == {"threshold": 4.0, "found": rank1, "false_hits": 1.0}
+    assert "6 images searched among 3 people, 6 known, 0 unknown" in page
+    assert "4.0000, the threshold at FAR 1e-1 of benchmark lfw" in page and "27.1% of strangers' images" in page
+    with open(data / "hits.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * 3 and {row["person"] for row in rows} == {"ann", "bo", "known"}
+    assert {row["passes"] for row in rows} == {"1"}
+    with Image.open(data / "hits.png") as sheet:
+        assert sheet.size == (8 * 112, 6 * 112)
+    kept = read_searches(run)
+    assert list(kept) == ["ijby_G1", "ijby_G2", "ijby_mean", "tiny", "identification"]
+    assert {entry.step for entry in kept.values()} == {7}
+    assert kept["tiny"].figures.rank1 == found["searches"]["tiny"]["rank1"]
+    # Another call adds to them, and TensorBoard has all.
+    assert call(evaluate, f"--run={run}", "--batch_size=8", f"--tinyface={data / 'tiny'}", "--record") == 0
+    again = read_searches(run)
+    assert again.keys() == kept.keys() and again["tiny"].figures.distractors == 5
+    lines = read_metrics(run / EVENTS)
+    assert {line["step"] for line in lines} == {7} and len(lines) == 5
+    assert any(0 <= line.get("eval/tiny/rank20", -1) <= 1 for line in lines)
+    shown = searches_section(read_run(run).searches.found)
+    assert "ijby_mean" in shown and "step 7" in shown and "Rank-1 by the number of distractors" in shown
+    (run / FILE).write_text("{")
+    assert read_run(run).searches.found == {} and "left out" in read_run(run).searches.remarks[0]
+
+
 def test_flags_that_make_no_sense_are_one_line(data, capsys):
+    people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
     cases = {
+        (f"--benchmark=mine={data}", "--hits=x.csv"): "--hits: is of a search of --probes",
+        (f"--ijb={data / 'IJBX'}", f"--distractors={data / 'seen'}"): "--distractors: is of searches; give --ijb with",
+        (f"--ijb={data / 'IJBX'}", f"--ijb={data / 'IJBX'}"): "another folder is called ijbx, too",
+        (*people, "--hits=x.txt"): "--hits: x.txt ends in neither .csv nor .json",
+        (*people, "--record"): "--record: keeps figures with a run; give --run",
+        (*people, "--far=1e-3"): "--backbone: no threshold is stored with it",
+        (*people, f"--distractors={data / 'seen'}"): "--distractors: ann is among the people, too (3 are)",
         (): "nothing to evaluate",
         (f"--gallery={data / 'known'}",): "--gallery and --probes belong together",
         (f"--gallery={data / 'known'}", f"--probes={data}/known/"): "--probes: is the gallery itself",

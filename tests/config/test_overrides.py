@@ -56,6 +56,16 @@ def test_values_are_read_by_the_type_of_the_setting():
         ("adapter.targets", "qkv,q", ["adapter.targets", "fused"]),
         ("adapter.targets", "query", ["adapter.targets", "query", "fc1"]),
         ("adapter.targets", "q,q", ["adapter.targets", "twice"]),
+        ("adapter.blocks", "0-12", ["adapter.blocks", "0-12", "0 to 11"]),
+        ("adapter.blocks", "last", ["adapter.blocks", "'last'", "0-5,11"]),
+        ("adapter.rank_pattern", "proj", ["adapter.rank_pattern", "'proj'", "like a=8,b=4"]),
+        ("adapter.rank_pattern", "attn.proj=2.5", ["adapter.rank_pattern", "whole number"]),
+        ("adapter.rank_pattern", "attn.proj=0", ["adapter.rank_pattern", "1 to 4096"]),
+        ("adapter.rank_pattern", "proj=2,proj=4", ["adapter.rank_pattern", "proj", "twice"]),
+        ("adapter.rank_pattern", "query=2", ["adapter.rank_pattern", "'query'", "attn.qkv", "blocks.0 to blocks.11"]),
+        ("adapter.rank_pattern", "attn.*=8,proj=4", ["adapter.rank_pattern", "'proj'", "put it first"]),
+        ("adapter.alpha_pattern", "(a+)+=2", ["adapter.alpha_pattern", "plain pattern", "attn.qkv"]),
+        ("adapter.alpha_pattern", "proj=0", ["adapter.alpha_pattern", "at least"]),
         ("adapter.use_rslora", "yes", ["adapter.use_rslora", "true or false"]),
         ("backbone.name", "dinov3", ["backbone.name", "dinov3", "clip_vitb16"]),
         ("backbone.image_size", "225", ["backbone.image_size", "225", "14", "224"]),
@@ -80,6 +90,30 @@ def test_a_wrong_setting_is_named_with_what_was_expected(name, text, words):
         changed(**{name.replace(".", "__"): text})
     message = str(caught.value)
     assert "\n" not in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("text", ["attn.(qkv|proj)=8,blocks.0.attn.proj=4", "(blocks.0.attn.proj=4,qkv=8)"])
+def test_patterns_are_typed_as_they_are_written_in_a_config_file(text):
+    typed = overrides.defaults()
+    overrides.apply(typed, "adapter.rank_pattern", text)
+    pattern = overrides.freeze(typed).adapter.rank_pattern
+    assert f"({overrides.pattern_text(pattern)})" in (text, f"({text})")
+    written = overrides.defaults()
+    written.adapter.rank_pattern = pattern
+    written.adapter.alpha_pattern["attn.qkv"] = 8
+    written.adapter.blocks = [0, "2-5"]
+    config = overrides.freeze(written).adapter
+    assert (config.rank_pattern, config.alpha_pattern, config.blocks) == (pattern, {"attn.qkv": 8.0}, (0, "2-5"))
+    assert overrides.freeze(overrides.defaults()).adapter.alpha_pattern == {}
+    overrides.apply(written, "adapter.rank_pattern", "none")
+    assert overrides.freeze(written).adapter.rank_pattern == {}
+
+
+@pytest.mark.parametrize("name", ["blocks", "rank_pattern", "alpha_pattern"])
+def test_without_an_adapter_there_is_nothing_to_shape(name):
+    text = "0" if name == "blocks" else "attn.proj=2"
+    with pytest.raises(InputError, match=rf"adapter.{name}: adapter.kind=none"):
+        changed(**{"adapter__kind": "none", f"adapter__{name}": text})
 
 
 @pytest.mark.parametrize("router", ["frozzen", "block", "block:x", "block:0", "block:12", "block:-1"])

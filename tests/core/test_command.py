@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import pytest
 
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.progress import duration
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.text import duration
 from tests.children import one_device
 
 SCRIPT = """
@@ -57,6 +59,7 @@ def test_ctrl_c_is_one_line_and_130():
     assert child.stdout is not None and child.stdout.readline() == "begun\n"
     time.sleep(0.1)
     child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGINT)
     assert child.communicate()[1] == "interrupted; nothing is half-written\n" and child.returncode == 130
 
 
@@ -94,11 +97,17 @@ def test_a_fault_of_ours_keeps_its_traceback():
     assert "Traceback" in ran("raise ValueError('x')").stderr
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(59.6, "00:01:00"), (86_399, "23:59:59"), (133_920, "1 d 13:12:00"), (9e6, "104 d 04:00:00")]
-)
-def test_more_than_a_day_says_days(seconds, text):
-    assert duration(seconds) == text
+def test_an_hour_in_which_the_process_was_stopped_is_not_in_the_time_that_is_left(monkeypatch, capsys):
+    clocks = {"monotonic": 0.0, "process_time": 0.0}
+    for name in clocks:
+        monkeypatch.setattr(f"adaptface_jax.core.progress.time.{name}", lambda name=name: clocks[name])
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    progress = Progress(100)
+    for step in range(1, 51):
+        clocks["monotonic"] += 10 if step != 25 else 3610  # SIGSTOP
+        clocks["process_time"] += 9
+        progress.show(step, {})
+    assert capsys.readouterr().out.splitlines()[-1] == "50/100  ETA 8 min 20 s"
 
 
 def test_a_name_that_is_no_utf_8_comes_back_from_json():
@@ -106,3 +115,11 @@ def test_a_name_that_is_no_utf_8_comes_back_from_json():
     text = to_json({"path": name, "other": "\N{SNOWMAN}"})
     assert json.loads(text.encode("utf-8")) == {"path": name, "other": "\N{SNOWMAN}"}
     assert "\N{SNOWMAN}" in to_json({"other": "\N{SNOWMAN}"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (9e6, "2,500 h 00 min"), (59.7, "1 min 00 s")],
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said

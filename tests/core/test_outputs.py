@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adaptface_jax import (
-    classify,
-    doctor,
-    embed,
-    evaluate,
-    lr_finder,
-    pack,
-    pairs,
-    train,
-    verify,
-)
-from adaptface_jax.annotate import __main__ as annotate
 from adaptface_jax.core import files, outputs
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import clear_remains, whole_file, whole_folder, write_text
+from adaptface_jax.core.files import clear_remains, clear_remains_in, whole_file, whole_folder, write_text
 from adaptface_jax.evaluation.pair_scores import PairScores, write_scores
-from adaptface_jax.export import __main__ as export
-from adaptface_jax.grid import __main__ as grid
-from adaptface_jax.report import __main__ as report
-from tests.running import call
-
-FILES = {
-    "evaluate --output": (evaluate, "--run=nowhere", "--output={}"),
-    "evaluate --scores": (evaluate, "--run=nowhere", "--scores={}"),
-    "embed --out": (embed, "--run=nowhere", "--images=nowhere", "--out={}"),
-    "classify --output": (classify, "--evaluate=nowhere", "--output={}"),
-    "verify --output": (verify, "--run=nowhere", "a.png", "b.png", "--output={}"),
-    "doctor --output": (doctor, "--run=nowhere", "--output={}"),
-    "pairs --out": (pairs, "nowhere", "--out={}"),
-    "annotate --out": (annotate, "nowhere", "--out={}"),
-}
-FOLDERS = {
-    "train --workdir": (train, "--config=demo", "--workdir={}"),
-    "lr_finder --out": (lr_finder, "--config=demo", "--out={}"),
-    "grid --out": (grid, "--config=demo", "--sweep=seed=0,1", "--out={}"),
-    "export --out": (export, "--run=nowhere", "--format=peft", "--out={}"),
-    "report --out": (report, "nowhere", "--out={}"),
-    "pack DST": (pack, "synthetic:identities=2,images=2", "{}"),
-}
-
-
-@pytest.fixture
-def places(tmp_path):
-    """Where nothing can be written -> what is said of it."""
-    (tmp_path / "file").write_text("kept")
-    (tmp_path / "folder").mkdir()
-    return {
-        str(tmp_path / "file" / "x"): "is a file; expected a folder",
-        str(tmp_path / ("b" * 300)): "a name has 300 bytes; at most",
-        "/proc/nothing/x": "cannot be written",
-        "/dev/null/x": "is a file; expected a folder",
-        "": "the path is empty",
-    }
-
-
-@pytest.mark.parametrize("command", [*FILES, *FOLDERS])
-def test_no_command_begins_for_an_output_that_it_could_not_write(command, places, tmp_path, capsys):
-    module, *words = (FILES | FOLDERS)[command]
-    own = {str(tmp_path / "folder"): "is a folder"} if command in FILES else {str(tmp_path / "file"): "is a file"}
-    for place, said in (places | own).items():
-        assert call(module, *(word.format(place) for word in words)) == 2, place
-        error = capsys.readouterr().err
-        assert error.startswith("error: ") and said in error and error.count("\n") == 1, (place, error)
-    assert (tmp_path / "file").read_text() == "kept" and not any((tmp_path / "folder").iterdir())
 
 
 def test_what_can_be_written_is_not_refused_and_leaves_no_trace(tmp_path):
@@ -206,3 +148,18 @@ def test_scratch_files_of_the_dead_are_cleared_and_of_the_living_kept(tmp_path):
         assert len(list(tmp_path.iterdir())) == 1  # ours
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_scratch_of_another_machine_is_left_alone_for_a_day(tmp_path, monkeypatch):
+    out = tmp_path / "x.json"
+    monkeypatch.setattr(files, "_machine", lambda: "0123abcd")
+    monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # no process of ours
+    with contextlib.suppress(OSError), whole_file(out) as file:
+        monkeypatch.undo()
+        clear_remains(out)
+        clear_remains_in(tmp_path)
+        scratch = Path(file.name if isinstance(file.name, str) else next(tmp_path.iterdir()))
+        assert [path.name for path in tmp_path.iterdir()] == [scratch.name] and "0123abcd-" in scratch.name
+        os.utime(scratch, (time.time() - 90_000,) * 2)
+        clear_remains(out)
+        assert not any(tmp_path.iterdir())

@@ -88,6 +88,20 @@ BROKEN = {
 }
 
 
+def scanned(scans: int, side: int) -> bytes:
+    """A progressive JPEG of so many scans."""
+    data = bytearray(encoded(RGB, "JPEG", progressive=True))
+    frame, last = data.find(b"\xff\xc2"), data.rfind(b"\xff\xda")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    return bytes(data[:last] + data[last:-2] * scans + b"\xff\xd9")
+
+
+def test_scans_are_bounded_by_what_they_go_over():
+    assert decode(scanned(2000, 64), "x").shape == (64, 64, 3)
+    with pytest.raises(InputError, match=r"3,0\d\d scans of 8000 x 8000 pixels; at most 2,048,000,000 pixels"):
+        decode(scanned(3000, 8000), "x")
+
+
 @pytest.mark.parametrize("image", BROKEN.values(), ids=BROKEN.keys())
 def test_what_is_no_image_is_named(image):
     with pytest.raises(InputError, match=r"^set/record 7: ") as caught:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
-from adaptface_jax import embed, evaluate, pack, pairs, train
+from adaptface_jax import clean, embed, evaluate, pack, pairs, train
 from adaptface_jax.align.folder import encoded as as_crop
 from adaptface_jax.checks.finding import Severity
 from adaptface_jax.checks.setup.selection import selection
@@ -163,11 +167,66 @@ def test_links_back_into_the_set_are_followed_once(tmp_path):
     assert source.passed_over.others["link to a folder of the set, or of no one"] == 4
 
 
+def test_links_to_nothing_and_pipes_are_no_images(tmp_path):
+    put(tmp_path, {"p0": [("0.png", FILES["PNG"], True)]})
+    (tmp_path / "p0" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "p0" / "self.jpg").symlink_to("self.jpg")
+    os.mkfifo(tmp_path / "p0" / "pipe.jpg")
+    images = ImageFiles(tmp_path)
+    assert len(images) == 1
+    assert images.passed_over.lines() == ["passed over: 3 files (2 link to nothing, 1 pipe or device)"]
+
+
+DAMAGED = {"cut.jpg": FILES["JPEG"][:200], "empty.png": b"", "words.gif": WORDS}
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, capsys):
+    for name, content in DAMAGED.items():
+        (faces / "p1" / name).write_bytes(content)
+    (faces / "p2" / os.fsdecode(b"caf\xe9.png")).write_bytes(FILES["PNG"])
+    model = ("--backbone=builtin", "--image_size=28", "--batch_size=16")
+    files = sum(len(names) for _, _, names in os.walk(faces))
+    assert call(embed, *model, f"--images={faces}", f"--out={tmp_path / 'a.npz'}") == 0
+    out = capsys.readouterr().out
+    rows = np.load(tmp_path / "a.npz")
+    assert len(rows["paths"]) == len(rows["embeddings"]) == 36 and not set(DAMAGED) & {
+        Path(path).name for path in rows["paths"].tolist()
+    }
+    assert "36 embeddings" in out and "unreadable: 3 images, left out" in out
+    assert all(f"/p1/{name}: cannot decode the image" in out for name in DAMAGED)
+    assert 36 + 3 + ImageFiles(faces).passed_over.total == files
+    probes = put(tmp_path / "probes", {"p0": [("0.png", FILES["PNG"], True), ("1.png", WORDS, False)]})
+    words = (f"--gallery={faces}", f"--probes={tmp_path / 'probes'}", "--threshold=1")
+    assert probes and call(evaluate, *model, *words) == 0
+    out = capsys.readouterr().out
+    assert "unreadable: 4 images, left out" in out and "1 not searched" in out
+    assert call(clean, faces, *model, f"--out={tmp_path / 'c.csv'}", "--threshold=1") == 0
+    with open(tmp_path / "c.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        unread = [row["image"] for row in csv.DictReader(file) if row["kind"] == "unreadable"]
+    assert unread == [f"p1/{name}" for name in DAMAGED]
+    assert "unreadable: 3 images" in capsys.readouterr().out
+    assert call(pairs, faces, f"--out={tmp_path / 'pairs.csv'}", "--people=2", "--pairs=4") == 0
+    assert "1 whose names no list can hold" in capsys.readouterr().out
+
+
 def test_packed_sets_say_what_lies_beside_them(faces):
     write_records(faces, identity_payloads({0.0: [b"a", b"b"], 1.0: [b"c"]}))
-    assert open_source(str(faces)).passed_over.lines() == [
-        "passed over: 35 files (35 in files of their own beside the records)"
-    ]
+    said = "passed over: 41 files (35 in files of their own beside the records, 5 in @eaDir, 1 .db)"
+    for path in (faces, faces / "train.rec"):
+        assert open_source(str(path)).passed_over.lines() == [said]
+    packed = faces.parent / "packed"
+    assert call(pack, faces, packed) == 0
+    put(packed, {"more": [("0.png", FILES["PNG"], False)]})
+    beside = "in files of their own beside the records"
+    assert open_source(str(packed)).passed_over.lines() == [f"passed over: 1 file (1 {beside})"]
+    hub = faces.parent / "hub"
+    table = pa.table({"image": pa.array([FILES["PNG"]] * 20, pa.binary()), "label": [0, 1] * 10})
+    put(hub, {"data": [("0.png", FILES["PNG"], False), ("README.md", WORDS, False)]})
+    for name in ("train-00000-of-00001.parquet", "val.parquet", "extra.parquet"):
+        parquet.write_table(table, hub / "data" / name)
+    parts = open_parts(str(hub))
+    assert parts["train"].passed_over.lines() == [f"passed over: 3 files (1 {beside}, 1 .md, 1 .parquet)"]
+    assert not parts["validation"].passed_over.total
 
 
 def test_a_crop_keeps_its_name_and_its_colours():

@@ -169,9 +169,9 @@ def test_a_run_goes_on_at_the_size_it_began_with(pictures, tmp_path, capsys):
     before = read_record(tmp_path / "run")
     again = prepare(config, before)
     assert again.stored_size == 112 and "112 px stored" in summary(again) and "(as the run began)" in summary(again)
-    check_same(tmp_path / "run", again.record)
+    check_same(tmp_path / "run", read_record(tmp_path / "run"), again.record)
     named = dataclasses.replace(config, data=dataclasses.replace(config.data, stored_size=112))
-    check_same(tmp_path / "run", prepare(named, before).record)
+    check_same(tmp_path / "run", read_record(tmp_path / "run"), prepare(named, before).record)
     with pytest.raises(InputError, match=r"stored_size was 112, now 126"):
-        check_same(tmp_path / "run", plan.record)
+        check_same(tmp_path / "run", read_record(tmp_path / "run"), plan.record)
     assert prepare(config, plan.record).stored_size == SIZE

@@ -14,6 +14,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import NO_CLASS
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.tfds import open_tfds_parts
 from adaptface_jax.data.splits import open_splits
 
 from .packing import encoded, picture
@@ -96,8 +97,13 @@ def test_class_labels_with_gaps_keep_their_names(data_dir):
 
 def test_splits_and_versions(data_dir):
     lfw_like(data_dir, splits=("train", "test"))
-    assert len(open_source("tfds:tiny:train[:6]")) == 6
-    assert len(open_source("tfds:tiny:1.0.0:train+test")) == 18
+    first = open_source("tfds:tiny:train[:6]")
+    assert len(first) == 6 and first.passed_over.lines() == ["passed over: 1 file (1 of the split test)"]
+    assert not open_tfds_parts("tfds:tiny")["train"].passed_over.total
+    (data_dir / "tiny" / "1.0.0" / "0.png").write_bytes(IMAGES[1])
+    both = open_source("tfds:tiny:1.0.0:train+test")
+    assert len(both) == 18
+    assert both.passed_over.lines() == ["passed over: 1 file (1 in files of their own beside the records)"]
     assert open_source("tfds:tiny:test").key(0) == "test/0"
 
 

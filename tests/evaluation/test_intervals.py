@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from adaptface_jax.evaluation.statistics.intervals import rate_interval
+from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.statistics import jackknife
+from adaptface_jax.evaluation.statistics.intervals import rate_interval, subset_intervals
 from adaptface_jax.evaluation.statistics.jackknife import Spread
 from adaptface_jax.evaluation.verification import Verification, compute_metrics, judge_pairs
 from benchmarks.simulated_people import DESIGNS, HIGH, INDEPENDENT, MIDDLING, Design, People
@@ -119,3 +121,17 @@ def test_an_interval_holds_its_figure_and_stays_in_0_to_1(rate):
 def test_the_same_pairs_have_the_same_intervals():
     first, second = (figures(SHARED, HIGH, np.random.default_rng(5)) for _ in range(2))
     assert first == second
+
+
+def test_of_the_fewest_pairs_every_interval_is_a_number():
+    """What each person adds may cancel out to nothing."""
+    for seed in range(500):
+        rng = np.random.default_rng(seed)
+        pairs, people = int(rng.integers(2, 7)), int(rng.integers(2, 5))
+        issame = np.arange(pairs) % 2 == 0
+        first = rng.integers(people, size=pairs)
+        second = np.where(issame, first, (first + rng.integers(1, people, size=pairs)) % people)
+        known = jackknife.People(np.stack([first, second], axis=1).ravel(), issame, np.arange(people))
+        distances, right = rng.integers(0, 4, pairs) / 4, rng.random(pairs) < 0.5
+        found = subset_intervals(distances, issame, right, known, roc_curve(distances, issame).auc())
+        assert np.isfinite([*found.accuracy, *found.auc]).all(), seed

@@ -76,7 +76,7 @@ def test_templates_and_scores_are_those_of_a_plain_loop(folder, monkeypatch):
     found = template_embeddings(embeddings + mirrored, benchmark)
     np.testing.assert_allclose(found, [units[name] for name in benchmark.names], atol=1e-6)
     np.testing.assert_allclose(pair_scores(found, benchmark.pairs), scores, atol=1e-6)
-    entry = score_templates(embeddings, benchmark, mirrored)
+    entry = score_templates(found, benchmark)
     assert (entry.templates, entry.pairs, entry.images) == (36, 1260, len(benchmark.images))
     assert list(entry.tar_at_far) == ["1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"]
     far, tar, _ = roc_curve(labels, scores, drop_intermediate=False)

@@ -26,9 +26,9 @@ def config(kind: str = "lora", patch: bool = False, folder: Path | str = "", **a
 
 
 def values(wanted, spec: BackboneSpec, seed: int = 0) -> dict:
-    """A trainable tree as `Recognizer.init` makes it, every leaf noise."""
+    """A trainable tree as `Recognizer.init` makes it, every leaf noise where it is not zero for good."""
     rng = np.random.default_rng(seed)
-    rank = lora.shared(wanted.adapter) + lora.experts(wanted.adapter) * wanted.adapter.rank
+    rank, held = lora.width(wanted.adapter), lora.ranks_held(spec, wanted.adapter)
 
     def noise(*shape):
         return rng.standard_normal(shape, dtype=np.float32)
@@ -39,7 +39,10 @@ def values(wanted, spec: BackboneSpec, seed: int = 0) -> dict:
     shapes = lora.target_shapes(spec, wanted.adapter.targets)
     tree = {
         "adapter": {
-            name: {"a": noise(spec.depth, din, rank), "b": noise(spec.depth, rank, dout)}
+            name: {
+                "a": noise(spec.depth, din, rank) * held[name][:, None],
+                "b": noise(spec.depth, rank, dout) * held[name][..., None],
+            }
             for name, (din, dout) in shapes.items()
         },
         "head": linear(spec.width, wanted.head.embedding_dim),

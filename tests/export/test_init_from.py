@@ -20,7 +20,7 @@ from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
 from adaptface_jax.training.recognition.model import build_model
 from adaptface_jax.training.recognition.run import make_record
-from adaptface_jax.training.run import check_same, write_record
+from adaptface_jax.training.run import check_same, read_record, write_record
 from adaptface_jax.weights.peft.start import start_from
 from tests import made_models as models
 from tests import made_runs as finished
@@ -202,7 +202,7 @@ def test_a_run_starts_from_the_folder_and_remembers_it(tmp_path, monkeypatch):
     export(tmp_path / "peft", config(patch=True, alpha=3.0), DINOV2)
     changed = make_record(wanted, build_model(wanted, 4, mesh), source)
     with pytest.raises(InputError, match=r"start\.sha256"):
-        check_same(tmp_path / "run", changed)
+        check_same(tmp_path / "run", read_record(tmp_path / "run"), changed)
 
 
 @pytest.mark.parametrize("kind", ["none", "full"])

@@ -22,6 +22,7 @@ from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.tower import model_class
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.training.recognition.model import build_model
+from adaptface_jax.weights.peft.start import folders_of
 from tests import made_models as models
 from tests import made_runs as finished
 from tests.made_weights import TINY
@@ -46,6 +47,7 @@ def tiny_rows(monkeypatch):
 
 
 ALL = ("qkv", "proj", "fc1", "fc2")
+PATTERNS = {"rank_pattern": {"blocks.0.attn.q": 1, "attn.(q|v)": 6}, "alpha_pattern": {"proj": 3.0, "blocks.1.*": 5.0}}
 CASES = {
     "dinov2": ("tiny_dinov2", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
     "registers": ("tiny_reg4", "lora", {"use_rslora": True}, {"train_patch_embed": True}, "linear"),
@@ -53,7 +55,11 @@ CASES = {
     "clip": ("tiny_clip", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
     "clip projected": ("tiny_clip", "lora", {}, {"feature": "projected"}, "none"),
     "dalora": ("tiny_reg4", "dalora", {"router": "block:1"}, {"train_patch_embed": True}, "linear"),
-}
+    "patterns": ("tiny_dinov2", "lora", {"targets": ("q", "v", "proj", "fc1"), **PATTERNS}, {}, "linear"),
+    "clip patterns": ("tiny_clip", "lora", {"targets": ALL, "blocks": (1,), "rank_pattern": {"qkv": 2}}, {}, "linear"),
+    "dalora patterns": ("tiny_reg4", "dalora", {"targets": ALL, "use_rslora": True, "rank_pattern": {"qkv": 6},
+                                                "alpha_pattern": {"blocks.0.mlp.fc1": 3.0}}, {}, "linear"),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -102,12 +108,12 @@ def load(folder, name, **more):
 @pytest.mark.parametrize("case", CASES)
 def test_merged_weights_embed_alike_in_transformers(case, made, tmp_path):
     model, _ = made(case)
-    mix = (0.2, 0.3, 0.5) if case == "dalora" else (1.0,)
+    mix = (0.2, 0.3, 0.5) if "dalora" in case else (1.0,)
     out = tmp_path / "merged"
     out.mkdir()
     merging.write_merged(model, out, mix=mix)
     (name,) = json.loads((out / "config.json").read_text())["architectures"]
-    reference = merging.fold(model, mix) if case == "dalora" else model
+    reference = merging.fold(model, mix) if "dalora" in case else model
     assert models.relative(theirs(load(out, name), out), ours(reference)) <= TOLERANCE
 
 
@@ -117,17 +123,16 @@ def experts(model, out, layout):
     if not model.recognizer.num_domains:
         return [(out, model)]
     result = []
-    for k in range(model.recognizer.num_domains):
+    for folder, expert in folders_of(model.recognizer.config.adapter).items():
         # One expert alone in every block: a single expert's columns as plain LoRA.
-        rank = model.recognizer.config.adapter.rank
-        columns = slice(k * rank, (k + 1) * rank)
+        columns = expert.columns
         adapter = {
             t: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for t, f in model.trainable["adapter"].items()
         }
         config = models.replace(model.recognizer.config, "adapter", kind="lora")
         trainable = {**model.trainable, "adapter": adapter}
         recognizer = dataclasses.replace(model.recognizer, config=config)
-        result.append((out / f"domain_{k}", dataclasses.replace(model, recognizer=recognizer, trainable=trainable)))
+        result.append((out / folder, dataclasses.replace(model, recognizer=recognizer, trainable=trainable)))
     return result
 
 

@@ -10,32 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptface_jax import train
 from adaptface_jax.evaluation.pair_scores import SCORES, read_scores, write_scores
-from tests.running import call, write_config
-
-SETTINGS = {
-    "backbone.weights": "builtin",
-    "data.train": "synthetic:identities=6,images=12,seed=1",
-    "data.benchmarks": {"faces": "synthetic:identities=6,images=6,seed=2,pairs=60"},
-    "data.threads": 0,
-    "eval.batch_size": 32,
-    "eval.every_epochs": 2,
-    "train.batch_size": 16,
-    "train.epochs": 4,
-    "train.learning_rate": 1e-3,
-    "train.log_every": 1,
-    "monitor.images": True,
-}
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Path:
+def run(finished_run) -> Path:
     """Four epochs of DA-LoRA, verified twice, with pictures."""
-    folder = tmp_path_factory.mktemp("reported")
-    write_config(folder / "small.py", SETTINGS)
-    assert call(train, f"--config={folder / 'small.py'}", f"--workdir={folder / 'small'}") == 0
-    return folder / "small"
+    return finished_run
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from adaptface_jax.report.benchmarks import answer, published_table
 from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.paired_tests import against_frozen, paired_tables
 from adaptface_jax.report.run_page import run_page
-from adaptface_jax.report.tables import duration, signed, table
+from adaptface_jax.report.tables import signed, table
 from adaptface_jax.training.monitor import read_metrics
 from tests.made_results import benchmark_result
 from tests.running import call
@@ -268,10 +268,3 @@ def test_names_from_outside_stay_text():
     shown += charts.shares("made", {evil: [1.0]}, [evil])
     shown += charts.dots("made", {evil: [(evil, 0.5, "c0")]})
     assert "<script" not in shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(7.4, "7 s"), (232, "3 min 52 s"), (64476, "17 h 54 min"), (59.7, "1 min 00 s")]
-)
-def test_durations(seconds, said):
-    assert duration(seconds) == said

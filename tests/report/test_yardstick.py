@@ -11,7 +11,8 @@ import pytest
 
 from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.config.yardstick import is_yardstick, plain_adapter, typed
-from adaptface_jax.models.adapters import lora
+from adaptface_jax.models.adapters import lora, places
+from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.report import __main__ as report
 from tests.running import call
 
@@ -26,6 +27,19 @@ def test_the_plain_adapter_has_the_same_size_and_strength(use_rslora):
     assert lora.scale(plain) == pytest.approx(lora.scale(gated))
     assert typed(plain)["adapter.alpha"] == ("48" if use_rslora else "96")
     assert plain_adapter(plain) is None
+
+
+def test_patterns_of_the_plain_adapter_are_in_proportion():
+    patterns = {"rank_pattern": {"attn.proj": 8}, "alpha_pattern": {"attn.qkv": 12.0}}
+    gated = dataclasses.replace(GATED.adapter, shared_rank=4, **patterns)
+    plain = plain_adapter(gated)
+    assert (plain.rank, plain.rank_pattern, plain.alpha_pattern) == (68, {"attn.proj": 34}, {"attn.qkv": 51.0})
+    assert typed(plain)["adapter.rank_pattern"] == "attn.proj=34"
+    assert typed(plain)["adapter.alpha_pattern"] == "attn.qkv=51"
+    spec = backbone_spec("demo")
+    assert lora.count_parameters(spec, plain) == lora.count_parameters(spec, gated)
+    for target, scales in places.scales(gated, spec.depth).items():
+        assert places.scales(plain, spec.depth)[target] == pytest.approx(scales)
 
 
 def test_only_what_a_plain_adapter_has_no_use_for_may_differ():

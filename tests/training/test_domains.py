@@ -12,7 +12,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.sources.from_path import open_training
 from adaptface_jax.training.recognition.domains import check_domains, domain_lines
 from adaptface_jax.training.recognition.run import make_record
-from adaptface_jax.training.run import check_same, write_record
+from adaptface_jax.training.run import check_same, read_record, write_record
 
 GENERATED = "synthetic:identities=4,images=6"
 
@@ -88,10 +88,10 @@ def test_a_run_whose_labels_changed_is_refused_wherever_the_table_lies(tmp_path,
         return record(config(data={"labels": str(tmp_path / f"{name}.csv"), "domains": "pose=left; ordinary"}))
 
     write_record(tmp_path, of("one"))
-    check_same(tmp_path, of("one"))
-    check_same(tmp_path, of("moved"), override=True)
+    check_same(tmp_path, read_record(tmp_path), of("one"))
+    check_same(tmp_path, read_record(tmp_path), of("moved"), override=True)
     with pytest.raises(InputError, match=r"data\.domains_sha256 was .*cannot change within a run"):
-        check_same(tmp_path, of("changed"), override=True)
+        check_same(tmp_path, read_record(tmp_path), of("changed"), override=True)
     capsys.readouterr()
 
 
@@ -100,4 +100,4 @@ def test_an_older_record_has_no_domains_and_is_the_same_run(tmp_path):
     old = json.loads(json.dumps(new))
     del old["config"]["data"]["labels"], old["config"]["data"]["domains"]
     write_record(tmp_path, old)
-    check_same(tmp_path, new)
+    check_same(tmp_path, read_record(tmp_path), new)

@@ -157,3 +157,12 @@ def test_nothing_is_written_without_a_workdir():
 )
 def test_device_memory_where_the_backend_tells_it(stats, expected):
     assert device_memory(SimpleNamespace(memory_stats=lambda: stats)) == expected
+
+
+def test_names_that_are_no_utf_8_are_escaped_for_tensorboard(tmp_path):
+    with Monitor(tmp_path) as monitor:
+        monitor.text("config", "| data.train | \udcff |")
+        monitor.hparams({"data.train": "\udcff"}, {"accuracy": 1.0})
+        monitor.embeddings(1, {"faces": (np.zeros((2, 3)), ["\udcff", "a"], np.zeros((2, 4, 4, 3), np.uint8))})
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    assert b"\\udcff" in events.read_bytes()

@@ -28,7 +28,7 @@ def _training(run: AnyRun) -> tuple[Finding, ...]:
     rows = run.rows
     remarks = [*run.remarks]
     if isinstance(run, FaceRun):
-        remarks += [*run.scores.remarks, *run.frozen_scores.remarks]
+        remarks += [*run.scores.remarks, *run.frozen_scores.remarks, *run.searches.remarks]
     damaged = [fault("records", remark, "restore the file, or train again to make it anew") for remark in remarks]
     findings: list[Finding | None] = [
         *damaged,

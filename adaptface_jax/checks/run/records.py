@@ -14,6 +14,7 @@ from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
+from adaptface_jax.evaluation.recorded_searches import RecordedSearch, read_searches
 from adaptface_jax.evaluation.results import Results, read_results
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS, recorded_config, required_record
@@ -27,6 +28,13 @@ class KeptScores(NamedTuple):
     """found: benchmark name -> its scores. remarks: what of them could not be read."""
 
     found: dict[str, PairScores]
+    remarks: list[str]
+
+
+class KeptSearches(NamedTuple):
+    """found: name of a search -> its figures. remarks: as of `KeptScores`."""
+
+    found: dict[str, RecordedSearch]
     remarks: list[str]
 
 
@@ -81,6 +89,14 @@ class FaceRun(Run[Config, Results]):
     def frozen_scores(self) -> KeptScores:
         """The same of the unadapted backbone."""
         return self._kept(FROZEN)
+
+    @functools.cached_property
+    def searches(self) -> KeptSearches:
+        """What `evaluate --record` kept with it."""
+        try:
+            return KeptSearches(read_searches(self.workdir), [])
+        except InputError as error:
+            return KeptSearches({}, [f"{error}; left out"])
 
     def _kept(self, folder: str) -> KeptScores:
         kept = KeptScores({}, [])

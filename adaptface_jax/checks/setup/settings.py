@@ -75,11 +75,14 @@ def scale(config: Config, classes: int) -> Finding:
     return ok("scale", what)
 
 
-def disk(workdir: Path | None, config: Config, state_bytes: int, free: int | None = None) -> Finding:
-    """Room for the checkpoints: `checkpoint.keep`, the best one, and one being written. free: bytes, for tests."""
-    each = 1.02 * state_bytes + 1e6
-    needed = (config.checkpoint.keep + 2) * each
-    what = f"{config.checkpoint.keep + 2} checkpoints of {each / 1e6:.3g} MB"
+def disk(workdir: Path | None, config: Config, state_bytes: int, steps: int, free: int | None = None) -> Finding:
+    """Room for the checkpoints of a run of so many steps: `checkpoint.keep`, the best one, one being written, and those
+    of `checkpoint.keep_every`. free: bytes, for tests.
+    """
+    each, every = 1.02 * state_bytes + 1e6, config.checkpoint.keep_every
+    count = config.checkpoint.keep + 2 + (steps // every if every else 0)
+    needed = count * each
+    what = f"{count:,} checkpoints of {each / 1e6:.3g} MB"
     if workdir is None:
         return note("disk", f"{what}; name the --workdir to check its disk")
     parent = next(folder for folder in (workdir, *workdir.absolute().parents) if folder.exists())
@@ -89,7 +92,10 @@ def disk(workdir: Path | None, config: Config, state_bytes: int, free: int | Non
     what += f", {free / 1e9:.3g} GB free in {parent}"
     numbers = {"needed": needed, "free": free}
     if free < needed:
-        return fault("disk", what, "the run would end at a full disk: free some, or lower checkpoint.keep", **numbers)
+        advice = "the run would end at a full disk: free some, lower checkpoint.keep" + (
+            ", or raise checkpoint.keep_every" if every else ""
+        )
+        return fault("disk", what, advice, **numbers)
     if free < 2 * needed + 1e9:
         return warning("disk", f"{what}: tight", "logs and other programs need room too", **numbers)
     return ok("disk", what, **numbers)

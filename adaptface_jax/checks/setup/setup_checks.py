@@ -37,6 +37,7 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.training.plan import placed_batches
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
+from adaptface_jax.weights.peft.adopt import adopted
 
 # Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
 EMBED_BATCH = 32
@@ -77,7 +78,7 @@ def _open_pieces(config: Config, mesh: Mesh, refusal: str) -> SetUp:
         except InputError as error:
             refusals[f"benchmark {name}"] = str(error)
     try:
-        model = build_model(config, None if source is None else source.num_classes, mesh)
+        model = build_model(adopted(config), None if source is None else source.num_classes, mesh)
     except InputError as error:
         refusals["backbone"] = str(error)
     if refusal not in refusals.values():
@@ -178,9 +179,8 @@ def _training(set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_lim
         limit = rehearsal.available_memory(devices) if memory_limit is None else memory_limit
         room = rehearsal.memory(compiled, limit, len(devices))
         findings.append(room)
-        findings.append(
-            settings.disk(workdir, config, trees.nbytes((compiled.state.trainable, compiled.state.opt_state)))
-        )
+        state_bytes = trees.nbytes((compiled.state.trainable, compiled.state.opt_state))
+        findings.append(settings.disk(workdir, config, state_bytes, plan.total_steps))
         if room.severity == "fault":
             findings.append(note("one step", "not run: it would not fit"))
         else:

@@ -1,11 +1,12 @@
-"""IJB-B and IJB-C 1:1 by their published lists: faces, the templates and media they belong to, pairs of templates.
+"""IJB-B and IJB-C by their published lists: faces, the templates and media they belong to, pairs of templates.
 
     FOLDER/meta/ijbc_face_tid_mid.txt            image template media
-    FOLDER/meta/ijbc_template_pair_label.txt     template template 1|0
+    FOLDER/meta/ijbc_template_pair_label.txt     template template 1|0; optional where the lists of 1:N are there
     FOLDER/meta/ijbc_name_5pts_score.txt         image x1 y1 .. x5 y5 score; optional: landmarks and detector score
     FOLDER/loose_crop/1.jpg
 
-The lists are found by their endings, in FOLDER/meta or in FOLDER; the images in loose_crop, in images, or in FOLDER.
+The lists of 1:N are in `ijb_search`. All are found by their endings, in FOLDER/meta or in FOLDER; the images in
+loose_crop, in images, or in FOLDER.
 Whitelam et al., "IARPA Janus Benchmark-B Face Dataset", 2017; Maze et al., "IARPA Janus Benchmark-C", 2018.
 """
 
@@ -20,9 +21,11 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import shortened, shown
+from adaptface_jax.data.benchmarks.ijb_search import TemplateSearch, read_template_search
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.lookup import Lookup
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.text_lines import lines
 
@@ -35,7 +38,8 @@ class TemplateBenchmark:
 
     images: M encoded faces. keys: their names.
     image, template, media: int64 [R], a row for each membership of an image (number) in a template (0..T-1).
-    pairs: int64 [P, 2], of templates. issame: bool [P]. names: int64 [T], the templates' published numbers.
+    pairs: int64 [P, 2], of templates, none where the list is not there. issame: bool [P]. names: int64 [T], ascending,
+      the templates' published numbers. search: who is searched for among whom, None where those lists are not there.
     points: float32 [M, 5, 2], landmarks in pixels of the stored image, or None. quality: float32 [M], the detector's
       score, or None.
     """
@@ -51,6 +55,7 @@ class TemplateBenchmark:
     points: np.ndarray | None
     quality: np.ndarray | None
     description: str
+    search: TemplateSearch | None = None
 
 
 class Cropped(Sequence[np.ndarray]):
@@ -83,9 +88,33 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
     if not folder.is_dir():
         raise InputError(f"--ijb: {shown(str(folder))} is no folder; expected one with the lists *{FACES} and *{PAIRS}")
     lists = folder / "meta" if (folder / "meta").is_dir() else folder
-    faces, listed = _only(lists, FACES), _only(lists, PAIRS)
+    faces = _only(lists, FACES)
     keys, image, template, media = _faces(faces)
     names, template = np.unique(template, return_inverse=True)
+    search = read_template_search(lists, names)
+    if search is not None and not any(lists.glob(f"*{PAIRS}")):
+        pairs, issame = np.empty((0, 2), np.int64), np.empty(0, bool)
+    else:
+        pairs, issame = _pairs(_only(lists, PAIRS), names, faces.name)
+    place = next((folder / name for name in ("loose_crop", "images") if (folder / name).is_dir()), folder)
+    lookup = Lookup(place)
+    found = [lookup.find(key) for key in keys]
+    missing = [str(place / key) for key, name in zip(keys, found, strict=True) if name is None]
+    if missing:
+        raise InputError(
+            f"{shown(str(faces))}: {len(missing)} of {len(keys)} images are missing, e.g. "
+            f"{shortened(shown(missing[0]), 200)}"
+        )
+    paths = [str(place / name) for name in found if name]
+    points, quality = _points(lists, keys)
+    description = f"templates {shown(str(folder))}"
+    return TemplateBenchmark(
+        Files(paths), keys, image, template, media, pairs, issame, names, points, quality, description, search
+    )
+
+
+def _pairs(listed: Path, names: np.ndarray, faces: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of templates, int64 [P, 2] in 0..T-1, and whether each is of one person, bool [P]; both kinds are there."""
     table = _integers(listed, 3, "`template template 1|0`")
     if not np.isin(table[:, 2], (0, 1)).all():
         row = int(np.argmin(np.isin(table[:, 2], (0, 1))))
@@ -93,22 +122,11 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
     pairs = np.minimum(np.searchsorted(names, table[:, :2]), len(names) - 1)
     unknown = table[:, :2][names[pairs] != table[:, :2]]
     if unknown.size:
-        raise InputError(f"{shown(str(listed))}: template {unknown[0]} has no face in {faces.name}")
+        raise InputError(f"{shown(str(listed))}: template {unknown[0]} has no face in {faces}")
     issame = table[:, 2].astype(bool)
     if issame.all() or not issame.any():
         raise InputError(f"{shown(str(listed))}: all {len(issame)} pairs are of one kind; expected both kinds")
-    place = next((folder / name for name in ("loose_crop", "images") if (folder / name).is_dir()), folder)
-    paths = [str(place / key) for key in keys]
-    missing = [path for path in paths if not Path(path).is_file()]
-    if missing:
-        raise InputError(
-            f"{shown(str(faces))}: {len(missing)} of {len(paths)} images are missing, e.g. {shown(missing[0])}"
-        )
-    points, quality = _points(lists, keys)
-    description = f"templates {shown(str(folder))}"
-    return TemplateBenchmark(
-        Files(paths), keys, image, template, media, pairs, issame, names, points, quality, description
-    )
+    return pairs, issame
 
 
 def _only(folder: Path, ending: str) -> Path:
@@ -176,4 +194,4 @@ def _integers(file: Path, columns: int, expected: str) -> np.ndarray:
 
 
 def _is_integer(word: str) -> bool:
-    return word.isascii() and word.removeprefix("-").isdigit()
+    return word.isascii() and word.removeprefix("-").isdigit() and len(word) < 19

@@ -17,9 +17,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 from adaptface_jax.data.benchmarks.list_rows import Listed, Row, is_number, whole
-from adaptface_jax.data.benchmarks.lookup import Lookup
 from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.image_formats import SUFFIXES
+from adaptface_jax.data.lookup import Lookup
 
 PAIRS = "pairs.txt"
 _FORMS = "`name i j` or `name1 i name2 j`"

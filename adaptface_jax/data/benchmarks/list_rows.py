@@ -106,8 +106,8 @@ def whole(word: str) -> str:
 
 
 def is_number(word: str) -> bool:
-    """Whether a cell is a number of an image or a fold."""
-    return word.isascii() and word.isdigit()
+    """Whether a cell is a number of an image or a fold; more than nine digits are none."""
+    return word.isascii() and word.isdigit() and len(word) < 10
 
 
 def form_of(words: Sequence[str]) -> Form | None:

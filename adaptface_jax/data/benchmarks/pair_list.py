@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import shortened, shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
-from adaptface_jax.data.benchmarks.lookup import Lookup
 from adaptface_jax.data.image_files import read_file
+from adaptface_jax.data.lookup import Lookup
 
 
 class Files(Sequence[bytes]):
@@ -85,7 +85,7 @@ class Pairs:
             raise InputError(f"{name}: all {len(self.issame)} pairs are {kind}; expected both kinds")
         paths = [os.path.join(self.folder, key) for key in self.keys]
         if self.missing:
-            first = ", ".join(shown(path) for path in self.missing[:3])
+            first = ", ".join(shortened(shown(path), 200) for path in self.missing[:3])
             raise InputError(
                 f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
                 "is this the folder that the list was made for?"

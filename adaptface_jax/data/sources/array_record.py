@@ -17,16 +17,18 @@ import hashlib
 import io
 import json
 import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.data.image_files import passed_over_beside
 from adaptface_jax.data.labels import LABELS
+from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
@@ -91,6 +93,7 @@ class ArrayRecordSource(Source):
         if extra:
             raise InputError(f"{shown(str(folder))}: {extra[0]} is not in {DESCRIPTION}; {_REPACK}")
         self._open()
+        self.passed_over = passed_over_beside(folder, known | {DESCRIPTION, INDEX, LABELS}, BESIDE_RECORDS)
 
     def _open(self) -> None:
         try:
@@ -196,12 +199,12 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, T
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != description["index_sha256"]:
             raise ValueError(f"its sha256 is not the one in {DESCRIPTION}")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            labels = arrays["labels"]
-            keys, classes = TextArray(arrays["keys"].tobytes()), TextArray(arrays["classes"].tobytes())
+        arrays = read_arrays(io.BytesIO(data))
+        labels = arrays["labels"]
+        keys, classes = TextArray(arrays["keys"].tobytes()), TextArray(arrays["classes"].tobytes())
         if labels.dtype != np.int32 or labels.ndim != 1:
             raise ValueError("the labels are no row of int32")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); {_REPACK}") from None
     count, number = description["records"], description["classes"]
     if len(labels) != count or len(keys) != count or len(classes) != number:

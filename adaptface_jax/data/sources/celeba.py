@@ -9,7 +9,6 @@ The lists may be .csv with a header `image_id,...` instead, and stand in Anno/ a
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.attributes import chosen_attributes
+from adaptface_jax.data.image_files import passed_over_beside
 from adaptface_jax.data.name_table import NameTable, TableFile
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.listed_files import ListedFiles
 from adaptface_jax.data.sources.selection import Selection
@@ -47,11 +46,12 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
     Raises InputError for an attribute that the set has not, for a list that is missing or malformed, for lists that
     name different images, for images that are missing, and for a part without any.
     """
-    table, known = _attributes(_existing(folder, ATTRIBUTES))
+    lists = _existing(folder, ATTRIBUTES), _existing(folder, PARTITION)
+    table, known = _attributes(lists[0])
     columns = chosen_attributes(attributes, known, shown(str(folder)))
-    parts = _partition(_existing(folder, PARTITION), table.names)
+    parts = _partition(lists[1], table.names)
     images = _image_folder(folder)
-    unlisted = _refuse_missing(images, table.names)
+    _refuse_missing(images, table.names)
     count = f"{len(columns)} of {len(known)}" if len(columns) < len(known) else f"{len(known)}"
     source = ListedFiles(
         images,
@@ -60,7 +60,9 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
         [known[column] for column in columns],
         f"CelebA in {shown(str(folder))}, {count} attributes",
     )
-    source.passed_over = PassedOver(collections.Counter({f"in {IMAGES}/ that no list names": unlisted}))
+    place = images.relative_to(folder)
+    own = {os.path.join(place, name) for name in table.names} | {str(path.relative_to(folder)) for path in lists}
+    source.passed_over = passed_over_beside(folder, own, "that no list names")
     return {
         part: Selection(source, np.flatnonzero(parts == number), f"partition {number}, {part}")
         for number, part in enumerate(PARTS)
@@ -132,9 +134,8 @@ def _image_folder(folder: Path) -> Path:
     raise InputError(f"{shown(str(folder))}: holds no {IMAGES}/; {advice}")
 
 
-def _refuse_missing(folder: Path, names: TextArray) -> int:
-    """How many files the lists do not name. The folder is listed once: asking for 200,000 files one by one takes long
-    on a network drive."""
+def _refuse_missing(folder: Path, names: TextArray) -> None:
+    """The folder is listed once: asking for 200,000 files one by one takes long on a network drive."""
     try:
         there = set(os.listdir(folder))
     except OSError as error:
@@ -147,4 +148,3 @@ def _refuse_missing(folder: Path, names: TextArray) -> int:
             f"{shown(str(folder))}: lacks {plural(len(missing), 'image')} of the {len(names):,} that the lists name, "
             f"the first {shown(missing[0])}; unpack {IMAGES}.zip again"
         )
-    return len(there) - len(names)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import os
 from pathlib import Path
 
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import entries_of, images_below, is_dir
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.image_files import entries_of, is_dir
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, ArrayRecordSource
 from adaptface_jax.data.sources.excluded import Excluded
@@ -85,10 +83,7 @@ def open_form(path: str) -> Source:
         except InputError as error:
             more = advice(folder)
             raise InputError(f"{error}; {more}" if more else str(error)) from None
-    source = InsightFaceSource(folder, _records(folder)[0]) if _records(folder) else ArrayRecordSource(folder)
-    beside = sum(1 for _ in images_below(folder, PassedOver()))
-    source.passed_over = PassedOver(collections.Counter({"in files of their own beside the records": beside}))
-    return source
+    return InsightFaceSource(folder, _records(folder)[0]) if _records(folder) else ArrayRecordSource(folder)
 
 
 def is_packed(folder: Path) -> bool:

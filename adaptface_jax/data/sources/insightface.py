@@ -9,6 +9,9 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
+from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.labels import LABELS
+from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.data.text_array import TextArray
@@ -49,6 +52,8 @@ class InsightFaceSource(Source):
             notes += f", property claims {claimed} identities"
         names = TextArray.of(str(value) for value in values.astype(np.int64).tolist())
         super().__init__(labels.astype(np.int32), names, f"InsightFace records in {shown(str(folder))}{notes}")
+        own = {f"{name}.rec", f"{name}.idx", "property", LABELS}
+        self.passed_over = passed_over_beside(folder, own, BESIDE_RECORDS)
 
     def __getitem__(self, index: int) -> Record:
         key = int(self._keys[index])

@@ -18,6 +18,8 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.sources.part_words import WORDS, parts_called
 
@@ -66,7 +68,9 @@ def open_parquet(folder: Path) -> dict[str, Source]:
         names = [str(label) for label in range(last + 1)]
     for shard in shards:
         shard.check_labels(len(names))
-    return {part: ParquetSource(of_part, names, folder, part) for part, of_part in parts.items()}
+    found: dict[str, Source] = {part: ParquetSource(of_part, names, folder, part) for part, of_part in parts.items()}
+    found["train"].passed_over = passed_over_beside(folder, {shard.name for shard in shards}, BESIDE_RECORDS)
+    return found
 
 
 class ParquetSource(Source):
@@ -178,18 +182,14 @@ class _Shard:
 
     def _group(self, file: Any, number: int, column: str, held: int) -> Any:
         """The table of a row group; raises InputError where its images are too much."""
-        group = file.metadata.row_group(number)
-        chunks = [group.column(place) for place in range(group.num_columns)]
-        size = sum(
-            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] == "image"
-        )
-        if held + self.size + size > MAX_HELD:
+        # Of all its columns: what Arrow says of one may end the process where the file is damaged.
+        if held + self.size + file.metadata.row_group(number).total_byte_size > MAX_HELD:
             raise InputError(
                 f"{shown(str(self.path))}: with it, more than {MAX_HELD >> 20} MiB of images would be held in memory; "
                 "write larger sets as a folder per class"
             )
         table = file.read_row_group(number, columns=[column, "label"], use_threads=False)
-        self.size += table.nbytes  # more than `size` where images are repeated
+        self.size += table.nbytes  # more than that where images are repeated
         return table
 
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
-from adaptface_jax.data.image_files import images_below
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.image_files import passed_over_beside
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.folders import image_names
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -55,13 +54,14 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
     labels = np.repeat(np.arange(len(wnids), dtype=np.int32), counts)
     annotated = _annotations(folder, wnids)
     train = ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}")
-    unlabelled = sum(1 for _ in images_below(folder, PassedOver())) - len(train) - len(annotated)
-    train.passed_over = PassedOver(Counter({"of no class": unlabelled}))
+    judged = [f"val/images/{name}" for name in annotated]
+    own = {*files, *judged, CLASSES, WORDS, str(ANNOTATIONS)}
+    train.passed_over = passed_over_beside(folder, own, "of no class")
     return {
         "train": train,
         "validation": ListedFiles(
             folder,
-            TextArray.of(f"val/images/{name}" for name in annotated),
+            TextArray.of(judged),
             np.fromiter(annotated.values(), np.int32, len(annotated)),
             names,
             f"Tiny-ImageNet val {place}",
@@ -74,7 +74,7 @@ def _classes(path: Path) -> list[str]:
     for line in lines(path, "a class (n02124075) a line"):
         if line.text in found:
             line.refuse(f"is on line {found[line.text]} as well", "every class once")
-        if len(line.text.split()) > 1 or Path(line.text).name != line.text:
+        if len(line.text.split()) > 1 or Path(line.text).name != line.text or len(line.text) > 80:
             line.refuse("is no class", "n02124075, say")
         found[line.text] = line.number
     if not found:

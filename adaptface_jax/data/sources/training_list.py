@@ -12,23 +12,33 @@ import dataclasses
 import os
 import posixpath
 import re
-import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import plural, shown
-from adaptface_jax.data.image_files import images_below
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.core.text import plural, shortened, shown
+from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.labels import LABELS
+from adaptface_jax.data.lookup import Lookup
 from adaptface_jax.data.sources.listed_files import ListedFiles
 from adaptface_jax.data.text_array import TextArray
 from adaptface_jax.data.text_lines import Line, lines
 
 ENDINGS = (".txt", ".lst", ".csv", ".tsv", ".list")
-PATHS = ("path", "file", "filename", "file_name", "image", "image_path", "img", "img_path", "filepath", "image_id")
-LABELS = (
+_PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "image",
+    "image_path",
+    "img",
+    "img_path",
+    "filepath",
+    "image_id",
+)
+_LABEL_NAMES = (
     "label",
     "identity",
     "id",
@@ -61,41 +71,56 @@ def open_training_list(file: Path) -> ListedFiles:
 
     Paths are relative to the folder of the list, to the one above it, or to the folder of the images in either, as
     datasets call it; back slashes and either Unicode form are understood. A row that repeats an image with its label
-    is passed over, as are the images that no row names.
+    counts once; the images that no row names are passed over.
     Raises InputError for a line of another form, an image with two labels, and images that are missing.
     """
-    rows, repeated = _rows(file)
+    rows, lines_there = _rows(file)
     root = _root(file, next(iter(rows)))
-    there = _there(root, rows)
-    missing = [path for path in rows if path not in there]
-    if missing:
-        raise InputError(
-            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
-            f"{shown(os.path.join(root, missing[0]))}; expected paths relative to the folder of the list"
-        )
-    keys = [there[path] for path in rows]
-    numbers = all(label.isdecimal() for label in rows.values())
-    names = sorted(set(rows.values()), key=(lambda label: (int(label), label)) if numbers else None)
+    images = _images(file, root, rows)
+    labels = set(images.values())
+    numbers = all(label.isdecimal() for label in labels)
+    names = sorted(labels, key=(lambda label: (int(label), label)) if numbers else None)
     number = {name: place for place, name in enumerate(names)}
+    repeated = lines_there - len(images)
     source = ListedFiles(
         root,
-        TextArray.of(keys),
-        np.fromiter((number[label] for label in rows.values()), np.int32, len(rows)),
+        TextArray.of(images),
+        np.fromiter((number[label] for label in images.values()), np.int32, len(images)),
         TextArray.of(names),
-        f"list {shown(str(file))}",
+        f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} of it repeated" if repeated else ""),
     )
-    source.passed_over = _passed_over(root, set(keys), repeated)
+    own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
+    source.passed_over = passed_over_beside(root, own, "that the list does not name")
     return source
 
 
+def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
+    """The file of each path -> its label; raises InputError where there is none, and for one with two labels."""
+    lookup, found, missing = Lookup(root), dict[str, str](), []
+    for path, label in rows.items():
+        key = lookup.find(path)
+        if key is None:
+            missing.append(path)
+        elif found.setdefault(key, label) != label:
+            raise InputError(
+                f"{shown(str(file))}: {shown(path)} has the labels {shown(found[key])} and {shown(label)}, in two "
+                "spellings; expected one label for each image"
+            )
+    if missing:
+        raise InputError(
+            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
+            f"{shortened(shown(os.path.join(root, missing[0])), 200)}; expected paths relative to the folder of the "
+            "list"
+        )
+    return found
+
+
 def _rows(file: Path) -> tuple[dict[str, str], int]:
-    """Path -> label, in order, and how many rows say again what one has said."""
+    """Path -> label, in order, and how many lines there are of them."""
     columns: Columns | None = None
     rows: dict[str, str] = {}
-    repeated = 0
+    count = 0
     for line in lines(file, _FORM):
-        if "\0" in line.text:
-            line.refuse("holds a NUL", "text")
         if columns is None:
             columns, header = _columns(line)
             if header:
@@ -108,10 +133,10 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
             line.refuse("names no image", _FORM)
         if rows.setdefault(path, label) != label:
             line.refuse(f"has the label {label}, and {rows[path]} on an earlier line", "one label for each image")
-        repeated += 1
+        count += 1
     if columns is None or not rows:
         raise InputError(f"{shown(str(file))}: lists no image; expected {_FORM}")
-    return rows, repeated - len(rows)
+    return rows, count
 
 
 def _label(line: Line, text: str) -> str:
@@ -131,7 +156,7 @@ def _columns(line: Line) -> tuple[Columns, bool]:
     between = next((mark for mark in "\t;," if mark in line.text), " ")
     cells = _cells(line, between)
     names = [cell.lower() for cell in cells]
-    path, label = (_place(names, known) for known in (PATHS, LABELS))
+    path, label = (_place(names, known) for known in (_PATH_NAMES, _LABEL_NAMES))
     if path is not None and label is None and len(cells) == 2:
         label = 1 - path
     if path is not None and label is not None:
@@ -172,34 +197,4 @@ def _root(file: Path, path: str) -> Path:
     """The folder that the paths are relative to: the first of some in which the first one is there."""
     above = (file.parent, file.parent.parent)
     places = [*above, *(place / inner for place in above for inner in _INNER)]
-    return next((place for place in places if any(os.path.isfile(place / form) for form in _forms(path))), places[0])
-
-
-def _there(root: Path, paths: dict[str, str]) -> dict[str, str]:
-    """Each path that names a file -> what the file is called. Folders are listed once: asking for millions of files one
-    by one takes long on a network drive."""
-    names: dict[str, set[str]] = {}
-    found = {}
-    for path in paths:
-        for form in _forms(path):
-            folder, name = os.path.split(os.path.join(root, form))
-            if folder not in names:
-                names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-            if name in names[folder]:
-                found[path] = form
-                break
-    return found
-
-
-def _forms(path: str) -> Iterator[str]:
-    """A path as it is written, and as another system would write it."""
-    yield path
-    if not path.isascii():
-        yield from (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
-
-
-def _passed_over(root: Path, keys: set[str], repeated: int) -> PassedOver:
-    passed = PassedOver()
-    unlisted = sum(name.replace(os.sep, "/") not in keys for name in images_below(root, PassedOver()))
-    passed.others.update({"that the list does not name": unlisted, "on a line that repeats another": repeated})
-    return passed
+    return next((place for place in places if Lookup(place).find(path)), places[0])

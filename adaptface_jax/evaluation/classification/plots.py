@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from adaptface_jax.core.text import shortened
 from adaptface_jax.evaluation.classification.rankings import MANY, READABLE, shares
 from adaptface_jax.evaluation.plots import PALETTE, SIZE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEXT = 11.5  # points: a page draws with this size too, so that the texts have their room
 # Below this many classes the small figure holds them all; more need twice its width.
@@ -23,6 +25,9 @@ def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -
     Counts stand in the cells of up to READABLE classes, names beside those of up to MANY.
     confusion: [C][C], images by true class (row) and predicted class.
     """
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
     images = np.array(confusion)
     share, count = shares(images), len(names)
     width = SIZE[0] / 72 * (1 if count < FEW else 2)

@@ -16,8 +16,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtrit
 
 from adaptface_jax.evaluation.statistics import influence
 from adaptface_jax.evaluation.statistics.jackknife import People, Spread, resting_on
@@ -80,7 +79,7 @@ def intervals(
       figures, tar_at_far: accuracy, AUC and EER, and the TARs, as `verification.compute_metrics` gives them.
     """
     accuracy, auc, eer = figures
-    around = _Around(distances, issame, people)
+    around = Around(distances, issame, people)
     genuine = int(np.count_nonzero(issame))
     return Intervals(
         accuracy=around.share(accuracy, influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
@@ -99,7 +98,7 @@ def subset_intervals(
     distances: np.ndarray, issame: np.ndarray, right: np.ndarray, people: People, auc: float | None
 ) -> SubsetIntervals:
     """Intervals of the accuracy and AUC of some pairs, with arguments of these pairs alone, as in `intervals`."""
-    around = _Around(distances, issame, people)
+    around = Around(distances, issame, people)
     accuracy, genuine = float(right.mean()), int(np.count_nonzero(issame))
     return SubsetIntervals(
         accuracy=around.share(accuracy, influence.of_rate(right, issame), len(issame), thresholds_chosen=True),
@@ -118,10 +117,10 @@ def false_accepts(
     accepted, impostors = distances < threshold, int(np.count_nonzero(~issame))
     rate = float(accepted[~issame].mean())
     terms = np.where(issame, 0.0, (accepted - rate) / impostors)
-    return rate, _Around(distances, issame, people).share(rate, terms, impostors)
+    return rate, Around(distances, issame, people).share(rate, terms, impostors)
 
 
-class _Around:
+class Around:
     """The intervals of figures of these pairs."""
 
     def __init__(self, distances: np.ndarray, issame: np.ndarray, people: People) -> None:
@@ -144,7 +143,8 @@ class _Around:
         if not (0 < rate < 1 and spread.variance > 0):
             return rate_interval(rate, spread, trials / self._design_effect)
         usual = max(spread.variance, spread.alone * self._design_effect)
-        weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS)
+        # Where what each person adds cancels out, nobody carries it.
+        weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS) if math.isfinite(spread.carriers) else 0.0
         variance = weight * spread.variance + (1 - weight) * usual
         return rate_interval(rate, spread, _independent(rate, variance), math.sqrt(variance))
 
@@ -172,4 +172,4 @@ def rate_interval(rate: float, spread: Spread, trials: float, error: float | Non
 
 def quantile(spread: Spread) -> float:
     """Student's, in standard errors on either side."""
-    return float(student.ppf((1 + CONFIDENCE) / 2, spread.degrees))
+    return float(stdtrit(spread.degrees, (1 + CONFIDENCE) / 2))

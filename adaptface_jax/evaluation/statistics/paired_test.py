@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.folds import fold_of_each
@@ -154,7 +154,7 @@ def _p(difference: float, spread: Spread) -> float:
     """Two-sided, of a difference that is around 0 if there is none."""
     if spread.variance == 0:
         return float(difference == 0)
-    return float(2 * student.sf(abs(difference) / math.sqrt(spread.variance), spread.degrees))
+    return float(2 * stdtr(spread.degrees, -abs(difference) / math.sqrt(spread.variance)))
 
 
 def _ten_fold(right: np.ndarray, fold: np.ndarray) -> float:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def people_of(index: np.ndarray, issame: np.ndarray, person: np.ndarray | None = None) -> np.ndarray:
@@ -18,6 +16,9 @@ def people_of(index: np.ndarray, issame: np.ndarray, person: np.ndarray | None =
       index: int [2N], the images of pair i at 2i and 2i + 1. issame: bool [N].
       person: int [M], any numbers, where the source knows it; None: M is 1 + the largest of `index`.
     """
+    from scipy.sparse import coo_array  # half a second, for what has intervals
+    from scipy.sparse.csgraph import connected_components
+
     images = int(index.max()) + 1 if person is None else len(person)
     first, second = np.reshape(index, (-1, 2))[np.asarray(issame, bool)].T
     if person is not None:

@@ -27,13 +27,7 @@ def fuse(pieces: Sequence[Piece], dout: int, scale: float) -> tuple[np.ndarray, 
     and v cut from one fused layer give back its rank, adapted one by one they need the sum of their ranks. What differs
     in scale goes into `b`.
     """
-    groups: list[list[Piece]] = []
-    for piece in pieces:
-        same = next((group for group in groups if np.array_equal(group[0].a, piece.a)), None)
-        if same is None:
-            groups.append([piece])
-        else:
-            same.append(piece)
+    groups = _alike(pieces)
     a = np.concatenate([group[0].a for group in groups], axis=1)
     b = np.zeros((a.shape[1], dout), np.float32)
     row = 0
@@ -46,3 +40,20 @@ def fuse(pieces: Sequence[Piece], dout: int, scale: float) -> tuple[np.ndarray, 
             b[row : row + rank, index * width : (index + 1) * width] = piece.b if factor == 1 else piece.b * factor
         row += rank
     return a, b
+
+
+def fused_rank(pieces: Sequence[Piece]) -> int:
+    """R of `fuse`."""
+    return sum(group[0].a.shape[1] for group in _alike(pieces))
+
+
+def _alike(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """The pieces by their `a`."""
+    groups: list[list[Piece]] = []
+    for piece in pieces:
+        same = next((group for group in groups if np.array_equal(group[0].a, piece.a)), None)
+        if same is None:
+            groups.append([piece])
+        else:
+            same.append(piece)
+    return groups

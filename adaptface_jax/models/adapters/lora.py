@@ -4,8 +4,10 @@ A tree of adapters maps each target to factors stacked over the depth L, experts
 
     {"qkv": {"a": [L, D, R], "b": [L, R, 3D]}, "proj": {"a": [L, D, R], "b": [L, R, D]}}        R = s + K * r
 
-LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. Sources: LoRA (arXiv 2106.09685); rsLoRA (arXiv
-2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv 2401.06066); initial values as in PEFT.
+LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. Where the rank differs from place to place
+(`places`), r is the greatest, and what a place has no use for is zero and stays so. Sources: LoRA (arXiv 2106.09685);
+rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv 2401.06066); initial values
+as in PEFT.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core import trees
+from adaptface_jax.models.adapters import places
 from adaptface_jax.models.layers.low_rank import rank_gates
 from adaptface_jax.models.specs import BackboneSpec
 
@@ -29,13 +33,18 @@ def experts(config: AdapterConfig) -> int:
 
 
 def shared(config: AdapterConfig) -> int:
-    """s: the rank of the expert that every image gets in full."""
-    return config.shared_rank if config.kind == "dalora" else 0
+    """s: the rank of the expert that every image gets in full; beside a wider one it is wider in proportion."""
+    return config.shared_rank * places.widest(config) // config.rank if config.kind == "dalora" else 0
 
 
 def scale(config: AdapterConfig) -> float:
-    """The factor on B A x: alpha / r, or alpha / sqrt(r) with use_rslora."""
-    return config.alpha / (math.sqrt(config.rank) if config.use_rslora else config.rank)
+    """The factor on B A x where no pattern says otherwise: alpha / r, or alpha / sqrt(r) with use_rslora."""
+    return places.scale(config.alpha, config.rank, config.use_rslora)
+
+
+def width(config: AdapterConfig) -> int:
+    """R: the length of the rank axis."""
+    return shared(config) + experts(config) * places.widest(config)
 
 
 def target_shapes(spec: BackboneSpec, targets: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -52,13 +61,45 @@ def target_shapes(spec: BackboneSpec, targets: Sequence[str]) -> dict[str, tuple
 
 def init_adapters(key: jax.Array, spec: BackboneSpec, config: AdapterConfig) -> dict[str, dict[str, jax.Array]]:
     """A uniform in +-1/sqrt(in), B zero, float32: the adapted model starts equal to the frozen one."""
-    width = shared(config) + experts(config) * config.rank
+    held, length = None, width(config)
+    if not places.is_uniform(config):
+        places.check_places(config, spec.depth)  # settings from a run's record are not yet
+        held = ranks_held(spec, config)
     result = {}
     for i, (name, (din, dout)) in enumerate(target_shapes(spec, config.targets).items()):
         bound = 1 / math.sqrt(din)
-        a = jax.random.uniform(jax.random.fold_in(key, i), (spec.depth, din, width), minval=-bound, maxval=bound)
-        result[name] = {"a": a, "b": jnp.zeros((spec.depth, width, dout))}
+        a = jax.random.uniform(jax.random.fold_in(key, i), (spec.depth, din, length), minval=-bound, maxval=bound)
+        if held is not None:
+            a = jnp.where(held[name][:, None], a, 0)
+        result[name] = {"a": a, "b": jnp.zeros((spec.depth, length, dout))}
     return result
+
+
+def ranks_held(spec: BackboneSpec, config: AdapterConfig) -> dict[str, np.ndarray]:
+    """Target -> bool [L, R]: which ranks a place has."""
+    within = np.concatenate([np.arange(shared(config)), *[np.arange(places.widest(config))] * experts(config)])
+    own = np.where(np.arange(width(config)) < shared(config), config.shared_rank, config.rank)
+    return {
+        target: within < rank[:, None] * own // config.rank for target, rank in places.ranks(config, spec.depth).items()
+    }
+
+
+def applied(adapters: Mapping[str, Any], spec: BackboneSpec, config: AdapterConfig) -> tuple[Mapping[str, Any], float]:
+    """(adapters, scale) as layers and `merge` take them; where places differ each one's scale is in its B.
+
+    Ranks that a place does not have are multiplied by zero, and so are their gradients.
+    """
+    if places.is_uniform(config):
+        return adapters, scale(config)
+    held, scales = ranks_held(spec, config), places.scales(config, spec.depth)
+    weights = {name: (held[name] * scales[name][:, None]).astype(np.float32)[..., None] for name in adapters}
+    return {name: {"a": factor["a"], "b": factor["b"] * weights[name]} for name, factor in adapters.items()}, 1.0
+
+
+def count_parameters(spec: BackboneSpec, config: AdapterConfig) -> int:
+    """Scalars of all factors, without the ranks that a place does not have."""
+    shapes, held = target_shapes(spec, config.targets), ranks_held(spec, config)
+    return sum(int(held[name].sum()) * (din + dout) for name, (din, dout) in shapes.items())
 
 
 def merge(

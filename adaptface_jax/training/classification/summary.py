@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from adaptface_jax.config.classification import ModelConfig
 from adaptface_jax.core import trees
+from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
 from adaptface_jax.training.classification.facts import ClassifierFacts
 from adaptface_jax.training.classification.plan import ClassificationPlan
@@ -23,7 +26,7 @@ def summary(plan: ClassificationPlan) -> str:
         machine_line(),
         f"model     {model_words(plan.config.model)}, {np.dtype(plan.classifier.dtype).name}",
         f"          {trees.count(plan.trainable):,} parameters, all trained",
-        *(line for name, source in parts(plan).items() for line in data_lines(name, source)),
+        *data_lines(parts(plan)),
         *distribution_lines(plan.source),
         f"pixels    mean {mean}, deviation {std}",
         f"{steps_line(plan)}; {plan.config.train.optimizer}, {loss}",
@@ -49,9 +52,15 @@ def model_words(model: ModelConfig) -> str:
     return f"{model.name}, {shape}, {model.activation}, dropout {model.dropout:g}, at {model.image_size} px"
 
 
-def data_lines(name: str, source: Source) -> list[str]:
-    """What a split is, and what was passed over where it lies."""
-    return [f"{name:11}{data_words(source)}", *(f"{'':11}{line}" for line in source.passed_over.lines())]
+def data_lines(sources: Mapping[str, Source]) -> list[str]:
+    """What each split is, and what was passed over where it lies; once, where several are parts of one set."""
+    lines, said = list[str](), list[PassedOver]()
+    for name, source in sources.items():
+        lines.append(f"{name:11}{data_words(source)}")
+        if not any(source.passed_over is passed for passed in said):
+            lines += [f"{'':11}{line}" for line in source.passed_over.lines()]
+            said.append(source.passed_over)
+    return lines
 
 
 def data_words(source: Source) -> str:

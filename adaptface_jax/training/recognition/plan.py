@@ -23,9 +23,10 @@ from adaptface_jax.training.plan import Plan, check_epoch
 from adaptface_jax.training.recognition.domains import check_domains
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
-from adaptface_jax.training.recognition.run import make_record
+from adaptface_jax.training.recognition.run import as_begun, make_record
 from adaptface_jax.training.run import STORED
 from adaptface_jax.training.trackers import require
+from adaptface_jax.weights.peft.adopt import adopted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
 
     record: of the run that may go on; what was chosen for it stays so.
     """
+    config = adopted(config) if record is None else as_begun(config, record)
     mesh = make_mesh(model=config.train.model_parallel)
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
     require(config.monitor.wandb)

@@ -10,11 +10,13 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.models.adapters import places
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
 from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
@@ -29,6 +31,21 @@ def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
     if model.start is not None:
         record["start"] = model.start.identity()
     return json.loads(to_json(record))
+
+
+def as_begun(config: Config, record: Mapping[str, Any]) -> Config:
+    """`config` with the patterns that its run took from `adapter.init_from`, where the settings name none."""
+    adapter = config.adapter
+    if not (adapter.init_from and places.is_uniform(adapter)):
+        return config
+    try:
+        begun = overrides.freeze(record["config"])
+    except InputError:
+        return config  # which `check_same` says with the way back
+    if not isinstance(begun, Config):
+        return config
+    taken = {name: getattr(begun.adapter, name) for name in ("blocks", "rank_pattern", "alpha_pattern")}
+    return dataclasses.replace(config, adapter=dataclasses.replace(adapter, **taken))
 
 
 def recognition_config(workdir: Path, record: Mapping[str, Any]) -> Config:

@@ -7,6 +7,7 @@ import numpy as np
 from adaptface_jax.config.schema import Config
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.stored_size import size_line
+from adaptface_jax.models.adapters import places
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
@@ -25,6 +26,7 @@ def summary(plan: RecognitionPlan) -> str:
         backbone_line(config, plan.model),
         *(f"{'':10}{remark}" for remark in plan.model.remarks),
         *start_lines(plan.model),
+        *adapter_lines(config),
         *parameter_lines(plan.model, source.num_classes),
         (
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
@@ -59,6 +61,11 @@ def start_lines(model: Model) -> list[str]:
     return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
 
 
+def adapter_lines(config: Config) -> list[str]:
+    """What differs from layer to layer and from block to block, where anything does."""
+    return [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
+
+
 def parameter_lines(model: Model, num_classes: int) -> list[str]:
     """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
     *rows, centres = parameter_counts(model, num_classes)
@@ -87,4 +94,4 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
 def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
     """The parts of a model, the class centres last, without what pads them on the mesh."""
     centres = ParameterCount("centres", None, num_classes * model.recognizer.embedding_dim)
-    return (*count_parameters(model.frozen, model.trainable), centres)
+    return (*count_parameters(model.recognizer, model.frozen, model.trainable), centres)

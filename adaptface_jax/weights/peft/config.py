@@ -16,7 +16,7 @@ from typing import Any
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
-from adaptface_jax.weights.peft.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick
+from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick
 
 # Settings that change nothing in what the tensors mean.
 _HARMLESS = {

@@ -102,3 +102,12 @@ def tower_prefix(spec: BackboneSpec, feature: str, layout: Layout) -> str:
 def covering(target: str) -> tuple[str, tuple[int, int]]:
     """The layer that a target of ours changes, and which slice k of n of its outputs."""
     return ("qkv", ("qkv".index(target), 3)) if target in ("q", "k", "v") else (target, (0, 1))
+
+
+def modules_of_target(spec: BackboneSpec, layout: Layout, target: str) -> list[tuple[Module, int, int]]:
+    """The modules that a target of ours changes, and which slice k of n of the target's outputs each of them is."""
+    layer, single = covering(target)
+    found = (module for module in modules(spec, layout) if module.layer == layer)
+    if single[1] > 1:
+        return [(module, 0, 1) for module in found if module.part == single]
+    return [(module, *module.part) for module in found]

@@ -22,7 +22,8 @@ import numpy as np
 from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
-from adaptface_jax.models.adapters import lora
+from adaptface_jax.core.text import shown
+from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.adapters.fuse import Piece, fuse
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights import hub
@@ -61,14 +62,23 @@ class Start:
         return {"source": self.source, "sha256": self.sha256}
 
 
-def folders_of(adapter: AdapterConfig) -> dict[str, slice]:
-    """Where an export keeps each expert, and which ranks are its."""
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """What an export keeps in a folder of its own: its settings as a plain LoRA, and its columns of the rank axis."""
+
+    settings: AdapterConfig
+    columns: slice
+
+
+def folders_of(adapter: AdapterConfig) -> dict[str, Expert]:
+    """Where an export keeps each expert."""
     if adapter.kind != "dalora":
-        return {".": slice(0, adapter.rank)}
-    start = lora.shared(adapter)
-    folders = {SHARED: slice(0, start)} if start else {}
+        return {".": Expert(adapter, slice(0, lora.width(adapter)))}
+    start, wide = lora.shared(adapter), places.widest(adapter)
+    folders = {SHARED: Expert(adapter.at_rank(adapter.shared_rank), slice(0, start))} if start else {}
     for k in range(lora.experts(adapter)):
-        folders[f"domain_{k}"] = slice(start + k * adapter.rank, start + (k + 1) * adapter.rank)
+        columns = slice(start + k * wide, start + (k + 1) * wide)
+        folders[f"domain_{k}"] = Expert(adapter.at_rank(adapter.rank), columns)
     return folders
 
 
@@ -78,8 +88,8 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
     adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.
     """
-    wanted, folder = config.adapter, _folder(config.adapter.init_from)
-    folders = _adapter_folders(folder, wanted)
+    wanted, folder = config.adapter, folder_of(config.adapter.init_from)
+    folders = adapter_folders(folder, wanted)
     adapters = [read_adapter(each, spec) for each in folders]
     _check_same_patches(folder, adapters)
     files = [file for each in folders for file in adapter_files(each)]
@@ -109,17 +119,19 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     return result, Start(config.adapter.init_from, _sha256(files), ", ".join(notes))
 
 
-def _folder(source: str) -> Path:
+def folder_of(source: str) -> Path:
     """The folder of that name, or of a hub id; raises InputError where there is none."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists() or not hub.is_hub_id(source):
-        raise InputError(f"adapter.init_from: {source} is no folder; expected a PEFT adapter's folder or a hub id")
+        raise InputError(
+            f"adapter.init_from: {shown(source)} is no folder; expected a PEFT adapter's folder or a hub id"
+        )
     return hub.download_adapter(source, (CONFIG, ADAPTER, PICKLE, HEAD, ROUTER, ROUTER_JSON))
 
 
-def _adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
+def adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
     """One adapter, or those of all experts as `folders_of` orders them."""
     if is_adapter(folder):
         if lora.shared(wanted):
@@ -152,25 +164,30 @@ def _factors(
     fresh: Mapping[str, Any],
 ) -> Tree:
     """The adapter tree: each expert from its own folder, every expert from a single one."""
-    scale = lora.scale(wanted)
-    if scale == 0:
+    if wanted.alpha == 0:
         raise InputError("adapter.alpha: 0 switches the adapter off; adapter.init_from needs a positive one")
     result = {name: {x: np.array(leaf[x], np.float32) for x in "ab"} for name, leaf in fresh.items()}
     shapes = lora.target_shapes(spec, wanted.targets)
-    for i, ranks in enumerate(folders_of(wanted).values()):
+    for i, expert in enumerate(folders_of(wanted).values()):
         folder, adapter = folders[i % len(folders)], adapters[i % len(adapters)]
-        for target, blocks in _by_target(folder, wanted, adapter).items():
+        ranks, scales = (of(expert.settings, spec.depth) for of in (places.ranks, places.scales))
+        for target, blocks in by_target(folder, wanted, adapter).items():
             for block, pieces in blocks.items():
-                a, b = fuse(pieces, shapes[target][1], scale)
-                if a.shape[1] > ranks.stop - ranks.start:
-                    raise _too_narrow(folder, wanted, target, a.shape[1], pieces)
-                columns = slice(ranks.start, ranks.start + a.shape[1])
+                if not ranks[target][block]:
+                    raise InputError(
+                        f"adapter.blocks: {','.join(map(str, wanted.blocks))} leave out block {block}, which {folder} "
+                        "adapts; add it"
+                    )
+                a, b = fuse(pieces, shapes[target][1], scales[target][block])
+                if a.shape[1] > ranks[target][block]:
+                    raise _too_narrow(folder, wanted, target, block, a.shape[1], pieces)
+                columns = slice(expert.columns.start, expert.columns.start + a.shape[1])
                 result[target]["a"][block, :, columns] = a
                 result[target]["b"][block, columns] = b
     return result
 
 
-def _by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dict[str, dict[int, list[Piece]]]:
+def by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dict[str, dict[int, list[Piece]]]:
     """The adapter's pieces under the targets of ours that cover them."""
     result: dict[str, dict[int, list[Piece]]] = {}
     for layer, blocks in adapter.layers.items():
@@ -202,8 +219,16 @@ def _thirds(pieces: Sequence[Piece]) -> list[Piece]:
     return result
 
 
-def _too_narrow(folder: Path, wanted: AdapterConfig, target: str, rank: int, pieces: Sequence[Piece]) -> InputError:
+def _too_narrow(
+    folder: Path, wanted: AdapterConfig, target: str, block: int, rank: int, pieces: Sequence[Piece]
+) -> InputError:
     """The settings under which the folder fits, at its own scale."""
+    if wanted.rank_pattern:
+        name = places.template(target).replace("{i}", str(block))
+        return InputError(
+            f"adapter.rank_pattern: gives {name} less than the rank {rank} that it has in {folder}; raise it, or leave "
+            "adapter.rank_pattern, adapter.alpha_pattern and adapter.blocks out to take those of the folder"
+        )
     if folder.name == SHARED:
         return InputError(
             f"adapter.shared_rank: {wanted.shared_rank} is too low for {folder}, which needs rank {rank}; set "

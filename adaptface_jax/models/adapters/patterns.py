@@ -1,4 +1,4 @@
-"""`rank_pattern` and `alpha_pattern` of PEFT: regular expressions from a file, matched where that is quick.
+"""`rank_pattern` and `alpha_pattern` of PEFT: regular expressions from outside, matched where that is quick.
 
 PEFT matches `(.*\\.)?(KEY)$` against a module's name, and the first key that matches counts.
 """
@@ -6,8 +6,10 @@ PEFT matches `(.*\\.)?(KEY)$` against a module's name, and the first key that ma
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+Value = TypeVar("Value", int, float)
 
 MAX_PATTERNS = 16  # keys that are no plain names
 
@@ -36,9 +38,29 @@ def are_few(keys: Mapping[str, Any]) -> bool:
     return sum(_NAME.fullmatch(key) is None for key in keys) <= MAX_PATTERNS
 
 
+def key_of(keys: Iterable[str], name: str) -> str | None:
+    """The first key that matches the module `name`."""
+    return next((key for key in keys if re.match(_whole(key), name)), None)
+
+
 def by_pattern(values: Mapping[str, Any], name: str, default: Any) -> Any:
     """The value of the first key that matches the module `name`."""
-    return next((value for key, value in values.items() if re.match(_whole(key), name)), default)
+    key = key_of(values, name)
+    return default if key is None else values[key]
+
+
+def to_pattern(values: Mapping[str, Mapping[int, Value]], default: Value) -> dict[str, Value]:
+    """The pattern under which each module has its value: names with `{i}` -> block -> value.
+
+    A module of one value in all of its blocks is named without them; what has the default is not named.
+    """
+    result: dict[str, Value] = {}
+    for name, blocks in values.items():
+        if len(set(blocks.values())) == 1:
+            result[name.partition("{i}.")[2]] = next(iter(blocks.values()))
+        else:
+            result |= {name.replace("{i}", str(block)): value for block, value in blocks.items()}
+    return {key: value for key, value in result.items() if value != default}
 
 
 def _whole(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Damaged records of a run: each is named in one line, or left out and told; never a traceback."""
+"""Damaged records: each is named in one line, or left out and told; never a traceback, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from adaptface_jax import train
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.report import __main__ as report
 from adaptface_jax.training.monitor import METRICS_FILE, Monitor, read_metrics
-from tests.report.damaged import edits
+from tests.faults import data_records, records
+from tests.faults.trial import Tally
+from tests.finished_run import CONFIG
 from tests.running import call
 
 
-def test_a_report_shows_a_run_as_far_as_its_records_can_be_read(run, tmp_path, capsys):
-    workdir, told, wrong = tmp_path / "run", {0: 0, 2: 0}, []
-    shutil.copytree(run, workdir)
-    for name, what, content in edits(run):
-        (workdir / name).write_bytes(content)
-        status = error = ""
-        try:
-            status = call(report, str(workdir), f"--out={tmp_path / 'pages'}")
-            error = capsys.readouterr().err
-        except Exception as failure:
-            error = repr(failure)
-        if not (status == 0 and error == "") and not (status == 2 and error.count("\n") == 1 and name == "run.json"):
-            wrong.append((name, what, status, error[:300]))
-        else:
-            told[status] += 1
-        shutil.copy(run / name, workdir / name)
-    assert not wrong, "\n".join(map(str, wrong))
-    assert sum(told.values()) > 200 and min(told.values()) > 20
+@pytest.fixture
+def run(finished_run):
+    return finished_run
+
+
+def test_edits_of_a_runs_records(run, tmp_path):
+    tally = Tally().run(records.of_a_run(run, tmp_path, count=60, seed=0, train_again=False))
+    assert not tally.wrong, "\n".join(tally.wrong)
+    assert tally.trials.total() >= 45
+
+
+def test_edits_of_data_and_of_half_done_work(tmp_path):
+    data = data_records.write_data(tmp_path / "whole")
+    tally = Tally().run(data_records.trials(data, tmp_path, count=60, seed=0))
+    assert not tally.wrong, "\n".join(tally.wrong)
+    assert tally.trials.total() >= 50
 
 
 def test_what_was_left_out_stands_on_the_page(run, tmp_path):
@@ -74,7 +74,7 @@ def test_training_goes_on_or_says_what_to_restore(run, tmp_path, capsys, name, c
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)
     (workdir / name).write_text(content)
-    assert call(train, f"--config={run.parent / 'small.py'}", f"--workdir={workdir}") == status
+    assert call(train, f"--config={run.parent / CONFIG}", f"--workdir={workdir}") == status
     said = capsys.readouterr()
     assert words in (said.err if status else said.out) and "Traceback" not in said.err
     if status:

@@ -1,27 +1,25 @@
-"""Every setting there is: what is valid comes back from a run's record equal, what is not never gets past the check."""
+"""Every setting there is: what it may be, what it may not, and command lines made of either."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import functools
 import math
+import random
 import typing
+from collections.abc import Iterator
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+import hypothesis
 from hypothesis import strategies as st
 
+from adaptface_jax import train
 from adaptface_jax.config import overrides
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
-from adaptface_jax.core import trees
-from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.json_io import to_json
-from adaptface_jax.models.settings import checked
-from adaptface_jax.models.specs import BACKBONES
-from adaptface_jax.training.run import read_record, recorded_config, write_record
+from tests.faults.trial import Trial, answer, judged
+from tests.running import write_config
 
 KINDS = {"recognition": Config, "classification": ClassificationConfig}
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
@@ -35,6 +33,9 @@ OWN = {
     "backbone.train_patch_embed": st.just(False),
     "adapter.kind": st.sampled_from(["lora", "dalora"]),
     "adapter.targets": st.sampled_from([("qkv",), ("q", "v"), ("fc1", "proj", "k")]),
+    "adapter.blocks": st.lists(st.integers(0, 3) | st.just("1-2"), max_size=3).map(tuple),
+    "adapter.rank_pattern": st.dictionaries(TEXT, st.integers(1, 4096), max_size=3),
+    "adapter.alpha_pattern": st.dictionaries(TEXT, st.floats(1e-6, 1e30), max_size=3),
     "adapter.router": st.sampled_from(["frozen", "block:1", "block:3"]),
     "data.domains": st.just(""),
     "data.stored_size": st.just("auto") | st.integers(112, 448),
@@ -94,24 +95,14 @@ def unflattened(flat: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-@pytest.mark.parametrize("task", KINDS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_valid_settings_come_back_from_the_record_as_they_were(task, tmp_path, data):
-    config = overrides.freeze(data.draw(trees_of(task)))
-    record = json.loads(to_json({"config": dataclasses.asdict(config), "backbone": {}, "data": {"classes": 2}}))
-    write_record(tmp_path, record)
-    text = (tmp_path / "run.json").read_text(encoding="utf-8")
-    assert json.loads(text, parse_constant=pytest.fail) == record
-    assert recorded_config(tmp_path, read_record(tmp_path)) == config
-
-
 BAD: dict[Any, list[Any]] = {
     int: [1.5, "1", True, None, math.nan, 10**12, -(10**12), [1]],
     float: ["1", True, math.nan, math.inf, -math.inf, 1e39, 10**40, [1.0]],
     bool: [1, "true", 0.0],
     str: [1, True, 1.0, b"x", "a\0", "a\nb", "\x1b[31m"],
 }
+
+BAD_KEYS = (1, "", "attn", "attn.query", "blocks.12.attn.proj", "(a+)+", "a" * 400, "../x")
 
 
 def wrong_values(kind: Any, field: Any) -> list[Any]:
@@ -121,7 +112,11 @@ def wrong_values(kind: Any, field: Any) -> list[Any]:
         wrong = [value for value in wrong_values(inner[0], field) if value is not None]
         return [value for value in wrong if not any(overrides.fits(value, option) for option in inner[1:])]
     if typing.get_origin(kind) is tuple:
-        return [1, "x", *[(value,) for value in BAD[typing.get_args(kind)[0]]]]
+        inner = typing.get_args(kind)[0]
+        bad = [-1, 1.5, True, None, "x", "9-1", "0-99", 99] if isinstance(inner, UnionType) else BAD[inner]
+        return [1, "x", *[(value,) for value in bad]]
+    if typing.get_origin(kind) is dict and typing.get_args(kind)[1] is not str:
+        return [[], "x", {"attn.proj": "8"}, {"attn.proj": 0}, {"attn.proj": True}, *[{key: 8} for key in BAD_KEYS]]
     if typing.get_origin(kind) is dict:
         return [[], "x", {1: "x"}, {"a": 1}, {"": "x"}, {"a b": "x"}, {"../x": "x"}, {"a" * 300: "x"}]
     values = list(BAD[kind])
@@ -131,24 +126,73 @@ def wrong_values(kind: Any, field: Any) -> list[Any]:
     return values + (["nonsense"] if field.metadata["choices"] else [])
 
 
-@pytest.mark.parametrize("task", KINDS)
-def test_what_no_setting_can_be_is_refused_by_its_name(task):
-    plain = json.loads(to_json(dataclasses.asdict(KINDS[task]())))
-    count = 0
-    for name, (kind, field) in fields(KINDS[task]).items():
-        for value in wrong_values(kind, field):
-            section, _, leaf = name.rpartition(".")
-            tree = json.loads(json.dumps(plain))
-            (tree[section] if section else tree)[leaf] = value
-            with pytest.raises(InputError) as caught:
-                checked(tree)
-            said = str(caught.value)
-            assert name in said and "\n" not in said and len(said) < 400, (name, value, said)
-            count += 1
-    assert count > 200
+# What a dry run reads, or would take minutes to make.
+FIXED = (
+    "train.batch_size",
+    "task",
+    "backbone.name",
+    "backbone.weights",
+    "backbone.image_size",
+    "data.train",
+    "data.benchmarks",
+)
+SMALL = {
+    "backbone.weights": "builtin", "data.train": "synthetic:identities=4,images=4,seed=1", "data.threads": 0,
+    "train.batch_size": 8, "eval.batch_size": 8,
+}  # fmt: skip
+MODERATE = 4096  # of a whole number in a command line that is run: memory is another matter
 
 
-def test_the_schema_is_covered():
-    assert set(OWN) <= set(fields(Config)) | set(fields(ClassificationConfig))
-    assert {"demo", "dinov2_vits14"} <= set(BACKBONES)
-    assert len(trees.flatten(json.loads(to_json(dataclasses.asdict(Config()))), ".")) > 60
+def trials(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+    """Command lines of a dry run, one in two with a value that its setting cannot have, the others with three that are
+    possible, though perhaps not together."""
+    rng = random.Random(seed)
+    dry = ("--dry_run", f"--workdir={folder / 'run'}")
+    small = write_config(folder / "small.py", SMALL)
+    wrong = [(name, text) for name, found in fields(Config).items() for text in wrong_texts(*found)]
+    for name, text in rng.choices(wrong, k=count // 2):
+        words = (train, f"--config={small}", *dry, f"--config.{name}={text}")
+        yield Trial("setting, impossible", f"{name}={text[:40]!r}", functools.partial(ends, words, 2))
+    for tree in drawn(count - count // 2, seed):
+        changes = rng.sample([name for name in tree if not name.startswith(FIXED)], 3)
+        texts = [f"--config.{name}={as_text(tree[name])}" for name in changes]
+        words = (train, f"--config={small}", *dry, *texts)
+        yield Trial("setting, possible", " ".join(texts), functools.partial(ends, words, 0, 2))
+
+
+def ends(words: tuple[Any, ...], *statuses: int) -> str:
+    return judged(answer(*words), *statuses)
+
+
+def drawn(count: int, seed: int) -> list[dict[str, Any]]:
+    """So many sets of valid values by name."""
+    found: list[dict[str, Any]] = []
+    named = {name: valid(name, *which) for name, which in fields(Config).items() if name != "task"}
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(max_examples=count, database=None, deadline=None, phases=[hypothesis.Phase.generate],
+                         suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    @hypothesis.given(st.fixed_dictionaries(named))
+    def note(tree: dict[str, Any]) -> None:
+        found.append(tree)
+
+    note()
+    return found[:count]
+
+
+def wrong_texts(kind: Any, field: Any) -> list[str]:
+    """What a command line may say of a setting that no setting of this kind can be."""
+    values = wrong_values(kind, field)
+    plain = kind in (int, float) or isinstance(kind, UnionType)
+    numbers = [str(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    words = [value for value in values if isinstance(value, str) and not value.isprintable()]
+    return (numbers if plain else []) + words + (["nonsense!"] if kind is bool or field.metadata["choices"] else [])
+
+
+def as_text(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, tuple):
+        return ",".join(map(as_text, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(min(value, MODERATE))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

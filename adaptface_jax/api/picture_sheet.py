@@ -1,0 +1,47 @@
+"""A picture of rows of faces, with a text beside each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.decode import decode, to_size
+
+SIDE = 112  # pixels of a face
+TEXT = 4 * SIDE
+SHEETS = {".jpg": "JPEG", ".png": "PNG"}
+
+
+class Row(NamedTuple):
+    """images: encoded or decoded. text: of a few lines."""
+
+    images: Sequence[bytes | np.ndarray]
+    text: str
+
+
+def check_sheet(out: str | None) -> None:
+    """Raise InputError for a name that no sheet can have."""
+    if out and Path(out).suffix.lower() not in SHEETS:
+        raise InputError(f"--sheet: {shown(out)} is no picture; expected a name that ends in {' or '.join(SHEETS)}")
+
+
+def draw_sheet(rows: Sequence[Row], columns: int, suffix: str) -> bytes:
+    """The encoded picture, `columns` faces wide; suffix: one of SHEETS. Raises InputError for a face that is none."""
+    canvas = Image.new("RGB", (columns * SIDE + TEXT, max(len(rows), 1) * SIDE), "white")
+    draw = ImageDraw.Draw(canvas)
+    for place, row in enumerate(rows):
+        for column, image in enumerate(row.images):
+            canvas.paste(Image.fromarray(to_size(decode(image, "sheet"), SIDE)), (column * SIDE, place * SIDE))
+        # The built-in font has no letters but ASCII's.
+        text = "\n".join(ascii(line)[1:-1] for line in row.text.split("\n"))
+        draw.multiline_text((columns * SIDE + 8, place * SIDE + 8), text, fill="black")
+    file = io.BytesIO()
+    canvas.save(file, SHEETS[suffix.lower()])
+    return file.getvalue()

@@ -1,0 +1,156 @@
+"""Whether what a run left is what it wrote: its settings, every line of its metrics, its results, its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok
+from adaptface_jax.checks.replay.testimony import Testimony
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural, shortened
+from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.evidence import EVIDENCE, file_digest, rows_digests, whole
+from adaptface_jax.training.monitor import METRICS_FILE
+from adaptface_jax.training.run import RUN_FILE, read_record
+
+_SHOWN = 4  # of many differences
+
+RESTORE = "restore it from a copy of the run's folder, or train again"
+
+
+def kept(told: Testimony) -> Iterator[Finding]:
+    """The findings, in the order in which they can be trusted."""
+    yield from evidence(told)
+    yield from settings(told)
+    if told.lines:
+        yield from metrics(told)
+        yield from files(told)
+
+
+def evidence(told: Testimony) -> Iterator[Finding]:
+    """The chain over the lines of the evidence itself."""
+    for number, reason in told.broken[:_SHOWN]:
+        yield fault("evidence", f"{EVIDENCE}: line {number} {reason}", RESTORE)
+    if told.broken:
+        return
+    if told.lines:
+        yield ok("evidence", f"{plural(len(told.lines), 'line')}, {plural(len(told.sittings), 'sitting')}, unbroken")
+    elif "keep_every" in told.record["config"].get("checkpoint", {}):
+        yield fault("evidence", f"{EVIDENCE} is gone, or empty", RESTORE)
+    else:
+        yield note(
+            "evidence",
+            f"none: the run is of a version that left no {EVIDENCE}",
+            "single images, lines of metrics, settings and results cannot be proved; losses and checkpoints can",
+        )
+
+
+def settings(told: Testimony) -> Iterator[Finding]:
+    """run.json, and its copies with the checkpoints, against what the sittings had."""
+    records = [dict(sitting.record) for sitting in told.sittings]
+    places = {RUN_FILE: told.record}
+    for folder in sorted((told.workdir / CHECKPOINTS).glob("[0-9]*")):
+        name = folder.relative_to(told.workdir).as_posix()
+        try:
+            copy = read_record(folder)
+        except InputError as error:
+            yield fault("settings", str(error), RESTORE)
+            continue
+        if copy is not None:
+            places[f"{name}/{RUN_FILE}"] = copy
+    good = True
+    for name, found in places.items():
+        known = (records[-1:] if name == RUN_FILE else records) or [told.record]
+        if found in known:
+            continue
+        good = False
+        changes = [
+            f"{setting} was {before!r} in training, is {now!r}"
+            for setting, before, now in trees.difference(known[-1], found)
+        ]
+        yield fault("settings", f"{name}: {_listed(changes)}", RESTORE)
+    if good:
+        yield ok("settings", f"{RUN_FILE} is as the training had it" if records else "as the checkpoints have them")
+
+
+def metrics(told: Testimony) -> Iterator[Finding]:
+    """Every line of metrics.jsonl."""
+    for remark in told.remarks:
+        yield fault("metrics", remark, RESTORE)
+    if told.remarks:
+        return
+    written, wholes = _written(told)
+    found = rows_digests(told.rows)
+    steps = [row["step"] for row in told.rows]
+    wrong = [i for i, (is_now, was) in enumerate(zip(found, written, strict=False)) if was not in (None, is_now)]
+    unknown = [count for count, digest in wholes if count <= len(found) and whole(found[:count]) != digest]
+    if len(found) < len(written):
+        where = f"from step {steps[wrong[0]]:,} on" if wrong else "the last ones"
+        yield fault("metrics", f"{plural(len(written) - len(found), 'row')} of {METRICS_FILE} gone, {where}", RESTORE)
+    elif len(found) > len(written) and (wrong or told.ended):
+        where = f"step {steps[wrong[0] if wrong else len(written)]:,}"
+        yield fault("metrics", f"{len(found) - len(written)} more in {METRICS_FILE} than was written: {where}", RESTORE)
+    elif wrong or unknown:
+        rows = [f"step {steps[i]:,} ({_about(told.rows[i])})" for i in wrong] or [f"a step up to {steps[-1]:,}"]
+        yield fault("metrics", f"{METRICS_FILE}: not as it was written: {_listed(rows)}", RESTORE)
+    else:
+        yield ok("metrics", f"{plural(min(len(found), len(written)), 'row')} as they were written")
+        if len(found) > len(written):
+            extra = plural(len(found) - len(written), "row")
+            yield note("metrics", f"{extra} after the last line of evidence: the run was killed, or goes on")
+
+
+def _written(told: Testimony) -> tuple[list[str | None], list[tuple[int, str]]]:
+    """The digests of the rows, None where a kill lost one, and number and digest of those that each sitting found."""
+    written: list[str | None] = []
+    wholes = []
+    for line in told.lines:
+        if "kept" in line:
+            count, digest = line["kept"]
+            del written[count:]
+            written += [None] * (count - len(written))
+            wholes.append((count, digest))
+        written += line.get("rows", [])
+    return written, wholes
+
+
+def _about(row: Any) -> str:
+    return ", ".join(dict.fromkeys(tag.partition("/")[0] for tag in row if tag != "step"))
+
+
+def files(told: Testimony) -> Iterator[Finding]:
+    """What was made of the run: results, scores, baselines."""
+    wrong = []
+    for name, digest in told.files.items():
+        path = told.workdir / name
+        try:
+            if file_digest(path) != digest:
+                wrong.append(f"{name} is not as it was written")
+        except OSError:
+            wrong.append(f"{name} is gone, or cannot be read")
+    for what in wrong:
+        yield fault("results", what, RESTORE)
+    if not told.ended:
+        yield note("results", "not proved: the run has not ended")
+    elif not wrong:
+        yield ok("results", f"{plural(len(told.files), 'file')} as they were written")
+
+
+def checkpoint_steps(told: Testimony) -> tuple[list[int], list[Finding]]:
+    """The steps whose checkpoints are sound by their manifests, and what is wrong with the others."""
+    sound, findings = [], []
+    with Checkpoints(told.workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        for step in checkpoints.complete():
+            try:
+                checkpoints.choose(str(step))
+                sound.append(step)
+            except InputError as error:
+                findings.append(fault("checkpoint", str(error).removeprefix("--checkpoint: "), RESTORE))
+    return sound, findings
+
+
+def _listed(texts: list[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return "; ".join(shortened(text, 160) for text in texts[:_SHOWN]) + more

@@ -1,0 +1,115 @@
+"""Whether what a run was trained from is still the same: its backbone, and every record that it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.checks.finding import Finding, fault, note, ok
+from adaptface_jax.checks.replay.testimony import Testimony
+from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.processors import cores
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.witness import RECORDS, image_digest, label_digest, read_rows
+from adaptface_jax.training.evidence import file_digest
+from adaptface_jax.training.plan import Plan
+
+_SHOWN = 3
+
+# What of a record's sections may change: where things lie.
+PLACE = "source"
+
+# Differences with which the same steps have other records: nothing is then run again.
+ORDER = ("images", "keys_sha256")
+
+
+def sources(told: Testimony, plan: Plan) -> Iterator[Finding]:
+    """plan: the run's own, made anew."""
+    yield from backbone(told.first_record, plan.record)
+    yield from data(told, plan)
+
+
+def backbone(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
+    """The backbone's weights, and those that the adapter started from."""
+    for section in ("backbone", "start", "statistics"):
+        if section not in was and section not in now:
+            continue
+        changes = [
+            f"{name} was {before!r}, is {after!r}"
+            for name, before, after in trees.difference(was.get(section), now.get(section))
+            if name != PLACE
+        ]
+        if changes:
+            yield fault(section, "; ".join(changes[:_SHOWN]), "restore the files that the run was trained with")
+        elif section != "statistics":
+            yield ok(section, f"{was[section].get('source', '')} is as the training had it".strip())
+
+
+def changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of the description of a training set differs."""
+    return [name for name, _, _ in trees.difference(was["data"], now["data"]) if name != PLACE]
+
+
+def data(told: Testimony, plan: Plan) -> Iterator[Finding]:
+    """The training set as a whole, then every record that was read."""
+    was, now = told.first_record, plan.record
+    names = changed(was, now)
+    for name in names:
+        if name == "images":
+            yield fault("data", f"{was['data'][name]:,} images in training, {now['data'][name]:,} now", _RESTORE)
+    others = [_NAMES.get(name, name) for name in names if name != "images"]
+    if others:
+        yield fault("data", f"other than in training: {', '.join(others)}", _RESTORE)
+    rows = read_rows(told.workdir / RECORDS)
+    sealed = told.files.get(RECORDS)
+    if rows is None or not len(rows) or (sealed is not None and file_digest(told.workdir / RECORDS) != sealed):
+        yield note("records", "single images and labels are not proved: what the run kept of them is gone or changed")
+        return
+    wrong = list(_wrong(plan.source, rows, stop_at_first=any(name in names for name in ORDER)))
+    for what in wrong[:_SHOWN]:
+        yield fault("records", what, _RESTORE)
+    if len(wrong) > _SHOWN:
+        yield fault("records", f"{len(wrong) - _SHOWN} more", _RESTORE)
+    read = int(np.count_nonzero(rows["image"]))
+    if not wrong and not names:
+        yield ok("records", f"{read:,} of {plural(len(rows), 'record')} were read, and hold what they held")
+
+
+_RESTORE = "restore the data that the run was trained with"
+_NAMES = {
+    "keys_sha256": "the records or their order",
+    "labels_sha256": "labels",
+    "class_names_sha256": "names of classes",
+    "domains_sha256": "domains",
+}
+
+
+def _wrong(source: Source, rows: np.ndarray, stop_at_first: bool) -> Iterator[str]:
+    """The records that do not hold what they held, in words."""
+
+    def look(number: int) -> str:
+        try:
+            record = source[number]
+        except InputError as error:
+            return f"record {number:,} cannot be read any more: {error}"
+        parts = []
+        if image_digest(record) != rows["image"][number]:
+            parts.append("image")
+        if label_digest(source, number) != rows["label"][number]:
+            parts.append("label")
+        return (
+            f"record {number:,} ({shown(record.key)}): another {' and '.join(parts)} than in training" if parts else ""
+        )
+
+    seen = np.flatnonzero(rows["image"]).tolist()
+    with ThreadPoolExecutor(cores()) as threads:
+        for what in threads.map(look, [number for number in seen if number < len(source)]):
+            if what:
+                yield what
+                if stop_at_first:
+                    return

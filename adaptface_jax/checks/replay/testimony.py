@@ -1,0 +1,105 @@
+"""What a run's folder says of its training, read for a proof: the records, the metrics and the evidence beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adaptface_jax.checks.run.history import Rows
+from adaptface_jax.config.overrides import AnyConfig
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.training.evidence import Broken, Line, read_evidence
+from adaptface_jax.training.monitor import read_metrics
+from adaptface_jax.training.run import recorded_config, required_record
+
+
+class Sitting(NamedTuple):
+    """step: after which it began. record: as run.json held it. environment: `evidence.surroundings`.
+
+    leaves: names of the arrays of the state.
+    """
+
+    step: int
+    record: Mapping[str, Any]
+    environment: Mapping[str, str]
+    leaves: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Testimony:
+    """record: run.json as it is now. rows: of metrics.jsonl; remarks: what of them could not be read.
+
+    lines: the evidence as far as it can be read; broken: those of its lines that are not as they were written.
+    """
+
+    workdir: Path
+    record: dict[str, Any]
+    config: AnyConfig
+    rows: Rows
+    remarks: tuple[str, ...]
+    lines: list[Line]
+    broken: list[Broken]
+
+    @functools.cached_property
+    def sittings(self) -> list[Sitting]:
+        """In order; empty for a run without evidence."""
+        return [Sitting(line["step"], **line["sitting"]) for line in self.lines if "sitting" in line]
+
+    @functools.cached_property
+    def states(self) -> dict[int, list[int]]:
+        """Step -> fingerprints of the state after it, as it was left."""
+        return {line["step"]: line["state"] for line in reversed(self.lines) if "state" in line}
+
+    @functools.cached_property
+    def seen(self) -> dict[int, str]:
+        """Step -> digest of the records that trained the steps since the line before."""
+        return {line["step"]: line["records"] for line in self.lines if "records" in line}
+
+    @functools.cached_property
+    def logged(self) -> dict[int, Mapping[str, Any]]:
+        """Step -> its row of training metrics."""
+        return {row["step"]: row for row in self.rows if "train/loss" in row}
+
+    @property
+    def trained(self) -> int:
+        """The last step that anything is known of."""
+        return max((*self.states, *self.logged), default=0)
+
+    @property
+    def first_record(self) -> Mapping[str, Any]:
+        """What the run is made of: as its last sitting had it, or where there is no evidence as run.json has it."""
+        return self.sittings[-1].record if self.sittings else self.record
+
+    def sitting_of(self, step: int) -> Sitting | None:
+        """The one that trained the steps after `step`."""
+        return next((sitting for sitting in reversed(self.sittings) if sitting.step <= step), None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last sitting came to results."""
+        return bool(self.lines) and "files" in self.lines[-1]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name -> sha256 of what was made of the run, as it was last made."""
+        return {name: digest for line in self.lines for name, digest in line.get("files", {}).items()}
+
+
+def read_testimony(workdir: Path) -> Testimony:
+    """Raises InputError where there is no run, its run.json is damaged, or nothing was trained."""
+    record = required_record(workdir, "")
+    config = recorded_config(workdir, record)
+    remarks: list[str] = []
+    rows = read_metrics(workdir, remarks.append)
+    lines, broken = read_evidence(workdir)
+    found = Testimony(workdir, record, config, rows, tuple(remarks), lines, broken)
+    try:
+        trained = found.trained and [sitting.record["config"] for sitting in found.sittings]
+    except (TypeError, KeyError):
+        raise InputError(f"{workdir}: its evidence is of another form; restore the file") from None
+    if not trained and not found.trained:
+        raise InputError(f"{workdir}: no step was trained, so there is nothing to run again")
+    return found

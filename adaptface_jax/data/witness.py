@@ -1,0 +1,92 @@
+"""What a training saw of each record: short digests of its image and of its label, kept as it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.record import Record, Source
+
+RECORDS = "evidence.records"  # of a run, in its folder
+
+# Of one record; all zero where it was never read.
+ROW = np.dtype([("image", "<u8"), ("label", "<u8")])
+
+
+def image_digest(record: Record) -> int:
+    """Of the key and the image of a record, encoded or not; never 0."""
+    image = record.image
+    digest = hashlib.blake2b(os.fsencode(record.key) + b"\0", digest_size=8)
+    digest.update(image if isinstance(image, bytes) else np.ascontiguousarray(image).data)
+    return int.from_bytes(digest.digest(), "little") or 1
+
+
+def label_digest(source: Source, number: int) -> int:
+    """Of the class or the attributes of a record, and of its domains where they are known."""
+    digest = hashlib.blake2b(source.labels[number].astype("<i4").tobytes(), digest_size=8)
+    if source.domains is not None:
+        digest.update(source.domains[number].tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+class Seen:
+    """A digest of which records were read since it was last taken, in their order, with what they held."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def __call__(self, numbers: np.ndarray, rows: np.ndarray) -> None:
+        """Take the records of a step. numbers: int64 [B]. rows: ROW [B]."""
+        self._digest.update(numbers.astype("<i8").tobytes())
+        self._digest.update(rows.tobytes())
+
+    def take(self) -> str:
+        """The digest in hex; begins anew."""
+        found = self._digest.hexdigest()
+        self._digest = hashlib.blake2b(digest_size=16)
+        return found
+
+
+class SeenRecords:
+    """The ROW of every record in a file, written as the records are read; a context manager.
+
+    Raises InputError where the file is of another number of records.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        size = os.fstat(self._file).st_size
+        if size not in (0, count * ROW.itemsize):
+            os.close(self._file)
+            raise InputError(
+                f"{path}: has {size:,} bytes, {count * ROW.itemsize:,} expected for {count:,} records; restore the "
+                "file, or remove it (what was trained so far can then be proved in part only)"
+            )
+        os.ftruncate(self._file, count * ROW.itemsize)
+
+    def __call__(self, numbers: np.ndarray, rows: np.ndarray) -> None:
+        """Take the records of a step; one that could not be read stays as it was."""
+        for number, row in zip(numbers.tolist(), rows, strict=True):
+            if row["image"]:
+                # Not through a memory map: there a full disk would end the program without a word.
+                os.pwrite(self._file, row.tobytes(), number * ROW.itemsize)
+
+    def close(self) -> None:
+        """May be called once."""
+        os.close(self._file)
+
+
+def read_rows(path: Path) -> np.ndarray | None:
+    """ROW [N] of the records of a run, None where it kept none; raises InputError for half a row."""
+    try:
+        return np.fromfile(path, ROW) if path.stat().st_size % ROW.itemsize == 0 else _cut(path)
+    except FileNotFoundError:
+        return None
+
+
+def _cut(path: Path) -> np.ndarray:
+    raise InputError(f"{path}: ends within a row of {ROW.itemsize} bytes; restore the file")

@@ -1,0 +1,183 @@
+"""Who is this? Search photographs among the people of an index.
+
+    adaptface identify --run=runs/exp003 --people=known/ --index=people.idx
+    adaptface identify --index=people.idx photos/ somebody.jpg
+    adaptface identify --index=people.idx photos/ --far=1e-4 --output=found.csv
+
+--people makes the index of a folder with a folder for each person, and --index keeps it (without --people, it is read;
+the model that made it is then opened by itself). Photographs are files and folders, at any depth. Those of 112x112
+pixels, or of the size at which the run was trained, are taken as aligned crops; of all others the extra `align` finds
+and aligns the largest face, and that face alone is searched. Known is who comes first below the threshold: that of
+--far, as the run measured it on its benchmark between two images, or your own.
+
+Exit status: 0 every photograph was searched, whoever was found; 1 some could not be (they are listed, and why); 2 bad
+input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.api.hit_lists import Search, Searched, check_list, write_hit_sheet, write_list
+from adaptface_jax.api.index import Index
+from adaptface_jax.api.index_files import flags_of
+from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.api.photographs import Photograph
+from adaptface_jax.api.picture_sheet import check_sheet
+from adaptface_jax.api.rule import choose_rule, if_known
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.outputs import output_file
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.errors import InputError, RunError
+from adaptface_jax.core.outputs import check_folder
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.image_files import ImageFiles
+from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.sources.folders import FolderSource
+from adaptface_jax.training.run import RESULTS
+
+THREADS = 4  # that read and align ahead of the model
+
+
+def main(args: argparse.Namespace) -> None:
+    """Open the model and the index, search every photograph, say and write who was found."""
+    check(args)
+    paths, passed = listed(args.photographs)
+    if not args.people and not (args.run or args.backbone):
+        for name, value in flags_of(Path(args.index)).items():
+            setattr(args, name, value)
+    results = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
+    asked = (args.far, args.benchmark, args.threshold, args.results) != (None, None, None, None)
+    limit, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
+    model = open_from_flags(args)
+    index = made(model, args) if args.people else model.load_index(args.index)
+    if not paths:
+        return
+    found: list[Searched] = []
+    with Progress(len(paths), label="searched", unit="image") as progress:
+        for part in searched(model, index, paths, args, None if limit is None else limit.value):
+            found += part
+            progress.show(len(found), {})
+    search = Search(found, limit, why, len(index), None if results is None else str(results))
+    if not args.output:
+        print("\n".join(map(str, found)))
+    print("\n".join([*search.lines(), *passed.lines()]))
+    if args.output:
+        write_list(Path(args.output), search, model.facts)
+        print(f"written: {shown(args.output)}")
+    if args.sheet:
+        print(write_hit_sheet(Path(args.sheet), search, lambda place: [model.photograph(paths[place]).image], 1))
+    if failed := sum(bool(one.problem) for one in found):
+        raise RunError(f"{failed:,} of {plural(len(found), 'image')} could not be searched; the list says why")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for flags that ask for nothing, or for half of something."""
+    if not (args.people or args.index):
+        raise InputError("--index: names the index to search; make one of a folder of people with --people and --run")
+    named = bool(args.run or args.backbone)
+    if args.people and not named:
+        raise InputError("--people: is indexed by a model; give --run or --backbone")
+    parts = (args.image_size, args.stored_size, args.checkpoint, args.feature)
+    if not named and parts != (None, None, "best", "cls"):
+        raise InputError("--index: its model is opened as it was; to open another way give --run or --backbone, too")
+    if args.people and args.index:
+        check_folder(args.index)
+        if os.path.exists(args.index) and not args.overwrite:
+            raise InputError(
+                f"--index: {shown(args.index)} is there; leave out --people to search it, or give --overwrite, too"
+            )
+    if not args.photographs and not (args.people and args.index):
+        raise InputError("nothing to search; name photographs or folders of them")
+    if not args.photographs and (args.output or args.sheet):
+        raise InputError("--output, --sheet: are of photographs, and none is named")
+    if args.top < 1:
+        raise InputError(f"--top: {args.top} is out of range; expected at least 1")
+    check_list(args.output, "--output")
+    check_sheet(args.sheet)
+
+
+def listed(photographs: Sequence[str]) -> tuple[list[str], PassedOver]:
+    """Every image named, those of folders at any depth, each once; and what stands beside them in folders."""
+    paths: list[str] = []
+    passed = PassedOver()
+    for photograph in photographs:
+        if os.path.isdir(photograph):
+            files = ImageFiles(Path(photograph))
+            paths += files.paths
+            passed.pictures.update(files.passed_over.pictures)
+            passed.others.update(files.passed_over.others)
+        elif os.path.exists(photograph):
+            paths.append(photograph)
+        else:
+            raise InputError(f"{shown(photograph)}: no such file or folder; expected photographs")
+    return list(dict.fromkeys(paths)), passed
+
+
+def made(model: FaceModel, args: argparse.Namespace) -> Index:
+    """The index of a folder of people, kept where --index says."""
+    index = model.index()
+    count = len(FolderSource(Path(args.people)))
+    with warnings.catch_warnings(record=True) as remarks, Progress(count, label="indexed", unit="image") as progress:
+        warnings.simplefilter("always")
+        index.add_folder(args.people, lambda done, total: progress.show(done, {}))
+    for remark in remarks:
+        print(f"--people: {remark.message}")
+    if args.index:
+        index.save(args.index, overwrite=args.overwrite)
+        print(f"written: {shown(args.index)}, an index of {plural(len(index), 'person', 'people')}")
+    return index
+
+
+def searched(
+    model: FaceModel, index: Index, paths: Sequence[str], args: argparse.Namespace, threshold: float | None
+) -> Iterator[list[Searched]]:
+    """What became of the photographs, some at a time, in order: read by threads, searched in one pass."""
+
+    def read(path: str) -> Photograph | str:
+        try:
+            return model.photograph(path)
+        except InputError as error:
+            return str(error).removeprefix(f"{shown(path)}: ")
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(paths), args.batch_size):
+            part = paths[start : start + args.batch_size]
+            read_ones = list(threads.map(read, part))
+            crops = [one.image for one in read_ones if isinstance(one, Photograph)]
+            rows = iter(index.search(crops, top=args.top, threshold=threshold).hits if crops else ())
+            yield [
+                Searched(path, problem=one) if isinstance(one, str) else Searched(path, next(rows))
+                for path, one in zip(part, read_ones, strict=True)
+            ]
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(__doc__ or "")
+    result.add_argument("photographs", nargs="*", metavar="PHOTO|FOLDER", help="what to search")
+    add_model_flags(result, batch_size=64, required=False)
+    result.add_argument("--index", metavar="FOLDER", help="the index to search, or to keep with --people")
+    result.add_argument("--people", metavar="FOLDER", help="make the index of these people, a folder each")
+    result.add_argument("--overwrite", action="store_true", help="with --people: an older --index gives way")
+    result.add_argument("--top", type=int, default=3, metavar="N", help="people to name for each photograph [3]")
+    limit = result.add_mutually_exclusive_group()
+    limit.add_argument("--far", type=float, help="known at this false accept rate [the smallest that is known]")
+    limit.add_argument("--threshold", type=float, metavar="T", help="known below this squared distance, 0..4")
+    result.add_argument("--benchmark", metavar="NAME", help="whose threshold at --far [the first]")
+    result.add_argument("--results", metavar="FILE", help="thresholds of `evaluate --output` [the run's results.json]")
+    result.add_argument("--output", type=output_file, metavar="FILE", help="write the list here, .csv or .json")
+    result.add_argument("--sheet", type=output_file, metavar="FILE.jpg", help="and a picture of the first 200")
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main, parser())

@@ -1,0 +1,142 @@
+"""Where an adapter acts and how strongly: the rank and the scale of every target in every block.
+
+A place is a target in a block. `adapter.rank_pattern` and `adapter.alpha_pattern` know it by its name, such as
+`blocks.3.attn.q`, and match as PEFT's do: the whole name or an end of it, a key may be a regular expression, and the
+first that matches counts. `adapter.blocks` is PEFT's `layers_to_transform`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adaptface_jax.config.overrides import pattern_text
+from adaptface_jax.config.schema import AdapterConfig
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import quoted, shortened
+from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick, key_of
+
+
+def is_uniform(config: AdapterConfig) -> bool:
+    """Whether every place has the same rank and scale."""
+    return not (config.blocks or config.rank_pattern or config.alpha_pattern)
+
+
+def widest(config: AdapterConfig) -> int:
+    """The rank that the factors of an expert are stacked at: that of no place is greater."""
+    return max(config.rank, *config.rank_pattern.values(), 0)
+
+
+def template(target: str) -> str:
+    """The name of a target's places, `{i}` for the block."""
+    return f"blocks.{{i}}.{'mlp' if target.startswith('fc') else 'attn'}.{target}"
+
+
+def adapted_blocks(config: AdapterConfig, depth: int) -> list[int]:
+    """The blocks with an adapter, ascending; raises InputError where `adapter.blocks` names others than there are."""
+    return sorted({block for item in config.blocks for block in _span(item, depth)}) or list(range(depth))
+
+
+def ranks(config: AdapterConfig, depth: int) -> dict[str, np.ndarray]:
+    """Target -> int [L], each block's rank, 0 where it is not adapted."""
+    found = _of_places(config, depth, config.rank_pattern, config.rank)
+    return {target: np.array(values, np.int64) for target, values in found.items()}
+
+
+def alphas(config: AdapterConfig, depth: int) -> dict[str, np.ndarray]:
+    """Target -> float64 [L], each block's alpha, 0 where it is not adapted."""
+    found = _of_places(config, depth, config.alpha_pattern, config.alpha)
+    return {target: np.array(values, np.float64) for target, values in found.items()}
+
+
+def scales(config: AdapterConfig, depth: int) -> dict[str, np.ndarray]:
+    """Target -> float64 [L], each block's factor on B A x, 0 where it is not adapted."""
+    strength = alphas(config, depth)
+    return {
+        target: np.array(
+            [scale(strength[target][i], rank, config.use_rslora) if rank else 0 for i, rank in enumerate(of_target)]
+        )
+        for target, of_target in ranks(config, depth).items()
+    }
+
+
+def scale(alpha: float, rank: int, use_rslora: bool) -> float:
+    """alpha / r, or alpha / sqrt(r) with rsLoRA (arXiv 2312.03732)."""
+    return alpha / (math.sqrt(rank) if use_rslora else rank)
+
+
+def words(config: AdapterConfig) -> str:
+    """Ranks, targets, and what differs from place to place, for people."""
+    text = f"rank {config.rank}{_differing(config.rank_pattern)} on {', '.join(config.targets)}"
+    if config.alpha_pattern:
+        text += f", alpha {config.alpha:g}{_differing(config.alpha_pattern)}"
+    return text + (f", in blocks {','.join(map(str, config.blocks))}" if config.blocks else "")
+
+
+def check_places(config: AdapterConfig, depth: int) -> None:
+    """Raise InputError where blocks or patterns name places that are not there, or give part of a rank."""
+    blocks = adapted_blocks(config, depth)
+    names = [template(target).replace("{i}", str(block)) for target in config.targets for block in blocks]
+    for setting in ("rank_pattern", "alpha_pattern"):
+        pattern: dict[str, Any] = getattr(config, setting)
+        if not are_few(pattern):
+            raise InputError(
+                f"adapter.{setting}: more than {MAX_PATTERNS} keys are regular expressions; name the layers instead"
+            )
+        if slow := next((key for key in pattern if not is_quick(key)), None):
+            raise InputError(
+                f"adapter.{setting}: {quoted(slow)} is neither a layer's name nor a plain pattern of names; expected "
+                f"such as {template(config.targets[0]).partition('{i}.')[2]} or {names[0]}"
+            )
+        used = {key_of(pattern, name) for name in names}
+        for key in pattern:
+            if key not in used:
+                why = _there_are(config, blocks)
+                if any(key_of([key], name) for name in names):
+                    why = "comes after keys that match all of its layers; put it first"
+                raise InputError(f"adapter.{setting}: {quoted(key)} {why}")
+    if config.kind == "dalora":
+        for key, value in config.rank_pattern.items():
+            if value * config.shared_rank % config.rank:
+                least = config.rank // math.gcd(config.rank, config.shared_rank)
+                raise InputError(
+                    f"adapter.rank_pattern: {key}={value} gives the shared expert the rank {value} x "
+                    f"{config.shared_rank} / {config.rank}, which is not whole; choose a multiple of {least}"
+                )
+
+
+def _there_are(config: AdapterConfig, blocks: list[int]) -> str:
+    ends = ", ".join(template(target).partition("{i}.")[2] for target in config.targets)
+    return f"matches no adapted layer; there are {ends} in blocks.{blocks[0]} to blocks.{blocks[-1]}"
+
+
+def _of_places(
+    config: AdapterConfig, depth: int, pattern: Mapping[str, float], default: float
+) -> dict[str, list[float]]:
+    """Target -> the value of each block, 0 where it is not adapted."""
+    blocks = adapted_blocks(config, depth)
+
+    def value(target: str, block: int) -> float:
+        name = template(target).replace("{i}", str(block))
+        return by_pattern(pattern, name, default) if block in blocks else 0
+
+    return {target: [value(target, block) for block in range(depth)] for target in config.targets}
+
+
+def _span(item: int | str, depth: int) -> range:
+    """The blocks of `3` or `0-5`."""
+    first, dash, last = str(item).partition("-")
+    ends = [first, last] if dash else [first]
+    if not all(end.isascii() and end.isdecimal() and len(end) < 6 for end in ends):
+        raise InputError(f"adapter.blocks: {quoted(item)} is no block; expected numbers and ranges, like 0-5,11")
+    low, high = int(ends[0]), int(ends[-1])
+    if not low <= high < depth:
+        raise InputError(f"adapter.blocks: {item} is not within the backbone's blocks, 0 to {depth - 1}")
+    return range(low, high + 1)
+
+
+def _differing(pattern: dict[str, Any]) -> str:
+    return f" ({shortened(pattern_text(pattern), 160)})" if pattern else ""

@@ -1,0 +1,16 @@
+"""Every flag that names an output, at every kind of place where nothing can be written."""
+
+from __future__ import annotations
+
+from tests.faults.outputs import trials
+from tests.faults.trial import Tally
+
+
+def test_no_command_begins_for_an_output_that_it_could_not_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tally = Tally().run(trials(tmp_path))
+    assert not tally.wrong, "\n".join(tally.wrong)
+    assert tally.trials.total() >= 200
+    assert (tmp_path / "file").read_text() == "kept" and not any((tmp_path / "folder").iterdir())
+    assert {path.name for path in tmp_path.iterdir() if path.name != "inner"} == {"file", "folder", "loop", "pipe"}
+    assert all(len(list(place.iterdir())) == 1 for place in (tmp_path / "inner").iterdir())
