@@ -5,8 +5,8 @@
 
 Photographs of 112x112 pixels, or of the size at which the run was trained, are taken as aligned crops; all others need
 the extra `align`, which finds the largest face and aligns it by five landmarks. They are one person where the squared
-distance of their unit embeddings (0..4) is below a threshold: that of --far, as the run measured it on its benchmark,
-or your own.
+distance of their unit embeddings (0..4) is below a threshold: that of --far, as `calibrate` measured it on photographs
+of this site or the run on its benchmark, or your own.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import short_names, shown
+from adaptface_jax.evaluation.likelihood import Likelihood
+from adaptface_jax.evaluation.risk import counted
 from adaptface_jax.evaluation.thresholds import described
 from adaptface_jax.training.run import RESULTS, STORED, required_record
 
+CERTAIN_FAR = 1e-2  # above it a stranger who passes is too common to speak of one person
 BAR = 20  # characters of a gate at 100%
 
 
@@ -54,17 +57,53 @@ def main(args: argparse.Namespace) -> None:
 
 def said(decision: PairDecision) -> str:
     """The decision for people."""
-    verdict, place = ("ONE PERSON", "below") if decision.same else ("TWO PEOPLE", "not below")
-    lines = [str(photograph) for photograph in decision.photographs]
+    place = "below" if decision.same else "not below"
+    names = names_of(decision)
+    taken = [photograph.taken for photograph in decision.photographs]
+    lines = [f"{name}: {how}" for name, how in zip(names, taken, strict=True)]
     lines += [
         f"similarity {decision.similarity:.4f} (cosine), squared distance {decision.squared_distance:.4f}",
-        f"{verdict}: the distance is {place} {described(decision.threshold)}",
+        f"{verdict(decision)}: the distance is {place} {described(decision.threshold)}",
+        "how many strangers pass at this threshold is not known" if decision.risk is None else str(decision.risk),
     ]
+    if decision.likelihood is not None:
+        lines.append(f"likelihood ratio {ratio_said(decision.likelihood)}")
     if decision.note:
         lines.append(f"note: {decision.note}")
     if decision.gates is not None:
         lines.append(gate_bars(decision.gates, decision))
     return "\n".join(lines)
+
+
+def verdict(decision: PairDecision) -> str:
+    """What the distance says: in capitals only where hardly a stranger passes."""
+    found = decision.likelihood
+    if decision.same and decision.risk is not None and decision.risk.far <= CERTAIN_FAR:
+        return "ONE PERSON"
+    passed = "passed" if decision.same else "not passed"
+    if found is None:
+        return f"{passed}; whether one person is more likely is not known"
+    if found.ratio >= 1:
+        return ("" if decision.same else "not passed, yet ") + "same person more likely"
+    return ("passed, yet " if decision.same else "") + "two people more likely"
+
+
+def ratio_said(found: Likelihood) -> str:
+    """A likelihood ratio and where it holds, in words."""
+    more = found.ratio >= 1
+    kinds = ("one person", "two people") if more else ("two people", "one person")
+    limit = found.limit if more else {"at most": "at least"}.get(found.limit, found.limit)
+    times = f"{limit} {counted(found.ratio if more else 1 / found.ratio)}".strip()
+    ends = f"{counted(1 / found.low)} times of two people, {counted(found.high)} times of one"
+    return (
+        f"{found.ratio:.3g}: such a distance is {times} times as likely of {kinds[0]} as of {kinds[1]} (the "
+        f"benchmark's pairs can tell up to {ends})"
+    )
+
+
+def names_of(decision: PairDecision) -> list[str]:
+    """The two photographs, without what of their paths tells nothing."""
+    return [shown(name) for name in short_names([photograph.name for photograph in decision.photographs])]
 
 
 def outcome(decision: PairDecision, facts: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +122,8 @@ def outcome(decision: PairDecision, facts: dict[str, Any]) -> dict[str, Any]:
         "squared_distance": decision.squared_distance,
         "threshold": dataclasses.asdict(decision.threshold),
         "same": decision.same,
+        "risk": decision.risk,
+        "likelihood": decision.likelihood,
     }
 
 
@@ -90,7 +131,7 @@ def gate_bars(gates: np.ndarray, decision: PairDecision) -> str:
     """A row a gate, a column a photograph; gates: float32 [2, K]."""
     names = decision.gate_names
     width = max(len(name) for name in names)
-    lines = [f"gates of {' and '.join(shown(photograph.name) for photograph in decision.photographs)}"]
+    lines = [f"gates of {' and '.join(names_of(decision))}"]
     for expert, name in enumerate(names):
         cells = [f"{'█' * math.floor(BAR * gate + 0.5):{BAR}} {100 * gate:5.1f}%" for gate in gates[:, expert].tolist()]
         lines.append(f"  {name:{width}}  {'   '.join(cells)}")
@@ -107,7 +148,8 @@ def parser() -> Parser:
     limit.add_argument("--far", type=float, help="decide at this false accept rate [the smallest that is known]")
     limit.add_argument("--threshold", type=float, metavar="T", help="decide at this squared distance, 0..4")
     result.add_argument("--benchmark", metavar="NAME", help="whose threshold at --far [the first]")
-    result.add_argument("--results", metavar="FILE", help="thresholds of `evaluate --output` [the run's results.json]")
+    results = "thresholds that `calibrate` or `evaluate --output` wrote [the run's]"
+    result.add_argument("--results", metavar="FILE", help=results)
     result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the outcome here")
     return result
 

@@ -187,7 +187,8 @@ class FaceModel:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""
         images = [photograph.image for photograph in photographs]
         parts = self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images)))
-        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"))
+        other = rule.fingerprint is not None and rule.fingerprint != self.fingerprint
+        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"), other)
 
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
         """How `verify` decides, with the same arguments. Raises InputError where no threshold is known."""

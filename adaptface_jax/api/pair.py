@@ -10,6 +10,8 @@ from adaptface_jax.api.photographs import Photograph
 from adaptface_jax.api.rule import Rule
 from adaptface_jax.evaluation.distances import pair_distances
 from adaptface_jax.evaluation.embedding import Embeddings
+from adaptface_jax.evaluation.likelihood import Likelihood
+from adaptface_jax.evaluation.risk import Risk
 from adaptface_jax.evaluation.thresholds import Threshold
 
 
@@ -19,7 +21,9 @@ class PairDecision:
 
     similarity: cosine of the two unit embeddings, -1..1. squared_distance: 2 - 2 * similarity, 0..4.
     same: whether the squared distance is below the threshold. threshold: its value, the FAR and the benchmark it
-    stands for. note: what makes the threshold doubtful, one line, or None.
+    stands for. note: what makes the threshold doubtful, one line, or None. risk: what the threshold lets pass,
+    likelihood: how much likelier the distance is of one person than of two, by a benchmark's pairs; None where that is
+    not known.
     photographs: the two, and how each was taken. gates: float32 [2, K], gate_names: K of them; None and () without
     DA-LoRA.
 
@@ -35,20 +39,32 @@ class PairDecision:
     same: bool
     threshold: Threshold
     note: str | None
+    risk: Risk | None
+    likelihood: Likelihood | None
     photographs: tuple[Photograph, Photograph]
     gates: np.ndarray | None
     gate_names: tuple[str, ...]
 
 
-def decide(photographs: tuple[Photograph, Photograph], found: Embeddings, rule: Rule, step: int | None) -> PairDecision:
-    """The decision on two photographs that are embedded by a model of this step (None: of no run)."""
+OF_ANOTHER = "the threshold of this site was measured with another model; run adaptface calibrate again"
+
+
+def decide(
+    photographs: tuple[Photograph, Photograph], found: Embeddings, rule: Rule, step: int | None, other: bool = False
+) -> PairDecision:
+    """The decision on two photographs that are embedded by a model of this step (None: of no run).
+
+    other: whether the rule is of a site and of another model.
+    """
     distance = float(pair_distances(found.embedding, found.flipped)[0])
     return PairDecision(
         similarity=1 - distance / 2,
         squared_distance=distance,
         same=distance < rule.threshold.value,
         threshold=rule.threshold,
-        note=doubt(rule, step),
+        note=OF_ANOTHER if other else doubt(rule, step),
+        risk=None if other else rule.risk,
+        likelihood=rule.calibration.of(distance) if rule.calibration else None,
         photographs=photographs,
         gates=found.gate,
         gate_names=() if found.gate is None else rule.gate_names(found.gate.shape[1]),

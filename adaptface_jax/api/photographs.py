@@ -47,10 +47,15 @@ class Photograph:
     faces: int | None
 
     def __str__(self) -> str:
+        return f"{shown(self.name)}: {self.taken}"
+
+    @property
+    def taken(self) -> str:
+        """How its face was taken, in words."""
         if self.faces is None:
             height, width = self.image.shape[:2]
-            return f"{shown(self.name)}: {width}x{height}, taken as an aligned crop"
-        return f"{shown(self.name)}: aligned" + (f", the largest of {self.faces} faces" if self.faces > 1 else "")
+            return f"{width}x{height}, taken as an aligned crop"
+        return "aligned" + (f", the largest of {self.faces} faces" if self.faces > 1 else "")
 
 
 class Cropper:

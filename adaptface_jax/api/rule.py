@@ -5,22 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from adaptface_jax.api.site_file import SITE, SiteFile, read_site_file
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.sources.synthetic import PREFIX as GENERATED
+from adaptface_jax.evaluation.likelihood import Calibration
+from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import BenchmarkResults, read_results
-from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, stored_results
+from adaptface_jax.evaluation.risk import Risk, measured_risk
+from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, known_at, stored_results
+from adaptface_jax.training.run import RESULTS, read_record
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """threshold: of the squared distance. step: of the run at which it was measured, None where that is unknown.
-    benchmarks: the figures of the file that it may come from."""
+    benchmarks: the figures of the file that it may come from. risk: what it lets pass, calibration: what distances
+    say, None where that is not known. fingerprint: of the model that a site's threshold was measured with."""
 
     threshold: Threshold
     step: int | None = None
     benchmarks: BenchmarkResults = dataclasses.field(default_factory=dict)
+    risk: Risk | None = None
+    calibration: Calibration | None = None
+    fingerprint: str | None = None
 
     def gate_names(self, experts: int) -> tuple[str, ...]:
         """A name for each gate: the domain on whose images it is the largest, where a benchmark shows one for each."""
@@ -45,26 +57,91 @@ def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Threshold | None,
 def choose_rule(
     results: Path | None, far: float | None = None, benchmark: str | None = None, threshold: float | None = None
 ) -> Rule:
-    """The threshold given, else the one stored at a FAR.
+    """The threshold given, else the one stored at a FAR: of this site, where `calibrate` left any, or of a benchmark.
 
     Args:
-      results: a run's results.json or what `evaluate --output` wrote; None where there is none.
+      results: a run's results.json, what `evaluate --output` or what `calibrate` wrote; None where there is none.
+        Beside a run's results.json a site's thresholds win, unless a benchmark is named.
       far, benchmark: as in `choose_threshold`. threshold: a squared distance of unit embeddings, 0..4.
 
     Raises InputError, which names the flags of `verify`, for values out of range and where no threshold is known.
     """
     if threshold is not None:
-        if not 0 <= threshold <= 4:
-            raise InputError(f"--threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
-        if benchmark is not None or far is not None:
-            name = "--far" if benchmark is None else "--benchmark"
-            raise InputError(f"{name}: names whose threshold is taken, and --threshold gives one; leave one out")
-        stored = read_results(results) if results and results.exists() else None
-        return Rule(Threshold(threshold), benchmarks=stored.benchmarks if stored else {})
+        return _own_rule(results, far, benchmark, threshold)
     if far is not None and not 0 < far < 1:
         raise InputError(f"--far: {far:g} is out of range; expected a rate such as 1e-3")
     if results is None:
         raise InputError("--backbone: no threshold is stored with it; give --threshold, or --results of an evaluation")
+    site = read_site_file(results)
+    if site is None and benchmark is None and results.name == RESULTS:
+        site = read_site_file(results.with_name(SITE))
+    if site is not None:
+        return _site_rule(site, results, far, benchmark)
     stored = stored_results(results)
     chosen = choose_threshold(stored.benchmarks, str(results), benchmark, far)
-    return Rule(chosen, stored.run.steps if stored.run else None, stored.benchmarks)
+    assert chosen.benchmark is not None
+    assert chosen.far is not None
+    scores, faces = kept_scores(results, chosen.benchmark), _faces(results, chosen.benchmark, stored.benchmarks)
+    return Rule(
+        chosen,
+        stored.run.steps if stored.run else None,
+        stored.benchmarks,
+        measured_risk(scores, chosen.value, faces) if scores else Risk(float(chosen.far), None, faces),
+        Calibration(scores.distance, scores.issame) if scores else None,
+    )
+
+
+def kept_scores(results: Path | None, benchmark: str) -> PairScores | None:
+    """What a run kept of a benchmark's pairs beside its results.json; None where it kept nothing."""
+    if results is None or results.name != RESULTS:
+        return None
+    path = results.parent / SCORES / f"{benchmark}.npz"
+    return read_scores(path).get(benchmark) if path.exists() else None
+
+
+def _own_rule(results: Path | None, far: float | None, benchmark: str | None, threshold: float) -> Rule:
+    if not 0 <= threshold <= 4:
+        raise InputError(f"--threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
+    if benchmark is not None or far is not None:
+        name = "--far" if benchmark is None else "--benchmark"
+        raise InputError(f"{name}: names whose threshold is taken, and --threshold gives one; leave one out")
+    exists = results is not None and results.exists() and read_site_file(results) is None
+    stored = read_results(results).benchmarks if results and exists else {}
+    name = next(iter(stored), "")
+    scores = kept_scores(results, name) if results and name else None
+    if results is None or scores is None:
+        return Rule(Threshold(threshold), benchmarks=stored)
+    risk = measured_risk(scores, threshold, _faces(results, name, stored))
+    return Rule(Threshold(threshold), None, stored, risk, Calibration(scores.distance, scores.issame))
+
+
+def _site_rule(site: SiteFile, results: Path, far: float | None, benchmark: str | None) -> Rule:
+    if benchmark is not None:
+        raise InputError(f"--benchmark: {results} holds the thresholds of a site; leave it out")
+    known = {name: found.value for name, found in site.site.at_far.items()}
+    name = known_at(known, far, "this site", site.wanted(far) or "--benchmark=NAME takes that of a benchmark")
+    found = site.site.at_far[name]
+    stored = read_results(results).benchmarks if results.name == RESULTS and results.exists() else {}
+    faces = f"{plural(site.site.photographs, 'photograph')} of this site ({shown(site.pile)}), nobody labelled"
+    return Rule(
+        Threshold(found.value, name),
+        benchmarks=stored,
+        risk=Risk(float(name), found.far_interval, faces),
+        fingerprint=site.fingerprint,
+    )
+
+
+def _faces(results: Path, benchmark: str, benchmarks: BenchmarkResults) -> str:
+    """Whose faces a benchmark's threshold was measured on."""
+    entry = benchmarks[benchmark]
+    count = entry.intervals.people if entry.intervals else 0  # 0 in files of earlier versions
+    people = f" of {plural(count, 'person', 'people')}" if count else ""
+    made = ", generated faces" if _generated(results, benchmark) else ""
+    return f"{benchmark}: {plural(entry.pairs, 'pair')}{people}{made}"
+
+
+def _generated(results: Path, benchmark: str) -> bool:
+    """Whether a run's record says that a benchmark's faces were generated."""
+    record: dict[str, Any] = (read_record(results.parent) or {}) if results.name == RESULTS else {}
+    path = record.get("config", {}).get("data", {}).get("benchmarks", {}).get(benchmark, "")
+    return isinstance(path, str) and path.startswith(GENERATED)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
 
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
@@ -29,6 +32,16 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
 def shortened(text: str, length: int) -> str:
     """At most so many characters, an ellipsis in place of the rest."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The last part of each path, and as many before it as tell different paths apart."""
+    parts = [path.split(os.sep) for path in paths]
+    for count in range(1, max(map(len, parts), default=1)):
+        names = [os.sep.join(part[-count:]) for part in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(paths)
 
 
 def duration(seconds: float) -> str:

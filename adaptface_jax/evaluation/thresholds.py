@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, fl
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """value: a squared distance of unit embeddings, 0..4. far: as written in files, benchmark: where it was measured,
-    both None for a threshold that the caller chose.
+    """value: a squared distance of unit embeddings, 0..4. far: as written in files, None for one that the caller chose.
+    benchmark: where it was measured, None on photographs of the site (`adaptface calibrate`).
 
     >>> import adaptface_jax as af
     >>> af.Threshold(1.2)
@@ -51,7 +52,8 @@ def described(threshold: Threshold) -> str:
     """The threshold and where it is from."""
     if threshold.far is None:
         return f"{threshold.value:.4f}, as given"
-    return f"{threshold.value:.4f}, the threshold at FAR {threshold.far} of benchmark {threshold.benchmark}"
+    place = "this site" if threshold.benchmark is None else f"benchmark {threshold.benchmark}"
+    return f"{threshold.value:.4f}, the threshold at FAR {threshold.far} of {place}"
 
 
 def false_hit_chance(far: float, people: int) -> float:
@@ -90,14 +92,18 @@ def choose_threshold(
     if not known:
         reason = "its pairs are too few for any FAR" if stored else "it was evaluated before thresholds were stored"
         raise InputError(f"{where}: no threshold of {name} is known ({reason}); evaluate it anew or give --threshold")
-    if far is None:
-        key = min(known, key=float)
-    else:
-        found = [key for key in known if math.isclose(float(key), far)]
-        if not found:
-            raise InputError(
-                f"--far: {far:g} is not known for {name} (n/a: under 10 false accepts are expected, or it was not "
-                f"measured); expected one of {', '.join(known)}"
-            )
-        (key,) = found
+    key = known_at(known, far, name, "n/a: under 10 false accepts are expected, or it was not measured")
     return Threshold(known[key], key, name)
+
+
+def known_at(known: Mapping[str, float], far: float | None, place: str, reason: str) -> str:
+    """The name of a FAR among those known, at least one; None for the smallest.
+
+    Raises InputError, which says what is known; place, reason: of whom, and why no more.
+    """
+    if far is None:
+        return min(known, key=float)
+    for key in known:
+        if math.isclose(float(key), far):
+            return key
+    raise InputError(f"--far: {far:g} is not known for {place} ({reason}); expected one of {', '.join(known)}")

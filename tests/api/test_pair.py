@@ -29,7 +29,7 @@ def test_it_is_what_the_command_says(trained, run, paths, tmp_path, capsys):
     np.testing.assert_array_equal(np.float32(gates), decision.gates)
     assert decision.gate_names == ("pose", "age", "light")
     assert decision.note == "the threshold was measured at step 9, this is the checkpoint of step 7"
-    assert f"note: {decision.note}" in said and str(decision.photographs[0]) in said
+    assert f"note: {decision.note}" in said and f"{paths[0].name}: {decision.photographs[0].taken}" in said
 
 
 def test_embeddings_give_the_similarity_that_is_decided_on(trained, paths):

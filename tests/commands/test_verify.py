@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 from adaptface_jax import evaluate, verify
+from adaptface_jax.api.pair import PairDecision
+from adaptface_jax.evaluation.likelihood import Likelihood
+from adaptface_jax.evaluation.risk import Risk
+from adaptface_jax.evaluation.thresholds import Threshold
 from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 
@@ -36,7 +41,12 @@ def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     words = [f"--run={run}", "--checkpoint=7", first, second, "--far=1e-1", f"--output={out}"]
     assert call(verify, *words) == 0
     said, outcome = capsys.readouterr().out, json.loads(out.read_text())
-    assert outcome["same"] is True and "ONE PERSON" in said and "FAR 1e-1 of benchmark lfw" in said
+    assert outcome["same"] is True and "FAR 1e-1 of benchmark lfw" in said
+    assert "at this threshold 1 stranger in 10 passes, measured on lfw: 600 pairs" in said
+    assert "passed; whether one person is more likely is not known" in said and "ONE PERSON" not in said
+    assert outcome["risk"] == {"far": 0.1, "interval": None, "faces": "lfw: 600 pairs"}
+    assert outcome["likelihood"] is None
+    assert said.splitlines()[1:3] == [f"{path.name}: 112x112, taken as an aligned crop" for path in crops]
     assert outcome["threshold"] == {"value": 4.0, "far": "1e-1", "benchmark": "lfw"}
     assert f"similarity {outcome['similarity']:.4f}" in said
     assert outcome["similarity"] == pytest.approx(1 - outcome["squared_distance"] / 2)
@@ -53,7 +63,8 @@ def test_the_distance_is_that_of_evaluate(run, crops, tmp_path, capsys):
     first, second = crops
     out = tmp_path / "out.json"
     assert call(verify, f"--run={run}", "--checkpoint=latest", first, second, f"--output={out}") == 0
-    assert "TWO PEOPLE: the distance is not below 0.0000, the threshold at FAR 1e-2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not passed" in said and ": the distance is not below 0.0000, the threshold at FAR 1e-2" in said
     embedded = tmp_path / "faces.npz"
     from adaptface_jax import embed
 
@@ -70,10 +81,53 @@ def test_the_distance_is_that_of_evaluate(run, crops, tmp_path, capsys):
     assert distance == pytest.approx(np.square(points[0] - points[1]).sum(), rel=1e-4)
 
 
-def test_an_image_and_itself_are_one_person_at_any_threshold(crops, capsys):
+def test_an_image_and_itself_pass_at_any_threshold(crops, capsys):
     assert call(verify, "--backbone=builtin", "--image_size=28", crops[0], crops[0], "--threshold=1e-6") == 0
     said = capsys.readouterr().out
-    assert "similarity 1.0000" in said and "ONE PERSON" in said and "as given" in said and "gates" not in said
+    assert "similarity 1.0000" in said and "as given" in said and "gates" not in said
+    assert "ONE PERSON" not in said and "how many strangers pass at this threshold is not known" in said
+
+
+SURE = Risk(0.01, (0.005, 0.02), "lfw: 600 pairs")
+LAX = dataclasses.replace(SURE, far=0.1)
+ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("same", "risk", "likelihood", "said"),
+    [
+        (True, SURE, None, "ONE PERSON"),
+        (True, LAX, ONE, "same person more likely"),
+        (True, LAX, TWO, "passed, yet two people more likely"),
+        (True, None, ONE, "same person more likely"),
+        (False, SURE, ONE, "not passed, yet same person more likely"),
+        (False, SURE, TWO, "two people more likely"),
+        (False, SURE, None, "not passed; whether one person is more likely is not known"),
+    ],
+)
+def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
+    decision = PairDecision(0.5, 1.0, same, Threshold(1.2), None, risk, likelihood, (), None, ())
+    assert verify.verdict(decision) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (ONE, "12.3: such a distance is 12 times as likely of one person as of two people"),
+        (TWO, "0.02: such a distance is 50 times as likely of two people as of one person"),
+        (
+            Likelihood(300.0, "at least", 0.01, 300.0),
+            "300: such a distance is at least 300 times as likely of one",
+        ),
+        (
+            Likelihood(0.01, "at most", 0.01, 300.0),
+            "0.01: such a distance is at least 100 times as likely of two",
+        ),
+    ],
+)
+def test_a_likelihood_ratio_says_which_way_and_how_far_it_holds(found, said):
+    assert verify.ratio_said(found).startswith(said)
+    assert verify.ratio_said(found).endswith("up to 100 times of two people, 300 times of one)")
 
 
 def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):

@@ -110,6 +110,16 @@ def subset_intervals(
     )
 
 
+def false_accepts(
+    distances: np.ndarray, issame: np.ndarray, people: People, threshold: float
+) -> tuple[float, Interval]:
+    """The share of the impostor pairs below a threshold, and its interval; arguments as in `intervals`."""
+    accepted, impostors = distances < threshold, int(np.count_nonzero(~issame))
+    rate = float(accepted[~issame].mean())
+    terms = np.where(issame, 0.0, (accepted - rate) / impostors)
+    return rate, Around(distances, issame, people).share(rate, terms, impostors)
+
+
 class Around:
     """The intervals of figures of these pairs."""
 

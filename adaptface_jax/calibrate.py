@@ -1,0 +1,162 @@
+"""A threshold for your own photographs, without labels.
+
+    adaptface calibrate --run=runs/exp003 photographs/
+    adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-2
+
+The folder holds photographs as they come, of as many people as possible and few of each, at any depth; all their pairs
+together show how alike strangers are here, and no list of who is who is needed. Pairs that can only be of one person
+are left out; those that remain make a threshold stricter than asked for, never laxer. Each FAR gets a threshold with
+95% intervals, or the number of photographs that it takes.
+
+The thresholds are kept in the run, where `verify`, `identify` and `adaptface_jax.open` take them before those of its
+benchmarks; --out writes them to a file that `--results` (in Python `results`) names. Photographs of 112x112 pixels, or
+of the size at which the run was trained, are taken as aligned crops; of all others the extra `align` finds and aligns
+the largest face.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.api.open_model import open_from_flags
+from adaptface_jax.api.photographs import Photograph
+from adaptface_jax.api.rule import kept_scores
+from adaptface_jax.api.site_file import SITE, SiteFile, write_site_file
+from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.model_flags import add_model_flags
+from adaptface_jax.cli.outputs import output_file
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.outputs import check_file
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.text import plural, shown
+from adaptface_jax.data.image_files import ImageFiles
+from adaptface_jax.evaluation.results import read_results
+from adaptface_jax.evaluation.risk import counted, passing
+from adaptface_jax.evaluation.site_thresholds import SiteThresholds, check_enough, site_thresholds
+from adaptface_jax.training.run import RESULTS
+
+MOST = 3000  # photographs: their 4.5 million pairs take some 2 GB
+SHOWN = 5  # problems that are said one by one
+THREADS = 4  # that read and align ahead of the model
+
+
+def main(args: argparse.Namespace) -> None:
+    """List the photographs, open the model, embed, find the thresholds, say and keep them."""
+    if not (args.out or args.run):
+        raise InputError("--out: a backbone has no folder to keep thresholds in; name a file")
+    out = Path(args.out) if args.out else Path(args.run) / SITE
+    check_file(str(out))
+    files = ImageFiles(Path(args.pile))
+    with of_pile(args.pile):
+        check_enough(len(files))
+    paths = chosen(files.paths)
+    if len(paths) < len(files.paths):
+        print(f"{len(paths):,} of {len(files.paths):,} photographs are taken, drawn at random")
+    model = open_from_flags(args, files)
+    rows, problems = [], []
+    with Progress(len(paths), label="embedded", unit="image") as progress:
+        for part in read(model, paths, args.batch_size):
+            crops = [one.image for one in part if isinstance(one, Photograph)]
+            problems += [one for one in part if isinstance(one, str)]
+            rows.append(model.embed(crops).embeddings)
+            progress.show(sum(map(len, rows)) + len(problems), {})
+    for line in [*said_problems(problems), *files.passed_over.lines()]:
+        print(line)
+    with of_pile(args.pile):
+        site = site_thresholds(np.concatenate(rows), genuine_distances(args.run))
+        print("\n".join(said(site)))
+        if not site.at_far:
+            least = min(site.needed.values())
+            raise InputError(f"{site.photographs:,} photographs tell no threshold; give about {least:,}")
+    write_site_file(out, SiteFile(site, Path(os.path.abspath(args.pile)).name, model.fingerprint, model.facts))
+    print(f"written: {shown(str(out))}")
+
+
+@contextlib.contextmanager
+def of_pile(pile: str) -> Iterator[None]:
+    """An InputError of the block begins with the folder."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{shown(pile)}: {error}") from None
+
+
+def chosen(paths: Sequence[str]) -> list[str]:
+    """At most MOST of the paths, the same ones each time."""
+    if len(paths) <= MOST:
+        return list(paths)
+    return [paths[place] for place in np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST])]
+
+
+def read(model: FaceModel, paths: Sequence[str], batch_size: int) -> Iterator[list[Photograph | str]]:
+    """The photographs, some at a time; of those that cannot be read or show no face, why."""
+
+    def one(path: str) -> Photograph | str:
+        try:
+            return model.photograph(path)
+        except InputError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(paths), batch_size):
+            yield list(threads.map(one, paths[start : start + batch_size]))
+
+
+def genuine_distances(run: str | None) -> np.ndarray | None:
+    """Those of the first benchmark whose pairs the run kept; None where it kept none."""
+    results = Path(run or "") / RESULTS
+    if run is None or not results.exists():
+        return None
+    kept = (kept_scores(results, name) for name in read_results(results).benchmarks)
+    return next((scores.distance[scores.issame] for scores in kept if scores is not None), None)
+
+
+def said_problems(problems: Sequence[str]) -> list[str]:
+    """Photographs that were passed over, and why."""
+    lines = [f"passed over: {problem}" for problem in problems[:SHOWN]]
+    return lines + [f"passed over: {len(problems) - SHOWN:,} photographs more"] * (len(problems) > SHOWN)
+
+
+def said(site: SiteThresholds) -> list[str]:
+    """The thresholds for people."""
+    if site.doubles_at_most is None:
+        most = "no benchmark of the run tells how many more there may be"
+    else:
+        most = f"all doubles together are at most {100 * site.doubles_at_most:.2g}%"
+    lines = [
+        f"{plural(site.photographs, 'photograph')}, {plural(site.pairs, 'pair')}",
+        f"doubles (pairs of one person): {100 * site.doubles:.2g}% left out, {most}",
+        "what remains of them makes a threshold stricter than asked for, not laxer; intervals are of 95%",
+    ]
+    for name in sorted({*site.at_far, *site.needed}, key=float, reverse=True):
+        if (found := site.at_far.get(name)) is not None:
+            low, high = found.interval
+            risk = passing(float(name), found.far_interval)
+            lines.append(f"FAR {name}: threshold {found.value:.4f} ({low:.4f} to {high:.4f}), {risk}")
+        else:
+            lines.append(f"FAR {name}: not known; it takes about {counted(site.needed[name])} photographs")
+    return lines
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(__doc__ or "")
+    result.add_argument("pile", metavar="FOLDER", help="photographs of many people, at any depth, without labels")
+    add_model_flags(result, batch_size=64)
+    result.add_argument(
+        "--out", type=output_file, metavar="FILE.json", help=f"the file to write [{SITE} in the folder of the run]"
+    )
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main, parser())

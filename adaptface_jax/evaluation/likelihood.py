@@ -1,0 +1,43 @@
+"""How much likelier a distance is of one person than of two, as a benchmark's pairs tell it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
+    """ratio: how many times likelier the distance is of one person than of two. limit: "at least" or "at most" where it
+    lies beyond what the benchmark's pairs can tell, else "". low, high: the ratios between which they can."""
+
+    ratio: float
+    limit: str
+    low: float
+    high: float
+
+
+class Calibration:
+    """Likelihood ratios of squared distances: pool adjacent violators (Zadrozny and Elkan, 2002) with one pair of the
+    other kind put at either end, which bounds them by how many pairs there are (Brümmer and du Preez, 2013).
+
+    Args: distances: float [N], squared. issame: bool [N], both kinds present.
+    """
+
+    def __init__(self, distances: np.ndarray, issame: np.ndarray) -> None:
+        ends = distances.max() + 1e-6, distances.min() - 1e-6
+        truth = np.append(issame.astype(float), (1.0, 0.0))
+        self._prior = truth.mean() / (1 - truth.mean())
+        self._share = IsotonicRegression(increasing=False, out_of_bounds="clip").fit(np.append(distances, ends), truth)
+
+    def of(self, distance: float) -> Likelihood:
+        """Of one squared distance."""
+        low, high = (self._ratio(self._share.f_(end)) for end in (self._share.X_max_, self._share.X_min_))
+        ratio = self._ratio(self._share.predict([distance])[0])
+        limit = "at least" if ratio >= high else "at most" if ratio <= low else ""
+        return Likelihood(ratio, limit, low, high)
+
+    def _ratio(self, share: float) -> float:
+        return float(share / (1 - share) / self._prior)
