@@ -15,9 +15,11 @@ from adaptface_jax import (
     doctor,
     embed,
     evaluate,
+    identify,
     lr_finder,
     pack,
     pairs,
+    replay,
     train,
     verify,
 )
@@ -33,6 +35,11 @@ Words = tuple[ModuleType, *tuple[str, ...]]
 FILES: dict[str, Words] = {
     "evaluate --output": (evaluate, "--run=nowhere", "--output={}"),
     "evaluate --scores": (evaluate, "--run=nowhere", "--scores={}"),
+    "evaluate --hits": (evaluate, "--run=nowhere", "--hits={}"),
+    "evaluate --sheet": (evaluate, "--run=nowhere", "--sheet={}"),
+    "identify --output": (identify, "--index=nowhere", "a.png", "--output={}"),
+    "identify --sheet": (identify, "--index=nowhere", "a.png", "--sheet={}"),
+    "replay --output": (replay, "nowhere", "--output={}"),
     "embed --out": (embed, "--run=nowhere", "--images=nowhere", "--out={}"),
     "classify --output": (classify, "--evaluate=nowhere", "--output={}"),
     "verify --output": (verify, "--run=nowhere", "a.png", "b.png", "--output={}"),
