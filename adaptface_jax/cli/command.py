@@ -93,7 +93,7 @@ def _of_backends(error: Exception) -> bool:
 _SMALLER = "take a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
 _MACHINE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
-    errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM,
+    errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM, errno.ENOENT, errno.ESTALE,
 }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.chmod(scratch, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
         os.replace(scratch, path)
     except BaseException:
-        os.unlink(scratch)
+        Path(scratch).unlink(missing_ok=True)
         raise
 
 
@@ -135,7 +135,8 @@ def _lives(process: int) -> bool:
 def locked(folder: Path, busy: str) -> Iterator[None]:
     """Makes `folder` and keeps other processes out of it while the block lasts; gone with the process, however it ends.
 
-    Raises InputError where the folder cannot be made, and with the message `busy` where another process is in it.
+    Raises InputError where the folder cannot be made, and with the message `busy` where another process is in it;
+    RunError where the folder is taken away within the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,9 +150,28 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(busy) from None
-        yield
+        try:
+            yield
+        except Exception:
+            if not _removed(folder, handle):
+                raise
+        if _removed(folder, handle):
+            raise RunError(
+                f"{shown(str(folder))}: was removed or replaced while it was being written to; what was written is "
+                "lost, run again"
+            )
     finally:
         os.close(handle)
+
+
+def _removed(folder: Path, handle: int) -> bool:
+    """Whether the folder that was opened is there no longer, though another may have its name."""
+    opened = os.fstat(handle)
+    try:
+        # Some network file systems number a folder anew: only one that has no name left is gone.
+        return opened.st_nlink == 0 and not os.path.samestat(folder.stat(), opened)
+    except FileNotFoundError:
+        return True
 
 
 def disk_is_full(error: BaseException) -> bool:

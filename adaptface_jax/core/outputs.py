@@ -39,6 +39,12 @@ def check_folder(text: str) -> None:
     """
     path = _absolute(text)
     refuse_file(Path(text))
+    for link in (Path(text), *Path(text).parents):
+        if link.is_symlink() and not link.exists():
+            raise InputError(
+                f"{shown(text)}: {shown(str(link))} is a link to {shown(os.readlink(link))}, which is not there; make "
+                "that folder, or choose another place"
+            )
     _check_folder(text, path)
     clear_remains(path)
     clear_remains_in(path)

@@ -18,7 +18,7 @@ import numpy as np
 import tensorboardX
 from tensorboardX.summary import hparams as hparams_summaries
 
-from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import parse_object, to_json
 from adaptface_jax.core.text import one_line
@@ -89,6 +89,7 @@ class Monitor:
         """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
 
         NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
+        Raises RunError where `metrics.jsonl` was removed meanwhile, as with its folder.
         """
         if self._lines is None:
             return
@@ -96,6 +97,11 @@ class Monitor:
         line = to_json({"step": int(step), **numbers})
         self._lines.write(line + "\n")
         self._lines.flush()
+        if not os.path.exists(self._lines.name):
+            raise RunError(
+                f"{self._lines.name}: was removed while it was being written to, so the run ends; the same command goes"
+                " on from what is left"
+            )
         if self._witness is not None:
             self._witness(line)
         for tag, number in numbers.items():

@@ -82,6 +82,7 @@ def test_an_environment_that_cannot_be_is_one_line(environment, words):
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 1, "/data/x: the disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "the disk is full"),
         (OSError(errno.EMFILE, "Too many open files", "/data/x"), 1, "/data/x: Too many open files"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/data/x"), 1, "/data/x: No such file"),
         (OSError(errno.EROFS, "Read-only file system", b"/\xff"), 1, "Read-only file system"),
         (MemoryError("Unable to allocate 3.00 TiB for an array"), 1, "Unable to allocate 3.00 TiB"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."), 1, "137438953472 bytes"),

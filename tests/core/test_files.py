@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import stat
 
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.core.files import write_text
+from adaptface_jax.core.errors import RunError
+from adaptface_jax.core.files import locked, write_text
 from adaptface_jax.core.json_io import to_json
 
 PLAIN = st.recursive(
@@ -71,3 +73,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         write_text(path, "new")
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("made_again", [True, False])
+def test_a_folder_removed_while_it_is_written_to_is_said_in_one_line(tmp_path, made_again):
+    folder = tmp_path / "run"
+
+    def work():
+        with locked(folder, "busy"):
+            shutil.rmtree(folder)
+            if made_again:
+                folder.mkdir()
+            (folder / "x").touch()  # raises FileNotFoundError where it was not made again
+
+    with pytest.raises(RunError, match=r"run: was removed or replaced .*, run again"):
+        work()
+    with locked(folder, "busy"):
+        pass

@@ -1,6 +1,6 @@
 """Faults of every kind, tried on every command; prints how many there were and what came out otherwise than it should.
 
-    python -m tests.faults --full           200 outputs, 500 edits of records, 300 settings, 60 kills and more
+    python -m tests.faults --full           200 outputs, 500 edits of records, 300 settings, 100 kills and more
     python -m tests.faults --only=kills     one kind
 
 Exit status 1 where anything was wrong. The tests here run a short form of each.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import importlib.resources
 import importlib.util
 import multiprocessing
 import os
@@ -94,11 +95,14 @@ def commands(run_folder: Path, place: Path) -> dict[str, Killed]:
     def out(name: str) -> Path:
         return place / name / "out"
 
-    export, report = "adaptface_jax.export.__main__", "adaptface_jax.report.__main__"
+    convert, export, report = (f"adaptface_jax.{name}" for name in ("convert", "export.__main__", "report.__main__"))
+    demo = importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"
+    converted = (str(demo), f"--out={out('convert')}", "--overwrite")
     exported = (f"--run={run_folder}", "--format=peft", f"--out={out('export')}", "--overwrite")
     packed = ("synthetic:identities=3,images=4,seed=1", str(out("pack")), "--shards=3")
     reported = (str(run_folder), f"--out={out('report')}")
     found = {
+        "convert": Killed(convert, converted, out("convert"), older(convert, *converted, "--mean=0.5", "--std=0.5")),
         "export": Killed(export, exported, out("export"), older(export, *exported, "--layout=v4")),
         "pack": Killed("adaptface_jax.pack", packed, out("pack"), nothing, False, ("unfinished.json",)),
         "report": Killed(report, reported, out("report"), older(report, *reported), False),
@@ -183,6 +187,7 @@ def hidden(name: str) -> bool:
 
 
 SERVER.set_forkserver_preload(
-    ["adaptface_jax.export.__main__", "adaptface_jax.pack", "adaptface_jax.report.__main__", "tests.faults.kills"]
+    ["adaptface_jax.convert", "adaptface_jax.export.__main__", "adaptface_jax.pack", "adaptface_jax.report.__main__"]
+    + ["tests.faults.kills"]
     + (["adaptface_jax.align.__main__", "cv2"] if ALIGNS else [])
 )

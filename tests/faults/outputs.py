@@ -15,9 +15,11 @@ from adaptface_jax import (
     doctor,
     embed,
     evaluate,
+    identify,
     lr_finder,
     pack,
     pairs,
+    replay,
     train,
     verify,
 )
@@ -33,6 +35,11 @@ Words = tuple[ModuleType, *tuple[str, ...]]
 FILES: dict[str, Words] = {
     "evaluate --output": (evaluate, "--run=nowhere", "--output={}"),
     "evaluate --scores": (evaluate, "--run=nowhere", "--scores={}"),
+    "evaluate --hits": (evaluate, "--run=nowhere", "--hits={}"),
+    "evaluate --sheet": (evaluate, "--run=nowhere", "--sheet={}"),
+    "identify --output": (identify, "--index=nowhere", "a.png", "--output={}"),
+    "identify --sheet": (identify, "--index=nowhere", "a.png", "--sheet={}"),
+    "replay --output": (replay, "nowhere", "--output={}"),
     "embed --out": (embed, "--run=nowhere", "--images=nowhere", "--out={}"),
     "classify --output": (classify, "--evaluate=nowhere", "--output={}"),
     "verify --output": (verify, "--run=nowhere", "a.png", "b.png", "--output={}"),
@@ -104,12 +111,15 @@ def places(folder: Path) -> dict[str, str]:
 def trials(folder: Path) -> Iterator[Trial]:
     """Every flag with every place."""
     everywhere = places(folder)
-    for flags, own, said in (
-        (FILES, folder / "folder", "is a folder"),
-        (FOLDERS, folder / "file", "is a file"),
+    dangling = folder / "dangling"
+    dangling.symlink_to("nothing")
+    nothing = "is a link to nothing, which is not there"
+    for flags, own in (
+        (FILES, {str(folder / "folder"): "is a folder"}),
+        (FOLDERS, {str(folder / "file"): "is a file", str(dangling): nothing, str(dangling / "x"): nothing}),
     ):
         for flag, (module, *words) in flags.items():
-            for place, expected in (everywhere | {str(own): said}).items():
+            for place, expected in (everywhere | own).items():
                 filled = [word.replace("{}", place) for word in words]
                 yield Trial(f"output, {flag}", place[:80], functools.partial(refused, module, filled, expected))
     for number, (flag, (name, is_folder)) in enumerate(INNER.items()):

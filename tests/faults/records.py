@@ -87,12 +87,6 @@ def of_a_run(run: Path, place: Path, count: int, seed: int, train_again: bool = 
             yield Trial(f"record, {name.replace(f'/{step}/', '/N/')}", f"{edit[0]}, {command}", meet)
 
 
-def with_places(word: str, filled: dict[str, Path]) -> str:
-    for name, path in filled.items():
-        word = word.replace(name, str(path))
-    return word
-
-
 def met(run: Path, place: Path, name: str, content: bytes, ask: Callable[[], Any], command: str) -> str:
     """What is wrong with the answer of a command to a copy of the run with this content in one of its files."""
     workdir = place / "run"

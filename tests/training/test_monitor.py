@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adaptface_jax.core.errors import RunError
 from adaptface_jax.training.metric_log import device_memory
 from adaptface_jax.training.monitor import Monitor, read_metrics
 
@@ -49,6 +50,14 @@ def test_a_line_can_be_read_while_the_run_goes_on(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.scalars(1, {"train/loss": 2.0})
         assert read_metrics(tmp_path) == [{"step": 1, "train/loss": 2.0}]
+
+
+def test_a_log_that_is_removed_meanwhile_ends_the_run(tmp_path):
+    with Monitor(tmp_path) as monitor:
+        monitor.scalars(1, {"train/loss": 2.5})
+        (tmp_path / "metrics.jsonl").unlink()
+        with pytest.raises(RunError, match=r"metrics.jsonl: was removed .*, so the run ends"):
+            monitor.scalars(2, {"train/loss": 2.0})
 
 
 def test_a_resumed_run_overwrites_what_the_interrupted_one_wrote_past_its_checkpoint(tmp_path):
