@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
@@ -29,3 +31,21 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
 def shortened(text: str, length: int) -> str:
     """At most so many characters, an ellipsis in place of the rest."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """ "a, b and c"; of more than `most` the first ones, and how many are not named."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def signed(change: float) -> str:
+    """ "+1.50": a change of a fraction in points, with a true minus sign."""
+    return f"{100 * change:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_area(change: float) -> str:
+    """ "+0.0150": a change of an AUC, with a true minus sign."""
+    return f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")

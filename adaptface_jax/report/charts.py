@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from adaptface_jax.core.text import shortened
+from adaptface_jax.core.text import shortened, signed
 from adaptface_jax.evaluation.plots import paint
+from adaptface_jax.evaluation.statistics.verdict import Outcome
 from adaptface_jax.report import svg
-from adaptface_jax.report.tables import signed
+from adaptface_jax.report.tables import PAINTS
 
 ROW = 34
 NAME = 20  # characters of a name beside a row
@@ -20,7 +21,10 @@ NAME = 20  # characters of a name beside a row
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known."""
+    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known.
+
+    outcome: what is shown of their difference. strong: whether the row is that of a whole benchmark.
+    """
 
     name: str
     before: float
@@ -28,6 +32,7 @@ class Gain:
     strong: bool = False
     before_interval: Sequence[float] | None = None
     after_interval: Sequence[float] | None = None
+    outcome: Outcome = Outcome.UNTESTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +62,6 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
         y = svg.TOP + high_row * (i + 0.5)
         start, end = float(frame.x(row.before)), float(frame.x(row.after))
         change = row.after - row.before
-        weight = "strong" if row.strong else ""
         for interval, kind in ((row.before_interval, "base"), (row.after_interval, "main")):
             if interval:
                 a, b = frame.x(np.asarray(interval))
@@ -73,12 +77,13 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
             f'<circle class="dot main" cx="{end:.1f}" cy="{y:g}" r="{7 if row.strong else 5.5}">'
             f"<title>{100 * row.after:.2f}%</title></circle>"
         )
-        sign = "up" if change > 0 else "down" if change < 0 else "tick"
-        frame.text(svg.WIDTH - 2, y + 4, signed(change), f"{sign} {weight}".strip(), "end")
+        kind = f"{PAINTS[row.outcome]} strong" if row.outcome.shown else "tick"
+        frame.text(svg.WIDTH - 2, y + 4, signed(change), kind, "end")
     says = "; ".join(f"{row.name} {100 * row.before:.2f}% to {100 * row.after:.2f}%" for row in rows)
     drawn = frame.svg(f"Accuracy, {before} to {after}: {says}")
     banded = any(row.after_interval for row in rows)
-    note = "The change at the right is in points." + (" Shaded: 95% intervals." if banded else "")
+    note = "The change at the right is in points, grey where no difference is shown."
+    note += " Shaded: 95% intervals." if banded else ""
     return svg.figure(title, drawn, [("base ring", before), ("main", after)], note)
 
 

@@ -30,10 +30,11 @@ a{color:var(--main);text-underline-offset:2px}
 .lead{color:var(--soft);margin:0 0 1rem}
 .answer{font-size:1.45rem;line-height:1.35;letter-spacing:-.01em;max-width:38ch;margin:0 0 .7rem;text-wrap:balance}
 .answer b{color:var(--main);font-weight:650}
+.banner{border-left:3px solid var(--warn);padding:.15rem 0 .15rem .9rem;margin:1.2rem 0}
 .note{color:var(--soft);font-size:.86rem}
 .chip{display:inline-block;text-decoration:none;margin:0 .3em .3em 0;
 font-size:.84rem;padding:.18em .75em;border-radius:99px;border:1px solid var(--line)}
-.chip.ok{color:var(--good)}.chip.warning,.chip.note{color:var(--warn)}.chip.fault{color:var(--bad)}
+.chip.ok{color:var(--good)}.chip.mixed{color:var(--warn)}.chip.warning,.chip.note{color:var(--warn)}.chip.fault{color:var(--bad)}
 .hero{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,6fr);gap:16px 48px;align-items:center;margin-top:1.6rem}
 .tiles{display:flex;gap:12px 36px;flex-wrap:wrap;margin:1.2rem 0;padding:0;list-style:none}
 .tiles li{display:flex;flex-direction:column-reverse}
@@ -76,7 +77,7 @@ tr.group>*{color:var(--soft);font-style:normal}
 tr.this>*{background:color-mix(in srgb,var(--main) 9%,transparent);font-weight:600}
 th small{white-space:normal;max-width:17em}
 th small,td small{color:var(--soft);display:block;font-size:.78rem;line-height:1.2}
-.up{color:var(--good)}.down{color:var(--bad)}.quiet{color:var(--soft)}
+.up{color:var(--good)}.down{color:var(--bad)}.mixed{color:var(--warn)}.quiet{color:var(--soft)}
 .wrap td:last-child,.wrap td.left{white-space:normal;min-width:8em;overflow-wrap:anywhere;text-align:left}
 .findings{list-style:none;padding:0;margin:.5rem 0}
 .findings li{padding:.5rem 0;border-bottom:1px solid var(--faint);display:grid;grid-template-columns:1.6em 10.5em 1fr}

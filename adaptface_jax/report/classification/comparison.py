@@ -12,13 +12,14 @@ import numpy as np
 from adaptface_jax.checks.run.classification import noise
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import ClassificationRun
+from adaptface_jax.core.text import signed
 from adaptface_jax.evaluation.classification.rankings import by_f1, extremes, kind_of_label
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.about import architecture, training_seconds
 from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.side_by_side import TITLE, differing, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
-from adaptface_jax.report.tables import NONE, Markup, duration, percent, signed, table
+from adaptface_jax.report.tables import NONE, Markup, duration, percent, table
 
 FEW = 8  # more runs than these make no readable row of dots
 COLUMNS = 3  # more settings than these make too wide a table

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from adaptface_jax.core.text import signed
 from adaptface_jax.evaluation.classification.rankings import judged, splits
 from adaptface_jax.evaluation.classification.results import BaselineScore, ClassificationResults, SplitResult
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.charts import dots
-from adaptface_jax.report.tables import percent, signed, table
+from adaptface_jax.report.tables import percent, table
 
 # What a baseline has too: its title -> the field.
 FIGURES = {"macro F1": "macro_f1", "accuracy": "accuracy"}
