@@ -18,7 +18,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.environment import environment
+from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.distributed import processes
@@ -95,7 +95,7 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
         pixels=judge.baseline.pixels,
         run=run_facts(plan.config, plan.model, plan.source, ending),
         parameters=parameter_counts(plan.model, plan.source.num_classes),
-        environment=environment(),
+        environment=provenance("train") | environment(),
         reported=utc_now(),
         generated=generated_of(plan.config.data.benchmarks),
     )

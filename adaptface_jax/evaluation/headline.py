@@ -87,7 +87,7 @@ def by_domain(verdict: Verdict) -> str:
             said.append(f"{kind} on {listed(words)}")
     rest = [name for name, part in verdict.domains.items() if not part.outcome.shown]
     if rest:
-        said.append(f"no difference shown on {listed(rest)}" if said else "no difference is shown on any")
+        said.append(f"no difference shown on {listed(rest, 4)}" if said else "no difference is shown on any")
     return f"By domain: {'; '.join(said)}."
 
 

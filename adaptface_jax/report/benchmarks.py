@@ -68,6 +68,12 @@ def accuracy_interval(entry: BenchmarkResult | DomainVerification) -> Interval |
     return entry.intervals.accuracy if entry.intervals else None
 
 
+def widest(entries: Iterable[BenchmarkResult]) -> float:
+    """The width of the widest interval of an accuracy, which no axis should be narrower than; 0 where none is known."""
+    known = [around for entry in entries if (around := accuracy_interval(entry))]
+    return max((high - low for low, high in known), default=0.0)
+
+
 def answer(label: str, results: Results, verdicts: Mapping[str, Verdict]) -> str:
     """The first thing on the page: whether it helped, and on what. HTML.
 

@@ -94,8 +94,12 @@ def curves(
     as_percent: bool = False,
     smooth: bool = False,
     from_zero: bool = False,
+    least: float = 0.0,
 ) -> str:
-    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly."""
+    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly.
+
+    least: the range of y is at least so wide, as the interval of one of the values is.
+    """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return ""
@@ -105,7 +109,7 @@ def curves(
     room = 0.06 * (high - low) or max(0.02 * abs(high), 1e-6)
     low, high = (0.0 if from_zero else low - room), high + room
     if as_percent:
-        low, high = max(low, 0.0), min(high, 1.0)
+        low, high = wide_enough(low, high, least)
     frame = svg.Frame((0.0, float(max(steps.max(), 1))), (low, high))
     text = (lambda value: svg.percent(round(value, 6))) if as_percent else svg.plain
     frame.axes("step", y_text=text)
@@ -127,13 +131,27 @@ def curves(
     return svg.figure(title, frame.svg(f"{title} over the step: {said}"), legend if len(lines) > 1 else ())
 
 
+def wide_enough(low: float, high: float, least: float) -> tuple[float, float]:
+    """Within 0..1, widened around its middle to `least`, so that what is within chance looks small."""
+    missing = max(0.0, least - (high - low)) / 2
+    low, high = max(0.0, low - missing), min(1.0, high + missing)
+    return max(0.0, min(low, high - least)), min(1.0, max(high, low + least))
+
+
 def dots(
-    title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note: str = "", axis: str = "accuracy"
+    title: str,
+    rows: Mapping[str, Sequence[tuple[str, float, str]]],
+    note: str = "",
+    axis: str = "accuracy",
+    least: float = 0.0,
 ) -> str:
-    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`."""
+    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`.
+
+    least: the axis is at least so wide, as the interval of one of the fractions is.
+    """
     values = [value for row in rows.values() for _, value, _ in row]
     span = max(max(values) - min(values), 0.05)
-    low, top = max(0.0, min(values) - 0.08 * span), min(1.0, max(values) + 0.08 * span)
+    low, top = wide_enough(min(values) - 0.08 * span, max(values) + 0.08 * span, least)
     frame = _rows(list(rows), low, top, 16, axis=axis)
     high = row_height(len(rows))
     legend: dict[tuple[str, str], None] = {}
@@ -189,11 +207,12 @@ def _rows(
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """Over about a twentieth of the values, and over fewer at both ends."""
+    """Over about a twentieth of the values on both sides alike: it starts at the first value and ends at the last."""
     width = max(2, len(values) // 40)
     result = np.empty(len(values))
     for i in range(len(values)):
-        near = values[max(0, i - width) : i + width + 1]
+        reach = min(width, i, len(values) - 1 - i)
+        near = values[i - reach : i + reach + 1]
         near = near[np.isfinite(near)]
         result[i] = near.mean() if len(near) else math.nan
     return result

@@ -15,9 +15,10 @@ from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, 
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, judged, together
 from adaptface_jax.report.about import training_seconds
-from adaptface_jax.report.benchmarks import accuracy_interval, generated_note, mark, mean_accuracy
+from adaptface_jax.report.benchmarks import accuracy_interval, generated_note, mark, mean_accuracy, widest
 from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.drawing import roc_chart
+from adaptface_jax.report.next_steps import of_several
 from adaptface_jax.report.paired_tests import Pair, against, compared, paired_tables
 from adaptface_jax.report.recipes import recipes_of, recipes_section
 from adaptface_jax.report.recognition_page import benchmarks_of, label_of
@@ -50,6 +51,7 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
     if len(named) > 1:
         body.append(recipes_section(recipes, named, scores, benchmarks, level))
         body += ["<h2>Is the difference real?</h2>", paired_tables(verdicts)]
+    body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
 
@@ -74,7 +76,8 @@ def ahead(named: Mapping[str, FaceRun], verdicts: Mapping[Pair, Verdict]) -> str
     if len(ranks) == 1:
         said = f"{escape(first)} reaches {percent(ranks[first])} {escape(where)}."
     elif beaten:
-        said = f"<b>{escape(first)}</b> is ahead of {escape(listed(beaten))}, and has {escape(highest)}."
+        whom = listed(beaten) if len(beaten) < 3 else f"{len(beaten)} of {len(ranks) - 1} other runs"
+        said = f"<b>{escape(first)}</b> is ahead of {escape(whom)}, and has {escape(highest)}."
     else:
         said = f"No run is shown to be ahead. {escape(first)} has {escape(highest)}."
     rest = "; ".join(f"from {listed(names)} ({outcome})" for outcome, names in beside.items())
@@ -148,7 +151,12 @@ def overlaid(
     charts = [curves("Training loss", lines(named, "train/loss"), smooth=True)]
     for benchmark in benchmarks:
         charts.append(
-            curves(f"Accuracy on {benchmark}", lines(named, f"eval/{benchmark}/accuracy", marked=True), as_percent=True)
+            curves(
+                f"Accuracy on {benchmark}",
+                lines(named, f"eval/{benchmark}/accuracy", marked=True),
+                as_percent=True,
+                least=widest(found[benchmark] for found in map(benchmarks_of, named.values()) if benchmark in found),
+            )
         )
         found = [
             Curve(name, roc_curve(kept[benchmark].distance, kept[benchmark].issame), paint(i))
@@ -175,4 +183,5 @@ def by_domain(named: Mapping[str, FaceRun]) -> str:
             rows.setdefault(benchmark, []).append((name, entry.accuracy, kind))
             for domain, found in entry.domains.items():
                 rows.setdefault(f"{benchmark}: {domain}", []).append((name, found.accuracy, kind))
-    return dots("Accuracy by benchmark and domain", dict(sorted(rows.items()))) if rows else ""
+    least = widest(entry for entries, _ in sources.values() for entry in entries.values())
+    return dots("Accuracy by benchmark and domain", dict(sorted(rows.items())), least=least) if rows else ""

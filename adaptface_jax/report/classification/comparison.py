@@ -17,6 +17,7 @@ from adaptface_jax.evaluation.classification.rankings import by_f1, extremes, ki
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.about import architecture, training_seconds
 from adaptface_jax.report.charts import curves, dots
+from adaptface_jax.report.next_steps import of_several
 from adaptface_jax.report.side_by_side import TITLE, differing, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
 from adaptface_jax.report.tables import NONE, Markup, duration, percent, table
@@ -48,6 +49,7 @@ def classification_comparison(named: Mapping[str, ClassificationRun], links: Map
         "<h2>Curves</h2>",
         overlaid(ranked),
     ]
+    body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
 
