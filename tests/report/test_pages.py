@@ -63,6 +63,9 @@ def test_the_page_tells_the_run(run):
         assert f"{row['trainable']:,}" in page
     assert "finished, 16 steps" in page and "router block:2" in page and "not measured" not in page
     assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
+    assert f"adaptface train --config={run.parent / 'small.py'} --workdir={run}" in page
+    assert "These benchmarks' faces are generated." in page and "○ Too few people to say" in page
+    assert "Verify it on photographs of people" in page and "▲" not in page and "▼" not in page
 
 
 def test_the_parameters_are_those_of_the_model(run):
