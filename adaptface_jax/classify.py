@@ -20,7 +20,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.core import trees
-from adaptface_jax.core.environment import environment
+from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -125,7 +125,7 @@ def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdi
         distribution={name: shares(source) for name, source in parts(plan).items()},
         run=classifier_facts(plan, ending),
         parameters=parameter_counts(plan.trainable),
-        environment=environment(),
+        environment=provenance("classify") | environment(),
         reported=utc_now(),
     )
 

@@ -8,25 +8,28 @@ Running the same command again goes on where the run stopped.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.checks.run.records import FaceRun, read_run
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.environment import environment
+from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.progress import Progress
+from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.distributed import processes
 from adaptface_jax.evaluation import tensorboard
 from adaptface_jax.evaluation.baselines import Baselines, baselines
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import evaluate, mean_accuracy, scalars
-from adaptface_jax.evaluation.markdown import results_markdown
+from adaptface_jax.evaluation.markdown import results_markdown, verdict_lines
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, write_results
+from adaptface_jax.evaluation.statistics.paired_test import changes
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.monitor import Monitor
@@ -92,17 +95,22 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
         pixels=judge.baseline.pixels,
         run=run_facts(plan.config, plan.model, plan.source, ending),
         parameters=parameter_counts(plan.model, plan.source.num_classes),
-        environment=environment(),
+        environment=provenance("train") | environment(),
         reported=utc_now(),
+        generated=generated_of(plan.config.data.benchmarks),
     )
 
 
 def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path) -> None:
     """Write and print what the run came to."""
     results = results_of(plan, judge, ending)
+    run = read_run(workdir, results=results)
+    if isinstance(run, FaceRun):
+        results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
     if processes.primary():
         write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
     print(results_markdown(results))
+    print("\n".join(verdict_lines(results)))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 

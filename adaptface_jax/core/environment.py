@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -30,6 +33,31 @@ def environment() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of this package and of those that it computes with."""
     return {"adaptface_jax": __version__, **{package: metadata.version(package) for package in PACKAGES}}
+
+
+def provenance(command: str) -> dict[str, str]:
+    """How a run was started: what was typed, and the commit of the package's files where they are of one."""
+    found = {"command": shlex.join(["adaptface", command, *sys.argv[1:]])}
+    return found | ({"commit": known} if (known := commit()) else {})
+
+
+def commit() -> str:
+    """The git commit that this package is of, and whether its files differ from it; "" outside of a checkout."""
+    here = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # A package installed somewhere below another project's checkout is no part of that.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None or not (found := git("rev-parse", "HEAD")):
+        return ""
+    return found + (", with changes" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
 
 
 def processor() -> str:

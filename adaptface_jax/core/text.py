@@ -53,3 +53,21 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     days, hours = divmod(whole // 3600, 24)
     return f"{f'{days:,} d ' if days else ''}{hours} h {whole % 3600 // 60:02d} min"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """ "a, b and c"; of more than `most` the first ones, and how many are not named."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def signed(change: float) -> str:
+    """ "+1.50": a change of a fraction in points, with a true minus sign."""
+    return f"{100 * change:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_area(change: float) -> str:
+    """ "+0.0150": a change of an AUC, with a true minus sign."""
+    return f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")

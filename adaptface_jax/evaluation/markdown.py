@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.headline import LABELS, by_domain, detail, headline, of_all, on_generated
 from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.statistics.intervals import Interval
+from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, judged
 from adaptface_jax.training.recognition.facts import RunFacts
 
 
@@ -17,15 +19,18 @@ def results_markdown(results: Results) -> str:
     """The whole page."""
     benchmarks = results.benchmarks
     before = {title: found for title, found in (("pixels", results.pixels), ("frozen", results.frozen)) if found}
-    sections = ["# Face verification", _run(results.run), "## Benchmarks"]
+    verdicts = judged(results.changes)
+    sections = ["# Face verification", *verdict_lines(results), _run(results.run), "## Benchmarks"]
     sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
     if of_five(benchmarks):
         sections += ["## Beside published figures", published_table(benchmarks)]
     if before and benchmarks:
-        sections += [f"## {' and '.join(before).capitalize()} against adapted", comparison_table(before, benchmarks)]
+        shown = comparison_table(before, benchmarks, verdicts)
+        sections += [f"## {' and '.join(before).capitalize()} against adapted", shown]
     for name, entry in benchmarks.items():
         if entry.domains:
-            sections += [f"## {name} by domain", domain_table(entry, before.get("frozen", {}).get(name))]
+            shown = domain_table(entry, before.get("frozen", {}).get(name), verdicts.get(name))
+            sections += [f"## {name} by domain", shown]
         if entry.cells:
             before_cells = before["frozen"][name].cells if name in before.get("frozen", {}) else ()
             sections += [f"## {name}, condition by condition", conditions_table(entry.cells, before_cells), _CELLS_NOTE]
@@ -39,6 +44,22 @@ def results_markdown(results: Results) -> str:
     if results.environment:
         sections += ["## Versions and machine", facts(results.environment)]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def verdict_lines(results: Results) -> list[str]:
+    """Whether the adapted model differs from the frozen backbone, in a sentence that stands out only where one is
+    shown, then what it rests on; what figures on generated faces do not tell. Nothing where there is no baseline."""
+    said = on_generated(results.generated, results.benchmarks)
+    lines = [f"> {said}"] if said else []
+    if not results.benchmarks or not results.frozen:
+        return lines
+    verdicts = judged(results.changes)
+    label = LABELS.get(results.run.adapter, "training") if results.run else "training"
+    sentence = headline(label[:1].upper() + label[1:], verdicts)
+    lines.append(f"**{sentence}**" if of_all(verdicts).shown else sentence)
+    for name, verdict in verdicts.items():
+        lines.append(" ".join(filter(None, (f"{name}:", detail(verdict), by_domain(verdict)))))
+    return lines
 
 
 def benchmark_table(benchmarks: BenchmarkResults) -> str:
@@ -108,10 +129,12 @@ def published_table(benchmarks: BenchmarkResults) -> str:
     return table(["", *[name for name, _ in FIVE.values()], "average", "source"], rows)
 
 
-def comparison_table(before: Mapping[str, BenchmarkResults], adapted: BenchmarkResults) -> str:
+def comparison_table(
+    before: Mapping[str, BenchmarkResults], adapted: BenchmarkResults, verdicts: Mapping[str, Verdict]
+) -> str:
     """What each of `before` (title -> benchmark name -> entry) reached beside the adapted model.
 
-    One row a benchmark; the gain, in points of accuracy, is over the last of `before`.
+    One row a benchmark; the gain, in points of accuracy, is over the last of `before`, and so is the verdict.
     """
     rows = []
     for name, after in adapted.items():
@@ -120,13 +143,19 @@ def comparison_table(before: Mapping[str, BenchmarkResults], adapted: BenchmarkR
         gain = f"{100 * (after.accuracy - last.accuracy):+.2f}" if last else "n/a"
         accuracies = [percent(entry.accuracy if entry else None) for entry in [*entries, after]]
         areas = [_auc(entry.auc if entry else None) for entry in [*entries, after]]
-        rows.append([name, *accuracies, gain, *areas])
+        rows.append([name, *accuracies, gain, *areas, _outcome(verdicts.get(name))])
     first, *others = before
-    titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted"]
+    titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted", "verdict"]
     return table(["benchmark", *titles], rows)
 
 
-def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None) -> str:
+def _outcome(verdict: Verdict | None) -> str:
+    return verdict.outcome if verdict else Outcome.UNTESTED
+
+
+def domain_table(
+    adapted: BenchmarkResult, frozen: BenchmarkResult | None = None, verdict: Verdict | None = None
+) -> str:
     """One row a domain of one benchmark's entry, beside the frozen one's where given."""
     domains, before = adapted.domains, frozen.domains if frozen else {}
     rows = []
@@ -139,9 +168,11 @@ def domain_table(adapted: BenchmarkResult, frozen: BenchmarkResult | None = None
         around = entry.intervals
         row += [_interval(around.accuracy if around else None), _auc(entry.auc)]
         row.append("n/a" if around is None or around.auc is None else "{:.4f} to {:.4f}".format(*around.auc))
-        rows.append([*row, around.resting_on if around else ""])
+        row.append(around.resting_on if around else "")
+        rows.append([*row, *([_outcome(verdict.domains.get(name) if verdict else None)] if before else [])])
     accuracy = ["accuracy, frozen", "adapted", "gain"] if before else ["accuracy"]
-    return table(["domain", "pairs", *accuracy, "95% interval", "AUC", "95% interval", "over"], rows)
+    titles = ["domain", "pairs", *accuracy, "95% interval", "AUC", "95% interval", "over"]
+    return table([*titles, *(["verdict"] if before else [])], rows)
 
 
 def conditions_table(cells: Sequence[Cell], frozen: Sequence[Cell] = ()) -> str:

@@ -15,6 +15,7 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
 from adaptface_jax.evaluation.cells import Cell
 from adaptface_jax.evaluation.gates import GateReport
+from adaptface_jax.evaluation.statistics.paired_test import Comparison
 from adaptface_jax.evaluation.verification import DomainVerification, Verification
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.training.recognition.facts import RunFacts
@@ -49,7 +50,8 @@ BenchmarkResults = Mapping[str, BenchmarkResult]
 @dataclasses.dataclass(frozen=True)
 class Results:
     """benchmarks: the adapted model, by benchmark. frozen, pixels: the unadapted backbone and the images themselves as
-    embeddings, on the same ones. run, parameters, environment (name -> version or machine), reported (UTC): of a run.
+    embeddings, on the same ones. changes: adapted minus frozen, tested on the pairs of each. generated: the benchmarks
+    of generated faces. run, parameters, environment (name -> version or machine), reported (UTC): of a run.
     """
 
     benchmarks: dict[str, BenchmarkResult]
@@ -59,6 +61,8 @@ class Results:
     parameters: tuple[ParameterCount, ...] = ()
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     reported: str | None = None
+    changes: dict[str, Comparison] = dataclasses.field(default_factory=dict)
+    generated: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The text of `results.json`."""

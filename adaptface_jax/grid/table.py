@@ -71,6 +71,7 @@ def grid_table(record: Record, config: AnyConfig) -> str:
 def write_page(out: Path, record: Record, config: AnyConfig) -> None:
     """`grid.md`: the table, and why sub-runs failed."""
     by = score_title(config) if any(run.score is not None for run in record.runs) else "last training loss"
-    parts = ["# Grid", f"{plural(len(record.runs), 'sub-run')}, ranked by {by}.", grid_table(record, config)]
+    lead = f"{plural(len(record.runs), 'sub-run')}, ranked by {by} as it stands: `adaptface report` over them tests"
+    parts = ["# Grid", f"{lead} which differences are shown.", grid_table(record, config)]
     parts += [f"{run.name} failed: {run.line}" for run in record.runs if run.state == FAILED]
     write_text(out / PAGE, "\n\n".join(parts) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from adaptface_jax.checks.run.history import column
@@ -97,12 +98,14 @@ def adapter(config: Config) -> str:
 def about_section(run: AnyRun) -> str:
     """The section's HTML."""
     results = run.results
+    typed = results.environment.get("command") if results else None
+    command = f'<p class="typed"><code>{escape(typed)}</code></p>' if typed else ""
     ran = table("The run", ["", ""], [("", row) for row in facts(run)], "wrap", 2)
     side = []
     if results and results.parameters:
         side.append(parameters_table(results.parameters))
     if results and results.environment:
-        rows = [("", (name, value)) for name, value in results.environment.items()]
+        rows = [("", (name, value)) for name, value in results.environment.items() if name != "command"]
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
         side.append('<p class="note">Versions and parameters are recorded when the run ends.</p>')
@@ -115,7 +118,7 @@ def about_section(run: AnyRun) -> str:
     everything = [("", (name, text(value))) for name, value in trees.flatten(settings, ".").items()]
     listed = table("", ["setting", "value"], everything, "wrap", 2)
     whole = f"<details><summary>All settings</summary>{listed}</details>"
-    return f'<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
+    return f'{command}<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
 
 
 def parameters_table(rows: Sequence[ParameterCount]) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
+from adaptface_jax.core.text import signed
+from adaptface_jax.evaluation.headline import by_domain, detail, headline, of_all, on_generated
 from adaptface_jax.evaluation.markdown import means
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.evaluation.statistics.jackknife import FEW
+from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, count_tests
 from adaptface_jax.evaluation.verification import DomainVerification
 from adaptface_jax.report.charts import Gain, gains
+from adaptface_jax.report.paired_tests import chip, held_together
 from adaptface_jax.report.tables import (
     NONE,
+    PAINTS,
     Markup,
     area,
     area_between,
@@ -21,7 +26,6 @@ from adaptface_jax.report.tables import (
     counted,
     percent,
     points,
-    signed,
     table,
 )
 
@@ -34,30 +38,29 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> list[Gain]:
+def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdicts: Mapping[str, Verdict]) -> list[Gain]:
     """A row a benchmark that both know, each followed by its domains."""
     rows = []
     for name, entry in benchmarks.items():
-        before = frozen.get(name)
+        before, verdict = frozen.get(name), verdicts.get(name)
         if not before:
             continue
-        rows.append(
-            Gain(
-                name if len(benchmarks) > 1 else "all pairs",
-                before.accuracy,
-                entry.accuracy,
-                True,
-                accuracy_interval(before),
-                accuracy_interval(entry),
-            )
-        )
-        known = before.domains
-        rows += [
-            Gain(domain, start.accuracy, found.accuracy, False, accuracy_interval(start), accuracy_interval(found))
-            for domain, found in entry.domains.items()
-            if (start := known.get(domain))
+        found: list[tuple[str, BenchmarkResult | DomainVerification, BenchmarkResult | DomainVerification, Outcome]] = [
+            (name if len(benchmarks) > 1 else "all pairs", before, entry, _of_accuracy(verdict))
         ]
+        found += [
+            (domain, before.domains[domain], after, _of_accuracy(verdict.domains.get(domain) if verdict else None))
+            for domain, after in entry.domains.items()
+            if domain in before.domains
+        ]
+        for title, start, end, outcome in found:
+            around = accuracy_interval(start), accuracy_interval(end)
+            rows.append(Gain(title, start.accuracy, end.accuracy, end is entry, *around, outcome))
     return rows
+
+
+def _of_accuracy(verdict: Verdict | None) -> Outcome:
+    return verdict.accuracy if verdict else Outcome.UNTESTED
 
 
 def accuracy_interval(entry: BenchmarkResult | DomainVerification) -> Interval | None:
@@ -65,50 +68,54 @@ def accuracy_interval(entry: BenchmarkResult | DomainVerification) -> Interval |
     return entry.intervals.accuracy if entry.intervals else None
 
 
-def answer(label: str, results: Results, tested: str) -> str:
+def widest(entries: Iterable[BenchmarkResult]) -> float:
+    """The width of the widest interval of an accuracy, which no axis should be narrower than; 0 where none is known."""
+    known = [around for entry in entries if (around := accuracy_interval(entry))]
+    return max((high - low for low, high in known), default=0.0)
+
+
+def answer(label: str, results: Results, verdicts: Mapping[str, Verdict]) -> str:
     """The first thing on the page: whether it helped, and on what. HTML.
 
-    tested: what a paired test says of the difference, HTML, or "".
+    verdicts: of each benchmark against the frozen backbone, where it was tested.
     """
     benchmarks, frozen, pixels = results.benchmarks, results.frozen, results.pixels
-    rows = gain_rows(benchmarks, frozen)
     shared = [name for name in benchmarks if name in frozen]
     after = mean_accuracy(benchmarks[name] for name in shared or benchmarks)
-    tiles = []
-    if pixels and all(name in pixels for name in benchmarks):
-        tiles.append(_tile("raw pixels", mean_accuracy(pixels[name] for name in benchmarks)))
     if not shared:
         return f'<p class="answer">{escape(label)} reaches {percent(after)}.</p>'
     before = mean_accuracy(frozen[name] for name in shared)
-    tiles += [_tile("frozen backbone", before), _tile(label, after, "main")]
-    change = after - before
-    verb = "raised" if change > 0 else "lowered" if change < 0 else "left"
-    sentence = f"{escape(label)} {verb} accuracy "
-    sentence += f"by <b>{signed(abs(change)).lstrip('+')} points</b>" if change else "where it was"
-    sentence += f", from {percent(before)} to {percent(after)}."
-    parts = [f'<p class="answer">{sentence}</p>', _where(rows)]
-    if tested:
-        parts.append(f'<p class="note">{tested}</p>')
+    outcome = of_all(verdicts)
+    tiles = []
+    if pixels and all(name in pixels for name in benchmarks):
+        tiles.append(_tile("raw pixels", mean_accuracy(pixels[name] for name in benchmarks)))
+    tiles += [_tile("frozen backbone", before), _tile(label, after, "main" if outcome.shown else "")]
+    parts = [f'<p class="answer">{mark(outcome)}{escape(headline(label, verdicts))}</p>']
+    for name, verdict in verdicts.items():
+        where = f"{name}: " if len(verdicts) > 1 else ""
+        said = [f"{where}{detail(verdict)}", by_domain(verdict)]
+        parts.append(f"<p>{escape(' '.join(filter(None, said)))}</p>")
     parts.append(f'<ul class="tiles">{"".join(tiles)}</ul>')
     if len(shared) > 1:
-        parts.append(f'<p class="note">Means over {len(shared)} benchmarks.</p>')
+        parts.append(f'<p class="note">Mean accuracies over {len(shared)} benchmarks.</p>')
+    together = held_together(count_tests(verdicts.values()))
+    if together:
+        parts.append(f'<p class="note">{together}</p>')
+    rows = gain_rows(benchmarks, frozen, verdicts)
     chart = gains("Accuracy by domain" if len(rows) > len(shared) else "Accuracy", rows, "frozen backbone", label)
     return f'<div class="hero"><div>{"".join(parts)}</div>{chart}</div>'
 
 
-def _where(rows: Sequence[Gain]) -> str:
-    """Which domain gained most and which least, in words."""
-    domains = [row for row in rows if not row.strong] or list(rows)
-    if len(domains) < 2:
-        return ""
-    order = sorted(domains, key=lambda row: row.after - row.before)
-    most, least = order[-1], order[0]
-    lost = least.after < least.before
-    tail = f"it lost on <b>{escape(least.name)}</b>" if lost else f"least on <b>{escape(least.name)}</b>"
-    return (
-        f"<p>It gained most on <b>{escape(most.name)}</b> ({signed(most.after - most.before)} points) and "
-        f"{tail} ({signed(least.after - least.before)}).</p>"
-    )
+def generated_note(generated: Collection[str], benchmarks: Collection[str]) -> str:
+    """A banner where the faces of some benchmarks, or of all, are generated. HTML."""
+    said = on_generated(generated, benchmarks)
+    return f'<p class="banner">{escape(said)}</p>' if said else ""
+
+
+def mark(outcome: Outcome) -> str:
+    """The sign before a headline, which tells gain from loss without its colour, too. HTML."""
+    sign = {Outcome.RAISED: "▲", Outcome.LOWERED: "▼", Outcome.MIXED: "◆"}.get(outcome, "○")
+    return f'<span class="{PAINTS.get(outcome, "quiet")}" aria-hidden="true">{sign}</span> '
 
 
 def _tile(name: str, value: float, kind: str = "") -> str:
@@ -155,27 +162,30 @@ def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[
     ]
 
 
-def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults) -> str:
+def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdicts: Mapping[str, Verdict]) -> str:
     """One row a domain of each benchmark that knows them."""
     rows = []
     for name, entry in benchmarks.items():
         before = frozen[name].domains if name in frozen else {}
+        known = verdicts[name].domains if name in verdicts else {}
         for domain, found in entry.domains.items():
-            start = before.get(domain)
+            start, verdict = before.get(domain), known.get(domain)
             around = found.intervals
+            ends = " to ".join(map(signed, verdict.found.accuracy_interval)) if verdict else ""
             cells = [
                 f"{name}: {domain}" if len(benchmarks) > 1 else domain,
                 counted(found.pairs, around.resting_on if around else ""),
                 percent(start.accuracy if start else None),
                 between(found.accuracy, around.accuracy if around else None, percent(found.accuracy)),
-                points(found.accuracy - start.accuracy if start else None),
+                points(found.accuracy - start.accuracy if start else None, _of_accuracy(verdict), ends),
                 area(start.auc if start else None),
                 area_between(found.auc, around.auc if around else None),
+                chip(verdict.outcome if verdict else Outcome.UNTESTED),
             ]
             rows.append(("", cells))
     if not rows:
         return ""
-    titles = ["domain", "pairs", "accuracy, frozen", "adapted", "gain, points", "AUC, frozen", "adapted"]
+    titles = ["domain", "pairs", "accuracy, frozen", "adapted", "gain, points", "AUC, frozen", "adapted", "verdict"]
     return table("By domain", titles, rows)
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from adaptface_jax.core.text import shortened
+from adaptface_jax.core.text import shortened, signed
 from adaptface_jax.evaluation.plots import paint
+from adaptface_jax.evaluation.statistics.verdict import Outcome
 from adaptface_jax.report import svg
-from adaptface_jax.report.tables import signed
+from adaptface_jax.report.tables import PAINTS
 
 ROW = 34
 NAME = 20  # characters of a name beside a row
@@ -20,7 +21,10 @@ NAME = 20  # characters of a name beside a row
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known."""
+    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known.
+
+    outcome: what is shown of their difference. strong: whether the row is that of a whole benchmark.
+    """
 
     name: str
     before: float
@@ -28,6 +32,7 @@ class Gain:
     strong: bool = False
     before_interval: Sequence[float] | None = None
     after_interval: Sequence[float] | None = None
+    outcome: Outcome = Outcome.UNTESTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +62,6 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
         y = svg.TOP + high_row * (i + 0.5)
         start, end = float(frame.x(row.before)), float(frame.x(row.after))
         change = row.after - row.before
-        weight = "strong" if row.strong else ""
         for interval, kind in ((row.before_interval, "base"), (row.after_interval, "main")):
             if interval:
                 a, b = frame.x(np.asarray(interval))
@@ -73,12 +77,13 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
             f'<circle class="dot main" cx="{end:.1f}" cy="{y:g}" r="{7 if row.strong else 5.5}">'
             f"<title>{100 * row.after:.2f}%</title></circle>"
         )
-        sign = "up" if change > 0 else "down" if change < 0 else "tick"
-        frame.text(svg.WIDTH - 2, y + 4, signed(change), f"{sign} {weight}".strip(), "end")
+        kind = f"{PAINTS[row.outcome]} strong" if row.outcome.shown else "tick"
+        frame.text(svg.WIDTH - 2, y + 4, signed(change), kind, "end")
     says = "; ".join(f"{row.name} {100 * row.before:.2f}% to {100 * row.after:.2f}%" for row in rows)
     drawn = frame.svg(f"Accuracy, {before} to {after}: {says}")
     banded = any(row.after_interval for row in rows)
-    note = "The change at the right is in points." + (" Shaded: 95% intervals." if banded else "")
+    note = "The change at the right is in points, grey where no difference is shown."
+    note += " Shaded: 95% intervals." if banded else ""
     return svg.figure(title, drawn, [("base ring", before), ("main", after)], note)
 
 
@@ -89,8 +94,12 @@ def curves(
     as_percent: bool = False,
     smooth: bool = False,
     from_zero: bool = False,
+    least: float = 0.0,
 ) -> str:
-    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly."""
+    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly.
+
+    least: the range of y is at least so wide, as the interval of one of the values is.
+    """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return ""
@@ -100,7 +109,7 @@ def curves(
     room = 0.06 * (high - low) or max(0.02 * abs(high), 1e-6)
     low, high = (0.0 if from_zero else low - room), high + room
     if as_percent:
-        low, high = max(low, 0.0), min(high, 1.0)
+        low, high = wide_enough(low, high, least)
     frame = svg.Frame((0.0, float(max(steps.max(), 1))), (low, high))
     text = (lambda value: svg.percent(round(value, 6))) if as_percent else svg.plain
     frame.axes("step", y_text=text)
@@ -122,13 +131,27 @@ def curves(
     return svg.figure(title, frame.svg(f"{title} over the step: {said}"), legend if len(lines) > 1 else ())
 
 
+def wide_enough(low: float, high: float, least: float) -> tuple[float, float]:
+    """Within 0..1, widened around its middle to `least`, so that what is within chance looks small."""
+    missing = max(0.0, least - (high - low)) / 2
+    low, high = max(0.0, low - missing), min(1.0, high + missing)
+    return max(0.0, min(low, high - least)), min(1.0, max(high, low + least))
+
+
 def dots(
-    title: str, rows: Mapping[str, Sequence[tuple[str, float, str]]], note: str = "", axis: str = "accuracy"
+    title: str,
+    rows: Mapping[str, Sequence[tuple[str, float, str]]],
+    note: str = "",
+    axis: str = "accuracy",
+    least: float = 0.0,
 ) -> str:
-    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`."""
+    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`.
+
+    least: the axis is at least so wide, as the interval of one of the fractions is.
+    """
     values = [value for row in rows.values() for _, value, _ in row]
     span = max(max(values) - min(values), 0.05)
-    low, top = max(0.0, min(values) - 0.08 * span), min(1.0, max(values) + 0.08 * span)
+    low, top = wide_enough(min(values) - 0.08 * span, max(values) + 0.08 * span, least)
     frame = _rows(list(rows), low, top, 16, axis=axis)
     high = row_height(len(rows))
     legend: dict[tuple[str, str], None] = {}
@@ -184,11 +207,12 @@ def _rows(
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """Over about a twentieth of the values, and over fewer at both ends."""
+    """Over about a twentieth of the values on both sides alike: it starts at the first value and ends at the last."""
     width = max(2, len(values) // 40)
     result = np.empty(len(values))
     for i in range(len(values)):
-        near = values[max(0, i - width) : i + width + 1]
+        reach = min(width, i, len(values) - 1 - i)
+        near = values[i - reach : i + reach + 1]
         near = near[np.isfinite(near)]
         result[i] = near.mean() if len(near) else math.nan
     return result

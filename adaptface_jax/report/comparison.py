@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from adaptface_jax.checks.run.records import FaceRun
-from adaptface_jax.core.text import duration
+from adaptface_jax.core.text import duration, listed
+from adaptface_jax.evaluation.headline import of_all
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.published_results import average, by_category
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
 from adaptface_jax.evaluation.roc import roc_curve
+from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, judged, together
 from adaptface_jax.report.about import training_seconds
-from adaptface_jax.report.benchmarks import accuracy_interval, mean_accuracy
+from adaptface_jax.report.benchmarks import accuracy_interval, generated_note, mark, mean_accuracy, widest
 from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.drawing import roc_chart
-from adaptface_jax.report.paired_tests import paired_tables
-from adaptface_jax.report.recipes import recipes_section
+from adaptface_jax.report.next_steps import of_several
+from adaptface_jax.report.paired_tests import Pair, against, compared, paired_tables
+from adaptface_jax.report.recipes import recipes_of, recipes_section
 from adaptface_jax.report.recognition_page import benchmarks_of, label_of
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
@@ -29,38 +32,69 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
     """The document over runs by their names. links: the page of each, relative."""
     scores = {name: run.scores.found for name, run in named.items()}
     benchmarks = list(dict.fromkeys(name for run in named.values() for name in benchmarks_of(run)))
+    pairs, recipes = compared(scores, benchmarks), recipes_of(named)
+    gains = {(name, where): one.found for name, run in named.items() for where, one in run.verdicts.items()}
+    # What the page may say by chance is shared by what it compares: with the frozen backbone, runs, recipes.
+    level = LEVEL / max(1, sum(map(bool, (gains, pairs, recipes))))
+    over_frozen, verdicts = judged(gains, level), judged(pairs, level)
     body = [
         title(len(named)),
-        _best(named),
+        generated_note({name for run in named.values() for name in run.generated}, benchmarks),
+        ahead(named, verdicts),
         "<h2>Runs</h2>",
-        runs_table(named, links, benchmarks),
+        runs_table(named, links, benchmarks, over_frozen),
         settings_table(named),
-        yardstick_section(named, benchmarks),
+        yardstick_section(named, benchmarks, verdicts),
         "<h2>Curves</h2>",
         overlaid(named, scores, benchmarks),
     ]
     if len(named) > 1:
-        body.append(recipes_section(named, scores, benchmarks))
-        body += ["<h2>Is the difference real?</h2>", paired_tables(scores, benchmarks)]
+        body.append(recipes_section(recipes, named, scores, benchmarks, level))
+        body += ["<h2>Is the difference real?</h2>", paired_tables(verdicts)]
+    body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
 
-def _best(named: Mapping[str, FaceRun]) -> str:
-    """Which run is ahead on what all of them were verified on."""
+def ahead(named: Mapping[str, FaceRun], verdicts: Mapping[Pair, Verdict]) -> str:
+    """Which run is ahead of which on what all of them were verified on. HTML."""
     finished = {name: benchmarks_of(run) for name, run in named.items() if benchmarks_of(run)}
     if not finished:
         return '<p class="answer">No run has been verified yet.</p>'
-    shared = set.intersection(*(set(entries) for entries in finished.values()))
+    shared = sorted(set.intersection(*(set(entries) for entries in finished.values())))
     if not shared:
         return '<p class="answer">The runs share no benchmark, so none is ahead.</p>'
-    ranks = {name: mean_accuracy(entries[b] for b in sorted(shared)) for name, entries in finished.items()}
-    best = max(ranks, key=lambda name: ranks[name])
-    where = f"on {escape(next(iter(shared)))}" if len(shared) == 1 else f"over {len(shared)} shared benchmarks"
-    return f'<p class="answer"><b>{escape(best)}</b> has the highest accuracy {where}: {percent(ranks[best])}.</p>'
+    ranks = {name: mean_accuracy(entries[b] for b in shared) for name, entries in finished.items()}
+    first = max(ranks, key=lambda name: ranks[name])
+    where = f"on {shared[0]}" if len(shared) == 1 else f"over {len(shared)} shared benchmarks"
+    beside: dict[Outcome, list[str]] = {}
+    for other in ranks:
+        if other != first:
+            outcome = together(against(verdicts, benchmark, other, first).outcome for benchmark in shared)
+            beside.setdefault(outcome, []).append(other)
+    beaten = beside.pop(Outcome.RAISED, [])
+    highest = f"the highest accuracy {where}, {percent(ranks[first])}"
+    if len(ranks) == 1:
+        said = f"{escape(first)} reaches {percent(ranks[first])} {escape(where)}."
+    elif beaten:
+        whom = listed(beaten) if len(beaten) < 3 else f"{len(beaten)} of {len(ranks) - 1} other runs"
+        said = f"<b>{escape(first)}</b> is ahead of {escape(whom)}, and has {escape(highest)}."
+    else:
+        said = f"No run is shown to be ahead. {escape(first)} has {escape(highest)}."
+    rest = "; ".join(f"from {listed(names)} ({outcome})" for outcome, names in beside.items())
+    tail = f"<p>It is not told {escape(rest)}.</p>" if rest else ""
+    return f'<p class="answer">{mark(Outcome.RAISED if beaten else Outcome.NOT_SHOWN)}{said}</p>{tail}'
 
 
-def runs_table(named: Mapping[str, FaceRun], links: Mapping[str, str], benchmarks: Sequence[str]) -> str:
-    """A row a run: what it is, its accuracies, their means, and the gain over its frozen backbone."""
+def runs_table(
+    named: Mapping[str, FaceRun],
+    links: Mapping[str, str],
+    benchmarks: Sequence[str],
+    over_frozen: Mapping[tuple[str, str], Verdict],
+) -> str:
+    """A row a run: what it is, its accuracies, their means, and the gain over its frozen backbone.
+
+    over_frozen: by run and benchmark.
+    """
     rows = []
     categories = _shared_categories(named)
     five = any(average(benchmarks_of(run)) is not None for run in named.values())
@@ -69,6 +103,7 @@ def runs_table(named: Mapping[str, FaceRun], links: Mapping[str, str], benchmark
         frozen = results.frozen
         both = [b for b in entries if b in frozen]
         gain = mean_accuracy(entries[b] for b in both) - mean_accuracy(frozen[b] for b in both) if both else None
+        outcome = of_all({where: one for (of, where), one in over_frozen.items() if of == name})
         cells = [run_cell(name, run, links[name], i), label_of(run).removeprefix("the ")]
         cells += [_accuracy(entries.get(b)) for b in benchmarks]
         cells += [_category(entries, category) for category in categories]
@@ -78,7 +113,7 @@ def runs_table(named: Mapping[str, FaceRun], links: Mapping[str, str], benchmark
         seconds = training_seconds(run)
         trainable = [row.trainable for row in results.parameters if row.total is not None]
         cells += [
-            points(gain),
+            points(gain, outcome, outcome) if both else NONE,
             f"{sum(trainable):,}" if trainable else NONE,
             duration(seconds) if seconds else NONE,
             verdict_chip(run),
@@ -116,7 +151,12 @@ def overlaid(
     charts = [curves("Training loss", lines(named, "train/loss"), smooth=True)]
     for benchmark in benchmarks:
         charts.append(
-            curves(f"Accuracy on {benchmark}", lines(named, f"eval/{benchmark}/accuracy", marked=True), as_percent=True)
+            curves(
+                f"Accuracy on {benchmark}",
+                lines(named, f"eval/{benchmark}/accuracy", marked=True),
+                as_percent=True,
+                least=widest(found[benchmark] for found in map(benchmarks_of, named.values()) if benchmark in found),
+            )
         )
         found = [
             Curve(name, roc_curve(kept[benchmark].distance, kept[benchmark].issame), paint(i))
@@ -143,4 +183,5 @@ def by_domain(named: Mapping[str, FaceRun]) -> str:
             rows.setdefault(benchmark, []).append((name, entry.accuracy, kind))
             for domain, found in entry.domains.items():
                 rows.setdefault(f"{benchmark}: {domain}", []).append((name, found.accuracy, kind))
-    return dots("Accuracy by benchmark and domain", dict(sorted(rows.items()))) if rows else ""
+    least = widest(entry for entries, _ in sources.values() for entry in entries.values())
+    return dots("Accuracy by benchmark and domain", dict(sorted(rows.items())), least=least) if rows else ""

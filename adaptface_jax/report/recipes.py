@@ -11,8 +11,9 @@ import numpy as np
 
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.core.text import plural
-from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare_seeds
-from adaptface_jax.report.paired_tests import Kept, comparison_table, count, note, same_pairs
+from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare_seeds, same_pairs
+from adaptface_jax.evaluation.statistics.verdict import LEVEL, judged
+from adaptface_jax.report.paired_tests import Kept, comparison_table, note
 from adaptface_jax.report.recognition_page import benchmarks_of
 from adaptface_jax.report.tables import NONE, Markup, area, percent, table
 
@@ -50,31 +51,38 @@ def _name(members: Sequence[str]) -> str:
     return first[:shared].rstrip("-_. 0123456789") or ", ".join(members)
 
 
-def recipes_section(named: Mapping[str, FaceRun], scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> str:
-    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML."""
-    recipes = recipes_of(named)
+def recipes_section(
+    recipes: Sequence[Recipe],
+    named: Mapping[str, FaceRun],
+    scores: Mapping[str, Kept],
+    benchmarks: Sequence[str],
+    level: float = LEVEL,
+) -> str:
+    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML.
+
+    level: the chance of error that the section may have.
+    """
     if not recipes:
         return ""
     parts, left_out = [_means(recipes, named, benchmarks)], [_doubled(recipe) for recipe in recipes if recipe.doubled]
-    tests = 0
-    for benchmark in benchmarks:
-        found: list[tuple[str, Comparison]] = []
-        for one, two in itertools.combinations(recipes, 2):
-            pair = f"{one.name} → {two.name}"
-            seeds, missing = _paired_seeds(one, two, scores, benchmark)
-            if len(seeds) < 2:
-                left_out.append(f"{pair} on {benchmark}: under two seeds have kept scores of the same pairs in both.")
-                continue
-            if missing:
-                left_out.append(f"{pair} on {benchmark}: seed {', '.join(map(str, missing))} is in one of them alone.")
-            first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
-            found.append((f"{pair}, {plural(len(seeds), 'seed')}", compare_seeds(first, second)))
-        tests += count(found)
-        if found:
-            parts.append(comparison_table(f"{benchmark}: mean of the second minus mean of the first", "recipes", found))
-    if tests:
+    compared: dict[tuple[str, str], Comparison] = {}
+    for benchmark, (one, two) in itertools.product(benchmarks, itertools.combinations(recipes, 2)):
+        pair = f"{one.name} → {two.name}"
+        seeds, missing = _paired_seeds(one, two, scores, benchmark)
+        if len(seeds) < 2:
+            left_out.append(f"{pair} on {benchmark}: under two seeds have kept scores of the same pairs in both.")
+            continue
+        if missing:
+            left_out.append(f"{pair} on {benchmark}: seed {', '.join(map(str, missing))} is in one of them alone.")
+        first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
+        compared[benchmark, f"{pair}, {plural(len(seeds), 'seed')}"] = compare_seeds(first, second)
+    verdicts = judged(compared, level)
+    for benchmark in dict.fromkeys(benchmark for benchmark, _ in verdicts):
+        found = {pair: verdict for (where, pair), verdict in verdicts.items() if where == benchmark}
+        parts.append(comparison_table(f"{benchmark}: mean of the second minus mean of the first", "recipes", found))
+    if verdicts:
         small_p = "the recipes differ over such people and over seeds; trained on other data they may differ"
-        parts.append(note(tests, small_p))
+        parts.append(note(verdicts.values(), small_p))
     if left_out:
         parts.append(f'<p class="note">Left out: {escape(" ".join(left_out))}</p>')
     return f"<h2>Recipes over seeds</h2>{''.join(parts)}"

@@ -9,21 +9,19 @@ from typing import Any
 from adaptface_jax.checks.finding import Section
 from adaptface_jax.checks.run import outcome
 from adaptface_jax.checks.run.records import FaceRun
+from adaptface_jax.evaluation.headline import LABELS
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import about_section, adapter
-from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, published_table
+from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, generated_note, published_table
 from adaptface_jax.report.conditions import conditions_section
 from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.findings import findings_section
 from adaptface_jax.report.gates import gates_section
-from adaptface_jax.report.paired_tests import against_frozen
 from adaptface_jax.report.searches import searches_section
 from adaptface_jax.report.training import recognition_accuracy, recognition_loss, training_section
-
-LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full": "full fine-tuning"}
 
 
 def label_of(run: FaceRun) -> str:
@@ -46,15 +44,17 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
     benchmarks, label = benchmarks_of(run), label_of(run)
     if benchmarks:
         scores, before = run.scores.found, run.frozen_scores.found
-        yield answer(label[:1].upper() + label[1:], results, against_frozen(before, scores))
+        yield generated_note(run.generated, benchmarks)
+        yield answer(label[:1].upper() + label[1:], results, run.verdicts)
     elif not run.finished:
         yield _so_far(run)
     else:
         yield '<p class="answer">No benchmark was given, so nothing was verified.</p>'
     yield "<h2>Training</h2>" + training_section(run.rows, [recognition_loss(run), recognition_accuracy(run)])
     if benchmarks:
-        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks) + domains_table(benchmarks, results.frozen)
-        yield conditions_section(benchmarks, results.frozen)
+        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks)
+        yield domains_table(benchmarks, results.frozen, run.verdicts)
+        yield conditions_section(benchmarks, results.frozen, run.verdicts)
         yield pair_charts(scores, before, benchmarks)
     if searched := searches_section(run.searches.found):
         yield "<h2>Searches</h2>" + searched

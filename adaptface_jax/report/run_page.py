@@ -10,6 +10,7 @@ from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import AnyRun, FaceRun
 from adaptface_jax.report import recognition_page
 from adaptface_jax.report.classification import page as classification_page
+from adaptface_jax.report.next_steps import next_steps
 from adaptface_jax.report.style import document
 
 
@@ -22,7 +23,7 @@ def run_page(run: AnyRun, home: str = "") -> str:
     else:
         kind, over = "image classification", classification_page.over(run)
         sections = classification_page.sections(run, found)
-    return document(f"{name}: {kind}", [*_head(run, name, over, found, home), *sections])
+    return document(f"{name}: {kind}", [*_head(run, name, over, found, home), *sections, next_steps(run)])
 
 
 def _head(run: AnyRun, name: str, over: str, found: list[Section], home: str) -> Iterator[str]:

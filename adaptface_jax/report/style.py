@@ -12,8 +12,8 @@ from adaptface_jax.evaluation.plots import PALETTE
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
-:root{color-scheme:light dark;--paper:#fbfbf9;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a}
-@media(prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1b1f23;--ink:#e6e7e4;--soft:#9aa3ac;--faint:#2a2f34;
+:root{color-scheme:light dark;--shade:#0003;--paper:#fbfbf9;--good:#1f7a4d;--bad:#b3402e;--warn:#96690a}
+@media(prefers-color-scheme:dark){:root{--shade:#000a;--paper:#15181b;--card:#1b1f23;--ink:#e6e7e4;--soft:#9aa3ac;--faint:#2a2f34;
 --line:#3b4147;--main:#5cbcbb;--base:#79828b;--good:#62c08f;--bad:#ee8a76;--warn:#dcae55;
 --c0:#6aa8e6;--c1:#e8a45c;--c2:#68c3a1;--c3:#bd93da;--c4:#e5869b;--c5:#a9bf62;--c6:#7fc0d8;--c7:#c4a384}}
 *{box-sizing:border-box}
@@ -30,10 +30,11 @@ a{color:var(--main);text-underline-offset:2px}
 .lead{color:var(--soft);margin:0 0 1rem}
 .answer{font-size:1.45rem;line-height:1.35;letter-spacing:-.01em;max-width:38ch;margin:0 0 .7rem;text-wrap:balance}
 .answer b{color:var(--main);font-weight:650}
+.banner{border-left:3px solid var(--warn);padding:.15rem 0 .15rem .9rem;margin:1.2rem 0}
 .note{color:var(--soft);font-size:.86rem}
 .chip{display:inline-block;text-decoration:none;margin:0 .3em .3em 0;
 font-size:.84rem;padding:.18em .75em;border-radius:99px;border:1px solid var(--line)}
-.chip.ok{color:var(--good)}.chip.warning,.chip.note{color:var(--warn)}.chip.fault{color:var(--bad)}
+.chip.ok{color:var(--good)}.chip.mixed{color:var(--warn)}.chip.warning,.chip.note{color:var(--warn)}.chip.fault{color:var(--bad)}
 .hero{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,6fr);gap:16px 48px;align-items:center;margin-top:1.6rem}
 .tiles{display:flex;gap:12px 36px;flex-wrap:wrap;margin:1.2rem 0;padding:0;list-style:none}
 .tiles li{display:flex;flex-direction:column-reverse}
@@ -62,7 +63,11 @@ color:var(--soft)}
 .key.ring{background:none;border:2px solid var(--key)}
 .key.dashed{border-radius:0;height:2px;width:19px;vertical-align:.25em;
 background:repeating-linear-gradient(90deg,var(--key) 0 4px,transparent 4px 7.5px)}
-.wide{overflow-x:auto;margin:.5rem 0 1rem;border:1px solid var(--faint);border-radius:10px;background:var(--card)}
+.wide{overflow-x:auto;margin:.5rem 0 1rem;border:1px solid var(--faint);border-radius:10px;background:
+linear-gradient(to left,var(--card),transparent) 100% 0/44px 100% no-repeat local,
+linear-gradient(to left,var(--shade),transparent) 100% 0/22px 100% no-repeat scroll,var(--card)}
+.wide tr>:first-child{position:sticky;left:0;z-index:1;background:var(--card)}
+.wide tr.this>:first-child{background:color-mix(in srgb,var(--main) 9%,var(--card))}
 .wide:focus-visible{outline:2px solid var(--main)}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;padding:.7rem .75rem .1rem}
@@ -76,13 +81,18 @@ tr.group>*{color:var(--soft);font-style:normal}
 tr.this>*{background:color-mix(in srgb,var(--main) 9%,transparent);font-weight:600}
 th small{white-space:normal;max-width:17em}
 th small,td small{color:var(--soft);display:block;font-size:.78rem;line-height:1.2}
-.up{color:var(--good)}.down{color:var(--bad)}.quiet{color:var(--soft)}
+.up{color:var(--good)}.down{color:var(--bad)}.mixed{color:var(--warn)}.quiet{color:var(--soft)}
 .wrap td:last-child,.wrap td.left{white-space:normal;min-width:8em;overflow-wrap:anywhere;text-align:left}
 .findings{list-style:none;padding:0;margin:.5rem 0}
 .findings li{padding:.5rem 0;border-bottom:1px solid var(--faint);display:grid;grid-template-columns:1.6em 10.5em 1fr}
 .findings span{grid-column:3;color:var(--soft);font-size:.9rem}
 .findings i{font-style:normal}
 .findings .ok i{color:var(--good)}.findings .warning i{color:var(--warn)}.findings .fault i{color:var(--bad)}
+.steps{list-style:none;padding:0;max-width:68ch}.steps li{padding:.35rem 0}
+code{font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+.steps code,.typed code{display:block;background:var(--card);border:1px solid var(--faint);border-radius:8px;
+padding:.35rem .7rem;margin-top:.15rem}
+.typed{max-width:none}
 .columns{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 48px;align-items:start}
 details{margin:.8rem 0}summary{cursor:pointer;color:var(--main);width:fit-content}
 footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--faint);color:var(--soft);font-size:.84rem}
@@ -94,8 +104,18 @@ footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--faint);color:
 .hero,.charts,.columns{grid-template-columns:minmax(0,1fr)}
 .tiles{gap:10px 26px}.tiles b{font-size:1.45rem}
 svg text{font-size:14px}.matrix svg text{font-size:11.5px}svg .inside{font-size:13px}th,td{padding:.44rem .7rem}
+.wide:not(:has(svg)) tr>:first-child{min-width:7rem;max-width:42vw;white-space:normal;
+overflow-wrap:break-word}
 .findings li{grid-template-columns:1.6em 1fr}.findings li>:nth-child(n+3){grid-column:2}}
-@media print{:root{color-scheme:light}.wide{overflow:visible}}
+@page{margin:14mm 12mm}
+@media print{:root{color-scheme:light;--paper:#fff}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+html{font-size:11px}body{font-size:1rem}main{max-width:none;padding:0}h2{margin-top:1.6rem;break-after:avoid}h3,caption{break-after:avoid}
+.wide{overflow:visible;border:0;background:none}.wide tr>:first-child{position:static;background:none}
+table{font-size:7.2pt}th,td{padding:.25rem .35rem;white-space:normal}td small,th small{font-size:6.2pt}
+thead th,.wide .chip{font-size:6.6pt}
+.hero{grid-template-columns:5fr 6fr}.hero,.charts,.columns{gap:0 24px}
+.charts,.columns{grid-template-columns:repeat(2,minmax(0,1fr))}
+figure,tr,li,.tiles{break-inside:avoid}thead{display:table-header-group}details:not([open]){display:none}a{color:inherit}}
 """
 
 # The light colours are those of the plots; the dark ones stand above, behind their condition.

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from adaptface_jax.core.text import signed
+from adaptface_jax.evaluation.statistics.verdict import Outcome
+
 NONE = "n/a"
+PAINTS = {Outcome.RAISED: "up", Outcome.LOWERED: "down", Outcome.MIXED: "mixed"}  # classes of the page's style
 
 
 class Markup(str):
@@ -49,17 +53,17 @@ def area(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"
 
 
-def points(change: float | None) -> str:
-    """A change of a fraction in points, coloured by its sign."""
+def points(change: float | None, outcome: Outcome, below: str = "") -> str:
+    """A change of a fraction in points, coloured only where a difference is shown; below: small words."""
     if change is None:
         return NONE
-    kind = "up" if change > 0 else "down" if change < 0 else "quiet"
-    return Markup(f'<span class="{kind}">{signed(change)}</span>')
+    return coloured(signed(change), outcome, below)
 
 
-def signed(change: float) -> str:
-    """ "+1.50", with a true minus sign."""
-    return f"{100 * change:+.2f}".replace("-", "\N{MINUS SIGN}")
+def coloured(text: str, outcome: Outcome, below: str = "") -> str:
+    """A change in the colour of what is shown of it."""
+    small = f"<small>{escape(below)}</small>" if below else ""
+    return Markup(f'<span class="{PAINTS.get(outcome, "quiet")}">{escape(text)}</span>{small}')
 
 
 def between(value: float | None, interval: Sequence[float] | None, text: str) -> str:
@@ -81,13 +85,6 @@ def area_between(value: float | None, interval: Sequence[float] | None) -> str:
 def counted(pairs: int, people: str) -> str:
     """Pairs, and below them the people that their figures rest on."""
     return Markup(f"{pairs:,}<small>{escape(people)}</small>") if people else f"{pairs:,}"
-
-
-def area_change(change: float, interval: Sequence[float]) -> str:
-    """A difference of AUC with its interval below it."""
-    minus = "\N{MINUS SIGN}"
-    low, high = (f"{end:+.4f}".replace("-", minus) for end in interval)
-    return Markup(f"{change:+.4f}".replace("-", minus) + f"<small>{low} to {high}</small>")
 
 
 def p_value(p: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from adaptface_jax.checks.run.history import Rows, column
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.evaluation.plots import paint
+from adaptface_jax.report.benchmarks import widest
 from adaptface_jax.report.charts import Line, curves
 
 MORE = (
@@ -36,7 +37,8 @@ def recognition_accuracy(run: FaceRun) -> str:
         if len(frozen):
             ends, level = np.array([0, x[-1]]), np.repeat(frozen[-1], 2)
             lines.append(Line(f"{name}, frozen", ends, level, kind, dashed=True))
-    return curves("Accuracy on held-out pairs", lines, as_percent=True)
+    least = widest(run.results.benchmarks.values()) if run.results else 0.0
+    return curves("Accuracy on held-out pairs", lines, as_percent=True, least=least)
 
 
 def training_section(rows: Rows, charts: Sequence[str]) -> str:

@@ -7,11 +7,14 @@ from html import escape
 
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.config.yardstick import is_yardstick, plain_adapter, typed
+from adaptface_jax.core.text import signed
+from adaptface_jax.evaluation.statistics.verdict import Verdict
+from adaptface_jax.report.paired_tests import Pair, against
 from adaptface_jax.report.recognition_page import benchmarks_of
-from adaptface_jax.report.tables import NONE, Markup, points, signed, table
+from adaptface_jax.report.tables import NONE, points, table
 
 
-def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str]) -> str:
+def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str], verdicts: Mapping[Pair, Verdict]) -> str:
     """What each DA-LoRA gained over its yardstick, or how that is made; "" where no run is one. HTML."""
     rows, missing = [], []
     for name, run in named.items():
@@ -20,7 +23,8 @@ def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str]) -
             continue
         found = [other for other, candidate in named.items() if is_yardstick(candidate.config, run.config)]
         rows += [
-            ("", [f"{other} \N{RIGHTWARDS ARROW} {name}", *_gains(named[other], run, benchmarks)]) for other in found
+            ("", [f"{other} \N{RIGHTWARDS ARROW} {name}", *_gains(named, other, name, benchmarks, verdicts)])
+            for other in found
         ]
         if not found:
             words = " ".join(f"--config.{setting}={text}" for setting, text in typed(plain).items())
@@ -37,13 +41,20 @@ def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str]) -
     return f"<h2>What the gates are worth</h2>{''.join(parts)}" if parts else ""
 
 
-def _gains(plain: FaceRun, gated: FaceRun, benchmarks: Sequence[str]) -> list[str]:
-    first, second = benchmarks_of(plain), benchmarks_of(gated)
+def _gains(
+    named: Mapping[str, FaceRun],
+    plain: str,
+    gated: str,
+    benchmarks: Sequence[str],
+    verdicts: Mapping[Pair, Verdict],
+) -> list[str]:
+    first, second = benchmarks_of(named[plain]), benchmarks_of(named[gated])
     cells: list[str] = []
     for name in benchmarks:
         if name not in first or name not in second:
             cells.append(NONE)
             continue
-        accuracy = points(second[name].accuracy - first[name].accuracy)
-        cells.append(Markup(f"{accuracy}<small>AUC {signed(second[name].auc - first[name].auc)}</small>"))
+        shown = against(verdicts, name, plain, gated)
+        below = f"AUC {signed(second[name].auc - first[name].auc)}: {shown.outcome}"
+        cells.append(points(second[name].accuracy - first[name].accuracy, shown.accuracy, below))
     return cells

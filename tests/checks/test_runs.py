@@ -16,7 +16,10 @@ from adaptface_jax.checks.run import embeddings, history, outcome
 from adaptface_jax.checks.run.outcome import Measured
 from adaptface_jax.checks.terminal import Report
 from adaptface_jax.config.schema import Config
-from adaptface_jax.evaluation.results import Results
+from adaptface_jax.evaluation.results import BenchmarkResult, Results
+from adaptface_jax.evaluation.statistics.intervals import Intervals
+from adaptface_jax.evaluation.statistics.paired_test import Comparison
+from adaptface_jax.evaluation.statistics.verdict import judged
 from tests.checks.said import FAULT, NOTE, OK, WARNING, said
 from tests.made_results import benchmark_result
 from tests.running import call, write_config
@@ -212,19 +215,37 @@ def test_verification(accuracy, auc, severity, word):
     assert said(finding) == ("verification", severity) and word in finding.what + finding.advice
 
 
+def around(accuracy: float, few: bool = False) -> BenchmarkResult:
+    """Figures with an interval of two points on either side."""
+    ends = (accuracy - 0.02, accuracy + 0.02)
+    return benchmark_result(accuracy, intervals=Intervals(ends, ends, {}, people=40, few=few))
+
+
 @pytest.mark.parametrize(
-    ("accuracy", "expected"),
+    ("accuracy", "p", "expected"),
     [
-        (0.95, [("over pixels", OK), ("over frozen", OK)]),
-        (0.89, [("over pixels", OK), ("over frozen", NOTE)]),
-        (0.80, [("over pixels", OK), ("over frozen", WARNING)]),
-        (0.60, [("over pixels", FAULT), ("over frozen", WARNING)]),
+        (0.95, 1e-4, [("over pixels", OK), ("over frozen", OK)]),
+        (0.95, 0.2, [("over pixels", OK), ("over frozen", NOTE)]),
+        (0.89, 0.2, [("over pixels", OK), ("over frozen", NOTE)]),
+        (0.80, 1e-4, [("over pixels", OK), ("over frozen", WARNING)]),
+        (0.69, 1e-4, [("over pixels", NOTE), ("over frozen", WARNING)]),
+        (0.60, 1e-4, [("over pixels", FAULT), ("over frozen", WARNING)]),
     ],
 )
-def test_against_raw_pixels_and_the_frozen_backbone(accuracy, expected):
-    results = Results({}, pixels={"lfw": benchmark_result(0.7)}, frozen={"lfw": benchmark_result(0.9)})
-    found = outcome.gain(Measured(accuracy, 0.9, 600), "lfw", results)
+def test_against_raw_pixels_and_the_frozen_backbone(accuracy, p, expected):
+    """The test tells, not the sign."""
+    change = accuracy - 0.9
+    compared = Comparison(600, change, (change, change), p, 0, 0, change, (change, change), p, people=40, few=False)
+    results = Results({"lfw": around(accuracy)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
+    found = outcome.gain(Measured(accuracy, 0.9, 600), "lfw", results, judged({"lfw": compared})["lfw"])
     assert [said(f) for f in found] == expected
+
+
+def test_what_was_not_tested_and_what_few_people_say_is_a_note():
+    results = Results({"lfw": around(0.6, few=True)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
+    found = outcome.gain(Measured(0.6, 0.9, 600), "lfw", results, None)
+    assert [said(f) for f in found] == [("over pixels", NOTE), ("over frozen", NOTE)]
+    assert all("not tested" in f.what for f in found)
 
 
 def test_overfitting():

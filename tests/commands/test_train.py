@@ -233,9 +233,15 @@ def test_numbers_that_go_wrong_for_good_end_the_run_with_what_is_known(config, t
 def test_a_finished_run_only_reports_again(run, config, capsys):
     before = (run / "results.json").read_text()
     assert call(train, f"--config={config}", f"--workdir={run}") == 0
-    assert "first loss" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "first loss" not in out
     again = json.loads((run / "results.json").read_text())
     assert again["benchmarks"] == json.loads(before)["benchmarks"]
+    # What the terminal says last is the verdict, of few and generated people.
+    *_, generated, headline, rests, written = filter(None, out.splitlines())
+    assert "faces are generated" in generated and written.startswith("written: ")
+    assert headline == "Too few people to say whether DA-LoRA differs from the frozen backbone: 4 people."
+    assert "over 20 pairs of 4 people" in rests and again["changes"]["faces"]["few"] and again["generated"] == ["faces"]
 
 
 def test_other_settings_are_refused_and_named(run, config, capsys):

@@ -95,3 +95,27 @@ def test_links_lead_from_the_index_to_each_run(tab, pages, run, other):
     links = tab.value("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
     assert set(links) == {f"{run.name}.html", f"{other.name}.html"}
     assert all((pages["index"].parent / link).is_file() for link in links)
+
+
+# A wide table scrolled to the right: whether the first column is still where it was.
+STAYS = """
+(() => { const box = [...document.querySelectorAll('.wide')].find(e => e.scrollWidth > e.clientWidth + 60);
+  if (!box) return null;
+  box.scrollLeft = 60;
+  const gap = box.querySelector('tbody th').getBoundingClientRect().left - box.getBoundingClientRect().left;
+  return box.scrollLeft > 0 && gap >= 0 && gap < 3; })()
+"""
+
+
+def test_the_first_column_of_a_wide_table_stays(tab, pages):
+    tab.show(pages["index"].as_uri(), 390)
+    assert tab.value(STAYS) is True
+
+
+@pytest.mark.parametrize("name", ["run", "index"])
+def test_a_printed_page_fits_the_paper(tab, pages, name):
+    """A4 within its margins is some 700 px wide; tables there have no box to scroll in."""
+    tab.show(pages[name].as_uri(), 700)
+    tab.ask("Emulation.setEmulatedMedia", media="print")
+    assert tab.value("document.documentElement.scrollWidth") <= 700
+    tab.ask("Emulation.setEmulatedMedia", media="")

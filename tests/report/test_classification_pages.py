@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adaptface_jax.checks.run.classification import noise
 from adaptface_jax.checks.run.records import read_run
 from adaptface_jax.config.classification import ModelConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import signed
 from adaptface_jax.evaluation.classification.rankings import by_f1, most_confused
 from adaptface_jax.evaluation.classification.results import ClassificationResults
 from adaptface_jax.report import __main__ as report
@@ -133,7 +136,7 @@ def test_below_the_baselines_is_said():
     found = dataclasses.replace(of_attributes(0.9), macro_f1=0.25, accuracy=0.75)
     page = words(answer("The CNN", results_of(found)))
     assert "Macro F1 is 5.00 points below the best baseline, random (30.00%)" in page
-    assert "accuracy is 0.00 points above the best baseline, majority (75.00%)" in page
+    assert "accuracy is 0.00 points above the best baseline, majority (75.00%), no difference shown on" in page
 
 
 def test_names_from_outside_stay_text():
@@ -173,8 +176,10 @@ def test_the_best_run_stands_first(several, tmp_path):
     page = (tmp_path / "index.html").read_text()
     assert re.findall(r'<a href="([a-z]*)\.html">', page) == ["high", "middle", "low"]
     text, found = words(page), {name: standing(read_run(run)) for name, run in several.items()}
-    assert f"high has the highest macro F1 on validation: {percent(found['high'].macro_f1)}" in text
-    assert f"{100 * (found['high'].macro_f1 - found['middle'].macro_f1):.2f} points behind" in text
+    ahead = found["high"].accuracy - found["middle"].accuracy > 2 * noise(found["high"].accuracy, 400)
+    said = "high is ahead, with" if ahead else "No run is shown to be ahead. high has"
+    assert f"{said} the highest macro F1 on validation: {percent(found['high'].macro_f1)}" in text
+    assert f"middle, has {signed(found['middle'].macro_f1 - found['high'].macro_f1)} points in macro F1" in text
     assert "run train.learning_rate train.weight_decay macro F1, validation test" in text
     for name, settings in {"high": "0.1 0.05", "low": "0.1 0.05"}.items():
         assert f"{name} finished, 50 steps {settings} {percent(found[name].macro_f1)}" in text
@@ -237,3 +242,10 @@ def test_faces_and_classes_do_not_stand_side_by_side(attributes, tmp_path, capsy
     error = capsys.readouterr().err
     assert f"{faces} is a face training and {attributes} one of classification; name runs of one kind" in error
     assert error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_run_within_chance_of_the_next_is_not_ahead(several, tmp_path):
+    """The same run twice."""
+    shutil.copytree(several["high"], tmp_path / "again")
+    assert call(report, several["high"], tmp_path / "again", f"--out={tmp_path / 'out'}") == 0
+    assert "No run is shown to be ahead." in words((tmp_path / "out" / "index.html").read_text())

@@ -14,11 +14,24 @@ from hypothesis import strategies as st
 from adaptface_jax.evaluation.cells import Cell
 from adaptface_jax.evaluation.markdown import conditions_table
 from adaptface_jax.evaluation.statistics.intervals import SubsetIntervals
+from adaptface_jax.evaluation.statistics.paired_test import Comparison
+from adaptface_jax.evaluation.statistics.verdict import Verdict, judged
 from adaptface_jax.evaluation.verification import DomainVerification
 from adaptface_jax.report import svg
 from adaptface_jax.report.conditions import conditions_section
 from adaptface_jax.report.heat_map import Field, heat_map
 from tests.made_results import benchmark_result
+
+
+def comparison(accuracy: float, auc: float, p: float) -> Comparison:
+    ends = (-0.1, 0.1)
+    return Comparison(100, accuracy, ends, p, 9, 1, auc, ends, p, people=24, few=False)
+
+
+def verdicts(p: float) -> dict[str, Verdict]:
+    """As if the gains of the cells had these p-values."""
+    parts = {"pose-pose": comparison(0.1, 0.05, p), "pose-light": comparison(-0.02, 0.05, p)}
+    return judged({"faces": dataclasses.replace(comparison(0.1, 0.05, p), domains=parts)})
 
 
 def cell(first: str, second: str, accuracy: float, auc: float | None, pairs: int = 100, **more: Any) -> Cell:
@@ -39,13 +52,13 @@ FROZEN = {"faces": benchmark_result(0.7, cells=(cell("pose", "pose", 0.7, 0.85),
 
 
 def test_each_cell_shows_its_figure_its_gain_and_its_pairs():
-    page = words(conditions_section(ADAPTED, FROZEN))
+    page = words(conditions_section(ADAPTED, FROZEN, {}))
     assert "80.0% +10.0 100 pairs" in page and "70.0% \N{MINUS SIGN}2.0 100 pairs" in page
     assert "0.900 +5.0 100 pairs" in page and "0.750 +5.0 100 pairs" in page
     assert page.count("n/a 7 pairs") == 2  # one kind alone: neither an accuracy nor an AUC
-    alone = words(conditions_section(ADAPTED, {}))
+    alone = words(conditions_section(ADAPTED, {}, {}))
     assert "80.0% 100 pairs" in alone
-    assert conditions_section({"lfw": benchmark_result(0.9)}, {}) == ""
+    assert conditions_section({"lfw": benchmark_result(0.9)}, {}, {}) == ""
 
 
 def test_an_interval_stands_with_the_people_it_rests_on():
@@ -55,20 +68,22 @@ def test_an_interval_stands_with_the_people_it_rests_on():
         (dataclasses.replace(around, people=3, few=True), ("too few to say 100 pairs 3 people",) * 2),
     ):
         entry = benchmark_result(0.8, cells=(cell("pose", "pose", 0.8, 0.9, intervals=found),))
-        page = words(conditions_section({"faces": entry}, FROZEN))
+        page = words(conditions_section({"faces": entry}, FROZEN, {}))
         assert all(words in page for words in said)
         assert found.resting_on in conditions_table(entry.cells)
 
 
-def test_gains_and_losses_have_their_own_colour_the_deeper_the_larger():
-    page = conditions_section(ADAPTED, FROZEN)
-    accuracy, _ = re.findall(r"<figure.*?</figure>", page)
-    fields = re.findall(r'<rect class="field (\w+)" fill-opacity="([\d.]+)"', accuracy)
-    assert fields == [("up", "0.45"), ("down", "0.09"), ("none", "1.00")]
+def test_gains_and_losses_that_are_shown_have_their_own_colour_the_deeper_the_larger():
+    for p, expected in (
+        (1e-6, [("up", "0.45"), ("down", "0.09"), ("none", "1.00")]),
+        (0.04, [("none", "1.00")] * 3),
+    ):
+        accuracy, _ = re.findall(r"<figure.*?</figure>", conditions_section(ADAPTED, FROZEN, verdicts(p)))
+        assert re.findall(r'<rect class="field (\w+)" fill-opacity="([\d.]+)"', accuracy) == expected
 
 
 def test_what_is_drawn_is_said():
-    (drawn, _) = re.findall(r"<svg .*?</svg>", conditions_section(ADAPTED, FROZEN))
+    (drawn, _) = re.findall(r"<svg .*?</svg>", conditions_section(ADAPTED, FROZEN, {}))
     said = ElementTree.fromstring(drawn).get("aria-label")
     assert said.startswith("Accuracy by conditions: pose with pose 80.0% (+10.0) 100 pairs; pose with light 70.0%")
 

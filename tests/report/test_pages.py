@@ -17,19 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.core.text import signed
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.plots import Curve
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare
+from adaptface_jax.evaluation.statistics.verdict import judged
 from adaptface_jax.report import __main__ as report
 from adaptface_jax.report import charts, svg
 from adaptface_jax.report.about import training_seconds
 from adaptface_jax.report.benchmarks import answer, published_table
 from adaptface_jax.report.drawing import distance_chart, roc_chart
-from adaptface_jax.report.paired_tests import against_frozen, paired_tables
+from adaptface_jax.report.paired_tests import compared, paired_tables
 from adaptface_jax.report.run_page import run_page
-from adaptface_jax.report.tables import signed, table
+from adaptface_jax.report.tables import table
 from adaptface_jax.training.monitor import read_metrics
 from tests.made_results import benchmark_result
 from tests.running import call
@@ -61,6 +63,9 @@ def test_the_page_tells_the_run(run):
         assert f"{row['trainable']:,}" in page
     assert "finished, 16 steps" in page and "router block:2" in page and "not measured" not in page
     assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
+    assert f"adaptface train --config={run.parent / 'small.py'} --workdir={run}" in page
+    assert "These benchmarks' faces are generated." in page and "○ Too few people to say" in page
+    assert "Verify it on photographs of people" in page and "▲" not in page and "▼" not in page
 
 
 def test_the_parameters_are_those_of_the_model(run):
@@ -98,22 +103,33 @@ def test_training_time_is_the_sum_of_the_logged_steps(run):
 # Whether it helped, and on what.
 
 
-def test_the_answer_names_the_gain_and_the_domains():
-    results = Results(
-        {"faces": entry(0.85, pose=0.82, light=0.9)},
-        frozen={"faces": entry(0.7, pose=0.8, light=0.6)},
-        pixels={"faces": entry(0.55)},
-    )
-    page = words(answer("DA-LoRA", results, ""))
-    assert "DA-LoRA raised accuracy by 15.00 points , from 70.00% to 85.00%" in page
-    assert "gained most on light (+30.00 points) and least on pose (+2.00)" in page
-    assert "55.00% " in page
+RESULTS = Results(
+    {"faces": entry(0.85, pose=0.82, light=0.9)},
+    frozen={"faces": entry(0.7, pose=0.8, light=0.6)},
+    pixels={"faces": entry(0.55)},
+)
 
 
-def test_a_loss_is_called_a_loss():
-    results = Results({"faces": entry(0.88, pose=0.84, light=0.92)}, frozen={"faces": entry(0.9, pose=0.9, light=0.9)})
-    page = words(answer("LoRA", results, ""))
-    assert "lowered accuracy by 2.00 points" in page and "it lost on pose (\N{MINUS SIGN}6.00)" in page
+def test_the_answer_is_coloured_as_the_verdict_is_and_not_as_the_sign():
+    """The same figures: of a difference that is shown, of its opposite, and of one within chance."""
+    good, bad = scores(0, 0.3), scores(1, 1.0)
+    same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
+    for before, after, kind, said in (
+        (bad, good, "up", "▲ DA-LoRA raised accuracy by"),
+        (good, bad, "down", "▼ DA-LoRA lowered accuracy by"),
+        (same, good, "quiet", "○ No difference between DA-LoRA and the frozen backbone is shown."),
+    ):
+        page = answer("DA-LoRA", RESULTS, judged({"faces": compare(before, after)}))
+        assert f'<p class="answer"><span class="{kind}"' in page and said in words(page)
+        assert ('class="main"' in page) == (kind != "quiet")
+        assert "55.00%" in page and "70.00%" in page and "85.00%" in page
+        painted = set(re.findall(r'class="(up|down|tick|quiet)[^"]*">[+\N{MINUS SIGN}]', page))
+        assert painted <= {"tick", kind}, "a domain that was not tested has no colour"
+
+
+def test_a_difference_that_was_not_tested_is_not_claimed():
+    page = words(answer("DA-LoRA", RESULTS, {}))
+    assert "was not tested: the scores of their pairs are not kept" in page and "raised" not in page
 
 
 def test_averages_stand_beside_averages_only():
@@ -132,22 +148,21 @@ def scores(seed: int, spread: float) -> PairScores:
     return PairScores(distance, issame, distance < 1.5, np.arange(800, dtype=np.int32))
 
 
-def test_a_difference_is_called_real_only_where_the_paired_test_says_so():
-    good, bad = scores(0, 0.3), scores(1, 1.0)
-    same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
-    assert "difference is real" in against_frozen({"faces": bad}, {"faces": good})
-    assert "may be chance" in against_frozen({"faces": same}, {"faces": good})
-    assert against_frozen({}, {"faces": good}) == ""
-    found = compare(bad, good)
-    page = words(paired_tables({"a": {"faces": bad}, "b": {"faces": good}}, ["faces"]))
-    assert "a → b" in page and signed(found.accuracy_difference) in page and "real" in page
+def tables_of(**runs: PairScores) -> str:
+    return words(paired_tables(judged(compared({name: {"faces": kept} for name, kept in runs.items()}, ["faces"]))))
+
+
+def test_two_runs_are_tested_on_their_pairs():
+    bad, good = scores(1, 1.0), scores(0, 0.3)
+    found, page = compare(bad, good), tables_of(a=bad, b=good)
+    assert f"a → b 400 600 people raised {signed(found.accuracy_difference)}" in page
     assert f"{found.only_first:,} {found.only_second:,}" in page
 
 
 def test_runs_of_different_pairs_are_not_tested_against_each_other():
     one, two = scores(0, 0.3), scores(1, 0.3)
     two = PairScores(two.distance[:200], two.issame[:200], two.accepted[:200], two.index[:400])
-    assert "nothing can be tested" in paired_tables({"a": {"faces": one}, "b": {"faces": two}}, ["faces"])
+    assert "nothing can be tested" in tables_of(a=one, b=two)
 
 
 # The command.

@@ -12,18 +12,27 @@ import pytest
 
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.config.schema import Config
+from adaptface_jax.core.text import signed
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.results import Results
 from adaptface_jax.evaluation.statistics.paired_test import compare_seeds
-from adaptface_jax.report.paired_tests import against_frozen, paired_tables
+from adaptface_jax.evaluation.statistics.verdict import judged
+from adaptface_jax.report.paired_tests import compared, paired_tables
 from adaptface_jax.report.recipes import recipes_of, recipes_section
-from adaptface_jax.report.tables import signed
 from benchmarks.simulated_people import DESIGNS, HIGH, MIDDLING, Design, People
 from tests.made_results import benchmark_result
 
 
 def words(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def section(named: dict[str, FaceRun], scores: dict[str, dict[str, PairScores]]) -> str:
+    return recipes_section(recipes_of(named), named, scores, ["faces"])
+
+
+def paired(**scores: dict[str, PairScores]) -> str:
+    return words(paired_tables(judged(compared(scores, ["faces"]))))
 
 
 def run(seed: int, rank: int, accuracy: float = 0.8) -> FaceRun:
@@ -60,37 +69,35 @@ def test_a_seed_that_comes_twice_counts_once():
 
 
 def test_recipes_are_compared_over_their_seeds(named, scores):
-    page = words(recipes_section(named, scores, ["faces"]))
+    page = words(section(named, scores))
     found = compare_seeds(*([scores[f"{name}-{seed}"]["faces"] for seed in (1, 2, 3)] for name in ("small", "large")))
-    assert "small → large, 3 seeds 600 40 people " + signed(found.accuracy_difference) in page
+    assert "small → large, 3 seeds 600 40 people raised " + signed(found.accuracy_difference) in page
     low, high = found.accuracy_interval
-    assert f"{signed(low)} to {signed(high)}" in page and " real " in page
+    assert f"{signed(low)} to {signed(high)}" in page and "raised" in page
     assert "small 1, 2, 3 72.00% ± 1.00%" in page  # the mean of 71, 72 and 73%, and their standard deviation
     assert "Left out" not in page
 
 
 def test_seeds_without_a_partner_are_left_out_aloud(named, scores):
     fewer = {name: kept for name, kept in named.items() if name != "large-3"}
-    page = words(recipes_section(fewer, scores, ["faces"]))
+    page = words(section(fewer, scores))
     assert "2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
     alone = {name: kept if name.startswith("small") else {} for name, kept in scores.items()}
-    page = words(recipes_section(named, alone, ["faces"]))
+    page = words(section(named, alone))
     assert "under two seeds have kept scores of the same pairs in both" in page
 
 
 def test_runs_of_one_seed_each_are_no_recipes(named, scores):
     alone = {name: named[name] for name in ("small-1", "large-1")}
-    assert recipes_section(alone, scores, ["faces"]) == ""
+    assert section(alone, scores) == ""
 
 
-def test_a_difference_over_few_people_is_not_called_real():
+def test_a_difference_over_few_people_is_not_shown():
     rng = np.random.default_rng(1)
     people = People(Design("", 4, 20, 600), rng)
     before, after = ({"faces": people.seen(rng, level)} for level in (MIDDLING, HIGH))
-    said = against_frozen(before, after)
-    assert "600 pairs of 4 people are too few people to say whether the difference is real" in said
-    page = words(paired_tables({"a": before, "b": after}, ["faces"]))
-    assert "too few people" in page and " real " not in page.partition("Both judged")[0]
+    page = paired(a=before, b=after)
+    assert "600 4 people too few people +" in page and "raised" not in page
 
 
 def test_domains_stand_below_their_runs():
@@ -101,5 +108,5 @@ def test_domains_stand_below_their_runs():
         dataclasses.replace(people.seen(rng, HIGH), domain=members, domain_names=np.array(["dark", "turned"]))
         for _ in range(2)
     )
-    page = words(paired_tables({"a": {"faces": first}, "b": {"faces": second}}, ["faces"]))
+    page = paired(a={"faces": first}, b={"faces": second})
     assert "a → b: dark 300 40 people" in page and "a → b: turned 300 40 people" in page

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.checks.run.history import Rows, column, ends
-from adaptface_jax.evaluation.results import Results
+from adaptface_jax.evaluation import headline
+from adaptface_jax.evaluation.results import BenchmarkResult, Results
+from adaptface_jax.evaluation.statistics.intervals import Interval
+from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,32 +67,38 @@ def verification(found: Measured) -> Finding:
     return ok("verification", what, **numbers)
 
 
-def gain(found: Measured, name: str, results: Results | None) -> list[Finding]:
-    """Against the raw pixels and against the unadapted backbone; a difference within the noise is only a note."""
-    findings: list[Finding] = []
+def gain(found: Measured, name: str, results: Results | None, verdict: Verdict | None) -> list[Finding]:
+    """Against the raw pixels, by the intervals of both, and against the unadapted backbone by the paired `verdict`.
+
+    A difference that is not shown is only a note.
+    """
     if results is None:
         return []
-    for title, shown, floor in (
-        ("pixels", "raw pixels", results.pixels),
-        ("frozen", "the frozen backbone", results.frozen),
-    ):
-        before = floor.get(name)
-        if before is None:
-            continue
-        after, base, pairs = found.accuracy, before.accuracy, found.pairs or 300
-        what = f"{100 * (after - base):+.2f} points over {shown} ({100 * base:.2f}%)"
-        noise = 2 * math.sqrt(max(base * (1 - base), 1e-4) / pairs)
-        check = f"over {title}"
-        if after < base - noise:
-            says = fault if title == "pixels" else warning
-            findings.append(
-                says(check, what, "training does harm: another learning rate, more steps or images; do the labels fit?")
-            )
-        elif after < base:
-            findings.append(note(check, what, f"within the noise of {pairs:,} pairs; train longer or tune the rate"))
-        else:
-            findings.append(ok(check, what, gain=after - base))
+    own = results.benchmarks.get(name)
+    findings = []
+    if pixels := results.pixels.get(name):
+        outcome = apart(_around(pixels), _around(own))
+        findings.append(_against("pixels", "raw pixels", found.accuracy - pixels.accuracy, outcome, fault))
+    if frozen := results.frozen.get(name):
+        outcome = verdict.outcome if verdict else Outcome.UNTESTED
+        findings.append(_against("frozen", headline.FROZEN, found.accuracy - frozen.accuracy, outcome, warning))
     return findings
+
+
+def _around(entry: BenchmarkResult | None) -> Interval | None:
+    return entry.intervals.accuracy if entry and entry.intervals and not entry.intervals.few else None
+
+
+def _against(title: str, shown: str, change: float, outcome: Outcome, worse: Callable[..., Finding]) -> Finding:
+    """change: of the accuracy. worse: how bad a loss is that is shown."""
+    check, what = f"over {title}", f"accuracy {100 * change:+.2f} points over {shown}: {outcome}"
+    if outcome == Outcome.RAISED:
+        return ok(check, what, gain=change)
+    if outcome in (Outcome.LOWERED, Outcome.MIXED):
+        return worse(check, what, "another learning rate, more steps or images; do the labels fit?")
+    if outcome == Outcome.NOT_SHOWN:
+        return note(check, what, "train longer, tune the rate, or verify on more people")
+    return note(check, what, "verify on more people" if outcome == Outcome.FEW else "no scores or intervals are kept")
 
 
 def overfitting(rows: Rows, name: str, pairs: int | None) -> Finding | None:

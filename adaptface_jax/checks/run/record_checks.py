@@ -20,7 +20,8 @@ def check_records(run: AnyRun) -> Iterator[Section]:
     yield Section("training", f"{run.config.backbone.name}, {run.config.adapter.kind}", _training(run))
     for name, found in outcome.measured(run.rows, run.results).items():
         course = outcome.overfitting(run.rows, name, found.pairs)
-        findings = [outcome.verification(found), *outcome.gain(found, name, run.results), *([course] if course else [])]
+        gains = outcome.gain(found, name, run.results, run.verdicts.get(name))
+        findings = [outcome.verification(found), *gains, *([course] if course else [])]
         yield Section(f"benchmark {name}", "", tuple(findings))
 
 

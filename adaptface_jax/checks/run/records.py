@@ -12,10 +12,13 @@ from adaptface_jax.checks.run.history import Rows
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.recorded_searches import RecordedSearch, read_searches
 from adaptface_jax.evaluation.results import Results, read_results
+from adaptface_jax.evaluation.statistics.paired_test import changes
+from adaptface_jax.evaluation.statistics.verdict import Verdict, judged
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS, recorded_config, required_record
 
@@ -97,6 +100,17 @@ class FaceRun(Run[Config, Results]):
             return KeptSearches(read_searches(self.workdir), [])
         except InputError as error:
             return KeptSearches({}, [f"{error}; left out"])
+
+    @property
+    def generated(self) -> tuple[str, ...]:
+        """The benchmarks whose faces are generated."""
+        return generated_of(self.config.data.benchmarks)
+
+    @functools.cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What is shown of its model against the unadapted backbone, of each benchmark where that was tested."""
+        known = self.results.changes if self.results else {}
+        return judged(known or changes(self.frozen_scores.found, self.scores.found))
 
     def _kept(self, folder: str) -> KeptScores:
         kept = KeptScores({}, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX, SyntheticSource, fail, parse_spec
 from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
+
+
+def generated_of(benchmarks: Mapping[str, str]) -> tuple[str, ...]:
+    """Of benchmarks by their names, with the paths as users write them, those whose faces are generated."""
+    return tuple(name for name, path in benchmarks.items() if path.startswith(PREFIX))
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,25 @@ def compare(first: PairScores, second: PairScores) -> Comparison:
     return compare_seeds([first], [second])
 
 
+def same_pairs(first: PairScores, second: PairScores) -> bool:
+    """Whether both are scores of the same pairs."""
+    return np.array_equal(first.index, second.index) and np.array_equal(first.issame, second.issame)
+
+
+def changes(before: Mapping[str, PairScores], after: Mapping[str, PairScores]) -> dict[str, Comparison]:
+    """Benchmark -> the comparison; of those that both have judged the same pairs of."""
+    return {
+        name: compare(before[name], scores)
+        for name, scores in after.items()
+        if name in before and same_pairs(before[name], scores)
+    }
+
+
 def compare_seeds(first: Sequence[PairScores], second: Sequence[PairScores]) -> Comparison:
     """Two recipes, each run with the same seeds in the same order. Raises InputError for scores of different pairs."""
     one = first[0]
     for other in (*first, *second):
-        if not (np.array_equal(one.index, other.index) and np.array_equal(one.issame, other.issame)):
+        if not same_pairs(one, other):
             raise InputError(
                 f"the runs were verified on different pairs ({len(one.issame)} and {len(other.issame)}); "
                 "evaluate both on one benchmark to compare them"

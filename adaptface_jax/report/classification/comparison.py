@@ -12,14 +12,17 @@ import numpy as np
 from adaptface_jax.checks.run.classification import noise
 from adaptface_jax.checks.run.history import column
 from adaptface_jax.checks.run.records import ClassificationRun
-from adaptface_jax.core.text import duration
+from adaptface_jax.core.text import duration, signed
 from adaptface_jax.evaluation.classification.rankings import by_f1, extremes, kind_of_label
 from adaptface_jax.evaluation.plots import paint
+from adaptface_jax.evaluation.statistics.verdict import Outcome
 from adaptface_jax.report.about import architecture, training_seconds
+from adaptface_jax.report.benchmarks import mark
 from adaptface_jax.report.charts import curves, dots
+from adaptface_jax.report.next_steps import of_several
 from adaptface_jax.report.side_by_side import TITLE, differing, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
-from adaptface_jax.report.tables import NONE, Markup, percent, signed, table
+from adaptface_jax.report.tables import NONE, Markup, percent, table
 
 FEW = 8  # more runs than these make no readable row of dots
 COLUMNS = 3  # more settings than these make too wide a table
@@ -48,6 +51,7 @@ def classification_comparison(named: Mapping[str, ClassificationRun], links: Map
         "<h2>Curves</h2>",
         overlaid(ranked),
     ]
+    body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
 
@@ -75,19 +79,30 @@ def _best(ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing 
     if not known:
         return '<p class="answer">No run has been evaluated yet.</p>'
     first, *others = known
-    said = f'<p class="answer"><b>{escape(first)}</b> has the highest macro F1 on validation: '
-    said += f"{percent(known[first].macro_f1)}.</p>"
     results = ranked[first].results
+    room = noise(results.validation.accuracy, results.validation.images) if results else math.inf
+    highest = f"the highest macro F1 on validation: {percent(known[first].macro_f1)}"
+    # The 95% intervals of two accuracies lie apart, as they do by chance in under 1% of the pairs of equal runs.
+    ahead = bool(others) and all(known[first].accuracy - known[other].accuracy > 2 * room for other in others)
+    if ahead:
+        said = f"<b>{escape(first)}</b> is ahead, with {highest}."
+    elif others:
+        said = f"No run is shown to be ahead. {escape(first)} has {highest}."
+    else:
+        said = f"{escape(first)} has {highest}."
+    said = f'<p class="answer">{mark(Outcome.RAISED if ahead else Outcome.NOT_SHOWN)}{said}</p>'
     if others:
-        said += f"<p>The next is <b>{escape(others[0])}</b>, "
-        said += f"{signed(known[first].macro_f1 - known[others[0]].macro_f1).lstrip('+')} points behind.</p>"
+        behind = [
+            f"{signed(getattr(known[others[0]], figure) - getattr(known[first], figure))} points in {title}"
+            for figure, title in (("macro_f1", "macro F1"), ("accuracy", "accuracy"))
+        ]
+        said += f"<p>Beside it the next, {escape(others[0])}, has {' and '.join(behind)}.</p>"
     if results:
-        images = results.validation.images
-        room = 100 * noise(results.validation.accuracy, images)
         said += (
-            f'<p class="note">Two standard errors of an accuracy on {images:,} images are {room:.1f} points, and '
-            "another seed of the same settings differs too: smaller differences say little. The best of many runs "
-            "on the validation images looks better than it is; on the test images it does not.</p>"
+            f'<p class="note">A run is called ahead where its accuracy is {200 * room:.1f} points above that of every '
+            f"other, four standard errors on {results.validation.images:,} images; another seed of the same settings "
+            "differs too. The best of many runs on the validation images looks better than it is; on the test images "
+            "it does not.</p>"
         )
     return said
 

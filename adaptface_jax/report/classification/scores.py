@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from adaptface_jax.checks.run.classification import noise
+from adaptface_jax.core.text import plural, signed
 from adaptface_jax.evaluation.classification.rankings import judged, splits
 from adaptface_jax.evaluation.classification.results import BaselineScore, ClassificationResults, SplitResult
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.charts import dots
-from adaptface_jax.report.tables import percent, signed, table
+from adaptface_jax.report.tables import percent, table
 
 # What a baseline has too: its title -> the field.
 FIGURES = {"macro F1": "macro_f1", "accuracy": "accuracy"}
@@ -51,6 +53,8 @@ def _gains(found: SplitResult, baselines: Mapping[str, BaselineScore]) -> str:
         where = "above" if change >= 0 else "below"
         points = signed(abs(change)).lstrip("+")
         said.append(f"{title} is {points} points {where} the best baseline, {escape(name)} ({percent(best)})")
+        if figure == "accuracy" and abs(change) <= 2 * noise(found.accuracy, found.images):
+            said[-1] += f", no difference shown on {plural(found.images, 'image')}"
     return f"{said[0][:1].upper()}{said[0][1:]}; {said[1]}."
 
 
