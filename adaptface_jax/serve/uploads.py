@@ -9,9 +9,11 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from adaptface_jax.core.text import one_line
 from adaptface_jax.data.image_formats import HEAD, is_image
 from adaptface_jax.serve.refusal import Refused
 
@@ -81,8 +83,8 @@ class Body:
                 items = await InMemory(self._headers, self._bounded(), **limits).parse()
         except TimeoutError:
             raise Refused(408, f"the form did not arrive within {SECONDS:g} s") from None
-        except MultiPartException as error:
-            raise Refused(400, f"the form cannot be read ({error.message})") from None
+        except (MultiPartException, FormParserError) as error:
+            raise Refused(400, f"the form cannot be read ({one_line(error)})") from None
         try:
             result = Form({}, {})
             for name, value in items.multi_items():
