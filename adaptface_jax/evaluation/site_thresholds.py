@@ -6,9 +6,10 @@ pairs, all are taken for doubles and left out. How many strangers can be there i
 logarithm of a distribution function with a log-concave density is concave (Bagnoli and Bergstrom, "Log-concave
 probability and its applications", 2005), so it lies below its chord, prolonged.
 
-What doubles remain are counted as strangers: they make a threshold stricter than asked for, never laxer. How many may
-remain is bounded by how near the genuine pairs of a benchmark lie: no more of a share p of doubles can be below a
-distance than pairs are (Blanchard, Lee and Scott, "Semi-supervised novelty detection", 2010).
+What doubles remain are counted as strangers: they make a threshold stricter than asked for, never laxer. All may
+remain where they are a tenth of the pairs or more. How many there can be is bounded by how near the genuine pairs of a
+benchmark lie: no more of a share p of doubles can be below a distance than pairs are (Blanchard, Lee and Scott,
+"Semi-supervised novelty detection", 2010).
 
 Pairs share photographs, so intervals leave out photographs, and all photographs at once that visible doubles join.
 """
