@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import re
+import resource
 import signal
 import sys
 import traceback
@@ -26,6 +27,7 @@ from adaptface_jax.core.text import one_line, shown
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to go on
 INTERRUPTED = 130  # as a shell tells of Ctrl-C
+ADDRESSES = 2 << 30  # bytes that jax and its libraries map at least; with fewer they end in the middle of themselves
 
 
 def run_command(
@@ -39,8 +41,7 @@ def run_command(
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
     _open_streams()
     try:
-        if os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false"):
-            raise InputError("JAX_ENABLE_X64: everything here is float32 or bfloat16; unset the variable")
+        _check_surroundings()
         main(parser.parse(sys.argv[1:]))
         sys.stdout.flush()
     except InputError as error:
@@ -63,6 +64,18 @@ def run_command(
         traceback.print_exc()
         os._exit(1)
     sys.exit(0)
+
+
+def _check_surroundings() -> None:
+    """Raises InputError where nothing could be computed, or not as it is meant."""
+    if os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false"):
+        raise InputError("JAX_ENABLE_X64: everything here is float32 or bfloat16; unset the variable")
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < ADDRESSES:
+        raise InputError(
+            f"ulimit -v: {limit >> 10:,} kB of addresses are allowed, and jax takes more than {ADDRESSES >> 10:,}; "
+            "raise the limit (ulimit -v unlimited), or limit the resident memory instead"
+        )
 
 
 def in_one_line(error: Exception) -> tuple[int, str] | None:
@@ -99,7 +112,11 @@ _MACHINE = {
 
 def _place(error: Exception) -> str:
     name = getattr(error, "filename", None)
-    return f"{shown(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
+    if isinstance(name, str | bytes):
+        return f"{shown(os.fsdecode(name))}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    locks = bool(frames) and "multiprocessing" in frames[-1].filename  # whose semaphores are files there
+    return "/dev/shm, which threads and processes share memory by: " if locks else ""
 
 
 def _open_streams() -> None:

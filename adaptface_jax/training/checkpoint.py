@@ -38,7 +38,8 @@ CHECKPOINTS = "checkpoints"  # of a run, in its folder
 SET_ASIDE = "set_aside"
 
 # Orbax reports a failed save with a traceback of its threads; it is said in one line here.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -67,6 +68,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._failure: tuple[int, Exception] | None = None  # not said yet
         self._lost = False  # whether the last save failed, said or not
+        self._any_lost = False
         if not read_only and primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             for remains in self._folder.glob("*.orbax-checkpoint-tmp*"):
@@ -84,7 +86,8 @@ class Checkpoints:
     ) -> None:
         self._join()
         self._checkpointer.close()
-        sys.unraisablehook = self._hook
+        if not self._any_lost:  # else what is still under way ends later, at the latest with the program
+            sys.unraisablehook = self._hook
 
     def latest(self) -> int | None:
         """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
@@ -260,7 +263,7 @@ class Checkpoints:
             self._failed(step, error)
 
     def _failed(self, step: int, error: Exception) -> None:
-        self._failure, self._lost = (step, error), True
+        self._failure, self._lost, self._any_lost = (step, error), True, True
 
     def _prune(self) -> None:
         complete = self.complete()

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import time
 
 import pytest
 
+from adaptface_jax import pack
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import duration
 from tests.children import one_device
+from tests.running import call
 
 SCRIPT = """
 import sys
@@ -74,6 +77,11 @@ def test_ctrl_c_is_one_line_and_130():
 def test_an_environment_that_cannot_be_is_one_line(environment, words):
     end = ran("import jax; jax.devices()", **environment)
     assert end.returncode == 2 and words in end.stderr and end.stderr.count("\n") == 1, end.stderr
+
+
+def test_too_few_addresses_are_refused_first(monkeypatch, capsys):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 30, 1 << 30))
+    assert call(pack) == 2 and "ulimit -v: 1,048,576 kB" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
