@@ -32,11 +32,10 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import short_names, shown
 from adaptface_jax.evaluation.likelihood import Likelihood
-from adaptface_jax.evaluation.risk import counted
+from adaptface_jax.evaluation.risk import counted, is_telling
 from adaptface_jax.evaluation.thresholds import described
 from adaptface_jax.training.run import RESULTS, STORED, required_record
 
-CERTAIN_FAR = 1e-2  # above it a stranger who passes is too common to speak of one person
 BAR = 20  # characters of a gate at 100%
 
 
@@ -78,7 +77,7 @@ def said(decision: PairDecision) -> str:
 def verdict(decision: PairDecision) -> str:
     """What the distance says: in capitals only where hardly a stranger passes."""
     found = decision.likelihood
-    if decision.same and decision.risk is not None and decision.risk.far <= CERTAIN_FAR:
+    if decision.same and is_telling(decision.risk):
         return "ONE PERSON"
     passed = "passed" if decision.same else "not passed"
     if found is None:

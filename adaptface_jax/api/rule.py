@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from adaptface_jax.evaluation.likelihood import Calibration
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import BenchmarkResults, read_results
 from adaptface_jax.evaluation.risk import Risk, measured_risk
+from adaptface_jax.evaluation.roc import FAR_TARGETS
 from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, known_at, stored_results
 from adaptface_jax.training.run import RESULTS, read_record
 
@@ -89,6 +91,16 @@ def choose_rule(
         measured_risk(scores, chosen.value, faces) if scores else Risk(float(chosen.far), None, faces),
         Calibration(scores.distance, scores.issame) if scores else None,
     )
+
+
+def known_rules(results: Path, benchmark: str | None = None) -> dict[str, Rule]:
+    """FAR -> its rule, where there is one; the arguments are those of `choose_rule`."""
+    rules = {}
+    for far in FAR_TARGETS:
+        with contextlib.suppress(InputError):
+            rule = choose_rule(results, far, benchmark)
+            rules[str(rule.threshold.far)] = rule
+    return rules
 
 
 def kept_scores(results: Path | None, benchmark: str) -> PairScores | None:

@@ -9,6 +9,8 @@ from adaptface_jax.evaluation.statistics.intervals import Interval, false_accept
 from adaptface_jax.evaluation.statistics.jackknife import People
 from adaptface_jax.evaluation.statistics.people import people_of
 
+TELLING = 1e-2  # a FAR; where more strangers pass, that somebody passes proves little
+
 
 @dataclasses.dataclass(frozen=True)
 class Risk:
@@ -21,6 +23,11 @@ class Risk:
 
     def __str__(self) -> str:
         return f"at this threshold {passing(self.far, self.interval)}, measured on {self.faces}"
+
+
+def is_telling(risk: Risk | None) -> bool:
+    """Whether hardly a stranger passes, so that one who does is probably the same person."""
+    return risk is not None and risk.far <= TELLING
 
 
 def passing(far: float, interval: Interval | None) -> str:

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from adaptface_jax.api.open_model import DTYPES, open_model
-from adaptface_jax.api.rule import choose_rule
+from adaptface_jax.api.rule import choose_rule, known_rules
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
@@ -45,7 +45,9 @@ def main(args: argparse.Namespace) -> None:
     from adaptface_jax.serve.server import Server, address, is_local, listening
 
     required_record(Path(args.run), "--run: ")
-    rule = choose_rule(Path(args.results or Path(args.run) / RESULTS), args.far, args.benchmark, args.threshold)
+    results = Path(args.results or Path(args.run) / RESULTS)
+    rule = choose_rule(results, args.far, args.benchmark, args.threshold)
+    known = known_rules(results, args.benchmark)
     with listening(args.host, args.port) as listener:
         if not is_local(listener):
             print(
@@ -57,11 +59,11 @@ def main(args: argparse.Namespace) -> None:
             args.run, checkpoint=args.checkpoint, dtype=args.dtype, results=args.results, batch_size=ROWS
         )
         index = model.load_index(args.index, align=False) if args.index else None
-        answers = Answers(model, rule, index)
+        answers = Answers(model, rule, known, index)
         print("compiling", flush=True)
         answers.warm_up()
         about = answers.about()
-        print(f"run: {about['model']['run']}, step {about['model']['step']}; {risk(rule.threshold)}")
+        print(f"run: {about['model']['run']}, step {about['model']['step']}; {risk(rule)}")
         if index is not None:
             print(f"index: {plural(len(index), 'person', 'people')}")
         if not about["aligns"]:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,23 @@ from adaptface_jax.api.photographs import Align, Photograph
 from adaptface_jax.api.rule import Rule
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import MAX_PIXELS, to_size
-from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold
+from adaptface_jax.evaluation.risk import TELLING, is_telling, per_one
+from adaptface_jax.evaluation.thresholds import Threshold, known_at
 from adaptface_jax.serve.refusal import Refused
 
 TOP, MOST = 5, 20  # people named of a search: unless told otherwise, and at most
-TELLING = 1e-2  # where more strangers pass, that somebody passes proves little
 
 
 class Answers:
     """Used by one thread at a time.
 
     model: opened for passes of one size, so that after `warm_up` nothing is compiled any more.
-    rule: what decides where a request does not say. index: to search, None for no search.
+    rule: what decides where a request does not say. known: the rules that a request chooses from by their FAR.
+    index: to search, None for no search.
     """
 
-    def __init__(self, model: FaceModel, rule: Rule, index: Index | None = None) -> None:
-        self._model, self._rule, self._index = model, rule, index
+    def __init__(self, model: FaceModel, rule: Rule, known: Mapping[str, Rule], index: Index | None = None) -> None:
+        self._model, self._rule, self._known, self._index = model, rule, known, index
         self._align: Align = "auto" if aligns() else False
         # Names, not paths: who may use the page need not know where the run is.
         self._facts = {
@@ -51,22 +52,15 @@ class Answers:
 
     def about(self) -> dict[str, Any]:
         """What answers, and by which thresholds."""
-        threshold = self._rule.threshold
-        stored = self._rule.benchmarks[threshold.benchmark].threshold_at_far if threshold.benchmark else {}
         return {
             "model": self._facts,
             "aligns": self._align is not False,
             "crop_sizes": sorted({CROP_SIZE, self._model.stored_size}),
             "most_pixels": MAX_PIXELS,
             "people": None if self._index is None else len(self._index),
-            "threshold": dataclasses.asdict(threshold),
-            "risk": risk(threshold),
-            "thresholds": [
-                {**dataclasses.asdict(known), "risk": risk(known)}
-                for known in (
-                    Threshold(value, far, threshold.benchmark) for far, value in stored.items() if value is not None
-                )
-            ],
+            "threshold": dataclasses.asdict(self._rule.threshold),
+            "risk": risk(self._rule),
+            "thresholds": [{**dataclasses.asdict(rule.threshold), "risk": risk(rule)} for rule in self._known.values()],
         }
 
     def warm_up(self) -> None:
@@ -106,9 +100,9 @@ class Answers:
             "squared_distance": decision.squared_distance,
             "threshold": dataclasses.asdict(decision.threshold),
             "same": decision.same,
-            "says": verdict(decision.same, decision.threshold),
-            "sure": decision.same and tells(decision.threshold),
-            "risk": risk(decision.threshold),
+            "says": verdict(decision.same, rule),
+            "sure": decision.same and is_telling(rule.risk),
+            "risk": risk(rule),
             "note": decision.note,
         }
 
@@ -142,7 +136,7 @@ class Answers:
             "threshold": dataclasses.asdict(rule.threshold),
             "says": who(hits, chance),
             "sure": bool(hits[0].same) and chance is not None and chance <= TELLING,
-            "risk": risk(rule.threshold),
+            "risk": risk(rule),
             "false_hit_chance": chance,
         }
 
@@ -152,12 +146,12 @@ class Answers:
         if threshold is not None:
             if not 0 <= threshold <= 4:
                 raise Refused(422, f"threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
-            return dataclasses.replace(self._rule, threshold=Threshold(threshold))
+            return dataclasses.replace(self._rule, threshold=Threshold(threshold), risk=None, calibration=None)
         if far is not None:
             with named_in_python():
-                benchmark = self._rule.threshold.benchmark
-                chosen = choose_threshold(self._rule.benchmarks, "the run", benchmark, far)
-            return dataclasses.replace(self._rule, threshold=chosen)
+                values = {name: rule.threshold.value for name, rule in self._known.items()}
+                place = self._rule.threshold.benchmark or "this site"
+                return self._known[known_at(values, far, place, "too few pairs, or it was not measured")]
         return self._rule
 
     def _seen(self, photograph: Photograph, crops: bool) -> dict[str, Any]:
@@ -186,31 +180,21 @@ def aligns() -> bool:
     return True
 
 
-def risk(threshold: Threshold) -> str:
-    """What a threshold means, in plain words."""
-    if threshold.far is None:
-        return "this threshold was chosen by hand: how many strangers pass it was not measured"
-    return f"at this threshold 1 stranger in {strangers(threshold.far)} passes, as measured on {threshold.benchmark}"
+def risk(rule: Rule) -> str:
+    """What its threshold means, in plain words."""
+    if rule.risk is None:
+        return "how many strangers pass at this threshold was not measured"
+    return str(rule.risk)
 
 
-def tells(threshold: Threshold) -> bool:
-    """Whether hardly a stranger passes."""
-    return threshold.far is not None and float(threshold.far) <= TELLING
-
-
-def strangers(far: str) -> str:
-    """Of how many strangers one passes."""
-    return f"{round(1 / float(far)):,}"
-
-
-def verdict(same: bool, threshold: Threshold) -> str:
+def verdict(same: bool, rule: Rule) -> str:
     """The decision on two photographs, no stronger than its threshold."""
     if not same:
         return "They do not pass as one person"
-    if threshold.far is None:
+    if rule.risk is None:
         return "They pass the threshold that was chosen by hand"
-    if not tells(threshold):
-        return f"They pass, but so does 1 stranger in {strangers(threshold.far)}"
+    if not is_telling(rule.risk):
+        return f"They pass, but so does 1 stranger in {per_one(rule.risk.far)}"
     return "They pass as one person"
 
 

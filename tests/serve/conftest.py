@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
+from adaptface_jax.api.rule import known_rules
 from tests.made_runs import write_run_with_thresholds
 
 Ask = Callable[..., Any]
@@ -58,10 +59,10 @@ def people(model, crops, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def answers(model, people):
+def answers(run, model, people):
     from adaptface_jax.serve.answers import Answers
 
-    result = Answers(model, model.rule(), model.load_index(people, align=False))
+    result = Answers(model, model.rule(), known_rules(run / "results.json"), model.load_index(people, align=False))
     result.warm_up()
     return result
 

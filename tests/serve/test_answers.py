@@ -71,7 +71,7 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
         answer = told("POST", "/verify", files=pair, data=fields).json()
         return answer["says"], answer["risk"]
 
-    strangers = "at this threshold 1 stranger in {} passes, as measured on lfw"
+    strangers = "at this threshold 1 stranger in {} passes, measured on lfw: 600 pairs"
     assert said(files[1], far="1e-1") == ("They pass, but so does 1 stranger in 10", strangers.format(10))
     assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
     assert said(files[0]) == ("They pass as one person", strangers.format(100))
@@ -105,7 +105,7 @@ def test_without_an_index_there_is_no_search(answers, model, files):
     from adaptface_jax.serve.app import application
     from tests.serve.conftest import asked
 
-    app = application(Answers(model, model.rule()))
+    app = application(Answers(model, model.rule(), {}))
     assert asked(app, "GET", "/about").json()["people"] is None
     answer = asked(app, "POST", "/search", files={"image": files[0]})
     assert answer.status_code == 404 and "--index" in answer.json()["error"]
