@@ -67,8 +67,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         # mkstemp makes files private; a new one is as readable as any other file of its folder.
         os.chmod(scratch, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         Path(scratch).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
+            error.filename = error.filename or str(path)  # the system does not say what was written
         raise
 
 
