@@ -27,7 +27,7 @@ from pathlib import Path
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.api.hit_lists import Search, Searched, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.index import Index
-from adaptface_jax.api.index_files import flags_of
+from adaptface_jax.api.index_files import check_place, flags_of
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.photographs import Photograph
 from adaptface_jax.api.picture_sheet import check_sheet
@@ -96,6 +96,7 @@ def check(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--index: {shown(args.index)} is there; leave out --people to search it, or give --overwrite, too"
             )
+        check_place(Path(args.index), overwrite=True)
     if not args.photographs and not (args.people and args.index):
         raise InputError("nothing to search; name photographs or folders of them")
     if not args.photographs and (args.output or args.sheet):

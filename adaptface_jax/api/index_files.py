@@ -15,7 +15,7 @@ import numpy as np
 
 from adaptface_jax.api.gallery import ROWS, Gallery
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import whole_folder
+from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.core.manifest import Damaged, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import shown
 
@@ -23,6 +23,11 @@ TEMPLATES, NAMES = "templates.fbin", "names.jsonl"
 WHAT = "a face index"
 _HEADER = np.dtype("<i4")
 _VALUE = np.dtype("<f4")
+
+
+def check_place(folder: Path, *, overwrite: bool) -> None:
+    """Raises InputError where `write_index` would, before anything is computed for it."""
+    check_folder(folder, overwrite=overwrite, marker=TEMPLATES, what=WHAT)
 
 
 def write_index(folder: Path, gallery: Gallery, facts: dict[str, Any], *, overwrite: bool) -> None:
