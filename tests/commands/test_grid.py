@@ -102,7 +102,7 @@ def test_the_same_command_passes_over_what_has_finished(config, failing, capfd):
     assert call(grid, *words, "--dry_run") == 0
     said = capfd.readouterr().out
     assert "batch_size=16 (finished)" in said
-    assert re.search(r"1 sub-run left, about \d+:\d\d at \d+:\d\d each, the mean of 1", said)
+    assert re.search(r"1 sub-run left, about .*\d (s|min) at .*\d (s|min) each, the mean of 1", said)
 
 
 def test_another_grid_in_the_same_folder_is_refused(config, failing, capsys):

@@ -115,7 +115,12 @@ def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
         (f"--people={people}", photo): "--people: is indexed by a model",
         (f"--index={index}",): "nothing to search",
         (f"--index={index}", f"--people={people}", f"--run={run}"): "is there; leave out --people",
-        (f"--index={people}", f"--people={people}", f"--run={run}", "--overwrite"): "holds something other than a face index",
+        (
+            f"--index={people}",
+            f"--people={people}",
+            f"--run={run}",
+            "--overwrite",
+        ): "holds something other than a face index",
         (f"--index={index}", "--image_size=28", photo): "--index: its model is opened as it was",
         (f"--index={index}", tmp_path / "nowhere.png"): "nowhere.png: no such file or folder",
         (f"--index={index}", tmp_path / "moved"): "no image below it",

