@@ -13,11 +13,13 @@ from adaptface_jax.core.text import shortened, shown
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of a list that is not blank. number: from 1. text: without the spaces around it."""
+    """A line of a list that is not blank. number: from 1. text: without the spaces around it; indented: with
+    those before it."""
 
     file: Path
     number: int
     text: str
+    indented: str
 
     def refuse(self, problem: str, expected: str) -> NoReturn:
         """Raise InputError about this line."""
@@ -31,7 +33,7 @@ def lines(file: Path, what: str) -> Iterator[Line]:
     try:
         with file.open(encoding="utf-8-sig", newline=None) as opened:
             for number, text in enumerate(opened, 1):
-                line = Line(file, number, text.strip())
+                line = Line(file, number, text.strip(), text.rstrip())
                 if "\0" in text:
                     line.refuse("holds a NUL", "text")
                 if line.text:

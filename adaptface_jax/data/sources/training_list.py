@@ -183,8 +183,8 @@ def _cells(line: Line, between: str) -> list[str]:
         if len(words) == 3 and words[0].isdecimal() and _is_number(words[1]) and not last:
             return words
         return line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
-    try:
-        return [cell.strip() for cell in next(csv.reader([line.text], delimiter=between, skipinitialspace=True))]
+    try:  # pandas writes an index without a name: with tabs, such a header begins with one
+        return [cell.strip() for cell in next(csv.reader([line.indented], delimiter=between, skipinitialspace=True))]
     except csv.Error as error:
         return line.refuse(str(error), _FORM)
 
