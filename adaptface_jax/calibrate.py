@@ -17,7 +17,6 @@ the largest face.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
@@ -25,9 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.photographs import Photograph
+from adaptface_jax.api.photographs import Photograph, read_ahead
 from adaptface_jax.api.rule import kept_scores
 from adaptface_jax.api.site_file import SITE, SiteFile, write_site_file
 from adaptface_jax.cli.command import run_command
@@ -46,7 +44,6 @@ from adaptface_jax.training.run import RESULTS
 
 MOST = 3000  # photographs: their 4.5 million pairs take some 2 GB
 SHOWN = 5  # problems that are said one by one
-THREADS = 4  # that read and align ahead of the model
 
 
 def main(args: argparse.Namespace) -> None:
@@ -64,9 +61,9 @@ def main(args: argparse.Namespace) -> None:
     model = open_from_flags(args, files)
     rows, problems = [], []
     with Progress(len(paths), label="embedded", unit="image") as progress:
-        for part in read(model, paths, args.batch_size):
+        for part in read_ahead(model.photograph, paths, args.batch_size):
             crops = [one.image for one in part if isinstance(one, Photograph)]
-            problems += [one for one in part if isinstance(one, str)]
+            problems += [str(one) for one in part if isinstance(one, InputError)]
             rows.append(model.embed(crops).embeddings)
             progress.show(sum(map(len, rows)) + len(problems), {})
     for line in [*said_problems(problems), *files.passed_over.lines()]:
@@ -95,20 +92,6 @@ def chosen(paths: Sequence[str]) -> list[str]:
     if len(paths) <= MOST:
         return list(paths)
     return [paths[place] for place in np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST])]
-
-
-def read(model: FaceModel, paths: Sequence[str], batch_size: int) -> Iterator[list[Photograph | str]]:
-    """The photographs, some at a time; of those that cannot be read or show no face, why."""
-
-    def one(path: str) -> Photograph | str:
-        try:
-            return model.photograph(path)
-        except InputError as error:
-            return str(error)
-
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(paths), batch_size):
-            yield list(threads.map(one, paths[start : start + batch_size]))
 
 
 def genuine_distances(run: str | None) -> np.ndarray | None:

@@ -18,7 +18,8 @@ input; 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
+import contextlib
+import functools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from adaptface_jax.api.hit_lists import Search, Searched, check_list, write_hit_
 from adaptface_jax.api.index import Index
 from adaptface_jax.api.index_files import check_place, flags_of
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.photographs import Photograph
+from adaptface_jax.api.photographs import Photograph, read_ahead
 from adaptface_jax.api.picture_sheet import check_sheet
 from adaptface_jax.api.rule import choose_rule, if_known
 from adaptface_jax.cli.command import run_command
@@ -42,10 +43,7 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.data.passed_over import PassedOver
-from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.training.run import RESULTS
-
-THREADS = 4  # that read and align ahead of the model
 
 
 def main(args: argparse.Namespace) -> None:
@@ -127,10 +125,14 @@ def listed(photographs: Sequence[str]) -> tuple[list[str], PassedOver]:
 def made(model: FaceModel, args: argparse.Namespace) -> Index:
     """The index of a folder of people, kept where --index says."""
     index = model.index()
-    count = len(FolderSource(Path(args.people)))
-    with warnings.catch_warnings(record=True) as remarks, Progress(count, label="indexed", unit="image") as progress:
+    with warnings.catch_warnings(record=True) as remarks, contextlib.ExitStack() as stack:
         warnings.simplefilter("always")
-        index.add_folder(args.people, lambda done, total: progress.show(done, {}))
+
+        @functools.cache
+        def progress(total: int) -> Progress:
+            return stack.enter_context(Progress(total, label="indexed", unit="image"))
+
+        index.add_folder(args.people, lambda done, total: progress(total).show(done, {}))
     for remark in remarks:
         print(f"--people: {remark.message}")
     if args.index:
@@ -144,22 +146,15 @@ def searched(
 ) -> Iterator[list[Searched]]:
     """What became of the photographs, some at a time, in order: read by threads, searched in one pass."""
 
-    def read(path: str) -> Photograph | str:
-        try:
-            return model.photograph(path)
-        except InputError as error:
-            return str(error).removeprefix(f"{shown(path)}: ")
-
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(paths), args.batch_size):
-            part = paths[start : start + args.batch_size]
-            read_ones = list(threads.map(read, part))
-            crops = [one.image for one in read_ones if isinstance(one, Photograph)]
-            rows = iter(index.search(crops, top=args.top, threshold=threshold).hits if crops else ())
-            yield [
-                Searched(path, problem=one) if isinstance(one, str) else Searched(path, next(rows))
-                for path, one in zip(part, read_ones, strict=True)
-            ]
+    for number, part in enumerate(read_ahead(model.photograph, paths, args.batch_size)):
+        crops = [one.image for one in part if isinstance(one, Photograph)]
+        rows = iter(index.search(crops, top=args.top, threshold=threshold).hits if crops else ())
+        yield [
+            Searched(path, problem=str(one).removeprefix(f"{shown(path)}: "))
+            if isinstance(one, InputError)
+            else Searched(path, next(rows))
+            for path, one in zip(paths[number * args.batch_size :], part, strict=False)
+        ]
 
 
 def parser() -> Parser:

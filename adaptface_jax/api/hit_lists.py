@@ -65,8 +65,7 @@ class Search:
     @property
     def chance(self) -> float | None:
         """That a stranger's image finds somebody; None where no FAR is known."""
-        known = self.threshold is not None and self.threshold.far is not None
-        return false_hit_chance(float(self.threshold.far), self.people) if known else None  # type: ignore[union-attr, arg-type]
+        return false_hit_chance(self.threshold, self.people)
 
     def lines(self) -> list[str]:
         """What came of it, and what judged, for people."""

@@ -66,9 +66,7 @@ class SearchResult:
 
         As if the N comparisons were independent. None where the threshold was not measured at a FAR.
         """
-        if self.threshold is None or self.threshold.far is None:
-            return None
-        return false_hit_chance(float(self.threshold.far), self.people)
+        return false_hit_chance(self.threshold, self.people)
 
 
 class Index:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ ImageLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 Images = ImageLike | Iterable[ImageLike]
 Align = bool | Literal["auto"]
 
+THREADS = 4  # that read and align ahead of the model
 _ONE = (str, os.PathLike, bytes, Image.Image, np.ndarray)
 
 
@@ -120,6 +122,22 @@ def each_image(images: Images) -> Iterator[Any]:
             yield from array
         else:
             yield array
+
+
+def read_ahead(
+    photograph: Callable[[str], Photograph], paths: Sequence[str], rows: int
+) -> Iterator[list[Photograph | InputError]]:
+    """The photographs in files, `rows` at a time, read and aligned by threads; of one that cannot be used, why."""
+
+    def one(path: str) -> Photograph | InputError:
+        try:
+            return photograph(path)
+        except InputError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(paths), rows):
+            yield list(threads.map(one, paths[start : start + rows]))
 
 
 class Photographs(Sequence[np.ndarray]):

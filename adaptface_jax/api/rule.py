@@ -13,7 +13,7 @@ import numpy as np
 from adaptface_jax.api.site_file import SITE, SiteFile, read_site_file
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
-from adaptface_jax.data.sources.synthetic import PREFIX as GENERATED
+from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.evaluation.likelihood import Calibration
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import BenchmarkResults, read_results
@@ -156,4 +156,4 @@ def _generated(results: Path, benchmark: str) -> bool:
     """Whether a run's record says that a benchmark's faces were generated."""
     record: dict[str, Any] = (read_record(results.parent) or {}) if results.name == RESULTS else {}
     path = record.get("config", {}).get("data", {}).get("benchmarks", {}).get(benchmark, "")
-    return isinstance(path, str) and path.startswith(GENERATED)
+    return isinstance(path, str) and bool(generated_of({benchmark: path}))

@@ -1,6 +1,6 @@
 """What may be said of differences: raised, lowered, or that none is shown, held for all that one page says together.
 
-Accuracy and AUC, on every benchmark and in every domain, are many count_tests, of which some would call a mere chance a
+Accuracy and AUC, on every benchmark and in every domain, are many tests, of which some would call a mere chance a
 difference. Holm's step-down method ("A simple sequentially rejective multiple test procedure", 1979) keeps the chance
 that any of them does at LEVEL, however they hang together. The whole benchmarks have OF_WHOLES of it, so that domains
 cost them little; the domains have the rest, and all of it where every whole shows a difference (Bretz et al., "A
