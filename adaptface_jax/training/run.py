@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
-from adaptface_jax.config.schema import Config, LoopConfig
+from adaptface_jax.config.schema import Config, LoopConfig, LossConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -189,10 +189,12 @@ def _said(differences: list[Difference]) -> str:
     return changed + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
 
 
-def abstract_state(config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh) -> TrainState:
-    """Shapes and shardings of the training state, nothing allocated."""
+def abstract_state(
+    config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh, loss: LossConfig | None = None
+) -> TrainState:
+    """Shapes and shardings of the training state, nothing allocated. loss: of a training of class centres."""
     # The schedule's values do not matter here, only the optimizer's structure.
-    optimizer = optim.optimizer(config, optim.schedule(config, 1, 1))
+    optimizer = optim.optimizer(config, optim.schedule(config, 1, 1), loss=loss)
     shapes = jax.eval_shape(lambda *trees: init_state(trees[0], optimizer, trees[1]), trainable, statistics)
     return jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, state_shardings(mesh, shapes)
