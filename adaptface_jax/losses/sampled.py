@@ -26,10 +26,13 @@ DRAW = 0x63656E74
 
 
 class Drawn(NamedTuple):
-    """The rows of a step. index int32 [m k]: places within each shard, ascending; labels int32 [B]: the images' classes
-    as places among the drawn rows; weights float32 [m k]: the inverse of each row's chance to be drawn."""
+    """The rows of a step.
 
-    index: jax.Array
+    places: int32 [m k], of the rows within their shard, ascending. labels: int32 [B], the images' classes as numbers of
+    the drawn rows. weights: float32 [m k], the inverse of each row's chance to be drawn.
+    """
+
+    places: jax.Array
     labels: jax.Array
     weights: jax.Array
 
@@ -69,7 +72,7 @@ class ClassSampler:
         by_class = spec("class")
         rows = jax.shard_map(_rows, mesh=self.mesh, in_specs=(by_class, by_class), out_specs=by_class)
         return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: rows(leaf, drawn.index) if is_by_class(path) else leaf, tree
+            lambda path, leaf: rows(leaf, drawn.places) if is_by_class(path) else leaf, tree
         )
 
     def put(self, tree: Any, taken: Any, drawn: Drawn) -> Any:
@@ -77,7 +80,7 @@ class ClassSampler:
         by_class = spec("class")
         rows = jax.shard_map(_with_rows, mesh=self.mesh, in_specs=(by_class,) * 3, out_specs=by_class)
         return jax.tree_util.tree_map_with_path(
-            lambda path, leaf, new: rows(leaf, drawn.index, new) if is_by_class(path) else new, tree, taken
+            lambda path, leaf, new: rows(leaf, drawn.places, new) if is_by_class(path) else new, tree, taken
         )
 
 

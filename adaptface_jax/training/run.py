@@ -20,7 +20,7 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.core.text import shortened
 from adaptface_jax.data.pipeline import STORED_SIZE
-from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
+from adaptface_jax.data.record import Source, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
@@ -56,7 +56,7 @@ def describe_source(source: Source) -> dict[str, Any]:
         "images": len(source),
         "classes": source.num_classes,
         "class_names_sha256": texts_digest(source.class_names),
-        "keys_sha256": keys_digest(source),
+        "keys_sha256": source.keys_sha256,
         "labels_sha256": labels_digest(source),
     }
 

@@ -87,6 +87,12 @@ class FolderSource(Source):
     def key(self, index: int) -> str:
         return f"{self.class_names[self.labels[index]]}/{self._files[index]}"
 
+    def key_blocks(self) -> Iterator[bytes]:
+        ends = np.cumsum(np.bincount(self.labels, minlength=self.num_classes)).tolist()
+        for name, start, end in zip(self.class_names, [0, *ends], ends, strict=False):
+            folder = os.fsencode(f"{name}/")
+            yield folder + self._files.between(start, end)[:-1].replace(b"\0", b"\0" + folder) + b"\0"
+
 
 def identity_names(folder: Path, passed: PassedOver | None = None, noun: str = "identity") -> list[str]:
     """Sorted names of the folders in `folder` that may be somebody's.
