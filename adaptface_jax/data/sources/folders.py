@@ -58,7 +58,7 @@ class FolderSource(Source):
         def files() -> Iterator[str]:
             nonlocal deeper
             for name in identity_names(folder, self.passed_over, noun):
-                found = list(images_below(folder / name, self.passed_over, folder))
+                found = list(images_below(os.path.join(folder, name), self.passed_over, folder))
                 if found:
                     classes.append(name)
                     counts.append(len(found))
@@ -131,7 +131,7 @@ def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> 
                 f"{shown(str(folder))}: the {_PLURAL[noun]} {first!r} and {name!r} differ only in case or Unicode "
                 "form; merge or rename one of them"
             )
-    links = [name for name in names if os.path.islink(folder / name)]
+    links = [name for name in names if os.path.islink(os.path.join(folder, name))]
     if links:
         real = {os.path.realpath(folder / name): name for name in names if name not in set(links)}
         for name in links:
