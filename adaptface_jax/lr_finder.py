@@ -91,6 +91,8 @@ def sweeps_of(plan: Plan, low: float, high: float, steps: int, decays: list[floa
         high,
         steps,
         plan.compiler_options,
+        plan.centres,
+        plan.sampler,
     )
     key = jax.jit(lambda: jax.random.key(plan.config.seed), out_shardings=sharding(plan.mesh))()
     found = []

@@ -89,6 +89,20 @@ class LossConfig:
     scale: float = setting(64.0, "s, the inverse temperature", low=1e-6)
     margin: float = setting(0.35, "m: on the cosine (cosface), on the angle (arcface), AdaFace's m", low=0)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
+    sample_rate: float = setting(
+        1.0, "share of the class centres that a step draws beside those of its images; 1: all", low=1e-4, high=1
+    )
+    dtype: str = setting(
+        "float32",
+        "of the cosines' products, sums are float32; auto is float32 on a CPU, else bfloat16",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    optimizer: str = setting(
+        "same", "of the class centres; same: train.optimizer", choices=("same", "adamw", "adam", "sgd")
+    )
+    learning_rate: float | None = setting(
+        None, "peak learning rate of the class centres, on the same course; none: train.learning_rate", low=0
+    )
     class_chunk: int = setting(0, "classes whose logits a device holds at a time; 0 chooses by the batch", low=0)
 
 
@@ -215,6 +229,11 @@ def check(config: Config) -> None:
         raise InputError(f"data.stored_size: {config.data.stored_size!r} is neither auto nor pixels, such as 224")
     if config.loss.name == "combined" and len(config.loss.margins) != 3:
         raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    if config.loss.learning_rate is not None and not config.train.learning_rate:
+        raise InputError(
+            f"loss.learning_rate: {config.loss.learning_rate:g} follows the course of train.learning_rate, which is 0; "
+            "give that a rate, or leave this one out"
+        )
     for name in config.data.benchmarks:
         if not is_name(name):
             raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 from collections.abc import Container, Iterator, Sequence
@@ -34,7 +35,7 @@ SYSTEM_FOLDERS = {
 
 
 def images_below(
-    folder: Path, passed: PassedOver, within: Path | None = None, own: Container[str] = ()
+    folder: Path | str, passed: PassedOver, within: Path | None = None, own: Container[str] = ()
 ) -> Iterator[str]:
     """The image files below a folder, at any depth: paths relative to it, those of a folder before those of its
     folders, both in sorted order.
@@ -46,8 +47,7 @@ def images_below(
     own: files, by their paths in the folder, that are neither given nor counted.
     Raises InputError where a folder cannot be listed.
     """
-    root = os.path.realpath(within or folder)
-    yield from _below(str(folder), "", passed, own, (root, os.path.realpath(folder)))
+    yield from _below(str(folder), "", passed, own, (str(within or folder), str(folder)))
 
 
 def passed_over_beside(folder: Path, own: Container[str], reason: str) -> PassedOver:
@@ -62,20 +62,25 @@ def passed_over_beside(folder: Path, own: Container[str], reason: str) -> Passed
 
 
 def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], above: tuple[str, ...]) -> Iterator[str]:
-    """above: the real paths of the set and of every link that was followed."""
+    """above: the paths of the set and of every link that was followed."""
     folders = []
-    for entry in entries_of(os.path.join(folder, inner)):
-        if is_dir(entry) and not is_no_ones(entry.name):
+    for entry in entries_of(os.path.join(folder, inner) if inner else folder):
+        directory = is_dir(entry)
+        if directory and not is_no_ones(entry.name):
             folders.append(entry)
-        elif os.path.join(inner, entry.name) in own:
             continue
-        elif is_dir(entry) or why_passed_over(entry):
+        name = os.path.join(inner, entry.name) if inner else entry.name
+        if name in own:
+            continue
+        if directory or why_passed_over(entry):
             pass_over(entry, passed)
         else:
-            yield os.path.join(inner, entry.name)
+            yield name
     for entry in folders:
+        # Real paths are asked for at links alone: they cost more than the listing of a person's few pictures.
         real = os.path.realpath(entry.path) if entry.is_symlink() else ""
-        if real and (_lies_in(real, above[0]) or any(is_above(entry, place) for place in above)):
+        places = [os.path.realpath(place) for place in above] if real else []
+        if real and (_lies_in(real, places[0]) or any(is_above(entry, place) for place in places)):
             pass_over(entry, passed)
         else:
             inside = os.path.join(inner, entry.name)
@@ -148,7 +153,7 @@ def entries_of(folder: str) -> list[os.DirEntry[str]]:
     """What is in a folder, by name. Raises InputError where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=operator.attrgetter("name"))
     except OSError as error:
         raise InputError(f"{shown(folder)}: cannot be listed ({error.strerror}); expected a folder of images") from None
 

@@ -25,7 +25,7 @@ from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import quoted, shown
 from adaptface_jax.data.labels import LABELS, encode_labels
-from adaptface_jax.data.record import Keys, Source, keys_digest, labels_digest, texts_digest
+from adaptface_jax.data.record import Keys, Source, labels_digest, texts_digest
 from adaptface_jax.data.sources.array_record import (
     DESCRIPTION,
     FORMAT,
@@ -77,7 +77,7 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
         "records": len(source),
         "classes": source.num_classes,
         "labels_sha256": labels_digest(source),
-        "keys_sha256": keys_digest(source),
+        "keys_sha256": source.keys_sha256,
         "class_names_sha256": texts_digest(source.class_names),
         "limit": dataclasses.asdict(limit),
     }

@@ -115,7 +115,7 @@ def evaluation_batches(
             if number >= len(images):
                 break
             key = keys[number] if keys is not None else f"image {number}"
-            out[row] = to_size(decode(images[number], key), image_size)
+            out[row] = to_size(decode(images[number], key, image_size), image_size)
         return out, min(batch_size, len(images) - batch * batch_size)
 
     count = -(-len(images) // batch_size)
@@ -170,7 +170,7 @@ class _Load:
             try:
                 record = self.source[number]
                 name = f"{self.source.description}: {shown(record.key)}"
-                image[row] = to_size(decode(record.image, name), self.image_size)
+                image[row] = to_size(decode(record.image, name, self.image_size), self.image_size)
                 if self.witnessed:
                     seen[row] = image_digest(record), label_digest(self.source, number)
             except InputError as error:

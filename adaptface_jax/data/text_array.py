@@ -42,6 +42,11 @@ class TextArray(Sequence[str]):
         start = int(self._ends[index - 1]) + 1 if index else 0
         return os.fsdecode(self.content[start : int(self._ends[index])])
 
+    def between(self, start: int, end: int) -> bytes:
+        """The texts from `start` to before `end`, each ended by NUL."""
+        first, last = (int(self._ends[place - 1]) + 1 if place else 0 for place in (start, end))
+        return self.content[first:last]
+
     def __iter__(self) -> Iterator[str]:
         start = 0
         while (end := self.content.find(b"\0", start)) >= 0:

@@ -44,13 +44,17 @@ def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
     return NamedSharding(mesh, spec(*axes))
 
 
+def is_by_class(path: tuple[Any, ...]) -> bool:
+    """Whether the leaf of a training state at this path has a row for each class."""
+    return any(getattr(part, "key", None) == "centres" for part in path)
+
+
 def state_shardings(mesh: Mesh, tree: Any) -> Any:
     """The sharding of every leaf of a training state, or of a part of it: by class for class centres and what the
     optimizer keeps of them, else replicated."""
 
     def of(path: tuple[Any, ...], _: Any) -> NamedSharding:
-        by_class = any(getattr(part, "key", None) == "centres" for part in path)
-        return sharding(mesh, "class") if by_class else sharding(mesh)
+        return sharding(mesh, "class") if is_by_class(path) else sharding(mesh)
 
     return jax.tree_util.tree_map_with_path(of, tree)
 

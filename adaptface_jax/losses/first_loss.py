@@ -9,31 +9,39 @@ from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.losses.margin import init_statistics, target_with_margin
 
 DRAWS = 256
+# Of more classes than this each draw says more, and fewer are made.
+MANY = 2**18
 
 
 def expected_first_loss(
-    config: LossConfig, num_classes: int, dim: int, batch_size: int, seed: int = 0
+    config: LossConfig, num_classes: int, dim: int, batch_size: int, seed: int = 0, kept: int | None = None
 ) -> tuple[float, float]:
     """(mean, standard deviation) of the mean loss of a first batch.
 
     Cosines of a random unit embedding with random unit centres in d dimensions are independent draws of
     g / sqrt(g^2 + chi2(d - 1)). An untrained network sends all images of a batch in nearly one direction, so the
     images of a simulated batch share their embedding: the mean is the same as with independent ones, and the
-    standard deviation is the one that a real first batch shows.
+    standard deviation is the one that a real first batch shows. kept: how many classes a step draws
+    (`losses.sampled`), where it draws.
     """
     rng = np.random.default_rng(seed)
-    means = np.empty(DRAWS)
-    for i in range(DRAWS):
-        normal = rng.standard_normal(num_classes)
-        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, num_classes))
+    there = num_classes if kept is None else kept
+    means = np.empty(max(16, DRAWS * MANY // max(there, MANY)))
+    for i in range(len(means)):
+        normal = rng.standard_normal(there)
+        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, there))
         labels = rng.integers(num_classes, size=batch_size)
+        weights = np.ones(there)
+        if kept is not None:  # the batch's classes stand first
+            present, labels = np.unique(labels, return_inverse=True)
+            weights[len(present) :] = (num_classes - len(present)) / (kept - len(present))
         target = cosine[labels]
         shifted = np.asarray(
             target_with_margin(config, jnp.asarray(target, jnp.float32), jnp.float32(20), init_statistics()), np.float64
         )
         # log-sum-exp over all classes with the target's term exchanged for the shifted one
         top = config.scale * max(cosine.max(), shifted.max())
-        total = np.exp(config.scale * cosine - top).sum()
+        total = (weights * np.exp(config.scale * cosine - top)).sum()
         others = total - np.exp(config.scale * target - top)
         target_term = np.exp(config.scale * shifted - top)
         # At enormous scales both vanish beside the largest term.

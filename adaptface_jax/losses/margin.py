@@ -6,8 +6,9 @@ AdaFace (2204.00964), and the combined margin cos(m1 t + m2) - m3 of ArcFace's s
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,19 +91,58 @@ def quality_norms(
     return norms, update_statistics(statistics, norms)
 
 
+def product_dtype(config: LossConfig) -> Any:
+    """The dtype of `loss.dtype`."""
+    on_cpu = config.dtype == "auto" and jax.default_backend() == "cpu"
+    return jnp.float32 if on_cpu or config.dtype == "float32" else jnp.bfloat16
+
+
+def product(a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+    """a @ b, float32: of float32 matrices exactly, else rounded to `dtype` with float32 sums."""
+    if dtype == jnp.float32:
+        return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def cosines(rows: jax.Array, classes: jax.Array, dtype: Any) -> jax.Array:
+    """[B, C] of unit rows [B, d] and unit classes [C, d]; the products of its gradient are in `dtype` too."""
+    return product(rows, classes.T, dtype)
+
+
+def _cosines(rows: jax.Array, classes: jax.Array, dtype: Any) -> tuple:
+    return product(rows, classes.T, dtype), (rows, classes)
+
+
+def _cosines_gradient(dtype: Any, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple:
+    rows, classes = kept
+    return product(gradient, classes, dtype), product(gradient.T, rows, dtype)
+
+
+cosines.defvjp(_cosines, _cosines_gradient)
+
+
 def margin_loss(
-    config: LossConfig, embeddings: jax.Array, centres: jax.Array, labels: jax.Array, statistics: NormStatistics
+    config: LossConfig,
+    embeddings: jax.Array,
+    centres: jax.Array,
+    labels: jax.Array,
+    statistics: NormStatistics,
+    weights: jax.Array | None = None,
 ) -> MarginOutput:
     """Cross-entropy of s * (cosines, the target's after its margin).
 
-    embeddings [B, d] raw (normalised here), centres [C, d], labels int [B].
+    embeddings [B, d] raw (normalised here), centres [C, d], labels int [B]. weights: float32 [C], of each class's
+    exponential in the sum, where the classes are a sample (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
-    cosine = jnp.matmul(unit(embeddings), unit(centres).T, precision=jax.lax.Precision.HIGHEST)
+    cosine = cosines(unit(embeddings), unit(centres), product_dtype(config))
     target = jnp.take_along_axis(cosine, labels[:, None], axis=1)[:, 0]
     norms, statistics = quality_norms(config, embeddings, statistics)
     is_target = labels[:, None] == jnp.arange(cosine.shape[1])[None, :]
     shifted = target_with_margin(config, target, norms, statistics)
     logits = config.scale * jnp.where(is_target, shifted[:, None], cosine)
+    if weights is not None:
+        logits += jnp.log(weights)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return MarginOutput(losses, target, target - shifted, statistics)

@@ -25,6 +25,8 @@ from adaptface_jax.losses.margin import (
     MarginOutput,
     NormStatistics,
     margin_loss,
+    product,
+    product_dtype,
     quality_norms,
     target_with_margin,
     unit,
@@ -36,11 +38,13 @@ LOGITS = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class ClassShards:
-    """Where the classes lie, the scale s of the logits, and how many classes a device takes at a time."""
+    """Where the classes lie, the scale s of the logits, how many classes a device takes at a time, and the dtype of
+    the products."""
 
     mesh: Mesh
     scale: float
     chunk: int
+    dtype: Any
 
 
 def class_loss(
@@ -50,20 +54,22 @@ def class_loss(
     labels: jax.Array,
     statistics: NormStatistics,
     mesh: Mesh,
+    weights: jax.Array | None = None,
 ) -> MarginOutput:
     """`margin.margin_loss` on any mesh and for any number of classes.
 
     embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centres [C, d], C a multiple of the
-    `model` axis; rows of zeros are padding and no classes (see `padded`).
+    `model` axis; rows of zeros are padding and no classes (see `padded`). weights: as there.
     """
     rows = embeddings.shape[0] // mesh.shape[DATA]
     classes = centres.shape[0] // mesh.shape[MODEL]
     chunk = config.class_chunk or max(1, LOGITS // rows)
     if mesh.shape[MODEL] == 1 and classes <= chunk:
-        return margin_loss(config, embeddings, centres, labels, statistics)
+        return margin_loss(config, embeddings, centres, labels, statistics, weights)
     embeddings = embeddings.astype(jnp.float32)
-    shards = ClassShards(mesh, config.scale, min(chunk, classes))
-    target, others = target_and_others(unit(embeddings), unit(centres), labels, shards)
+    shards = ClassShards(mesh, config.scale, min(chunk, classes), product_dtype(config))
+    shift = jnp.zeros(centres.shape[0], jnp.float32) if weights is None else jnp.log(weights)
+    target, others = target_and_others(unit(embeddings), unit(centres), shift, labels, shards)
     norms, statistics = quality_norms(config, embeddings, statistics)
     shifted = target_with_margin(config, target, norms, statistics)
     return MarginOutput(jax.nn.softplus(others - config.scale * shifted), target, target - shifted, statistics)
@@ -74,28 +80,28 @@ def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:
     return jnp.pad(centres, ((0, -centres.shape[0] % mesh.shape[MODEL]), (0, 0)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def target_and_others(
-    rows: jax.Array, classes: jax.Array, labels: jax.Array, shards: ClassShards
+    rows: jax.Array, classes: jax.Array, shift: jax.Array, labels: jax.Array, shards: ClassShards
 ) -> tuple[jax.Array, jax.Array]:
     """Of unit rows [B, d] and unit classes [C, d]: the cosine t [B] of each row with its class, and
-    log sum_j exp(s cos_j) [B] over the other classes."""
-    return _forward(rows, classes, labels, shards)[0]
+    log sum_j exp(s cos_j + shift_j) [B] over the other classes. shift [C] has no gradient."""
+    return _forward(rows, classes, shift, labels, shards)[0]
 
 
-def _forward(rows: jax.Array, classes: jax.Array, labels: jax.Array, shards: ClassShards) -> tuple:
+def _forward(rows: jax.Array, classes: jax.Array, shift: jax.Array, labels: jax.Array, shards: ClassShards) -> tuple:
     by_row, by_class = spec("batch"), spec("class")
     local = functools.partial(_local_forward, shards=shards)
-    out = _on_mesh(local, shards, (by_row, by_class, by_row), (by_row, by_row))(rows, classes, labels)
-    return out, (rows, classes, labels, out[1])
+    out = _on_mesh(local, shards, (by_row, by_class, by_class, by_row), (by_row, by_row))(rows, classes, shift, labels)
+    return out, (rows, classes, shift, labels, out[1])
 
 
 def _backward(shards: ClassShards, kept: tuple, gradients: tuple[jax.Array, jax.Array]) -> tuple:
     by_row, by_class = spec("batch"), spec("class")
     local = functools.partial(_local_backward, shards=shards)
-    given = (by_row, by_class, by_row, by_row, by_row, by_row)
+    given = (by_row, by_class, by_class, by_row, by_row, by_row, by_row)
     d_rows, d_classes = _on_mesh(local, shards, given, (by_row, by_class))(*kept, *gradients)
-    return d_rows, d_classes, None
+    return d_rows, d_classes, None, None
 
 
 target_and_others.defvjp(_forward, _backward)
@@ -119,35 +125,38 @@ def _own(x: jax.Array, count: int) -> jax.Array:
 
 
 def _chunks(classes: jax.Array, chunk: int) -> jax.Array:
-    """This device's classes [c, d] as [n, k, d], k at most `chunk`, rows of zeros at the end."""
+    """What this device has for each class, [c, ...], as [n, k, ...], k at most `chunk`, zeros at the end."""
     count = -(-classes.shape[0] // chunk)
     size = -(-classes.shape[0] // count)
-    return jnp.pad(classes, ((0, count * size - classes.shape[0]), (0, 0))).reshape(count, size, -1)
+    padding = ((0, count * size - classes.shape[0]), *((0, 0) for _ in classes.shape[1:]))
+    return jnp.pad(classes, padding).reshape(count, size, *classes.shape[1:])
 
 
-def _logits(rows: jax.Array, block: jax.Array, own: jax.Array, scale: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """cosine [b, k]; is_target [b, k]; s * cosine of the other classes, -inf at the target and at padding.
+def _logits(
+    rows: jax.Array, block: jax.Array, shift: jax.Array, own: jax.Array, shards: ClassShards
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """cosine [b, k]; is_target [b, k]; s * cosine + shift of the other classes, -inf at the target and at padding.
 
     own: each row's class, counted from the block's first.
     """
-    cosine = jnp.matmul(rows, block.T, precision=jax.lax.Precision.HIGHEST)
+    cosine = product(rows, block.T, shards.dtype)
     is_target = own[:, None] == jnp.arange(block.shape[0])[None, :]
     real = jnp.any(block != 0, axis=-1)
-    return cosine, is_target, jnp.where(real[None, :] & ~is_target, scale * cosine, -jnp.inf)
+    return cosine, is_target, jnp.where(real[None, :] & ~is_target, shards.scale * cosine + shift, -jnp.inf)
 
 
 def _local_forward(
-    rows: jax.Array, classes: jax.Array, labels: jax.Array, *, shards: ClassShards
+    rows: jax.Array, classes: jax.Array, shift: jax.Array, labels: jax.Array, *, shards: ClassShards
 ) -> tuple[jax.Array, jax.Array]:
     count, first = rows.shape[0], jax.lax.axis_index(MODEL) * classes.shape[0]
     rows, own = _group(rows), _group(labels) - first
-    blocks = _chunks(classes, shards.chunk)
+    blocks, shifts = (_chunks(x, shards.chunk) for x in (classes, shift))
     size = blocks.shape[1]
 
     def body(carry: tuple, step: tuple) -> tuple:
         target, top, total = carry
-        i, block = step
-        cosine, is_target, logits = _logits(rows, block, own - i * size, shards.scale)
+        i, block, shift = step
+        cosine, is_target, logits = _logits(rows, block, shift, own - i * size, shards)
         higher = jnp.maximum(top, jnp.max(logits, axis=1))
         total = total * jnp.exp(top - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), axis=1)
         return (target + jnp.sum(jnp.where(is_target, cosine, 0), axis=1), higher, total), None
@@ -155,7 +164,7 @@ def _local_forward(
     zero = jnp.zeros(rows.shape[0], jnp.float32)
     # A finite start below every logit: a shard may hold nothing but padding.
     start = (zero, zero - 2 * shards.scale, zero)
-    (target, top, total), _ = jax.lax.scan(body, start, (jnp.arange(len(blocks)), blocks))
+    (target, top, total), _ = jax.lax.scan(body, start, (jnp.arange(len(blocks)), blocks, shifts))
     target = jax.lax.psum(target, MODEL)
     highest = jax.lax.pmax(top, MODEL)
     others = highest + jnp.log(jax.lax.psum(total * jnp.exp(top - highest), MODEL))
@@ -165,6 +174,7 @@ def _local_forward(
 def _local_backward(
     rows: jax.Array,
     classes: jax.Array,
+    shift: jax.Array,
     labels: jax.Array,
     others: jax.Array,
     d_target: jax.Array,
@@ -175,18 +185,17 @@ def _local_backward(
     first = jax.lax.axis_index(MODEL) * classes.shape[0]
     rows, others, d_target, d_others = (_group(x) for x in (rows, others, d_target, d_others))
     own = _group(labels) - first
-    blocks = _chunks(classes, shards.chunk)
+    blocks, shifts = (_chunks(x, shards.chunk) for x in (classes, shift))
     size = blocks.shape[1]
 
     def body(d_rows: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
-        i, block = step
-        _, is_target, logits = _logits(rows, block, own - i * size, shards.scale)
+        i, block, shift = step
+        _, is_target, logits = _logits(rows, block, shift, own - i * size, shards)
         shares = shards.scale * d_others[:, None] * jnp.exp(logits - others[:, None])
         d_cosine = jnp.where(is_target, d_target[:, None], shares)
-        exact = jax.lax.Precision.HIGHEST
-        d_block = jnp.matmul(d_cosine.T, rows, precision=exact)
-        return d_rows + jnp.matmul(d_cosine, block, precision=exact), d_block
+        d_block = product(d_cosine.T, rows, shards.dtype)
+        return d_rows + product(d_cosine, block, shards.dtype), d_block
 
-    d_rows, d_blocks = jax.lax.scan(body, jnp.zeros_like(rows), (jnp.arange(len(blocks)), blocks))
+    d_rows, d_blocks = jax.lax.scan(body, jnp.zeros_like(rows), (jnp.arange(len(blocks)), blocks, shifts))
     d_classes = d_blocks.reshape(-1, rows.shape[1])[: classes.shape[0]]
     return jax.lax.psum_scatter(d_rows, MODEL, tiled=True), jax.lax.psum(d_classes, DATA)

@@ -100,7 +100,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
     """
     config = plan.config
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
-    optimizer = optim.optimizer(config.train, rate)
+    optimizer = optim.optimizer(config.train, rate, loss=plan.centres)
     keep, milestones = config.checkpoint.keep, config.checkpoint.keep_every
     with Checkpoints(workdir / CHECKPOINTS, keep, record=plan.record, keep_every=milestones) as checkpoints:
         latest = checkpoints.latest()
@@ -108,7 +108,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
         if latest is None:
             state = place(plan.mesh, init_state(plan.trainable, optimizer, plan.statistics))
         else:
-            like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh)
+            like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centres)
             state = checkpoints.restore(latest, like)
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
@@ -132,7 +132,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
                 if processes.primary():
                     (workdir / RESULTS).unlink(missing_ok=True)
                 step_function = make_step(
-                    plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options
+                    plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options, plan.sampler
                 )
                 step, state = run_steps(session, state, start, step_function)
             elif plan.evaluated:  # the run was over: its report is made again

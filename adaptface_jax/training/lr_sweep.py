@@ -20,9 +20,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from adaptface_jax.config.schema import LoopConfig
+from adaptface_jax.config.schema import LoopConfig, LossConfig
 from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import state_shardings
+from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import Batch, Loss, StepFunction, TrainState, init_state, make_step
 
@@ -126,20 +127,22 @@ def _suggestions(
 class Sweeper:
     """Sweeps of one training from its initial values, with one compiled step for all weight decays.
 
-    trainable, frozen, statistics, loss, mesh: of the run (`training.plan.Plan`); none of the trees is consumed.
+    trainable, frozen, statistics, loss, mesh, centres, sampler: of the run (`training.plan.Plan`); none of the trees is
+    consumed.
     low, high: the first and the last rate. The configured rate, schedule, warm-up and decay play no part.
     """
 
     def __init__(
         self, config: LoopConfig, loss: Loss, mesh: Mesh, frozen: Any, trainable: Any, statistics: Any,
         low: float, high: float, steps: int, compiler_options: CompilerOptions | None = None,
+        centres: LossConfig | None = None, sampler: ClassSampler | None = None,
     ) -> None:  # fmt: skip
         self.rates = np.geomspace(low, high, steps)
         self._frozen, self._trees = frozen, (trainable, statistics)
         course = _course(low, high, steps)
-        optimizer = optax.inject_hyperparams(lambda weight_decay: optim.optimizer(config, course, weight_decay))(
-            weight_decay=0.0
-        )
+        optimizer = optax.inject_hyperparams(
+            lambda weight_decay: optim.optimizer(config, course, weight_decay, centres)
+        )(weight_decay=0.0)
 
         def begin(trainable: Any, statistics: Any, decay: jax.Array) -> TrainState:
             # The step is given its state for good, hence copies.
@@ -149,7 +152,9 @@ class Sweeper:
 
         shapes = jax.eval_shape(begin, trainable, statistics, jnp.float32(0))
         self._begin = jax.jit(begin, out_shardings=state_shardings(mesh, shapes))
-        self._step: StepFunction = make_step(loss, optimizer, course, mesh, config.grad_accum, compiler_options)
+        self._step: StepFunction = make_step(
+            loss, optimizer, course, mesh, config.grad_accum, compiler_options, sampler
+        )
         self._compiled: Any = None
 
     def sweep(

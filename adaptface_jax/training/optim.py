@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import optax
 
-from adaptface_jax.config.schema import LoopConfig
+from adaptface_jax.config.schema import LoopConfig, LossConfig
 from adaptface_jax.core import trees
+from adaptface_jax.training.centres import beside, centres_rule, has_own_rule
 
 # Leaves that weight decay leaves alone: biases, norms and layer scales.
 NO_DECAY = ("bias", "scale", "gamma")
@@ -55,12 +56,16 @@ def decay_mask(tree: trees.Tree) -> trees.Tree:
 
 
 def optimizer(
-    config: LoopConfig, rate: optax.ScalarOrSchedule, weight_decay: jax.typing.ArrayLike | None = None
+    config: LoopConfig,
+    rate: optax.ScalarOrSchedule,
+    weight_decay: jax.typing.ArrayLike | None = None,
+    loss: LossConfig | None = None,
 ) -> optax.GradientTransformation:
     """The configured optimizer behind an optional clip of the global norm; as torch defines each.
 
     adamw (arXiv 1711.05101): betas 0.9 and 0.999, eps 1e-8, decoupled decay. adam: the same, the decay added to the
     gradient. sgd: with momentum, the decay added to the gradient. weight_decay: in place of the configured one.
+    loss: of a training of class centres, which may have a rule of their own (`training.centres`).
     """
     decay = config.weight_decay if weight_decay is None else weight_decay
     if config.optimizer == "adamw":
@@ -68,6 +73,8 @@ def optimizer(
     else:
         rule = optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate, config.momentum or None)
         parts = [optax.add_decayed_weights(decay, decay_mask), rule]
+    if loss is not None and has_own_rule(loss):
+        parts = [beside(optax.chain(*parts), centres_rule(loss, config, rate, decay))]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return parts[0] if len(parts) == 1 else optax.chain(*parts)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from adaptface_jax.config.overrides import AnyConfig
+from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import STORED_SIZE, Witness, batches, steps_per_epoch
@@ -18,6 +19,7 @@ from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.losses.sampled import ClassSampler, class_sampler
 from adaptface_jax.training.step import Batch, Loss
 
 
@@ -29,6 +31,7 @@ class Plan:
     stored_size: pixels of the images that cross to the device. evaluated: whether there is anything to evaluate on.
     expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to go on.
     enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
+    centres: how class centres are trained, where any are.
     """
 
     config: AnyConfig
@@ -44,6 +47,14 @@ class Plan:
     stored_size: int = STORED_SIZE
     enough: float | None = None
     compiler_options: CompilerOptions | None = None
+    centres: LossConfig | None = None
+
+    @property
+    def sampler(self) -> ClassSampler | None:
+        """What draws the class centres of a step; None where all take part."""
+        if self.centres is None:
+            return None
+        return class_sampler(self.centres, self.source.num_classes, self.config.train.batch_size, self.mesh)
 
     @property
     def steps_per_epoch(self) -> int:

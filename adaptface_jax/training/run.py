@@ -13,14 +13,14 @@ from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
-from adaptface_jax.config.schema import Config, LoopConfig
+from adaptface_jax.config.schema import Config, LoopConfig, LossConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.core.text import shortened
 from adaptface_jax.data.pipeline import STORED_SIZE
-from adaptface_jax.data.record import Source, keys_digest, labels_digest, texts_digest
+from adaptface_jax.data.record import Source, labels_digest, texts_digest
 from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
@@ -56,7 +56,7 @@ def describe_source(source: Source) -> dict[str, Any]:
         "images": len(source),
         "classes": source.num_classes,
         "class_names_sha256": texts_digest(source.class_names),
-        "keys_sha256": keys_digest(source),
+        "keys_sha256": source.keys_sha256,
         "labels_sha256": labels_digest(source),
     }
 
@@ -189,10 +189,12 @@ def _said(differences: list[Difference]) -> str:
     return changed + (f" and {len(differences) - 4} more" if len(differences) > 4 else "")
 
 
-def abstract_state(config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh) -> TrainState:
-    """Shapes and shardings of the training state, nothing allocated."""
+def abstract_state(
+    config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh, loss: LossConfig | None = None
+) -> TrainState:
+    """Shapes and shardings of the training state, nothing allocated. loss: of a training of class centres."""
     # The schedule's values do not matter here, only the optimizer's structure.
-    optimizer = optim.optimizer(config, optim.schedule(config, 1, 1))
+    optimizer = optim.optimizer(config, optim.schedule(config, 1, 1), loss=loss)
     shapes = jax.eval_shape(lambda *trees: init_state(trees[0], optimizer, trees[1]), trainable, statistics)
     return jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, state_shardings(mesh, shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +14,16 @@ from jax.sharding import Mesh
 
 from adaptface_jax.distributed.compiler import CompilerOptions
 from adaptface_jax.distributed.mesh import sharding, state_shardings
+from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training.optim import group_norms
 
 # image uint8 [B, H, W, 3], label int32 [B] or [B, A], weight float32 [B]; domain float32 [B, K] where any are known
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are
-# `mean(x * weight)`: the batch's weights have the mean 1.
-Loss = Callable[[Any, Any, Batch, Any, jax.Array], tuple[jax.Array, tuple[Metrics, Any]]]
+# `mean(x * weight)`: the batch's weights have the mean 1. One with class centres also takes `row_weights`, float32
+# [rows], of centres that are a sample.
+Loss = Callable[..., tuple[jax.Array, tuple[Metrics, Any]]]
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
 
@@ -86,28 +89,37 @@ def make_step(
     mesh: Mesh,
     grad_accum: int = 1,
     compiler_options: CompilerOptions | None = None,
+    sampler: ClassSampler | None = None,
 ) -> StepFunction:
     """step(frozen, state, batch, key) -> (state, metrics).
 
     The batch is split over all devices, `state` as it was placed, and donated; everything else is replicated. `key` is
     the run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
+    sampler: of the class centres; a step then reads and writes the rows that it draws, and no others.
     """
-    gradients = accumulated_gradients(loss, grad_accum)
 
     def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         batch = batch | {"weight": normalised(batch["weight"])}
-        grads, (metrics, statistics) = gradients(state.trainable, frozen, batch, state.statistics, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.trainable)
-        trainable = optax.apply_updates(state.trainable, updates)
+        before, weights = (state.trainable, state.opt_state), {}
+        if sampler is not None:
+            drawn = sampler.draw(key, batch["label"])
+            batch |= {"label": drawn.labels}
+            before, weights = sampler.take(before, drawn), {"row_weights": drawn.weights}
+        gradients = accumulated_gradients(functools.partial(loss, **weights), grad_accum)
+        grads, (metrics, statistics) = gradients(before[0], frozen, batch, state.statistics, key)
+        updates, opt_state = optimizer.update(grads, before[1], before[0], **weights)
+        trainable = optax.apply_updates(before[0], updates)
         grad_norm = optax.tree.norm(grads)
         # One bad batch must not spoil the parameters: such a step counts, and changes nothing.
         sound = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
         trainable, opt_state, statistics = jax.tree.map(
             lambda new, old: jnp.where(sound, new, old),
             (trainable, opt_state, statistics),
-            (state.trainable, state.opt_state, state.statistics),
+            (*before, state.statistics),
         )
+        if sampler is not None:
+            trainable, opt_state = sampler.put((state.trainable, state.opt_state), (trainable, opt_state), drawn)
         skipped = state.skipped + ~sound
         in_a_row = jnp.where(sound, 0, state.skipped_in_a_row + 1)
         metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": grad_norm}

@@ -11,7 +11,7 @@ import pytest
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import batches, evaluation_batches
-from adaptface_jax.data.record import NO_CLASS, Images, Record, Source, keys_digest, labels_digest
+from adaptface_jax.data.record import NO_CLASS, Images, Record, Source, labels_digest
 from adaptface_jax.data.sources.selection import Selection
 
 SIZE = 8
@@ -53,7 +53,7 @@ def test_digests_know_the_attributes():
     source, other = Counted(), Counted()
     other.labels = source.labels[:, ::-1]
     assert labels_digest(source) == labels_digest(Counted()) != labels_digest(other)
-    assert keys_digest(source) == keys_digest(other)
+    assert source.keys_sha256 == other.keys_sha256
 
 
 def test_a_selection_is_some_records_in_the_order_given():

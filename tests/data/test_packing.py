@@ -19,7 +19,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data import packing as shards
 from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.pipeline import batches
-from adaptface_jax.data.record import Record, keys_digest, labels_digest
+from adaptface_jax.data.record import Record, labels_digest
 from adaptface_jax.data.sources.array_record import decode_record, encode_record
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.training.run import describe_source
@@ -305,7 +305,7 @@ def test_a_packed_set_may_move_and_travels_to_other_processes(folders, tmp_path)
     shutil.move(tmp_path / "shards", tmp_path / "moved")
     shutil.rmtree(folders)
     moved = open_source(str(tmp_path / "moved"))
-    assert (keys_digest(moved), labels_digest(moved)) == (keys_digest(source), labels_digest(source))
+    assert (moved.keys_sha256, labels_digest(moved)) == (source.keys_sha256, labels_digest(source))
     again = pickle.loads(pickle.dumps(moved))
     assert again[3] == moved[3] and again.key(3) == "p1/1.png"
 

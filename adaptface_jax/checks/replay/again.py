@@ -41,13 +41,13 @@ class Again:
         self._told, self._plan, self._tolerance = told, plan, tolerance
         config = plan.config
         rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
-        self._optimizer = optim.optimizer(config.train, rate)
+        self._optimizer = optim.optimizer(config.train, rate, loss=plan.centres)
         self._step = make_step(
-            plan.loss, self._optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options
+            plan.loss, self._optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options, plan.sampler
         )
         self._compiled: Any = None
         self._fingerprint = make_fingerprint(plan.mesh)
-        self._like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh)
+        self._like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centres)
         self.names = leaf_names(self._like)
 
     def start(self, step: int) -> TrainState:

@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,9 @@ class ArrayRecordSource(Source):
 
     def key(self, index: int) -> str:
         return self._keys[index]
+
+    def key_blocks(self) -> Iterator[bytes]:
+        yield self._keys.content
 
     def _place(self, index: int) -> str:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1

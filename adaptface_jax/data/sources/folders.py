@@ -58,7 +58,7 @@ class FolderSource(Source):
         def files() -> Iterator[str]:
             nonlocal deeper
             for name in identity_names(folder, self.passed_over, noun):
-                found = list(images_below(folder / name, self.passed_over, folder))
+                found = list(images_below(os.path.join(folder, name), self.passed_over, folder))
                 if found:
                     classes.append(name)
                     counts.append(len(found))
@@ -86,6 +86,12 @@ class FolderSource(Source):
 
     def key(self, index: int) -> str:
         return f"{self.class_names[self.labels[index]]}/{self._files[index]}"
+
+    def key_blocks(self) -> Iterator[bytes]:
+        ends = np.cumsum(np.bincount(self.labels, minlength=self.num_classes)).tolist()
+        for name, start, end in zip(self.class_names, [0, *ends], ends, strict=False):
+            folder = os.fsencode(f"{name}/")
+            yield folder + self._files.between(start, end)[:-1].replace(b"\0", b"\0" + folder) + b"\0"
 
 
 def identity_names(folder: Path, passed: PassedOver | None = None, noun: str = "identity") -> list[str]:
@@ -125,7 +131,7 @@ def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> 
                 f"{shown(str(folder))}: the {_PLURAL[noun]} {first!r} and {name!r} differ only in case or Unicode "
                 "form; merge or rename one of them"
             )
-    links = [name for name in names if os.path.islink(folder / name)]
+    links = [name for name in names if os.path.islink(os.path.join(folder, name))]
     if links:
         real = {os.path.realpath(folder / name): name for name in names if name not in set(links)}
         for name in links:

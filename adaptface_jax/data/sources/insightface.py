@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.image_files import passed_over_beside
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.passed_over import BESIDE_RECORDS
-from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.record import BLOCK, Record, Source
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.data.text_array import TextArray
 
@@ -42,7 +44,7 @@ class InsightFaceSource(Source):
         if not len(self._keys):
             raise InputError(f"{folder}: {name}.rec holds no images; {_PACK}")
         self._raw = self._raw_labels(ranges)
-        values, labels = np.unique(self._raw, return_inverse=True)
+        values, labels = _numbered(self._raw)
         notes = ""
         if values[-1] - values[0] + 1 != len(values):
             notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
@@ -51,7 +53,9 @@ class InsightFaceSource(Source):
         if claimed not in (None, len(values)):
             notes += f", property claims {claimed} identities"
         names = TextArray.of(str(value) for value in values.astype(np.int64).tolist())
-        super().__init__(labels.astype(np.int32), names, f"InsightFace records in {shown(str(folder))}{notes}")
+        super().__init__(
+            labels.astype(np.int32, copy=False), names, f"InsightFace records in {shown(str(folder))}{notes}"
+        )
         own = {f"{name}.rec", f"{name}.idx", "property", LABELS}
         self.passed_over = passed_over_beside(folder, own, BESIDE_RECORDS)
 
@@ -66,28 +70,35 @@ class InsightFaceSource(Source):
     def key(self, index: int) -> str:
         return f"record {self._keys[index]}"
 
-    def _layout(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """The image keys, and the half-open key range of each identity (none known in the flat layout)."""
-        keys = self._records.keys
+    def _layout(self) -> tuple[np.ndarray, np.ndarray]:
+        """The image keys, and the half-open key range of each identity, int64 [C, 2] (none in the flat layout)."""
+        keys, none = self._records.keys, np.empty((0, 2), np.int64)
         if keys[0] != 0:
-            return keys, []
+            return keys, none
         labels, image = self._records.read_image(0)
         if len(labels) != 2 or image:
-            return keys, []
+            return keys, none
         first, end = self._counts(0, labels)
         if end >= _EXACT:
             # The header is rounded, the index is not: an identity record is one that carries labels alone.
-            return np.array([key for key in keys[1:] if self._records.read_image(int(key))[1]], np.int64), []
+            return keys[1:][self._records.contents(keys[1:]).images], none
         if not 1 <= first <= end:
             raise InputError(f"{self._records.name(0)}: places the identities at {first} to {end}; {_PACK}")
-        ranges = []
-        for key in range(first, end):
-            start, stop = self._counts(key, self._records.read_image(key)[0])
-            if not 1 <= start <= stop <= first:
-                raise InputError(
-                    f"{self._records.name(key)}: an identity of images {start} to {stop}, of {first - 1}; {_PACK}"
-                )
-            ranges.append((start, stop))
+        people = keys[np.searchsorted(keys, first) : np.searchsorted(keys, end)]
+        if len(people) < end - first:
+            gaps = np.flatnonzero(people != np.arange(first, first + len(people)))
+            self._records.read(first + int(gaps[0] if len(gaps) else len(people)))  # it is not in the index
+        found = self._records.contents(people)
+        sound = (found.counts == 2) & _are_counts(found.labels).all(axis=1)
+        for key in people[~sound][:1].tolist():
+            self._counts(key, self._records.read_image(key)[0])
+        start, stop = found.labels.astype(np.float64).T
+        for place in np.flatnonzero(~((start >= 1) & (start <= stop) & (stop <= first)))[:1].tolist():
+            raise InputError(
+                f"{self._records.name(int(people[place]))}: an identity of images {start[place]:.0f} to "
+                f"{stop[place]:.0f}, of {first - 1}; {_PACK}"
+            )
+        ranges = found.labels.astype(np.int64)
         return keys[(keys >= 1) & (keys < first)], ranges
 
     def _counts(self, key: int, labels: tuple[float, ...]) -> tuple[int, int]:
@@ -95,25 +106,56 @@ class InsightFaceSource(Source):
             raise InputError(f"{self._records.name(key)}: expected two keys, found labels {labels[:4]}; {_PACK}")
         return int(labels[0]), int(labels[1])
 
-    def _raw_labels(self, ranges: list[tuple[int, int]]) -> np.ndarray:
-        """float32 [N], the labels as the file writes them; images outside every range are read one by one."""
-        raw = np.full(len(self._keys), np.nan, np.float32)
-        for start, stop in ranges:
-            low, high = np.searchsorted(self._keys, (start, stop))
-            if not np.isnan(raw[low:high]).all():
-                raise InputError(f"{self._folder}: two identities claim images {start} to {stop}; {_PACK}")
-            if low < high:
-                raw[low:high] = self._label(int(low))
-        for index in np.flatnonzero(np.isnan(raw)).tolist():
-            raw[index] = self._label(index)
+    def _raw_labels(self, ranges: np.ndarray) -> np.ndarray:
+        """float32 [N], the labels as the file writes them, that of a range by its first image; images outside every
+        range are read one by one."""
+        low, high = np.searchsorted(self._keys, ranges).T if len(ranges) else (np.empty(0, np.int64),) * 2
+        kept = np.flatnonzero(low < high)
+        kept = kept[np.argsort(low[kept], kind="stable")]
+        low, high = low[kept], high[kept]
+        if (twice := np.flatnonzero(low[1:] < high[:-1])).size:
+            start, stop = ranges[kept[twice[0] : twice[0] + 2].max()]
+            raise InputError(f"{self._folder}: two identities claim images {start} to {stop}; {_PACK}")
+        claimed = np.zeros(len(self._keys) + 1, np.int8)
+        claimed[low] += 1
+        claimed[high] -= 1
+        inside = np.cumsum(claimed[:-1], dtype=np.int8).astype(bool)
+        raw = np.empty(len(self._keys), np.float32)
+        raw[inside] = np.repeat(self._labels_at(low), high - low)
+        raw[~inside] = self._labels_at(np.flatnonzero(~inside))
         return raw
 
-    def _label(self, index: int) -> float:
+    def _labels_at(self, indices: np.ndarray) -> np.ndarray:
+        """float32 [n], the labels that the records of these images carry."""
+        labels = self._records.contents(self._keys[indices]).labels[:, 0]
+        for index in indices[~_are_counts(labels)][:1].tolist():
+            self._refuse(index)
+        return labels
+
+    def key_blocks(self) -> Iterator[bytes]:
+        for start in range(0, len(self), BLOCK):
+            yield "".join(f"record {key}\0" for key in self._keys[start : start + BLOCK].tolist()).encode()
+
+    def _refuse(self, index: int) -> NoReturn:
         key = int(self._keys[index])
         label = self._records.read_image(key)[0][0]
-        if not (label.is_integer() and label >= 0):
-            raise InputError(f"{self._records.name(key)}: the label {label:g} is no count from 0 on; {_PACK}")
-        return label
+        raise InputError(f"{self._records.name(key)}: the label {label:g} is no count from 0 on; {_PACK}")
+
+
+def _are_counts(labels: np.ndarray) -> np.ndarray:
+    """Whether each label is a whole number from 0 on."""
+    return np.isfinite(labels) & (labels >= 0) & (np.floor(labels) == labels)
+
+
+def _numbered(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones of counts [N], ascending, and each one's place among them; without a sort where they lie close
+    together."""
+    if raw.max() >= 4 * len(raw) + 1024:
+        return np.unique(raw, return_inverse=True)
+    whole = raw.astype(np.int64)
+    there = np.zeros(whole.max() + 1, bool)
+    there[whole] = True
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[whole]
 
 
 _PACK = "the set is damaged or half copied: copy or pack it again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +32,6 @@ class ListedFiles(Source):
 
     def key(self, index: int) -> str:
         return self._files[index]
+
+    def key_blocks(self) -> Iterator[bytes]:
+        yield self._files.content

@@ -11,6 +11,7 @@ import os
 import struct
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,22 @@ MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
 _LENGTH_MASK = (1 << 29) - 1
+# The first bytes of a whole record: its frame, the header of an image, and up to two labels of its own.
+_HEAD = np.dtype(
+    [("magic", "<u4"), ("word", "<u4"), ("flag", "<u4"), ("label", "<f4"), ("ids", "<u8", 2), ("own", "<f4", 2)]
+)
+# Headers closer together than this are cheaper to read with what lies between them, so many bytes at a time.
+_NEAR, _BLOCK = 1 << 14, 1 << 22
 _REBUILD = "the file is damaged or not of this index: copy or pack it again"
+
+
+class Contents(NamedTuple):
+    """Of records. counts: int64 [N], how many labels each has. labels: float32 [N, 2], the first two of them, NaN where
+    there is one alone. images: bool [N], whether an image follows."""
+
+    counts: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray
 
 
 class RecordFile:
@@ -83,6 +99,46 @@ class RecordFile:
         labels = struct.unpack_from(f"<{flag}f", payload, _HEADER.size) if flag else (label,)
         return labels, payload[start:]
 
+    def contents(self, keys: np.ndarray) -> Contents:
+        """What the records of these keys [N] of the index hold; raises InputError as `read_image` does."""
+        offsets = self._offsets[np.searchsorted(self.keys, keys)]
+        counts, labels = np.empty(len(keys), np.int64), np.full((len(keys), 2), np.nan, np.float32)
+        images = np.empty(len(keys), bool)
+        start = 0
+        while start < len(keys):
+            # Offsets ascend with the keys as a rule; where they do not a block ends.
+            end = min(len(keys), start + _BLOCK // _HEAD.itemsize)
+            block = offsets[start:end]
+            beyond = (block - block[0] > _BLOCK) | (np.diff(block, prepend=block[0]) < 0)
+            end = start + (int(beyond.argmax()) if beyond.any() else len(block))
+            heads = self._heads(offsets[start:end])
+            flags, lengths = heads["flag"].astype(np.int64), (heads["word"] & _LENGTH_MASK).astype(np.int64)
+            needed = _HEADER.size + 4 * flags
+            whole = (heads["magic"] == MAGIC) & (heads["word"] >> 29 == 0) & (lengths >= needed)
+            whole &= offsets[start:end] + _FRAME.size + lengths <= self._size
+            counts[start:end] = np.maximum(flags, 1)
+            images[start:end] = lengths > needed
+            labels[start:end, 0] = np.where(flags > 0, heads["own"][:, 0], heads["label"])
+            labels[start:end, 1] = np.where(flags > 1, heads["own"][:, 1], np.nan)
+            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or damaged
+                found, image = self.read_image(int(keys[place]))
+                counts[place], images[place], labels[place] = len(found), bool(image), (*found[:2], np.nan)[:2]
+            start = end
+        return Contents(counts, labels, images)
+
+    def _heads(self, offsets: np.ndarray) -> np.ndarray:
+        """_HEAD [n] of the records at ascending offsets, zeros beyond the end of the file."""
+        size, span = _HEAD.itemsize, int(offsets[-1] - offsets[0])
+        try:
+            if span > _NEAR * len(offsets):
+                parts = [os.pread(self._file, size, offset) for offset in offsets.tolist()]
+                return np.frombuffer(b"".join(part.ljust(size, b"\0") for part in parts), _HEAD)
+            data = os.pread(self._file, span + size, int(offsets[0])).ljust(span + size, b"\0")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read ({error.strerror})") from None
+        windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), size)
+        return np.ascontiguousarray(windows[offsets - offsets[0]]).view(_HEAD)[:, 0]
+
     def _bytes(self, key: int, offset: int, size: int) -> bytes:
         # Checked before reading: a lying length must not allocate.
         if offset + size <= self._size:
@@ -110,9 +166,13 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path}: {' '.join(str(error).split())}; {expected}") from None
     if table.shape[1] != 2 or (table < 0).any():
         raise InputError(f"{path}: a line is not two counts; {expected}")
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    if (np.diff(table[:, 0]) == 0).any():
+    keys, offsets = table[:, 0].copy(), table[:, 1].copy()
+    del table
+    if not (keys[1:] > keys[:-1]).all():
+        order = np.argsort(keys, kind="stable")
+        keys, offsets = keys[order], offsets[order]
+    if (keys[1:] == keys[:-1]).any():
         raise InputError(f"{path}: a key appears twice; {expected}")
-    if len(np.unique(table[:, 1])) != len(table):
+    if not (offsets[1:] > offsets[:-1]).all() and len(np.unique(offsets)) != len(offsets):
         raise InputError(f"{path}: two keys stand for one record; {expected} and each offset once")
-    return table[:, 0].copy(), table[:, 1].copy()
+    return keys, offsets

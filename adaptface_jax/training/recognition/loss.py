@@ -21,7 +21,12 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
     config = recognizer.config
 
     def loss(
-        trainable: Any, frozen: Any, batch: Batch, statistics: NormStatistics, key: jax.Array
+        trainable: Any,
+        frozen: Any,
+        batch: Batch,
+        statistics: NormStatistics,
+        key: jax.Array,
+        row_weights: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Metrics, NormStatistics]]:
         augment_key, dropout_key = jax.random.split(key)
         change = config.augment
@@ -35,7 +40,8 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         )
         images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
-        margin = class_loss(config.loss, out.embedding, trainable["centres"], batch["label"], statistics, mesh)
+        centres, labels = trainable["centres"], batch["label"]
+        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights)
         weight = batch["weight"]
         total = jnp.mean(margin.loss * weight)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}

@@ -18,6 +18,7 @@ from adaptface_jax.data.stored_size import AUTO, StoredSize, stored_size
 from adaptface_jax.distributed.mesh import check_batch, make_mesh
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.losses.sampled import class_sampler
 from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.training.plan import Plan, check_epoch
 from adaptface_jax.training.recognition.domains import check_domains
@@ -59,6 +60,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
     benchmarks = {name: open_benchmark(path, config.data.domains) for name, path in config.data.benchmarks.items()}
     stored = _stored_size(config, source, record)
     model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
+    sampler = class_sampler(config.loss, source.num_classes, config.train.batch_size, mesh)
     return RecognitionPlan(
         config=config,
         mesh=mesh,
@@ -68,11 +70,16 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
         statistics=init_statistics(),
         loss=make_loss(model.recognizer, mesh),
         expected_loss=expected_first_loss(
-            config.loss, source.num_classes, model.recognizer.embedding_dim, config.train.batch_size
+            config.loss,
+            source.num_classes,
+            model.recognizer.embedding_dim,
+            config.train.batch_size,
+            kept=None if sampler is None else sampler.total,
         ),
         record=make_record(config, model, source),
         evaluated=bool(benchmarks),
         stored_size=stored.pixels,
+        centres=config.loss,
         enough=ENOUGH if config.data.overfit_small else None,
         model=model,
         benchmarks=benchmarks,

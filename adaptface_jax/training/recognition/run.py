@@ -70,6 +70,6 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
             f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
             f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
         )
-    like = abstract_state(config.train, model.trainable, init_statistics(), mesh)
+    like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
     return dataclasses.replace(model, trainable=state.trainable, stored_size=record[STORED]), step

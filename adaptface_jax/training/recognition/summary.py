@@ -7,8 +7,10 @@ import numpy as np
 from adaptface_jax.config.schema import Config
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.stored_size import size_line
+from adaptface_jax.losses.margin import product_dtype
 from adaptface_jax.models.adapters import places
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters
+from adaptface_jax.training.centres import has_own_rule
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
 from adaptface_jax.training.recognition.facts import RunFacts
@@ -40,6 +42,7 @@ def summary(plan: RecognitionPlan) -> str:
             for name, b in plan.benchmarks.items()
         ),
         steps_line(plan) + f"; {config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        *centres_lines(plan),
         expected_line(plan.expected_loss),
     ]
     return "\n".join(lines)
@@ -75,6 +78,28 @@ def parameter_lines(model: Model, num_classes: int) -> list[str]:
     lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
     lines.append(f"{'':10}{'centres':12}{'':14}{centres.trainable:>14,}  (training only)")
     return lines
+
+
+def centres_lines(plan: RecognitionPlan) -> list[str]:
+    """How the class centres are trained, where it is not as all the rest."""
+    loss, train, sampler = plan.config.loss, plan.config.train, plan.sampler
+    words = []
+    if sampler is not None:
+        words.append(
+            f"a step draws {sampler.kept:,} of the {sampler.shard_rows:,} classes"
+            + (f" of each of {sampler.shards} shards" if sampler.shards > 1 else "")
+            + f", those of its images among them (loss.sample_rate={loss.sample_rate:g})"
+        )
+    elif loss.sample_rate < 1:
+        words.append(
+            f"all classes take part: loss.sample_rate={loss.sample_rate:g} of them are no more than a batch may hold"
+        )
+    if has_own_rule(loss):
+        name = train.optimizer if loss.optimizer == "same" else loss.optimizer
+        words.append(f"{name} at {train.learning_rate if loss.learning_rate is None else loss.learning_rate:g}")
+    if (dtype := np.dtype(product_dtype(loss)).name) != "float32":
+        words.append(f"products in {dtype}")
+    return [f"centres   {'; '.join(words)}"] if words else []
 
 
 def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> RunFacts:
