@@ -5,7 +5,7 @@
 memory: the real step (LoRA on ViT-S/14 at 112 px, embedding 512, global batch 1,024, centres split over 8 devices),
 compiled for 8 host devices from shapes alone; nothing is allocated. What `memory_analysis()` says, each device's.
 steps: the demo backbone, embedding 512, batch 128, 100,000 classes on one device, each setting in a process of its own,
-all settings in turns; the median step, and the greatest resident memory of the process.
+all settings in turns; the median step, its CPU seconds, and the greatest resident memory of the process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTINGS = {
     "a tenth, bfloat16": {"sample_rate": 0.1, "dtype": "bfloat16"},
 }
 HUGE, DEVICES, GLOBAL_BATCH = 1_400_000, 8, 1024
-MANY, BATCH, STEPS = 100_000, 128, 6
+MANY, BATCH, STEPS = 100_000, 128, 4
 
 
 def memory(setting: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def steps(setting: str) -> dict[str, Any]:
     sampler = class_sampler(config.loss, MANY, BATCH, mesh)
     rng = np.random.default_rng(0)
     step = make_step(make_loss(recognizer, mesh), optimizer, rate, mesh, sampler=sampler)
-    seconds, losses = [], []
+    seconds, cpu, losses = [], [], []
     for _ in range(STEPS):
         batch = {
             "image": rng.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8),
@@ -128,12 +128,14 @@ def steps(setting: str) -> dict[str, Any]:
             "weight": np.ones(BATCH, np.float32),
         }
         batch = jax.device_put(batch, sharding(mesh, "batch"))
-        before = time.perf_counter()
+        before = time.perf_counter(), time.process_time()
         state, metrics = step(frozen, state, batch, key)
         losses.append(float(metrics["loss"]))
-        seconds.append(time.perf_counter() - before)
+        seconds.append(time.perf_counter() - before[0])
+        cpu.append(time.process_time() - before[1])
     return {
         "seconds": seconds[1:],
+        "cpu_seconds": cpu[1:],
         "losses": losses,
         "rows": MANY if sampler is None else sampler.total,
         "peak_bytes": 1024 * int(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]),
@@ -157,7 +159,7 @@ def main() -> None:
     if args.part:
         print(json.dumps({"memory": memory, "steps": steps}[args.part](args.setting)))
         return
-    from adaptface_jax.core.environment import environment
+    from showing import show
 
     sizes = [child("memory", setting) for setting in ("all", "a tenth")]
     for row in sizes:
@@ -172,19 +174,23 @@ def main() -> None:
             found[setting].append(child("steps", setting))
     rows = {}
     for setting, runs in found.items():
-        seconds = statistics.median(second for run in runs for second in run["seconds"])
+        seconds, cpu = (
+            statistics.median(second for run in runs for second in run[kind]) for kind in ("seconds", "cpu_seconds")
+        )
         peak = max(run["peak_bytes"] for run in runs)
         rows[setting] = {
             "rows": runs[0]["rows"],
             "seconds": seconds,
+            "cpu_seconds": cpu,
             "peak_bytes": peak,
             "losses": runs[0]["losses"],
             "repeats": len({tuple(run["losses"]) for run in runs}) == 1,
         }
-        print(f"{setting:18} {MANY:,} classes: {seconds:.3f} s a step, {peak / 1e9:.2f} GB at most", flush=True)
-    if args.out:
-        result = {"environment": environment(), "memory": sizes, "steps": {"classes": MANY, "batch": BATCH, **rows}}
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(
+            f"{setting:18} {MANY:,} classes: {seconds:.3f} s a step ({cpu:.3f} s of CPU), {peak / 1e9:.2f} GB",
+            flush=True,
+        )
+    show({"memory": sizes, "steps": {"classes": MANY, "batch": BATCH, **rows}}, args.out)
 
 
 if __name__ == "__main__":

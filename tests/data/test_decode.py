@@ -115,3 +115,19 @@ def test_to_size_leaves_stored_crops_alone_and_resizes_others_as_pillow():
     assert to_size(crop, 10) is crop
     expected = np.asarray(Image.fromarray(RGB).resize((8, 8), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(to_size(RGB, 8), expected)
+
+
+@pytest.mark.parametrize(("side", "left"), [(31, 31), (63, 63), (64, 32), (200, 50), (1000, 125)])
+def test_a_large_jpeg_is_decoded_smaller_where_twice_the_size_is_left(side, left):
+    photograph = picture(1, side, side)
+    found = decode(encoded(photograph, "JPEG", quality=95), "x", 16)
+    assert found.shape == (left, left, 3)
+    difference = to_size(found, 16).astype(int) - to_size(decode(encoded(photograph, "JPEG", quality=95), "x"), 16)
+    assert np.abs(difference).mean() < 2 and np.abs(difference).max() <= 16
+
+
+def test_scaled_decoding_turns_photographs_upright_and_leaves_other_formats_alone():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(encoded(picture(1, 128, 256), "JPEG", exif=exif), "x", 16).shape == (32, 64, 3)
+    assert decode(encoded(picture(1, 128, 128)), "x", 16).shape == (128, 128, 3)

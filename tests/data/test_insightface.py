@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
+from adaptface_jax.data.sources import recordio
 from adaptface_jax.data.sources.insightface import InsightFaceSource
 from adaptface_jax.data.sources.recordio import RecordFile
 
@@ -73,6 +74,27 @@ def test_any_payload_survives_framing(tmp_path_factory, payloads):
     write_records(folder, enumerate(payloads))
     records = RecordFile(folder / "train.rec", folder / "train.idx")
     assert [records.read(key) for key in range(len(payloads))] == payloads
+
+
+LABELS = st.floats(0, 2**20, width=32) | st.lists(st.floats(-3, 2**20, width=32), min_size=1, max_size=4).map(tuple)
+IMAGES = st.sampled_from([b"", b"x", b"image" * 40, MAGIC + b"tail", b"1234" + 2 * MAGIC])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(LABELS, IMAGES), min_size=1, max_size=20), st.randoms(), st.booleans(), st.booleans())
+def test_contents_read_by_block_are_those_of_each_record(tmp_path_factory, records, random, apart, small):
+    payloads = [(key, header(labels) + image) for key, (labels, image) in enumerate(records)]
+    random.shuffle(payloads)  # keys need not ascend with the places in the file
+    folder = write_records(tmp_path_factory.mktemp("set"), payloads)
+    file = RecordFile(folder / "train.rec", folder / "train.idx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recordio, "_NEAR", 0 if apart else 1 << 14)
+        patch.setattr(recordio, "_BLOCK", 100 if small else 1 << 22)
+        found = file.contents(file.keys)
+    for key, count, pair, has_image in zip(file.keys.tolist(), *found, strict=True):
+        labels, image = file.read_image(key)
+        assert (count, has_image) == (len(labels), bool(image))
+        np.testing.assert_array_equal(pair, np.float32([*labels, np.nan][:2]))
 
 
 def test_one_source_serves_threads_and_survives_pickling(tmp_path):

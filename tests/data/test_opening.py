@@ -10,7 +10,8 @@ import pytest
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
-from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.record import Keys, texts_digest
+from adaptface_jax.data.sources.from_path import open_form, open_source
 
 from .packing import encoded, identity_payloads, picture, write_records
 
@@ -137,3 +138,16 @@ def test_benchmarks_open_by_ending(tmp_path, shared_data):
     for path, reason in refused.items():
         with pytest.raises(InputError, match=reason):
             open_benchmark(str(tmp_path / path))
+
+
+def test_the_digest_of_keys_is_that_of_each_key_in_order(faces, tmp_path):
+    packed = write_records(tmp_path / "packed", identity_payloads({1.0: [b"a", b"b"], 2.0: [b"c"]}))
+    named = tmp_path / "named"
+    for name in ("a", "b\udcff"):  # bytes that are no UTF-8
+        (named / name).mkdir(parents=True)
+        (named / name / "1.png").write_bytes(encoded(picture(0, 8, 8)))
+    (named / "train.csv").write_text("image,label\na/1.png,4\n")
+    sources = [open_source(str(path)) for path in (faces, packed, named)]
+    sources += [open_source(str(faces), max_per_identity=1), open_form(str(named / "train.csv"))]
+    for source in sources:
+        assert source.keys_sha256 == texts_digest(Keys(source))

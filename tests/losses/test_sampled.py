@@ -11,10 +11,13 @@ import pytest
 
 from adaptface_jax.config.schema import LossConfig, TrainConfig
 from adaptface_jax.distributed.mesh import make_mesh, place, sharding
+from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics, margin_loss, unit
 from adaptface_jax.losses.sampled import ClassSampler, class_sampler
 from adaptface_jax.losses.sharded import class_loss, padded
+from adaptface_jax.models.head import init_centres
 from adaptface_jax.training import optim
+from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.step import init_state, make_step
 
 CLASSES, DIM, ROWS, KEPT = 45, 12, 8, 10  # of 12 rows on each of 4 shards, the last with padding
@@ -139,18 +142,22 @@ def head_only(mesh, config: LossConfig):
     return loss
 
 
-def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int = 8, model: int = 4):
-    """The states before and after each of some steps of the head alone; the images are of the classes 0 and 1."""
+def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int = 8, model: int = 4, begin=None):
+    """The states before and after each of some steps of the head alone; the images are of the classes 0 and 1.
+
+    begin: takes the first state and gives another one in its place.
+    """
     mesh = make_mesh(jax.devices()[:devices], model)
     drawing = class_sampler(config, CLASSES, 2, mesh)
     optimizer = optim.optimizer(train, rate := optim.schedule(train, 10, 100), loss=config)
     trainable = {"kernel": jnp.eye(DIM), "centres": padded(CENTRES, mesh)}
     state = place(mesh, init_state(trainable, optimizer, init_statistics()))
+    state = state if begin is None else begin(state)
     key = jax.device_put(jax.random.key(3), sharding(mesh))
     step = make_step(head_only(mesh, config), optimizer, rate, mesh, sampler=drawing)
     states = [jax.device_get(state)]
     labels = np.r_[0, 1, np.zeros(ROWS - 2, int)].astype(np.int32)
-    for i in range(steps):
+    for i in range(int(state.step), steps):
         batch = {"image": EMBEDDINGS * (1 + i), "label": labels, "weight": np.ones(ROWS, np.float32)}
         state, _ = step({}, state, jax.device_put(batch, sharding(mesh, "batch")), key)
         states.append(jax.device_get(state))
@@ -198,6 +205,20 @@ def test_a_rows_first_step_is_adams_first_whenever_it_comes():
     assert late > 0
 
 
+def test_a_run_that_goes_on_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
+    train = TrainConfig(learning_rate=0.01, schedule="constant")
+    whole = trained(train, SAMPLED, steps=4)
+
+    def restored(like):
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(2, jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), whole[2], like))
+            checkpoints.wait()
+            return checkpoints.restore(2, like)
+
+    again = trained(train, SAMPLED, steps=4, begin=restored)
+    jax.tree.map(np.testing.assert_array_equal, again[-1], whole[-1])
+
+
 def test_decay_of_a_drawn_row_is_that_of_the_steps_it_missed_in_the_mean():
     train = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=1.0, weight_decay=1e-3, schedule="constant")
     rule = optim.optimizer(train, 1.0, loss=SAMPLED)
@@ -237,3 +258,17 @@ def test_bfloat16_products_keep_loss_and_gradients(chunk):
     for a, b in zip(gradients, others, strict=True):
         assert b.dtype == jnp.float32
         assert np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a)
+
+
+def test_the_expected_first_loss_of_a_sample_is_nearly_that_of_all_classes():
+    config = LossConfig(scale=16.0)
+    mean, _ = expected_first_loss(config, 4000, 64, 64)
+    sampled, _ = expected_first_loss(config, 4000, 64, 64, kept=800)
+    assert sampled == pytest.approx(mean, abs=0.1)
+    classes, labels = init_centres(jax.random.key(0), 4000, 64), jnp.arange(64) * 7
+    embeddings = jnp.asarray(rng.standard_normal((64, 64)), jnp.float32)
+    drawing = ClassSampler(make_mesh(jax.devices()[:1]), 4000, 800)
+    drawn = drawing.draw(jax.random.key(1), labels)
+    rows = drawing.take({"centres": classes}, drawn)["centres"]
+    found = margin_loss(config, embeddings, rows, drawn.labels, init_statistics(), drawn.weights).loss.mean()
+    assert found == pytest.approx(sampled, abs=1)
