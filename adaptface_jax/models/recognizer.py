@@ -23,6 +23,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import init_centres, init_head
+from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
 from adaptface_jax.models.settings import router_block
@@ -60,6 +61,11 @@ class Recognizer:
     def num_domains(self) -> int:
         """K of DA-LoRA, 0 without a router."""
         return self.config.adapter.num_domains if self.config.adapter.kind == "dalora" else 0
+
+    @property
+    def attend(self) -> str:
+        """How attention is computed here: a name in `layers.attend.ATTEND`."""
+        return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
 
     def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
         """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given."""
@@ -99,6 +105,7 @@ class Recognizer:
             "projected": projected,
             "remat": self.config.train.remat and key is not None,
             "unroll": self.config.train.unroll,
+            "attend": self.attend,
         }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:
@@ -113,7 +120,7 @@ class Recognizer:
                 return rank_gates(gates, rank, shared)
 
             if block is None:
-                plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
+                plain = nnx.merge(self._definition, dict(base))(images, **{**common, "remat": False})
                 gate = of_ranks(jax.lax.stop_gradient(plain.feature))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
