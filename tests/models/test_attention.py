@@ -1,4 +1,4 @@
-"""The ways to compute attention: equal in value and gradient, chosen by the machine, lowered for what is not at hand."""
+"""The ways to compute attention: equal in value and gradient, chosen by the machine, lowered for others."""
 
 from __future__ import annotations
 
