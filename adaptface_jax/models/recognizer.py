@@ -26,7 +26,6 @@ from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
-from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
@@ -79,7 +78,7 @@ class Recognizer:
             trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
         if adapter.kind == "dalora":
             # The frozen router sees the backbone's feature, an inner one the mean token.
-            inner = router_block(adapter.router) is not None
+            inner = router.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
         if self.config.head.kind == "linear":
@@ -113,7 +112,7 @@ class Recognizer:
         rank, shared = places.widest(adapter), lora.shared(adapter)
         gate, inner = None, None
         if self.num_domains:
-            block = router_block(adapter.router)
+            block = router.router_block(adapter.router)
 
             def of_ranks(features: jax.Array) -> jax.Array:
                 gates = router.gates(trainable["router"], features, router_key)
