@@ -5,7 +5,7 @@
 
 It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. First the device's matmul
 peak is measured, then groups of variants of one backbone, image size and batch, the most telling first. Within a group
-the variants live in processes of their own, compiled and warm, and take turns, so a ratio is the median over rounds of the
+the variants live in processes of their own, compiled and warm, and take turns: a ratio is the median over rounds of the
 quotient within a round. `share` is the products that a step needs (`training/arithmetic.py`) over what the measured
 peak would do in its time; torch is given the same count. The file is written after every group; what the deadline cut
 off, or the memory, is named in it.

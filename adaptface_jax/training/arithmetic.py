@@ -1,7 +1,7 @@
 """How much a step computes and holds.
 
-The compiler's own cost analysis goes through the body of a loop once, whatever its length, and not into a kernel that is
-called: a scan of 12 blocks counts as one. So the products are counted where they are written, in the traced program.
+The compiler's own cost analysis goes through the body of a loop once, whatever its length, and not into a kernel that
+is called: a scan of 12 blocks counts as one. So the products are counted where they are written, in the traced program.
 """
 
 from __future__ import annotations
