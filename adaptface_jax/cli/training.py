@@ -49,6 +49,9 @@ def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
         metavar="N",
         help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
     )
+    parser.add_argument(
+        "--profile", type=whole_number(), default=0, metavar="N", help="trace N steps, for TensorBoard and Perfetto"
+    )
     processes.add_flags(parser)
     parser.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
 
@@ -86,7 +89,7 @@ def run_training(
                 write_record(workdir, plan.record)
             processes.wait_for_all("recorded")
             judge = judge_of(plan, workdir)
-            ending = train(plan, workdir, stop, judge)
+            ending = train(plan, workdir, stop, judge, args.profile)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
                 if processes.primary():

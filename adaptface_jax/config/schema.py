@@ -29,6 +29,9 @@ class BackboneConfig:
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
+    attention: str = setting(
+        "auto", "computed over the whole batch, each image, or by cuDNN", choices=("auto", "whole", "each", "cudnn")
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,9 @@ from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.peaks import bfloat16_peak
 from adaptface_jax.training import optim
+from adaptface_jax.training.arithmetic import Cost, cost
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.evidence import Evidence
@@ -23,6 +25,7 @@ from adaptface_jax.training.metric_log import MetricLog
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.not_finite import not_finite
 from adaptface_jax.training.plan import Plan, due, placed_batches
+from adaptface_jax.training.profile import Profile
 from adaptface_jax.training.run import RESULTS, abstract_state
 from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
 from adaptface_jax.training.stopping import StopSignals
@@ -62,7 +65,7 @@ class Ending(NamedTuple):
 
 @dataclasses.dataclass
 class Session:
-    """What one sitting of a run works with."""
+    """What one sitting of a run works with. profile: how many steps are traced."""
 
     plan: Plan
     workdir: Path
@@ -73,6 +76,7 @@ class Session:
     progress: Progress
     judge: Judge
     course: Course
+    profile: int = 0
 
     def evaluate(self, state: TrainState) -> None:
         with self.stop.at_once():
@@ -93,7 +97,7 @@ class Session:
         return f"the loss is below {self.plan.enough:g}" if self.course.over else ""
 
 
-def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
+def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: int = 0) -> Ending:
     """Run to the last step, or to an early end, from the latest sound checkpoint where there is one.
 
     Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
@@ -122,7 +126,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
         ):
             checkpoints.say = progress.write
             course = checkpoints.course(start) if start else Course()
-            session = Session(plan, workdir, stop, checkpoints, monitor, evidence, progress, judge, course)
+            session = Session(plan, workdir, stop, checkpoints, monitor, evidence, progress, judge, course, profile)
             evidence.begin(state)
             if not start:
                 monitor.text("config", as_markdown(plan.record))
@@ -169,15 +173,19 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
         with stop.at_once():
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)
-        compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
+        traced = step_function.trace(plan.frozen, state, first, key)
+        compiled = stop.in_background(traced.lower().compile)
     except Stopped:
         checkpoints.save(start, state, course=session.course)
         checkpoints.wait()
         raise
     data = itertools.chain((first,), data)
-    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
+    costs = cost(traced, compiled, plan.mesh.size)
+    session.progress.write(costs.line())
+    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start, share_of_peak(plan, costs))
     step, running = start, ()
-    with jax.transfer_guard("disallow"):
+    profile = Profile(session.workdir, session.profile, start + 1, session.progress.write)
+    with jax.transfer_guard("disallow"), profile:
         for step in range(start + 1, total + 1):
             before = time.monotonic()
             try:
@@ -189,7 +197,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
-            state, metrics = compiled(plan.frozen, state, batch, key)
+            with profile.before(step, running):
+                state, metrics = compiled(plan.frozen, state, batch, key)
             # One step waits for the device, no more: a signal ends a run of slow steps after that one.
             jax.block_until_ready(running)
             running = metrics
@@ -239,3 +248,10 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 session.progress.write(f"ended early after step {step:,} of {total:,}: {early}")
                 break
     return step, state
+
+
+def share_of_peak(plan: Plan, costs: Cost) -> float | None:
+    """What a step a second is of the device's peak; None where that is not known, or the model is not in bfloat16."""
+    peak = bfloat16_peak(jax.local_devices()[0].device_kind)
+    low = any(leaf.dtype == jax.numpy.bfloat16 for leaf in jax.tree.leaves(plan.frozen))
+    return costs.flops / peak if peak and low else None
