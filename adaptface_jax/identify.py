@@ -55,17 +55,18 @@ def main(args: argparse.Namespace) -> None:
             setattr(args, name, value)
     results = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
     asked = (args.far, args.benchmark, args.threshold, args.results) != (None, None, None, None)
-    limit, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
+    rule, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
     model = open_from_flags(args)
+    rule = rule and model.judging(rule)
     index = made(model, args) if args.people else model.load_index(args.index)
     if not paths:
         return
     found: list[Searched] = []
     with Progress(len(paths), label="searched", unit="image") as progress:
-        for part in searched(model, index, paths, args, None if limit is None else limit.value):
+        for part in searched(model, index, paths, args, None if rule is None else rule.threshold.value):
             found += part
             progress.show(len(found), {})
-    search = Search(found, limit, why, len(index), None if results is None else str(results))
+    search = Search(found, rule, why, len(index), None if results is None else str(results))
     if not args.output:
         print("\n".join(map(str, found)))
     print("\n".join([*search.lines(), *passed.lines()]))
