@@ -29,7 +29,6 @@ from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.folder_search import FolderSearch
 from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.picture_sheet import check_sheet
 from adaptface_jax.api.rule import Rule, choose_rule, if_known
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
@@ -52,6 +51,7 @@ from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import Identification, crowd
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
+from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.evaluation.recorded_searches import FILE, record_searches
 from adaptface_jax.evaluation.template_search import search_templates
 from adaptface_jax.evaluation.templates import score_templates, template_embeddings, unscored_line

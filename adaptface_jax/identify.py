@@ -31,7 +31,6 @@ from adaptface_jax.api.index import Index
 from adaptface_jax.api.index_files import check_place, flags_of
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.photographs import Photograph, read_ahead
-from adaptface_jax.api.picture_sheet import check_sheet
 from adaptface_jax.api.rule import choose_rule, if_known
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
@@ -43,6 +42,7 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.training.run import RESULTS
 
 

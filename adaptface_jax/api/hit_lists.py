@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.api.hits import Hit
-from adaptface_jax.api.picture_sheet import Row, draw_sheet
 from adaptface_jax.api.rule import Rule
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import plural, shortened, shown
+from adaptface_jax.evaluation.picture_sheet import Row, encoded_sheet
 from adaptface_jax.evaluation.thresholds import described
 
 LISTS = (".csv", ".json")
@@ -152,7 +152,7 @@ def write_hit_sheet(
     """
     places = [place for place, one in enumerate(search.found) if not one.problem]
     rows = [Row(pictures(place), _said(search.found[place])) for place in places[:PICTURES]]
-    write_bytes(out, draw_sheet(rows, columns, out.suffix))
+    write_bytes(out, encoded_sheet(rows, columns, out.suffix))
     more = f", the first {PICTURES} of {len(places):,}" if len(places) > PICTURES else ""
     return f"written: {shown(str(out))}{more}"
 
