@@ -56,10 +56,9 @@ def beginning(monitor: Monitor, frozen: BenchmarkResults) -> None:
 
 def row_of_runs(monitor: Monitor, config: Mapping[str, Any], results: BenchmarkResults) -> None:
     """The run in the table of runs. config: as its record holds it."""
-    settings, figures = trees.flatten(dict(config), "."), scalars(results)
-    first = {name: settings[name] for name in SETTINGS}
+    figures = scalars(results)
     told = {tag: figures[tag] for figure in FIGURES for name in results if (tag := f"eval/{name}/{figure}")}
-    monitor.hparams(first | settings, told | figures)
+    monitor.hparams(trees.flatten(dict(config), "."), told | figures, first=SETTINGS)
 
 
 def distributions(monitor: Monitor, step: int, scores: Mapping[str, PairScores]) -> None:

@@ -9,13 +9,14 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
 import tensorboardX
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboardX.summary import custom_scalars
 from tensorboardX.summary import hparams as hparams_summaries
 
@@ -159,8 +160,13 @@ class Monitor:
                 points, metadata=[_utf_8(name) for name in names], label_img=sprites, global_step=int(step), tag=tag
             )
 
-    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
+    def hparams(
+        self, settings: Mapping[str, Any], metrics: Mapping[str, float], first: Collection[str] = frozenset()
+    ) -> None:
+        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to.
+
+        first: the settings whose columns stand first.
+        """
         if self._lines is None:
             return
         plain = {
@@ -168,7 +174,14 @@ class Monitor:
             for name, value in settings.items()
         }
         # SummaryWriter.add_hparams would open a run of its own below this one.
-        for summary in hparams_summaries(plain, dict(metrics)):
+        experiment, start, end = hparams_summaries(plain, dict(metrics))
+        # TensorBoard sorts the columns by name, after those that are marked as differing between runs.
+        described = experiment.value[0].metadata.plugin_data
+        columns = HParamsPluginData.FromString(described.content)
+        for column in columns.experiment.hparam_infos:
+            column.differs = column.name in first
+        described.content = columns.SerializeToString()
+        for summary in (experiment, start, end):
             self._events.file_writer.add_summary(summary, self._resume_step)
         if self._online is not None:
             self._online.summary(metrics)

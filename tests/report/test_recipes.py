@@ -68,13 +68,14 @@ def test_runs_that_differ_in_the_seed_alone_are_one_recipe(named):
 
 def test_a_seed_that_comes_twice_counts_once():
     (recipe,) = recipes_of({"a": run(1, 4), "b": run(2, 4), "c": run(2, 4)})
-    assert recipe.name == "a, b, c" and recipe.runs == {1: "a", 2: "b"} and recipe.doubled == ("c",)
+    assert recipe.name == "a, b and c" and recipe.runs == {1: "a", 2: "b"} and recipe.doubled == ("c",)
 
 
 def test_recipes_are_compared_over_their_seeds(named, scores):
     page = words(section(named, scores))
     found = compare_seeds(*([scores[f"{name}-{seed}"]["faces"] for seed in (1, 2, 3)] for name in ("small", "large")))
-    assert "small → large, 3 seeds 600 40 people raised " + signed(found.accuracy_difference) in page
+    assert "faces: second minus first, means over 3 seeds" in page
+    assert "small → large 600 40 people raised " + signed(found.accuracy_difference) in page
     low, high = found.accuracy_interval
     assert f"{signed(low)} to {signed(high)}" in page and "raised" in page
     assert "small 1, 2, 3 72.00% ± 1.00%" in page  # the mean of 71, 72 and 73%, and their standard deviation
@@ -84,7 +85,7 @@ def test_recipes_are_compared_over_their_seeds(named, scores):
 def test_seeds_without_a_partner_are_left_out_aloud(named, scores):
     fewer = {name: kept for name, kept in named.items() if name != "large-3"}
     page = words(section(fewer, scores))
-    assert "2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
+    assert "means over 2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
     alone = {name: kept if name.startswith("small") else {} for name, kept in scores.items()}
     page = words(section(named, alone))
     assert "under two seeds have kept scores of the same pairs in both" in page

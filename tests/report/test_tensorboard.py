@@ -148,7 +148,7 @@ def test_texts(ask, run):
 def test_the_table_of_runs_has_settings_and_final_figures(ask, run):
     experiment = ask("hparams/experiment", {"hparamsLimit": 1000})
     names = [setting["name"] for setting in experiment["hparamInfos"]]
-    assert names[:5] == ["adapter.kind", "adapter.rank", "train.learning_rate", "loss.name", "loss.margin"]
+    assert names[:5] == ["adapter.kind", "adapter.rank", "loss.margin", "loss.name", "train.learning_rate"]
     told = [metric["name"]["tag"] for metric in experiment["metricInfos"]]
     assert told[:2] == ["eval/faces/accuracy", "eval/faces/auc"] and len(told) == len(set(told))
     metrics = [{"group": "", "tag": tag} for tag in ("eval/faces/accuracy", "eval/faces/auc")]
