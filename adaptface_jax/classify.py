@@ -74,6 +74,7 @@ class Examiner:
     def begun(self, monitor: Monitor) -> None:
         for name, entry in self.baselines[VALIDATION].items():
             monitor.scalars(0, {f"baseline/{VALIDATION}/{name}/{tag}": value for tag, value in vars(entry).items()})
+        monitor.layout(tensorboard.STORY)
         if self._plan.config.monitor.images:
             tensorboard.pictures(monitor, 0, *augmented_samples(self._plan))
 

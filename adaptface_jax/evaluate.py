@@ -29,8 +29,7 @@ from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.folder_search import FolderSearch
 from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.picture_sheet import check_sheet
-from adaptface_jax.api.rule import choose_rule, if_known
+from adaptface_jax.api.rule import Rule, choose_rule, if_known
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
@@ -52,10 +51,10 @@ from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import Identification, crowd
 from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
+from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.evaluation.recorded_searches import FILE, record_searches
 from adaptface_jax.evaluation.template_search import search_templates
 from adaptface_jax.evaluation.templates import score_templates, template_embeddings, unscored_line
-from adaptface_jax.evaluation.thresholds import Threshold
 from adaptface_jax.evaluation.tiny_search import search_tinyface
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import RESULTS, required_record
@@ -78,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
         for name in ("record", "distractors"):
             if getattr(args, name):
                 raise InputError(f"--{name}: is of searches; give --ijb with lists of 1:N, --tinyface, or --gallery")
-    limit, why = threshold_of(args)
+    rule, why = rule_of(args)
     lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
     lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.passed_over.lines())]
@@ -132,6 +131,7 @@ def main(args: argparse.Namespace) -> None:
     for name, found in tiny.items():
         searches[name] = search_tinyface(embed(found.images, found.paths), found, further)
     if people:
+        limit = None if rule is None else rule.threshold
         figures, hits = people.search(embed(people.images, people.paths), further, limit)
         report["identification"] = figures
         searches["identification"] = figures
@@ -139,7 +139,8 @@ def main(args: argparse.Namespace) -> None:
         print("\n".join(figures.lines(name)))
     if people:
         where = results_of(args)
-        listed = Search(hits, limit, why, len(people.names), None if where is None else str(where))
+        rule = rule and opened.judging(rule)
+        listed = Search(hits, rule, why, len(people.names), None if where is None else str(where))
         say_who(args, people, listed, opened.facts)
     if named := {name: figures for name, figures in searches.items() if figures is not report.get("identification")}:
         report["searches"] = named
@@ -188,7 +189,7 @@ def results_of(args: argparse.Namespace) -> Path | None:
     return Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
 
 
-def threshold_of(args: argparse.Namespace) -> tuple[Threshold | None, str | None]:
+def rule_of(args: argparse.Namespace) -> tuple[Rule | None, str | None]:
     """What judges the probes of a gallery, or why nothing does."""
     asked = (args.far, args.threshold, args.results) != (None, None, None)
     return if_known(lambda: choose_rule(results_of(args), args.far, None, args.threshold), asked)

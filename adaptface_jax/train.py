@@ -17,7 +17,6 @@ from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.schema import Config
-from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.benchmarks.synthetic import generated_of
@@ -57,7 +56,7 @@ class Verifier:
         self.baseline = baselines(plan.model, plan.config, plan.benchmarks, plan.mesh, self._workdir)
 
     def begun(self, monitor: Monitor) -> None:
-        monitor.scalars(0, scalars(self.baseline.frozen, "frozen"))
+        tensorboard.beginning(monitor, self.baseline.frozen)
 
     def evaluate(self, state: TrainState) -> None:
         plan = self._plan
@@ -84,7 +83,7 @@ class Verifier:
         if plan.config.monitor.images and scores:
             pair = plan.frozen, state.trainable
             tensorboard.faces(monitor, step, plan.benchmarks, scores, self._embedder, *pair)
-        monitor.hparams(trees.flatten(plan.record["config"], "."), scalars(self.results))
+        tensorboard.row_of_runs(monitor, plan.record["config"], self.results)
 
 
 def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Results:
