@@ -17,7 +17,7 @@ from tests.children import one_device
 PACKAGE = Path(adaptface_jax.__file__).parent
 COMMANDS = [
     "align", "annotate", "calibrate", "classify", "clean", "convert", "doctor", "embed", "evaluate", "export", "grid",
-    "identify", "lr_finder", "pack", "pairs", "replay", "report", "serve", "train", "verify",
+    "identify", "init", "lr_finder", "pack", "pairs", "replay", "report", "serve", "train", "verify",
 ]  # fmt: skip
 
 
