@@ -127,12 +127,11 @@ def program() -> Sequence[str]:
 
 def _photographs(people: People) -> tuple[str, str, str]:
     """Two of the person with most images, and one of somebody else."""
-    source, counts = people.source, people.counts
-    most = int(counts.argmax())
+    source, most = people.source, int(people.counts.argmax())
     first, same = np.flatnonzero(source.labels == most)[:2].tolist()
     other = int(np.flatnonzero(source.labels != most)[0])
-    first, same, other = (os.path.join(people.folder, source.key(index)) for index in (first, same, other))
-    return first, same, other
+    names = [os.path.join(people.folder, source.key(index)) for index in (first, same, other)]
+    return names[0], names[1], names[2]
 
 
 def _typed(value: object) -> str:

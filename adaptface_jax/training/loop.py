@@ -12,7 +12,8 @@ import jax
 
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
-from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.progress import Phase, Progress
+from adaptface_jax.core.text import plural
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.training import optim
@@ -75,7 +76,7 @@ class Session:
     course: Course
 
     def evaluate(self, state: TrainState) -> None:
-        with self.stop.at_once():
+        with self.stop.at_once(), Phase("verifying", brief=True):
             self.judge.evaluate(state)
 
     def report(self, step: int) -> float:
@@ -144,7 +145,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
                     f"after {step:,} steps the loss is not below {plan.enough:g}: a sound model learns a few images by "
                     "heart; look at labels, preprocessing, train.learning_rate and train.steps"
                 )
-            with stop.at_once():
+            with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
@@ -166,10 +167,13 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if session.ended_early():
                 checkpoints.wait()
                 return start, state
-        with stop.at_once():
+        with stop.at_once(), Phase("reading the first batch", brief=True):
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)
-        compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
+        with Phase(
+            f"compiling the training step; then {plural(total - start, 'step')} of {config.train.batch_size} images"
+        ):
+            compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
     except Stopped:
         checkpoints.save(start, state, course=session.course)
         checkpoints.wait()
@@ -193,6 +197,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             # One step waits for the device, no more: a signal ends a run of slow steps after that one.
             jax.block_until_ready(running)
             running = metrics
+            session.progress.at(step)
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
                 session.progress.write(first_loss_line(loss, plan.expected_loss))
@@ -223,7 +228,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             checkpoints.check()
             if ending:
                 log.flush()
-                saved = checkpoints.wait()
+                with Phase("saving", brief=True):
+                    saved = checkpoints.wait()
             if given_up:
                 raise not_finite(session.workdir, log, plan.source, config)
             if failure:
