@@ -40,10 +40,12 @@ def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[st
 
     flip: whether mirror images count.
     """
+    if not (workdir / NAME).exists():
+        return {}
     try:
-        known = read_json(workdir / NAME) if (workdir / NAME).exists() else {}
-        _, measured, flipped = known.get("of") or ({}, {}, flip)
-        frozen = from_plain(known["results"], Baselines, str(workdir / NAME)).frozen if measured else {}
+        known = read_json(workdir / NAME)
+        _, measured, flipped = known["of"]
+        frozen = from_plain(known["results"], Baselines, str(workdir / NAME)).frozen
     except (InputError, KeyError, TypeError, ValueError) as error:
         print(f"{workdir / NAME}: left out ({one_line(error)})", flush=True)
         return {}
