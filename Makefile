@@ -41,11 +41,12 @@ install: $(INSTALLED)-run
 demo: $(INSTALLED)-run
 	$(VENV)/bin/adaptface train --config=demo --workdir=runs/demo
 	@$(GO_ON)
+	@echo "The demo's curves: $(VENV)/bin/tensorboard --logdir runs"
 
 define GO_ON
 echo; \
 echo "To go on:  . $(VENV)/bin/activate"; \
-echo "           adaptface train --config=small_faces --workdir=runs/mine --config.data.train=FOLDER_OF_PEOPLE"; \
+echo "           adaptface init FOLDER_OF_PEOPLE     # looks at it, prints the commands for it"; \
 echo "adaptface --help lists the commands; without the first line they are $(VENV)/bin/adaptface"
 endef
 
@@ -93,7 +94,8 @@ bench: $(INSTALLED)-peers
 	$(RUN) benchmarks/train_step.py
 
 $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
-	$(PIP) --editable .
+	@echo "installing jax, flax and the rest into $(VENV), a minute or a few ..."
+	$(RUN) -m pip install --editable .
 	@touch $@
 
 $(INSTALLED)-test: $(INSTALLED)-python pyproject.toml

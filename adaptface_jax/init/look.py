@@ -37,15 +37,13 @@ FEWEST = 10  # images that make a condition
 class People:
     """folder: as it was typed. source: the set without the images that were found unreadable. unreadable: how many.
 
-    crops: whether faces fill the images. aligner: whether the extra `align` is installed. table: labels beside the
-    images.
+    crops: whether faces fill the images. table: labels beside the images.
     """
 
     folder: str
     source: Source
     unreadable: int
     crops: Finding
-    aligner: bool
     table: LabelTable | None
     section: Section
 
@@ -90,15 +88,16 @@ def look(folder: str) -> People:
     good = Selection(source, np.delete(np.arange(len(source)), bad), "those that can be read") if bad else source
     seen = Images(Selection(source, scan.numbers[scan.good], "looked at"))
     crops = look_at(seen, seen.keys)
+    found = readable(scan, "images", allowed=len(source))
     findings = (
         counted(good),
-        readable(scan, "images", allowed=len(source)),
+        dataclasses.replace(found, advice="they are left out") if bad else found,
         *(note("", shown(why)) for _, why in scan.failures[1:]),
         sizes(scan, STORED_SIZE),
         crops,
         *([labelled(table)] if table else []),
     )
-    return People(folder, good, len(bad), crops, has_aligner(), table, Section("people", source.description, findings))
+    return People(folder, good, len(bad), crops, table, Section("people", source.description, findings))
 
 
 def counted(source: Source) -> Finding:

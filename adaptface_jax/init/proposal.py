@@ -14,7 +14,7 @@ import numpy as np
 
 from adaptface_jax.config.starter import RECIPE, Starter, held_out, starter
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.init.look import People
+from adaptface_jax.init.look import People, has_aligner
 
 WIDTH = 110  # of a command; longer ones go on in the next line
 BENCHMARK = "held"
@@ -90,7 +90,7 @@ class Proposal:
         """config: the file that holds the settings; None to give them as flags."""
         people, run = self.people, self._place("run")
         if people.photographs:
-            if not people.aligner:
+            if not has_aligner():
                 install = (sys.executable, "-m", "pip", "install", "adaptface_jax[align]")
                 yield Step("the face detector, once", install)
             yield _step("find the face in each photograph", "align", people.folder, self.faces)
