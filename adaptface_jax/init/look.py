@@ -13,6 +13,7 @@ from adaptface_jax.checks.finding import Finding, Section, Severity, note, ok, w
 from adaptface_jax.checks.setup.images import readable, sizes
 from adaptface_jax.checks.setup.scan import scan_source
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.core.text import listed, plural, shown
 from adaptface_jax.data.labels import LabelTable, read_labels
 from adaptface_jax.data.pipeline import STORED_SIZE
@@ -87,7 +88,8 @@ def look(folder: str) -> People:
     bad = [number for number, _ in scan.failures]
     good = Selection(source, np.delete(np.arange(len(source)), bad), "those that can be read") if bad else source
     seen = Images(Selection(source, scan.numbers[scan.good], "looked at"))
-    crops = look_at(seen, seen.keys)
+    with Phase("looking for faces in some images", brief=True):
+        crops = look_at(seen, seen.keys)
     found = readable(scan, "images", allowed=len(source))
     findings = (
         counted(good),
