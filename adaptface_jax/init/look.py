@@ -75,6 +75,8 @@ class People:
 def look(folder: str) -> People:
     """Read the folder; raises InputError where it holds no people with files of their own, or no image that can be
     read, and what reading a table of labels raises."""
+    if not Path(folder).is_dir():
+        raise InputError(f"{shown(folder)}: no such folder; expected one with a folder of images for each person")
     source = open_source(folder)
     if not (Path(folder) / source.key(0)).is_file():
         raise InputError(

@@ -162,6 +162,11 @@ def test_what_cannot_be_proposed_is_one_line(crops, tmp_path, capsys, monkeypatc
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_no_folder_is_one_line(tmp_path, capsys):
+    assert call(command, tmp_path / "absent") == 2
+    assert "absent: no such folder; expected one with a folder of images" in capsys.readouterr().err
+
+
 @given(st.integers(1, 10**7))
 def test_more_images_never_train_less(images):
     rule, more = starter.starter(images), starter.starter(2 * images)
