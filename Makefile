@@ -42,11 +42,12 @@ install: $(INSTALLED)-run
 demo: $(INSTALLED)-run
 	$(VENV)/bin/adaptface train --config=demo --workdir=runs/demo
 	@$(GO_ON)
+	@echo "The demo's curves: $(VENV)/bin/tensorboard --logdir runs"
 
 define GO_ON
 echo; \
 echo "To go on:  . $(VENV)/bin/activate"; \
-echo "           adaptface train --config=small_faces --workdir=runs/mine --config.data.train=FOLDER_OF_PEOPLE"; \
+echo "           adaptface init FOLDER_OF_PEOPLE     # looks at it, prints the commands for it"; \
 echo "adaptface --help lists the commands; without the first line they are $(VENV)/bin/adaptface"
 endef
 
@@ -99,7 +100,8 @@ bench-gpu: $(if $(filter $(RUN),$(GPU_PYTHON)),$(INSTALLED)-peers)
 	$(GPU_PYTHON) benchmarks/gpu.py --out benchmarks/results/gpu.json
 
 $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
-	$(PIP) --editable .
+	@echo "installing jax, flax and the rest into $(VENV), a minute or a few ..."
+	$(RUN) -m pip install --editable .
 	@touch $@
 
 $(INSTALLED)-test: $(INSTALLED)-python pyproject.toml

@@ -15,6 +15,7 @@ from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.outputs import check_inside
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
@@ -76,7 +77,8 @@ def run_training(
             check_recorded(workdir)
             old = read_record(workdir)
             check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
-            plan = prepare(old)
+            with Phase("opening data, model and benchmarks"):
+                plan = prepare(old)
             check_agreed("what they found", plan.record)
             check_same(workdir, old, plan.record, args.override_resume)
             processes.wait_for_all("checked")

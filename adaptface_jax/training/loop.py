@@ -12,7 +12,8 @@ import jax
 
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
-from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.progress import Phase, Progress
+from adaptface_jax.core.text import plural
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.distributed.peaks import bfloat16_peak
@@ -79,7 +80,7 @@ class Session:
     profile: int = 0
 
     def evaluate(self, state: TrainState) -> None:
-        with self.stop.at_once():
+        with self.stop.at_once(), Phase("verifying", brief=True):
             self.judge.evaluate(state)
 
     def report(self, step: int) -> float:
@@ -148,7 +149,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
                     f"after {step:,} steps the loss is not below {plan.enough:g}: a sound model learns a few images by "
                     "heart; look at labels, preprocessing, train.learning_rate and train.steps"
                 )
-            with stop.at_once():
+            with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
@@ -170,11 +171,14 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if session.ended_early():
                 checkpoints.wait()
                 return start, state
-        with stop.at_once():
+        with stop.at_once(), Phase("reading the first batch", brief=True):
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)
-        traced = step_function.trace(plan.frozen, state, first, key)
-        compiled = stop.in_background(traced.lower().compile)
+        with Phase(
+            f"compiling the training step; then {plural(total - start, 'step')} of {config.train.batch_size} images"
+        ):
+            traced = step_function.trace(plan.frozen, state, first, key)
+            compiled = stop.in_background(traced.lower().compile)
     except Stopped:
         checkpoints.save(start, state, course=session.course)
         checkpoints.wait()
@@ -202,6 +206,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             # One step waits for the device, no more: a signal ends a run of slow steps after that one.
             jax.block_until_ready(running)
             running = metrics
+            session.progress.at(step)
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
                 session.progress.write(first_loss_line(loss, plan.expected_loss))
@@ -232,7 +237,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             checkpoints.check()
             if ending:
                 log.flush()
-                saved = checkpoints.wait()
+                with Phase("saving", brief=True):
+                    saved = checkpoints.wait()
             if given_up:
                 raise not_finite(session.workdir, log, plan.source, config)
             if failure:
