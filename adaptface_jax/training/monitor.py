@@ -15,16 +15,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
-import tensorboardX
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tensorboardX.summary import custom_scalars
-from tensorboardX.summary import hparams as hparams_summaries
 
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import write_text
+from adaptface_jax.core.imports import hidden
 from adaptface_jax.core.json_io import parse_object, to_json
 from adaptface_jax.core.text import one_line
 from adaptface_jax.training.trackers import WandbRun
+
+with hidden("torch"):  # whose import takes longer than the rest of a command's start
+    import tensorboardX
+    from tensorboardX.summary import custom_scalars
+    from tensorboardX.summary import hparams as hparams_summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
