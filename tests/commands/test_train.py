@@ -181,7 +181,7 @@ def stopping(monkeypatch):
     return arm
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, number):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     with pytest.MonkeyPatch.context() as patch:

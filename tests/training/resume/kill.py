@@ -41,9 +41,9 @@ def get_config():
     c.data.train = "synthetic:identities=6,images=12,seed=1"
     c.data.benchmarks = {"faces": "synthetic:identities=4,images=6,seed=2,pairs=20"}
     c.eval.batch_size = 32
-    c.eval.every_epochs = 3
+    c.eval.every_epochs = 2
     c.train.batch_size = 8
-    c.train.steps = 60
+    c.train.steps = 36
     c.train.learning_rate = 1e-3
     c.train.clip_norm = 20.0
     c.train.log_every = 1
