@@ -10,6 +10,7 @@
 #   make quality      lint, formatting and types, changing nothing
 #   make style        format, and fix what can be fixed
 #   make bench        time the training step here and in transformers + PEFT
+#   make bench-gpu    the same on an accelerator, every size, in under ten minutes; into benchmarks/results/gpu.json
 #
 # PYTHON=python3.12          another interpreter for a new .venv
 # PEERS_TORCH="torch==..."   another torch for test-peers and bench; pip options may follow, such as a wheel index of
@@ -32,7 +33,7 @@ NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_optim
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
 
-.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style bench
+.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style bench bench-gpu
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)-run
@@ -41,11 +42,12 @@ install: $(INSTALLED)-run
 demo: $(INSTALLED)-run
 	$(VENV)/bin/adaptface train --config=demo --workdir=runs/demo
 	@$(GO_ON)
+	@echo "The demo's curves: $(VENV)/bin/tensorboard --logdir runs"
 
 define GO_ON
 echo; \
 echo "To go on:  . $(VENV)/bin/activate"; \
-echo "           adaptface train --config=small_faces --workdir=runs/mine --config.data.train=FOLDER_OF_PEOPLE"; \
+echo "           adaptface init FOLDER_OF_PEOPLE     # looks at it, prints the commands for it"; \
 echo "adaptface --help lists the commands; without the first line they are $(VENV)/bin/adaptface"
 endef
 
@@ -92,8 +94,14 @@ style: $(INSTALLED)-dev
 bench: $(INSTALLED)-peers
 	$(RUN) benchmarks/train_step.py
 
+# Where a Python has jax for the device and torch already: make bench-gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(RUN)
+bench-gpu: $(if $(filter $(RUN),$(GPU_PYTHON)),$(INSTALLED)-peers)
+	$(GPU_PYTHON) benchmarks/gpu.py --out benchmarks/results/gpu.json
+
 $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
-	$(PIP) --editable .
+	@echo "installing jax, flax and the rest into $(VENV), a minute or a few ..."
+	$(RUN) -m pip install --editable .
 	@touch $@
 
 $(INSTALLED)-test: $(INSTALLED)-python pyproject.toml

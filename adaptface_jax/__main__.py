@@ -9,11 +9,15 @@ import ast
 import difflib
 import runpy
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import adaptface_jax
 
 PACKAGE = Path(__file__).parent
+LOADED = f"{adaptface_jax.__name__}.cli.command"  # among the last that a command imports
 
 
 def main() -> int:
@@ -22,6 +26,8 @@ def main() -> int:
     known = commands()
     if word in known:
         del sys.argv[1]
+        if sys.stderr.isatty():
+            threading.Thread(target=say_loading, args=(word,), daemon=True).start()
         runpy.run_module(f"{adaptface_jax.__name__}.{word}", run_name="__main__", alter_sys=True)
     elif word in ("-h", "--help"):
         print(overview(known))
@@ -33,6 +39,14 @@ def main() -> int:
         print(f"error: {word!r} is not a command; {hint} (see adaptface --help)", file=sys.stderr)
         return 2
     return 0
+
+
+def say_loading(word: str, wait: Callable[[float], None] = time.sleep) -> None:
+    """Say every few seconds that the libraries of a command are being loaded, until they are."""
+    wait(2.0)
+    while LOADED not in sys.modules:
+        print(f"adaptface {word}: loading jax and the rest ...", file=sys.stderr, flush=True)
+        wait(2.5)
 
 
 def commands() -> dict[str, str]:

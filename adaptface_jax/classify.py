@@ -24,7 +24,7 @@ from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.progress import Phase, Progress
 from adaptface_jax.distributed import processes
 from adaptface_jax.evaluation.classification import tensorboard
 from adaptface_jax.evaluation.classification.baselines import blind_baselines, pixel_baselines
@@ -74,6 +74,7 @@ class Examiner:
     def begun(self, monitor: Monitor) -> None:
         for name, entry in self.baselines[VALIDATION].items():
             monitor.scalars(0, {f"baseline/{VALIDATION}/{name}/{tag}": value for tag, value in vars(entry).items()})
+        monitor.layout(tensorboard.STORY)
         if self._plan.config.monitor.images:
             tensorboard.pictures(monitor, 0, *augmented_samples(self._plan))
 
@@ -148,9 +149,10 @@ def report(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: P
     """Write and print what the run came to; a run that learns by heart has only its loss."""
     if not plan.evaluated:
         return
-    results = results_of(plan, judge, ending, workdir)
-    if processes.primary():
-        write(workdir, results)
+    with Phase("measuring the best checkpoint, making the report"):
+        results = results_of(plan, judge, ending, workdir)
+        if processes.primary():
+            write(workdir, results)
     print(classification_markdown(results))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 

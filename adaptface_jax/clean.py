@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.picture_sheet import Row, check_sheet, draw_sheet
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
@@ -35,6 +34,7 @@ from adaptface_jax.data.record import Images, Keys
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.evaluator import image_names
+from adaptface_jax.evaluation.picture_sheet import Row, check_sheet, encoded_sheet
 from adaptface_jax.evaluation.statistics.people import people_of
 from adaptface_jax.evaluation.suspects import (
     OUTLIER,
@@ -143,7 +143,7 @@ def sheet(
         own = "" if one.own is None else f", own {one.own:.2f}"
         said = [f"{one.kind} {one.similarity:.2f}{own}", *(shortened(names[n], 60) for n in (one.image, one.other))]
         rows.append(Row([images[number] for number in (one.image, one.other)], "\n".join(said)))
-    return draw_sheet(rows, 2, suffix)
+    return encoded_sheet(rows, 2, suffix)
 
 
 def parser() -> Parser:

@@ -24,6 +24,7 @@ from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import disk_may_fill
+from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.evaluation.embedding import Window
@@ -48,11 +49,12 @@ def main(args: argparse.Namespace) -> None:
 def faces_of(model: FaceModel, images: Readable, names: Sequence[str]) -> Iterator[Faces]:
     """The faces of every image that can be read, a forward pass at a time; raises InputError where none can."""
     start = 0
-    for found in model.embedder.batches(model.model.frozen, model.model.trainable, [Window(images)], flip=False):
-        stop = start + len(found.embedding)
-        read = images.read(start, stop)
-        yield Faces.of(found.of(read), list(itertools.compress(names[start:stop], read)))
-        start = stop
+    with Progress(len(names), label="embedding", unit="image") as progress:
+        for found in model.embedder.batches(model.model.frozen, model.model.trainable, [Window(images)], flip=False):
+            stop = start + len(found.embedding)
+            read = images.read(start, stop)
+            yield Faces.of(found.of(read), list(itertools.compress(names[start:stop], read)))
+            progress.show(start := stop)
     images.check_some()
 
 

@@ -29,15 +29,16 @@ from adaptface_jax.align.geometry import TEMPLATE, similarity, warp
 from adaptface_jax.api.folder_search import FolderSearch
 from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.api.picture_sheet import check_sheet
-from adaptface_jax.api.rule import choose_rule, if_known
+from adaptface_jax.api.rule import Rule, choose_rule, if_known
 from adaptface_jax.cli.command import run_command
+from adaptface_jax.cli.figures import narrow, wide
 from adaptface_jax.cli.model_flags import add_model_flags
 from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser, named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.distractors import open_distractors
@@ -46,16 +47,16 @@ from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.tinyface import open_tinyface
 from adaptface_jax.data.image_files import read_file
 from adaptface_jax.data.joined import Joined
+from adaptface_jax.evaluation.baselines import known_frozen
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.folds import check_folds, folds_line
 from adaptface_jax.evaluation.groups import group_reports
 from adaptface_jax.evaluation.identification import Identification, crowd
-from adaptface_jax.evaluation.markdown import benchmark_table, conditions_table
 from adaptface_jax.evaluation.pair_scores import write_scores
+from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.evaluation.recorded_searches import FILE, record_searches
 from adaptface_jax.evaluation.template_search import search_templates
 from adaptface_jax.evaluation.templates import score_templates, template_embeddings, unscored_line
-from adaptface_jax.evaluation.thresholds import Threshold
 from adaptface_jax.evaluation.tiny_search import search_tinyface
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import RESULTS, required_record
@@ -67,19 +68,22 @@ def main(args: argparse.Namespace) -> None:
     """Open what is asked for and the model, score, print and write the JSON."""
     check(args)
     domains = domains_of(Path(args.run)) if args.run else ""
-    benchmarks = {name: open_benchmark(path, domains) for name, path in named_paths(args.benchmark).items()}
-    templates = {name: open_ijb(path) for name, path in by_folder(args.ijb).items()}
-    tiny = {name: open_tinyface(path) for name, path in by_folder(args.tinyface).items()}
-    people = FolderSearch(Path(args.gallery), Path(args.probes)) if args.gallery else None
-    others = open_distractors(args.distractors) if args.distractors else None
+    paths = named_paths(args.benchmark)
+    with Phase("opening what is evaluated on", brief=True):
+        benchmarks = {name: open_benchmark(path, domains) for name, path in paths.items()}
+        templates = {name: open_ijb(path) for name, path in by_folder(args.ijb).items()}
+        tiny = {name: open_tinyface(path) for name, path in by_folder(args.tinyface).items()}
+        people = FolderSearch(Path(args.gallery), Path(args.probes)) if args.gallery else None
+        others = open_distractors(args.distractors) if args.distractors else None
     if people and others and (both := sorted(others.names & people.everybody)):
         raise InputError(f"--distractors: {shown(both[0])} is among the people, too ({len(both)} are); leave them out")
     if not (tiny or people or any(benchmark.search for benchmark in templates.values())):
         for name in ("record", "distractors"):
             if getattr(args, name):
                 raise InputError(f"--{name}: is of searches; give --ijb with lists of 1:N, --tinyface, or --gallery")
-    limit, why = threshold_of(args)
-    lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
+    rule, why = rule_of(args)
+    with Phase("looking at faces of the benchmarks", brief=True):
+        lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
     lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.passed_over.lines())]
     if others:
@@ -105,10 +109,8 @@ def main(args: argparse.Namespace) -> None:
     if benchmarks:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
         report["benchmarks"] = results
-        print(benchmark_table(results))
-        for name, entry in results.items():
-            if entry.cells:
-                print(f"\n{name}, condition by condition\n\n{conditions_table(entry.cells)}")
+        frozen = known_frozen(Path(args.run), paths, not args.no_flip) if args.run else {}
+        print((wide if args.wide else narrow)(results, frozen))
         groups = group_reports(benchmarks, scores)
         report |= {"groups": groups} if groups else {}
         for name, judged in groups.items():
@@ -132,6 +134,7 @@ def main(args: argparse.Namespace) -> None:
     for name, found in tiny.items():
         searches[name] = search_tinyface(embed(found.images, found.paths), found, further)
     if people:
+        limit = None if rule is None else rule.threshold
         figures, hits = people.search(embed(people.images, people.paths), further, limit)
         report["identification"] = figures
         searches["identification"] = figures
@@ -139,7 +142,8 @@ def main(args: argparse.Namespace) -> None:
         print("\n".join(figures.lines(name)))
     if people:
         where = results_of(args)
-        listed = Search(hits, limit, why, len(people.names), None if where is None else str(where))
+        rule = rule and opened.judging(rule)
+        listed = Search(hits, rule, why, len(people.names), None if where is None else str(where))
         say_who(args, people, listed, opened.facts)
     if named := {name: figures for name, figures in searches.items() if figures is not report.get("identification")}:
         report["searches"] = named
@@ -188,7 +192,7 @@ def results_of(args: argparse.Namespace) -> Path | None:
     return Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
 
 
-def threshold_of(args: argparse.Namespace) -> tuple[Threshold | None, str | None]:
+def rule_of(args: argparse.Namespace) -> tuple[Rule | None, str | None]:
     """What judges the probes of a gallery, or why nothing does."""
     asked = (args.far, args.threshold, args.results) != (None, None, None)
     return if_known(lambda: choose_rule(results_of(args), args.far, None, args.threshold), asked)
@@ -265,6 +269,7 @@ def parser() -> Parser:
     result.add_argument(
         "--scores", type=output_file, metavar="FILE.npz", help="write distance and decision of every pair here"
     )
+    result.add_argument("--wide", action="store_true", help="every figure, in a table wider than most terminals")
     result.add_argument("--no_flip", action="store_true", help="without the mirror images")
     return result
 

@@ -31,7 +31,6 @@ from adaptface_jax.api.index import Index
 from adaptface_jax.api.index_files import check_place, flags_of
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.photographs import Photograph, read_ahead
-from adaptface_jax.api.picture_sheet import check_sheet
 from adaptface_jax.api.rule import choose_rule, if_known
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.model_flags import add_model_flags
@@ -43,6 +42,7 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.training.run import RESULTS
 
 
@@ -55,17 +55,18 @@ def main(args: argparse.Namespace) -> None:
             setattr(args, name, value)
     results = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
     asked = (args.far, args.benchmark, args.threshold, args.results) != (None, None, None, None)
-    limit, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
+    rule, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
     model = open_from_flags(args)
+    rule = rule and model.judging(rule)
     index = made(model, args) if args.people else model.load_index(args.index)
     if not paths:
         return
     found: list[Searched] = []
     with Progress(len(paths), label="searched", unit="image") as progress:
-        for part in searched(model, index, paths, args, None if limit is None else limit.value):
+        for part in searched(model, index, paths, args, None if rule is None else rule.threshold.value):
             found += part
             progress.show(len(found), {})
-    search = Search(found, limit, why, len(index), None if results is None else str(results))
+    search = Search(found, rule, why, len(index), None if results is None else str(results))
     if not args.output:
         print("\n".join(map(str, found)))
     print("\n".join([*search.lines(), *passed.lines()]))

@@ -17,9 +17,8 @@ from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.cli.training import add_training_flags, run_training
 from adaptface_jax.config.schema import Config
-from adaptface_jax.core import trees
 from adaptface_jax.core.environment import environment, provenance
-from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.progress import Phase, Progress
 from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.distributed import processes
 from adaptface_jax.evaluation import tensorboard
@@ -57,7 +56,7 @@ class Verifier:
         self.baseline = baselines(plan.model, plan.config, plan.benchmarks, plan.mesh, self._workdir)
 
     def begun(self, monitor: Monitor) -> None:
-        monitor.scalars(0, scalars(self.baseline.frozen, "frozen"))
+        tensorboard.beginning(monitor, self.baseline.frozen)
 
     def evaluate(self, state: TrainState) -> None:
         plan = self._plan
@@ -84,7 +83,7 @@ class Verifier:
         if plan.config.monitor.images and scores:
             pair = plan.frozen, state.trainable
             tensorboard.faces(monitor, step, plan.benchmarks, scores, self._embedder, *pair)
-        monitor.hparams(trees.flatten(plan.record["config"], "."), scalars(self.results))
+        tensorboard.row_of_runs(monitor, plan.record["config"], self.results)
 
 
 def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Results:
@@ -103,12 +102,13 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
 
 def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path) -> None:
     """Write and print what the run came to."""
-    results = results_of(plan, judge, ending)
-    run = read_run(workdir, results=results)
-    if isinstance(run, FaceRun):
-        results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
-    if processes.primary():
-        write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
+    with Phase("testing against the frozen backbone, making the report"):
+        results = results_of(plan, judge, ending)
+        run = read_run(workdir, results=results)
+        if isinstance(run, FaceRun):
+            results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
+        if processes.primary():
+            write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
     print(results_markdown(results))
     print("\n".join(verdict_lines(results)))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")

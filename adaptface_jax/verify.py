@@ -31,8 +31,7 @@ from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import short_names, shown
-from adaptface_jax.evaluation.likelihood import Likelihood
-from adaptface_jax.evaluation.risk import counted, is_telling
+from adaptface_jax.evaluation.risk import is_telling
 from adaptface_jax.evaluation.thresholds import described
 from adaptface_jax.training.run import RESULTS, STORED, required_record
 
@@ -66,7 +65,7 @@ def said(decision: PairDecision) -> str:
         "how many strangers pass at this threshold is not known" if decision.risk is None else str(decision.risk),
     ]
     if decision.likelihood is not None:
-        lines.append(f"likelihood ratio {ratio_said(decision.likelihood)}")
+        lines.append(f"likelihood ratio {decision.likelihood}")
     if decision.note:
         lines.append(f"note: {decision.note}")
     if decision.gates is not None:
@@ -85,19 +84,6 @@ def verdict(decision: PairDecision) -> str:
     if found.ratio >= 1:
         return ("" if decision.same else "not passed, yet ") + "same person more likely"
     return ("passed, yet " if decision.same else "") + "two people more likely"
-
-
-def ratio_said(found: Likelihood) -> str:
-    """A likelihood ratio and where it holds, in words."""
-    more = found.ratio >= 1
-    kinds = ("one person", "two people") if more else ("two people", "one person")
-    limit = found.limit if more else {"at most": "at least"}.get(found.limit, found.limit)
-    times = f"{limit} {counted(found.ratio if more else 1 / found.ratio)}".strip()
-    ends = f"{counted(1 / found.low)} times of two people, {counted(found.high)} times of one"
-    return (
-        f"{found.ratio:.3g}: such a distance is {times} times as likely of {kinds[0]} as of {kinds[1]} (the "
-        f"benchmark's pairs can tell up to {ends})"
-    )
 
 
 def names_of(decision: PairDecision) -> list[str]:

@@ -44,7 +44,9 @@ RECIPES = {"celeba_cnn": (5, True), "tiny_imagenet_resnet": (200, False)}
 
 def measure(recipe: str, rounds: int, steps: int) -> list[dict[str, Any]]:
     """A row for each variant."""
-    workers = [Worker(HERE / script, Problem(name, recipe, *RECIPES[recipe])) for name, script in VARIANTS.items()]
+    workers = [
+        Worker.ready(HERE / script, Problem(name, recipe, *RECIPES[recipe])) for name, script in VARIANTS.items()
+    ]
     times = {worker.problem.variant: worker.seconds for worker in take_turns(workers, rounds, steps)}
     best = [min(pair) for pair in zip(times["torch"], times["torch_channels_last"], strict=True)]
     return [

@@ -20,14 +20,14 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import domain_head
 import jax
 import numpy as np
-from PIL import Image
+from small_trainings import stored, trained
 
 from adaptface_jax.config import schema as settings
 from adaptface_jax.config.overrides import freeze
@@ -35,7 +35,6 @@ from adaptface_jax.config.recipes import load
 from adaptface_jax.core.environment import environment
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.data.decode import decode
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.labels import LabelTable, read_labels
 from adaptface_jax.data.record import Images, Keys
@@ -48,11 +47,7 @@ from adaptface_jax.evaluation.evaluator import judged_benchmark
 from adaptface_jax.evaluation.pair_scores import PairScores, read_scores, write_scores
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare_seeds
-from adaptface_jax.losses.margin import init_statistics
-from adaptface_jax.training import optim
-from adaptface_jax.training.recognition.loss import make_loss
-from adaptface_jax.training.recognition.model import Model, build_model
-from adaptface_jax.training.step import init_state, make_step
+from adaptface_jax.training.recognition.model import build_model
 
 YARDSTICK = "lora48"
 THREE = "pose=left|right; age=old|child; light=bad"
@@ -104,15 +99,6 @@ class Data:
     benchmark: Benchmark
     table: LabelTable | None
     made: LabelTable | None
-
-
-def stored(images: Sequence[bytes | np.ndarray], pixels: int) -> np.ndarray:
-    """uint8 [N, pixels, pixels, 3]."""
-    found = np.empty((len(images), pixels, pixels, 3), np.uint8)
-    for number, image in enumerate(images):
-        whole = Image.fromarray(decode(image, f"image {number}"))
-        found[number] = np.asarray(whole.resize((pixels, pixels), Image.Resampling.BICUBIC))
-    return found
 
 
 def open_data(options: argparse.Namespace) -> Data:
@@ -170,7 +156,8 @@ class Runs:
         model = build_model(config, data.people, self.mesh)
         trainable = self._warm(model.trainable, seed) if variant.warm else model.trainable
         if variant.adapter["kind"] != "none":
-            trainable = self._steps(model, config, trainable, targets(variant, data), seed)
+            target = targets(variant, data)
+            trainable = trained(model, self.mesh, config, data.images, data.labels, trainable, target)
         embedder = Embedder(model.recognizer, self.mesh, 256)
         test = embedder(model.frozen, trainable, data.benchmark.images, flip=True)
         made = {name: self._judged(test.embedding, test.flipped)}
@@ -179,22 +166,6 @@ class Runs:
             if data.table is not None:
                 made |= self._heads(embedder(model.frozen, trainable, list(data.images), flip=False), test)
         return made
-
-    def _steps(
-        self, model: Model, config: settings.Config, trainable: Any, target: np.ndarray | None, seed: int
-    ) -> Any:
-        data, size = self.data, config.train.batch_size
-        rate = optim.schedule(config.train, len(data.labels) // size, config.train.steps)
-        optimizer = optim.optimizer(config.train, rate)
-        state = place(self.mesh, init_state(trainable, optimizer, init_statistics()))
-        step = make_step(make_loss(model.recognizer, self.mesh), optimizer, rate, self.mesh)
-        key = place(self.mesh, jax.random.key(seed))
-        for rows in orders(len(data.labels), size, config.train.steps, seed):
-            batch = {"image": data.images[rows], "label": data.labels[rows], "weight": np.ones(size, np.float32)}
-            if target is not None:
-                batch["domain"] = target[rows]
-            state, _ = step(model.frozen, state, batch, key)
-        return state.trainable
 
     def _judged(self, embedding: np.ndarray, flipped: np.ndarray | None) -> PairScores:
         benchmark = self.data.benchmark
@@ -241,18 +212,6 @@ class Runs:
                 return leaf if before is None or before.shape != leaf.shape else before
 
             return place(self.mesh, jax.tree_util.tree_map_with_path(start, jax.device_get(trainable)))
-
-
-def orders(images: int, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of each step: epochs of permutations, whole batches only."""
-    rng = np.random.default_rng(seed)
-    while True:
-        shuffled = rng.permutation(images)
-        for start in range(0, images - size + 1, size):
-            if steps == 0:
-                return
-            steps -= 1
-            yield shuffled[start : start + size]
 
 
 def rows_of(runs: Sequence[dict[str, PairScores]]) -> list[dict[str, Any]]:

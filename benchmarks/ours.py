@@ -9,15 +9,17 @@ import flax
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from serving import Problem, Ready, serve
 
 from adaptface_jax.config import schema as settings
+from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.distributed.mesh import make_mesh, sharding
-from adaptface_jax.evaluation.embedding import make_embed
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
 from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import random_params
+from adaptface_jax.training.arithmetic import flops
 from adaptface_jax.training.optim import optimizer, schedule
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
@@ -48,6 +50,17 @@ def configuration(problem: Problem) -> settings.Config:
     )
 
 
+def forward(recognizer: Recognizer, mesh: Mesh) -> jax.stages.Wrapped:
+    """(frozen, trainable, images uint8) -> embeddings, as `embed` computes them."""
+    size, stats, dtype = recognizer.config.backbone.image_size, recognizer.spec.stats, recognizer.dtype
+
+    def embed(frozen: Any, trainable: Any, images: jax.Array) -> jax.Array:
+        return recognizer.embed(frozen, trainable, preprocess(images, size, stats, dtype)).embedding
+
+    replicated, rows = sharding(mesh), sharding(mesh, "batch")
+    return jax.jit(embed, in_shardings=(replicated, replicated, rows), out_shardings=rows)
+
+
 def build(problem: Problem) -> Ready:
     config = configuration(problem)
     spec, mesh = backbone_spec(problem.backbone), make_mesh(jax.devices()[:1])
@@ -65,7 +78,9 @@ def build(problem: Problem) -> Ready:
     batch = jax.device_put(batch, rows)
     start = time.perf_counter()
     if problem.variant == "frozen":
-        compiled = make_embed(recognizer, mesh).lower(frozen, trainable, batch["image"], False).compile()
+        traced = forward(recognizer, mesh).trace(frozen, trainable, batch["image"])
+        compiled = traced.lower().compile()
+        arithmetic = flops(traced.jaxpr)
         compile_seconds = time.perf_counter() - start
 
         def run(steps: int) -> float:
@@ -81,11 +96,10 @@ def build(problem: Problem) -> Ready:
         tx = optimizer(config.train, rate)
         carried = [jax.device_put(init_state(trainable, tx, init_statistics()), replicated)]
         key = jax.device_put(jax.random.key(config.seed), replicated)
-        compiled = (
-            make_step(make_loss(recognizer, mesh), tx, rate, mesh, recognizer.config.train.grad_accum)
-            .lower(frozen, carried[0], batch, key)
-            .compile()
-        )
+        step = make_step(make_loss(recognizer, mesh), tx, rate, mesh, recognizer.config.train.grad_accum)
+        traced = step.trace(frozen, carried[0], batch, key)
+        compiled = traced.lower().compile()
+        arithmetic = flops(traced.jaxpr)
         compile_seconds = time.perf_counter() - start
 
         def run(steps: int) -> float:
@@ -109,6 +123,8 @@ def build(problem: Problem) -> Ready:
         {
             "compile_seconds": compile_seconds,
             "first_loss": loss,
+            "attention": recognizer.attend,
+            "flops": arithmetic,
             "device": device.device_kind,
             "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
         },

@@ -63,11 +63,14 @@ class Recognizer(torch.nn.Module):
         self.autocast = problem.dtype == "bfloat16"
         self.scale, self.margin = problem.scale, problem.margin
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
         lower = torch.autocast(images.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with lower:
             feature = self.backbone(pixel_values=images).pooler_output
-        embedding = F.normalize(self.head(feature.float()))
+        return self.head(feature.float())
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        embedding = F.normalize(self.embed(images))
         cosine = embedding @ F.normalize(self.centres).T
         margin = self.margin * F.one_hot(labels, cosine.shape[1])
         return F.cross_entropy(self.scale * (cosine - margin), labels)
@@ -86,12 +89,20 @@ def build(problem: Problem) -> Ready:
     labels = torch.randint(problem.classes, (problem.batch_size,), device=device)
     forward = torch.compile(model) if problem.variant == "peft_compiled" else model
 
-    def step() -> torch.Tensor:
+    def embed() -> torch.Tensor:
+        with torch.inference_mode():
+            return model.embed(images)
+
+    def train() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         loss = forward(images, labels)
         loss.backward()
         optimizer.step()
         return loss.detach()
+
+    if problem.variant == "frozen_torch":
+        model.backbone.base_model.disable_adapter_layers()
+    step = embed if problem.variant == "frozen_torch" else train
 
     def run(steps: int) -> float:
         start = time.perf_counter()

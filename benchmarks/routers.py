@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/routers.json")
     args = parser.parse_args()
     steps = [f"--config.train.steps={args.steps}", "--config.eval.every_epochs=0"]
+    steps += ["--config.train.batch_size=64", "--config.train.learning_rate=1e-3"]
     print("| data | variant | accuracy % | AUC | entropy | agreement % | matched % |", flush=True)
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     rows = measure("built-in", BUILT_IN_TRAIN, BUILT_IN_TEST, steps, True, args.seeds)

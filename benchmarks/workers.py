@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,10 +32,21 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         self.problem = problem
-        self.facts = self.answer()
+        self.facts: dict[str, Any] = {}
         self.seconds: list[float] = []
         self.cpu_seconds: list[float] = []
         self.peak_bytes = 0
+
+    @classmethod
+    def ready(cls, script: Path, problem: Any) -> Self:
+        """A worker that has compiled and warmed up."""
+        worker = cls(script, problem)
+        worker.warm()
+        return worker
+
+    def warm(self) -> None:
+        """Wait until it has."""
+        self.facts = self.answer()
 
     def answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline()

@@ -16,11 +16,11 @@ def get_config():
     config.backbone.weights = "builtin"
     config.backbone.image_size = 112
     config.adapter.kind = "dalora"
-    config.data.train = "synthetic:identities=64,images=24,seed=1"
+    config.data.train = "synthetic:identities=64,images=12,seed=1"
     config.data.benchmarks = {"faces": "synthetic:identities=40,images=12,seed=2,pairs=600"}
     config.adapter.domain_loss_weight = 1.0
-    config.train.batch_size = 64
-    config.train.steps = 400
-    config.train.learning_rate = 1e-3
+    config.train.batch_size = 32
+    config.train.steps = 256
+    config.train.learning_rate = 2e-3
     config.eval.every_epochs = 8
     return config

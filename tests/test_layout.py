@@ -32,7 +32,7 @@ PACKAGES = (
 # What you can type: each imports from the packages (`align` and `report` are both), and from no other command.
 COMMANDS = (
     "annotate", "pairs", "pack", "convert", "clean", "train", "classify", "evaluate", "embed", "verify", "lr_finder",
-    "grid", "export", "doctor", "identify", "replay", "calibrate", "serve",
+    "grid", "export", "doctor", "identify", "replay", "calibrate", "serve", "init",
 )  # fmt: skip
 
 # They import nothing of the package but its version when they are imported: its face, and the list of commands.

@@ -17,7 +17,7 @@ from tests.children import one_device
 PACKAGE = Path(adaptface_jax.__file__).parent
 COMMANDS = [
     "align", "annotate", "calibrate", "classify", "clean", "convert", "doctor", "embed", "evaluate", "export", "grid",
-    "identify", "lr_finder", "pack", "pairs", "replay", "report", "serve", "train", "verify",
+    "identify", "init", "lr_finder", "pack", "pairs", "replay", "report", "serve", "train", "verify",
 ]  # fmt: skip
 
 
@@ -58,6 +58,19 @@ def test_a_word_that_is_no_command(word, near, capsys, monkeypatch):
     assert __main__.main() == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and near in err and repr(word) in err
+
+
+def test_loading_is_said_until_it_is_done(capsys, monkeypatch):
+    monkeypatch.setattr(__main__, "LOADED", "never")
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            monkeypatch.setattr(__main__, "LOADED", "sys")
+
+    __main__.say_loading("train", wait)
+    assert capsys.readouterr().err == 2 * "adaptface train: loading jax and the rest ...\n" and max(waited) < 3
 
 
 def test_the_version(capsys, monkeypatch):

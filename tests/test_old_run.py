@@ -26,6 +26,7 @@ COMMAND = (
     f"--config={Path(__file__).resolve().parents[1] / 'configs' / 'demo.py'}",
     "--config.adapter.rank=2", "--config.backbone.image_size=28", "--config.head.embedding_dim=16",
     "--config.train.batch_size=16", "--config.train.steps=8", "--config.train.log_every=1",
+    "--config.train.learning_rate=1e-3",
     "--config.checkpoint.every_steps=4", "--config.checkpoint.keep=2",
     "--config.data.train=synthetic:identities=8,images=8,seed=1", "--config.eval.every_epochs=0",
     f"--benchmark=faces={FACES}",

@@ -187,13 +187,16 @@ class FaceModel:
         """`verify` of photographs that are already taken, by a rule that is already chosen."""
         images = [photograph.image for photograph in photographs]
         parts = self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images)))
-        other = rule.fingerprint is not None and rule.fingerprint != self.fingerprint
-        return decide(photographs, Embeddings.joined(list(parts)), rule, self.facts.get("step"), other)
+        return decide(photographs, Embeddings.joined(list(parts)), self.judging(rule))
+
+    def judging(self, rule: Rule) -> Rule:
+        """A rule as it holds for this model, with what makes it doubtful."""
+        return rule.judging(self.facts.get("step"), lambda: self.fingerprint)
 
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
         """How `verify` decides, with the same arguments. Raises InputError where no threshold is known."""
         with named_in_python():
-            return choose_rule(self._results, far, benchmark, threshold)
+            return self.judging(choose_rule(self._results, far, benchmark, threshold))
 
     def index(self, folder: str | os.PathLike[str] | None = None, *, align: Align = "auto") -> Index:
         """A gallery to search: of a folder with a folder for each person, or empty.

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.api.hits import Hit
-from adaptface_jax.api.picture_sheet import Row, draw_sheet
+from adaptface_jax.api.rule import Rule
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import plural, shortened, shown
-from adaptface_jax.evaluation.thresholds import Threshold, described, false_hit_chance
+from adaptface_jax.evaluation.picture_sheet import Row, encoded_sheet
+from adaptface_jax.evaluation.thresholds import described
 
 LISTS = (".csv", ".json")
 COLUMNS = ("image", "rank", "person", "similarity", "passes", "problem")
@@ -53,34 +54,41 @@ class Searched:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """found: of each image. threshold: what judged, None where `note` says why nothing did. people: in the gallery.
-    where: the file that the threshold is from."""
+    """found: of each image. rule: what judged, as it holds for the model; None where `why` says why nothing did.
+    people: in the gallery. where: the file that the threshold is from."""
 
     found: Sequence[Searched]
-    threshold: Threshold | None
-    note: str | None
+    rule: Rule | None
+    why: str | None
     people: int
     where: str | None = None
 
     @property
     def chance(self) -> float | None:
-        """That a stranger's image finds somebody; None where no FAR is known."""
-        return false_hit_chance(self.threshold, self.people)
+        """That a stranger's image finds somebody; None where no FAR is known to hold."""
+        return None if self.rule is None else self.rule.false_hit_chance(self.people)
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said of the rule: what makes it doubtful, or why there is none."""
+        return self.why if self.rule is None else self.rule.note
 
     def lines(self) -> list[str]:
         """What came of it, and what judged, for people."""
         unsearched = sum(bool(one.problem) for one in self.found)
         counts = [plural(len(self.found), "image") + f" searched among {plural(self.people, 'person', 'people')}"]
-        if self.threshold is not None:
+        if self.rule is not None:
             known = sum(one.person is not None for one in self.found)
             counts.append(f"{known:,} known, {len(self.found) - known - unsearched:,} unknown")
         if unsearched:
             counts.append(f"{unsearched:,} not searched")
         result = [", ".join(counts)]
-        if self.threshold is None:
+        if self.rule is None:
             return [*result, self.note or ""]
-        place = f" ({shown(self.where)})" if self.where and self.threshold.far is not None else ""
-        result.append(f"known: a squared distance below {described(self.threshold)}{place}")
+        place = f" ({shown(self.where)})" if self.where and self.rule.threshold.far is not None else ""
+        result.append(f"known: a squared distance below {described(self.rule.threshold)}{place}")
+        if self.note:
+            result.append(f"note: {self.note}")
         if self.chance is not None:
             line = (
                 f"among {self.people:,} about {100 * self.chance:.3g}% of strangers' images find somebody "
@@ -92,7 +100,7 @@ class Search:
     def report(self) -> dict[str, Any]:
         """The same for scripts."""
         return {
-            "threshold": None if self.threshold is None else dataclasses.asdict(self.threshold),
+            "threshold": None if self.rule is None else dataclasses.asdict(self.rule.threshold),
             "note": self.note,
             "people": self.people,
             "false_hit_chance": self.chance,
@@ -144,7 +152,7 @@ def write_hit_sheet(
     """
     places = [place for place, one in enumerate(search.found) if not one.problem]
     rows = [Row(pictures(place), _said(search.found[place])) for place in places[:PICTURES]]
-    write_bytes(out, draw_sheet(rows, columns, out.suffix))
+    write_bytes(out, encoded_sheet(rows, columns, out.suffix))
     more = f", the first {PICTURES} of {len(places):,}" if len(places) > PICTURES else ""
     return f"written: {shown(str(out))}{more}"
 

@@ -24,7 +24,7 @@ from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.readable import LISTED, Readable
 from adaptface_jax.data.sources.folders import FolderSource
 from adaptface_jax.evaluation.identification import person_templates
-from adaptface_jax.evaluation.thresholds import Threshold, false_hit_chance
+from adaptface_jax.evaluation.thresholds import Threshold
 
 
 class Embeds(Protocol):
@@ -46,12 +46,14 @@ class Embeds(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """hits: for each image the people most like it, the best first. threshold: what decided; None where none is known,
-    and `note` says why. people: N, in the index.
+    """hits: for each image the people most like it, the best first. threshold: what decided; None where none is known.
+    note: why it is not known, or what makes it doubtful, or None. people: N, in the index. false_hit_chance: that a
+    stranger's image finds somebody, 1 - (1 - FAR)^N, which grows with the people in the index, as if the N comparisons
+    were independent; None where the threshold was not measured at a FAR with this model.
 
     >>> import adaptface_jax as af
-    >>> found = af.SearchResult(((af.Hit("anna", 0.75, True),),), af.Threshold(1.2, "1e-4", "lfw"), None, 10_000)
-    >>> found.hits[0][0].name, round(found.false_hit_chance, 3)
+    >>> found = af.SearchResult(((af.Hit("anna", 0.75, True),),), af.Threshold(1.2, "1e-4", "lfw"), None, 10_000, 0.632)
+    >>> found.hits[0][0].name, found.false_hit_chance
     ('anna', 0.632)
     """
 
@@ -59,14 +61,7 @@ class SearchResult:
     threshold: Threshold | None
     note: str | None
     people: int
-
-    @property
-    def false_hit_chance(self) -> float | None:
-        """The chance that a stranger's image finds somebody, 1 - (1 - FAR)^N: it grows with the people in the index.
-
-        As if the N comparisons were independent. None where the threshold was not measured at a FAR.
-        """
-        return false_hit_chance(self.threshold, self.people)
+    false_hit_chance: float | None = None
 
 
 class Index:
@@ -199,13 +194,16 @@ class Index:
         if not len(gallery):
             raise InputError("the index is empty; add people first")
         asked = (far, benchmark, threshold) != (None, None, None)
-        limit, note = if_known(lambda: self._model.rule(far, benchmark, threshold), asked)
+        rule, why = if_known(lambda: self._model.rule(far, benchmark, threshold), asked)
+        limit = None if rule is None else rule.threshold
         found = [
             row
             for faces in self._model.embed_batches(images, align=self._align)
             for row in hits(gallery, faces.embeddings, top, limit)
         ]
-        return SearchResult(tuple(found), limit, note, len(gallery))
+        if rule is None:
+            return SearchResult(tuple(found), None, why, len(gallery))
+        return SearchResult(tuple(found), limit, rule.note, len(gallery), rule.false_hit_chance(len(gallery)))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to a new folder, whole or not at all; `FaceModel.load_index` reads it.

@@ -15,6 +15,7 @@ from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.stored_size import AUTO, size_line, stored_size
@@ -88,7 +89,8 @@ def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = Non
         results,
         args.batch_size,
     )
-    opened = open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh(), images)
+    with Phase("opening the model", brief=True):
+        opened = open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh(), images)
     print(size_line(opened.stored_size, opened.model.recognizer.config.backbone.image_size), flush=True)
     return opened
 

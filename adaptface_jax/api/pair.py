@@ -46,34 +46,18 @@ class PairDecision:
     gate_names: tuple[str, ...]
 
 
-OF_ANOTHER = "the threshold of this site was measured with another model; run adaptface calibrate again"
-
-
-def decide(
-    photographs: tuple[Photograph, Photograph], found: Embeddings, rule: Rule, step: int | None, other: bool = False
-) -> PairDecision:
-    """The decision on two photographs that are embedded by a model of this step (None: of no run).
-
-    other: whether the rule is of a site and of another model.
-    """
+def decide(photographs: tuple[Photograph, Photograph], found: Embeddings, rule: Rule) -> PairDecision:
+    """The decision on two photographs that are embedded, by a rule as it holds for their model (`Rule.judging`)."""
     distance = float(pair_distances(found.embedding, found.flipped)[0])
     return PairDecision(
         similarity=1 - distance / 2,
         squared_distance=distance,
         same=distance < rule.threshold.value,
         threshold=rule.threshold,
-        note=OF_ANOTHER if other else doubt(rule, step),
-        risk=None if other else rule.risk,
+        note=rule.note,
+        risk=rule.risk,
         likelihood=rule.calibration.of(distance) if rule.calibration else None,
         photographs=photographs,
         gates=found.gate,
         gate_names=() if found.gate is None else rule.gate_names(found.gate.shape[1]),
     )
-
-
-def doubt(rule: Rule, step: int | None) -> str | None:
-    """A line where the threshold is of another model than that of this step."""
-    if rule.threshold.benchmark is None or rule.step in (None, step):
-        return None
-    this = "a backbone that no run adapted" if step is None else f"the checkpoint of step {step}"
-    return f"the threshold was measured at step {rule.step}, this is {this}"

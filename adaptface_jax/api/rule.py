@@ -19,15 +19,25 @@ from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import BenchmarkResults, read_results
 from adaptface_jax.evaluation.risk import Risk, measured_risk
 from adaptface_jax.evaluation.roc import FAR_TARGETS
-from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, known_at, stored_results
+from adaptface_jax.evaluation.thresholds import (
+    Threshold,
+    choose_threshold,
+    false_hit_chance,
+    known_at,
+    stored_results,
+)
 from adaptface_jax.training.run import RESULTS, read_record
+
+OF_ANOTHER = "the threshold of this site was measured with another model; run adaptface calibrate again"
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """threshold: of the squared distance. step: of the run at which it was measured, None where that is unknown.
     benchmarks: the figures of the file that it may come from. risk: what it lets pass, calibration: what distances
-    say, None where that is not known. fingerprint: of the model that a site's threshold was measured with."""
+    say, None where that is not known. fingerprint: of the model that a site's threshold was measured with. note: what
+    makes it doubtful for the model that judges by it, one line, or None. foreign: whether that is another model than a
+    site's threshold was measured with, so that its FAR does not hold."""
 
     threshold: Threshold
     step: int | None = None
@@ -35,6 +45,21 @@ class Rule:
     risk: Risk | None = None
     calibration: Calibration | None = None
     fingerprint: str | None = None
+    note: str | None = None
+    foreign: bool = False
+
+    def judging(self, step: int | None, fingerprint: Callable[[], str]) -> Rule:
+        """As it holds for a model of this step (None: of no run) and of the fingerprint that the call gives."""
+        if self.fingerprint is not None and self.fingerprint != fingerprint():
+            return dataclasses.replace(self, risk=None, note=OF_ANOTHER, foreign=True)
+        if self.threshold.benchmark is None or self.step in (None, step):
+            return self
+        this = "a backbone that no run adapted" if step is None else f"the checkpoint of step {step}"
+        return dataclasses.replace(self, note=f"the threshold was measured at step {self.step}, this is {this}")
+
+    def false_hit_chance(self, people: int) -> float | None:
+        """That a stranger's image finds one of so many people; None where no FAR is known to hold."""
+        return None if self.foreign else false_hit_chance(self.threshold, people)
 
     def gate_names(self, experts: int) -> tuple[str, ...]:
         """A name for each gate: the domain on whose images it is the largest, where a benchmark shows one for each."""
@@ -46,10 +71,10 @@ class Rule:
         return tuple(f"expert {expert}" for expert in range(experts))
 
 
-def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Threshold | None, str | None]:
-    """The threshold that `choose` finds, or why there is none; raises its InputError where one was asked for."""
+def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Rule | None, str | None]:
+    """The rule that `choose` finds, or why there is none; raises its InputError where one was asked for."""
     try:
-        return choose().threshold, None
+        return choose(), None
     except InputError as error:
         if asked:
             raise

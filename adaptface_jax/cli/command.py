@@ -83,8 +83,7 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
     text = str(error)
     if disk_is_full(error):
         return 1, f"error: {_place(error)}the disk is full; what was there before is intact, make room and run again"
-    told = re.search(r"\(os error (\d+)\)", text)  # by a library in Rust, such as safetensors
-    if (isinstance(error, OSError) and error.errno in _MACHINE) or (told and int(told[1]) in _MACHINE):
+    if isinstance(error, OSError) and error.errno in _MACHINE:
         return 1, f"error: {_place(error)}{one_line(error)}"
     if isinstance(error, MemoryError):
         return 1, f"error: the memory of this machine does not suffice ({one_line(error)}); {_SMALLER}"

@@ -34,10 +34,11 @@ class Parser(argparse.ArgumentParser):
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            epilog="\n\n".join(map(settings_table, settings)) or None,
+            epilog="\n\n".join(settings_table(kind) for kind in settings) or None,
         )
-        self._settings = tuple(settings)
+        self.settings = tuple(settings)
         if settings:
+            self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show this with every setting and exit")
             known = f"a recipe ({', '.join(recipes.names())}) or a Python file with get_config()"
             self.add_argument("--config", required=config_required, metavar="RECIPE|FILE", help=known)
 
@@ -46,20 +47,20 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The parsed flags; where settings are taken, `.config` is the frozen ones of `.recipe` with `.changes`."""
-        plain, changes = split_settings(arguments) if self._settings else (list(arguments), [])
+        plain, changes = split_settings(arguments) if self.settings else (list(arguments), [])
         known, rest = self.parse_known_args(plain)
         if rest:
             flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
             near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
             hint = f"; did you mean {near[0]}?" if near else " (see --help)"
             raise InputError(f"{rest[0]}: no such argument{hint}")
-        if self._settings and known.config is None and changes:
+        if self.settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
-        if self._settings and known.config is not None:
+        if self.settings and known.config is not None:
             config = recipes.load(known.config)
             kind = overrides.schema_of(config)
-            if kind not in self._settings:
-                wanted = " or ".join(each().task for each in self._settings)
+            if kind not in self.settings:
+                wanted = " or ".join(each().task for each in self.settings)
                 raise InputError(
                     f"--config: {known.config} has the settings of {kind().task}; this command takes those of {wanted}"
                 )
@@ -80,6 +81,16 @@ class Parser(argparse.ArgumentParser):
         if getattr(known, "overfit_small", None):
             overfit(config, known.overfit_small)
         return checked(config)
+
+
+class _HelpAll(argparse.Action):
+    """As `--help`, with every setting."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        assert isinstance(parser, Parser)
+        parser.epilog = "\n\n".join(settings_table(kind, every=True) for kind in parser.settings)
+        parser.print_help()
+        parser.exit()
 
 
 def program() -> str | None:
@@ -121,13 +132,15 @@ def named_paths(texts: Sequence[str]) -> dict[str, str]:
     return result
 
 
-def settings_table(schema: type[AnyConfig]) -> str:
-    """Every setting with its default and meaning, for --help."""
-    lines = [f"settings of {schema().task} (override with --config.NAME=VALUE):"]
+def settings_table(schema: type[AnyConfig], every: bool = False) -> str:
+    """The settings that matter first, or every one, with default and meaning, for --help."""
     rows = [("seed", schema.__dataclass_fields__["seed"])]
     for section, kind in sections(schema).items():
         rows += [(f"{section}.{field.name}", field) for field in dataclasses.fields(kind)]
-    for name, field in rows:
+    shown = [(name, field) for name, field in rows if every or field.metadata["first"]]
+    more = f"; --help-all shows {len(rows) - len(shown)} more" if len(shown) < len(rows) else ""
+    lines = [f"settings of {schema().task} (override with --config.NAME=VALUE{more}):"]
+    for name, field in shown:
         default = field.default_factory() if callable(field.default_factory) else field.default
         choices = f" ({' | '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
         lines.append(f"  {name:32} {field.metadata['doc']}{choices} [{default!r}]")

@@ -15,6 +15,7 @@ from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.outputs import check_inside
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
@@ -49,6 +50,9 @@ def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
         metavar="N",
         help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
     )
+    parser.add_argument(
+        "--profile", type=whole_number(), default=0, metavar="N", help="trace N steps, for TensorBoard and Perfetto"
+    )
     processes.add_flags(parser)
     parser.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
 
@@ -73,7 +77,8 @@ def run_training(
             check_recorded(workdir)
             old = read_record(workdir)
             check_agreed("their settings", {"config": dataclasses.asdict(args.config), "run": old, **versions()})
-            plan = prepare(old)
+            with Phase("opening data, model and benchmarks"):
+                plan = prepare(old)
             check_agreed("what they found", plan.record)
             check_same(workdir, old, plan.record, args.override_resume)
             processes.wait_for_all("checked")
@@ -86,7 +91,7 @@ def run_training(
                 write_record(workdir, plan.record)
             processes.wait_for_all("recorded")
             judge = judge_of(plan, workdir)
-            ending = train(plan, workdir, stop, judge)
+            ending = train(plan, workdir, stop, judge, args.profile)
             with stop.at_once():
                 report(plan, judge, ending, workdir)
                 if processes.primary():

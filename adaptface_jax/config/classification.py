@@ -11,9 +11,9 @@ from adaptface_jax.core.errors import InputError
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     name: str = setting(
-        "cnn", "three plain convolutions, or three stages of residual blocks", choices=("cnn", "resnet")
+        "cnn", "three plain convolutions, or three stages of residual blocks", choices=("cnn", "resnet"), first=True
     )
-    image_size: int = setting(64, "pixels", low=8, high=4096)
+    image_size: int = setting(64, "pixels", low=8, high=4096, first=True)
     channels_block3: int = setting(256, "cnn: channels of the last convolution", low=1, high=65_536)
     blocks: tuple[int, ...] = setting((2, 2, 2), "resnet: residual blocks of each of the three stages")
     width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1, high=16_384)
@@ -21,7 +21,7 @@ class ModelConfig:
     batch_norm: bool = setting(True, "resnet: normalise after each convolution")
     residual: bool = setting(True, "resnet: add each block's input to its output")
     dropout: float = setting(
-        0.0, "cnn: before the last layer; resnet: whole channels inside each block", low=0, high=0.99
+        0.0, "cnn: before the last layer; resnet: whole channels inside each block", low=0, high=0.99, first=True
     )
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
 
@@ -40,8 +40,10 @@ class AugmentConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationDataConfig(ReadingConfig):
-    path: str = setting("", "a folder (CelebA, Tiny-ImageNet, a folder per class, Parquet shards) or tfds:NAME")
-    attributes: tuple[str, ...] = setting((), "CelebA: the attributes to learn; empty for all")
+    path: str = setting(
+        "", "a folder (CelebA, Tiny-ImageNet, a folder per class, Parquet shards) or tfds:NAME", first=True
+    )
+    attributes: tuple[str, ...] = setting((), "CelebA: the attributes to learn; empty for all", first=True)
     test_fraction: float = setting(0.1, "share of the training part that is kept for testing", low=0.01, high=0.9)
     split_seed: int = setting(42, "of that split, stratified by class", low=0, high=2**32 - 1)
     mean: tuple[float, ...] | None = setting(None, "of each channel, 0 to 1; none measures the training images")
@@ -53,7 +55,10 @@ class ClassificationEvalConfig:
     every_epochs: int = setting(1, "epochs between two evaluations; 0 only at the end", low=0)
     batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     metric: str = setting(
-        "macro_f1", "what chooses the best checkpoint and stops early", choices=("macro_f1", "accuracy", "loss")
+        "macro_f1",
+        "what chooses the best checkpoint and stops early",
+        choices=("macro_f1", "accuracy", "loss"),
+        first=True,
     )
     pixel_baseline: bool = setting(False, "also fit a logistic regression on the pixels, at the end of the run")
 

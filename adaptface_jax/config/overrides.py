@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any
 
@@ -128,11 +127,6 @@ def _parse_pattern(name: str, text: str, kind: type) -> dict[str, Any]:
             raise ValueError
         result[key] = kind(value)
     return result
-
-
-def pattern_text(pattern: Mapping[str, float]) -> str:
-    """A pattern as `parse` reads it."""
-    return ",".join(f"{key}={value:.12g}" for key, value in pattern.items())
 
 
 def describe(kind: Any) -> str:

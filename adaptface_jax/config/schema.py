@@ -13,9 +13,20 @@ from typing import Any
 from adaptface_jax.core.errors import InputError
 
 
-def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with its description and its allowed values (inclusive bounds)."""
-    metadata = {"doc": doc, "choices": choices, "low": low, "high": high}
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple = (),
+    low: float | None = None,
+    high: float | None = None,
+    first: bool = False,
+) -> Any:
+    """A dataclass field with its description and its allowed values (inclusive bounds).
+
+    first: whether `--help` shows it; `--help-all` shows every setting.
+    """
+    metadata = {"doc": doc, "choices": choices, "low": low, "high": high, "first": first}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -23,20 +34,25 @@ def setting(default: Any, doc: str, *, choices: tuple = (), low: float | None = 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    name: str = setting("dinov2_vits14", "the vision model, e.g. dinov2_vitb14_reg4, clip_vitb16, demo")
-    weights: str = setting("", "converted folder, local file, hub id, `builtin` (demo), or empty for random")
-    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096)
+    name: str = setting("dinov2_vits14", "the vision model, e.g. dinov2_vitb14_reg4, clip_vitb16, demo", first=True)
+    weights: str = setting(
+        "", "converted folder, local file, hub id, `builtin` (demo), or empty for random", first=True
+    )
+    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096, first=True)
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
+    attention: str = setting(
+        "auto", "computed over the whole batch, each image, or by cuDNN", choices=("auto", "whole", "each", "cudnn")
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class AdapterConfig:
     kind: str = setting(
-        "lora", "none is a linear probe, full is fine-tuning", choices=("lora", "dalora", "none", "full")
+        "lora", "none is a linear probe, full is fine-tuning", choices=("lora", "dalora", "none", "full"), first=True
     )
-    rank: int = setting(16, "rank of each expert", low=1, high=4096)
+    rank: int = setting(16, "rank of each expert", low=1, high=4096, first=True)
     alpha: float = setting(16.0, "the update is scaled by alpha / rank", low=0)
     targets: tuple[str, ...] = setting(("qkv", "proj"), "adapted layers, among qkv q k v proj fc1 fc2")
     blocks: tuple[int | str, ...] = setting((), "adapted blocks, such as 0-5,11; none for all", low=0)
@@ -130,7 +146,7 @@ class ReadingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(ReadingConfig):
-    train: str = setting("", "a path, tfds:NAME or synthetic:SPEC")
+    train: str = setting("", "a path, tfds:NAME or synthetic:SPEC", first=True)
     benchmarks: dict[str, str] = setting({}, "name -> path of the verification sets")
     max_identities: int | None = setting(None, "the first N identities in sorted order", low=2)
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
@@ -153,10 +169,10 @@ class LoopConfig:
         "adamw", "adam's decay is an L2 loss, adamw's is decoupled", choices=("adamw", "adam", "sgd")
     )
     momentum: float = setting(0.9, "sgd: Nesterov's is not used", low=0, high=1)
-    batch_size: int = setting(128, "images per optimizer step over all devices", low=1, high=2**20)
-    epochs: int = setting(40, "passes over the data", low=1)
-    steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1)
-    learning_rate: float = setting(1e-4, "peak learning rate", low=0)
+    batch_size: int = setting(128, "images per optimizer step over all devices", low=1, high=2**20, first=True)
+    epochs: int = setting(40, "passes over the data", low=1, first=True)
+    steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1, first=True)
+    learning_rate: float = setting(1e-4, "peak learning rate", low=0, first=True)
     weight_decay: float = setting(0.05, "not on biases and norms", low=0)
     warmup_steps: int = setting(0, "linear warm-up from 0", low=0)
     schedule: str = setting("cosine", "after the warm-up", choices=("cosine", "constant", "step", "restarts"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from adaptface_jax.config.overrides import pattern_text
 from adaptface_jax.config.schema import AdapterConfig, Config
+from adaptface_jax.core.text import pattern_text
 
 # Settings of an adapter that a plain LoRA has no use for.
 GATED = ("num_domains", "shared_rank", "router", "balance_weight", "domain_loss_weight")

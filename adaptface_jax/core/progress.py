@@ -1,8 +1,13 @@
-"""How a long loop shows where it is: a bar on a terminal, plain lines elsewhere."""
+"""What goes on, told while it does: phases by their name, loops by their count; bars on a terminal, lines elsewhere.
+
+Nothing that takes long is silent: a thread says again what goes on where nobody did for `gap` seconds.
+"""
 
 from __future__ import annotations
 
+import abc
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -11,45 +16,109 @@ from tqdm import tqdm
 
 from adaptface_jax.core.text import duration
 
-SECONDS_BETWEEN_LINES = 10.0
+# Seconds between two lines, in the first minutes (SOON) and later.
+SOON, FIRST_GAP, LATER_GAP = 600.0, 2.5, 10.0
 # A process that was stopped for so long, or slept with its machine: it computed for hardly any of the time.
 STOOD_STILL, BUSY = 30.0, 0.01
 
 
-class Progress:
-    """Counts `total` things from `start`; `show` takes the figures to put beside the count."""
+class Activity(abc.ABC):
+    """Something that takes a while; entered, it is what goes on until another one within it is."""
 
-    def __init__(self, total: int, start: int = 0, label: str = "", unit: str = "step") -> None:
-        self._total, self._label = total, label
-        self._first: tuple[float, int] | None = None
-        self._last_line = time.monotonic()
-        self._last_show = (self._last_line, time.process_time(), start)
-        self._bar = (
-            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True) if sys.stderr.isatty() else None
-        )
+    def __init__(self, bar: tqdm | None) -> None:
+        self._bar = bar
+        self.since = time.monotonic()
+
+    @abc.abstractmethod
+    def now(self) -> str:
+        """What goes on, without for how long."""
 
     def __enter__(self) -> Self:
+        _watch.begin(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _watch.end(self)
         if self._bar is not None:
             self._bar.close()
 
-    def show(self, done: int, figures: dict[str, str]) -> None:
+    def write(self, text: str) -> None:
+        """Print lines without breaking a bar."""
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            print(text, flush=True)
+        _watch.said()
+
+    def tick(self, silent: float) -> None:
+        """Called now and then by the thread that watches; silent: for how many seconds nobody said anything."""
+        elapsed = time.monotonic() - self.since
+        if self._bar is not None:
+            self._bar.refresh()
+        elif silent >= gap(elapsed):
+            self.write(f"{self.now()} ... {duration(elapsed)}")
+
+
+class Phase(Activity):
+    """Something without a count. brief: said only where it takes long."""
+
+    def __init__(self, what: str, brief: bool = False) -> None:
+        shown = "{desc} ... {elapsed}"
+        super().__init__(tqdm(desc=what, bar_format=shown, leave=False) if sys.stderr.isatty() else None)
+        self._what, self._brief = what, brief
+
+    def now(self) -> str:
+        return self._what
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if not self._brief:
+            self.write(f"{self._what} ...")
+        return self
+
+
+class Progress(Activity):
+    """Counts `total` things from `start`; `show` takes the figures to put beside the count.
+
+    brief: said only where it takes long.
+    """
+
+    def __init__(self, total: int, start: int = 0, label: str = "", unit: str = "step", brief: bool = False) -> None:
+        super().__init__(
+            tqdm(total=total, initial=start, desc=label, unit=unit, dynamic_ncols=True, leave=not brief)
+            if sys.stderr.isatty()
+            else None
+        )
+        self._total, self._label, self._done, self._brief = total, label, start, brief
+        self._first: tuple[float, int] | None = None
+        self._last_line = self.since
+        self._last_show = (self.since, time.process_time(), start)
+
+    def now(self) -> str:
+        return f"{self._label} {self._done}/{self._total}".strip()
+
+    def at(self, done: int) -> None:
+        """Count without a line: so many are done."""
+        self._done = done
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def show(self, done: int, figures: dict[str, str] | None = None) -> None:
         """Show that `done` of the total are done."""
+        figures = figures or {}
         if self._bar is not None:
             self._bar.set_postfix(figures, refresh=False)
-            self._bar.update(done - self._bar.n)
+            self.at(done)
             return
-        now = time.monotonic()
+        self._done, now = done, time.monotonic()
         self._leave_out_standstill(now, done)
-        if done < self._total and now - self._last_line < SECONDS_BETWEEN_LINES:
+        if now - self._last_line < gap(now - self.since) and (done < self._total or self._brief):
             return
         self._last_line = now
         words = "  ".join(f"{name} {value}" for name, value in (figures | self._left(now, done)).items())
-        print(f"{self._label} {done}/{self._total}  {words}".strip(), flush=True)
+        self.write(f"{self.now()}  {words}".strip())
 
     def _leave_out_standstill(self, now: float, done: int) -> None:
         """What was between the last call and this one does not count for the speed where nothing was computed."""
@@ -69,9 +138,55 @@ class Progress:
         seconds = (now - since) / (done - start) * (self._total - done)
         return {"ETA": duration(seconds)}
 
-    def write(self, text: str) -> None:
-        """Print lines without breaking the bar."""
-        if self._bar is not None:
-            self._bar.write(text)
-        else:
-            print(text, flush=True)
+
+def gap(elapsed: float) -> float:
+    """The seconds between two lines, so long after the beginning."""
+    return FIRST_GAP if elapsed < SOON else LATER_GAP
+
+
+def going_on() -> Activity | None:
+    """The innermost of what goes on."""
+    return _watch.innermost
+
+
+class _Watch:
+    """What goes on, the innermost last, and a thread that says it again; there while anything does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._open: list[Activity] = []
+        self._over = threading.Event()
+        self._said = 0.0
+
+    @property
+    def innermost(self) -> Activity | None:
+        with self._lock:
+            return self._open[-1] if self._open else None
+
+    def said(self) -> None:
+        self._said = time.monotonic()
+
+    def begin(self, activity: Activity) -> None:
+        with self._lock:
+            self._open.append(activity)
+            if len(self._open) == 1:
+                self.said()
+                self._over = threading.Event()
+                threading.Thread(target=self._look, args=(self._over,), daemon=True).start()
+
+    def end(self, activity: Activity) -> None:
+        with self._lock:
+            if activity in self._open:
+                self._open.remove(activity)
+            if not self._open:
+                self._over.set()
+
+    def _look(self, over: threading.Event) -> None:
+        while not over.wait(0.5):
+            with self._lock:
+                if over.is_set() or not self._open:
+                    return
+                self._open[-1].tick(time.monotonic() - self._said)
+
+
+_watch = _Watch()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
@@ -71,3 +71,8 @@ def signed(change: float) -> str:
 def signed_area(change: float) -> str:
     """ "+0.0150": a change of an AUC, with a true minus sign."""
     return f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def pattern_text(pattern: Mapping[str, float]) -> str:
+    """Names with numbers, `a=1,b=0.5`, as a setting of them is typed."""
+    return ",".join(f"{key}={value:.12g}" for key, value in pattern.items())

@@ -13,6 +13,8 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
+from adaptface_jax.core.progress import Phase
+from adaptface_jax.core.text import one_line
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.evaluation.embedding import Embedder
@@ -31,6 +33,24 @@ class Baselines:
 
     pixels: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
     frozen: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
+
+
+def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[str, BenchmarkResult]:
+    """What a run's unadapted backbone reached on those benchmarks (name -> path) that it was measured on, else nothing.
+
+    flip: whether mirror images count.
+    """
+    if not (workdir / NAME).exists():
+        return {}
+    try:
+        known = read_json(workdir / NAME)
+        _, measured, flipped = known["of"]
+        frozen = from_plain(known["results"], Baselines, str(workdir / NAME)).frozen
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        print(f"{workdir / NAME}: left out ({one_line(error)})", flush=True)
+        return {}
+    same = {name for name, path in paths.items() if flipped == flip and measured.get(name) == path}
+    return {name: entry for name, entry in frozen.items() if name in same}
 
 
 def baselines(
@@ -53,8 +73,9 @@ def baselines(
     recognizer = Recognizer(model.recognizer.spec, unadapted(config), model.recognizer.dtype)
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size, model.stored_size)
-    found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)
-    measured = Baselines(raw_pixels(benchmarks), found.results)
+    with Phase(f"measuring the frozen backbone and the pixels on {', '.join(benchmarks)}; then training"):
+        found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)
+        measured = Baselines(raw_pixels(benchmarks), found.results)
     if primary():
         write_each(workdir / SCORES / FROZEN, found.scores)
         write_text(path, to_json({"of": wanted, "results": measured}) + "\n")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import STORED_SIZE, evaluation_batches
 from adaptface_jax.distributed.mesh import sharding
@@ -74,7 +75,13 @@ class Embedder:
         keys: Sequence[str] | None = None,
     ) -> Embeddings:
         """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
-        return Embeddings.joined(list(self.batches(frozen, trainable, [Window(images, keys)], flip)))
+        parts: list[Embeddings] = []
+        done = 0
+        with Progress(len(images), label="embedding", unit="image", brief=True) as progress:
+            for part in self.batches(frozen, trainable, [Window(images, keys)], flip):
+                parts.append(part)
+                progress.show(done := done + len(part.embedding))
+        return Embeddings.joined(parts)
 
     def batches(
         self, frozen: Any, trainable: Any, windows: Iterable[Window], flip: bool, rows: int | None = None

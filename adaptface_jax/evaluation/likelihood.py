@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from adaptface_jax.evaluation.risk import counted
+
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
@@ -17,6 +19,17 @@ class Likelihood:
     limit: str
     low: float
     high: float
+
+    def __str__(self) -> str:
+        more = self.ratio >= 1
+        kinds = ("one person", "two people") if more else ("two people", "one person")
+        limit = self.limit if more else {"at most": "at least"}.get(self.limit, self.limit)
+        times = f"{limit} {counted(self.ratio if more else 1 / self.ratio)}".strip()
+        ends = f"{counted(1 / self.low)} times of two people, {counted(self.high)} times of one"
+        return (
+            f"{self.ratio:.3g}: such a distance is {times} times as likely of {kinds[0]} as of {kinds[1]} (the "
+            f"benchmark's pairs can tell up to {ends})"
+        )
 
 
 class Calibration:

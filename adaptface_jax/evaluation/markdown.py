@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.headline import LABELS, by_domain, detail, headline, of_all, on_generated
-from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
+from adaptface_jax.evaluation.markdown_tables import area, ends, facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, PUBLISHED, average, by_category, of_five
 from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, Results
-from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, judged
 from adaptface_jax.training.recognition.facts import RunFacts
 
@@ -62,8 +61,8 @@ def verdict_lines(results: Results) -> list[str]:
     return lines
 
 
-def benchmark_table(benchmarks: BenchmarkResults) -> str:
-    """One row a benchmark, and their means, by category and over all, where there are several."""
+def benchmark_rows(benchmarks: BenchmarkResults) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row a benchmark."""
     targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry.tar_at_far))
     titles = [
         "benchmark",
@@ -75,16 +74,18 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
         "AUC",
         "EER",
         *[f"TAR@FAR {far}" for far in targets],
+        "best-threshold accuracy",
+        "threshold",
     ]
     rows = [
         [
             name,
             str(entry.pairs),
             percent(entry.accuracy),
-            _interval(entry.intervals.accuracy if entry.intervals else None),
+            ends(entry.intervals.accuracy if entry.intervals else None),
             entry.intervals.resting_on if entry.intervals else "",
             percent(entry.accuracy_std),
-            _auc(entry.auc),
+            area(entry.auc),
             percent(entry.eer),
             *[percent(entry.tar_at_far.get(far)) for far in targets],
             percent(entry.best_threshold_accuracy),
@@ -92,21 +93,28 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
         ]
         for name, entry in benchmarks.items()
     ]
+    return titles, rows
+
+
+def benchmark_table(benchmarks: BenchmarkResults) -> str:
+    """One row a benchmark, and their means, by category and over all, where there are several."""
+    titles, rows = benchmark_rows(benchmarks)
     for name, entries in means(benchmarks).items():
         figures = [
             percent(_mean([entry.accuracy for entry in entries])),
             "",
             "",
             "",
-            _auc(_mean([entry.auc for entry in entries])),
+            area(_mean([entry.auc for entry in entries])),
         ]
-        rows.append([name, "", *figures, percent(_mean([entry.eer for entry in entries])), *[""] * (len(targets) + 2)])
+        rest = [""] * (len(titles) - len(figures) - 3)
+        rows.append([name, "", *figures, percent(_mean([entry.eer for entry in entries])), *rest])
     note = (
         "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
         " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
         " Intervals are over people, not pairs."
     )
-    return table([*titles, "best-threshold accuracy", "threshold"], rows) + "\n\n" + note
+    return table(titles, rows) + "\n\n" + note
 
 
 def means(benchmarks: BenchmarkResults) -> dict[str, list[BenchmarkResult]]:
@@ -142,7 +150,7 @@ def comparison_table(
         last = entries[-1]
         gain = f"{100 * (after.accuracy - last.accuracy):+.2f}" if last else "n/a"
         accuracies = [percent(entry.accuracy if entry else None) for entry in [*entries, after]]
-        areas = [_auc(entry.auc if entry else None) for entry in [*entries, after]]
+        areas = [area(entry.auc if entry else None) for entry in [*entries, after]]
         rows.append([name, *accuracies, gain, *areas, _outcome(verdicts.get(name))])
     first, *others = before
     titles = [f"accuracy, {first}", *others, "adapted", "gain", f"AUC, {first}", *others, "adapted", "verdict"]
@@ -166,7 +174,7 @@ def domain_table(
         else:
             row.append(percent(entry.accuracy))
         around = entry.intervals
-        row += [_interval(around.accuracy if around else None), _auc(entry.auc)]
+        row += [ends(around.accuracy if around else None), area(entry.auc)]
         row.append("n/a" if around is None or around.auc is None else "{:.4f} to {:.4f}".format(*around.auc))
         row.append(around.resting_on if around else "")
         rows.append([*row, *([_outcome(verdict.domains.get(name) if verdict else None)] if before else [])])
@@ -196,11 +204,11 @@ def _cell(cell: Cell, before: Cell | None) -> str:
     if start and start.auc is not None:
         gains = [f" ({100 * change:+.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
     around = found.intervals
-    ends = ["", ""]
+    bounds = ["", ""]
     if around and around.auc:
-        ends = [f" [{_interval(around.accuracy)}]", " [{:.3f} to {:.3f}]".format(*around.auc)]
+        bounds = [f" [{ends(around.accuracy)}]", " [{:.3f} to {:.3f}]".format(*around.auc)]
     rests = f", {around.resting_on}" if around else ""
-    figures = f"{percent(found.accuracy)}{ends[0]}{gains[0]}, {_auc(found.auc)}{ends[1]}{gains[1]}"
+    figures = f"{percent(found.accuracy)}{bounds[0]}{gains[0]}, {area(found.auc)}{bounds[1]}{gains[1]}"
     return f"{figures}, {found.pairs} pairs{rests}"
 
 
@@ -229,14 +237,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _change(before: float, after: float) -> list[str]:
     return [percent(before), percent(after), f"{100 * (after - before):+.2f}"]
-
-
-def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return "n/a"
-    low, high = interval
-    return f"{100 * low:.2f} to {100 * high:.2f}"
-
-
-def _auc(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.models.recognizer import ParameterCount
 
 
@@ -27,3 +28,13 @@ def parameters_table(rows: Sequence[ParameterCount]) -> str:
 
 def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.2f}%"
+
+
+def ends(interval: Interval | None) -> str:
+    """An interval of shares, in percent."""
+    return "n/a" if interval is None else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
+
+
+def area(value: float | None) -> str:
+    """An AUC."""
+    return "n/a" if value is None else f"{value:.4f}"

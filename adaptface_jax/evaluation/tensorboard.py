@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from adaptface_jax.core import trees
+from adaptface_jax.core.text import short_names
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.evaluation.evaluator import image_names
+from adaptface_jax.evaluation.evaluator import image_names, scalars
 from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.picture_sheet import Row, draw_sheet
 from adaptface_jax.evaluation.plots import Curve, distance_figure, paint, roc_figure
 from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.training.monitor import Monitor
 
+# What the custom scalars of a face training show: the story of the run first.
+STORY = {
+    "The run": {
+        "accuracy (step 0: the frozen backbone)": [r"eval/[^/]+/accuracy$"],
+        "AUC (step 0: the frozen backbone)": [r"eval/[^/]+/auc$"],
+        "training loss": [r"train/loss$"],
+        "accuracy by domain": [r"eval/[^/]+/[^/]+/accuracy$"],
+        "mean gate of each expert": [r"train/gate/mean_\d+$"],
+        "entropy of the gates, nats": [r"train/gate/entropy$"],
+    },
+    "Training": {
+        "learning rate": [r"train/learning_rate$"],
+        "mean target cosine, and the margin": [r"train/target_cosine$", r"train/margin$"],
+        "gradient norm by part": [r"train/grad_norm/[^/]+$"],
+        "images per second": [r"train/images_per_second$"],
+        "share of the time waiting for data": [r"train/data_wait$"],
+    },
+}
+# The columns of the table of runs that stand first; TensorBoard shows five settings unasked.
+SETTINGS = ("adapter.kind", "adapter.rank", "train.learning_rate", "loss.name", "loss.margin")
+FIGURES = ("accuracy", "auc")
 POINTS = 1000
 PAIRS = 16
-FACE, SPRITE = 112, 32
+SPRITE = 32
+
+
+def beginning(monitor: Monitor, frozen: BenchmarkResults) -> None:
+    """What to beat, as step 0 of the very tags it is to be beaten in, and which charts stand together."""
+    monitor.scalars(0, scalars(frozen, "frozen"), drawn=lambda tag: "eval/" + tag.removeprefix("frozen/"))
+    monitor.layout(STORY)
+
+
+def row_of_runs(monitor: Monitor, config: Mapping[str, Any], results: BenchmarkResults) -> None:
+    """The run in the table of runs. config: as its record holds it."""
+    figures = scalars(results)
+    told = {tag: figures[tag] for figure in FIGURES for name in results if (tag := f"eval/{name}/{figure}")}
+    monitor.hparams(trees.flatten(dict(config), "."), told | figures, first=SETTINGS)
 
 
 def distributions(monitor: Monitor, step: int, scores: Mapping[str, PairScores]) -> None:
@@ -62,24 +99,28 @@ def faces(
     for name, benchmark in benchmarks.items():
         found, keys = scores[name], image_names(name, benchmark)
 
-        def picture(row: int, size: int, benchmark: Benchmark = benchmark, keys: Any = keys) -> np.ndarray:
-            return to_size(decode(benchmark.images[row], keys[row]), size)
-
         for kind, furthest_first in (("false_rejects", True), ("false_accepts", False)):
             wrong = np.flatnonzero((found.issame == furthest_first) & ~found.right)
             order = np.argsort(found.distance[wrong])[:: -1 if furthest_first else 1][:PAIRS]
             rows = [
-                np.concatenate([picture(found.index[2 * pair + side], FACE) for side in (0, 1)], axis=1)
+                Row([benchmark.images[row] for row in sides], judged(found, pair, [keys[row] for row in sides]))
                 for pair in wrong[order]
+                for sides in [found.index[2 * pair : 2 * pair + 2].tolist()]
             ]
             if rows:
-                monitor.picture(step, f"eval/{name}/{kind}", np.concatenate(rows))
+                monitor.picture(step, f"eval/{name}/{kind}", draw_sheet(rows, 2))
         chosen = np.sort(np.random.default_rng(0).permutation(len(benchmark.images))[:POINTS])
         embedded = embedder(frozen, trainable, [benchmark.images[row] for row in chosen])
-        sprites = np.stack([picture(row, SPRITE) for row in chosen])
+        sprites = np.stack([to_size(decode(benchmark.images[row], keys[row]), SPRITE) for row in chosen])
         names = [_named(benchmark, keys[row], row) for row in chosen]
         points[name] = (unit_embeddings(embedded.embedding, embedded.flipped), names, sprites)
     monitor.embeddings(step, points)
+
+
+def judged(scores: PairScores, pair: int, names: Sequence[str]) -> str:
+    """What is said beside a pair that was judged wrong: its distance, and which images these are."""
+    said = "one person, not accepted" if scores.issame[pair] else "two people, accepted"
+    return "\n".join([f"squared distance {scores.distance[pair]:.4f}", said, *short_names(names)])
 
 
 def _named(benchmark: Benchmark, key: str, row: int) -> str:

@@ -78,6 +78,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
     if preprocess and input_size < 1:
         raise InputError(f"--input_size: {input_size} is not a size; expected pixels, such as 112")
     config = model.recognizer.config
+    config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, attention="whole"))
     if not loops:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, unroll=0))
     recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32)

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core.errors import InputError
@@ -30,10 +29,10 @@ from adaptface_jax.export.record import (
 from adaptface_jax.export.tower import write_tower
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.adapters.patterns import to_pattern
-from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
-from adaptface_jax.models.settings import router_block
+from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN, router_block
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.peft.files import ADAPTER, CONFIG
 from adaptface_jax.weights.peft.names import (
     ROOT,
@@ -70,7 +69,7 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
     for folder, expert in folders.items():
         tensors = {**low_rank_tensors(spec, trainable["adapter"], expert, layout, prefix), **patch}
         (out / folder).mkdir(exist_ok=True)
-        safetensors.numpy.save_file(tensors, out / folder / ADAPTER, metadata={"format": "pt"})
+        write_file(out / folder / ADAPTER, tensors)
         write_json(out / folder / CONFIG, adapter_config(model, layout, expert.settings, base))
         count = len(tensors)
     if recognizer.num_domains:
@@ -180,11 +179,7 @@ def write_router(out: Path, model: Model) -> None:
     adapter = recognizer.config.adapter
     looks_at = adapter.router
     block = router_block(looks_at)
-    safetensors.numpy.save_file(
-        {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")},
-        out / ROUTER,
-        metadata={"format": "pt"},
-    )
+    write_file(out / ROUTER, {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")})
     seen = "the feature of the backbone without adapters and with its original patch embedding"
     inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6)"
     uniform = f"blocks 0 to {(block or 1) - 1} weigh every expert 1/{recognizer.num_domains}; the others by the gates"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.version import __version__
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.hub import is_of_hub
 from adaptface_jax.weights.peft.names import tower_table
 from adaptface_jax.weights.peft.start import HEAD
@@ -54,7 +54,7 @@ def torch_linear(layer: dict[str, Any], prefix: str = "") -> dict[str, np.ndarra
 def write_head(out: Path, model: Model) -> None:
     """head.safetensors, where the model has a head."""
     if "head" in model.trainable:
-        safetensors.numpy.save_file(torch_linear(model.trainable["head"]), out / HEAD, metadata={"format": "pt"})
+        write_file(out / HEAD, torch_linear(model.trainable["head"]))
 
 
 def head_lines(model: Model) -> list[str]:

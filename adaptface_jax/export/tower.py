@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import safetensors.numpy
 
 from adaptface_jax.core import trees
 from adaptface_jax.export.record import write_json
 from adaptface_jax.models.recognizer import built_spec
 from adaptface_jax.models.specs import BackboneSpec, ImageStats
 from adaptface_jax.weights.formats.reader import SINGLE
+from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
 from adaptface_jax.weights.names.engine import to_names
 
@@ -46,7 +46,7 @@ def write_tower(out: Path, tower: Tower) -> str:
     name = model_class(spec, tower.feature)
     tensors = to_names(HF_CLIP if spec.family == "clip" else HF_DINOV2, spec, jax.device_get(tower.params))
     out.mkdir(parents=True, exist_ok=True)
-    safetensors.numpy.save_file(tensors, out / SINGLE, metadata={"format": "pt"})
+    write_file(out / SINGLE, tensors)
     write_json(out / "config.json", {"architectures": [name], **hf_config(spec)})
     write_json(out / "preprocessor_config.json", hf_preprocessor(tower.image_size, spec.stats))
     what = f"{len(tensors)} tensors, {trees.count(tower.params):,} parameters in float32"

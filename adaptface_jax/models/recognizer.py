@@ -23,9 +23,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import init_centres, init_head
+from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
-from adaptface_jax.models.settings import router_block
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
@@ -61,6 +61,11 @@ class Recognizer:
         """K of DA-LoRA, 0 without a router."""
         return self.config.adapter.num_domains if self.config.adapter.kind == "dalora" else 0
 
+    @property
+    def attend(self) -> str:
+        """How attention is computed here: a name in `layers.attend.ATTEND`."""
+        return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
+
     def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
         """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given."""
         adapter = self.config.adapter
@@ -73,7 +78,7 @@ class Recognizer:
             trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
         if adapter.kind == "dalora":
             # The frozen router sees the backbone's feature, an inner one the mean token.
-            inner = router_block(adapter.router) is not None
+            inner = router.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
         if self.config.head.kind == "linear":
@@ -99,6 +104,7 @@ class Recognizer:
             "projected": projected,
             "remat": self.config.train.remat and key is not None,
             "unroll": self.config.train.unroll,
+            "attend": self.attend,
         }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:
@@ -106,14 +112,14 @@ class Recognizer:
         rank, shared = places.widest(adapter), lora.shared(adapter)
         gate, inner = None, None
         if self.num_domains:
-            block = router_block(adapter.router)
+            block = router.router_block(adapter.router)
 
             def of_ranks(features: jax.Array) -> jax.Array:
                 gates = router.gates(trainable["router"], features, router_key)
                 return rank_gates(gates, rank, shared)
 
             if block is None:
-                plain = nnx.merge(self._definition, dict(base))(images, projected=projected, unroll=common["unroll"])
+                plain = nnx.merge(self._definition, dict(base))(images, **{**common, "remat": False})
                 gate = of_ranks(jax.lax.stop_gradient(plain.feature))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))

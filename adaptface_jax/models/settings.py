@@ -9,6 +9,7 @@ from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.adapters.places import check_places
+from adaptface_jax.models.adapters.router import router_block
 from adaptface_jax.models.specs import backbone_spec
 
 TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
@@ -57,13 +58,3 @@ def _check_targets(targets: tuple[str, ...]) -> None:
         raise InputError(f"adapter.targets: {', '.join(unknown)} not known; expected some of {known}")
     if "qkv" in targets and set(targets) & {"q", "k", "v"}:
         raise InputError("adapter.targets: qkv is fused and cannot stand beside q, k or v; choose one form")
-
-
-def router_block(router: str) -> int | None:
-    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
-    if router == "frozen":
-        return None
-    kind, _, number = router.partition(":")
-    if kind == "block" and number.isdecimal():
-        return int(number)
-    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")

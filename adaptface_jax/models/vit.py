@@ -43,8 +43,8 @@ class Block(nnx.Module):
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None) -> jax.Array:
-        branch = self.attn(self.norm1(x), adaptation)
+    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole") -> jax.Array:
+        branch = self.attn(self.norm1(x), adaptation, attend)
         x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
         return x + (branch if self.scale2 is None else self.scale2(branch))
@@ -122,12 +122,14 @@ class ViT(nnx.Module):
         projected: bool = False,
         remat: bool = False,
         unroll: int = 1,
+        attend: str = "whole",
         return_blocks: bool = False,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
+        attend: a name in `layers.attend.ATTEND`.
         """
         definition, state = nnx.split(self.blocks)
 
@@ -144,7 +146,7 @@ class ViT(nnx.Module):
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
-            x = nnx.merge(definition, block_state)(x, adaptation)
+            x = nnx.merge(definition, block_state)(x, adaptation, attend)
             return (x, gate), (x if return_blocks else None)
 
         carry, layers = (self.tokens(images), gate), (state, adapters)

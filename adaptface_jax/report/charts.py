@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from adaptface_jax.core.text import shortened, signed
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.evaluation.statistics.verdict import Outcome
 from adaptface_jax.report import svg
+from adaptface_jax.report.hover import STOPS, Stop, Value, strips, values_table
 from adaptface_jax.report.tables import PAINTS
 
 ROW = 34
 NAME = 20  # characters of a name beside a row
+LETTER = 7.5  # its width where the screen is narrow, and texts are larger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,20 +117,45 @@ def curves(
     frame.axes("step", y_text=text)
     for line in lines:
         kind = f"{line.paint} dashed" if line.dashed else line.paint
-        if smooth and not line.marked and len(line.y) > 12:
+        if is_smoothed(line, smooth):
             frame.line(line.x, line.y, f"{kind} raw")
-            frame.line(line.x, running_mean(line.y), kind, line.name)
+            frame.line(line.x, running_mean(line.y), kind)
         else:
-            frame.line(line.x, line.y, kind, line.name)
+            frame.line(line.x, line.y, kind)
         if line.marked:
-            titles = [
-                f"{line.name}, step {x:,.0f}: {text(round(float(y), 4))}" for x, y in zip(line.x, line.y, strict=True)
-            ]
-            frame.dots(line.x, line.y, f"dot {line.paint}", titles)
+            frame.dots(line.x, line.y, f"dot {line.paint}")
+    stops = list(stops_of(lines, frame, smooth, "{:.2%}".format if as_percent else "{:.4g}".format))
+    frame.add(strips(stops, frame.left, svg.WIDTH - frame.right, frame.height - svg.BOTTOM))
     finite = {line.name: line.y[np.isfinite(line.y)] for line in lines}
     said = ", ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in finite.items())
     legend = [(f"{line.paint} dashed" if line.dashed else line.paint, line.name) for line in lines]
-    return svg.figure(title, frame.svg(f"{title} over the step: {said}"), legend if len(lines) > 1 else ())
+    drawn = frame.svg(f"{title} over the step: {said}")
+    return svg.figure(title, drawn, legend if len(lines) > 1 else (), values=values_table(title, "step", stops))
+
+
+def is_smoothed(line: Line, smooth: bool) -> bool:
+    return smooth and not line.marked and len(line.y) > 12
+
+
+def stops_of(lines: Sequence[Line], frame: svg.Frame, smooth: bool, written: Callable[[float], str]) -> Iterator[Stop]:
+    """At about STOPS of the steps the value of each line, and its running mean where that is drawn: at the logged step
+    that is nearest, if no other stop is nearer to it."""
+    steps = np.unique(np.concatenate([line.x for line in lines]))
+    steps = steps[np.unique(np.linspace(0, len(steps) - 1, min(STOPS, len(steps))).round().astype(int))]
+    means = [running_mean(line.y) if is_smoothed(line, smooth) else None for line in lines]
+    for step in steps.tolist():
+        values, exact = [], True
+        for line, mean in zip(lines, means, strict=True):
+            place = int(np.abs(line.x - step).argmin())
+            logged, value = int(line.x[place]), float(line.y[place])
+            if not math.isfinite(value) or steps[np.abs(steps - logged).argmin()] != step:
+                continue
+            exact &= logged == step
+            drawn = value if mean is None else float(mean[place])
+            text = written(value) + ("" if mean is None else f", mean {written(drawn)}")
+            values.append(Value(line.name, text, float(frame.y(drawn)), line.paint))
+        if values:
+            yield Stop(float(frame.x(step)), f"{'' if exact else 'about '}step {step:,}", values)
 
 
 def wide_enough(low: float, high: float, least: float) -> tuple[float, float]:
@@ -187,11 +214,11 @@ def _rows(
 ) -> svg.Frame:
     """A frame with a named row for each, over an axis of fractions."""
     row = row_height(len(names))
-    texts = [shortened(name, NAME) for name in names]
+    texts = [beside(name) for name in names]
     frame = svg.Frame(
         (low, high),
         (len(names), 0),
-        left=18 + 6.6 * max(map(len, texts)),
+        left=18 + LETTER * max(map(len, texts)),
         right=right,
         height=svg.TOP + svg.BOTTOM + row * len(names),
     )
@@ -204,6 +231,13 @@ def _rows(
     for i, (name, text) in enumerate(zip(names, texts, strict=True)):
         frame.text(frame.left - 12, svg.TOP + row * (i + 0.5) + 4, text, "strong" if name in strong else "", "end")
     return frame
+
+
+def beside(name: str) -> str:
+    """At most NAME of a name: in "benchmark: domain" the benchmark is shortened, for its rows differ in the rest."""
+    head, colon, tail = name.rpartition(": ")
+    room = NAME - len(colon) - len(tail)
+    return f"{shortened(head, room)}{colon}{tail}" if colon and room > 3 else shortened(name, NAME)
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:

@@ -15,12 +15,18 @@ from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, 
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, judged, together
 from adaptface_jax.report.about import training_seconds
-from adaptface_jax.report.benchmarks import accuracy_interval, generated_note, mark, mean_accuracy, widest
+from adaptface_jax.report.benchmarks import accuracy_interval, generated_note, mark, mean, mean_accuracy, widest
 from adaptface_jax.report.charts import curves, dots
 from adaptface_jax.report.drawing import roc_chart
 from adaptface_jax.report.next_steps import of_several
 from adaptface_jax.report.paired_tests import Pair, against, compared, paired_tables
-from adaptface_jax.report.recipes import recipes_of, recipes_section
+from adaptface_jax.report.recipes import (
+    Recipe,
+    mean_accuracies,
+    recipes_compared,
+    recipes_of,
+    recipes_section,
+)
 from adaptface_jax.report.recognition_page import benchmarks_of, label_of
 from adaptface_jax.report.side_by_side import TITLE, lines, run_cell, settings_table, title, verdict_chip
 from adaptface_jax.report.style import document
@@ -33,14 +39,15 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
     scores = {name: run.scores.found for name, run in named.items()}
     benchmarks = list(dict.fromkeys(name for run in named.values() for name in benchmarks_of(run)))
     pairs, recipes = compared(scores, benchmarks), recipes_of(named)
+    over_seeds = recipes_compared(recipes, scores, benchmarks)
     gains = {(name, where): one.found for name, run in named.items() for where, one in run.verdicts.items()}
     # What the page may say by chance is shared by what it compares: with the frozen backbone, runs, recipes.
-    level = LEVEL / max(1, sum(map(bool, (gains, pairs, recipes))))
-    over_frozen, verdicts = judged(gains, level), judged(pairs, level)
+    level = LEVEL / max(1, sum(map(bool, (gains, pairs, over_seeds.found))))
+    over_frozen, verdicts, of_recipes = judged(gains, level), judged(pairs, level), judged(over_seeds.found, level)
     body = [
         title(len(named)),
         generated_note({name for run in named.values() for name in run.generated}, benchmarks),
-        ahead(named, verdicts),
+        headline(named, verdicts, recipes, of_recipes),
         "<h2>Runs</h2>",
         runs_table(named, links, benchmarks, over_frozen),
         settings_table(named),
@@ -49,21 +56,39 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
         overlaid(named, scores, benchmarks),
     ]
     if len(named) > 1:
-        body.append(recipes_section(recipes, named, scores, benchmarks, level))
+        body.append(recipes_section(recipes, named, benchmarks, of_recipes, over_seeds))
         body += ["<h2>Is the difference real?</h2>", paired_tables(verdicts)]
     body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
 
-def ahead(named: Mapping[str, FaceRun], verdicts: Mapping[Pair, Verdict]) -> str:
-    """Which run is ahead of which on what all of them were verified on. HTML."""
-    finished = {name: benchmarks_of(run) for name, run in named.items() if benchmarks_of(run)}
+def headline(
+    named: Mapping[str, FaceRun],
+    verdicts: Mapping[Pair, Verdict],
+    recipes: Sequence[Recipe],
+    of_recipes: Mapping[Pair, Verdict],
+) -> str:
+    """Which run is ahead of which; where all are seeds of several recipes, which recipe, for a seed is luck. HTML."""
+    in_one = {run for recipe in recipes for run in recipe.runs.values()}
+    if len(recipes) > 1 and in_one == set(named):
+        return ahead({recipe.name: mean_accuracies(recipe, named) for recipe in recipes}, of_recipes, "recipe")
+    figures = {name: benchmarks_of(run) for name, run in named.items()}
+    accuracies = {name: {b: entry.accuracy for b, entry in found.items()} for name, found in figures.items()}
+    return ahead(accuracies, verdicts, "run")
+
+
+def ahead(accuracies: Mapping[str, Mapping[str, float]], verdicts: Mapping[Pair, Verdict], what: str) -> str:
+    """Which is ahead of which on what all of them were verified on. HTML.
+
+    accuracies: name -> benchmark -> fraction. what: they are, "run" or "recipe".
+    """
+    finished = {name: found for name, found in accuracies.items() if found}
     if not finished:
-        return '<p class="answer">No run has been verified yet.</p>'
-    shared = sorted(set.intersection(*(set(entries) for entries in finished.values())))
+        return f'<p class="answer">No {what} has been verified yet.</p>'
+    shared = sorted(set.intersection(*(set(found) for found in finished.values())))
     if not shared:
-        return '<p class="answer">The runs share no benchmark, so none is ahead.</p>'
-    ranks = {name: mean_accuracy(entries[b] for b in shared) for name, entries in finished.items()}
+        return f'<p class="answer">The {what}s share no benchmark, so none is ahead.</p>'
+    ranks = {name: mean([found[b] for b in shared]) for name, found in finished.items()}
     first = max(ranks, key=lambda name: ranks[name])
     where = f"on {shared[0]}" if len(shared) == 1 else f"over {len(shared)} shared benchmarks"
     beside: dict[Outcome, list[str]] = {}
@@ -72,14 +97,15 @@ def ahead(named: Mapping[str, FaceRun], verdicts: Mapping[Pair, Verdict]) -> str
             outcome = together(against(verdicts, benchmark, other, first).outcome for benchmark in shared)
             beside.setdefault(outcome, []).append(other)
     beaten = beside.pop(Outcome.RAISED, [])
-    highest = f"the highest accuracy {where}, {percent(ranks[first])}"
+    over = " mean over seeds" if what == "recipe" else ""
+    highest = f"the highest accuracy {where}, {percent(ranks[first])}{over}"
     if len(ranks) == 1:
         said = f"{escape(first)} reaches {percent(ranks[first])} {escape(where)}."
     elif beaten:
-        whom = listed(beaten) if len(beaten) < 3 else f"{len(beaten)} of {len(ranks) - 1} other runs"
+        whom = listed(beaten) if len(beaten) < 3 else f"{len(beaten)} of {len(ranks) - 1} other {what}s"
         said = f"<b>{escape(first)}</b> is ahead of {escape(whom)}, and has {escape(highest)}."
     else:
-        said = f"No run is shown to be ahead. {escape(first)} has {escape(highest)}."
+        said = f"No {what} is shown to be ahead. {escape(first)} has {escape(highest)}."
     rest = "; ".join(f"from {listed(names)} ({outcome})" for outcome, names in beside.items())
     tail = f"<p>It is not told {escape(rest)}.</p>" if rest else ""
     return f'<p class="answer">{mark(Outcome.RAISED if beaten else Outcome.NOT_SHOWN)}{said}</p>{tail}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ import numpy as np
 from adaptface_jax.evaluation.classification.plots import FEW, confusion_figure
 from adaptface_jax.evaluation.classification.rankings import MANY
 from adaptface_jax.evaluation.pair_scores import PairScores
-from adaptface_jax.evaluation.plots import PALETTE, Curve, distance_figure, roc_figure
+from adaptface_jax.evaluation.plots import PALETTE, SIZE, Curve, distance_figure, far_text, roc_figure
+from adaptface_jax.evaluation.roc import MIN_FALSE_ACCEPTS
 from adaptface_jax.report import svg
+from adaptface_jax.report.hover import Stop, Value, strips, values_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,8 +54,29 @@ def inline_svg(figure: Figure, says: str) -> str:
 def roc_chart(title: str, curves: Sequence[Curve], note: str = "") -> str:
     """TAR over FAR of several models or benchmarks, with its legend. HTML."""
     says = f"{title}: " + ", ".join(f"{curve.name} AUC {curve.roc.auc():.4f}" for curve in curves)
+    figure = roc_figure(curves, legend=False)
+    drawn, stops = inline_svg(figure, says), list(roc_stops(figure, curves))
+    if stops:
+        left, bottom, right, _ = figure.axes[0].bbox.extents
+        drawn = drawn.removesuffix("</svg>") + strips(stops, left, right, SIZE[1] - bottom) + "</svg>"
+        note = f"{note} Values are told from {MIN_FALSE_ACCEPTS} expected false accepts on.".strip()
     legend = [(f"{curve.paint} dashed" if curve.dashed else curve.paint, curve.label) for curve in curves]
-    return svg.figure(title, inline_svg(roc_figure(curves, legend=False), says), legend, note)
+    table = values_table(title, "false accept rate", stops) if stops else ""
+    return svg.figure(title, drawn, legend, note, values=table)
+
+
+def roc_stops(figure: Figure, curves: Sequence[Curve]) -> Iterator[Stop]:
+    """At 1, 2 and 5 of each power of ten the TAR of each curve, where it has one; figure: drawn."""
+    place = figure.axes[0].transData.transform
+    for far in (factor * 10.0**power for power in range(-9, 0) for factor in (1, 2, 5)):
+        tars = [(curve, curve.roc.tar_at_far(far)) for curve in curves]
+        values = [
+            Value(curve.name, f"{tar:.2%}", SIZE[1] - float(place((far, tar))[1]), curve.paint)
+            for curve, tar in tars
+            if tar is not None
+        ]
+        if values:
+            yield Stop(float(place((far, 0.0))[0]), f"FAR {far_text(far)}", values)
 
 
 def distance_chart(title: str, scores: PairScores, threshold: float) -> str:

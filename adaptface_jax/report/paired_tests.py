@@ -13,6 +13,7 @@ from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare,
 from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, count_tests, together
 from adaptface_jax.report.tables import PAINTS, Markup, coloured, counted, p_value, points, table
 
+MANY = 4  # models from which on each two of them are a matrix
 Kept = Mapping[str, PairScores]
 Pair = tuple[str, str, str]  # benchmark, first, second
 
@@ -50,25 +51,68 @@ def against(found: Mapping[Pair, Verdict], benchmark: str, first: str, second: s
 
 
 def paired_tables(found: Mapping[Pair, Verdict]) -> str:
-    """A table a benchmark. HTML."""
+    """Those of a benchmark after those of another. HTML."""
     if not found:
         return '<p class="lead">No two runs have kept scores of the same pairs, so nothing can be tested.</p>'
+    small_p = "these two models differ on such people; another seed of the same recipe differs"
+    return comparison_tables("second minus first", "runs", found) + note(found.values(), small_p)
+
+
+def comparison_tables(caption: str, what: str, found: Mapping[Pair, Verdict]) -> str:
+    """For each benchmark a row a comparison, its domains folded below; of many the matrix first, and the rows folded.
+
+    what: is compared, in the plural. HTML.
+    """
     parts = []
     for benchmark in dict.fromkeys(benchmark for benchmark, _, _ in found):
-        rows = {f"{first} → {second}": one for (where, first, second), one in found.items() if where == benchmark}
-        parts.append(comparison_table(f"{benchmark}: second minus first", "runs", rows))
-    small_p = "these two models differ on such people; another seed of the same recipe differs"
-    return "".join(parts) + note(found.values(), small_p)
+        pairs = {(first, second): one for (where, first, second), one in found.items() if where == benchmark}
+        names = list(dict.fromkeys(itertools.chain(*pairs)))
+        rows = {f"{first} → {second}": verdict for (first, second), verdict in pairs.items()}
+        whole = _comparison_table(f"{benchmark}: {caption}", what, rows)
+        if len(names) < MANY:
+            parts.append(whole)
+            continue
+        parts.append(_matrix(f"{benchmark}: row minus column, points (AUC below)", what, pairs))
+        parts.append(f"<details><summary>All {len(rows)} comparisons with their intervals</summary>{whole}</details>")
+    return "".join(parts)
 
 
-def comparison_table(caption: str, what: str, found: Mapping[str, Verdict]) -> str:
-    """A row a comparison, each followed by its domains."""
-    rows = []
-    for name, verdict in found.items():
-        rows.append(("", _row(name, verdict)))
-        rows += [("", _row(f"{name}: {domain}", of_domain)) for domain, of_domain in verdict.domains.items()]
+def _matrix(caption: str, what: str, pairs: Mapping[tuple[str, str], Verdict]) -> str:
+    """Each of them against each other; the columns are numbered, for names are long."""
+    names = list(dict.fromkeys(itertools.chain(*pairs)))
+    numbered = {name: str(number) for number, name in enumerate(names, 1)}
+    rows: list[tuple[str, Sequence[str]]] = []
+    for row in names:
+        cells = [f"{numbered[row]} {row}"]
+        cells += [_cell_of(pairs.get((column, row)), pairs.get((row, column))) for column in names]
+        rows.append(("", cells))
+    return table(caption, [what, *numbered.values()], rows)
+
+
+def _cell_of(straight: Verdict | None, turned: Verdict | None) -> str:
+    """Of the matrix: a comparison as it was made, or its opposite."""
+    if straight:
+        accuracy, auc = straight.found.accuracy_difference, straight.found.auc_difference
+        shown = straight.accuracy, straight.auc
+    elif turned:
+        accuracy, auc = -turned.found.accuracy_difference, -turned.found.auc_difference
+        shown = turned.accuracy.turned, turned.auc.turned
+    else:
+        return ""
+    area = coloured(signed_area(auc), shown[1])
+    return Markup(f"{points(accuracy, shown[0])}<small>{area}</small>")
+
+
+def _comparison_table(caption: str, what: str, found: Mapping[str, Verdict]) -> str:
     titles = [what, "pairs", "verdict", "accuracy, points", "p", "only the first right", "only the second", "AUC", "p"]
-    return table(caption, titles, rows)
+    whole = table(caption, titles, [("", _row(name, verdict)) for name, verdict in found.items()])
+    domains = {f"{name}: {domain}": one for name, verdict in found.items() for domain, one in verdict.domains.items()}
+    if not domains:
+        return whole
+    shown = sum(verdict.outcome.shown for verdict in domains.values())
+    folded = table(f"{caption}, domain by domain", titles, [("", _row(name, one)) for name, one in domains.items()])
+    said = f"Domain by domain: {shown or 'none'} of {len(domains)} {'shows' if shown < 2 else 'show'} a difference"
+    return f"{whole}<details><summary>{said}</summary>{folded}</details>"
 
 
 def note(found: Iterable[Verdict], small_p: str) -> str:

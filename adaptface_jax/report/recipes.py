@@ -10,10 +10,10 @@ from html import escape
 import numpy as np
 
 from adaptface_jax.checks.run.records import FaceRun
-from adaptface_jax.core.text import plural
+from adaptface_jax.core.text import listed
 from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare_seeds, same_pairs
-from adaptface_jax.evaluation.statistics.verdict import LEVEL, judged
-from adaptface_jax.report.paired_tests import Kept, comparison_table, note
+from adaptface_jax.evaluation.statistics.verdict import Verdict
+from adaptface_jax.report.paired_tests import Kept, Pair, comparison_tables, note
 from adaptface_jax.report.recognition_page import benchmarks_of
 from adaptface_jax.report.tables import NONE, Markup, area, percent, table
 
@@ -41,50 +41,78 @@ def recipes_of(named: Mapping[str, FaceRun]) -> list[Recipe]:
                 doubled.append(name)
         if len(runs) > 1:
             found.append(Recipe(_name(members), runs, tuple(doubled)))
-    return found
+    names = [recipe.name for recipe in found]
+    return [
+        recipe
+        if names.count(recipe.name) == 1
+        else dataclasses.replace(recipe, name=listed(list(recipe.runs.values())))
+        for recipe in found
+    ]
 
 
 def _name(members: Sequence[str]) -> str:
     """What the names of the runs begin with, or all of them where that is nothing."""
     first, last = min(members), max(members)
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first[:shared].rstrip("-_. 0123456789") or ", ".join(members)
+    start = first[:shared].rstrip("-_. 0123456789")
+    return start.removesuffix("seed").rstrip("-_. ") or start or listed(members)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """found: of every two recipes, by benchmark. seeds: how many each rests on. left_out: what could not be compared,
+    and why."""
+
+    found: dict[Pair, Comparison]
+    seeds: dict[Pair, int]
+    left_out: list[str]
+
+
+def recipes_compared(recipes: Sequence[Recipe], scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> Compared:
+    """Every two recipes on every benchmark, paired over the seeds and the pairs that both have."""
+    result = Compared({}, {}, [_doubled(recipe) for recipe in recipes if recipe.doubled])
+    for benchmark, (one, two) in itertools.product(benchmarks, itertools.combinations(recipes, 2)):
+        pair = f"{one.name} → {two.name}"
+        seeds, missing = _paired_seeds(one, two, scores, benchmark)
+        if len(seeds) < 2:
+            why = "under two seeds have kept scores of the same pairs in both."
+            result.left_out.append(f"{pair} on {benchmark}: {why}")
+            continue
+        if missing:
+            which = ", ".join(map(str, missing))
+            result.left_out.append(f"{pair} on {benchmark}: seed {which} is in one of them alone.")
+        first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
+        key = benchmark, one.name, two.name
+        result.found[key], result.seeds[key] = compare_seeds(first, second), len(seeds)
+    return result
+
+
+def mean_accuracies(recipe: Recipe, named: Mapping[str, FaceRun]) -> dict[str, float]:
+    """Over the seeds, on the benchmarks that all its runs have."""
+    entries = [benchmarks_of(named[run]) for run in recipe.runs.values()]
+    shared = [name for name in entries[0] if all(name in of for of in entries)]
+    return {name: float(np.mean([of[name].accuracy for of in entries])) for name in shared}
 
 
 def recipes_section(
     recipes: Sequence[Recipe],
     named: Mapping[str, FaceRun],
-    scores: Mapping[str, Kept],
     benchmarks: Sequence[str],
-    level: float = LEVEL,
+    verdicts: Mapping[Pair, Verdict],
+    compared: Compared,
 ) -> str:
-    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML.
-
-    level: the chance of error that the section may have.
-    """
+    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML."""
     if not recipes:
         return ""
-    parts, left_out = [_means(recipes, named, benchmarks)], [_doubled(recipe) for recipe in recipes if recipe.doubled]
-    compared: dict[tuple[str, str], Comparison] = {}
-    for benchmark, (one, two) in itertools.product(benchmarks, itertools.combinations(recipes, 2)):
-        pair = f"{one.name} → {two.name}"
-        seeds, missing = _paired_seeds(one, two, scores, benchmark)
-        if len(seeds) < 2:
-            left_out.append(f"{pair} on {benchmark}: under two seeds have kept scores of the same pairs in both.")
-            continue
-        if missing:
-            left_out.append(f"{pair} on {benchmark}: seed {', '.join(map(str, missing))} is in one of them alone.")
-        first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
-        compared[benchmark, f"{pair}, {plural(len(seeds), 'seed')}"] = compare_seeds(first, second)
-    verdicts = judged(compared, level)
-    for benchmark in dict.fromkeys(benchmark for benchmark, _ in verdicts):
-        found = {pair: verdict for (where, pair), verdict in verdicts.items() if where == benchmark}
-        parts.append(comparison_table(f"{benchmark}: mean of the second minus mean of the first", "recipes", found))
+    parts = [_means(recipes, named, benchmarks)]
     if verdicts:
+        counts = sorted(set(compared.seeds.values()))
+        over = " to ".join(str(count) for count in counts[:: max(1, len(counts) - 1)])
+        parts.append(comparison_tables(f"second minus first, means over {over} seeds", "recipes", verdicts))
         small_p = "the recipes differ over such people and over seeds; trained on other data they may differ"
         parts.append(note(verdicts.values(), small_p))
-    if left_out:
-        parts.append(f'<p class="note">Left out: {escape(" ".join(left_out))}</p>')
+    if compared.left_out:
+        parts.append(f'<p class="note">Left out: {escape(" ".join(compared.left_out))}</p>')
     return f"<h2>Recipes over seeds</h2>{''.join(parts)}"
 
 

@@ -42,8 +42,10 @@ font-size:.84rem;padding:.18em .75em;border-radius:99px;border:1px solid var(--l
 .tiles span{color:var(--soft);font-size:.84rem}
 .tiles .main b{color:var(--main)}
 .charts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 48px;margin:1.4rem 0 0}
-.charts figure{display:grid;grid-template-rows:subgrid;grid-row:span 4;row-gap:0;margin-bottom:34px}
+.charts figure{display:grid;grid-template-rows:subgrid;grid-row:span 5;row-gap:0;margin-bottom:34px}
 .charts figcaption{grid-row:1}.charts .legend{grid-row:2}.charts svg{grid-row:3}.charts .note{grid-row:4}
+.charts .values{grid-row:5}
+.values{min-width:0;margin:.2rem 0}.values summary{font-size:.84rem}.values .wide{max-height:22rem;overflow:auto}
 figure{margin:0;min-width:0;max-width:560px;width:100%}
 figcaption{font-weight:600;font-size:.95rem;margin-bottom:.3rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
@@ -56,9 +58,11 @@ svg .raw{opacity:.28;stroke-width:1}
 svg .dashed{stroke-dasharray:4 4}
 svg .band{opacity:.17}
 svg .field.none{fill:var(--faint)}svg .field.up{fill:var(--good)}svg .field.down{fill:var(--bad)}
+svg .strip{fill:transparent}svg .stop>g{visibility:hidden;pointer-events:none}svg .stop:hover>g{visibility:visible}
+svg .stop text{font-size:12px}svg .tip{fill:var(--card);stroke:var(--line)}
 svg .link{stroke-width:3;stroke-linecap:round;opacity:.5}
-.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:0 0 .35rem;padding:0;font-size:.84rem;
-color:var(--soft)}
+.legend{list-style:none;display:flex;flex-wrap:wrap;align-content:start;gap:.1rem 1.1rem;margin:0 0 .35rem;padding:0;
+font-size:.84rem;color:var(--soft)}
 .key{display:inline-block;width:.75em;height:.75em;border-radius:50%;margin-right:.45em;background:var(--key)}
 .key.ring{background:none;border:2px solid var(--key)}
 .key.dashed{border-radius:0;height:2px;width:19px;vertical-align:.25em;
@@ -124,7 +128,7 @@ PAINTS = [name for name in PALETTE if name in ("main", "base") or name[1:].isdec
 COLOURS = "".join(
     f".key.{name}{{--key:var(--{name})}}"
     f"svg .line.{name},svg .link.{name}{{stroke:var(--{name})}}"
-    f"svg .dot.{name},svg .bar.{name},svg .band.{name}{{fill:var(--{name})}}"
+    f"svg .dot.{name},svg .bar.{name},svg .band.{name},svg tspan.{name}{{fill:var(--{name})}}"
     f"svg .ring.{name}{{fill:var(--paper);stroke:var(--{name});stroke-width:2}}"
     for name in PAINTS
 )

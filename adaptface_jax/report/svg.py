@@ -6,7 +6,7 @@ Colours and fonts come from the page's style through classes, so that a chart fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -91,17 +91,17 @@ class Frame:
         self.add(f'<line class="axis" x1="{self.left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
         self.text((self.left + right) / 2, self.height - 5, x_title, "title", "middle")
 
-    def line(self, x: np.ndarray, y: np.ndarray, kind: str, title: str = "") -> None:
+    def line(self, x: np.ndarray, y: np.ndarray, kind: str) -> None:
         """A line through the finite points."""
         finite = np.isfinite(x) & np.isfinite(y)
         across, down = self.x(x[finite]), self.y(y[finite])
-        said = f"<title>{escape(title)}</title>" if title else ""
-        self.add(f'<polyline class="line {kind}" points="{points(across, down)}">{said}</polyline>')
+        self.add(f'<polyline class="line {kind}" points="{points(across, down)}"/>')
 
-    def dots(self, x: Iterable[float], y: Iterable[float], kind: str, titles: Sequence[str], radius: float = 3) -> None:
-        for across, down, title in zip(x, y, titles, strict=True):
-            at = f'cx="{float(self.x(across)):.1f}" cy="{float(self.y(down)):.1f}"'
-            self.add(f'<circle class="{kind}" {at} r="{radius:g}"><title>{escape(title)}</title></circle>')
+    def dots(self, x: np.ndarray, y: np.ndarray, kind: str) -> None:
+        """A dot at each finite point."""
+        for across, down in zip(self.x(x).tolist(), self.y(y).tolist(), strict=True):
+            if math.isfinite(down):
+                self.add(f'<circle class="{kind}" cx="{across:.1f}" cy="{down:.1f}" r="3"/>')
 
     def svg(self, says: str) -> str:
         """The element; `says` is what it shows, for those who cannot see it."""
@@ -123,11 +123,17 @@ def points(across: np.ndarray, down: np.ndarray) -> str:
     return " ".join(kept)
 
 
-def figure(title: str, svg: str, legend: Sequence[tuple[str, str]] = (), note: str = "", kind: str = "") -> str:
-    """A chart with its title, its legend of (class, words) and a remark below it; kind: the class of the whole."""
+def figure(
+    title: str, svg: str, legend: Sequence[tuple[str, str]] = (), note: str = "", kind: str = "", values: str = ""
+) -> str:
+    """A chart with its title, its legend of (class, words) and a remark below it; kind: the class of the whole.
+
+    values: its table, HTML.
+    """
     keys = "".join(f'<li><i class="key {kind}"></i>{escape(words)}</li>' for kind, words in legend)
     parts = [f"<figcaption>{escape(title)}</figcaption>", f'<ul class="legend">{keys}</ul>' if keys else "", svg]
     if note:
         parts.append(f'<p class="note">{escape(note)}</p>')
+    parts.append(values)
     css = f' class="{kind}"' if kind else ""
     return f"<figure{css}>{''.join(parts)}</figure>"

@@ -35,8 +35,9 @@ def recognition_accuracy(run: FaceRun) -> str:
         lines.append(Line(name, x, y, kind, marked=True))
         _, frozen = column(run.rows, f"frozen/{name}/accuracy")
         if len(frozen):
-            ends, level = np.array([0, x[-1]]), np.repeat(frozen[-1], 2)
-            lines.append(Line(f"{name}, frozen", ends, level, kind, dashed=True))
+            steps = np.insert(x, 0, 0)
+            level = np.full(len(steps), frozen[-1])
+            lines.append(Line(f"{name}, frozen", steps, level, kind, dashed=True))
     least = widest(run.results.benchmarks.values()) if run.results else 0.0
     return curves("Accuracy on held-out pairs", lines, as_percent=True, least=least)
 

@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
             f"the page needs packages that are not installed ({error}); install them with: "
             "pip install 'adaptface_jax[serve]'"
         ) from None
-    from adaptface_jax.serve.answers import Answers, risk
+    from adaptface_jax.serve.answers import Answers
     from adaptface_jax.serve.app import application
     from adaptface_jax.serve.server import Server, address, is_local, listening
 
@@ -63,7 +63,9 @@ def main(args: argparse.Namespace) -> None:
         print("compiling", flush=True)
         answers.warm_up()
         about = answers.about()
-        print(f"run: {about['model']['run']}, step {about['model']['step']}; {risk(rule)}")
+        print(f"run: {about['model']['run']}, step {about['model']['step']}; {about['risk']}")
+        if about["note"]:
+            print(f"note: {about['note']}")
         if index is not None:
             print(f"index: {plural(len(index), 'person', 'people')}")
         if not about["aligns"]:

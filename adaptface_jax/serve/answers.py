@@ -40,7 +40,9 @@ class Answers:
     """
 
     def __init__(self, model: FaceModel, rule: Rule, known: Mapping[str, Rule], index: Index | None = None) -> None:
-        self._model, self._rule, self._known, self._index = model, rule, known, index
+        self._model, self._index = model, index
+        self._rule = model.judging(rule)
+        self._known = {name: model.judging(one) for name, one in known.items()}
         self._align: Align = "auto" if aligns() else False
         # Names, not paths: who may use the page need not know where the run is.
         self._facts = {
@@ -60,6 +62,7 @@ class Answers:
             "people": None if self._index is None else len(self._index),
             "threshold": dataclasses.asdict(self._rule.threshold),
             "risk": risk(self._rule),
+            "note": self._rule.note,
             "thresholds": [{**dataclasses.asdict(rule.threshold), "risk": risk(rule)} for rule in self._known.values()],
         }
 
@@ -103,6 +106,11 @@ class Answers:
             "says": verdict(decision.same, rule),
             "sure": decision.same and is_telling(rule.risk),
             "risk": risk(rule),
+            "likelihood": decision.likelihood
+            and {
+                **dataclasses.asdict(decision.likelihood),
+                "says": f"likelihood ratio {decision.likelihood}",
+            },
             "note": decision.note,
         }
 
@@ -126,8 +134,7 @@ class Answers:
             photograph = self._model.photograph(image, 0, self._align)
             # Always for MOST of them: another number would be compiled for.
             found = self._index.search(photograph.image, MOST, threshold=rule.threshold.value)
-        found = dataclasses.replace(found, threshold=rule.threshold)
-        hits, chance = found.hits[0][: int(count)], found.false_hit_chance
+        hits, chance = found.hits[0][: int(count)], rule.false_hit_chance(found.people)
         return {
             "model": self._facts,
             "image": self._seen(photograph, crops),
@@ -138,6 +145,7 @@ class Answers:
             "sure": bool(hits[0].same) and chance is not None and chance <= TELLING,
             "risk": risk(rule),
             "false_hit_chance": chance,
+            "note": rule.note,
         }
 
     def _chosen(self, far: float | None, threshold: float | None) -> Rule:
@@ -146,7 +154,8 @@ class Answers:
         if threshold is not None:
             if not 0 <= threshold <= 4:
                 raise Refused(422, f"threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
-            return dataclasses.replace(self._rule, threshold=Threshold(threshold), risk=None, calibration=None)
+            own = self._rule
+            return Rule(Threshold(threshold), benchmarks=own.benchmarks, calibration=own.calibration)
         if far is not None:
             with named_in_python():
                 values = {name: rule.threshold.value for name, rule in self._known.items()}
@@ -183,7 +192,7 @@ def aligns() -> bool:
 def risk(rule: Rule) -> str:
     """What its threshold means, in plain words."""
     if rule.risk is None:
-        return "how many strangers pass at this threshold was not measured"
+        return "how many strangers pass at this threshold is not known"
     return str(rule.risk)
 
 
@@ -192,7 +201,7 @@ def verdict(same: bool, rule: Rule) -> str:
     if not same:
         return "They do not pass as one person"
     if rule.risk is None:
-        return "They pass the threshold that was chosen by hand"
+        return "They pass the threshold" + (" that was chosen by hand" if rule.threshold.far is None else "")
     if not is_telling(rule.risk):
         return f"They pass, but so does 1 stranger in {per_one(rule.risk.far)}"
     return "They pass as one person"

@@ -47,7 +47,22 @@ THRESHOLD = {
 }
 RISK = said(TEXT, "what the threshold means, in words")
 SAYS = said(TEXT, "the outcome, in words")
+NOTE = said(or_null(TEXT), "what makes the threshold doubtful")
 SURE = said(WHETHER, "whether it passes where at most 1 stranger in 100 does")
+LIKELIHOOD = said(
+    or_null(
+        record(
+            {
+                "ratio": said(NUMBER, "how many times likelier the distance is of one person than of two"),
+                "limit": said(TEXT, 'at least or at most, where the pairs of the benchmark cannot tell; else ""'),
+                "low": said(NUMBER, "the least that they can tell"),
+                "high": said(NUMBER, "the most"),
+                "says": SAYS,
+            }
+        )
+    ),
+    "by the pairs of the benchmark; null where none were kept, and for thresholds of a site",
+)
 SEEN = {
     "aligned": said(WHETHER, "whether the face was found and aligned; else the whole image was taken as a crop"),
     "faces": said(or_null(COUNT), "how many were found, of which the largest is taken"),
@@ -73,6 +88,7 @@ SCHEMAS: dict[str, Schema] = {
             "people": said(or_null(COUNT), "in the index; null where none is open"),
             "threshold": said(named("Threshold"), "what decides where a request does not say"),
             "risk": RISK,
+            "note": NOTE,
             "thresholds": said(listed(record({**THRESHOLD, "risk": RISK})), "those that `far` chooses from"),
         }
     ),
@@ -90,7 +106,8 @@ SCHEMAS: dict[str, Schema] = {
             "says": SAYS,
             "sure": SURE,
             "risk": RISK,
-            "note": said(or_null(TEXT), "what makes the threshold doubtful"),
+            "likelihood": LIKELIHOOD,
+            "note": NOTE,
         }
     ),
     "Hit": record({"name": TEXT, "similarity": NUMBER, "same": said(WHETHER, "whether it passes")}),
@@ -107,6 +124,7 @@ SCHEMAS: dict[str, Schema] = {
             "false_hit_chance": said(
                 or_null(NUMBER), "that a stranger's photograph finds somebody: 1 - (1 - FAR)^people"
             ),
+            "note": NOTE,
         }
     ),
 }

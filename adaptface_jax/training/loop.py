@@ -12,10 +12,13 @@ import jax
 
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
-from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.progress import Phase, Progress
+from adaptface_jax.core.text import plural
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.peaks import bfloat16_peak
 from adaptface_jax.training import optim
+from adaptface_jax.training.arithmetic import Cost, cost
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.evidence import Evidence
@@ -23,6 +26,7 @@ from adaptface_jax.training.metric_log import MetricLog
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.not_finite import not_finite
 from adaptface_jax.training.plan import Plan, due, placed_batches
+from adaptface_jax.training.profile import Profile
 from adaptface_jax.training.run import RESULTS, abstract_state
 from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
 from adaptface_jax.training.stopping import StopSignals
@@ -62,7 +66,7 @@ class Ending(NamedTuple):
 
 @dataclasses.dataclass
 class Session:
-    """What one sitting of a run works with."""
+    """What one sitting of a run works with. profile: how many steps are traced."""
 
     plan: Plan
     workdir: Path
@@ -73,9 +77,10 @@ class Session:
     progress: Progress
     judge: Judge
     course: Course
+    profile: int = 0
 
     def evaluate(self, state: TrainState) -> None:
-        with self.stop.at_once():
+        with self.stop.at_once(), Phase("verifying", brief=True):
             self.judge.evaluate(state)
 
     def report(self, step: int) -> float:
@@ -93,7 +98,7 @@ class Session:
         return f"the loss is below {self.plan.enough:g}" if self.course.over else ""
 
 
-def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
+def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: int = 0) -> Ending:
     """Run to the last step, or to an early end, from the latest sound checkpoint where there is one.
 
     Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
@@ -122,7 +127,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
         ):
             checkpoints.say = progress.write
             course = checkpoints.course(start) if start else Course()
-            session = Session(plan, workdir, stop, checkpoints, monitor, evidence, progress, judge, course)
+            session = Session(plan, workdir, stop, checkpoints, monitor, evidence, progress, judge, course, profile)
             evidence.begin(state)
             if not start:
                 monitor.text("config", as_markdown(plan.record))
@@ -144,7 +149,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge) -> Ending:
                     f"after {step:,} steps the loss is not below {plan.enough:g}: a sound model learns a few images by "
                     "heart; look at labels, preprocessing, train.learning_rate and train.steps"
                 )
-            with stop.at_once():
+            with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
@@ -166,18 +171,25 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if session.ended_early():
                 checkpoints.wait()
                 return start, state
-        with stop.at_once():
+        with stop.at_once(), Phase("reading the first batch", brief=True):
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)
-        compiled = stop.in_background(step_function.lower(plan.frozen, state, first, key).compile)
+        with Phase(
+            f"compiling the training step; then {plural(total - start, 'step')} of {config.train.batch_size} images"
+        ):
+            traced = step_function.trace(plan.frozen, state, first, key)
+            compiled = stop.in_background(traced.lower().compile)
     except Stopped:
         checkpoints.save(start, state, course=session.course)
         checkpoints.wait()
         raise
     data = itertools.chain((first,), data)
-    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start)
+    costs = cost(traced, compiled, plan.mesh.size)
+    session.progress.write(costs.line())
+    log = MetricLog(session.monitor, session.progress, config.train.batch_size, start, share_of_peak(plan, costs))
     step, running = start, ()
-    with jax.transfer_guard("disallow"):
+    profile = Profile(session.workdir, session.profile, start + 1, session.progress.write)
+    with jax.transfer_guard("disallow"), profile:
         for step in range(start + 1, total + 1):
             before = time.monotonic()
             try:
@@ -189,10 +201,12 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
-            state, metrics = compiled(plan.frozen, state, batch, key)
+            with profile.before(step, running):
+                state, metrics = compiled(plan.frozen, state, batch, key)
             # One step waits for the device, no more: a signal ends a run of slow steps after that one.
             jax.block_until_ready(running)
             running = metrics
+            session.progress.at(step)
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))
                 session.progress.write(first_loss_line(loss, plan.expected_loss))
@@ -223,7 +237,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             checkpoints.check()
             if ending:
                 log.flush()
-                saved = checkpoints.wait()
+                with Phase("saving", brief=True):
+                    saved = checkpoints.wait()
             if given_up:
                 raise not_finite(session.workdir, log, plan.source, config)
             if failure:
@@ -239,3 +254,10 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 session.progress.write(f"ended early after step {step:,} of {total:,}: {early}")
                 break
     return step, state
+
+
+def share_of_peak(plan: Plan, costs: Cost) -> float | None:
+    """What a step a second is of the device's peak; None where that is not known, or the model is not in bfloat16."""
+    peak = bfloat16_peak(jax.local_devices()[0].device_kind)
+    low = any(leaf.dtype == jax.numpy.bfloat16 for leaf in jax.tree.leaves(plan.frozen))
+    return costs.flops / peak if peak and low else None

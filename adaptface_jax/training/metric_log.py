@@ -14,8 +14,11 @@ from adaptface_jax.training.monitor import Monitor
 class MetricLog:
     """Takes device scalars every few steps; writes each row when the next one comes, or on `flush`."""
 
-    def __init__(self, monitor: Monitor, progress: Progress, batch_size: int, step: int) -> None:
-        self._monitor, self._progress, self._batch_size = monitor, progress, batch_size
+    def __init__(
+        self, monitor: Monitor, progress: Progress, batch_size: int, step: int, share: float | None = None
+    ) -> None:
+        """share: of the device's peak, that a step a second comes to; None where it is not known."""
+        self._monitor, self._progress, self._batch_size, self._share = monitor, progress, batch_size, share
         self._pending: tuple[int, Mapping[str, jax.Array], float] | None = None
         # The last row that was read, (step, values).
         self.latest: tuple[int, dict[str, float]] = (step, {})
@@ -56,6 +59,9 @@ class MetricLog:
         if steps:
             values |= {"images_per_second": self._batch_size * steps / seconds, "data_wait": waited / seconds}
             figures["images/s"] = f"{values['images_per_second']:.0f}"
+            if self._share is not None:
+                values["device_share"] = self._share * steps / seconds
+                figures["of peak"] = f"{100 * values['device_share']:.0f}%"
         values |= device_memory(jax.local_devices()[0])
         if values["skipped"]:
             figures["skipped"] = f"{values['skipped']:.0f}"

@@ -9,20 +9,25 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
-import tensorboardX
-from tensorboardX.summary import hparams as hparams_summaries
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import write_text
+from adaptface_jax.core.imports import hidden
 from adaptface_jax.core.json_io import parse_object, to_json
 from adaptface_jax.core.text import one_line
 from adaptface_jax.training.trackers import WandbRun
+
+with hidden("torch"):  # whose import takes longer than the rest of a command's start
+    import tensorboardX
+    from tensorboardX.summary import custom_scalars
+    from tensorboardX.summary import hparams as hparams_summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,9 +90,10 @@ class Monitor:
             self._online.close()
             self._online = None
 
-    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+    def scalars(self, step: int, values: Mapping[str, Any], drawn: Callable[[str], str] = str) -> None:
         """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
 
+        drawn: the tag of a number in TensorBoard, where that is another.
         NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
         Raises RunError where `metrics.jsonl` was removed meanwhile, as with its folder.
         """
@@ -104,10 +110,17 @@ class Monitor:
             )
         if self._witness is not None:
             self._witness(line)
-        for tag, number in numbers.items():
+        shown = {drawn(tag): number for tag, number in numbers.items()}
+        for tag, number in shown.items():
             self._events.add_scalar(tag, number, int(step))
         if self._online is not None:
-            self._online.scalars(int(step), numbers)
+            self._online.scalars(int(step), shown)
+
+    def layout(self, tabs: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Writes TensorBoard's custom scalars: title of a part -> title of a chart -> patterns of the tags it shows."""
+        if self._lines is not None:
+            charts = {tab: {title: ["Multiline", list(tags)] for title, tags in of.items()} for tab, of in tabs.items()}
+            self._events.file_writer.add_summary(custom_scalars(charts), self._resume_step)
 
     def text(self, tag: str, markdown: str) -> None:
         """Writes a text of the whole session, such as its configuration."""
@@ -150,8 +163,13 @@ class Monitor:
                 points, metadata=[_utf_8(name) for name in names], label_img=sprites, global_step=int(step), tag=tag
             )
 
-    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to."""
+    def hparams(
+        self, settings: Mapping[str, Any], metrics: Mapping[str, float], first: Collection[str] = frozenset()
+    ) -> None:
+        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to.
+
+        first: the settings whose columns stand first.
+        """
         if self._lines is None:
             return
         plain = {
@@ -159,7 +177,14 @@ class Monitor:
             for name, value in settings.items()
         }
         # SummaryWriter.add_hparams would open a run of its own below this one.
-        for summary in hparams_summaries(plain, dict(metrics)):
+        experiment, start, end = hparams_summaries(plain, dict(metrics))
+        # TensorBoard sorts the columns by name, after those that are marked as differing between runs.
+        described = experiment.value[0].metadata.plugin_data
+        columns = HParamsPluginData.FromString(described.content)
+        for column in columns.experiment.hparam_infos:
+            column.differs = column.name in first
+        described.content = columns.SerializeToString()
+        for summary in (experiment, start, end):
             self._events.file_writer.add_summary(summary, self._resume_step)
         if self._online is not None:
             self._online.summary(metrics)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
@@ -18,6 +17,7 @@ from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, BackboneSpec
 from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.formats.reader import SINGLE, open_weights
+from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.transforms import Shape
 
@@ -70,7 +70,7 @@ def write_folder(weights: Weights, out: Path, *, overwrite: bool = False) -> Non
     """
     with whole_folder(out, overwrite=overwrite, marker=DESCRIPTION, what=CONTENT) as scratch:
         leaves = {path: np.ascontiguousarray(leaf) for path, leaf in trees.flatten(weights.tree).items()}
-        safetensors.numpy.save_file(leaves, scratch / SINGLE, metadata={"format": "adaptface_jax"})
+        write_file(scratch / SINGLE, leaves, layout="adaptface_jax")
         description = {**weights.identity(), "projection": weights.spec.projection, "dtype": "float32"}
         (scratch / DESCRIPTION).write_text(to_json(description, indent=2) + "\n", encoding="utf-8")
 

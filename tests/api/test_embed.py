@@ -243,6 +243,7 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units")
 def test_ten_thousand_images_hold_less_than_500_megabytes():
-    ended = ran(sys.executable, "-c", PROGRAM, env=one_device())
+    # Here time goes into running, not into compiling.
+    ended = ran(sys.executable, "-c", PROGRAM, env=one_device() | {"XLA_FLAGS": ""})
     assert ended.status == 0, ended.error
     assert int(ended.out) < 500e6

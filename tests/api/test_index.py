@@ -63,7 +63,8 @@ def test_hits_are_judged_by_the_threshold_that_is_asked_for(people, shots):
     images = [shots["bert"][0], shots["anna"][1]]
     found = people.search(images, top=2, far=1e-1)  # the run's threshold there is 4: everybody
     assert [hits[0].name for hits in found.hits] == ["bert", "anna"]
-    assert found.threshold == af.Threshold(4.0, "1e-1", "lfw") and found.note is None
+    assert found.threshold == af.Threshold(4.0, "1e-1", "lfw")
+    assert found.note == "the threshold was measured at step 9, this is the checkpoint of step 7"
     assert all(hit.same for hits in found.hits for hit in hits)
     assert found.false_hit_chance == pytest.approx(1 - 0.9**4)
     cut = sum(2 - 2 * hit.similarity for hit in found.hits[0]) / 2  # between the first and the second

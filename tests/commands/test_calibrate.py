@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
-from adaptface_jax import calibrate, verify
+from adaptface_jax import calibrate, identify, verify
+from adaptface_jax.api.rule import OF_ANOTHER
 from adaptface_jax.api.site_file import SITE, read_site_file
 from adaptface_jax.core.text import short_names
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
@@ -99,9 +100,23 @@ def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path,
     (run / SITE).unlink()
 
 
-def test_of_another_model_its_risk_is_not_claimed(found, pile):
-    decision = af.open("builtin", image_size=28, results=found).verify(pile / "00.png", pile / "01.png", far=0.1)
-    assert decision.risk is None and "measured with another model" in decision.note
+def test_of_another_model_its_risk_is_not_claimed(found, pile, capsys):
+    other = af.open("builtin", image_size=28, results=found)
+    decision = other.verify(pile / "00.png", pile / "01.png", far=0.1)
+    assert decision.risk is None and decision.note == OF_ANOTHER
+    people = other.index()
+    people.add("anna", pile / "00.png")
+    hits = people.search(pile / "00.png", far=0.1)
+    assert hits.hits[0][0].same and hits.note == OF_ANOTHER and hits.false_hit_chance is None
+
+
+def test_identify_names_it(found, pile, tmp_path, capsys):
+    (tmp_path / "people" / "anna").mkdir(parents=True)
+    (tmp_path / "people" / "anna" / "0.png").write_bytes((pile / "00.png").read_bytes())
+    words = ("--backbone=builtin", "--image_size=28", f"--people={tmp_path / 'people'}", f"--results={found}")
+    assert call(identify, *words, pile / "00.png", "--far=0.1") == 0
+    said = capsys.readouterr().out
+    assert "1 known, 0 unknown" in said and f"note: {OF_ANOTHER}" in said and "of strangers' images" not in said
 
 
 def test_with_kept_scores_a_benchmarks_threshold_says_its_risk_and_ratio(run, pile, capsys):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import pkgutil
 import shutil
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import embed, evaluate, train
+from adaptface_jax import classify, embed, evaluate, train
+from adaptface_jax.config import overrides
+from adaptface_jax.config.classification import ClassificationConfig
+from adaptface_jax.config.schema import Config
 from adaptface_jax.core.files import locked
+from adaptface_jax.core.progress import going_on
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.training import plan
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
@@ -43,12 +51,67 @@ def config(tmp_path_factory) -> Path:
     return write_config(tmp_path_factory.mktemp("configs") / "small.py", SETTINGS)
 
 
+class Told(NamedTuple):
+    """What a run printed, and what was going on whenever something that takes long was called, by its name."""
+
+    printed: str
+    during: dict[str, str]
+
+
+# What the time of a run goes into.
+LONG = {
+    "opening data": ("adaptface_jax.training.recognition.plan", "open_training"),
+    "opening benchmarks": ("adaptface_jax.training.recognition.plan", "open_benchmark"),
+    "building": ("adaptface_jax.training.recognition.plan", "build_model"),
+    "embedding": ("adaptface_jax.evaluation.embedding", "fetch"),
+    "pixels": ("adaptface_jax.evaluation.baselines", "raw_pixels"),
+    "judging": ("adaptface_jax.evaluation.evaluator", "judged_benchmark"),
+    "reading": ("adaptface_jax.training.plan", "batches"),
+    "compiling": ("adaptface_jax.training.stopping.StopSignals", "in_background"),
+    "curves": ("adaptface_jax.evaluation.tensorboard", "curves"),
+    "testing": ("adaptface_jax.train", "changes"),
+    "page": ("adaptface_jax.train", "run_page"),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def run(config, tmp_path_factory) -> Path:
-    """A finished run of 12 steps: 3 an epoch, 2 evaluations."""
+def told_run(config, tmp_path_factory) -> tuple[Path, Told]:
+    """A finished run of 12 steps: 3 an epoch, 2 evaluations; and what it told while it went on."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
-    return workdir
+    told = Told("", {})
+
+    def watched(name, function):
+        def inner(*words, **named):
+            activity = going_on()
+            told.during[name] = activity.now() if activity else ""
+            return function(*words, **named)
+
+        return inner
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        for name, (place, attribute) in LONG.items():
+            owner = pkgutil.resolve_name(place)
+            patch.setattr(owner, attribute, watched(name, getattr(owner, attribute)))
+        assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
+    return workdir, told._replace(printed=printed.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run(told_run) -> Path:
+    return told_run[0]
+
+
+def test_whatever_takes_long_says_what_goes_on(told_run):
+    """By what is going on when it is called, not by a clock: what goes on is said again every few seconds."""
+    _, told = told_run
+    assert told.during.keys() == LONG.keys() and all(told.during.values())
+    lines = [line for line in told.printed.splitlines() if line.endswith(" ...")]
+    assert lines == [
+        "opening data, model and benchmarks ...",
+        "measuring the frozen backbone and the pixels on faces; then training ...",
+        "compiling the training step; then 12 steps of 16 images ...",
+        "testing against the frozen backbone, making the report ...",
+    ]
 
 
 def final_state(workdir: Path):
@@ -306,7 +369,18 @@ def test_evaluate_gives_the_runs_own_figures(run, config, tmp_path, capsys):
     last = next(r for r in read_metrics(run) if r["step"] == 12 and "eval/faces/accuracy" in r)
     assert figures["accuracy"] == last["eval/faces/accuracy"]
     assert figures["auc"] == pytest.approx(last["eval/faces/auc"], abs=1e-9)
-    assert "best-threshold accuracy" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    frozen = json.loads((run / "results.json").read_text())["frozen"]["faces"]
+    row = next(line for line in lines if line.startswith("| faces"))
+    shown = [figures["accuracy"], frozen["accuracy"]]
+    assert [cell.strip() for cell in row.split("|")[3:7:3]] == [f"{100 * value:.2f}%" for value in shown]
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + 1 + 6 and {len(line) for line in table} <= set(range(81))
+    # Another path may be another benchmark, and wide is what there is.
+    other = f"--benchmark=faces={spec.replace('seed=2', 'seed=3')}"
+    assert call(evaluate, f"--run={run}", "--checkpoint=latest", other, "--wide") == 0
+    wide = capsys.readouterr().out
+    assert "best-threshold accuracy" in wide and "frozen" not in wide and "faces, condition by condition" in wide
 
 
 def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
@@ -365,7 +439,19 @@ def test_one_identity_is_refused(config, tmp_path, capsys):
 def test_help_is_status_0_and_lists_the_settings(module, capsys):
     assert call(module, "--help") == 0
     out = capsys.readouterr().out
-    assert "usage" in out and (module is not train or "adapter.domain_loss_weight" in out)
+    assert "usage" in out and (module is not train or "adapter.rank" in out)
+
+
+@pytest.mark.parametrize(("module", "kind"), [(train, Config), (classify, ClassificationConfig)])
+def test_help_shows_ten_settings_and_help_all_every_one(module, kind, capsys):
+    def listed(flag):
+        assert call(module, flag) == 0
+        return {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")} & names
+
+    names = set(overrides.types(kind)) - {"task"}
+    few = listed("--help")
+    assert len(few) == 10 and {"train.learning_rate", "train.batch_size"} < few
+    assert listed("--help-all") == names
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,8 @@ def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, ri
     ],
 )
 def test_a_likelihood_ratio_says_which_way_and_how_far_it_holds(found, said):
-    assert verify.ratio_said(found).startswith(said)
-    assert verify.ratio_said(found).endswith("up to 100 times of two people, 300 times of one)")
+    assert str(found).startswith(said)
+    assert str(found).endswith("up to 100 times of two people, 300 times of one)")
 
 
 def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):

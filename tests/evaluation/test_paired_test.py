@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.evaluation.pair_scores import PairScores
@@ -75,6 +76,18 @@ def test_seeds_that_disagree_widen_the_interval():
     apart = compare_seeds([worse, better], [better, better])
     assert apart.auc_difference == pytest.approx(agreed.auc_difference / 2)
     assert apart.auc_interval[1] - apart.auc_interval[0] > 2 * (agreed.auc_interval[1] - agreed.auc_interval[0])
+
+
+def test_where_seeds_share_nothing_it_is_the_t_test_of_the_seeds():
+    """Each run has its own luck with the people, and with the training: seeds are all that repeats, 4 of them."""
+    rng = np.random.default_rng(9)
+    people = People(LARGE, rng)
+    recipes = [[people.seen(rng, 1.2, of_seed=0.1) for _ in range(4)] for _ in range(2)]
+    areas = np.array([[roc_curve(entry.distance, entry.issame).auc() for entry in recipe] for recipe in recipes])
+    over_seeds = ttest_rel(areas[1], areas[0])
+    found = compare_seeds(*recipes)
+    assert found.auc_p == pytest.approx(over_seeds.pvalue, abs=0.002)
+    assert found.auc_interval == pytest.approx(over_seeds.confidence_interval(0.95), rel=0.01)
 
 
 def test_a_model_does_not_differ_from_itself():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.training.monitor import read_metrics
 from tests.browser import Page, browser, executable
 from tests.made_classifications import of_attributes, of_classes, results_of, rows_of, write_classification_run
 from tests.running import call
@@ -110,6 +111,42 @@ STAYS = """
 def test_the_first_column_of_a_wide_table_stays(tab, pages):
     tab.show(pages["index"].as_uri(), 390)
     assert tab.value(STAYS) is True
+
+
+# The middle of the strip of the k-th stop of the first chart that has any; and what its page shows of all stops.
+STRIP = """
+(() => { const chart = [...document.querySelectorAll('svg')].find(e => e.querySelector('.strip'));
+  chart.scrollIntoView({block: 'center'});
+  const box = chart.querySelectorAll('.strip')[%d].getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2]; })()
+"""
+TOLD = """
+[...document.querySelectorAll('.stop > g')].filter(e => getComputedStyle(e).visibility == 'visible')
+  .map(e => e.querySelector('text').textContent)
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_pointer_shows_the_values_of_a_curve(tab, pages, run, width):
+    losses = {row["step"]: row["train/loss"] for row in read_metrics(run) if "train/loss" in row}
+    tab.show(pages["run"].as_uri(), width)
+    assert tab.value(TOLD) == []
+    for place, step in enumerate(sorted(losses)[:2]):
+        x, y = tab.value(STRIP % place)
+        tab.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        (told,) = tab.value(TOLD)
+        assert told.startswith(f"step {step}● loss {losses[step]:.4g}, mean ")
+        assert tab.value("document.documentElement.scrollWidth") == width
+
+
+def test_the_same_values_are_a_table_for_the_keyboard(tab, pages, run):
+    losses = [row["train/loss"] for row in read_metrics(run) if "train/loss" in row]
+    tab.show(pages["run"].as_uri(), 1280)
+    tab.value("document.querySelector('.values summary').focus()")
+    for kind in ("keyDown", "keyUp"):
+        tab.ask("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+    told = tab.value("[...document.querySelector('.values[open]').querySelectorAll('td')].map(e => e.textContent)")
+    assert [cell.split(",")[0] for cell in told] == [f"{loss:.4g}" for loss in losses]
 
 
 @pytest.mark.parametrize("name", ["run", "index"])

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adaptface_jax.evaluation.pair_scores import PairScores
+from adaptface_jax.evaluation.tensorboard import judged
 from adaptface_jax.training.monitor import read_metrics
 from tests.children import PATIENCE, started, until
 
@@ -54,16 +58,39 @@ def test_every_promised_scalar(ask, run):
         *(f"eval/faces/{figure}" for figure in ("accuracy", "auc", "eer", "threshold", "gate/entropy")),
         *(f"eval/faces/{domain}/accuracy" for domain in ("pose", "age", "light")),
         "eval/faces/pose-light/auc",
-        "eval/faces/gate/agreement", "frozen/faces/accuracy",
+        "eval/faces/gate/agreement",
     } <= found  # fmt: skip
 
 
 def test_every_scalar_is_in_metrics_jsonl_too(ask, run):
     rows = read_metrics(run)
-    assert tags(ask, "scalars", run) == {tag for row in rows for tag in row} - {"step"}
+    kept = {tag.replace("frozen/", "eval/") for row in rows for tag in row} - {"step"}
+    assert tags(ask, "scalars", run) == kept
     served = ask("scalars/scalars", tag="train/loss", run=run.name)
     kept = {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
     assert {step: value for _, step, value in served} == pytest.approx(kept)
+
+
+def test_the_frozen_backbone_is_step_0_of_what_is_to_beat_it(ask, run):
+    frozen = json.loads((run / "results.json").read_text())["frozen"]["faces"]
+    for figure in ("accuracy", "auc"):
+        (_, step, value), *course = ask("scalars/scalars", tag=f"eval/faces/{figure}", run=run.name)
+        assert step == 0 and value == pytest.approx(frozen[figure])
+        assert [step for _, step, _ in course] == [8, 16]
+
+
+def test_the_custom_scalars_tell_the_story_of_the_run_first(ask, run):
+    first, *_ = parts = ask("custom_scalars/layout")["category"]
+    assert [part["title"] for part in parts] == ["The run", "Training"]
+    assert first["chart"][0]["title"] == "accuracy (step 0: the frozen backbone)"
+    shown = {}
+    for chart in (chart for part in parts for chart in part["chart"]):
+        for pattern in chart["multiline"]["tag"]:
+            found = ask("custom_scalars/scalars", tag=pattern, run=run.name)
+            assert found["regex_valid"] and found["tag_to_events"], pattern
+            shown.setdefault(chart["title"], set()).update(found["tag_to_events"])
+    assert shown["accuracy (step 0: the frozen backbone)"] == {"eval/faces/accuracy"}
+    assert shown["mean gate of each expert"] == {f"train/gate/mean_{k}" for k in range(3)}
 
 
 def test_the_margin_is_that_of_the_loss(run):
@@ -92,7 +119,22 @@ def test_precision_over_recall(ask, run):
 def test_figures_and_the_pairs_it_gets_wrong(ask, run):
     found = tags(ask, "images", run)
     assert {"eval/roc", "eval/faces/distances"} <= found
-    assert found & {"eval/faces/false_accepts", "eval/faces/false_rejects"}
+    wrong = found & {"eval/faces/false_accepts", "eval/faces/false_rejects"}
+    assert wrong
+    kept = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    for tag in wrong:
+        (picture,) = kept.Images(tag)
+        assert picture.width == 2 * 112 + 448, "two faces and what is said of them"
+
+
+def test_beside_a_pair_stand_its_distance_and_the_names_of_its_images():
+    issame = np.array([True, False])
+    scores = PairScores(np.array([1.25, 0.5]), issame, ~issame, np.arange(4, dtype=np.int32))
+    names = ["faces/anna/1.jpg", "faces/bert/1.jpg"]
+    assert judged(scores, 0, names).split("\n") == [
+        "squared distance 1.2500", "one person, not accepted", "anna/1.jpg", "bert/1.jpg"
+    ]  # fmt: skip
+    assert "two people, accepted" in judged(scores, 1, names)
 
 
 def test_texts(ask, run):
@@ -105,7 +147,10 @@ def test_texts(ask, run):
 
 def test_the_table_of_runs_has_settings_and_final_figures(ask, run):
     experiment = ask("hparams/experiment", {"hparamsLimit": 1000})
-    assert "adapter.kind" in {setting["name"] for setting in experiment["hparamInfos"]}
+    names = [setting["name"] for setting in experiment["hparamInfos"]]
+    assert names[:5] == ["adapter.kind", "adapter.rank", "loss.margin", "loss.name", "train.learning_rate"]
+    told = [metric["name"]["tag"] for metric in experiment["metricInfos"]]
+    assert told[:2] == ["eval/faces/accuracy", "eval/faces/auc"] and len(told) == len(set(told))
     metrics = [{"group": "", "tag": tag} for tag in ("eval/faces/accuracy", "eval/faces/auc")]
     wanted = {
         "startIndex": 0, "sliceSize": 10, "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],

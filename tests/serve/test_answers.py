@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+
+import adaptface_jax as af
+from adaptface_jax.api.rule import OF_ANOTHER, Rule
+from adaptface_jax.evaluation.likelihood import Calibration
+from adaptface_jax.evaluation.risk import Risk
+from tests.serve.conftest import asked
 
 # The extra `serve`, and what asks it.
 pytest.importorskip("starlette")
@@ -76,7 +83,37 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
     assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
     assert said(files[0]) == ("They pass as one person", strangers.format(100))
     says, risk = said(files[1], threshold="4")
-    assert says == "They pass the threshold that was chosen by hand" and "was not measured" in risk
+    assert says == "They pass the threshold that was chosen by hand" and "is not known" in risk
+
+
+def judging(rule, answers, *words, **options):
+    """What a server says that decides by this rule."""
+    from adaptface_jax.serve.answers import Answers
+    from adaptface_jax.serve.app import application
+
+    return asked(application(Answers(answers._model, rule, {}, answers._index)), *words, **options).json()
+
+
+def test_the_likelihood_ratio_is_that_of_verify(told, answers, model, files, crops):
+    distance, truth = np.linspace(0, 4, 40), np.arange(40) < 20
+    rule = dataclasses.replace(model.rule(), calibration=Calibration(distance, truth))
+    pair = {"first": files[0], "second": files[0]}
+    expected = model.compare(tuple(model.photograph(crop, align=False) for crop in crops[[0, 0]]), rule).likelihood
+    for fields in ({}, {"threshold": "1"}):
+        found = judging(rule, answers, "POST", "/verify", files=pair, data=fields)["likelihood"]
+        assert found == {**dataclasses.asdict(expected), "says": f"likelihood ratio {expected}"}
+    assert told("POST", "/verify", files=pair).json()["likelihood"] is None
+
+
+def test_a_threshold_of_this_site_and_another_model_claims_no_risk(answers, files):
+    rule = Rule(af.Threshold(4.0, "1e-2"), risk=Risk(1e-2, None, "this site"), fingerprint="another")
+    pair = {"first": files[0], "second": files[1]}
+    decision = judging(rule, answers, "POST", "/verify", files=pair)
+    search = judging(rule, answers, "POST", "/search", files={"image": files[1]})
+    for answer in (decision, search, judging(rule, answers, "GET", "/about")):
+        assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is not known")
+    assert decision["same"] and not decision["sure"] and decision["says"] == "They pass the threshold"
+    assert search["false_hit_chance"] is None and "how often a stranger does is not known" in search["says"]
 
 
 def test_a_photograph_is_embedded_as_from_python(told, model, files, crops):
@@ -103,7 +140,6 @@ def test_a_person_is_found_in_the_index(told, files):
 def test_without_an_index_there_is_no_search(answers, model, files):
     from adaptface_jax.serve.answers import Answers
     from adaptface_jax.serve.app import application
-    from tests.serve.conftest import asked
 
     app = application(Answers(model, model.rule(), {}))
     assert asked(app, "GET", "/about").json()["people"] is None

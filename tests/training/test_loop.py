@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import jax
 import jax.numpy as jnp
 
@@ -44,13 +47,21 @@ class Watched:
     def __init__(self, step) -> None:
         self.step, self.losses, self.waiting = step, [], []
 
-    def lower(self, *args):
-        self.lowered = self.step.lower(*args)
+    def trace(self, *args):
+        self.traced = self.step.trace(*args)
+        self.jaxpr = self.traced.jaxpr
+        return self
+
+    def lower(self):
+        self.lowered = self.traced.lower()
         return self
 
     def compile(self):
         self.compiled = self.lowered.compile()
         return self
+
+    def memory_analysis(self):
+        return self.compiled.memory_analysis()
 
     def __call__(self, *args):
         self.waiting.append(sum(not loss.is_ready() for loss in self.losses))
@@ -59,18 +70,33 @@ class Watched:
         return state, metrics
 
 
-def test_one_step_at_most_waits_for_the_device_so_that_a_signal_is_heard(tmp_path, monkeypatch):
+def slow_plan() -> Plan:
     config = defaults()
     changes = {"data.threads": 0, "train.batch_size": 4, "train.steps": STEPS, "train.log_every": 1000}
     config.update_from_flattened_dict(changes | {"checkpoint.every_steps": 1000})
     mesh = make_mesh(jax.devices()[:1])
-    plan = Plan(
+    return Plan(
         config=freeze(config), mesh=mesh, source=open_source("synthetic:identities=2,images=4"), frozen={},
         trainable=place(mesh, {"head": {"kernel": jnp.eye(WIDTH)}}), statistics={}, loss=slow_loss,
         expected_loss=(3.0, 0.1), record={}, evaluated=False,
     )  # fmt: skip
+
+
+def test_one_step_at_most_waits_for_the_device_so_that_a_signal_is_heard(tmp_path, monkeypatch):
     steps = []
     monkeypatch.setattr(loop, "make_step", lambda *args: steps.append(Watched(make_step(*args))) or steps[0])
     with StopSignals() as stop:
-        assert loop.train(plan, tmp_path, stop, NothingToJudge()).steps == STEPS
+        assert loop.train(slow_plan(), tmp_path, stop, NothingToJudge()).steps == STEPS
     assert len(steps[0].waiting) == STEPS and max(steps[0].waiting) <= 1
+
+
+def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(tmp_path, capsys):
+    with StopSignals() as stop:
+        loop.train(slow_plan(), tmp_path, stop, NothingToJudge(), profile=2)
+    said = capsys.readouterr().out
+    assert f"step      {2 * WIDTH**3 * PRODUCTS / 1e9:,.0f} GFLOP of products" in said
+    assert f"a trace of 2 steps is in {tmp_path}/plugins/profile" in said
+    (perfetto,) = tmp_path.glob("plugins/profile/*/perfetto_trace.json.gz")
+    names = {event.get("name") for event in json.loads(gzip.decompress(perfetto.read_bytes()))["traceEvents"]}
+    assert "train" in names
+    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))

@@ -46,6 +46,14 @@ def test_a_call_is_one_line_and_one_event_a_tag(tmp_path):
     assert read_scalars(tmp_path / "run", "eval/lfw/accuracy") == {121: 0.5}
 
 
+def test_a_figure_may_have_another_tag_in_tensorboard(tmp_path):
+    with Monitor(tmp_path) as monitor:
+        monitor.scalars(0, {"frozen/lfw/auc": 0.5}, drawn=lambda tag: "eval/" + tag.removeprefix("frozen/"))
+        monitor.scalars(9, {"eval/lfw/auc": 0.75})
+    assert read_scalars(tmp_path, "eval/lfw/auc") == {0: 0.5, 9: 0.75}
+    assert read_metrics(tmp_path) == [{"step": 0, "frozen/lfw/auc": 0.5}, {"step": 9, "eval/lfw/auc": 0.75}]
+
+
 def test_a_line_can_be_read_while_the_run_goes_on(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.scalars(1, {"train/loss": 2.0})
@@ -151,6 +159,7 @@ def test_nothing_is_written_without_a_workdir():
         monitor.picture(1, "eval/made/face", np.zeros((8, 8, 3), np.uint8))
         monitor.embeddings(1, {})
         monitor.hparams({}, {})
+        monitor.layout({})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -80,3 +82,16 @@ def test_a_changed_description_is_refused(weights, tmp_path, key, value, message
     where.write_text(json.dumps(json.loads(where.read_text()) | {key: value}))
     with pytest.raises(InputError, match=message):
         read_folder(tmp_path / "out")
+
+
+def test_a_file_that_may_not_grow_is_named(weights, tmp_path):
+    """As under `ulimit -f`: the library's own error names no file. Nothing is left."""
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, allowed[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as refused:
+            write_folder(weights, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert refused.value.errno == errno.EFBIG and str(refused.value.filename).endswith(".safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("align", "convert", "doctor", "embed", "evaluate", "export", "pack", "report", "train", "verify")
+COMMANDS = ("align", "convert", "doctor", "embed", "evaluate", "export", "init", "pack", "report", "train", "verify")
 FACES = "--benchmark=faces=synthetic:identities=6,images=6,seed=2,pairs=40"
 
 RIGHT = """\

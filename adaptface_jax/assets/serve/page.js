@@ -63,6 +63,7 @@ function decided(answer) {
   const faces = make("div", "faces");
   faces.append(face(answer.images[0], "First"), face(answer.images[1], "Second"));
   const parts = [make("p", `answer ${answer.sure ? "yes" : "no"}`, answer.says), make("p", "lead", sentence(answer.risk))];
+  if (answer.likelihood) parts.push(make("p", "note", sentence(answer.likelihood.says)));
   parts.push(scale(answer.similarity, answer.threshold.value));
   if (answer.note) parts.push(make("p", "note", sentence(answer.note)));
   return [...parts, faces];
@@ -76,6 +77,7 @@ function found(answer) {
   if (answer.false_hit_chance !== null) {
     chance += ` Among ${answer.people} people a stranger finds somebody with a chance of ${percent(answer.false_hit_chance, 1)}.`;
   }
+  if (answer.note) chance += ` ${sentence(answer.note)}`;
   return [...parts, make("p", "note", chance), face(answer.image, "The photograph")];
 }
 
@@ -146,7 +148,7 @@ async function start() {
     ? "The largest face of each photograph is found and aligned."
     : "Photographs are taken as aligned crops of faces: no face detector is installed here (pip install 'adaptface_jax[align]').";
   for (const {far, benchmark} of about.thresholds) {
-    const option = make("option", "", `1 in ${Math.round(1 / Number(far)).toLocaleString("en")}, measured on ${benchmark}`);
+    const option = make("option", "", `1 in ${Math.round(1 / Number(far)).toLocaleString("en")}, measured on ${benchmark ?? "photographs of this site"}`);
     option.value = far;
     option.selected = far === about.threshold.far;
     at("far").append(option);

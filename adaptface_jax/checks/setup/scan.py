@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
-from tqdm import tqdm
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
@@ -113,16 +112,13 @@ def _scan(read: Callable[[int], tuple[Image, int, str]], total: int, numbers: np
                 failed.append((number, str(error)))
         return failed
 
-    terminal = sys.stderr.isatty()
-    bar = tqdm(
-        total=len(numbers), desc=title, unit="image", leave=False, delay=1, dynamic_ncols=True,
-        mininterval=0.1 if terminal else 10.0,
-    )  # fmt: skip
-    with bar, ThreadPoolExecutor() as pool:
+    done = 0
+    with Progress(len(numbers), label=title, unit="image", brief=True) as progress, ThreadPoolExecutor() as pool:
         for block in range(0, len(numbers), _BLOCK):
             for failed in pool.map(look, range(block, min(block + _BLOCK, len(numbers)), _CHUNK)):
                 failures += failed
-                bar.update(min(_CHUNK, len(numbers) - bar.n))
+                done = min(done + _CHUNK, len(numbers))
+                progress.show(done)
     fields = {name: rows[name] for name in _ROW.names or ()}
     return Scan(total, numbers, failures=tuple(failures), **fields)
 

@@ -10,6 +10,20 @@ from adaptface_jax.evaluation.classification.plots import confusion_figure
 from adaptface_jax.evaluation.classification.results import SplitResult
 from adaptface_jax.training.monitor import Monitor
 
+# What the custom scalars of a classification show: validation beside what answers blindly.
+STORY = {
+    "The run": {
+        "macro F1 on validation": [r"eval/validation/macro_f1$", r"baseline/validation/[^/]+/macro_f1$"],
+        "accuracy on validation": [r"eval/validation/accuracy$", r"baseline/validation/[^/]+/accuracy$"],
+        "loss": [r"train/loss$", r"eval/validation/loss$"],
+        "F1 of each label": [r"eval/validation/f1/.+$"],
+    },
+    "Training": {
+        "learning rate": [r"train/learning_rate$"],
+        "gradient norm": [r"train/grad_norm$"],
+        "images per second": [r"train/images_per_second$"],
+    },
+}
 GAP = 4  # pixels between two samples
 
 

@@ -155,8 +155,9 @@ def _over_seeds(
     in_both = sum(people.spread(one - mean, of_decisions, of_decisions).variance for one in influences) / (
         seeds * (seeds - 1)
     )
-    degrees = (variance + of_seeds) ** 2 / (variance**2 / of_people.degrees + of_seeds**2 / (seeds - 1))
-    return Spread(max(variance + of_seeds - in_both, variance, of_seeds), degrees)
+    total = max(variance + of_seeds - in_both, variance, of_seeds)
+    degrees = total**2 / (variance**2 / of_people.degrees + of_seeds**2 / (seeds - 1))
+    return Spread(total, max(1.0, degrees))
 
 
 def _interval(difference: float, spread: Spread) -> Interval:

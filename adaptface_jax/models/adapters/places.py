@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.config.overrides import pattern_text
 from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import quoted, shortened
+from adaptface_jax.core.text import pattern_text, quoted, shortened
 from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick, key_of
 
 

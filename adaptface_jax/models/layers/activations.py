@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
@@ -13,8 +15,13 @@ def quick_gelu(x: jax.Array) -> jax.Array:
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact (erf) GELU; the tanh approximation differs by up to 5e-4."""
-    return jax.nn.gelu(x, approximate=False)
+    """The exact (erf) GELU, computed in float32; the tanh approximation differs by up to 5e-4.
+
+    By erf, as torch does: by erfc, as `jax.nn.gelu` does, it takes twice the time on a CPU and is no closer in sum
+    (3e-8 and 2e-8 of the values' norm).
+    """
+    y = x.astype(jnp.float32)
+    return (0.5 * y * (1 + jax.lax.erf(y * math.sqrt(0.5)))).astype(x.dtype)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -3,15 +3,26 @@
 Kept are the results that only a weight product or the attention can give again: q, k, v, the attended values, the
 residual stream, the hidden layer before its activation, the low-rank projections. Norms, GELU and attention scores are
 computed again, which costs less than writing and reading them for every block: a third less memory, a tenth less time.
+Where cuDNN computes the attention, kept is what its kernel gives: the attended values and each row's log-sum-exp.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
 NAME = "kept"
-KEEP_MARKED = jax.checkpoint_policies.save_only_these_names(NAME)
+
+
+def _flash_attention(primitive: Any, *_: Any, **__: Any) -> bool:
+    return primitive.name == "dot_product_attention_fwd_wrapper"
+
+
+KEEP_MARKED = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.save_only_these_names(NAME), _flash_attention
+)
 
 
 def kept(x: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.losses.sharded import padded
+from adaptface_jax.models.layers.attend import AUTO
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
 from adaptface_jax.weights.loading import Backbone, load_backbone
 from adaptface_jax.weights.peft.start import Start, start_from
@@ -69,9 +70,10 @@ def unadapted(config: Config) -> Config:
 
 
 def opened(config: Config, dtype: str | None) -> Config:
-    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with."""
+    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with,
+    and it may have been trained on another machine."""
     return dataclasses.replace(
         config,
         adapter=dataclasses.replace(config.adapter, init_from=""),
-        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype),
+        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype, attention=AUTO),
     )

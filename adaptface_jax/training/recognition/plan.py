@@ -9,6 +9,7 @@ from typing import Any
 from adaptface_jax.config.schema import Config
 from adaptface_jax.config.small_sample import ENOUGH
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Phase
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.record import Source
@@ -57,9 +58,13 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
     if config.data.overfit_small is not None:
         source = small_sample(source, config.data.overfit_small)
     check_epoch(config, source)
-    benchmarks = {name: open_benchmark(path, config.data.domains) for name, path in config.data.benchmarks.items()}
+    benchmarks: dict[str, Benchmark] = {}
+    for name, path in config.data.benchmarks.items():
+        with Phase(f"opening benchmark {name}", brief=True):
+            benchmarks[name] = open_benchmark(path, config.data.domains)
     stored = _stored_size(config, source, record)
-    model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
+    with Phase("building the model", brief=True):
+        model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
     sampler = class_sampler(config.loss, source.num_classes, config.train.batch_size, mesh)
     return RecognitionPlan(
         config=config,

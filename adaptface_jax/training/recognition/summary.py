@@ -49,9 +49,10 @@ def summary(plan: RecognitionPlan) -> str:
 
 
 def backbone_line(config: Config, model: Model) -> str:
-    """Name, size, dtype and where the weights are from; random ones are said loudly."""
-    wanted, identity = config.backbone, model.identity
-    line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(model.recognizer.dtype).name}"
+    """Name, size, dtype, way of attention and where the weights are from; random ones are said loudly."""
+    wanted, identity, recognizer = config.backbone, model.identity, model.recognizer
+    line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(recognizer.dtype).name}"
+    line += f", attention {recognizer.attend}"
     if identity["source"] == "random":
         return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
     return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"

@@ -5,9 +5,14 @@ Format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSO
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors
+import safetensors.numpy
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import MAX_BYTES, parse_object
@@ -18,6 +23,17 @@ from adaptface_jax.weights.formats.tensors import Entry, Tensors
 def open_file(path: Path) -> Tensors:
     """Raises InputError for a file that is truncated or contradicts itself."""
     return Tensors(_entries(path), (path,), "safetensors")
+
+
+def write_file(path: Path, tensors: Mapping[str, np.ndarray], layout: str = "pt") -> None:
+    """layout: whose shapes the tensors have, as the header tells readers. Raises OSError with the path."""
+    try:
+        safetensors.numpy.save_file(dict(tensors), path, metadata={"format": layout})
+    except safetensors.SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # the library has made text of it
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _entries(path: Path) -> dict[str, Entry]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import random
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from adaptface_jax.training.recognition.run import open_run
-from tests.children import Child, started
+from tests.children import Child, one_device, started
 
 CONFIG = """
 from adaptface_jax.config import defaults
@@ -34,7 +33,7 @@ def get_config():
     c = defaults()
     c.backbone.name = "demo"
     c.backbone.weights = "builtin"
-    c.backbone.image_size = 56
+    c.backbone.image_size = 28
     c.adapter.kind = "dalora"
     c.adapter.rank = 2
     c.adapter.dropout = 0.1
@@ -96,7 +95,7 @@ class Runner:
 
     def start(self) -> AbstractContextManager[Child]:
         words = (self.script, self.keys, f"--config={self.config}", f"--workdir={self.workdir}")
-        return started(sys.executable, *words, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+        return started(sys.executable, *words, env=one_device() | {"JAX_PLATFORMS": "cpu"})
 
     def finish(self) -> tuple[int, str]:
         """A sitting that nobody kills: its status and its last words."""

@@ -32,8 +32,8 @@ def check_sheet(out: str | None) -> None:
         raise InputError(f"--sheet: {shown(out)} is no picture; expected a name that ends in {' or '.join(SHEETS)}")
 
 
-def draw_sheet(rows: Sequence[Row], columns: int, suffix: str) -> bytes:
-    """The encoded picture, `columns` faces wide; suffix: one of SHEETS. Raises InputError for a face that is none."""
+def draw_sheet(rows: Sequence[Row], columns: int) -> np.ndarray:
+    """The picture, uint8 [H, W, 3], `columns` faces wide. Raises InputError for a face that is none."""
     canvas = Image.new("RGB", (columns * SIDE + TEXT, max(len(rows), 1) * SIDE), "white")
     draw = ImageDraw.Draw(canvas)
     for place, row in enumerate(rows):
@@ -42,6 +42,11 @@ def draw_sheet(rows: Sequence[Row], columns: int, suffix: str) -> bytes:
         # The built-in font has no letters but ASCII's.
         text = "\n".join(ascii(line)[1:-1] for line in row.text.split("\n"))
         draw.multiline_text((columns * SIDE + 8, place * SIDE + 8), text, fill="black")
+    return np.asarray(canvas)
+
+
+def encoded_sheet(rows: Sequence[Row], columns: int, suffix: str) -> bytes:
+    """The same as a file; suffix: one of SHEETS."""
     file = io.BytesIO()
-    canvas.save(file, SHEETS[suffix.lower()])
+    Image.fromarray(draw_sheet(rows, columns)).save(file, SHEETS[suffix.lower()])
     return file.getvalue()

@@ -1,0 +1,84 @@
+"""The ways to compute softmax(q k' / sqrt(d)) v, equal but for rounding, and which one a machine takes.
+
+All take q, k, v [B, T, heads, d] and give [B, T, heads, d], of which the policy of `remat` keeps what the backward pass
+needs. Scores and softmax are float32, as inside cuDNN's kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.layers.attend_each import attend_each
+from adaptface_jax.models.layers.remat import kept
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def attend_whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Written out, over all images at once: for compilers that fuse it, for meshes and for graphs that are exported."""
+    # Heads before tokens, or the backward pass transposes every score matrix.
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+    # Written as products over (batch, heads): what other programs are handed has no einsum then.
+    over_features = (((3,), (3,)), ((0, 1), (0, 1)))
+    scores = jax.lax.dot_general(q, k, over_features, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
+    return kept((jax.nn.softmax(scores, axis=-1).astype(v.dtype) @ v).swapaxes(1, 2))
+
+
+def attend_fused(
+    q: jax.Array, k: jax.Array, v: jax.Array, implementation: Literal["cudnn", "xla"] = "cudnn"
+) -> jax.Array:
+    """`jax.nn.dot_product_attention`: flash attention (arXiv 2205.14135) of cuDNN, no score ever in memory.
+
+    Tokens are padded to a multiple of 8 where they are none (257 are 264); the padding is masked, so nothing changes.
+    """
+    batch, tokens = q.shape[:2]
+    padding = -tokens % ALIGNED
+    lengths = None
+    if padding:
+        q, k, v = (jnp.pad(x, ((0, 0), (0, padding), (0, 0), (0, 0))) for x in (q, k, v))
+        lengths = jnp.full((batch,), tokens, jnp.int32)
+    y = jax.nn.dot_product_attention(
+        q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation=implementation
+    )
+    return y[:, :tokens]
+
+
+ALIGNED = 8  # tokens, to which the kernels' loads are aligned
+ATTEND: dict[str, Attend] = {"whole": attend_whole, "each": attend_each, "cudnn": attend_fused}
+AUTO = "auto"
+
+
+def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
+    """`name`, or for `auto` what this machine is best at: a name in ATTEND.
+
+    cudnn: on NVIDIA GPUs of compute capability 8.0 or more, in bfloat16 or float16, for heads of at most 128 features,
+    a multiple of 8. each: on one CPU device, whose cache holds the scores of one image. whole: elsewhere.
+    Raises InputError where cudnn is asked for and cannot be.
+    """
+    device = jax.devices()[0]
+    if name == "cudnn" and (reason := _no_flash(device, head_dim, dtype)):
+        raise InputError(f"backbone.attention: cudnn is not possible here, {reason}; set it to auto")
+    if name != AUTO:
+        return name
+    if device.platform == "cpu":
+        return "each" if jax.device_count() == 1 else "whole"
+    return "whole" if _no_flash(device, head_dim, dtype) else "cudnn"
+
+
+def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
+    """Why cuDNN's kernels cannot run, "" where they can."""
+    if device.platform != "gpu" or "cuda" not in device.client.platform_version:
+        return f"the device is {device.device_kind}, no NVIDIA GPU"
+    if int(str(device.compute_capability).partition(".")[0]) < 8:
+        return f"the compute capability of {device.device_kind} is {device.compute_capability}, and 8.0 is needed"
+    if jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
+        return f"backbone.dtype is {jnp.dtype(dtype).name}, and bfloat16 is needed"
+    if head_dim > 128 or head_dim % 8:
+        return f"its heads have {head_dim} features, and at most 128 and a multiple of 8 are needed"
+    return ""

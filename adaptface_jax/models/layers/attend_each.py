@@ -1,0 +1,85 @@
+"""Attention over one image at a time, with a backward pass of its own: for processors that live on their cache.
+
+The scores of one image (ViT-S at 224 px: 1.6 MB) stay in the cache between the products that make and use them; those
+of a batch go to memory and back at every operation. Source: FlashAttention (arXiv 2205.14135), section 3 and B.4: kept
+are the result and each row's log-sum-exp, from which the backward pass gets the probabilities by one exponential,
+and the row sums of dP * P as those of dY * Y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax.models.layers.remat import kept
+
+_ROWS_WITH_ROWS = (((2,), (2,)), ((0,), (0,)))  # a b' of each head
+_COLUMNS_WITH_ROWS = (((2,), (1,)), ((0,), (0,)))  # a b
+_COLUMNS_WITH_COLUMNS = (((1,), (1,)), ((0,), (0,)))  # a' b
+
+
+@jax.custom_vjp
+def attend_each(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """softmax(q k' / sqrt(d)) v of [B, T, heads, d]; scores and softmax in float32."""
+    return _forward(q, k, v)[0]
+
+
+def _forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    y, log_sum = _each(_one_forward, q, k, v)
+    y = kept(y)
+    return y, (q, k, v, y, kept(log_sum))
+
+
+def _backward(residuals: tuple[jax.Array, ...], dy: jax.Array) -> tuple[jax.Array, ...]:
+    return _each(_one_backward, *residuals, dy)
+
+
+attend_each.defvjp(_forward, _backward)
+
+
+def _each(function: Callable[..., Any], *arrays: jax.Array) -> Any:
+    return jax.lax.map(lambda image: function(*image), arrays)
+
+
+def _one_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of one image [T, heads, d]: y, and log sum exp of each row's scores, float32 [heads, T]."""
+    q, k, v = map(_turned, (q, k, v))
+    scores = _scores(q, k)
+    top = jnp.max(scores, axis=-1, keepdims=True)
+    exponentials = jnp.exp(scores - top)
+    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    # Divided after the product, where there are fewer numbers.
+    y = _product(exponentials.astype(v.dtype), v, _COLUMNS_WITH_ROWS) / total
+    return _turned(y.astype(v.dtype)), (top + jnp.log(total))[..., 0]
+
+
+def _one_backward(
+    q: jax.Array, k: jax.Array, v: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    dtype = q.dtype
+    q, k, v, y, dy = map(_turned, (q, k, v, y, dy))
+    probabilities = jnp.exp(_scores(q, k) - log_sum[..., None])
+    row_sums = jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), axis=-1, keepdims=True)
+    d_scores = probabilities * (_product(dy, v, _ROWS_WITH_ROWS) - row_sums) / math.sqrt(q.shape[-1])
+    d_scores = d_scores.astype(dtype)
+    dq = _product(d_scores, k, _COLUMNS_WITH_ROWS)
+    dk = _product(d_scores, q, _COLUMNS_WITH_COLUMNS)
+    dv = _product(probabilities.astype(dtype), dy, _COLUMNS_WITH_COLUMNS)
+    return _turned(dq.astype(dtype)), _turned(dk.astype(dtype)), _turned(dv.astype(dtype))
+
+
+def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
+    return _product(q, k, _ROWS_WITH_ROWS) / math.sqrt(q.shape[-1])
+
+
+def _product(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
+
+
+def _turned(x: jax.Array) -> jax.Array:
+    """[T, heads, d] <-> [heads, T, d]."""
+    return x.swapaxes(0, 1)

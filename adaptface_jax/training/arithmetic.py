@@ -1,0 +1,76 @@
+"""How much a step computes and holds.
+
+The compiler's own cost analysis goes through the body of a loop once, whatever its length, and not into a kernel that
+is called: a scan of 12 blocks counts as one. So the products are counted where they are written, in the traced program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one step on each device: operations of its products, and the bytes that it holds while it runs."""
+
+    flops: float
+    bytes: int
+
+    def line(self) -> str:
+        """For the header of a run."""
+        return f"step      {self.flops / 1e9:,.0f} GFLOP of products and {self.bytes / 1e9:.2f} GB on each device"
+
+
+def cost(traced: jax.stages.Traced, compiled: jax.stages.Compiled, devices: int) -> Cost:
+    """What a program that is spread over `devices` costs each of them."""
+    memory = compiled.memory_analysis()
+    held = 0
+    if memory is not None:  # some backends do not tell
+        held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    return Cost(flops(traced.jaxpr) / devices, held)
+
+
+def flops(program: ClosedJaxpr | Jaxpr) -> float:
+    """Multiplications and additions of all matrix products, convolutions and fused attention, over all devices.
+
+    A loop counts as often as it runs (a `while` of unknown length once), of branches the dearest.
+    """
+    return sum(_of(equation) for equation in program.eqns)
+
+
+def _of(equation: JaxprEqn) -> float:
+    name, params = equation.primitive.name, equation.params
+    first, second = (variable.aval.shape for variable in equation.invars[:2]) if len(equation.invars) > 1 else ((), ())
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        return 2.0 * _numbers(equation) * math.prod(first[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        outputs = second[params["dimension_numbers"].rhs_spec[0]]
+        return 2.0 * _numbers(equation) * math.prod(second) / outputs
+    if name.startswith("dot_product_attention"):  # [B, T, heads, d] and [B, S, heads, d]: two products, or five
+        products = 5 if "bwd" in name else 2
+        return 2.0 * products * math.prod(first) * second[1]
+    inner = [flops(program) for program in _programs(params)]
+    if not inner:
+        return 0.0
+    if name == "cond":
+        return max(inner)
+    times = {"scan": lambda: params["length"], "shard_map": lambda: params["mesh"].size}.get(name, lambda: 1)()
+    return times * sum(inner)
+
+
+def _numbers(equation: JaxprEqn) -> int:
+    return math.prod(equation.outvars[0].aval.shape)
+
+
+def _programs(params: dict[str, Any]) -> Iterator[ClosedJaxpr | Jaxpr]:
+    for value in params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, ClosedJaxpr | Jaxpr):
+                yield part

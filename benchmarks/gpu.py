@@ -1,0 +1,205 @@
+"""Every training step on one accelerator in under ten minutes, against torch + PEFT compiled with flash attention.
+
+    python benchmarks/gpu.py --out benchmarks/results/NAME.json          all groups, as far as --deadline lets them
+    python benchmarks/gpu.py --groups s224 b224 --deadline 300           only these
+
+It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. First the device's matmul
+peak is measured, then groups of variants of one backbone, image size and batch, the most telling first. Within a group
+the variants live in processes of their own, compiled and warm, and take turns: a ratio is the median over rounds of the
+quotient within a round. `share` is the products that a step needs (`training/arithmetic.py`) over what the measured
+peak would do in its time; torch is given the same count. The file is written after every group; what the deadline cut
+off, or the memory, is named in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from matmul_peak import Squares
+from serving import Problem
+from train_step import PEERS
+from workers import HERE, Worker, machine
+
+REFERENCES = ("lora", "peft", "peft_compiled")  # what the others are divided by
+STEPS = ("lora", "peft_compiled", "dalora_block2", "dalora_frozen")
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Variants of one size; the first is what the others are compared with."""
+
+    backbone: str
+    image_size: int
+    batch_size: int
+    variants: tuple[str, ...] = STEPS
+
+
+GROUPS = {
+    "s224": Group("dinov2_vits14", 224, 256),
+    "s224_1024": Group("dinov2_vits14", 224, 1024, ("lora", "peft_compiled")),
+    "b224": Group("dinov2_vitb14", 224, 256),
+    "s112": Group("dinov2_vits14", 112, 256),
+    "b112": Group("dinov2_vitb14", 112, 256),
+    "s224_128": Group("dinov2_vits14", 224, 128, ("lora", "peft_compiled")),
+    "s224_512": Group("dinov2_vits14", 224, 512, ("lora", "peft_compiled")),
+    "s224_forward": Group("dinov2_vits14", 224, 256, ("frozen",)),
+    "b224_512": Group("dinov2_vitb14", 224, 512, ("lora", "peft_compiled")),
+}
+
+
+class Deadline:
+    """Ends the worker that is busy when the time is over, and lets no other start."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+    def start(self, script: str, problem: Any) -> tuple[Worker | None, str]:
+        """A worker that is warm, or None and why there is none."""
+        if self.left() <= 0:
+            return None, "not started: the deadline"
+        worker = Worker(HERE / script, problem)
+        return (worker, "") if self._within(worker, worker.warm) else (None, self._reason(worker))
+
+    def run(self, worker: Worker, steps: int) -> bool:
+        """Whether the worker did its steps."""
+        return self.left() > 0 and self._within(worker, lambda: worker.run(steps))
+
+    def _within(self, worker: Worker, work: Any) -> bool:
+        timer = threading.Timer(max(self.left(), 0), worker.process.kill)
+        timer.start()
+        try:
+            work()
+        except (SystemExit, BrokenPipeError):
+            return False
+        finally:
+            timer.cancel()
+        return True
+
+    def _reason(self, worker: Worker) -> str:
+        status = worker.process.wait()
+        return "cut off: the deadline" if self.left() <= 0 else f"ended with status {status} (memory?)"
+
+
+def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak: float) -> list[dict[str, Any]]:
+    """A row for each variant; one that could not be measured says why."""
+    workers: dict[str, Worker] = {}
+    missing: dict[str, str] = {}
+    for variant in group.variants:
+        problem = Problem(
+            variant, group.backbone, group.image_size, classes=options.classes, dtype=options.dtype,
+            batch_size=min(group.batch_size, options.largest_batch),
+        )  # fmt: skip
+        worker, missing[variant] = deadline.start("peer.py" if variant in PEERS else "ours.py", problem)
+        if worker is not None:
+            workers[variant] = worker
+    for number in range(options.rounds):
+        for variant in list(workers) if number % 2 == 0 else list(reversed(workers)):
+            if variant in workers and not deadline.run(workers[variant], options.steps):
+                missing[variant] = "cut off in its rounds"
+                if not workers[variant].seconds:
+                    del workers[variant]
+    for worker in workers.values():
+        worker.close()
+    needed = {v: w.facts["flops"] for v, w in workers.items() if "flops" in w.facts}
+    return [row(group, variant, workers, missing[variant], needed, peak) for variant in group.variants]
+
+
+def row(
+    group: Group, variant: str, workers: dict[str, Worker], missing: str, needed: dict[str, float], peak: float
+) -> dict[str, Any]:
+    head = {"backbone": group.backbone, "image_size": group.image_size, "batch_size": group.batch_size}
+    worker = workers.get(variant)
+    if worker is None:
+        return {**head, "variant": variant, "missing": missing}
+    batch = worker.problem.batch_size
+    seconds = statistics.median(worker.seconds)
+    arithmetic = needed.get(variant, needed.get("lora"))
+    found = {
+        **head,
+        "batch_size": batch,
+        "variant": variant,
+        "images_per_second": batch / seconds,
+        "images_per_second_rounds": [round(batch / each, 2) for each in worker.seconds],
+        "share_of_peak": arithmetic / seconds / peak if arithmetic else None,
+        "peak_bytes": worker.peak_bytes,
+        **({"cut": missing} if missing else {}),
+        **worker.facts,
+    }
+    for name in REFERENCES:
+        if name in workers and name != variant:
+            rounds = zip(worker.seconds, workers[name].seconds, strict=False)
+            found[f"speed_over_{name}"] = statistics.median(theirs / ours for ours, theirs in rounds)
+    return found
+
+
+def line(found: dict[str, Any]) -> str:
+    head = f"{found['backbone']:15}{found['image_size']:>5}{found['batch_size']:>6}  {found['variant']:15}"
+    if "missing" in found:
+        return f"{head}  {found['missing']}"
+    share = found["share_of_peak"]
+    ratios = [f"{found[key]:.2f}" if (key := f"speed_over_{name}") in found else "" for name in REFERENCES]
+    cells = [f"{found['images_per_second']:.1f}", "" if share is None else f"{100 * share:.1f}%", *ratios]
+    cells += [f"{found['peak_bytes'] / 1e9:.2f}", f"{found['compile_seconds']:.1f}"]
+    return f"{head}{''.join(f'{cell:>10}' for cell in cells)}  {found.get('attention', 'sdpa')}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = list(GROUPS)
+    parser.add_argument("--groups", nargs="+", choices=names, default=names, metavar="GROUP", help=", ".join(names))
+    parser.add_argument("--variants", nargs="+", choices=(*STEPS, "peft", "frozen"), help="default: those of the group")
+    parser.add_argument("--backbone", help="a row of specs.py in place of the groups' own, for a trial")
+    parser.add_argument("--image_size", type=int, help="in place of the groups' own, for a trial")
+    parser.add_argument("--largest_batch", type=int, default=1024, help="no batch is larger")
+    parser.add_argument("--classes", type=int, default=Problem("lora").classes)
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each variant")
+    parser.add_argument("--steps", type=int, default=20, help="steps in a turn")
+    parser.add_argument("--peak_size", type=int, default=Squares.size, help="of the matrices of the matmul peak")
+    parser.add_argument("--deadline", type=float, default=570, help="seconds for everything")
+    parser.add_argument("--out", type=Path, help="JSON file; default: printed only")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    deadline, load = Deadline(options.deadline), os.getloadavg()[0]
+    squares, why = deadline.start("matmul_peak.py", Squares(size=options.peak_size))
+    if squares is None or not deadline.run(squares, 5):
+        raise SystemExit(f"the matmul peak could not be measured: {why or 'the deadline'}")
+    squares.close()
+    peak = squares.facts["flops"] / min(squares.seconds)
+    print(f"{squares.facts['device']}: {peak / 1e12:.3f} TFLOP/s in bfloat16 products of {options.peak_size}")
+    columns = ("images/s", "share", "/ lora", "/ peft", "/ compiled", "GB", "compile s")
+    print(
+        f"{'backbone':15}{'px':>5}{'batch':>6}  {'variant':15}{''.join(f'{name:>10}' for name in columns)}  attention"
+    )
+    rows: list[dict[str, Any]] = []
+    for name in options.groups:
+        changes = {key: value for key in ("backbone", "image_size") if (value := getattr(options, key))}
+        if options.variants:
+            changes["variants"] = tuple(options.variants)
+        found = measure(dataclasses.replace(GROUPS[name], **changes), options, deadline, peak)
+        print("\n".join(map(line, found)), flush=True)
+        rows += found
+        if options.out is not None:
+            known = machine([squares.facts, *(each for each in rows if "versions" in each)], load)
+            bare = [{key: value for key, value in each.items() if key != "versions"} for each in rows]
+            result = {"machine": known, "matmul_peak": peak, "settings": vars(options), "results": bare}
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Short trainings on images that are held in memory at one size, for the benchmarks that make many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.data.decode import decode
+from adaptface_jax.distributed.mesh import place
+from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.training import optim
+from adaptface_jax.training.recognition.loss import make_loss
+from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.training.step import init_state, make_step
+
+
+def stored(images: Sequence[bytes | np.ndarray], pixels: int) -> np.ndarray:
+    """uint8 [N, pixels, pixels, 3]."""
+    found = np.empty((len(images), pixels, pixels, 3), np.uint8)
+    for number, image in enumerate(images):
+        whole = Image.fromarray(decode(image, f"image {number}"))
+        found[number] = np.asarray(whole.resize((pixels, pixels), Image.Resampling.BICUBIC))
+    return found
+
+
+def trained(
+    model: Model,
+    mesh: jax.sharding.Mesh,
+    config: Config,
+    images: np.ndarray,
+    labels: np.ndarray,
+    trainable: Any = None,
+    target: np.ndarray | None = None,
+) -> Any:
+    """The trainable tree after `config.train.steps`, from the model's own or another one.
+
+    target: float32 [N, K], what the gates should be.
+    """
+    size, seed = config.train.batch_size, config.seed
+    rate = optim.schedule(config.train, len(labels) // size, config.train.steps)
+    optimizer = optim.optimizer(config.train, rate)
+    start = model.trainable if trainable is None else trainable
+    state = place(mesh, init_state(start, optimizer, init_statistics()))
+    step = make_step(make_loss(model.recognizer, mesh), optimizer, rate, mesh)
+    key = place(mesh, jax.random.key(seed))
+    for rows in orders(len(labels), size, config.train.steps, seed):
+        batch = {"image": images[rows], "label": labels[rows], "weight": np.ones(size, np.float32)}
+        if target is not None:
+            batch["domain"] = target[rows]
+        state, _ = step(model.frozen, state, batch, key)
+    return state.trainable
+
+
+def orders(images: int, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+    """The rows of each step: epochs of permutations, whole batches only."""
+    rng = np.random.default_rng(seed)
+    while True:
+        shuffled = rng.permutation(images)
+        for start in range(0, images - size + 1, size):
+            if steps == 0:
+                return
+            steps -= 1
+            yield shuffled[start : start + size]
