@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,7 @@ from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, read_scores
 from adaptface_jax.evaluation.results import BenchmarkResults, read_results
 from adaptface_jax.evaluation.risk import Risk, measured_risk
 from adaptface_jax.evaluation.roc import FAR_TARGETS
-from adaptface_jax.evaluation.thresholds import (
-    Threshold,
-    choose_threshold,
-    false_hit_chance,
-    known_at,
-    stored_results,
-)
+from adaptface_jax.evaluation.thresholds import Threshold, choose_threshold, known_at, stored_results
 from adaptface_jax.training.run import RESULTS, read_record
 
 OF_ANOTHER = "the threshold of this site was measured with another model; run adaptface calibrate again"
@@ -58,8 +53,11 @@ class Rule:
         return dataclasses.replace(self, note=f"the threshold was measured at step {self.step}, this is {this}")
 
     def false_hit_chance(self, people: int) -> float | None:
-        """That a stranger's image finds one of so many people; None where no FAR is known to hold."""
-        return None if self.foreign else false_hit_chance(self.threshold, people)
+        """The chance that a stranger's image is within the threshold of one of so many people, 1 - (1 - FAR)^N: as if
+        the N comparisons were independent. None where no FAR is known to hold."""
+        if self.foreign or self.threshold.far is None:
+            return None
+        return -math.expm1(people * math.log1p(-float(self.threshold.far)))
 
     def gate_names(self, experts: int) -> tuple[str, ...]:
         """A name for each gate: the domain on whose images it is the largest, where a benchmark shows one for each."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
@@ -16,6 +16,7 @@ from adaptface_jax.data.decode import decode, to_size
 
 SIDE = 112  # pixels of a face
 TEXT = 4 * SIDE
+FONT = 14  # pixels: six lines beside a face
 SHEETS = {".jpg": "JPEG", ".png": "PNG"}
 
 
@@ -35,13 +36,13 @@ def check_sheet(out: str | None) -> None:
 def draw_sheet(rows: Sequence[Row], columns: int) -> np.ndarray:
     """The picture, uint8 [H, W, 3], `columns` faces wide. Raises InputError for a face that is none."""
     canvas = Image.new("RGB", (columns * SIDE + TEXT, max(len(rows), 1) * SIDE), "white")
-    draw = ImageDraw.Draw(canvas)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(FONT)
     for place, row in enumerate(rows):
         for column, image in enumerate(row.images):
             canvas.paste(Image.fromarray(to_size(decode(image, "sheet"), SIDE)), (column * SIDE, place * SIDE))
         # The built-in font has no letters but ASCII's.
         text = "\n".join(ascii(line)[1:-1] for line in row.text.split("\n"))
-        draw.multiline_text((columns * SIDE + 8, place * SIDE + 8), text, fill="black")
+        draw.multiline_text((columns * SIDE + 8, place * SIDE + 8), text, fill="black", font=font)
     return np.asarray(canvas)
 
 

@@ -56,14 +56,6 @@ def described(threshold: Threshold) -> str:
     return f"{threshold.value:.4f}, the threshold at FAR {threshold.far} of {place}"
 
 
-def false_hit_chance(threshold: Threshold | None, people: int) -> float | None:
-    """The chance that a stranger's image is within the threshold of somebody, 1 - (1 - FAR)^N: as if the N comparisons
-    were independent. None where no FAR is known."""
-    if threshold is None or threshold.far is None:
-        return None
-    return -math.expm1(people * math.log1p(-float(threshold.far)))
-
-
 def stored_results(path: Path) -> Results:
     """The results that thresholds are taken from. Raises InputError where there are none."""
     if not path.exists():

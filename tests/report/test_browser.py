@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,3 +157,6 @@ def test_a_printed_page_fits_the_paper(tab, pages, name):
     tab.ask("Emulation.setEmulatedMedia", media="print")
     assert tab.value("document.documentElement.scrollWidth") <= 700
     tab.ask("Emulation.setEmulatedMedia", media="")
+    paper = {"paperWidth": 8.27, "paperHeight": 11.69}
+    printed = base64.b64decode(tab.ask("Page.printToPDF", preferCSSPageSize=True, **paper)["data"])
+    assert printed.startswith(b"%PDF") and 1 <= len(re.findall(rb"/Type ?/Page\b", printed)) <= 5

@@ -25,7 +25,7 @@ from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.evaluation.statistics.verdict import judged
 from adaptface_jax.report import __main__ as report
-from adaptface_jax.report import charts, svg
+from adaptface_jax.report import charts, hover, svg
 from adaptface_jax.report.about import training_seconds
 from adaptface_jax.report.benchmarks import answer, published_table
 from adaptface_jax.report.drawing import distance_chart, roc_chart
@@ -268,6 +268,38 @@ def test_a_plot_takes_its_colours_and_fonts_from_the_page():
         assert "<style" not in drawn and "<metadata" not in drawn
     assert f"AUC {curve.roc.auc():.4f}" in roc_chart("a", [curve])
     assert roc_chart("a", [curve]) == roc_chart("a", [curve])
+
+
+def told(drawn: str) -> list[str]:
+    """What a chart tells under the pointer, from left to right."""
+    return [words(shown) for shown in re.findall(r'<rect class="tip".*?</text>', drawn)]
+
+
+def test_a_curve_tells_the_values_that_were_logged_nearest():
+    lines = [
+        charts.Line("a", np.array([0, 100, 200]), np.array([0.5, 0.25, 0.75]), "c0"),
+        charts.Line("b", np.array([0, 200]), np.array([1.0, np.nan]), "c1"),
+    ]
+    drawn = charts.curves("made", lines, as_percent=True)
+    assert told(drawn) == ["step 0 ● b 100.00% ● a 50.00%", "step 100 ● a 25.00%", "step 200 ● a 75.00%"]
+    table = words(drawn.partition("<details")[2])
+    assert "step a b step 0 50.00% 100.00% step 100 25.00% n/a step 200 75.00% n/a" in table
+    steps = np.arange(1, 1001)
+    many = charts.Line("a", steps, steps / 1.0, "c0"), charts.Line("b", steps[::10] + 4, steps[::10] / 1.0, "c1")
+    stops = told(charts.curves("made", many))
+    assert len(stops) == hover.STOPS and stops[0].startswith("about step 1 ● ") and stops[-1].endswith("● b 991")
+
+
+def test_a_roc_tells_its_tars_from_ten_false_accepts_on():
+    kept = scores(0, 0.5)
+    roc = roc_curve(kept.distance, kept.issame)  # of 200 impostors
+    expected = [f"FAR {100 * far:g}% ● made {roc.tar_at_far(far):.2%}" for far in (0.05, 0.1, 0.2, 0.5)]
+    assert told(roc_chart("a", [Curve("made", roc, "main")])) == expected
+
+
+def test_a_row_of_a_long_benchmark_keeps_its_domain():
+    assert charts.beside("my_own_photographs: light") == "my_own_photo…: light"
+    assert charts.beside("lfw: light") == "lfw: light" and len(charts.beside("x" * 50)) == charts.NAME
 
 
 def test_shares_fill_their_bar():
