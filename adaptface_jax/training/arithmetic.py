@@ -62,7 +62,7 @@ def _of(equation: JaxprEqn) -> float:
         return 0.0
     if name == "cond":
         return max(inner)
-    times = {"scan": lambda: params["length"], "shard_map": lambda: params["mesh"].size}.get(name, lambda: 1)()
+    times = params["length"] if name == "scan" else params["mesh"].size if name == "shard_map" else 1
     return times * sum(inner)
 
 
