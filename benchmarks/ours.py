@@ -14,6 +14,7 @@ from serving import Problem, Ready, serve
 
 from adaptface_jax.config import schema as settings
 from adaptface_jax.data.augmentation.augment import preprocess
+from adaptface_jax.distributed.compiler import transformer_options
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
@@ -96,7 +97,8 @@ def build(problem: Problem) -> Ready:
         tx = optimizer(config.train, rate)
         carried = [jax.device_put(init_state(trainable, tx, init_statistics()), replicated)]
         key = jax.device_put(jax.random.key(config.seed), replicated)
-        step = make_step(make_loss(recognizer, mesh), tx, rate, mesh, recognizer.config.train.grad_accum)
+        parts, options = recognizer.config.train.grad_accum, transformer_options()
+        step = make_step(make_loss(recognizer, mesh), tx, rate, mesh, parts, options)
         traced = step.trace(frozen, carried[0], batch, key)
         compiled = traced.lower().compile()
         arithmetic = flops(traced.jaxpr)

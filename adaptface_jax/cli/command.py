@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
+from adaptface_jax.cli.compiled import keep_compiled
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_is_full
@@ -42,7 +43,9 @@ def run_command(
     _open_streams()
     try:
         _check_surroundings()
-        main(parser.parse(sys.argv[1:]))
+        arguments = parser.parse(sys.argv[1:])
+        keep_compiled()
+        main(arguments)
         sys.stdout.flush()
     except InputError as error:
         leave(2, f"error: {' '.join(str(error).split())}", part)

@@ -46,27 +46,32 @@ def flops(program: ClosedJaxpr | Jaxpr) -> float:
 
 def _of(equation: JaxprEqn) -> float:
     name, params = equation.primitive.name, equation.params
-    first, second = (variable.aval.shape for variable in equation.invars[:2]) if len(equation.invars) > 1 else ((), ())
     if name == "dot_general":
+        first = _shape(equation.invars[0])
         (contracted, _), _ = params["dimension_numbers"]
         return 2.0 * _numbers(equation) * math.prod(first[axis] for axis in contracted)
     if name == "conv_general_dilated":
+        second = _shape(equation.invars[1])
         outputs = second[params["dimension_numbers"].rhs_spec[0]]
         return 2.0 * _numbers(equation) * math.prod(second) / outputs
     if name.startswith("dot_product_attention"):  # [B, T, heads, d] and [B, S, heads, d]: two products, or five
-        products = 5 if "bwd" in name else 2
+        first, second, products = _shape(equation.invars[0]), _shape(equation.invars[1]), 5 if "bwd" in name else 2
         return 2.0 * products * math.prod(first) * second[1]
     inner = [flops(program) for program in _programs(params)]
     if not inner:
         return 0.0
     if name == "cond":
         return max(inner)
-    times = {"scan": lambda: params["length"], "shard_map": lambda: params["mesh"].size}.get(name, lambda: 1)()
+    times = params["length"] if name == "scan" else params["mesh"].size if name == "shard_map" else 1
     return times * sum(inner)
 
 
 def _numbers(equation: JaxprEqn) -> int:
-    return math.prod(equation.outvars[0].aval.shape)
+    return math.prod(_shape(equation.outvars[0]))
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _programs(params: dict[str, Any]) -> Iterator[ClosedJaxpr | Jaxpr]:

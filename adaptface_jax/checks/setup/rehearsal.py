@@ -49,7 +49,7 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
     state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), plan.trainable), optimizer, plan.statistics))
     key = jax.device_put(jax.random.key(config.seed), sharding(mesh))
     compiled = (
-        make_step(plan.loss, optimizer, rate, mesh, plan.config.train.grad_accum, plan.compiler_options, plan.sampler)
+        make_step(plan.loss, optimizer, rate, mesh, config.train.grad_accum, plan.compiler_options, plan.sampler)
         .lower(model.frozen, state, batch, key)
         .compile()
     )

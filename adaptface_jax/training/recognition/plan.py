@@ -16,6 +16,7 @@ from adaptface_jax.data.record import Source
 from adaptface_jax.data.small_sample import small_sample
 from adaptface_jax.data.sources.from_path import open_training
 from adaptface_jax.data.stored_size import AUTO, StoredSize, stored_size
+from adaptface_jax.distributed.compiler import transformer_options
 from adaptface_jax.distributed.mesh import check_batch, make_mesh
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics
@@ -86,6 +87,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
         stored_size=stored.pixels,
         centres=config.loss,
         enough=ENOUGH if config.data.overfit_small else None,
+        compiler_options=transformer_options(),
         model=model,
         benchmarks=benchmarks,
         stored=stored,
