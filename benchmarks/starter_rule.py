@@ -3,9 +3,9 @@
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\
         --out=benchmarks/results/starter_rule.json
 
-Trains the rule's settings (with --rate another rate) and their neighbours, one figure changed at a time, on the first
-people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs. Differences
-are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not trained again.
+Trains the rule's settings and their neighbours, one figure changed at a time, on the first people of each set with the
+packaged backbone, images at --stored pixels, and verifies on the set's pairs. Differences are to the rule's cell,
+paired over seeds, with people resampled. A cell that is in --work already is not trained again.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare_seeds
 from adaptface_jax.training.recognition.model import Model, build_model, unadapted
 
-FROZEN, MIDDLE = "frozen", "middle"
+FROZEN, RULE = "frozen", "rule"
 FIGURES = ("learning_rate", "steps", "rank")
 
 
-def cells(middle: Starter) -> Iterator[tuple[str, Starter]]:
-    """The middle, then each of its figures halved and doubled."""
-    yield MIDDLE, middle
+def cells(rule: Starter) -> Iterator[tuple[str, Starter]]:
+    """The rule, then each of its figures halved and doubled."""
+    yield RULE, rule
     for name in FIGURES:
         for word, factor in (("/ 2", 0.5), ("x 2", 2)):
-            value = getattr(middle, name)
-            yield f"{name} {word}", dataclasses.replace(middle, **{name: type(value)(value * factor)})
+            value = getattr(rule, name)
+            yield f"{name} {word}", dataclasses.replace(rule, **{name: type(value)(value * factor)})
 
 
 def configuration(settings: Starter, seed: int, pixels: int) -> Config:
@@ -81,7 +81,7 @@ class Cells:
                 found = self._judged(model, trained(model, self.mesh, config, self.images, self.source.labels))
             write_scores(file, {name: found})
             print(f"{name}, seed {seed}: {figures(found)}, {time.monotonic() - start:.0f} s", flush=True)
-        return read_scores(file)[name]
+        return next(iter(read_scores(file).values()))
 
     def _judged(self, model: Model, trainable: Any) -> PairScores:
         embedder = Embedder(model.recognizer, self.mesh, 256, self.pixels)
@@ -92,8 +92,8 @@ def figures(scores: PairScores) -> str:
     return f"{100 * scores.right.mean():.2f}%, AUC {roc_curve(scores.distance, scores.issame).auc():.4f}"
 
 
-def row(name: str, settings: Starter, runs: list[PairScores], middle: list[PairScores]) -> dict[str, Any]:
-    """The figures of a cell over seeds, and what differs from the middle one's."""
+def row(name: str, settings: Starter, runs: list[PairScores], rule: list[PairScores]) -> dict[str, Any]:
+    """The figures of a cell over seeds, and what differs from the rule's."""
     areas = [roc_curve(one.distance, one.issame).auc() for one in runs]
     found = {
         "cell": name,
@@ -102,13 +102,13 @@ def row(name: str, settings: Starter, runs: list[PairScores], middle: list[PairS
         "auc": float(np.mean(areas)),
         "auc_of_seeds": areas,
     }
-    return found if name == MIDDLE else found | {"over_middle": compare_seeds(middle, runs).to_json()}
+    return found if name == RULE else found | {"over_rule": compare_seeds(rule, runs).to_json()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", action="append", required=True, metavar="NAME=PEOPLE=TRAIN=BENCHMARK")
-    parser.add_argument("--rate", type=float, help="of the middle cell [the rule's]")
+    parser.add_argument("--cells", nargs="+", help="some of them [all]")
     parser.add_argument("--stored", type=int, default=56)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/starter_rule"), help="where cells are kept")
@@ -120,14 +120,14 @@ def main() -> None:
         source = open_source(train, max_identities=int(people))
         part = Cells(source, open_benchmark(test), options.work / f"{name}-{people}", options.stored)
         rule = starter(len(source))
-        middle = dataclasses.replace(rule, learning_rate=options.rate or rule.learning_rate)
-        told = dict([*cells(middle), (FROZEN, middle)])
-        print(f"{name}, {people} people, {len(source):,} images: {middle}", flush=True)
+        told = dict([*cells(rule), (FROZEN, rule)])
+        told = {cell: told[cell] for cell in options.cells or told}
+        print(f"{name}, {people} people, {len(source):,} images: {rule}", flush=True)
         every = {
             cell: [part.scores(cell, settings, seed) for seed in range(options.seeds)]
             for cell, settings in told.items()
         }
-        rows = [row(cell, told[cell], runs, every[MIDDLE]) for cell, runs in every.items()]
+        rows = [row(cell, told[cell], runs, every[RULE]) for cell, runs in every.items()]
         sets.append({"set": name, "people": int(people), "images": len(source), "rows": rows})
         result = {"machine": environment(), "stored": options.stored, "seeds": options.seeds, "sets": sets}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
