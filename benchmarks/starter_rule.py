@@ -1,11 +1,12 @@
-"""What the rule of `adaptface init` (config/starter.py) is worth beside half and twice of each of its figures.
+"""What the rule of `adaptface init` (config/starter.py) rests on: settings beside half and twice of each figure.
 
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\
-        --out=benchmarks/results/starter_rule.json
+        --rate=3e-3 --out=benchmarks/results/starter_rule.json
 
-Trains the rule's settings and their neighbours, one figure changed at a time, on the first people of each set with the
-packaged backbone, images at --stored pixels, and verifies on the set's pairs. Differences are to the rule's cell,
-paired over seeds, with people resampled. A cell that is in --work already is not trained again.
+Trains the rule's settings (with --rate, at another rate) and their neighbours, one figure changed at a time, on the
+first people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs.
+Differences are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not
+trained again.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.evaluation.statistics.paired_test import compare_seeds
 from adaptface_jax.training.recognition.model import Model, build_model, unadapted
 
-FROZEN, RULE = "frozen", "rule"
+FROZEN, MIDDLE = "frozen", "middle"
 FIGURES = ("learning_rate", "steps", "rank")
 
 
-def cells(rule: Starter) -> Iterator[tuple[str, Starter]]:
-    """The rule, then each of its figures halved and doubled."""
-    yield RULE, rule
+def cells(middle: Starter) -> Iterator[tuple[str, Starter]]:
+    """The middle, then each of its figures halved and doubled."""
+    yield MIDDLE, middle
     for name in FIGURES:
         for word, factor in (("/ 2", 0.5), ("x 2", 2)):
-            value = getattr(rule, name)
-            yield f"{name} {word}", dataclasses.replace(rule, **{name: type(value)(value * factor)})
+            value = getattr(middle, name)
+            yield f"{name} {word}", dataclasses.replace(middle, **{name: type(value)(value * factor)})
 
 
 def configuration(settings: Starter, seed: int, pixels: int) -> Config:
@@ -92,8 +93,8 @@ def figures(scores: PairScores) -> str:
     return f"{100 * scores.right.mean():.2f}%, AUC {roc_curve(scores.distance, scores.issame).auc():.4f}"
 
 
-def row(name: str, settings: Starter, runs: list[PairScores], rule: list[PairScores]) -> dict[str, Any]:
-    """The figures of a cell over seeds, and what differs from the rule's."""
+def row(name: str, settings: Starter, runs: list[PairScores], middle: list[PairScores]) -> dict[str, Any]:
+    """The figures of a cell over seeds, and what differs from the middle one's."""
     areas = [roc_curve(one.distance, one.issame).auc() for one in runs]
     found = {
         "cell": name,
@@ -102,12 +103,13 @@ def row(name: str, settings: Starter, runs: list[PairScores], rule: list[PairSco
         "auc": float(np.mean(areas)),
         "auc_of_seeds": areas,
     }
-    return found if name == RULE else found | {"over_rule": compare_seeds(rule, runs).to_json()}
+    return found if name == MIDDLE else found | {"over_middle": compare_seeds(middle, runs).to_json()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", action="append", required=True, metavar="NAME=PEOPLE=TRAIN=BENCHMARK")
+    parser.add_argument("--rate", type=float, help="of the middle cell [the rule's]")
     parser.add_argument("--cells", nargs="+", help="some of them [all]")
     parser.add_argument("--stored", type=int, default=56)
     parser.add_argument("--seeds", type=int, default=2)
@@ -120,14 +122,15 @@ def main() -> None:
         source = open_source(train, max_identities=int(people))
         part = Cells(source, open_benchmark(test), options.work / f"{name}-{people}", options.stored)
         rule = starter(len(source))
-        told = dict([*cells(rule), (FROZEN, rule)])
+        middle = dataclasses.replace(rule, learning_rate=options.rate or rule.learning_rate)
+        told = dict([*cells(middle), (FROZEN, middle)])
         told = {cell: told[cell] for cell in options.cells or told}
-        print(f"{name}, {people} people, {len(source):,} images: {rule}", flush=True)
+        print(f"{name}, {people} people, {len(source):,} images: {middle}", flush=True)
         every = {
             cell: [part.scores(cell, settings, seed) for seed in range(options.seeds)]
             for cell, settings in told.items()
         }
-        rows = [row(cell, told[cell], runs, every[RULE]) for cell, runs in every.items()]
+        rows = [row(cell, told[cell], runs, every[MIDDLE]) for cell, runs in every.items()]
         sets.append({"set": name, "people": int(people), "images": len(source), "rows": rows})
         result = {"machine": environment(), "stored": options.stored, "seeds": options.seeds, "sets": sets}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
