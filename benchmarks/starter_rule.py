@@ -1,11 +1,12 @@
-"""What the rule of `adaptface init` (config/starter.py) is worth beside half and twice of each of its figures.
+"""What the rule of `adaptface init` (config/starter.py) rests on: settings beside half and twice of each figure.
 
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\
-        --out=benchmarks/results/starter_rule.json
+        --rate=3e-3 --out=benchmarks/results/starter_rule.json
 
-Trains the rule's settings (with --rate another rate) and their neighbours, one figure changed at a time, on the first
-people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs. Differences
-are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not trained again.
+Trains the rule's settings (with --rate, at another rate) and their neighbours, one figure changed at a time, on the
+first people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs.
+Differences are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not
+trained again.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Cells:
                 found = self._judged(model, trained(model, self.mesh, config, self.images, self.source.labels))
             write_scores(file, {name: found})
             print(f"{name}, seed {seed}: {figures(found)}, {time.monotonic() - start:.0f} s", flush=True)
-        return read_scores(file)[name]
+        return next(iter(read_scores(file).values()))
 
     def _judged(self, model: Model, trainable: Any) -> PairScores:
         embedder = Embedder(model.recognizer, self.mesh, 256, self.pixels)
@@ -109,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", action="append", required=True, metavar="NAME=PEOPLE=TRAIN=BENCHMARK")
     parser.add_argument("--rate", type=float, help="of the middle cell [the rule's]")
+    parser.add_argument("--cells", nargs="+", help="some of them [all]")
     parser.add_argument("--stored", type=int, default=56)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/starter_rule"), help="where cells are kept")
@@ -122,6 +124,7 @@ def main() -> None:
         rule = starter(len(source))
         middle = dataclasses.replace(rule, learning_rate=options.rate or rule.learning_rate)
         told = dict([*cells(middle), (FROZEN, middle)])
+        told = {cell: told[cell] for cell in options.cells or told}
         print(f"{name}, {people} people, {len(source):,} images: {middle}", flush=True)
         every = {
             cell: [part.scores(cell, settings, seed) for seed in range(options.seeds)]

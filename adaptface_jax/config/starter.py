@@ -1,6 +1,6 @@
 """The settings that a first run on a folder of people begins with, by how many images there are.
 
-The one place of the rule; `benchmarks/starter_rule.py` measures it beside half and twice of each of its figures.
+The one place of the rule; `benchmarks/starter_rule.py` measures half and twice of each of its figures.
 """
 
 from __future__ import annotations

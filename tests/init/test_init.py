@@ -186,11 +186,8 @@ def test_some_are_held_out_and_most_are_trained_on(counts):
         assert held >= min(12, (counts > 1).sum()), "fewer are too few to say"
 
 
-def test_the_rule_is_what_the_recipe_was_measured_with():
+def test_the_rule_is_the_recipe_at_half_its_rate():
     config = freeze(load(starter.RECIPE))
-    rule = starter.starter(starter.IMAGES)
-    assert (rule.rank, rule.steps, rule.batch_size) == (
-        config.adapter.rank,
-        config.train.steps,
-        config.train.batch_size,
-    )
+    rule, train = starter.starter(starter.IMAGES), config.train
+    assert (rule.rank, rule.steps, rule.batch_size) == (config.adapter.rank, train.steps, train.batch_size)
+    assert rule.learning_rate == train.learning_rate / 2
