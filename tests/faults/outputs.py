@@ -27,6 +27,7 @@ from adaptface_jax.align import __main__ as align
 from adaptface_jax.annotate import __main__ as annotate
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.grid import __main__ as grid
+from adaptface_jax.init import __main__ as init
 from adaptface_jax.report import __main__ as report
 from tests.faults.trial import STATUS, Trial, answer, judged
 
@@ -44,6 +45,7 @@ FILES: dict[str, Words] = {
     "classify --output": (classify, "--evaluate=nowhere", "--output={}"),
     "verify --output": (verify, "--run=nowhere", "a.png", "b.png", "--output={}"),
     "doctor --output": (doctor, "--run=nowhere", "--output={}"),
+    "init --out": (init, "nowhere", "--out={}"),
     "pairs --out": (pairs, "nowhere", "--out={}"),
     "annotate --out": (annotate, "nowhere", "--out={}"),
     "clean --out": (clean, "nowhere", "--run=nowhere", "--out={}"),
