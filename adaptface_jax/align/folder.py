@@ -138,11 +138,22 @@ def _note(outcome: Outcome, name: str, line: dict[str, Any], kept: bool, options
         outcome.several += faces > 1
 
 
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    error: str = ""
+    faces: int = 1
+
+
+def kind_of(name: str, line: dict[str, Any]) -> type:
+    """Of a line of the journal."""
+    return dict if name == _ABOUT else _Line
+
+
 def open_journal(target: Path, options: Options) -> Journal:
     """The journal of a folder of crops; raises InputError where these were made with other options."""
     fresh = not target.is_dir() or not any(target.iterdir())
     target.mkdir(parents=True, exist_ok=True)
-    journal = Journal(target / JOURNAL)
+    journal = Journal(target / JOURNAL, kind_of)
     about = journal.lines.get(_ABOUT, options.noted() if fresh else Options().noted())
     if about != options.noted():
         given = " ".join(f"--{'all' if name == 'every' else name}={value}" for name, value in about.items())

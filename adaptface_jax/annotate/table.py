@@ -40,6 +40,24 @@ class Annotated:
     kept: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _About:
+    source: str
+    form: int
+    written: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unreadable:
+    error: str
+
+
+def _kind_of(key: str, line: dict[str, Any]) -> type:
+    if key == _ABOUT:
+        return _About
+    return _Unreadable if "error" in line else Measures
+
+
 def journal_of(out: Path) -> Path:
     """Where what was measured stands, beside the table."""
     return out.with_name(f"{out.stem}.annotate.jsonl")
@@ -51,7 +69,7 @@ def open_journal(out: Path, path: str) -> Journal:
     Raises InputError where it is of another set, or where the table is there and its content is not this journal's.
     """
     place = journal_of(out)
-    journal = Journal(place)
+    journal = Journal(place, _kind_of)
     # Relative, so that a set that is moved with its table stays known.
     about = {"source": os.path.relpath(path, out.parent) if os.path.isdir(path) else path, "form": _FORM}
     known = journal.lines.get(_ABOUT, about)

@@ -96,6 +96,20 @@ def test_a_killed_call_goes_on(people):
     assert len({json.loads(line)["path"] for line in journal.read_text().splitlines()}) == 8
 
 
+@pytest.mark.parametrize(
+    "edit", [('"contrast"', '"co.trast"'), ('"faces": 1', '"faces": "1"'), ('"form": 1', '"form": []')]
+)
+def test_a_damaged_line_is_named(people, capsys, edit):
+    journal = people / "labels.annotate.jsonl"
+    whole = journal.read_text()
+    assert edit[0] in whole
+    journal.write_text(whole.replace(*edit, 1))
+    assert call(command, people, f"--out={people / 'labels.csv'}", "--processes=1") == 2
+    error = capsys.readouterr().err
+    assert f"{journal}: line " in error and "is damaged; delete the file to look at all again" in error
+    journal.write_text(whole)
+
+
 def test_a_table_of_somebody_else_is_never_written_over(people, capsys):
     out = people / "labels.csv"
     for change in (lambda: out.write_text("path,pose\n"), lambda: (people / "labels.annotate.jsonl").unlink()):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from adaptface_jax.align.folder import kind_of
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode, header_size
 from adaptface_jax.data.record import Source
@@ -344,13 +345,13 @@ def journal(folder: Path) -> None:
     from adaptface_jax.core.journal import Journal
 
     for name in PEOPLE:
-        Journal(folder / "align.jsonl").add(name, {"faces": 2})
+        Journal(folder / "align.jsonl", kind_of).add(name, {"faces": 2})
 
 
 def read_journal(folder: Path) -> None:
     from adaptface_jax.core.journal import Journal
 
-    Journal(folder / "align.jsonl")
+    Journal(folder / "align.jsonl", kind_of)
 
 
 READERS: dict[str, Callable[[], Reader]] = {
