@@ -65,12 +65,12 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 def signed(change: float) -> str:
     """ "+1.50": a change of a fraction in points, with a true minus sign."""
-    return f"{100 * change:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{100 * change:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed_area(change: float) -> str:
     """ "+0.0150": a change of an AUC, with a true minus sign."""
-    return f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")
+    return f"{change:+z.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def pattern_text(pattern: Mapping[str, float]) -> str:

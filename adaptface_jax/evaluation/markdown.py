@@ -148,7 +148,7 @@ def comparison_table(
     for name, after in adapted.items():
         entries = [others.get(name) for others in before.values()]
         last = entries[-1]
-        gain = f"{100 * (after.accuracy - last.accuracy):+.2f}" if last else "n/a"
+        gain = f"{100 * (after.accuracy - last.accuracy):+z.2f}" if last else "n/a"
         accuracies = [percent(entry.accuracy if entry else None) for entry in [*entries, after]]
         areas = [area(entry.auc if entry else None) for entry in [*entries, after]]
         rows.append([name, *accuracies, gain, *areas, _outcome(verdicts.get(name))])
@@ -202,7 +202,7 @@ def _cell(cell: Cell, before: Cell | None) -> str:
         return f"n/a, {found.pairs} pairs"
     gains = ["", ""]
     if start and start.auc is not None:
-        gains = [f" ({100 * change:+.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
+        gains = [f" ({100 * change:+z.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
     around = found.intervals
     bounds = ["", ""]
     if around and around.auc:
@@ -236,4 +236,4 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _change(before: float, after: float) -> list[str]:
-    return [percent(before), percent(after), f"{100 * (after - before):+.2f}"]
+    return [percent(before), percent(after), f"{100 * (after - before):+z.2f}"]

@@ -97,11 +97,11 @@ def course(rows: Rows) -> Finding | None:
 def held(validation: SplitResult, test: SplitResult) -> Finding:
     """Whether the test images confirm what the checkpoint was chosen by."""
     change = test.macro_f1 - validation.macro_f1
-    what = f"macro F1 {100 * change:+.2f} points against validation"
+    what = f"macro F1 {100 * change:+z.2f} points against validation"
     room = noise(validation.accuracy, test.images) + noise(validation.accuracy, validation.images)
     if validation.accuracy - test.accuracy > room:
         cause = "chosen on too few validation images, or test images of another kind"
-        return warning("held", f"{what}, accuracy {100 * (test.accuracy - validation.accuracy):+.2f}", cause)
+        return warning("held", f"{what}, accuracy {100 * (test.accuracy - validation.accuracy):+z.2f}", cause)
     return ok("held", what)
 
 

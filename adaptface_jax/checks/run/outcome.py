@@ -91,7 +91,7 @@ def _around(entry: BenchmarkResult | None) -> Interval | None:
 
 def _against(title: str, shown: str, change: float, outcome: Outcome, worse: Callable[..., Finding]) -> Finding:
     """change: of the accuracy. worse: how bad a loss is that is shown."""
-    check, what = f"over {title}", f"accuracy {100 * change:+.2f} points over {shown}: {outcome}"
+    check, what = f"over {title}", f"accuracy {100 * change:+z.2f} points over {shown}: {outcome}"
     if outcome == Outcome.RAISED:
         return ok(check, what, gain=change)
     if outcome in (Outcome.LOWERED, Outcome.MIXED):
