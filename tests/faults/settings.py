@@ -41,6 +41,7 @@ OWN = {
     "data.stored_size": st.just("auto") | st.integers(112, 448),
     "data.benchmarks": st.dictionaries(st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True), TEXT, max_size=3),
     "train.grad_accum": st.just(1),
+    "train.learning_rate": st.floats(1e-9, 1e9),
     "train.min_learning_rate": st.just(0.0),
     "train.decay_epochs": st.lists(st.integers(1, 1000), max_size=4).map(tuple),
     "loss.margins": st.tuples(*[st.floats(-1e3, 1e3)] * 3),
