@@ -78,5 +78,5 @@ def rule_lines(images: int, held: int) -> list[str]:
     return [
         f"settings  {figures}: recipe {RECIPE} for about {images:,} training images",
         f"          rule: {lengths}; rank {RANK}, from {MANY:,} images on {LARGE_RANK}",
-        f"pairs     of {held:,} people who are held out: a fifth, but {FEWEST} where that is no more than a third",
+        f"pairs     of {held:,} people who are held out: a fifth, or {FEWEST} where that is more, at most a third",
     ]

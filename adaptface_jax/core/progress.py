@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from adaptface_jax.core.text import duration
 
-# Seconds between two lines, in the first minutes (SOON) and later.
-SOON, FIRST_GAP, LATER_GAP = 600.0, 2.5, 10.0
+# Seconds between two lines: at first, as a part of what has passed, and at most.
+FIRST_GAP, PART, LAST_GAP = 2.5, 1 / 60, 60.0
 # A process that was stopped for so long, or slept with its machine: it computed for hardly any of the time.
 STOOD_STILL, BUSY = 30.0, 0.01
 
@@ -141,7 +141,7 @@ class Progress(Activity):
 
 def gap(elapsed: float) -> float:
     """The seconds between two lines, so long after the beginning."""
-    return FIRST_GAP if elapsed < SOON else LATER_GAP
+    return min(max(FIRST_GAP, PART * elapsed), LAST_GAP)
 
 
 def going_on() -> Activity | None:

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from adaptface_jax.core import progress
-from adaptface_jax.core.progress import FIRST_GAP, LATER_GAP, SOON, Phase, Progress, gap, going_on
+from adaptface_jax.core.progress import FIRST_GAP, LAST_GAP, Phase, Progress, gap, going_on
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_the_innermost_is_what_goes_on():
 
 
 def test_nobody_waits_longer_than_three_seconds_for_a_line_in_the_first_minutes():
-    assert gap(0) == gap(SOON - 1) == FIRST_GAP <= 2.5 and gap(SOON) == LATER_GAP
+    assert gap(0) == gap(150) == FIRST_GAP <= 2.5 and gap(600) == 10 and gap(3600) == gap(60_000) == LAST_GAP
 
 
 def test_the_thread_says_it_by_itself(capsys, monkeypatch):
