@@ -106,8 +106,10 @@ class Progress(Activity):
             self._bar.update(done - self._bar.n)
 
     def show(self, done: int, figures: dict[str, str] | None = None) -> None:
-        """Show that `done` of the total are done."""
+        """Show that `done` of the total are done, and figures of then: a loop that counts may be further by now."""
         figures = figures or {}
+        if done < self._done:
+            figures, done = {"at": str(done)} | figures, self._done
         if self._bar is not None:
             self._bar.set_postfix(figures, refresh=False)
             self.at(done)

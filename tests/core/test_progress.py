@@ -62,6 +62,21 @@ def test_nobody_waits_longer_than_three_seconds_for_a_line_in_the_first_minutes(
     assert gap(0) == gap(150) == FIRST_GAP <= 2.5 and gap(600) == 10 and gap(3600) == gap(60_000) == LAST_GAP
 
 
+def test_figures_of_an_earlier_count_say_so(capsys, monkeypatch):
+    """The loop is further by the time that they are there: the count never falls."""
+    monkeypatch.setattr(progress, "FIRST_GAP", 0.0)
+    with Progress(10, label="training") as shown:
+        shown.at(4)
+        shown.show(4, {"loss": "3.0"})
+        shown.at(7)
+        shown.show(6, {"loss": "2.5"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ETA")[0] for line in lines] == [
+        "training 4/10  loss 3.0",
+        "training 7/10  at 6  loss 2.5",
+    ]
+
+
 def test_the_thread_says_it_by_itself(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_GAP", 0.0)
     said = []
