@@ -46,9 +46,10 @@ def plain(gallery, probes):
     return np.array(rank), np.array(own), np.array(top), np.array(precision)
 
 
-@pytest.mark.parametrize("block", [90 * 64, 1 << 24])  # in blocks of some 64 probes, the last one short; in one
+@pytest.mark.parametrize("block", [(64, 64), (2048, 4096)])  # in blocks of probes and rows, the last ones short; in one
 def test_figures_are_those_of_plain_loops_and_scikit_learn(faces, block, monkeypatch):
-    monkeypatch.setattr(blocks, "_SCORES", block)
+    monkeypatch.setattr(blocks, "_PROBES", block[0])
+    monkeypatch.setattr(blocks, "_ROWS", block[1])
     gallery, probes, others = faces
     whole = Faces(*(np.concatenate(pair) for pair in zip(gallery, others, strict=True)))
     known = probes.person < PEOPLE
