@@ -32,10 +32,11 @@ def made(rng: np.random.Generator) -> tuple[np.ndarray, TemplateBenchmark]:
     person = np.append(np.arange(PEOPLE), rng.integers(0, PEOPLE, TEMPLATES - PEOPLE))
     template = np.append(np.arange(TEMPLATES), rng.integers(0, TEMPLATES, FACES - TEMPLATES))
     embeddings = rng.standard_normal((FACES, WIDTH), np.float32)
-    centres = rng.standard_normal((PEOPLE, WIDTH), np.float32)
+    shown = rng.standard_normal((PEOPLE, WIDTH), np.float32)[person]
+    shown += rng.uniform(1, 3, (TEMPLATES, 1)).astype(np.float32) * rng.standard_normal((TEMPLATES, WIDTH), np.float32)
     for start in range(0, FACES, 1 << 14):
         rows = slice(start, start + (1 << 14))
-        embeddings[rows] = 1.5 * embeddings[rows] + centres[person[template[rows]]]
+        embeddings[rows] = 1.5 * embeddings[rows] + shown[template[rows]]
     pairs = rng.integers(0, TEMPLATES, (PAIRS, 2))
     order = np.argsort(person, kind="stable")
     mates = np.flatnonzero(person[order][1:] == person[order][:-1])
