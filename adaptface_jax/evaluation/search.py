@@ -131,11 +131,13 @@ def _meet(
     if count is not None:
         others = jnp.where(jnp.arange(size) < count, others, -jnp.inf)
 
+    groups = others.reshape(len(probes), -1, _GROUP)
+
     def above(score: jax.Array) -> jax.Array:
-        return (others >= score[:, None]).sum(axis=1)
+        # Bytes are summed eight times as fast; no group has more rows than one holds.
+        return (groups >= score[:, None, None]).sum(axis=2, dtype=jnp.int8).sum(axis=1, dtype=jnp.int32)
 
     counts = jax.lax.map(above, own.T).T
-    groups = others.reshape(len(probes), -1, _GROUP)
     highest = groups.max(axis=2)
     group = highest.argmax(axis=1)[:, None]
     within = jnp.take_along_axis(groups, group[:, :, None], axis=1)[:, 0].argmax(axis=1)
