@@ -103,8 +103,7 @@ def main(args: argparse.Namespace) -> None:
     searches: dict[str, Identification] = {}
 
     def embed(images: Any, keys: Any) -> np.ndarray:
-        found = embedder(model.frozen, model.trainable, images, not args.no_flip, keys)
-        return found.embedding if found.flipped is None else found.embedding + found.flipped
+        return embedder.summed(model.frozen, model.trainable, images, not args.no_flip, keys)
 
     if benchmarks:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)

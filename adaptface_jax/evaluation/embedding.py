@@ -75,13 +75,38 @@ class Embedder:
         keys: Sequence[str] | None = None,
     ) -> Embeddings:
         """Raises InputError for an image that cannot be decoded, named by its key (default: its number)."""
-        parts: list[Embeddings] = []
+        return Embeddings.joined(list(self._parts(frozen, trainable, images, flip, keys)))
+
+    def summed(
+        self,
+        frozen: Any,
+        trainable: Any,
+        images: Sequence[bytes | np.ndarray],
+        flip: bool = True,
+        keys: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """The same, but only raw embeddings with those of the mirror images added, float32 [M, E]."""
+        result, done = np.empty((0, 0), np.float32), 0
+        for part in self._parts(frozen, trainable, images, flip, keys):
+            if not done:
+                result = np.empty((len(images), part.embedding.shape[1]), np.float32)
+            rows = result[done : (done := done + len(part.embedding))]
+            rows[:] = part.embedding if part.flipped is None else part.embedding + part.flipped
+        return result
+
+    def _parts(
+        self,
+        frozen: Any,
+        trainable: Any,
+        images: Sequence[bytes | np.ndarray],
+        flip: bool,
+        keys: Sequence[str] | None,
+    ) -> Iterator[Embeddings]:
         done = 0
         with Progress(len(images), label="embedding", unit="image", brief=True) as progress:
             for part in self.batches(frozen, trainable, [Window(images, keys)], flip):
-                parts.append(part)
+                yield part
                 progress.show(done := done + len(part.embedding))
-        return Embeddings.joined(parts)
 
     def batches(
         self, frozen: Any, trainable: Any, windows: Iterable[Window], flip: bool, rows: int | None = None

@@ -1,15 +1,15 @@
-"""How the rows of a gallery rank by their likeness to probes, on the device, in blocks of probes."""
+"""How the rows of a gallery rank by their likeness to probes, on the device, in blocks of both."""
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_SCORES = 1 << 24  # similarities at a time on the device
+_PROBES, _ROWS = 2048, 4096  # at a time on the device
+_GROUP = 64  # rows of which the most alike is looked for only where the group holds the block's
 
 
 class Faces(NamedTuple):
@@ -38,21 +38,36 @@ class Ranking(NamedTuple):
 def rank_gallery(gallery: Faces, probes: Faces, ends: tuple[int, ...]) -> Ranking:
     """Searches every probe among all rows, at least one of each.
 
-    ends: where each part of the gallery ends, ascending, the last one at its end. The embeddings lie on the device
-    whole; of the similarities a block at a time.
+    ends: where each part of the gallery ends, ascending, the last one at its end. A block at a time of embeddings and
+    similarities lies on the device, however large the gallery is.
     """
     mates = own_rows(gallery.person, probes.person)
-    rows = max(1, min(len(probes.units), _SCORES // len(gallery.units)))
-    on_device = jax.device_put(np.asarray(gallery.units, np.float32))
-    parts = []
-    for start in range(0, len(probes.units), rows):
-        # The last block is padded: one shape is one compilation.
-        block = np.zeros((rows, gallery.units.shape[1]), np.float32)
-        own = np.full((rows, mates.shape[1]), -1, np.int32)
-        count = min(rows, len(probes.units) - start)
-        block[:count], own[:count] = probes.units[start : start + count], mates[start : start + count]
-        parts.append([np.asarray(value)[:count] for value in _rank(on_device, block, own, ends)])
-    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    rows, starts = min(_PROBES, len(probes.units)), (0, *ends[:-1])
+    largest = max(end - start for start, end in zip(starts, ends, strict=True))
+    size = -(-largest // -(-largest // _ROWS))  # evenly, for little is to be filled up
+    size += -size % _GROUP
+    ranked = []
+    for first in range(0, len(probes.units), rows):
+        shown, mine = probes.units[first : first + rows], mates[first : first + rows]
+        block, own_place = _filled(shown, rows), np.full((rows, mates.shape[1]), -1, np.int32)
+        own_place[: len(mine)] = mine
+        block = jax.device_put(block)
+        own = _own(gallery.units, block, own_place, size)
+        parts = []
+        for start, end in zip(starts, ends, strict=True):
+            met = _Met(
+                np.zeros(own.shape, np.int32), np.full(rows, -np.inf, np.float32), np.full(rows, start, np.int32)
+            )
+            for place in range(start, end, size):
+                count = min(size, end - place)
+                units = _filled(gallery.units[place : place + count], size)
+                met = _meet(
+                    met, block, own, own_place, units, np.int32(place), None if count == size else np.int32(count)
+                )
+            parts.append(met)
+        above, nearest, row = (np.stack(column, axis=-1)[: len(shown)] for column in zip(*parts, strict=True))
+        ranked.append(Ranking(own[: len(shown)], above, nearest, row))
+    return Ranking(*(np.concatenate(column) for column in zip(*ranked, strict=True)))
 
 
 def own_rows(gallery_person: np.ndarray, probe_person: np.ndarray) -> np.ndarray:
@@ -65,21 +80,69 @@ def own_rows(gallery_person: np.ndarray, probe_person: np.ndarray) -> np.ndarray
     return np.where(there, order[np.minimum(place, len(order) - 1)], -1).astype(np.int32)
 
 
-@functools.partial(jax.jit, static_argnames="ends")
-def _rank(
-    gallery: jax.Array, probes: jax.Array, mates: jax.Array, ends: tuple[int, ...]
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    scores = jnp.matmul(probes, gallery.T, precision=jax.lax.Precision.HIGHEST)
-    own = jnp.take_along_axis(scores, jnp.maximum(mates, 0), axis=1)
-    own = -jnp.sort(-jnp.where(mates < 0, -jnp.inf, own), axis=1)
-    probe = jnp.arange(len(probes))[:, None]
-    others = scores.at[probe, jnp.where(mates < 0, len(gallery), mates)].set(-jnp.inf, mode="drop")
-    parts = [others[:, start:end] for start, end in zip((0, *ends), ends, strict=False)]
+class _Met(NamedTuple):
+    """What a block of R probes has found in a part: above int32 [R, K], nearest float32 [R], row int32 [R]."""
+
+    above: jax.Array | np.ndarray
+    nearest: jax.Array | np.ndarray
+    row: jax.Array | np.ndarray
+
+
+def _filled(units: np.ndarray, rows: int) -> np.ndarray:
+    """Filled up with zeros: one shape is one compilation."""
+    if len(units) == rows:
+        return np.asarray(units, np.float32)
+    result = np.zeros((rows, units.shape[1]), np.float32)
+    result[: len(units)] = units
+    return result
+
+
+def _own(gallery: np.ndarray, probes: jax.Array, mates: np.ndarray, size: int) -> np.ndarray:
+    """`Ranking.own` of a block of probes, by products of the shape of all others, or ties would not be equal."""
+    places, own = np.unique(mates[mates >= 0]), np.full(mates.shape, -np.inf, np.float32)
+    for start in range(0, len(places), size):
+        chosen = places[start : start + size]
+        scores = np.asarray(_scores(probes, _filled(gallery[chosen], size)))
+        probe, which = np.nonzero((mates >= chosen[0]) & (mates <= chosen[-1]))
+        own[probe, which] = scores[probe, np.searchsorted(chosen, mates[probe, which])]
+    return -np.sort(-own, axis=1)
+
+
+@jax.jit
+def _scores(probes: jax.Array, units: jax.Array) -> jax.Array:
+    return jnp.matmul(probes, units.T, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def _meet(
+    met: _Met,
+    probes: jax.Array,
+    own: jax.Array,
+    mates: jax.Array,
+    units: jax.Array,
+    place: jax.Array,
+    count: jax.Array | None,
+) -> _Met:
+    """With what a block of rows adds; place: its first row's in the gallery. count: its rows, None where it is full."""
+    probe, size = jnp.arange(len(probes))[:, None], len(units)
+    here = (mates >= place) & (mates < place + size)
+    # Written in place. Masks that are computed instead would make each of the passes below several times as long.
+    others = _scores(probes, units).at[probe, jnp.where(here, mates - place, size)].set(-jnp.inf, mode="drop")
+    if count is not None:
+        others = jnp.where(jnp.arange(size) < count, others, -jnp.inf)
+
+    groups = others.reshape(len(probes), -1, _GROUP)
 
     def above(score: jax.Array) -> jax.Array:
-        return jnp.stack([(part >= score[:, None]).sum(axis=1) for part in parts], axis=1)
+        # Bytes are summed eight times as fast; no group has more rows than one holds.
+        return (groups >= score[:, None, None]).sum(axis=2, dtype=jnp.int8).sum(axis=1, dtype=jnp.int32)
 
-    counts = jax.lax.map(above, own.T).swapaxes(0, 1)
-    nearest = jnp.stack([part.max(axis=1) for part in parts], axis=1)
-    row = jnp.stack([part.argmax(axis=1) + end - part.shape[1] for part, end in zip(parts, ends, strict=True)], axis=1)
-    return own, counts, nearest, row
+    counts = jax.lax.map(above, own.T).T
+    highest = groups.max(axis=2)
+    group = highest.argmax(axis=1)[:, None]
+    within = jnp.take_along_axis(groups, group[:, :, None], axis=1)[:, 0].argmax(axis=1)
+    nearest, row = highest.max(axis=1), place + _GROUP * group[:, 0] + within
+    nearer = nearest > met.nearest
+    return _Met(
+        met.above + counts, jnp.maximum(nearest, met.nearest), jnp.where(nearer, row, met.row).astype(jnp.int32)
+    )

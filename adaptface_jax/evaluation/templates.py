@@ -7,16 +7,19 @@ video counts once; the sum over the media of a template; unit length; cosine sim
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
+from adaptface_jax.core.processors import cores
 from adaptface_jax.data.benchmarks.ijb import TemplateBenchmark
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.roc import far_name, roc_curve
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-_BLOCK = 1 << 16  # pairs at a time
+_BLOCK = 1 << 10  # faces, or pairs, at a time: what stays in the processor's cache goes three times as fast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +71,23 @@ def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) ->
     """
     order = np.lexsort((benchmark.media, benchmark.template))
     template, media = benchmark.template[order], benchmark.media[order]
-    new_template = np.append(True, template[1:] != template[:-1])
-    of_medium = np.flatnonzero(new_template | np.append(True, media[1:] != media[:-1]))
-    rows = embeddings[benchmark.image[order]]
-    if benchmark.quality is not None:
-        # The product with a score of 0 has no direction: where a template has no other, its faces weigh alike.
-        alike = unscored(benchmark)[template]
-        rows *= np.where(alike, np.float32(1), benchmark.quality[benchmark.image[order]])[:, None]
-    sizes = np.diff(np.append(of_medium, len(order)))
-    means = np.add.reduceat(rows, of_medium, axis=0) / sizes[:, None].astype(np.float32)
-    sums = np.add.reduceat(means, np.flatnonzero(new_template[of_medium]), axis=0)
+    new_template = np.concatenate([[True], template[1:] != template[:-1], [True]])
+    new_medium = new_template | np.concatenate([[True], media[1:] != media[:-1], [True]])
+    # Where each medium begins among the faces, and each template among the media; the end of all is the last of either.
+    media_at = np.flatnonzero(new_medium)
+    templates_at = np.flatnonzero(new_template[media_at])
+    # The product with a score of 0 has no direction: where a template has no other, its faces weigh alike.
+    alike = unscored(benchmark)
+    sums = np.empty((len(templates_at) - 1, embeddings.shape[1]), np.float32)
+    for first, last in _runs(media_at[templates_at]):
+        at = media_at[templates_at[first] : templates_at[last] + 1]
+        faces = order[at[0] : at[-1]]
+        rows = embeddings[benchmark.image[faces]]
+        if benchmark.quality is not None:
+            quality = benchmark.quality[benchmark.image[faces]]
+            rows *= np.where(alike[benchmark.template[faces]], np.float32(1), quality)[:, None]
+        means = np.add.reduceat(rows, at[:-1] - at[0], axis=0) / np.diff(at)[:, None].astype(np.float32)
+        sums[first:last] = np.add.reduceat(means, templates_at[first:last] - templates_at[first], axis=0)
     return unit_embeddings(sums).astype(np.float32)
 
 
@@ -103,7 +113,23 @@ def unscored_line(benchmark: TemplateBenchmark) -> str:
 def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Cosine similarities, float32 [P], of pairs [P, 2] of unit rows [T, E]."""
     scores = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), _BLOCK):
+
+    def fill(start: int) -> None:
         first, second = pairs[start : start + _BLOCK].T
         np.einsum("pe,pe->p", units[first], units[second], out=scores[start : start + _BLOCK])
+
+    with concurrent.futures.ThreadPoolExecutor(cores()) as threads:
+        list(threads.map(fill, range(0, len(pairs), _BLOCK)))
     return scores
+
+
+def _runs(starts: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Templates in order, first and behind the last, that have at most _BLOCK faces, or are one.
+
+    starts: int [T + 1], where the faces of each begin, and the end of all.
+    """
+    first, count = 0, len(starts) - 1
+    while first < count:
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _BLOCK, side="right")) - 1)
+        yield first, last
+        first = last

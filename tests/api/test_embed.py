@@ -94,6 +94,14 @@ def test_embeddings_are_unit_sums_with_the_mirror_image(trained, crops):
     assert np.abs(plain.embeddings - faces.embeddings).max() > 1e-4
 
 
+def test_sums_alone_are_those_of_all_that_is_embedded(trained, crops):
+    model = trained.model
+    for flip in (True, False):
+        found = trained.embedder(model.frozen, model.trainable, crops, flip)
+        total = found.embedding + found.flipped if flip else found.embedding
+        np.testing.assert_array_equal(trained.embedder.summed(model.frozen, model.trainable, crops, flip), total)
+
+
 def test_values_do_not_depend_on_the_images_beside(trained, crops):
     """Of one size of forward pass: the same bits; of another: the same numbers."""
     few, many = trained.embed(crops[:9]), trained.embed(crops)

@@ -46,9 +46,10 @@ def plain(gallery, probes):
     return np.array(rank), np.array(own), np.array(top), np.array(precision)
 
 
-@pytest.mark.parametrize("block", [90 * 64, 1 << 24])  # in blocks of some 64 probes, the last one short; in one
+@pytest.mark.parametrize("block", [(64, 64), (2048, 4096)])  # in blocks of probes and rows, the last ones short; in one
 def test_figures_are_those_of_plain_loops_and_scikit_learn(faces, block, monkeypatch):
-    monkeypatch.setattr(blocks, "_SCORES", block)
+    monkeypatch.setattr(blocks, "_PROBES", block[0])
+    monkeypatch.setattr(blocks, "_ROWS", block[1])
     gallery, probes, others = faces
     whole = Faces(*(np.concatenate(pair) for pair in zip(gallery, others, strict=True)))
     known = probes.person < PEOPLE
@@ -68,6 +69,22 @@ def test_figures_are_those_of_plain_loops_and_scikit_learn(faces, block, monkeyp
         passing = [cut for cut in np.append(top, own[known]) if (top[~known] > cut).mean() <= float(name)]
         assert tpir == pytest.approx(max(((rank == 1) & (own > cut))[known].mean() for cut in passing))
     assert found.tpir_at_fpir["1e-1"] is not None
+
+
+def test_a_ranking_in_blocks_is_that_of_the_whole(faces, monkeypatch):
+    """With parts that end anywhere within the blocks; places are those of the gallery."""
+    gallery, probes, others = faces
+    whole = Faces(*(np.concatenate(pair) for pair in zip(gallery, others, strict=True)))
+    ends = (len(gallery.person), len(gallery.person) + 3, len(whole.person))
+    expected = blocks.rank_gallery(whole, probes, ends)
+    monkeypatch.setattr(blocks, "_PROBES", 64)
+    monkeypatch.setattr(blocks, "_ROWS", 64)
+    found = blocks.rank_gallery(whole, probes, ends)
+    known = probes.person < PEOPLE
+    np.testing.assert_array_equal(found.row, expected.row)
+    np.testing.assert_array_equal(found.above[known, 0], expected.above[known, 0])
+    np.testing.assert_allclose(found.own, expected.own, atol=1e-6)
+    np.testing.assert_allclose(found.nearest, expected.nearest, atol=1e-6)
 
 
 def test_more_distractors_never_help_and_the_ends_of_the_curve_are_searches_of_their_own(faces):

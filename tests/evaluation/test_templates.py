@@ -69,13 +69,17 @@ def read(folder, name) -> list[str]:
 
 
 def test_templates_and_scores_are_those_of_a_plain_loop(folder, monkeypatch):
-    monkeypatch.setattr(templates, "_BLOCK", 100)  # 1,260 pairs
     benchmark = open_ijb(folder)
     embeddings, mirrored = embedded(benchmark)
     units, scores, labels = plain_loop(folder, embeddings + mirrored, list(benchmark.keys))
+    whole = template_embeddings(embeddings + mirrored, benchmark)
+    together = pair_scores(whole, benchmark.pairs)
+    monkeypatch.setattr(templates, "_BLOCK", 7)  # of 1,260 pairs, and of templates with up to ten faces
     found = template_embeddings(embeddings + mirrored, benchmark)
     np.testing.assert_allclose(found, [units[name] for name in benchmark.names], atol=1e-6)
+    np.testing.assert_array_equal(found, whole)
     np.testing.assert_allclose(pair_scores(found, benchmark.pairs), scores, atol=1e-6)
+    np.testing.assert_allclose(pair_scores(found, benchmark.pairs), together, rtol=0, atol=1e-7)
     entry = score_templates(found, benchmark)
     assert (entry.templates, entry.pairs, entry.images) == (36, 1260, len(benchmark.images))
     assert list(entry.tar_at_far) == ["1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"]
