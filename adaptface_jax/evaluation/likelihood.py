@@ -50,6 +50,8 @@ class Calibration:
         low, high = (self._ratio(self._share.f_(end)) for end in (self._share.X_max_, self._share.X_min_))
         ratio = self._ratio(self._share.predict([distance])[0])
         limit = "at least" if ratio >= high else "at most" if ratio <= low else ""
+        if low == high:  # pairs that tell nothing: all distances are as likely of either kind
+            limit = ""
         return Likelihood(ratio, limit, low, high)
 
     def _ratio(self, share: float) -> float:

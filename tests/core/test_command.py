@@ -113,10 +113,10 @@ def test_an_hour_in_which_the_process_was_stopped_is_not_in_the_time_that_is_lef
     monkeypatch.setattr("sys.stderr", io.StringIO())
     progress = Progress(100)
     for step in range(1, 51):
-        clocks["monotonic"] += 10 if step != 25 else 3610  # SIGSTOP
-        clocks["process_time"] += 9
+        clocks["monotonic"] += 100 if step != 25 else 3700  # SIGSTOP
+        clocks["process_time"] += 30
         progress.show(step, {})
-    assert capsys.readouterr().out.splitlines()[-1] == "50/100  ETA 8 min 20 s"
+    assert capsys.readouterr().out.splitlines()[-1] == "50/100  ETA 1 h 23 min"
 
 
 def test_a_name_that_is_no_utf_8_comes_back_from_json():

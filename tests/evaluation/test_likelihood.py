@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -33,11 +33,17 @@ def test_the_ratio_is_that_of_the_densities_however_many_pairs_of_each_kind_ther
 def test_beyond_what_the_pairs_can_tell_it_is_bounded_by_how_many_there_are(genuine, impostors, seed):
     calibration = Calibration(*normal_pairs(genuine, impostors, seed))
     nearest, farthest = calibration.of(0.0), calibration.of(4.0)
+    assume(nearest.low < nearest.high)
     assert nearest.limit == "at least" and nearest.ratio == nearest.high <= 1.5 * (impostors + 1)
     assert farthest.limit == "at most" and 1 / farthest.ratio == pytest.approx(1 / farthest.low)
     assert 1 / farthest.low <= 1.5 * (genuine + 1)
     ratios = [calibration.of(distance).ratio for distance in np.linspace(0, 4, 50)]
     assert (np.diff(ratios) <= 1e-9).all()
+
+
+def test_pairs_that_tell_nothing_bound_nothing():
+    found = Calibration(np.array([1.1, 1.2, 1.2, 1.1]), np.array([True, True, False, False])).of(0.0)
+    assert (found.ratio, found.limit) == (pytest.approx(1), "")
 
 
 @pytest.mark.parametrize(
