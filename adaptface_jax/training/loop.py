@@ -33,6 +33,8 @@ from adaptface_jax.training.stopping import StopSignals
 from adaptface_jax.training.summary import as_markdown, first_loss_line
 from adaptface_jax.training.trackers import open_online
 
+SLOW = 1.0  # seconds of a step, beside which giving the device its next one ahead of time gains nothing
+
 
 class Judge(Protocol):
     """What measures a model: of faces by pairs, of classes by labels. A signal raises Stopped within its methods."""
@@ -187,7 +189,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
     costs = cost(traced, compiled, plan.mesh.size)
     session.progress.write(costs.line())
     log = MetricLog(session.monitor, session.progress, config.train.batch_size, start, share_of_peak(plan, costs))
-    step, running = start, ()
+    step, running, slow = start, (), True
     profile = Profile(session.workdir, session.profile, start + 1, session.progress.write)
     with jax.transfer_guard("disallow"), profile:
         for step in range(start + 1, total + 1):
@@ -201,11 +203,13 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                 kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
+            begun = time.monotonic()
             with profile.before(step, running):
                 state, metrics = compiled(plan.frozen, state, batch, key)
-            # One step waits for the device, no more: a signal ends a run of slow steps after that one.
-            jax.block_until_ready(running)
-            running = metrics
+            # One step waits for the device, no more, and none where steps are slow: a signal ends the run after the one
+            # that is under way.
+            jax.block_until_ready(metrics if slow else running)
+            running, slow = metrics, time.monotonic() - begun > SLOW
             session.progress.at(step)
             if step == 1:
                 loss = float(jax.device_get(metrics["loss"]))

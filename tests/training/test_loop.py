@@ -90,6 +90,16 @@ def test_one_step_at_most_waits_for_the_device_so_that_a_signal_is_heard(tmp_pat
     assert len(steps[0].waiting) == STEPS and max(steps[0].waiting) <= 1
 
 
+def test_no_step_waits_behind_a_slow_one(tmp_path, monkeypatch):
+    """A signal ends the run after the step that is under way, not after one more."""
+    steps = []
+    monkeypatch.setattr(loop, "make_step", lambda *args: steps.append(Watched(make_step(*args))) or steps[0])
+    monkeypatch.setattr(loop, "SLOW", 0.0)
+    with StopSignals() as stop:
+        loop.train(slow_plan(), tmp_path, stop, NothingToJudge())
+    assert steps[0].waiting == [0] * STEPS
+
+
 def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(tmp_path, capsys):
     with StopSignals() as stop:
         loop.train(slow_plan(), tmp_path, stop, NothingToJudge(), profile=2)
