@@ -62,8 +62,8 @@ def main(args: argparse.Namespace) -> None:
     rows, problems = [], []
     with Progress(len(paths), label="embedded", unit="image") as progress:
         for part in read_ahead(model.photograph, paths, args.batch_size):
-            crops = [one.image for one in part if isinstance(one, Photograph)]
-            problems += [str(one) for one in part if isinstance(one, InputError)]
+            crops = [one.image for _, one in part if isinstance(one, Photograph)]
+            problems += [str(one) for _, one in part if isinstance(one, InputError)]
             rows.append(model.embed(crops).embeddings)
             progress.show(sum(map(len, rows)) + len(problems), {})
     for line in [*said_problems(problems), *files.passed_over.lines()]:

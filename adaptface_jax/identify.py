@@ -147,14 +147,14 @@ def searched(
 ) -> Iterator[list[Searched]]:
     """What became of the photographs, some at a time, in order: read by threads, searched in one pass."""
 
-    for number, part in enumerate(read_ahead(model.photograph, paths, args.batch_size)):
-        crops = [one.image for one in part if isinstance(one, Photograph)]
+    for part in read_ahead(model.photograph, paths, args.batch_size):
+        crops = [one.image for _, one in part if isinstance(one, Photograph)]
         rows = iter(index.search(crops, top=args.top, threshold=threshold).hits if crops else ())
         yield [
             Searched(path, problem=str(one).removeprefix(f"{shown(path)}: "))
             if isinstance(one, InputError)
             else Searched(path, next(rows))
-            for path, one in zip(paths[number * args.batch_size :], part, strict=False)
+            for path, one in part
         ]
 
 

@@ -126,14 +126,15 @@ def each_image(images: Images) -> Iterator[Any]:
 
 def read_ahead(
     photograph: Callable[[str], Photograph], paths: Sequence[str], rows: int
-) -> Iterator[list[Photograph | InputError]]:
-    """The photographs in files, `rows` at a time, read and aligned by threads; of one that cannot be used, why."""
+) -> Iterator[list[tuple[str, Photograph | InputError]]]:
+    """The photographs in files, `rows` at a time, each beside its path, read and aligned by threads; of one that cannot
+    be used, why."""
 
-    def one(path: str) -> Photograph | InputError:
+    def one(path: str) -> tuple[str, Photograph | InputError]:
         try:
-            return photograph(path)
+            return path, photograph(path)
         except InputError as error:
-            return error
+            return path, error
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(paths), rows):

@@ -95,8 +95,7 @@ def _cell_of(straight: Verdict | None, turned: Verdict | None) -> str:
         accuracy, auc = straight.found.accuracy_difference, straight.found.auc_difference
         shown = straight.accuracy, straight.auc
     elif turned:
-        # From 0, for a zero has a sign.
-        accuracy, auc = 0 - turned.found.accuracy_difference, 0 - turned.found.auc_difference
+        accuracy, auc = -turned.found.accuracy_difference, -turned.found.auc_difference
         shown = turned.accuracy.turned, turned.auc.turned
     else:
         return ""
