@@ -105,6 +105,7 @@ class Recognizer:
             "remat": self.config.train.remat and key is not None,
             "unroll": self.config.train.unroll,
             "attend": self.attend,
+            "trained": adapter.kind == "full",
         }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:

@@ -43,9 +43,12 @@ class Block(nnx.Module):
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole") -> jax.Array:
-        branch = self.attn(self.norm1(x), adaptation, attend)
-        x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
+    def __call__(
+        self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole", rows: int | None = None
+    ) -> jax.Array:
+        """rows: the first tokens, for which alone a result is wanted [B, rows, D]; None: all."""
+        branch = self.attn(self.norm1(x), adaptation, attend, rows)
+        x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
@@ -123,17 +126,19 @@ class ViT(nnx.Module):
         remat: bool = False,
         unroll: int = 1,
         attend: str = "whole",
+        trained: bool = False,
         return_blocks: bool = False,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`.
+        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are.
         """
         definition, state = nnx.split(self.blocks)
+        count = self.spec.depth if return_blocks else self.spec.depth - 1  # blocks of which every token goes on
 
-        def body(i: jax.Array | int, carry: Any, layer: Any) -> Any:
+        def body(i: jax.Array | int, carry: Any, layer: Any, rows: int | None = None) -> Any:
             x, gate = carry
             block_state, low_rank = layer
             if router is not None:
@@ -146,24 +151,32 @@ class ViT(nnx.Module):
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
-            x = nnx.merge(definition, block_state)(x, adaptation, attend)
+            x = nnx.merge(definition, block_state)(x, adaptation, attend, rows)
             return (x, gate), (x if return_blocks else None)
 
-        carry, layers = (self.tokens(images), gate), (state, adapters)
+        def of_block(i: jax.Array | int, stacked: Any) -> Any:
+            return jax.tree.map(lambda leaf: leaf[i], stacked)
+
+        def looped(carry: Any, layer: Any) -> Any:
+            i, own, low_rank = layer
+            return body(i, carry, (of_block(i, state) if own is None else own, low_rank))
+
+        carry = (self.tokens(images), gate)
         if unroll == 0:
             outputs = []
-            for i in range(self.spec.depth):
-                carry, output = body(i, carry, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
+            for i in range(count):
+                carry, output = body(i, carry, of_block(i, (state, adapters)))
                 outputs.append(output)
-            (x, gate), blocks = carry, jnp.stack(outputs) if return_blocks else None
+            blocks = jnp.stack(outputs) if return_blocks else None
         else:
             # Inside a loop nothing is shared between the two passes, so common subexpressions cannot undo this.
-            looped = jax.checkpoint(
-                lambda carry, layer: body(layer[0], carry, layer[1]),
-                policy=None if remat else KEEP_MARKED,
-                prevent_cse=unroll >= self.spec.depth,
-            )
-            (x, gate), blocks = jax.lax.scan(looped, carry, (jnp.arange(self.spec.depth), layers), unroll=unroll)
+            looped = jax.checkpoint(looped, policy=None if remat else KEEP_MARKED, prevent_cse=unroll >= count)
+            # Weights that are not trained are read where they lie: a part of their stack would be a copy of it.
+            parts = jax.tree.map(lambda leaf: leaf[:count], (state if trained else None, adapters))
+            carry, blocks = jax.lax.scan(looped, carry, (jnp.arange(count), *parts), unroll=unroll)
+        for i in range(count, self.spec.depth):  # the last one, of which the class token alone goes on
+            carry, _ = body(i, carry, of_block(i, (state, adapters)), rows=1)
+        x, gate = carry
         feature = self.norm(x[:, 0])
         if projected and self.projection is not None:
             feature = self.projection(feature)
