@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from adaptface_jax.models.layers.remat import kept
 
 
 class LayerNorm(nnx.Module):
@@ -21,11 +25,29 @@ class LayerNorm(nnx.Module):
         return y.astype(x.dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def standardize(x: jax.Array, eps: float) -> jax.Array:
-    """Zero mean and unit variance over the last axis: a LayerNorm without parameters."""
-    mean = jnp.mean(x, axis=-1, keepdims=True)
-    centred = x - mean
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + eps)
+    """Zero mean and unit variance over the last axis: a LayerNorm without parameters.
+
+    Its backward pass takes the mean and the deviation as they were, which are kept, and not sums over x again.
+    """
+    return _standardize(x, eps)[0]
+
+
+def _standardize(x: jax.Array, eps: float) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    mean = kept(jnp.mean(x, axis=-1, keepdims=True))
+    inverse = kept(jax.lax.rsqrt(jnp.mean(jnp.square(x - mean), axis=-1, keepdims=True) + eps))
+    return (x - mean) * inverse, (x, mean, inverse)
+
+
+def _standardize_backward(eps: float, residuals: tuple[jax.Array, ...], dy: jax.Array) -> tuple[jax.Array]:
+    x, mean, inverse = residuals
+    y = (x - mean) * inverse
+    along = jnp.mean(dy * y, axis=-1, keepdims=True)
+    return ((dy - jnp.mean(dy, axis=-1, keepdims=True) - y * along) * inverse,)
+
+
+standardize.defvjp(_standardize, _standardize_backward)
 
 
 class LayerScale(nnx.Module):
