@@ -58,6 +58,22 @@ class Adaptation:
             part = hidden[..., start : start + width]
             if self.gate is not None:
                 part = part * self.gate[:, None, :].astype(x.dtype)
-            result[name] = jnp.matmul(part, factor["b"].astype(x.dtype))
+            result[name] = _widened(part, factor["b"].astype(x.dtype))
             start += width
         return result
+
+
+@jax.custom_vjp
+def _widened(hidden: jax.Array, b: jax.Array) -> jax.Array:
+    """hidden [B, T, R] @ b [R, out]."""
+    return jnp.matmul(hidden, b)
+
+
+def _widened_backward(residuals: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    hidden, b = residuals
+    rows = tuple(range(dy.ndim - 1))
+    # The narrow factor first: a compiler for CPUs writes the first one down once more, turned.
+    return jnp.matmul(dy, b.T), jax.lax.dot_general(hidden, dy, ((rows, rows), ((), ())))
+
+
+_widened.defvjp(lambda hidden, b: (_widened(hidden, b), (hidden, b)), _widened_backward)
