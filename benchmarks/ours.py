@@ -14,6 +14,7 @@ from serving import Problem, Ready, serve
 
 from adaptface_jax.config import schema as settings
 from adaptface_jax.data.augmentation.augment import preprocess
+from adaptface_jax.distributed.allocator import compute_in_calling_thread
 from adaptface_jax.distributed.compiler import transformer_options
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
@@ -63,6 +64,7 @@ def forward(recognizer: Recognizer, mesh: Mesh) -> jax.stages.Wrapped:
 
 
 def build(problem: Problem) -> Ready:
+    compute_in_calling_thread()
     config = configuration(problem)
     spec, mesh = backbone_spec(problem.backbone), make_mesh(jax.devices()[:1])
     recognizer = Recognizer(spec, config, compute_dtype(problem.dtype))

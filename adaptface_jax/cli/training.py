@@ -19,6 +19,7 @@ from adaptface_jax.core.progress import Phase
 from adaptface_jax.data.bad_records import skipped_lines
 from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.agreement import check_agreed
+from adaptface_jax.distributed.allocator import compute_in_calling_thread
 from adaptface_jax.evaluation.pair_scores import SCORES
 from adaptface_jax.training.checkpoint import CHECKPOINTS, check_recorded
 from adaptface_jax.training.evidence import seal
@@ -70,6 +71,7 @@ def run_training(
     the primary one writes. A signal ends it, and the same command makes the report again.
     """
     workdir = Path(args.workdir)
+    compute_in_calling_thread()
     processes.join(args.coordinator, args.num_processes, args.process_id, args.join_timeout)
     with processes.losing_none(), StopSignals(alone=not processes.several()) as stop:
         with stop.at_once():
