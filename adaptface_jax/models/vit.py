@@ -35,11 +35,14 @@ from adaptface_jax.models.specs import BackboneSpec
 class Block(nnx.Module):
     """x + attention, x + MLP, each behind a LayerNorm and, in DINOv2, a LayerScale."""
 
-    def __init__(self, spec: BackboneSpec, *, rngs: nnx.Rngs):
+    def __init__(self, spec: BackboneSpec, *, quantized: bool = False, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
-        self.attn = Attention(spec.width, spec.heads, rngs=rngs)
+        self.attn = Attention(spec.width, spec.heads, quantized=quantized, rngs=rngs)
         self.norm2 = LayerNorm(spec.width, spec.norm_eps)
-        self.mlp = Mlp(spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs)
+        gated = spec.mlp == "swiglu"
+        self.mlp = Mlp(
+            spec.width, spec.mlp_width, activation=spec.activation, gated=gated, quantized=quantized, rngs=rngs
+        )
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
@@ -70,9 +73,12 @@ class Features(NamedTuple):
 
 
 class ViT(nnx.Module):
-    """Images [B, S, S, 3], normalised, in the compute dtype -> Features."""
+    """Images [B, S, S, 3], normalised, in the compute dtype -> Features.
 
-    def __init__(self, spec: BackboneSpec, image_size: int, *, rngs: nnx.Rngs):
+    quantized: the kernels of the blocks are stored in 8 bits (`models.quantized`).
+    """
+
+    def __init__(self, spec: BackboneSpec, image_size: int, *, quantized: bool = False, rngs: nnx.Rngs):
         grid, patch = image_size // spec.patch_size, spec.patch_size
         self.patch_embed = Dense(patch * patch * 3, spec.width, use_bias=spec.patch_bias, rngs=rngs)
         self.cls_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1, spec.width)))
@@ -86,7 +92,7 @@ class ViT(nnx.Module):
 
         @nnx.vmap(in_axes=0, out_axes=0)
         def stacked(key: jax.Array) -> Block:
-            return Block(spec, rngs=nnx.Rngs(params=key))
+            return Block(spec, quantized=quantized, rngs=nnx.Rngs(params=key))
 
         self.blocks = stacked(jax.random.split(rngs.params(), spec.depth))
         self.norm = LayerNorm(spec.width, spec.norm_eps)
@@ -123,13 +129,15 @@ class ViT(nnx.Module):
         remat: bool = False,
         unroll: int = 1,
         attend: str = "whole",
+        gather: Callable[[Any], Any] | None = None,
         return_blocks: bool = False,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`.
+        attend: a name in `layers.attend.ATTEND`. gather: makes whole what is split of a block's parameters; they are
+        gathered again in the backward pass, since it marks nothing to be kept.
         """
         definition, state = nnx.split(self.blocks)
 
@@ -146,6 +154,8 @@ class ViT(nnx.Module):
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
+            if gather is not None:
+                block_state = gather(block_state)
             x = nnx.merge(definition, block_state)(x, adaptation, attend)
             return (x, gate), (x if return_blocks else None)
 
@@ -177,9 +187,11 @@ def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Calla
     return jax.lax.cond(condition, yes, no)
 
 
-def definition(spec: BackboneSpec, image_size: int) -> tuple[nnx.GraphDef, dict[str, Any]]:
+def definition(
+    spec: BackboneSpec, image_size: int, quantized: bool = False
+) -> tuple[nnx.GraphDef, dict[str, Any]]:
     """The module's graph and its parameters as ShapeDtypeStructs, nothing allocated."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: ViT(spec, image_size, rngs=nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: ViT(spec, image_size, quantized=quantized, rngs=nnx.Rngs(0))))
     return graph, nnx.to_pure_dict(state)
 
 
