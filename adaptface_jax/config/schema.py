@@ -43,7 +43,7 @@ class BackboneConfig:
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
     quantize: str = setting(
-        "none", "int8 stores the kernels of its blocks in 8 bits, with a scale for each output", choices=("none", "int8")
+        "none", "int8 stores the frozen blocks' kernels in 8 bits, a scale for each output", choices=("none", "int8")
     )
     attention: str = setting(
         "auto", "computed over the whole batch, each image, or by cuDNN", choices=("auto", "whole", "each", "cudnn")
@@ -195,9 +195,7 @@ class LoopConfig:
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
     model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
-    fsdp: int = setting(
-        1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1
-    )
+    fsdp: int = setting(1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -260,7 +258,8 @@ def check(config: Config) -> None:
         if not is_name(name):
             raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
     if adapter.kind == "full":
-        for name, given in (("train.fsdp", config.train.fsdp > 1), ("backbone.quantize", config.backbone.quantize != "none")):
+        asked = {"train.fsdp": config.train.fsdp > 1, "backbone.quantize": config.backbone.quantize != "none"}
+        for name, given in asked.items():
             if given:
                 raise InputError(
                     f"{name}: is for frozen weights, and adapter.kind=full trains all of them; leave it out, or choose "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,11 @@ def make_mesh(
     joined = max(fsdp // model, 1)
     shape = (len(devices) // (joined * model), joined, model)
     return jax.make_mesh(shape, (DATA, FSDP, MODEL), axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def here(fsdp: int) -> int:
+    """Over how many of the devices that are here a tree is split which was split over `fsdp` elsewhere."""
+    return math.gcd(fsdp, jax.device_count())
 
 
 def spec(*axes: str | None) -> PartitionSpec:

@@ -1,4 +1,4 @@
-"""Frozen kernels in 8 bits: int8 levels and one float32 step for each output channel, symmetric around zero.
+"""Frozen kernels in 8 bits: int8 levels and one float32 scale for each output channel, symmetric around zero.
 
 Sources: LLM.int8() (arXiv 2208.07339) for the form, QLoRA (arXiv 2305.14314) for an exact low-rank update beside it.
 """
@@ -11,40 +11,40 @@ from typing import Any
 from adaptface_jax.core import trees
 
 LEVELS = 127  # on each side of zero: -128 is left out, so that the two sides are alike
-STEP = "kernel_step"  # the leaf beside a `kernel` of levels
+SCALE = "kernel_scale"  # the leaf beside a `kernel` of levels
 
 
 def quantize(kernel: Any) -> tuple[Any, Any]:
-    """kernel float32 [..., in, out] -> (levels int8 [..., in, out], step float32 [..., out]).
+    """kernel float32 [..., in, out] -> (levels int8 [..., in, out], scale float32 [..., out]).
 
-    `levels * step` is within step / 2 of the kernel, and step is the channel's largest weight / 127. NumPy arrays give
-    NumPy arrays, those of jax theirs.
+    The scale is a channel's largest weight / 127, and `levels * scale` within half of it of the kernel. NumPy arrays
+    give NumPy arrays, those of jax theirs.
     """
     xp = kernel.__array_namespace__()
-    step = xp.maximum(xp.max(kernel, axis=-2), -xp.min(kernel, axis=-2)).astype("float32") / LEVELS
-    levels = xp.rint(kernel / xp.where(step > 0, step, 1)[..., None, :])
-    return xp.clip(levels, -LEVELS, LEVELS).astype("int8"), step
+    scale = xp.maximum(xp.max(kernel, axis=-2), -xp.min(kernel, axis=-2)).astype("float32") / LEVELS
+    levels = xp.rint(kernel / xp.where(scale > 0, scale, 1)[..., None, :])
+    return xp.clip(levels, -LEVELS, LEVELS).astype("int8"), scale
 
 
-def dequantize(levels: Any, step: Any, dtype: Any) -> Any:
+def dequantize(levels: Any, scale: Any, dtype: Any) -> Any:
     """The kernel in the dtype of the computation, rounded to it once."""
-    return (levels.astype("float32") * step[..., None, :]).astype(dtype)
+    return (levels.astype("float32") * scale[..., None, :]).astype(dtype)
 
 
 def with_quantized_blocks(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone's tree with the kernels of its blocks in 8 bits:
+    """The backbone's tree with the kernels of its blocks in 8 bits.
 
-        blocks/attn/qkv/kernel float32 [L, D, 3D]   ->   blocks/attn/qkv/kernel int8 [L, D, 3D]
-                                                         blocks/attn/qkv/kernel_step float32 [L, 3D]
+    Before: blocks/attn/qkv/kernel float32 [L, D, 3D]. After: blocks/attn/qkv/kernel int8 [L, D, 3D], and beside it
+    blocks/attn/qkv/kernel_scale float32 [L, 3D].
     """
     flat: dict[str, Any] = {}
     for path, leaf in trees.flatten(backbone).items():
         flat[path] = leaf
         if path.startswith("blocks/") and path.endswith("/kernel"):
-            flat[path], flat[path.removesuffix("kernel") + STEP] = quantize(leaf)
+            flat[path], flat[path.removesuffix("kernel") + SCALE] = quantize(leaf)
     return trees.unflatten(flat)
 
 
-def is_step(path: str) -> bool:
+def is_scale(path: str) -> bool:
     """Whether the leaf at this path belongs to how a parameter is stored, and is none itself."""
-    return path.endswith(f"/{STEP}")
+    return path.endswith(f"/{SCALE}")

@@ -29,7 +29,7 @@ from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
-from adaptface_jax.models.quantized import is_step, with_quantized_blocks
+from adaptface_jax.models.quantized import is_scale, with_quantized_blocks
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
@@ -113,7 +113,7 @@ class Recognizer:
         if self.quantized:
             backbone = with_quantized_blocks(backbone)
         rounded = {
-            path: leaf if leaf.dtype == np.int8 or is_step(path) else leaf.astype(self.dtype, copy=False)
+            path: leaf if leaf.dtype == np.int8 or is_scale(path) else leaf.astype(self.dtype, copy=False)
             for path, leaf in trees.flatten(backbone).items()
         }
         return trees.unflatten(rounded)
@@ -224,7 +224,7 @@ def parts(trainable: Tree) -> list[str]:
 
 def size(flat: dict[str, Any]) -> int:
     """Parameters in a flat tree, whatever they are stored in."""
-    return sum(int(np.prod(leaf.shape)) for path, leaf in flat.items() if not is_step(path))
+    return sum(int(np.prod(leaf.shape)) for path, leaf in flat.items() if not is_scale(path))
 
 
 def check_classes(num_classes: int) -> None:

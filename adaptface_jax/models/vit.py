@@ -35,14 +35,11 @@ from adaptface_jax.models.specs import BackboneSpec
 class Block(nnx.Module):
     """x + attention, x + MLP, each behind a LayerNorm and, in DINOv2, a LayerScale."""
 
-    def __init__(self, spec: BackboneSpec, *, quantized: bool = False, rngs: nnx.Rngs):
+    def __init__(self, spec: BackboneSpec, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
-        self.attn = Attention(spec.width, spec.heads, quantized=quantized, rngs=rngs)
+        self.attn = Attention(spec.width, spec.heads, rngs=rngs)
         self.norm2 = LayerNorm(spec.width, spec.norm_eps)
-        gated = spec.mlp == "swiglu"
-        self.mlp = Mlp(
-            spec.width, spec.mlp_width, activation=spec.activation, gated=gated, quantized=quantized, rngs=rngs
-        )
+        self.mlp = Mlp(spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs)
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
@@ -73,12 +70,9 @@ class Features(NamedTuple):
 
 
 class ViT(nnx.Module):
-    """Images [B, S, S, 3], normalised, in the compute dtype -> Features.
+    """Images [B, S, S, 3], normalised, in the compute dtype -> Features."""
 
-    quantized: the kernels of the blocks are stored in 8 bits (`models.quantized`).
-    """
-
-    def __init__(self, spec: BackboneSpec, image_size: int, *, quantized: bool = False, rngs: nnx.Rngs):
+    def __init__(self, spec: BackboneSpec, image_size: int, *, rngs: nnx.Rngs):
         grid, patch = image_size // spec.patch_size, spec.patch_size
         self.patch_embed = Dense(patch * patch * 3, spec.width, use_bias=spec.patch_bias, rngs=rngs)
         self.cls_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1, spec.width)))
@@ -92,7 +86,7 @@ class ViT(nnx.Module):
 
         @nnx.vmap(in_axes=0, out_axes=0)
         def stacked(key: jax.Array) -> Block:
-            return Block(spec, quantized=quantized, rngs=nnx.Rngs(params=key))
+            return Block(spec, rngs=nnx.Rngs(params=key))
 
         self.blocks = stacked(jax.random.split(rngs.params(), spec.depth))
         self.norm = LayerNorm(spec.width, spec.norm_eps)
@@ -187,11 +181,20 @@ def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Calla
     return jax.lax.cond(condition, yes, no)
 
 
-def definition(
-    spec: BackboneSpec, image_size: int, quantized: bool = False
-) -> tuple[nnx.GraphDef, dict[str, Any]]:
-    """The module's graph and its parameters as ShapeDtypeStructs, nothing allocated."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: ViT(spec, image_size, quantized=quantized, rngs=nnx.Rngs(0))))
+def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> tuple[nnx.GraphDef, dict[str, Any]]:
+    """The module's graph and its parameters as ShapeDtypeStructs, nothing allocated.
+
+    quantized: with the kernels of its blocks in 8 bits (`models.quantized`).
+    """
+
+    def built() -> ViT:
+        model = ViT(spec, image_size, rngs=nnx.Rngs(0))
+        for _, module in nnx.iter_modules(model.blocks) if quantized else ():
+            if isinstance(module, Dense):
+                module.quantize()
+        return model
+
+    graph, state = nnx.split(nnx.eval_shape(built))
     return graph, nnx.to_pure_dict(state)
 
 

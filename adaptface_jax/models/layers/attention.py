@@ -15,9 +15,9 @@ from adaptface_jax.models.layers.remat import kept
 class Attention(nnx.Module):
     """Adapter targets: `qkv` (fused), `q`, `k`, `v`, and `proj` (the output projection)."""
 
-    def __init__(self, dim: int, heads: int, *, quantized: bool = False, rngs: nnx.Rngs):
-        self.qkv = Dense(dim, 3 * dim, quantized=quantized, rngs=rngs)
-        self.proj = Dense(dim, dim, quantized=quantized, rngs=rngs)
+    def __init__(self, dim: int, heads: int, *, rngs: nnx.Rngs):
+        self.qkv = Dense(dim, 3 * dim, rngs=rngs)
+        self.proj = Dense(dim, dim, rngs=rngs)
         self.heads = heads
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole") -> jax.Array:

@@ -16,15 +16,13 @@ from adaptface_jax.models.quantized import dequantize, quantize
 class Dense(nnx.Module):
     """y = x @ kernel + bias, plus the low-rank update that `adaptation` holds under `name`.
 
-    quantized: the kernel is stored as `models.quantized` does, and read from there in the dtype of x.
+    The kernel may be stored in 8 bits, with `kernel_scale` beside it (`quantize`); it is read in the dtype of x.
     """
 
-    def __init__(self, din: int, dout: int, *, use_bias: bool = True, quantized: bool = False, rngs: nnx.Rngs):
+    def __init__(self, din: int, dout: int, *, use_bias: bool = True, rngs: nnx.Rngs):
         # ViT's usual initialisation; only seen when there are no weights.
-        kernel = 0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (din, dout))
-        stored, step = quantize(kernel) if quantized else (kernel, None)
-        self.kernel = nnx.Param(stored)
-        self.kernel_step = None if step is None else nnx.Param(step)
+        self.kernel = nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (din, dout)))
+        self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "") -> jax.Array:
@@ -37,10 +35,15 @@ class Dense(nnx.Module):
                 y = y + delta
         return y
 
+    def quantize(self) -> None:
+        """Store the kernel as `models.quantized` does."""
+        levels, scale = quantize(self.kernel[...])
+        self.kernel, self.kernel_scale = nnx.Param(levels), nnx.data(nnx.Param(scale))
+
     def _kernel(self, dtype: Any) -> jax.Array:
-        if self.kernel_step is None:
+        if self.kernel_scale is None:
             return self.kernel[...].astype(dtype)
-        return dequantize(self.kernel[...], self.kernel_step[...], dtype)
+        return dequantize(self.kernel[...], self.kernel_scale[...], dtype)
 
 
 Linear = dict[str, jax.Array]  # {"kernel": [in, out], "bias": [out]}, both trained

@@ -19,11 +19,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"gelu": gelu, "quick
 class Mlp(nnx.Module):
     """Adapter targets: `fc1`, `fc2`. With `gated`, fc1 gives both halves of silu(first) * second (SwiGLU)."""
 
-    def __init__(
-        self, dim: int, hidden: int, *, activation: str, gated: bool, quantized: bool = False, rngs: nnx.Rngs
-    ):
-        self.fc1 = Dense(dim, 2 * hidden if gated else hidden, quantized=quantized, rngs=rngs)
-        self.fc2 = Dense(hidden, dim, quantized=quantized, rngs=rngs)
+    def __init__(self, dim: int, hidden: int, *, activation: str, gated: bool, rngs: nnx.Rngs):
+        self.fc1 = Dense(dim, 2 * hidden if gated else hidden, rngs=rngs)
+        self.fc2 = Dense(hidden, dim, rngs=rngs)
         self.activation = activation
         self.gated = gated
 

@@ -11,7 +11,7 @@ from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.fsdp import place_frozen
-from adaptface_jax.distributed.mesh import place
+from adaptface_jax.distributed.mesh import FSDP, place
 from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.layers.attend import AUTO
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
@@ -74,11 +74,15 @@ def unadapted(config: Config) -> Config:
     )
 
 
-def opened(config: Config, dtype: str | None) -> Config:
+def opened(config: Config, mesh: Mesh, dtype: str | None, quantize: str | None) -> Config:
     """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with,
     and it may have been trained on another machine."""
+    wanted = config.backbone
     return dataclasses.replace(
         config,
         adapter=dataclasses.replace(config.adapter, init_from=""),
-        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype, attention=AUTO),
+        backbone=dataclasses.replace(
+            wanted, dtype=dtype or wanted.dtype, quantize=quantize or wanted.quantize, attention=AUTO
+        ),
+        train=dataclasses.replace(config.train, fsdp=mesh.shape[FSDP]),
     )
