@@ -15,7 +15,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.fsdp import place_frozen
-from adaptface_jax.distributed.mesh import make_mesh, place, sharding
+from adaptface_jax.distributed.mesh import here, make_mesh, place, sharding
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models import vit
@@ -23,8 +23,10 @@ from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.training import optim
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import build_model
+from adaptface_jax.training.recognition.run import open_run, run_mesh
 from adaptface_jax.training.step import init_state, make_step
 from tests import made_models as models
+from tests.made_runs import write_run
 
 STEPS, DEPTH = 3, models.SPEC.depth
 KERNELS = {"attn/qkv": (32, 96), "attn/proj": (32, 32), "mlp/fc1": (32, 64), "mlp/fc2": (64, 32)}  # of a block
@@ -149,6 +151,18 @@ def test_a_model_goes_from_the_host_to_where_it_lies():
     kernel = model.frozen["backbone"]["blocks"]["mlp"]["fc1"]["kernel"]
     assert kernel.sharding.shard_shape(kernel.shape) == (4, 128 // 8, 512)
     assert model.recognizer.mesh is mesh
+
+
+def test_a_run_is_used_as_it_was_trained_over_the_devices_that_are_here(tmp_path):
+    settings = models.replace(models.config("none"), "backbone", weights="builtin", quantize="int8")
+    write_run(tmp_path, models.replace(settings, "train", fsdp=4))
+    model, _ = open_run(tmp_path, "latest", run_mesh(tmp_path))
+    kernel = model.frozen["backbone"]["blocks"]["attn"]["proj"]["kernel"]
+    assert (kernel.dtype, kernel.sharding.shard_shape(kernel.shape)) == (np.int8, (4, 128 // 4, 128))
+    exact, _ = open_run(tmp_path, "latest", make_mesh(), quantize="none")
+    kernel = exact.frozen["backbone"]["blocks"]["attn"]["proj"]["kernel"]
+    assert (kernel.dtype, kernel.sharding.shard_shape(kernel.shape)) == (np.float32, (4, 128, 128))
+    assert [here(fsdp) for fsdp in (1, 3, 4, 6, 16)] == [1, 1, 4, 2, 8]
 
 
 @pytest.mark.parametrize(

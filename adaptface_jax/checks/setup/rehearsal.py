@@ -75,6 +75,8 @@ def memory(compiled: Compiled, limit: int | None, devices: int) -> Finding:
     if limit is None:
         return note("memory", f"{what}; the device does not say what it has", **numbers)
     advice = "halve the activations: train.grad_accum=2, train.remat=true, or a smaller train.batch_size"
+    if compiled.frozen_bytes > compiled.work_bytes:
+        advice = "make the frozen blocks smaller: backbone.quantize=int8, or train.fsdp over several devices"
     if total > limit:
         return fault("memory", f"{what}, only {byte_size(limit)} are there", advice, **numbers)
     if total > 0.85 * limit:
