@@ -1,6 +1,6 @@
 """The frozen tree split over a group of devices: each holds a part of every block, a step gathers one block at a time.
 
-Split are the kernels of the blocks, which are nearly all of it (99.7% of ViT-g); vectors, the patch embedding and the
+Split are the kernels of the blocks, which are nearly all of it (99.8% of ViT-g); vectors, the patch embedding and the
 positions stay whole on every device. Source: ZeRO, stage 3 (arXiv 1910.02054), without gradients or an optimizer to
 split: the tree is frozen.
 """
