@@ -36,6 +36,7 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import plural
 from adaptface_jax.core.version import __version__
+from adaptface_jax.distributed.mesh import here
 from adaptface_jax.training.classification import plan as classification
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.recognition import plan as recognition
@@ -135,7 +136,9 @@ def _alone(config: AnyConfig) -> AnyConfig:
     """The settings without benchmarks and trackers: they change nothing that is trained."""
     quiet = dataclasses.replace(config, monitor=dataclasses.replace(config.monitor, wandb=False, images=False))
     if isinstance(quiet, Config):
-        return dataclasses.replace(quiet, data=dataclasses.replace(quiet.data, benchmarks={}))
+        # Nor does it over how many devices the frozen blocks are split: there may be others here.
+        train = dataclasses.replace(quiet.train, fsdp=here(quiet.train.fsdp))
+        return dataclasses.replace(quiet, data=dataclasses.replace(quiet.data, benchmarks={}), train=train)
     return quiet
 
 

@@ -33,56 +33,25 @@ MANY, BATCH, STEPS = 100_000, 128, 4
 def memory(setting: str) -> dict[str, Any]:
     """Bytes of the step on each device at HUGE classes."""
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
-    import jax
-    import jax.numpy as jnp
+    from from_shapes import compile_step
 
     from adaptface_jax.config.schema import BackboneConfig, Config, LossConfig, TrainConfig
-    from adaptface_jax.distributed.mesh import make_mesh, sharding
-    from adaptface_jax.losses.margin import init_statistics
-    from adaptface_jax.losses.sampled import class_sampler
-    from adaptface_jax.models import vit
-    from adaptface_jax.models.recognizer import Recognizer
-    from adaptface_jax.models.specs import backbone_spec
-    from adaptface_jax.training import optim
-    from adaptface_jax.training.recognition.loss import make_loss
-    from adaptface_jax.training.run import abstract_state
-    from adaptface_jax.training.step import make_step
 
-    name, size = "dinov2_vits14", 112
     config = Config(
-        backbone=BackboneConfig(name=name, image_size=size),
+        backbone=BackboneConfig(name="dinov2_vits14", image_size=112, dtype="float32"),
         loss=LossConfig(**SETTINGS[setting]),
         train=TrainConfig(batch_size=GLOBAL_BATCH, model_parallel=DEVICES),
     )
-    mesh = make_mesh(model=DEVICES)
-    recognizer = Recognizer(backbone_spec(name), config, jnp.float32)
-    params = vit.random_params(recognizer.built_spec, size, 0)
-    frozen, trainable = jax.eval_shape(lambda: recognizer.init(params, HUGE))
-    frozen, key = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding(mesh)),
-        (frozen, jax.eval_shape(lambda: jax.random.key(0))),
-    )
-    state = abstract_state(config.train, trainable, init_statistics(), mesh, config.loss)
-    kinds = {"image": ((size, size, 3), jnp.uint8), "label": ((), jnp.int32), "weight": ((), jnp.float32)}
-    batch = {
-        name: jax.ShapeDtypeStruct((GLOBAL_BATCH, *shape), kind, sharding=sharding(mesh, "batch"))
-        for name, (shape, kind) in kinds.items()
-    }
-    rate = optim.schedule(config.train, 100, 1000)
-    optimizer = optim.optimizer(config.train, rate, loss=config.loss)
-    sampler = class_sampler(config.loss, HUGE, GLOBAL_BATCH, mesh)
     before = time.perf_counter()
-    step = make_step(make_loss(recognizer, mesh), optimizer, rate, mesh, sampler=sampler)
-    used = step.lower(frozen, state, batch, key).compile().memory_analysis()
-    held = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    used, _ = compile_step(config, HUGE)
     return {
         "setting": setting,
         "classes": HUGE,
         "devices": DEVICES,
         "global_batch": GLOBAL_BATCH,
-        "bytes": held + used.temp_size_in_bytes,
-        "held_bytes": held,
-        "work_bytes": used.temp_size_in_bytes,
+        "bytes": used.held + used.work,
+        "held_bytes": used.held,
+        "work_bytes": used.work,
         "compile_seconds": round(time.perf_counter() - before, 1),
     }
 

@@ -30,6 +30,8 @@ def fingerprint(model: Model) -> str:
     }
     if model.stored_size != STORED_SIZE:  # the size of all models before it could be chosen
         settings["stored_size"] = model.stored_size
+    if config.backbone.quantize != "none":  # before it could be chosen none was
+        settings["quantize"] = config.backbone.quantize
     digest = hashlib.sha256(to_json(settings).encode())
     for path, leaf in sorted(trees.flatten(model.trainable).items()):
         if path != "centres":

@@ -22,7 +22,7 @@ from adaptface_jax.data.stored_size import AUTO, size_line, stored_size
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.training.recognition.model import build_model, unadapted
-from adaptface_jax.training.recognition.run import open_run
+from adaptface_jax.training.recognition.run import open_run, run_mesh
 from adaptface_jax.training.run import RESULTS, RUN_FILE
 from adaptface_jax.weights.loading import inspect_backbone
 
@@ -68,8 +68,10 @@ def open_model(
     with named_in_python():
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
-        mesh = make_mesh(keep_memory=False)  # the process is the caller's
-        return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
+        keep_memory = False  # the process is the caller's
+        if is_run:
+            return open_trained(wanted, keep_memory)
+        return open_backbone(wanted, make_mesh(keep_memory=keep_memory))
 
 
 def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = None) -> FaceModel:
@@ -90,7 +92,7 @@ def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = Non
         args.batch_size,
     )
     with Phase("opening the model", brief=True):
-        opened = open_trained(wanted, make_mesh()) if args.run else open_backbone(wanted, make_mesh(), images)
+        opened = open_trained(wanted) if args.run else open_backbone(wanted, make_mesh(), images)
     print(size_line(opened.stored_size, opened.model.recognizer.config.backbone.image_size), flush=True)
     return opened
 
@@ -117,13 +119,14 @@ class Wanted:
                 raise InputError(f"--{name}: {value!r} is not known; expected one of {', '.join(filter(None, known))}")
 
 
-def open_trained(wanted: Wanted, mesh: Mesh) -> FaceModel:
+def open_trained(wanted: Wanted, keep_memory: bool = True) -> FaceModel:
     """A run at a checkpoint. Raises InputError where there is none, and for what only a backbone has."""
     feature = None if wanted.feature == CLS else wanted.feature
     given = {"image_size": wanted.image_size, "stored_size": wanted.stored_size, "feature": feature}
     if name := next((name for name, value in given.items() if value is not None), ""):
         raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; leave it out")
     workdir = Path(wanted.source)
+    mesh = run_mesh(workdir, keep_memory=keep_memory)
     model, step = open_run(workdir, str(wanted.checkpoint), mesh, wanted.dtype)
     facts = {"run": wanted.source, "step": step, "backbone": model.identity}
     return FaceModel(model, mesh, facts, Path(wanted.results or workdir / RESULTS), wanted.batch_size)

@@ -42,6 +42,9 @@ class BackboneConfig:
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
+    quantize: str = setting(
+        "none", "int8 stores the frozen blocks' kernels in 8 bits, a scale for each output", choices=("none", "int8")
+    )
     attention: str = setting(
         "auto", "computed over the whole batch, each image, or by cuDNN", choices=("auto", "whole", "each", "cudnn")
     )
@@ -192,6 +195,7 @@ class LoopConfig:
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
     model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    fsdp: int = setting(1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -253,6 +257,14 @@ def check(config: Config) -> None:
     for name in config.data.benchmarks:
         if not is_name(name):
             raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
+    if adapter.kind == "full":
+        asked = {"train.fsdp": config.train.fsdp > 1, "backbone.quantize": config.backbone.quantize != "none"}
+        for name, given in asked.items():
+            if given:
+                raise InputError(
+                    f"{name}: is for frozen weights, and adapter.kind=full trains all of them; leave it out, or choose "
+                    "another adapter.kind"
+                )
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.kind not in ("lora", "dalora"):

@@ -44,6 +44,14 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return list(paths)
 
 
+def byte_size(count: int) -> str:
+    """ "1.4 GB"."""
+    for unit, width in (("GB", 1e9), ("MB", 1e6)):
+        if count >= width:
+            return f"{count / width:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
 def duration(seconds: float) -> str:
     """ "3 min 52 s", "17 h 55 min", "1 d 13 h 12 min"."""
     whole = round(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,11 @@ def count(tree: Any) -> int:
 def nbytes(tree: Any) -> int:
     """Bytes of all leaves."""
     return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def device_bytes(tree: Any) -> int:
+    """Bytes of all leaves, which lie on devices, on each of them."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def difference(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,27 +12,47 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.allocator import keep_freed_memory
 
-DATA, MODEL = "data", "model"
+DATA, FSDP, MODEL = "data", "fsdp", "model"
+GROUPS = (DATA, FSDP)  # over which the class centres are the same
 
-# Logical axis -> mesh axes; None is replicated. Rows are split over all devices, classes within a group of them.
-RULES: dict[str | None, tuple[str, ...] | str | None] = {"batch": (DATA, MODEL), "class": MODEL, None: None}
+# Logical axis -> mesh axes; None is replicated. Rows are split over all devices, classes within a group of them, and
+# frozen kernels within a group of such groups.
+RULES: dict[str | None, tuple[str, ...] | str | None] = {
+    "batch": (DATA, FSDP, MODEL), "class": MODEL, "frozen": (FSDP, MODEL), None: None
+}  # fmt: skip
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1, *, keep_memory: bool = True) -> Mesh:
-    """A ("data", "model") mesh over all devices (or the given ones), `model` of them to a group.
+def make_mesh(
+    devices: Sequence[jax.Device] | None = None, model: int = 1, fsdp: int = 1, *, keep_memory: bool = True
+) -> Mesh:
+    """A ("data", "fsdp", "model") mesh over all devices (or the given ones).
 
-    keep_memory: on a CPU the process also keeps its memory between steps from now on.
-    Raises InputError where `model` does not divide the number of devices.
+    `model` devices share the class centres; `fsdp` of them, which are whole groups of the former, the frozen blocks (1:
+    every device has them whole). keep_memory: on a CPU the process also keeps its memory between steps from now on.
+    Raises InputError where they do not divide the number of devices, or each other.
     """
     devices = jax.devices() if devices is None else list(devices)
     if len(devices) % model:
         raise InputError(
             f"train.model_parallel: {model} does not divide the {len(devices)} devices; choose a divisor of them"
         )
+    if len(devices) % fsdp:
+        raise InputError(f"train.fsdp: {fsdp} does not divide the {len(devices)} devices; choose a divisor of them")
+    if fsdp > 1 and fsdp % model:
+        raise InputError(
+            f"train.fsdp: {fsdp} is no multiple of train.model_parallel {model}, whose groups of devices it joins; "
+            f"choose a multiple of {model} that divides the {len(devices)} devices, or 1"
+        )
     if keep_memory and devices[0].platform == "cpu":
         keep_freed_memory()
-    axes = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((len(devices) // model, model), (DATA, MODEL), axis_types=axes, devices=devices)
+    joined = max(fsdp // model, 1)
+    shape = (len(devices) // (joined * model), joined, model)
+    return jax.make_mesh(shape, (DATA, FSDP, MODEL), axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def here(fsdp: int) -> int:
+    """Over how many of the devices that are here a tree is split which was split over `fsdp` elsewhere."""
+    return math.gcd(fsdp, jax.device_count())
 
 
 def spec(*axes: str | None) -> PartitionSpec:

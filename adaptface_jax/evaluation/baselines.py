@@ -21,7 +21,6 @@ from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import evaluate, raw_pixels
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult
-from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.training.recognition.model import Model, unadapted
 
 NAME = "baselines.json"
@@ -70,7 +69,7 @@ def baselines(
         print(f"{error}; measured again", flush=True)
     if agreed(int(kept is not None)):
         return kept or Baselines()
-    recognizer = Recognizer(model.recognizer.spec, unadapted(config), model.recognizer.dtype)
+    recognizer = dataclasses.replace(model.recognizer, config=unadapted(config))
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size, model.stored_size)
     with Phase(f"measuring the frozen backbone and the pixels on {', '.join(benchmarks)}; then training"):

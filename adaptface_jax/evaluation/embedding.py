@@ -157,7 +157,7 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
     return jax.jit(
         embed,
         static_argnums=(3,),
-        in_shardings=(replicated, None, rows),
+        in_shardings=(None, None, rows),
         # Of several processes each must be able to read every row.
         out_shardings=replicated if several() else rows,
     )

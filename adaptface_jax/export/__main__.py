@@ -7,7 +7,8 @@
 
 merged: the backbone with the adapter folded in, in the Hugging Face layout. peft: the adapter as PEFT folders.
 stablehlo, onnx: images in, unit embeddings (and gates) out. base: the backbone without an adapter, of a run or of any
-weights, in the Hugging Face layout. Everything is written in float32, with a README.md that is a model card too.
+weights, in the Hugging Face layout. Everything is written in float32, with a README.md that is a model card too; of
+runs with backbone.quantize, the backbone's own weights are, not the rounded ones that they were trained on.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.push import check_repository, push
 from adaptface_jax.export.record import RECORD, hub_id
 from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.training.recognition.run import open_run
+from adaptface_jax.training.recognition.run import open_run, recognition_config
+from adaptface_jax.training.run import required_record
 from adaptface_jax.weights.peft.names import LAYOUTS
 
 # Which formats each flag belongs to.
@@ -112,12 +114,15 @@ def write_run(args: argparse.Namespace, model: Model, step: int, mesh: Mesh, out
     """The whole folder of a run; returns lines to print."""
     lines = FORMATS[args.format](args, model, mesh, out)
     adapter = model.recognizer.config.adapter.kind
+    stored = recognition_config(Path(args.run), required_record(Path(args.run), "--run: ")).backbone.quantize
+    if stored != "none":
+        lines.append(f"weights: the backbone's own; the run and its figures are of those rounded to {stored}")
     if args.format == "base":
         adapter, figures = "none", frozen_figures(Path(args.run))
-    elif args.mix is not None:
-        figures = {}  # those of the run are not of the mixture
     else:
         figures = figures_at(Path(args.run), step)
+    if args.mix is not None or stored != "none":
+        figures = {}  # those of the run are of other weights
     write_example(out, args.format, model.identity, None if adapter == "none" else adapter, figures)
     known = ", ".join(figures) or "no figures: none were measured of what is exported"
     return [f"run: {args.run}, step {step:,}", *lines, f"model card: {known}"]
@@ -148,7 +153,7 @@ def main(args: argparse.Namespace) -> None:
             write_example(scratch, args.format, found.identity, None, {})
     else:
         mesh = make_mesh()
-        model, step = open_run(Path(args.run), args.checkpoint or "best", mesh, dtype="float32")
+        model, step = open_run(Path(args.run), args.checkpoint or "best", mesh, "float32", quantize="none")
         with whole_folder(out, **target) as scratch:
             lines = write_run(args, model, step, mesh, scratch)
         lines.insert(1, size_line(model.stored_size, model.recognizer.config.backbone.image_size))

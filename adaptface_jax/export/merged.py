@@ -30,6 +30,7 @@ def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
     """
     recognizer, trainable = model.recognizer, model.trainable
     config = recognizer.config
+    assert not recognizer.quantized, "rounded weights are not exported: open the run with quantize='none'"
     tree: Any = trees.overlay(model.frozen.get("backbone", {}), trainable.get("backbone", {}))
     tree = jax.tree.map(as_float32, tree)
     if "adapter" in trainable:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from adaptface_jax.config.schema import LossConfig
-from adaptface_jax.distributed.mesh import DATA, MODEL, spec
+from adaptface_jax.distributed.mesh import GROUPS, MODEL, spec
 from adaptface_jax.losses.margin import (
     MarginOutput,
     NormStatistics,
@@ -61,7 +61,7 @@ def class_loss(
     embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centres [C, d], C a multiple of the
     `model` axis; rows of zeros are padding and no classes (see `padded`). weights: as there.
     """
-    rows = embeddings.shape[0] // mesh.shape[DATA]
+    rows = embeddings.shape[0] // (mesh.size // mesh.shape[MODEL])
     classes = centres.shape[0] // mesh.shape[MODEL]
     chunk = config.class_chunk or max(1, LOGITS // rows)
     if mesh.shape[MODEL] == 1 and classes <= chunk:
@@ -198,4 +198,4 @@ def _local_backward(
 
     d_rows, d_blocks = jax.lax.scan(body, jnp.zeros_like(rows), (jnp.arange(len(blocks)), blocks, shifts))
     d_classes = d_blocks.reshape(-1, rows.shape[1])[: classes.shape[0]]
-    return jax.lax.psum_scatter(d_rows, MODEL, tiled=True), jax.lax.psum(d_classes, DATA)
+    return jax.lax.psum_scatter(d_rows, MODEL, tiled=True), jax.lax.psum(d_classes, GROUPS)

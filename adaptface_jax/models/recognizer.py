@@ -10,22 +10,26 @@ Only the parts that a configuration has are there; `trainable["backbone"]` holds
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.distributed.fsdp import gathered
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
+from adaptface_jax.models.quantized import is_scale, with_quantized_blocks
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
@@ -41,11 +45,15 @@ class Embedded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recognizer:
-    """Pure functions of the two trees; holds no arrays."""
+    """Pure functions of the two trees; holds no arrays.
+
+    mesh: over whose groups of devices the frozen blocks are split (`distributed.fsdp`); None: they are whole.
+    """
 
     spec: BackboneSpec
     config: Config
     dtype: Any
+    mesh: Mesh | None = None
 
     @property
     def feature_dim(self) -> int:
@@ -62,12 +70,20 @@ class Recognizer:
         return self.config.adapter.num_domains if self.config.adapter.kind == "dalora" else 0
 
     @property
+    def quantized(self) -> bool:
+        """Whether the kernels of the frozen blocks are stored in 8 bits."""
+        return self.config.backbone.quantize == "int8"
+
+    @property
     def attend(self) -> str:
         """How attention is computed here: a name in `layers.attend.ATTEND`."""
         return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
 
     def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
-        """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given."""
+        """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given.
+
+        Frozen leaves stay where the parameters are, on the host or on a device.
+        """
         adapter = self.config.adapter
         keys = {
             name: jax.random.fold_in(jax.random.key(self.config.seed), i)
@@ -90,7 +106,17 @@ class Recognizer:
             return {}, trainable
         if self.config.backbone.train_patch_embed:
             trainable["backbone"] = {"patch_embed": jax.tree.map(as_float32, backbone["patch_embed"])}
-        return {"backbone": jax.tree.map(lambda x: jnp.asarray(x, self.dtype), backbone)}, trainable
+        return {"backbone": self._stored(backbone)}, trainable
+
+    def _stored(self, backbone: Tree) -> Tree:
+        """The backbone's parameters as the frozen tree keeps them."""
+        if self.quantized:
+            backbone = with_quantized_blocks(backbone)
+        rounded = {
+            path: leaf if leaf.dtype == np.int8 or is_scale(path) else leaf.astype(self.dtype, copy=False)
+            for path, leaf in trees.flatten(backbone).items()
+        }
+        return trees.unflatten(rounded)
 
     def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
         """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on."""
@@ -106,6 +132,7 @@ class Recognizer:
             "unroll": self.config.train.unroll,
             "attend": self.attend,
             "trained": adapter.kind == "full",
+            "gather": None if self.mesh is None else functools.partial(gathered, self.mesh),
         }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:
@@ -143,7 +170,7 @@ class Recognizer:
 
     @property
     def _definition(self) -> nnx.GraphDef:
-        return vit.definition(self.built_spec, self.config.backbone.image_size)[0]
+        return vit.definition(self.built_spec, self.config.backbone.image_size, self.quantized)[0]
 
     @property
     def built_spec(self) -> BackboneSpec:
@@ -197,8 +224,8 @@ def parts(trainable: Tree) -> list[str]:
 
 
 def size(flat: dict[str, Any]) -> int:
-    """Scalars in a flat tree."""
-    return sum(int(np.prod(leaf.shape)) for leaf in flat.values())
+    """Parameters in a flat tree, whatever they are stored in."""
+    return sum(int(np.prod(leaf.shape)) for path, leaf in flat.items() if not is_scale(path))
 
 
 def check_classes(num_classes: int) -> None:

@@ -33,6 +33,11 @@ def check_model(config: Config) -> None:
             f"backbone.image_size: {config.backbone.image_size} is not a multiple of the patch size "
             f"{spec.patch_size} of {config.backbone.name}; the nearest is {near}"
         )
+    if spec.width % config.train.fsdp:
+        raise InputError(
+            f"train.fsdp: {config.train.fsdp} does not divide the width {spec.width} of {config.backbone.name}, whose "
+            "kernels it splits; choose a divisor of it"
+        )
     if config.backbone.feature == "projected" and spec.projection is None:
         raise InputError(f"backbone.feature: {config.backbone.name} has no projection; use 'cls'")
     if adapter.kind in ("lora", "dalora"):

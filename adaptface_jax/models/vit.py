@@ -127,13 +127,15 @@ class ViT(nnx.Module):
         unroll: int = 1,
         attend: str = "whole",
         trained: bool = False,
+        gather: Callable[[Any], Any] | None = None,
         return_blocks: bool = False,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are.
+        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are. gather: makes whole what
+        is split of a block's parameters; they are gathered again in the backward pass, since it marks nothing to be kept.
         """
         definition, state = nnx.split(self.blocks)
         count = self.spec.depth if return_blocks else self.spec.depth - 1  # blocks of which every token goes on
@@ -151,6 +153,8 @@ class ViT(nnx.Module):
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
+            if gather is not None:
+                block_state = gather(block_state)
             x = nnx.merge(definition, block_state)(x, adaptation, attend, rows)
             return (x, gate), (x if return_blocks else None)
 
@@ -190,9 +194,20 @@ def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Calla
     return jax.lax.cond(condition, yes, no)
 
 
-def definition(spec: BackboneSpec, image_size: int) -> tuple[nnx.GraphDef, dict[str, Any]]:
-    """The module's graph and its parameters as ShapeDtypeStructs, nothing allocated."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: ViT(spec, image_size, rngs=nnx.Rngs(0))))
+def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> tuple[nnx.GraphDef, dict[str, Any]]:
+    """The module's graph and its parameters as ShapeDtypeStructs, nothing allocated.
+
+    quantized: with the kernels of its blocks in 8 bits (`models.quantized`).
+    """
+
+    def built() -> ViT:
+        model = ViT(spec, image_size, rngs=nnx.Rngs(0))
+        for _, module in nnx.iter_modules(model.blocks) if quantized else ():
+            if isinstance(module, Dense):
+                module.quantize()
+        return model
+
+    graph, state = nnx.split(nnx.eval_shape(built))
     return graph, nnx.to_pure_dict(state)
 
 

@@ -31,10 +31,11 @@ RESULTS = "results.json"  # written last: a run that has it is over
 PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change without a word: nothing that was trained so far depends on them.
-# What `auto` settings came to is compared in their place.
+# What `auto` settings came to is compared in their place. A checkpoint holds nothing that train.fsdp splits, and what
+# is gathered is bit for bit what was split.
 MAY_CHANGE = (
     "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
-    "config.data.stored_size",
+    "config.data.stored_size", "config.train.fsdp",
 )  # fmt: skip
 
 # Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie

@@ -93,8 +93,8 @@ def make_step(
 ) -> StepFunction:
     """step(frozen, state, batch, key) -> (state, metrics).
 
-    The batch is split over all devices, `state` as it was placed, and donated; everything else is replicated. `key` is
-    the run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
+    The batch is split over all devices, `frozen` and `state` are as they were placed, the latter donated; `key` is the
+    run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
     sampler: of the class centres; a step then reads and writes the rows that it draws, and no others.
     """
 
@@ -132,7 +132,7 @@ def make_step(
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     return jax.jit(
         step,
-        in_shardings=(replicated, None, rows, replicated),  # the state comes as it was placed
+        in_shardings=(None, None, rows, replicated),  # both trees come as they were placed
         out_shardings=(None, replicated),
         donate_argnums=(1,),
         compiler_options=compiler_options,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.resources
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -155,5 +157,14 @@ def read_backbone(weights: str, name: str | None = None) -> tuple[Weights, tuple
 
 
 def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:
-    tree = jax.tree.map(np.asarray, vit.random_params(spec, spec.native_size, seed))
+    with _on_host():
+        tree = jax.tree.map(np.asarray, vit.random_params(spec, spec.native_size, seed))
     return Weights(name, spec, tree, "random", None, "bicubic")
+
+
+def _on_host() -> AbstractContextManager[object]:
+    """Where arrays are made that may be larger than an accelerator; on one where jax was told to leave the host out."""
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:
+        return contextlib.nullcontext()

@@ -172,9 +172,12 @@ def test_the_first_loss_is_the_expected_one(config, tmp_path, capsys):
 
 def test_a_dry_run_prints_the_header_and_writes_nothing(config, tmp_path, capsys):
     workdir = tmp_path / "run"
-    assert call(train, f"--config={config}", f"--workdir={workdir}", "--dry_run") == 0
+    words = ("--config.train.fsdp=8", "--config.backbone.quantize=int8", "--dry_run")
+    assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 0
     out = capsys.readouterr().out
     assert "RANDOM WEIGHTS" in out and "trainable" in out and "%" in out and "the first should be" in out
+    held = next(line for line in out.splitlines() if line.startswith("frozen"))
+    assert "with the kernels of its blocks in 8 bits, its blocks split over 8 devices; " in held
     assert "48 images, 4 identities" in out and "faces: 20 pairs" in out
     assert not workdir.exists()
 
@@ -221,8 +224,8 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}")
     stopping(after=7, number=signal.SIGTERM)
-    # 4 classes on 8 devices: half of them hold only padding.
-    assert call(train, *command, "--config.train.model_parallel=8") == 75
+    # 4 classes on 8 devices: half of them hold only padding. The frozen blocks are split too, which may change unasked.
+    assert call(train, *command, "--config.train.model_parallel=8", "--config.train.fsdp=8") == 75
     stopping(after=0, number=signal.SIGTERM)
     assert call(train, *command, "--override_resume") == 0
     assert "going on from step 7 of 12" in capsys.readouterr().out
@@ -417,6 +420,10 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
         (["--config.backbone.weights=/nowhere/weights"], "/nowhere/weights"),
         (["--config.train.batch_size=4096"], "4096"),
         (["--config.train.batch_size=12"], "8 devices"),
+        (["--config.train.fsdp=3"], "train.fsdp: 3 does not divide the width 128 of demo"),
+        (["--config.train.fsdp=16"], "train.fsdp: 16 does not divide the 8 devices"),
+        (["--config.train.fsdp=2", "--config.adapter.kind=full"], "train.fsdp: is for frozen weights"),
+        (["--config.backbone.quantize=int8", "--config.adapter.kind=full"], "backbone.quantize: is for frozen weights"),
         (["--config.data.max_identities=1"], "data.max_identities"),
         (["--dryrun"], "--dry_run"),
         (["extra"], "extra"),

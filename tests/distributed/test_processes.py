@@ -95,7 +95,7 @@ def losses(workdir: Path) -> dict[int, float]:
 
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(config, tmp_path):
-    with start_two(config, tmp_path / "two") as pair, start(config, tmp_path / "one") as alone:
+    with start_two(config, tmp_path / "two", "--config.train.fsdp=2") as pair, start(config, tmp_path / "one") as alone:
         (first, said, _), (second, silent, _) = (process.end() for process in pair)
         assert (alone.end().status, first, second) == (0, 0, 0)
     assert "2 x cpu" in said and "written:" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 import safetensors.numpy
 
 from adaptface_jax.export import __main__ as export
+from adaptface_jax.training.run import RUN_FILE
 from tests.children import PATIENCE
 from tests.running import call
 
@@ -30,6 +32,20 @@ def test_peft_is_written_whole_and_in_float32(workdirs, tmp_path, capsys):
 
 def test_a_frozen_tree_in_bfloat16_is_exported_from_its_float32_source(workdirs, tmp_path):
     assert call(export, f"--run={workdirs / 'none'}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
+    name = "encoder.layer.3.mlp.fc1.weight"
+    ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
+    np.testing.assert_array_equal(ours, safetensors.numpy.load_file(workdirs / "published" / "model.safetensors")[name])
+
+
+def test_a_run_on_weights_of_8_bits_is_exported_with_the_exact_ones(workdirs, tmp_path, capsys):
+    run = shutil.copytree(workdirs / "none", tmp_path / "run")
+    record = json.loads((run / RUN_FILE).read_text())
+    record["config"]["backbone"]["quantize"] = "int8"
+    (run / RUN_FILE).write_text(json.dumps(record))
+    assert call(export, f"--run={run}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
+    assert (
+        "weights: the backbone's own; the run and its figures are of those rounded to int8" in capsys.readouterr().out
+    )
     name = "encoder.layer.3.mlp.fc1.weight"
     ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
     np.testing.assert_array_equal(ours, safetensors.numpy.load_file(workdirs / "published" / "model.safetensors")[name])

@@ -13,9 +13,8 @@ from adaptface_jax.checks.run.records import AnyRun, FaceRun
 from adaptface_jax.checks.setup.setup_checks import EMBED_BATCH
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
-from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.embedding import Embedder
-from adaptface_jax.training.recognition.run import open_run
+from adaptface_jax.training.recognition.run import open_run, run_mesh
 
 
 def check_run(run: AnyRun, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
@@ -32,7 +31,7 @@ def check_run(run: AnyRun, benchmarks: Mapping[str, str] | None = None) -> Itera
 
 def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Finding]:
     """The best checkpoint on a sample of the first benchmark that can be opened."""
-    mesh, named = make_mesh(), run.config.data.benchmarks if benchmarks is None else benchmarks
+    mesh, named = run_mesh(run.workdir), run.config.data.benchmarks if benchmarks is None else benchmarks
     if not named:
         yield note("embeddings", "not looked at", "name a benchmark: --benchmark NAME=PATH")
     for name, path in named.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import jax
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
+from adaptface_jax.core import trees
+from adaptface_jax.core.text import byte_size
 from adaptface_jax.distributed.mesh import place, sharding
 from adaptface_jax.training import optim
 from adaptface_jax.training.plan import placed_batches
@@ -54,7 +55,7 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
         .compile()
     )
     used = compiled.memory_analysis()
-    frozen_bytes, state_bytes = held(model.frozen), held((state.trainable, state.opt_state))
+    frozen_bytes, state_bytes = trees.device_bytes(model.frozen), trees.device_bytes((state.trainable, state.opt_state))
     work = 0
     if used is not None:
         all_ = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
@@ -62,28 +63,25 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
     return Compiled(compiled, state, key, frozen_bytes, state_bytes, work)
 
 
-def held(tree: Any) -> int:
-    """Bytes of a tree on each device."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
 def memory(compiled: Compiled, limit: int | None, devices: int) -> Finding:
     """What the step holds against `limit`, the bytes that all devices may use together (None: not known)."""
     total = devices * compiled.total_bytes
     parts = (
-        f"{size(compiled.frozen_bytes)} frozen, {size(compiled.state_bytes)} trained and optimizer, "
-        f"{size(compiled.work_bytes)} activations" + (f", on each of {devices} devices" if devices > 1 else "")
+        f"{byte_size(compiled.frozen_bytes)} frozen, {byte_size(compiled.state_bytes)} trained and optimizer, "
+        f"{byte_size(compiled.work_bytes)} activations" + (f", on each of {devices} devices" if devices > 1 else "")
     )
-    what = f"a step takes {size(total)} ({parts})"
+    what = f"a step takes {byte_size(total)} ({parts})"
     numbers: dict[str, Any] = {"bytes": total, "limit": limit}
     if limit is None:
         return note("memory", f"{what}; the device does not say what it has", **numbers)
     advice = "halve the activations: train.grad_accum=2, train.remat=true, or a smaller train.batch_size"
+    if compiled.frozen_bytes > compiled.work_bytes:
+        advice = "make the frozen blocks smaller: backbone.quantize=int8, or train.fsdp over several devices"
     if total > limit:
-        return fault("memory", f"{what}, only {size(limit)} are there", advice, **numbers)
+        return fault("memory", f"{what}, only {byte_size(limit)} are there", advice, **numbers)
     if total > 0.85 * limit:
-        return warning("memory", f"{what} of {size(limit)}: tight", advice, **numbers)
-    return ok("memory", f"{what} of {size(limit)}", **numbers)
+        return warning("memory", f"{what} of {byte_size(limit)}: tight", advice, **numbers)
+    return ok("memory", f"{what} of {byte_size(limit)}", **numbers)
 
 
 def available_memory(devices: Sequence[jax.Device]) -> int | None:
@@ -203,11 +201,3 @@ def decode_rate(plan: RecognitionPlan, seconds: float = 3.0) -> float | None:
 def rate(images_per_second: float) -> str:
     """ "3,210 images/s"."""
     return f"{images_per_second:,.0f} images/s" if images_per_second >= 10 else f"{images_per_second:.2g} images/s"
-
-
-def size(count: int) -> str:
-    """ "1.4 GB"."""
-    for unit, width in (("GB", 1e9), ("MB", 1e6)):
-        if count >= width:
-            return f"{count / width:.3g} {unit}"
-    return f"{count / 1e3:.3g} kB"

@@ -58,7 +58,7 @@ class SetUp:
 
 def open_set_up(config: Config) -> SetUp:
     """As training opens it; where that is refused, piece by piece, so that all is found and not only the first."""
-    mesh = make_mesh(model=config.train.model_parallel)
+    mesh = make_mesh(model=config.train.model_parallel, fsdp=config.train.fsdp)
     try:
         plan = prepare(config)
     except InputError as error:

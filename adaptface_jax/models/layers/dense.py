@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from adaptface_jax.models.layers.low_rank import Adaptation
+from adaptface_jax.models.quantized import dequantize, quantize
 
 
 class Dense(nnx.Module):
-    """y = x @ kernel + bias, plus the low-rank update that `adaptation` holds under `name`."""
+    """y = x @ kernel + bias, plus the low-rank update that `adaptation` holds under `name`.
+
+    The kernel may be stored in 8 bits, with `kernel_scale` beside it (`quantize`); it is read in the dtype of x.
+    """
 
     def __init__(self, din: int, dout: int, *, use_bias: bool = True, rngs: nnx.Rngs):
         # ViT's usual initialisation; only seen when there are no weights.
         self.kernel = nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (din, dout)))
+        self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "") -> jax.Array:
         # By its function, not by its sign: the ONNX converter knows the one as MatMul, the other as an einsum.
-        y = jnp.matmul(x, self.kernel[...].astype(x.dtype))
+        y = jnp.matmul(x, self._kernel(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
         if adaptation is not None:
             for delta in adaptation.deltas(x, [name]).values():
                 y = y + delta
         return y
+
+    def quantize(self) -> None:
+        """Store the kernel as `models.quantized` does."""
+        levels, scale = quantize(self.kernel[...])
+        self.kernel, self.kernel_scale = nnx.Param(levels), nnx.data(nnx.Param(scale))
+
+    def _kernel(self, dtype: Any) -> jax.Array:
+        if self.kernel_scale is None:
+            return self.kernel[...].astype(dtype)
+        return dequantize(self.kernel[...], self.kernel_scale[...], dtype)
 
 
 Linear = dict[str, jax.Array]  # {"kernel": [in, out], "bias": [out]}, both trained

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import AdapterConfig, Config, HeadConfig
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.distributed.agreement import check_agreed
-from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.fsdp import place_frozen
+from adaptface_jax.distributed.mesh import FSDP, place
 from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.layers.attend import AUTO
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
@@ -46,8 +46,13 @@ def load(config: Config) -> tuple[Recognizer, Backbone]:
 
 
 def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
-    """A fresh model on every device of the mesh; class centres only where num_classes is given."""
+    """A fresh model on the devices of the mesh; class centres only where num_classes is given.
+
+    The backbone goes from the host to where it lies: no device holds more of it than its part.
+    """
     recognizer, backbone = load(config)
+    if config.train.fsdp > 1:
+        recognizer = dataclasses.replace(recognizer, mesh=mesh)
     frozen, trainable = recognizer.init(backbone.params, num_classes)
     start = None
     if config.adapter.init_from:
@@ -55,7 +60,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     if "centres" in trainable:
         trainable["centres"] = padded(trainable["centres"], mesh)
     check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
-    frozen = jax.device_put(frozen, sharding(mesh))
+    frozen = place_frozen(mesh, frozen, config.train.fsdp)
     return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, remarks=backbone.remarks)
 
 
@@ -69,11 +74,15 @@ def unadapted(config: Config) -> Config:
     )
 
 
-def opened(config: Config, dtype: str | None) -> Config:
+def opened(config: Config, mesh: Mesh, dtype: str | None, quantize: str | None) -> Config:
     """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with,
     and it may have been trained on another machine."""
+    wanted = config.backbone
     return dataclasses.replace(
         config,
         adapter=dataclasses.replace(config.adapter, init_from=""),
-        backbone=dataclasses.replace(config.backbone, dtype=dtype or config.backbone.dtype, attention=AUTO),
+        backbone=dataclasses.replace(
+            wanted, dtype=dtype or wanted.dtype, quantize=quantize or wanted.quantize, attention=AUTO
+        ),
+        train=dataclasses.replace(config.train, fsdp=mesh.shape[FSDP]),
     )

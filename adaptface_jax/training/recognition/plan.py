@@ -48,7 +48,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
     record: of the run that may go on; what was chosen for it stays so.
     """
     config = adopted(config) if record is None else as_begun(config, record)
-    mesh = make_mesh(model=config.train.model_parallel)
+    mesh = make_mesh(model=config.train.model_parallel, fsdp=config.train.fsdp)
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
     require(config.monitor.wandb)
     if not config.data.train:

@@ -15,6 +15,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, domains_digest
+from adaptface_jax.distributed.mesh import here, make_mesh
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.adapters import places
 from adaptface_jax.training.checkpoint import read_checkpoint
@@ -56,13 +57,23 @@ def recognition_config(workdir: Path, record: Mapping[str, Any]) -> Config:
     return config
 
 
-def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) -> tuple[Model, int]:
+def run_mesh(workdir: Path, *, keep_memory: bool = True) -> Mesh:
+    """A mesh to use a run on: its frozen blocks are split over as many devices as in training, or as divide the ones
+    that are here; raises InputError where there is no run."""
+    config = recognition_config(workdir, required_record(workdir, "--run: "))
+    return make_mesh(fsdp=here(config.train.fsdp), keep_memory=keep_memory)
+
+
+def open_run(
+    workdir: Path, which: str, mesh: Mesh, dtype: str | None = None, quantize: str | None = None
+) -> tuple[Model, int]:
     """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
 
-    dtype: of the frozen tree and the computation, in place of the run's own `backbone.dtype`.
+    dtype, quantize: of the frozen tree and the computation, in place of the run's own `backbone.dtype` and
+    `backbone.quantize`. The mesh says over how many devices the frozen blocks are split.
     """
     record = required_record(workdir, "--run: ")
-    config = opened(recognition_config(workdir, record), dtype)
+    config = opened(recognition_config(workdir, record), mesh, dtype, quantize)
     model = build_model(config, record["data"]["classes"], mesh)
     old = record["backbone"].get("sha256")
     if model.identity.get("sha256") != old:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from adaptface_jax.config.schema import Config
+from adaptface_jax.core import trees
+from adaptface_jax.core.text import byte_size
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.losses.margin import product_dtype
 from adaptface_jax.models.adapters import places
-from adaptface_jax.models.recognizer import ParameterCount, count_parameters
+from adaptface_jax.models.recognizer import ParameterCount, count_parameters, size
 from adaptface_jax.training.centres import has_own_rule
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
@@ -27,6 +29,7 @@ def summary(plan: RecognitionPlan) -> str:
         machine_line(),
         backbone_line(config, plan.model),
         *(f"{'':10}{remark}" for remark in plan.model.remarks),
+        *frozen_lines(plan.model),
         *start_lines(plan.model),
         *adapter_lines(config),
         *parameter_lines(plan.model, source.num_classes),
@@ -56,6 +59,19 @@ def backbone_line(config: Config, model: Model) -> str:
     if identity["source"] == "random":
         return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
     return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"
+
+
+def frozen_lines(model: Model) -> list[str]:
+    """What the frozen tree takes, whole and on each device, before and after what makes it smaller."""
+    if not model.frozen:
+        return []
+    recognizer, count = model.recognizer, size(trees.flatten(model.frozen))
+    line = f"frozen    {byte_size(count * np.dtype(recognizer.dtype).itemsize)}"
+    if recognizer.quantized:
+        line += f", {byte_size(trees.nbytes(model.frozen))} with the kernels of its blocks in 8 bits"
+    if (fsdp := recognizer.config.train.fsdp) > 1:
+        line += f", its blocks split over {fsdp} devices"
+    return [f"{line}; {byte_size(trees.device_bytes(model.frozen))} on each device"]
 
 
 def start_lines(model: Model) -> list[str]:
