@@ -1,16 +1,18 @@
-"""One vision transformer for DINOv2 and CLIP, scanned over its depth.
+"""One vision transformer for all families of backbones, scanned over its depth.
 
 The parameters of all blocks are stacked on a leading depth axis, so a tree looks like
 
     patch_embed/kernel [p * p * 3, D]      patch_embed/bias [D]          (no bias in CLIP)
-    cls_token [1, 1, D]                    register_tokens [1, R, D]     (where there are registers)
-    pos_embed [1, 1 + grid * grid, D]      pre_norm/{scale, bias} [D]    (CLIP)
+    cls_token [1, 1, D]                    register_tokens [1, R, D]     (where there are such)
+    pos_embed [1, 1 + grid * grid, D]      pre_norm/{scale, bias} [D]    (no positions in DINOv3; norm: CLIP)
     blocks/norm1/{scale, bias} [L, D]      blocks/attn/qkv/{kernel [L, D, 3D], bias [L, 3D]}
-    blocks/attn/proj/...                   blocks/scale1/gamma [L, D]    (DINOv2)
+    blocks/attn/proj/...                   blocks/scale1/gamma [L, D]    (DINOv2, DINOv3)
     blocks/norm2/...                       blocks/mlp/{fc1, fc2}/...     blocks/scale2/gamma
     norm/{scale, bias} [D]                 projection/kernel [D, out]    (CLIP)
+    pool/...                               (`layers.pool`: SigLIP and face models)
 
-Sources: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588), CLIP (arXiv 2103.00020).
+Sources: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588), CLIP (arXiv 2103.00020), DINOv3 (arXiv 2508.10104),
+SigLIP (arXiv 2303.15343).
 """
 
 from __future__ import annotations
@@ -28,23 +30,31 @@ from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.mlp import Mlp
 from adaptface_jax.models.layers.norm import LayerNorm, LayerScale, standardize
+from adaptface_jax.models.layers.pool import FlatPool, ProbePool
 from adaptface_jax.models.layers.remat import KEEP_MARKED, kept
+from adaptface_jax.models.layers.rotary import Rotation, rotation
 from adaptface_jax.models.specs import BackboneSpec
 
 
 class Block(nnx.Module):
-    """x + attention, x + MLP, each behind a LayerNorm and, in DINOv2, a LayerScale."""
+    """x + attention, x + MLP, each behind a LayerNorm and, where the spec has it, before a LayerScale."""
 
     def __init__(self, spec: BackboneSpec, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
-        self.attn = Attention(spec.width, spec.heads, rngs=rngs)
+        self.attn = Attention(spec.width, spec.heads, spec.qkv_bias, rngs=rngs)
         self.norm2 = LayerNorm(spec.width, spec.norm_eps)
         self.mlp = Mlp(spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs)
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole") -> jax.Array:
-        branch = self.attn(self.norm1(x), adaptation, attend)
+    def __call__(
+        self,
+        x: jax.Array,
+        adaptation: Adaptation | None = None,
+        attend: str = "whole",
+        rotation: Rotation | None = None,
+    ) -> jax.Array:
+        branch = self.attn(self.norm1(x), adaptation, attend, rotation)
         x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
         return x + (branch if self.scale2 is None else self.scale2(branch))
@@ -75,13 +85,13 @@ class ViT(nnx.Module):
     def __init__(self, spec: BackboneSpec, image_size: int, *, rngs: nnx.Rngs):
         grid, patch = image_size // spec.patch_size, spec.patch_size
         self.patch_embed = Dense(patch * patch * 3, spec.width, use_bias=spec.patch_bias, rngs=rngs)
-        self.cls_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1, spec.width)))
-        self.pos_embed = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1 + grid * grid, spec.width)))
-        self.register_tokens = (
-            nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, spec.registers, spec.width)))
-            if spec.registers
-            else None
-        )
+
+        def rows(count: int) -> nnx.Param | None:
+            return nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, count, spec.width))) if count else None
+
+        self.cls_token = rows(int(spec.class_token))
+        self.pos_embed = rows(0 if spec.rotary else spec.class_token + grid * grid)
+        self.register_tokens = rows(spec.registers)
         self.pre_norm = LayerNorm(spec.width, spec.norm_eps) if spec.pre_norm else None
 
         @nnx.vmap(in_axes=0, out_axes=0)
@@ -90,6 +100,7 @@ class ViT(nnx.Module):
 
         self.blocks = stacked(jax.random.split(rngs.params(), spec.depth))
         self.norm = LayerNorm(spec.width, spec.norm_eps)
+        self.pool = _pool(spec, image_size, rngs)
         self.projection = Dense(spec.width, spec.projection, use_bias=False, rngs=rngs) if spec.projection else None
         self.spec = spec
 
@@ -98,15 +109,21 @@ class ViT(nnx.Module):
         batch, size, _, channels = images.shape
         patch = self.spec.patch_size
         grid = size // patch
+        if size % patch:  # as a convolution does
+            images = images[:, : grid * patch, : grid * patch]
         cut = images.reshape(batch, grid, patch, grid, patch, channels).transpose(0, 1, 3, 2, 4, 5)
         x = self.patch_embed(cut.reshape(batch, grid * grid, patch * patch * channels))
-        cls = jnp.broadcast_to(self.cls_token[...].astype(x.dtype), (batch, 1, x.shape[-1]))
-        x = jnp.concatenate([cls, x], axis=1) + self.pos_embed[...].astype(x.dtype)
+
+        def of_each(token: nnx.Param) -> jax.Array:
+            return jnp.broadcast_to(token[...].astype(x.dtype), (batch, *token.shape[1:]))
+
+        first = 0 if self.cls_token is None else 1
+        if self.cls_token is not None:
+            x = jnp.concatenate([of_each(self.cls_token), x], axis=1)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed[...].astype(x.dtype)
         if self.register_tokens is not None:  # after CLS, and without a position
-            registers = jnp.broadcast_to(
-                self.register_tokens[...].astype(x.dtype), (batch, self.spec.registers, x.shape[-1])
-            )
-            x = jnp.concatenate([x[:, :1], registers, x[:, 1:]], axis=1)
+            x = jnp.concatenate([x[:, :first], of_each(self.register_tokens), x[:, first:]], axis=1)
         return x if self.pre_norm is None else self.pre_norm(x)
 
     def __call__(
@@ -132,6 +149,8 @@ class ViT(nnx.Module):
         attend: a name in `layers.attend.ATTEND`.
         """
         definition, state = nnx.split(self.blocks)
+        spec = self.spec
+        turned = rotation(images.shape[1] // spec.patch_size, spec.width // spec.heads) if spec.rotary else None
 
         def body(i: jax.Array | int, carry: Any, layer: Any) -> Any:
             x, gate = carry
@@ -146,13 +165,13 @@ class ViT(nnx.Module):
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
-            x = nnx.merge(definition, block_state)(x, adaptation, attend)
+            x = nnx.merge(definition, block_state)(x, adaptation, attend, turned)
             return (x, gate), (x if return_blocks else None)
 
         carry, layers = (self.tokens(images), gate), (state, adapters)
         if unroll == 0:
             outputs = []
-            for i in range(self.spec.depth):
+            for i in range(spec.depth):
                 carry, output = body(i, carry, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
                 outputs.append(output)
             (x, gate), blocks = carry, jnp.stack(outputs) if return_blocks else None
@@ -161,13 +180,21 @@ class ViT(nnx.Module):
             looped = jax.checkpoint(
                 lambda carry, layer: body(layer[0], carry, layer[1]),
                 policy=None if remat else KEEP_MARKED,
-                prevent_cse=unroll >= self.spec.depth,
+                prevent_cse=unroll >= spec.depth,
             )
-            (x, gate), blocks = jax.lax.scan(looped, carry, (jnp.arange(self.spec.depth), layers), unroll=unroll)
-        feature = self.norm(x[:, 0])
+            (x, gate), blocks = jax.lax.scan(looped, carry, (jnp.arange(spec.depth), layers), unroll=unroll)
+        feature = self.norm(x[:, 0]) if self.pool is None else self.pool(self.norm(x))
         if projected and self.projection is not None:
             feature = self.projection(feature)
         return Features(feature, gate, blocks)
+
+
+def _pool(spec: BackboneSpec, image_size: int, rngs: nnx.Rngs) -> ProbePool | FlatPool | None:
+    if spec.pooling == "probe":
+        return ProbePool(spec.width, spec.heads, spec.mlp_width, spec.activation, spec.norm_eps, rngs=rngs)
+    if spec.pooling == "flat":
+        return FlatPool(spec.tokens(image_size), spec.width, spec.feature_width, rngs=rngs)
+    return None
 
 
 def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Callable[[], jax.Array | None]) -> Any:
