@@ -1,16 +1,17 @@
-"""Convert published DINOv2 and CLIP weights into a folder that `backbone.weights` accepts.
+"""Convert published weights of vision models into a folder that `backbone.weights` accepts.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small
     adaptface convert dinov2_vits14_reg4_pretrain.pth --out weights/dinov2_small_reg4
     adaptface convert open_clip_model.safetensors --out weights/laion --activation gelu
+    adaptface convert wf42m_vit_b/model.pt --out weights/face_b
     adaptface convert --inspect ViT-B-16.pt
 
 SRC is a hub id, a folder or a file: safetensors (one, or shards with their index), `.pth` or TorchScript; named by
-torch hub, Hugging Face, timm, OpenAI or open_clip. Nothing in it is executed; every tensor name is accounted for; the
-folder says what it is in `backbone.json`. What the shapes cannot tell comes from the settings beside the weights, and
-`--activation`, `--position_rule`, `--mean` and `--std` win over them. Wrappers' prefixes are peeled, other copies and
-heads put aside; all that is assumed or passed over is printed. `--inspect` says what SRC is, and writes nothing. Exit
-status 2, and one line, where that fails.
+torch hub, Hugging Face, timm, OpenAI, open_clip, InsightFace or CVLface. Nothing in it is executed; every tensor name
+is accounted for; the folder says what it is in `backbone.json`. What the shapes cannot tell comes from the settings
+beside the weights, and `--activation`, `--position_rule`, `--mean` and `--std` win over them. Wrappers' prefixes are
+peeled, other copies and heads put aside; all that is assumed or passed over is printed. `--inspect` says what SRC is,
+and writes nothing. Exit status 2, and one line, where that fails.
 """
 
 from __future__ import annotations

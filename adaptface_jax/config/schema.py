@@ -34,14 +34,14 @@ def setting(
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    name: str = setting("dinov2_vits14", "the vision model, e.g. dinov2_vitb14_reg4, clip_vitb16, demo", first=True)
+    name: str = setting("dinov2_vits14", "the vision model, e.g. dinov3_vitb16, insightface_vitb9, demo", first=True)
     weights: str = setting(
         "", "converted folder, local file, hub id, `builtin` (demo), or empty for random", first=True
     )
     image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096, first=True)
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
-    feature: str = setting("cls", "class token, or CLIP's projected one", choices=("cls", "projected"))
+    feature: str = setting("cls", "the backbone's own, or CLIP's projected one", choices=("cls", "projected"))
     quantize: str = setting(
         "none", "int8 stores the frozen blocks' kernels in 8 bits, a scale for each output", choices=("none", "int8")
     )
@@ -98,7 +98,9 @@ class AdapterConfig:
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
-    kind: str = setting("linear", "none uses the feature as embedding", choices=("linear", "none"))
+    kind: str = setting(
+        "auto", "none uses the feature as embedding, as auto does for face models", choices=("auto", "linear", "none")
+    )
     embedding_dim: int = setting(512, "width of the embedding", low=2, high=65_536)
 
 

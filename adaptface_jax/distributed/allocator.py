@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
 
 
 def compute_in_calling_thread() -> None:
-    """From now on a CPU computes in the thread that asks, whose memory glibc keeps: without effect once jax has devices.
+    """From now on a CPU computes in the thread that asks, whose memory glibc keeps; in vain once jax has devices.
 
     Threads of jax have areas of 64 MB, beside which each step's gigabyte is mapped and unmapped. A training waits for
     its steps in any case; images are decoded by other threads.

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.export.pages import base_page
 from adaptface_jax.export.record import write_facts
 from adaptface_jax.export.tower import Tower, write_tower
-from adaptface_jax.models.positions import resize_positions
-from adaptface_jax.models.specs import POSITION_RULES
+from adaptface_jax.models.positions import placed
+from adaptface_jax.models.specs import check_size
 from adaptface_jax.training.recognition.model import Model, load
 from adaptface_jax.weights.loading import read_backbone
 
@@ -40,12 +39,11 @@ def base_of_weights(weights: str, image_size: int | None = None) -> Base:
     Raises InputError where it is none, and for a size that is no multiple of the patches'.
     """
     found, remarks = read_backbone(weights)
-    size, patch = image_size or found.spec.native_size, found.spec.patch_size
-    if size <= 0 or size % patch:
-        raise InputError(f"--image_size: {size} is no multiple of {found.name}'s patch size {patch}")
-    positions = resize_positions(found.tree["pos_embed"], size // patch, POSITION_RULES[found.position_rule])
+    size = found.spec.native_size if image_size is None else image_size
+    check_size("--image_size", size, found.name, found.spec)
+    tree = placed(found.tree, found.spec, size, found.position_rule)
     feature = "projected" if "projection" in found.tree else "cls"
-    return Base(Tower(found.spec, {**found.tree, "pos_embed": positions}, size, feature), found.identity(), remarks)
+    return Base(Tower(found.spec, tree, size, feature), found.identity(), remarks)
 
 
 def write_base(base: Base, out: Path) -> list[str]:

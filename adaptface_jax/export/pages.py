@@ -26,7 +26,7 @@ def merged_page(model: Model, mix: Sequence[float] | None) -> str:
     recognizer = model.recognizer
     settings = recognizer.config.backbone
     lost = "" if mix is None else f"\n{mixed_words(mix)}\n"
-    return f"""# An adapted face recogniser as Hugging Face weights
+    return f"""# An adapted face recogniser as {_whose(recognizer.spec)} weights
 
 {_backbone(model)} with its adapter folded in, float32.
 {positions_words(recognizer.spec, settings.image_size, model.identity)}.
@@ -38,7 +38,7 @@ def merged_page(model: Model, mix: Sequence[float] | None) -> str:
 def base_page(tower: Tower, identity: Mapping[str, Any]) -> str:
     """README.md of a backbone without an adapter."""
     width = tower.spec.projection if tower.feature == "projected" and tower.spec.projection else tower.spec.width
-    return f"""# A backbone as Hugging Face weights
+    return f"""# A backbone as {_whose(tower.spec)} weights
 
 {identity["name"]} ({source_name(identity)}) as it is, no adapter in it, float32.
 {positions_words(tower.spec, tower.image_size, identity)}.
@@ -61,8 +61,8 @@ exports a fixed mixture. The script runs one expert.
 """
     older = "before 5.18" if layout == "v4" else "5.18 or newer"
     version = f" (transformers {older})" if spec.family == "dinov2" else ""
-    # CLIP's class refuses other sizes than its own unless told.
-    other_size = spec.family == "clip" and found is not None and settings.image_size != spec.native_size
+    # The classes of CLIP and SigLIP refuse other sizes than their own unless told.
+    other_size = spec.family in ("clip", "siglip") and found is not None and settings.image_size != spec.native_size
     resized = ", interpolate_pos_encoding=True" if other_size else ""
     adapter = "folder" if folders[0] == "." else f'folder / "{folders[0]}"'
     head = f'\nhead = load_file(folder / "{HEAD}")' if "head" in model.trainable else ""
@@ -120,6 +120,8 @@ writes it, from the run or from the weights that the run began with (sha256 {mod
 
 def positions_words(spec: BackboneSpec, size: int, identity: Mapping[str, Any]) -> str:
     """The size that the positions have, and how they came to it."""
+    if spec.rotary:
+        return f"Positions: turning queries and keys, at {size} px as at any size"
     rule = identity["position_rule"]
     if size == spec.native_size:
         return f"Positions: those of the weights, at {size} px (their rule of resizing: `{rule}`)"
@@ -128,6 +130,8 @@ def positions_words(spec: BackboneSpec, size: int, identity: Mapping[str, Any]) 
 
 def _tower_script(spec: BackboneSpec, feature: str, head: bool, width: int) -> str:
     """Runs the weights in the README's own folder."""
+    if spec.family == "face":
+        return _face_script(spec, head, width)
     imports = ["import torch", "import transformers", *["from safetensors.torch import load_file"] * head]
     code = f"""backbone = transformers.{model_class(spec, feature)}.from_pretrained(folder).eval()
 processor = transformers.AutoImageProcessor.from_pretrained(folder)
@@ -136,6 +140,33 @@ pixels = processor(image, return_tensors="pt")["pixel_values"]
     if head:
         code += f'head = load_file(folder / "{HEAD}")\n'
     return script(imports, code + _embed(feature, head, width, "backbone(pixels)"))
+
+
+def _whose(spec: BackboneSpec) -> str:
+    return "InsightFace" if spec.family == "face" else "Hugging Face"
+
+
+def _face_script(spec: BackboneSpec, head: bool, width: int) -> str:
+    """The same, in the code of InsightFace's `recognition/arcface_torch`."""
+    sizes = f"img_size={spec.native_size}, patch_size={spec.patch_size}, num_classes={spec.embedding}"
+    sizes += f", embed_dim={spec.width},\n    depth={spec.depth}, num_heads={spec.heads}"
+    code = f"""backbone = VisionTransformer(
+    {sizes}, mlp_ratio={spec.mlp_width / spec.width:g}, mask_ratio=0,
+)
+missing, unknown = backbone.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+assert not unknown and all(name.endswith("num_batches_tracked") for name in missing)
+backbone.eval()
+{normalised("pixels", spec.native_size, spec.stats)}
+pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+"""
+    if head:
+        code += f'head = load_file(folder / "{HEAD}")\n'
+    call = _embed("cls", head, width, "backbone(pixels)").replace(".pooler_output", "")
+    imports = (
+        "import numpy as np", "import torch", "from backbones.vit import VisionTransformer  # of InsightFace's clone",
+        "from safetensors.torch import load_file",
+    )  # fmt: skip
+    return script(imports, code + call)
 
 
 def _embed(feature: str, head: bool, width: int, call: str) -> str:

@@ -61,6 +61,11 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
             f"--format=peft: the run has adapter.kind={config.adapter.kind}, and PEFT's form is low-rank adapters; "
             "use --format=merged"
         )
+    if spec.family == "face":
+        raise InputError(
+            "--format=peft: PEFT puts adapters on classes of transformers, which has none for face ViTs; "
+            "use --format=merged, onnx or stablehlo"
+        )
     prefix = tower_prefix(spec, config.backbone.feature, layout)
     patch = patch_tensors(spec, trainable.get("backbone", {}).get("patch_embed"), prefix)
     folders = folders_of(config.adapter)

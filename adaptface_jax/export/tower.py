@@ -1,7 +1,8 @@
 """A whole backbone as plain Hugging Face weights: nothing of this package is needed to use them.
 
 Source of the layout: transformers (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPVisionModel`,
-`CLIPVisionModelWithProjection`); versions 4 and 5 both load the names of version 4, which both write.
+`CLIPVisionModelWithProjection`, `DINOv3ViTModel`, `SiglipVisionModel`); versions 4 and 5 both load the names of
+version 4, which both write. Face ViTs, which it does not know, are written in InsightFace's names.
 """
 
 from __future__ import annotations
@@ -13,13 +14,23 @@ from typing import Any
 import jax
 
 from adaptface_jax.core import trees
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.record import write_json
 from adaptface_jax.models.recognizer import built_spec
-from adaptface_jax.models.specs import BackboneSpec, ImageStats
+from adaptface_jax.models.specs import BackboneSpec, Family, ImageStats
 from adaptface_jax.weights.formats.reader import SINGLE
 from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
+from adaptface_jax.weights.names.dinov3 import HF_DINOV3
 from adaptface_jax.weights.names.engine import to_names
+from adaptface_jax.weights.names.faces import INSIGHTFACE
+from adaptface_jax.weights.names.siglip import HF_SIGLIP
+from adaptface_jax.weights.names.tables import Table
+from adaptface_jax.weights.peft.names import tower_prefix
+
+_TABLES: dict[Family, Table] = {
+    "dinov2": HF_DINOV2, "clip": HF_CLIP, "dinov3": HF_DINOV3, "siglip": HF_SIGLIP, "face": INSIGHTFACE,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +45,36 @@ class Tower:
 
 def model_class(spec: BackboneSpec, feature: str) -> str:
     """The class of transformers that gives our feature."""
-    if spec.family == "clip":
-        return "CLIPVisionModelWithProjection" if feature == "projected" else "CLIPVisionModel"
-    return "Dinov2WithRegistersModel" if spec.registers else "Dinov2Model"
+    match spec.family:
+        case "clip":
+            return "CLIPVisionModelWithProjection" if feature == "projected" else "CLIPVisionModel"
+        case "dinov2":
+            return "Dinov2WithRegistersModel" if spec.registers else "Dinov2Model"
+        case "dinov3":
+            return "DINOv3ViTModel"
+        case "siglip":
+            return "SiglipVisionModel"
+    raise InputError("transformers has no class for face ViTs; export with --format=merged, base, onnx or stablehlo")
 
 
 def write_tower(out: Path, tower: Tower) -> str:
-    """Write model.safetensors, config.json and preprocessor_config.json into the folder `out`; what was written."""
+    """Write model.safetensors, config.json and preprocessor_config.json into the folder `out`; what was written.
+
+    Of a face ViT model.safetensors alone, in the names of its authors.
+    """
     # No source's rule of resizing positions matters at the size that they have.
     spec = dataclasses.replace(built_spec(tower.spec, tower.feature), native_size=tower.image_size)
-    name = model_class(spec, tower.feature)
-    tensors = to_names(HF_CLIP if spec.family == "clip" else HF_DINOV2, spec, jax.device_get(tower.params))
+    tensors = to_names(_TABLES[spec.family], spec, jax.device_get(tower.params))
+    if spec.family == "siglip":
+        tensors = {tower_prefix(spec, tower.feature, "v4") + key: tensor for key, tensor in tensors.items()}
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / SINGLE, tensors)
-    write_json(out / "config.json", {"architectures": [name], **hf_config(spec)})
-    write_json(out / "preprocessor_config.json", hf_preprocessor(tower.image_size, spec.stats))
+    if spec.family == "face":
+        name = "InsightFace's VisionTransformer"
+    else:
+        name = model_class(spec, tower.feature)
+        write_json(out / "config.json", {"architectures": [name], **hf_config(spec)})
+        write_json(out / "preprocessor_config.json", hf_preprocessor(tower.image_size, spec.stats))
     what = f"{len(tensors)} tensors, {trees.count(tower.params):,} parameters in float32"
     return f"{name} at {tower.image_size} px, {what}"
 
@@ -62,13 +88,24 @@ def hf_config(spec: BackboneSpec) -> dict[str, Any]:
         "image_size": spec.native_size,
         "patch_size": spec.patch_size,
         "num_channels": 3,
-        "hidden_act": spec.activation,
+        "hidden_act": "gelu_pytorch_tanh" if spec.activation == "gelu_tanh" else spec.activation,
         "layer_norm_eps": spec.norm_eps,
     }
     if spec.family == "clip":
         projection = {} if spec.projection is None else {"projection_dim": spec.projection}
         return {"model_type": "clip_vision_model", **common, "intermediate_size": spec.mlp_width, **projection}
     swiglu = spec.mlp == "swiglu"
+    if spec.family == "siglip":
+        return {"model_type": "siglip_vision_model", **common, "intermediate_size": spec.mlp_width}
+    if spec.family == "dinov3":
+        return {
+            "model_type": "dinov3_vit",
+            **common,
+            "hidden_act": "silu" if swiglu else spec.activation,
+            "intermediate_size": spec.mlp_width,
+            "use_gated_mlp": swiglu,
+            "num_register_tokens": spec.registers,
+        }
     return {
         "model_type": "dinov2_with_registers" if spec.registers else "dinov2",
         **common,

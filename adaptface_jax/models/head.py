@@ -5,6 +5,14 @@ from __future__ import annotations
 import jax
 
 from adaptface_jax.models.layers.dense import Linear, init_linear
+from adaptface_jax.models.specs import BackboneSpec
+
+
+def head_kind(kind: str, spec: BackboneSpec) -> str:
+    """`linear` or `none`; `auto` is none where the backbone is a face model, whose feature is an embedding already."""
+    if kind != "auto":
+        return kind
+    return "linear" if spec.embedding is None else "none"
 
 
 def init_head(key: jax.Array, feature_dim: int, embedding_dim: int) -> Linear:

@@ -7,29 +7,45 @@ Source: torch's `interpolate(mode="bicubic")` with and without `antialias`, repr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.specs import PositionRule
+from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, PositionRule
 
 
-def resize_positions(pos_embed: np.ndarray, grid: int, rule: PositionRule) -> np.ndarray:
-    """pos_embed [1, 1 + n * n, D] -> float32 [1, 1 + grid * grid, D]; the first position (CLS) stays as it is.
+def placed(tree: Mapping[str, Any], spec: BackboneSpec, image_size: int, rule: str) -> dict[str, Any]:
+    """The tree of a backbone with its positions, where it has a table of them, for images of that size.
+
+    rule: a key of `specs.POSITION_RULES`. Errors as of `resize_positions`.
+    """
+    if spec.rotary:
+        return dict(tree)
+    grid = image_size // spec.patch_size
+    positions = resize_positions(tree["pos_embed"], grid, POSITION_RULES[rule], int(spec.class_token))
+    return {**tree, "pos_embed": positions}
+
+
+def resize_positions(pos_embed: np.ndarray, grid: int, rule: PositionRule, first: int = 1) -> np.ndarray:
+    """pos_embed [1, first + n * n, D] -> float32 [1, first + grid * grid, D].
+
+    The `first` positions, which are of no patch (CLS), stay as they are.
 
     The native grid comes back untouched, as in every source. Raises InputError where the positions form no square.
     """
-    count, width = pos_embed.shape[1] - 1, pos_embed.shape[2]
+    count, width = pos_embed.shape[1] - first, pos_embed.shape[2]
     native = math.isqrt(max(count, 0))
     if native == 0 or native * native != count:
-        raise InputError(f"pos_embed: {count} patch positions form no square grid; expected 1 + n * n positions")
+        raise InputError(f"pos_embed: {count} patch positions form no square grid; expected {first} + n * n positions")
     pos_embed = np.asarray(pos_embed, np.float32)
     if grid == native:
         return pos_embed
     axis = antialiased(native, grid) if rule.antialias else _interpolated(native, grid, rule.offset)
-    cells = pos_embed[0, 1:].astype(np.float64).reshape(native, native, width)
+    cells = pos_embed[0, first:].astype(np.float64).reshape(native, native, width)
     resized = np.einsum("yi,xj,ijd->yxd", axis, axis, cells, optimize=True).reshape(1, grid * grid, width)
-    return np.concatenate([pos_embed[:, :1], resized.astype(np.float32)], axis=1)
+    return np.concatenate([pos_embed[:, :first], resized.astype(np.float32)], axis=1)
 
 
 def _cubic(distance: np.ndarray, a: float) -> np.ndarray:

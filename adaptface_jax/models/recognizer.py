@@ -25,7 +25,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.fsdp import gathered
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router
-from adaptface_jax.models.head import init_centres, init_head
+from adaptface_jax.models.head import head_kind, init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import rank_gates
@@ -58,11 +58,16 @@ class Recognizer:
     @property
     def feature_dim(self) -> int:
         projected = self.config.backbone.feature == "projected"
-        return self.spec.projection if projected and self.spec.projection else self.spec.width
+        return self.spec.projection if projected and self.spec.projection else self.spec.feature_width
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a trained layer makes the embedding of the feature."""
+        return head_kind(self.config.head.kind, self.spec) == "linear"
 
     @property
     def embedding_dim(self) -> int:
-        return self.feature_dim if self.config.head.kind == "none" else self.config.head.embedding_dim
+        return self.config.head.embedding_dim if self.has_head else self.feature_dim
 
     @property
     def num_domains(self) -> int:
@@ -97,7 +102,7 @@ class Recognizer:
             inner = router.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
-        if self.config.head.kind == "linear":
+        if self.has_head:
             trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
         if num_classes is not None:
             trainable["centres"] = init_centres(keys["centres"], num_classes, self.embedding_dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 from adaptface_jax.config import overrides
@@ -10,29 +12,27 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.adapters.places import check_places
 from adaptface_jax.models.adapters.router import router_block
-from adaptface_jax.models.specs import backbone_spec
+from adaptface_jax.models.head import head_kind
+from adaptface_jax.models.specs import backbone_spec, check_size
 
 TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
 
 
 def checked(config: ConfigDict) -> AnyConfig:
-    """The frozen settings, checked whole; raises InputError naming the first wrong one."""
+    """The frozen settings, checked whole, `auto` of the head settled; raises InputError naming the first wrong one."""
     frozen = overrides.freeze(config)
-    if isinstance(frozen, Config):
-        check_model(frozen)
-    return frozen
+    if not isinstance(frozen, Config):
+        return frozen
+    check_model(frozen)
+    kind = head_kind(frozen.head.kind, backbone_spec(frozen.backbone.name))
+    return dataclasses.replace(frozen, head=dataclasses.replace(frozen.head, kind=kind))
 
 
 def check_model(config: Config) -> None:
     """Raise InputError, naming the setting, where a setting does not fit `backbone.name`."""
     spec = backbone_spec(config.backbone.name)
     adapter = config.adapter
-    if config.backbone.image_size % spec.patch_size:
-        near = max(1, round(config.backbone.image_size / spec.patch_size)) * spec.patch_size
-        raise InputError(
-            f"backbone.image_size: {config.backbone.image_size} is not a multiple of the patch size "
-            f"{spec.patch_size} of {config.backbone.name}; the nearest is {near}"
-        )
+    check_size("backbone.image_size", config.backbone.image_size, config.backbone.name, spec)
     if spec.width % config.train.fsdp:
         raise InputError(
             f"train.fsdp: {config.train.fsdp} does not divide the width {spec.width} of {config.backbone.name}, whose "

@@ -36,6 +36,7 @@ class PositionRule:
     offset: float = 0.0
 
 
+ROTARY = "rotary"  # in place of a rule, where positions are no table: nothing is resized
 POSITION_RULES = {
     "dinov2": PositionRule(antialias=False, offset=0.1),
     "bicubic": PositionRule(antialias=False),
@@ -43,14 +44,18 @@ POSITION_RULES = {
 }
 
 
+Family = Literal["dinov2", "clip", "dinov3", "siglip", "face"]
+
+
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
     """One vision transformer.
 
-    width D, depth (blocks), heads, mlp hidden width, patch size and native image size in pixels.
+    width D, depth (blocks), heads, mlp hidden width, patch size and native image size in pixels. embedding: width of
+    what a face model's own head gives.
     """
 
-    family: Literal["dinov2", "clip"]
+    family: Family
     width: int
     depth: int
     heads: int
@@ -59,14 +64,37 @@ class BackboneSpec:
     native_size: int
     registers: int = 0
     mlp: Literal["mlp", "swiglu"] = "mlp"
-    activation: Literal["gelu", "quick_gelu"] = "gelu"
+    activation: Literal["gelu", "quick_gelu", "gelu_tanh", "relu6"] = "gelu"
     norm_eps: float = 1e-6
     projection: int | None = None
+    embedding: int | None = None
     stats: ImageStats = IMAGENET
 
     @property
+    def class_token(self) -> bool:
+        """Else the image is told by all of its tokens."""
+        return self.family not in ("siglip", "face")
+
+    @property
+    def pooling(self) -> Literal["class", "probe", "flat"]:
+        """The class token; attention of a learned probe; a head on all tokens, one after the other."""
+        found: dict[Family, Literal["probe", "flat"]] = {"siglip": "probe", "face": "flat"}
+        return found.get(self.family, "class")
+
+    @property
+    def rotary(self) -> bool:
+        """Positions turn queries and keys; there is no table of them."""
+        return self.family == "dinov3"
+
+    @property
+    def qkv_bias(self) -> Literal["qkv", "qv", ""]:
+        """Which of them have a bias."""
+        found: dict[Family, Literal["qv", ""]] = {"dinov3": "qv", "face": ""}
+        return found.get(self.family, "qkv")
+
+    @property
     def layer_scale(self) -> bool:
-        return self.family == "dinov2"
+        return self.family in ("dinov2", "dinov3")
 
     @property
     def pre_norm(self) -> bool:
@@ -75,11 +103,26 @@ class BackboneSpec:
 
     @property
     def patch_bias(self) -> bool:
-        return self.family == "dinov2"
+        return self.family != "clip"
 
     @property
     def native_grid(self) -> int:
         return self.native_size // self.patch_size
+
+    @property
+    def feature_width(self) -> int:
+        """d of the feature that is not projected."""
+        return self.embedding or self.width
+
+    def tokens(self, image_size: int) -> int:
+        """T of an image of that size."""
+        return (image_size // self.patch_size) ** 2 + self.class_token + self.registers
+
+    def takes(self, image_size: int) -> bool:
+        """Whether patches cover an image of that size; at the native one the source cuts off what they do not."""
+        if self.pooling == "flat":
+            return image_size == self.native_size
+        return image_size > 0 and (image_size % self.patch_size == 0 or image_size == self.native_size)
 
 
 def _dinov2(
@@ -88,10 +131,29 @@ def _dinov2(
     return BackboneSpec("dinov2", width, depth, heads, hidden or 4 * width, 14, 518, registers, mlp)
 
 
-def _clip(width: int, depth: int, heads: int, patch_size: int, projection: int) -> BackboneSpec:
+def _clip(
+    width: int, depth: int, heads: int, patch_size: int, projection: int, hidden: int | None = None
+) -> BackboneSpec:
     return BackboneSpec(
-        "clip", width, depth, heads, 4 * width, patch_size, 224,
+        "clip", width, depth, heads, hidden or 4 * width, patch_size, 224,
         activation="quick_gelu", norm_eps=1e-5, projection=projection, stats=CLIP,
+    )  # fmt: skip
+
+
+def _dinov3(width: int, depth: int, heads: int, hidden: int, mlp: Literal["mlp", "swiglu"] = "mlp") -> BackboneSpec:
+    return BackboneSpec("dinov3", width, depth, heads, hidden, 16, 224, 4, mlp, norm_eps=1e-5)
+
+
+def _siglip(width: int, depth: int, heads: int, hidden: int, patch_size: int, native_size: int) -> BackboneSpec:
+    return BackboneSpec(
+        "siglip", width, depth, heads, hidden, patch_size, native_size, activation="gelu_tanh", stats=HALF
+    )
+
+
+def _face(width: int, depth: int, heads: int, hidden: int, patch_size: int) -> BackboneSpec:
+    return BackboneSpec(
+        "face", width, depth, heads, hidden, patch_size, 112,
+        activation="relu6", norm_eps=1e-5, embedding=512, stats=HALF,
     )  # fmt: skip
 
 
@@ -107,9 +169,42 @@ BACKBONES: dict[str, BackboneSpec] = {
     "clip_vitb32": _clip(768, 12, 12, 32, 512),
     "clip_vitb16": _clip(768, 12, 12, 16, 512),
     "clip_vitl14": _clip(1024, 24, 16, 14, 768),
+    "clip_vith14": _clip(1280, 32, 16, 14, 1024),
+    "clip_vitbigg14": _clip(1664, 48, 16, 14, 1280, 8192),
+    "dinov3_vits16": _dinov3(384, 12, 6, 1536),
+    "dinov3_vits16plus": _dinov3(384, 12, 6, 1536, "swiglu"),
+    "dinov3_vitb16": _dinov3(768, 12, 12, 3072),
+    "dinov3_vitl16": _dinov3(1024, 24, 16, 4096),
+    # SigLIP and SigLIP 2 alike: they differ in training.
+    "siglip_vitb16": _siglip(768, 12, 12, 3072, 16, 224),
+    "siglip_vitb32": _siglip(768, 12, 12, 3072, 32, 256),
+    "siglip_vitl16": _siglip(1024, 24, 16, 4096, 16, 256),
+    "siglip_so400m14": _siglip(1152, 27, 16, 4304, 14, 384),
+    "siglip_so400m16": _siglip(1152, 27, 16, 4304, 16, 256),
+    "siglip_vitg16": _siglip(1536, 40, 16, 6144, 16, 256),
+    # Trained on faces: InsightFace's arcface_torch, and CVLface (AdaFace).
+    "insightface_vitt9": _face(256, 12, 8, 1024, 9),
+    "insightface_vits9": _face(512, 12, 8, 2048, 9),
+    "insightface_vitb9": _face(512, 24, 8, 2048, 9),
+    "insightface_vitl9": _face(768, 24, 8, 3072, 9),
+    "insightface_vith9": _face(1024, 48, 8, 4096, 9),
+    "cvlface_vits8": _face(512, 12, 8, 2560, 8),
+    "cvlface_vitb8": _face(512, 24, 16, 1536, 8),
     # The packaged backbone of the demo: 112 px crops, an 8 x 8 grid.
     "demo": BackboneSpec("dinov2", 128, 4, 4, 512, 14, 112, stats=HALF),
 }
+
+
+def check_size(setting: str, size: int, name: str, spec: BackboneSpec) -> None:
+    """Raises InputError, naming the setting, where the backbone `name` takes no images of `size` pixels."""
+    if spec.takes(size):
+        return
+    if spec.pooling == "flat":
+        raise InputError(f"{setting}: {size} is not {spec.native_size}, the one size that {name} takes")
+    raise InputError(
+        f"{setting}: {size} is no multiple of {name}'s patch size {spec.patch_size}; "
+        f"the nearest is {max(1, round(size / spec.patch_size)) * spec.patch_size}"
+    )
 
 
 def backbone_spec(name: str) -> BackboneSpec:

@@ -1,16 +1,18 @@
-"""One vision transformer for DINOv2 and CLIP, scanned over its depth.
+"""One vision transformer for all families of backbones, scanned over its depth.
 
 The parameters of all blocks are stacked on a leading depth axis, so a tree looks like
 
     patch_embed/kernel [p * p * 3, D]      patch_embed/bias [D]          (no bias in CLIP)
-    cls_token [1, 1, D]                    register_tokens [1, R, D]     (where there are registers)
-    pos_embed [1, 1 + grid * grid, D]      pre_norm/{scale, bias} [D]    (CLIP)
+    cls_token [1, 1, D]                    register_tokens [1, R, D]     (where there are such)
+    pos_embed [1, 1 + grid * grid, D]      pre_norm/{scale, bias} [D]    (no positions in DINOv3; norm: CLIP)
     blocks/norm1/{scale, bias} [L, D]      blocks/attn/qkv/{kernel [L, D, 3D], bias [L, 3D]}
-    blocks/attn/proj/...                   blocks/scale1/gamma [L, D]    (DINOv2)
+    blocks/attn/proj/...                   blocks/scale1/gamma [L, D]    (DINOv2, DINOv3)
     blocks/norm2/...                       blocks/mlp/{fc1, fc2}/...     blocks/scale2/gamma
     norm/{scale, bias} [D]                 projection/kernel [D, out]    (CLIP)
+    pool/...                               (`layers.pool`: SigLIP and face models)
 
-Sources: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588), CLIP (arXiv 2103.00020).
+Sources: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588), CLIP (arXiv 2103.00020), DINOv3 (arXiv 2508.10104),
+SigLIP (arXiv 2303.15343).
 """
 
 from __future__ import annotations
@@ -28,26 +30,33 @@ from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.mlp import Mlp
 from adaptface_jax.models.layers.norm import LayerNorm, LayerScale, standardize
+from adaptface_jax.models.layers.pool import FlatPool, ProbePool
 from adaptface_jax.models.layers.remat import KEEP_MARKED, kept
+from adaptface_jax.models.layers.rotary import Rotation, rotation
 from adaptface_jax.models.specs import BackboneSpec
 
 
 class Block(nnx.Module):
-    """x + attention, x + MLP, each behind a LayerNorm and, in DINOv2, a LayerScale."""
+    """x + attention, x + MLP, each behind a LayerNorm and, where the spec has it, before a LayerScale."""
 
     def __init__(self, spec: BackboneSpec, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
-        self.attn = Attention(spec.width, spec.heads, rngs=rngs)
+        self.attn = Attention(spec.width, spec.heads, spec.qkv_bias, rngs=rngs)
         self.norm2 = LayerNorm(spec.width, spec.norm_eps)
         self.mlp = Mlp(spec.width, spec.mlp_width, activation=spec.activation, gated=spec.mlp == "swiglu", rngs=rngs)
         self.scale1 = LayerScale(spec.width) if spec.layer_scale else None
         self.scale2 = LayerScale(spec.width) if spec.layer_scale else None
 
     def __call__(
-        self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole", rows: int | None = None
+        self,
+        x: jax.Array,
+        adaptation: Adaptation | None = None,
+        attend: str = "whole",
+        rotation: Rotation | None = None,
+        rows: int | None = None,
     ) -> jax.Array:
         """rows: the first tokens, for which alone a result is wanted [B, rows, D]; None: all."""
-        branch = self.attn(self.norm1(x), adaptation, attend, rows)
+        branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
         x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
         return x + (branch if self.scale2 is None else self.scale2(branch))
@@ -78,13 +87,13 @@ class ViT(nnx.Module):
     def __init__(self, spec: BackboneSpec, image_size: int, *, rngs: nnx.Rngs):
         grid, patch = image_size // spec.patch_size, spec.patch_size
         self.patch_embed = Dense(patch * patch * 3, spec.width, use_bias=spec.patch_bias, rngs=rngs)
-        self.cls_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1, spec.width)))
-        self.pos_embed = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, 1 + grid * grid, spec.width)))
-        self.register_tokens = (
-            nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, spec.registers, spec.width)))
-            if spec.registers
-            else None
-        )
+
+        def rows(count: int) -> nnx.Param | None:
+            return nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, count, spec.width))) if count else None
+
+        self.cls_token = rows(int(spec.class_token))
+        self.pos_embed = rows(0 if spec.rotary else spec.class_token + grid * grid)
+        self.register_tokens = rows(spec.registers)
         self.pre_norm = LayerNorm(spec.width, spec.norm_eps) if spec.pre_norm else None
 
         @nnx.vmap(in_axes=0, out_axes=0)
@@ -93,6 +102,7 @@ class ViT(nnx.Module):
 
         self.blocks = stacked(jax.random.split(rngs.params(), spec.depth))
         self.norm = LayerNorm(spec.width, spec.norm_eps)
+        self.pool = _pool(spec, image_size, rngs)
         self.projection = Dense(spec.width, spec.projection, use_bias=False, rngs=rngs) if spec.projection else None
         self.spec = spec
 
@@ -101,15 +111,21 @@ class ViT(nnx.Module):
         batch, size, _, channels = images.shape
         patch = self.spec.patch_size
         grid = size // patch
+        if size % patch:  # as a convolution does
+            images = images[:, : grid * patch, : grid * patch]
         cut = images.reshape(batch, grid, patch, grid, patch, channels).transpose(0, 1, 3, 2, 4, 5)
         x = self.patch_embed(cut.reshape(batch, grid * grid, patch * patch * channels))
-        cls = jnp.broadcast_to(self.cls_token[...].astype(x.dtype), (batch, 1, x.shape[-1]))
-        x = jnp.concatenate([cls, x], axis=1) + self.pos_embed[...].astype(x.dtype)
+
+        def of_each(token: nnx.Param) -> jax.Array:
+            return jnp.broadcast_to(token[...].astype(x.dtype), (batch, *token.shape[1:]))
+
+        first = 0 if self.cls_token is None else 1
+        if self.cls_token is not None:
+            x = jnp.concatenate([of_each(self.cls_token), x], axis=1)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed[...].astype(x.dtype)
         if self.register_tokens is not None:  # after CLS, and without a position
-            registers = jnp.broadcast_to(
-                self.register_tokens[...].astype(x.dtype), (batch, self.spec.registers, x.shape[-1])
-            )
-            x = jnp.concatenate([x[:, :1], registers, x[:, 1:]], axis=1)
+            x = jnp.concatenate([x[:, :first], of_each(self.register_tokens), x[:, first:]], axis=1)
         return x if self.pre_norm is None else self.pre_norm(x)
 
     def __call__(
@@ -134,11 +150,14 @@ class ViT(nnx.Module):
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are. gather: makes whole what
-        is split of a block's parameters; they are gathered again in the backward pass, since it marks nothing to be kept.
+        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are. gather: makes a block's
+        parameters whole where they are split, and again in the backward pass, since it marks nothing to be kept.
         """
         definition, state = nnx.split(self.blocks)
-        count = self.spec.depth if return_blocks else self.spec.depth - 1  # blocks of which every token goes on
+        spec = self.spec
+        turned = rotation(images.shape[1] // spec.patch_size, spec.width // spec.heads) if spec.rotary else None
+        # The blocks of which every token goes on; of the last one often the class token alone does.
+        count = spec.depth if return_blocks or self.pool is not None else spec.depth - 1
 
         def body(i: jax.Array | int, carry: Any, layer: Any, rows: int | None = None) -> Any:
             x, gate = carry
@@ -155,7 +174,7 @@ class ViT(nnx.Module):
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
             if gather is not None:
                 block_state = gather(block_state)
-            x = nnx.merge(definition, block_state)(x, adaptation, attend, rows)
+            x = nnx.merge(definition, block_state)(x, adaptation, attend, turned, rows)
             return (x, gate), (x if return_blocks else None)
 
         def of_block(i: jax.Array | int, stacked: Any) -> Any:
@@ -178,13 +197,21 @@ class ViT(nnx.Module):
             # Weights that are not trained are read where they lie: a part of their stack would be a copy of it.
             parts = jax.tree.map(lambda leaf: leaf[:count], (state if trained else None, adapters))
             carry, blocks = jax.lax.scan(looped, carry, (jnp.arange(count), *parts), unroll=unroll)
-        for i in range(count, self.spec.depth):  # the last one, of which the class token alone goes on
+        for i in range(count, spec.depth):
             carry, _ = body(i, carry, of_block(i, (state, adapters)), rows=1)
         x, gate = carry
-        feature = self.norm(x[:, 0])
+        feature = self.norm(x[:, 0]) if self.pool is None else self.pool(self.norm(x))
         if projected and self.projection is not None:
             feature = self.projection(feature)
         return Features(feature, gate, blocks)
+
+
+def _pool(spec: BackboneSpec, image_size: int, rngs: nnx.Rngs) -> ProbePool | FlatPool | None:
+    if spec.pooling == "probe":
+        return ProbePool(spec.width, spec.heads, spec.mlp_width, spec.activation, spec.norm_eps, rngs=rngs)
+    if spec.pooling == "flat":
+        return FlatPool(spec.tokens(image_size), spec.width, spec.feature_width, rngs=rngs)
+    return None
 
 
 def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Callable[[], jax.Array | None]) -> Any:

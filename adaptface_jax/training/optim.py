@@ -9,8 +9,8 @@ from adaptface_jax.config.schema import LoopConfig, LossConfig
 from adaptface_jax.core import trees
 from adaptface_jax.training.centres import beside, centres_rule, has_own_rule
 
-# Leaves that weight decay leaves alone: biases, norms and layer scales.
-NO_DECAY = ("bias", "scale", "gamma")
+# Leaves that weight decay leaves alone: biases, norms with their moments, layer scales.
+NO_DECAY = ("bias", "scale", "gamma", "mean", "var")
 
 
 def schedule(config: LoopConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:

@@ -14,7 +14,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
-from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, BackboneSpec
+from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, ROTARY, BackboneSpec
 from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.formats.reader import SINGLE, open_weights
 from adaptface_jax.weights.formats.safetensors_files import write_file
@@ -31,7 +31,7 @@ class Weights:
 
     spec: the known row of `name`, with the activation, image statistics and projection of these very weights.
     tree: nested dict of float32 arrays. source: as it was asked for. sha256: of the source's file(s).
-    position_rule: a key of `specs.POSITION_RULES`.
+    position_rule: a key of `specs.POSITION_RULES`, or ROTARY.
     """
 
     name: str
@@ -122,7 +122,7 @@ def read_description(path: Path) -> Weights:
         tree={},
         source=_text(where, description, "source"),
         sha256=_text(where, description, "sha256"),
-        position_rule=_choice(where, description, "position_rule", POSITION_RULES),
+        position_rule=_choice(where, description, "position_rule", {**POSITION_RULES, ROTARY: None}),
     )
 
 

@@ -16,8 +16,8 @@ from numpy.typing import DTypeLike
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
-from adaptface_jax.models.positions import resize_positions
-from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, ImageStats, backbone_spec
+from adaptface_jax.models.positions import placed
+from adaptface_jax.models.specs import ROTARY, BackboneSpec, ImageStats, backbone_spec, check_size
 from adaptface_jax.weights import hub
 from adaptface_jax.weights.folder import Weights, check_name, converted_name, is_converted, read_folder
 from adaptface_jax.weights.formats.reader import open_weights
@@ -57,16 +57,14 @@ def load_backbone(
     Raises InputError for weights that are not of `name`, and where size or feature do not suit them.
     """
     spec = backbone_spec(name)
-    if image_size <= 0 or image_size % spec.patch_size:
-        raise InputError(f"backbone.image_size: {image_size} is no multiple of {name}'s patch size {spec.patch_size}")
+    check_size("backbone.image_size", image_size, name, spec)
     found, remarks = (_random(name, spec, seed), ()) if weights == "" else read_backbone(weights, name)
     tree, spec = dict(found.tree), found.spec
     if feature == "projected" and "projection" not in tree:
         raise InputError(f"backbone.feature: {weights or name} has no projection; use 'cls'")
     if feature == "cls" and tree.pop("projection", None) is not None:
         spec = dataclasses.replace(spec, projection=None)
-    rule = POSITION_RULES[found.position_rule]
-    tree["pos_embed"] = resize_positions(tree["pos_embed"], image_size // spec.patch_size, rule)
+    tree = placed(tree, spec, image_size, found.position_rule)
     return Backbone(spec, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree), found.identity(), remarks)
 
 
@@ -113,6 +111,8 @@ def read_weights(
     tensors = open_weights(path)
     fit = engine.without_classifier(engine.identify(tensors.shapes, path, wanted, under), tensors)
     check_name(path, fit.name, wanted)
+    if position_rule is not None and fit.spec.rotary:
+        raise InputError(f"--position_rule: {fit.name} has no table of positions to resize; leave it out")
     settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation, statistics)
     weights = Weights(
         name=fit.name,
@@ -159,7 +159,7 @@ def read_backbone(weights: str, name: str | None = None) -> tuple[Weights, tuple
 def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:
     with _on_host():
         tree = jax.tree.map(np.asarray, vit.random_params(spec, spec.native_size, seed))
-    return Weights(name, spec, tree, "random", None, "bicubic")
+    return Weights(name, spec, tree, "random", None, ROTARY if spec.rotary else "bicubic")
 
 
 def _on_host() -> AbstractContextManager[object]:

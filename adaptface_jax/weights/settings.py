@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.specs import BackboneSpec, ImageStats
+from adaptface_jax.models.specs import BackboneSpec, Family, ImageStats
 from adaptface_jax.weights.beside.hugging_face import CONFIG, read_hugging_face
 from adaptface_jax.weights.beside.open_clip import OPEN_CLIP, read_open_clip
 from adaptface_jax.weights.beside.rules import Found
@@ -21,6 +21,15 @@ from adaptface_jax.weights.formats.tensors import Container
 from adaptface_jax.weights.names.tables import Table
 
 AS_ASKED = "as asked for"
+_STATISTICS: dict[Family, str] = {
+    "dinov2": "ImageNet's, as every DINOv2",
+    "clip": "those of OpenAI's CLIP",
+    "dinov3": "ImageNet's, as every DINOv3 of photographs",
+    "siglip": "0.5, as every SigLIP",
+    "face": "0.5, as every face ViT of InsightFace and CVLface",
+}
+# Families of one activation.
+_ONE: dict[Family, str] = {"dinov2": "as every DINOv2", "dinov3": "as every DINOv3", "face": "as every face ViT"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +68,7 @@ def settle(
     elif found.stats is not None:
         stats, statistics_from = found.stats, found.stats_from
     else:
-        known = "ImageNet's, as every DINOv2" if spec.family == "dinov2" else "those of OpenAI's CLIP"
+        known = _STATISTICS[spec.family]
         stats, statistics_from = spec.stats, f"assumed: {known}; --mean and --std set others"
     settled = dataclasses.replace(spec, activation=computed, stats=stats)
     return Settled(settled, activation_from, statistics_from, found.files, found.unknown)
@@ -77,12 +86,13 @@ def _activation(
         return "quick_gelu", "as every archive of OpenAI's"
     if table.activation is None:
         config = OPEN_CLIP if table.project == "open_clip" else CONFIG
+        ways = "--activation quick_gelu (OpenAI's own training) or --activation gelu (LAION, DataComp)"
+        if spec.family == "siglip":
+            ways = "--activation gelu_tanh (SigLIP's own training) or --activation gelu (some of timm's models)"
         raise InputError(
-            f"{path}: nothing tells its activation; put its {config} beside it, or say so when converting: "
-            "--activation quick_gelu (OpenAI's own training) or --activation gelu (LAION, DataComp)"
+            f"{path}: nothing tells its activation; put its {config} beside it, or say so when converting: {ways}"
         )
-    why = "as every DINOv2" if spec.family == "dinov2" else f"assumed: no {CONFIG} beside the file"
-    return table.activation, why
+    return table.activation, _ONE.get(spec.family, f"assumed: no {CONFIG} beside the file")
 
 
 def _beside(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:

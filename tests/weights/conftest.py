@@ -8,12 +8,12 @@ import pytest
 from adaptface_jax.core import trees
 from adaptface_jax.models.specs import BACKBONES, BackboneSpec
 from adaptface_jax.weights.names import engine
-from tests.made_weights import TINY
+from tests import made_towers
 
 
 @pytest.fixture(autouse=True)
 def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, spec in TINY.items():
+    for name, spec in made_towers.rows().items():
         monkeypatch.setitem(BACKBONES, name, spec)
 
 

@@ -33,6 +33,21 @@ def test_features_and_every_block(goldens, golden, name, size):
             assert models.relative(ours, theirs) <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("tiny_dinov3", 12), ("tiny_dinov3", 32), ("tiny_dinov3_gated", 20), ("tiny_siglip", 12), ("tiny_siglip", 22),
+     ("tiny_siglip", 32)],
+)  # fmt: skip
+def test_features_of_other_families(goldens, name, size):
+    """SigLIP at 22 px: what the patches of 4 do not cover is cut off. Positions are resized as transformers does."""
+    folder = goldens / "backbones" / name
+    backbone = load_backbone(str(folder), name, size)
+    with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):
+        images = jnp.asarray(expected["images"][:, :size, :size])
+        features = models.forward(vit.definition(backbone.spec, size)[0], backbone.params, images)
+        assert models.relative(features.feature, expected[f"feature_{size}"]) <= 1e-5
+
+
 @pytest.mark.parametrize("golden", ["tiny_clip", "tiny_clip_gelu"])
 def test_projected_features(goldens, golden):
     folder = goldens / "backbones" / golden

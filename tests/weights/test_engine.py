@@ -13,12 +13,11 @@ from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_CLIP_BARE, HF_DINOV2, HUB_DINOV2, TABLES
 from adaptface_jax.weights.names.tables import Table, linear
+from tests import made_towers
 from tests.weights.file_shapes import file_shapes
 
-TINY = ("tiny_dinov2", "tiny_reg4", "tiny_swiglu", "tiny_clip")
-PAIRS = [
-    (table, name) for table in TABLES for name in TINY if table.family == ("clip" if name == "tiny_clip" else "dinov2")
-]
+TINY = made_towers.rows()
+PAIRS = [(table, name) for table in TABLES for name, spec in TINY.items() if table.family == spec.family]
 IDS = [f"{table.name}-{name}" for table, name in PAIRS]
 
 
@@ -91,6 +90,7 @@ def test_one_report_names_what_is_missing_extra_and_misshapen(data):
     spec = BACKBONES[name]
     expected = file_shapes(table, spec)
     ends = ("projection.weight", "head.weight", "head.bias", "mask_token", "head.proj.weight", "head.proj.bias")
+    ends += ("q_bias", "v_bias")
     required = sorted(
         name for name in expected if name != "proj" and not name.endswith(ends)
     )  # the rest may be missing

@@ -119,7 +119,7 @@ def test_half_precision_files_load_exactly(hf):
         ("tiny_dinov2", {"num_attention_heads": 4}, "num_attention_heads is 4, but tiny_dinov2"),
         ("tiny_dinov2", {"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05"),
         ("tiny_dinov2", {"num_register_tokens": 4}, "num_register_tokens is 4"),
-        ("tiny_clip", {"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'; expected one of gelu, quick_gelu"),
+        ("tiny_clip", {"hidden_act": "relu"}, "hidden_act is 'relu'; expected one of gelu, quick_gelu"),
         ("tiny_clip", {"hidden_act": []}, "hidden_act is"),
         ("tiny_clip", {"vision_config": 3}, "vision_config is no object"),
     ],

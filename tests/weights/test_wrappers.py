@@ -157,23 +157,29 @@ def test_within_a_tower_nothing_else_is_passed_over(extra):
         engine.identify(tensors)
 
 
+def test_farl_is_clip_and_what_it_predicted_hidden_patches_with_is_put_aside():
+    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modelling beside."""
+    tower = shapes_of(under("state_dict.visual.", tensors_of("openai_clip")))
+    modelling = {
+        "mask_token": (16,), "ln_lm.weight": (16,), "ln_lm.bias": (16,), "lm_head.weight": (50, 16),
+        "lm_head.bias": (50,), "lm_transformer.resblocks.0.attn.in_proj_weight": (48, 16),
+        "lm_transformer.resblocks.0.mlp.c_fc.weight": (64, 16),
+    }  # fmt: skip
+    aside = {f"state_dict.visual.{name}": shape for name, shape in modelling.items()}
+    aside |= {"state_dict.logit_scale": (), "state_dict.transformer.resblocks.0.ln_1.weight": (8,)}
+    fit = engine.identify(tower | aside)
+    assert (fit.name, fit.prefix) == ("tiny_clip", "state_dict.visual.")
+    assert set(fit.dropped) == set(aside)
+
+
 # Networks that are no backbone here.
 
 OTHERS = {
-    "DINOv3": [
-        ["cls_token", "storage_tokens", "blocks.0.attn.qkv.weight", "rope_embed.periods"],
-        ["embeddings.cls_token", "embeddings.register_tokens", "embeddings.patch_embeddings.weight"],
-        ["model.embeddings.register_tokens", "model.embeddings.patch_embeddings.weight"],
-        ["cls_token", "reg_token", "blocks.0.gamma_1", "blocks.0.attn.qkv.weight", "norm.weight"],
-    ],
+    "KP-RPE": [["pos_embed", "blocks.0.attn.qkv.weight", "keypoint_linear.weight", "feature.0.weight"]],
+    "iRPE": [["pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.attn.rpe_k.lookup_table_weight"]],
     "EVA": [
         ["cls_token", "pos_embed", "blocks.0.attn.q_bias", "blocks.0.mlp.fc1_g.weight", "blocks.0.attn.qkv.weight"],
         ["visual.cls_token", "visual.blocks.0.attn.inner_attn_ln.weight", "visual.rope.freqs_cos"],
-    ],
-    "SigLIP": [
-        ["vision_model.head.probe", "vision_model.embeddings.patch_embedding.bias", "text_model.x"],
-        ["vision_model.embeddings.patch_embedding.bias", "vision_model.embeddings.patch_embedding.weight"],
-        ["pos_embed", "attn_pool.latent", "blocks.0.attn.qkv.weight"],
     ],
     "AIMv2": [
         ["preprocessor.patchifier.proj.weight", "trunk.blocks.0.attn.qkv.weight", "trunk.post_trunk_norm.weight"],
@@ -188,13 +194,18 @@ OTHERS = {
         ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.weight"],
         ["resnet.embedder.embedder.convolution.weight"],
         ["visual.layer1.0.conv1.weight", "visual.attnpool.c_proj.weight"],
+        ["net.input_layer.0.weight", "net.body.0.res_layer.0.weight"],
     ],
+    "MobileCLIP": [["visual.trunk.stages.0.blocks.0.token_mixer.mixer.rbr_skip.weight"]],
     "plain ViT": [
         ["cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.norm1.weight", "norm.weight"],
         ["vit.embeddings.cls_token", "vit.encoder.layer.0.layernorm_before.weight"],
     ],
     "Swin": [["patch_embed.norm.weight", "layers.0.blocks.0.attn.relative_position_bias_table"]],
-    "Perception Encoder": [["cls_token", "attn_pool.latent", "blocks.0.attn.qkv.weight"]],
+    "Perception Encoder": [
+        ["cls_token", "attn_pool.latent", "blocks.0.attn.qkv.weight"],
+        ["class_embedding", "attn_pool.probe", "transformer.resblocks.0.ln_1.weight"],
+    ],
     "adapter": [["base_model.blocks.0.attn.qkv.lora_A.weight", "base_model.blocks.0.attn.qkv.lora_B.weight"]],
 }  # fmt: skip
 
@@ -205,7 +216,7 @@ def test_another_network_is_named_in_one_short_line(what, prefix):
     for names in OTHERS[what]:
         with pytest.raises(InputError, match=rf"^FILE: holds .*{what}") as caught:
             engine.identify({prefix + name: (16,) for name in names}, "FILE")
-        assert len(str(caught.value)) < 160
+        assert len(str(caught.value)) < 220
 
 
 def test_no_backbone_of_ours_is_taken_for_another_network():

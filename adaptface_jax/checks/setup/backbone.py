@@ -53,6 +53,8 @@ def positions(config: Config, model: Model) -> Finding:
     spec = model.recognizer.spec
     grid, native = config.backbone.image_size // spec.patch_size, spec.native_grid
     what = f"{config.backbone.image_size} px, {grid} x {grid} patches"
+    if spec.rotary:
+        return ok("positions", f"{what}, turned by the rule of {spec.family}")
     if grid == native:
         return ok("positions", f"{what}, as trained")
     what += f", resampled from {native} x {native} ({model.identity['position_rule']})"

@@ -24,6 +24,11 @@ def gelu(x: jax.Array) -> jax.Array:
     return (0.5 * y * (1 + jax.lax.erf(y * math.sqrt(0.5)))).astype(x.dtype)
 
 
+def gelu_tanh(x: jax.Array) -> jax.Array:
+    """GELU by its tanh approximation, as SigLIP is trained with, computed in float32."""
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=True).astype(x.dtype)
+
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "leaky": jax.nn.leaky_relu,

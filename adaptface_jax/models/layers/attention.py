@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from adaptface_jax.models.layers.attend import ATTEND
+from adaptface_jax.models.layers.attend import ATTEND, attend_whole
 from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.remat import kept
+from adaptface_jax.models.layers.rotary import Rotation
 
 
 class Attention(nnx.Module):
-    """Adapter targets: `qkv` (fused), `q`, `k`, `v`, and `proj` (the output projection)."""
+    """Adapter targets: `qkv` (fused), `q`, `k`, `v`, and `proj` (the output projection).
 
-    def __init__(self, dim: int, heads: int, *, rngs: nnx.Rngs):
-        self.qkv = Dense(dim, 3 * dim, rngs=rngs)
+    bias: which of queries, keys and values have one. Keys have none where they are turned after it.
+    """
+
+    def __init__(self, dim: int, heads: int, bias: Literal["qkv", "qv", ""] = "qkv", *, rngs: nnx.Rngs):
+        self.qkv = Dense(dim, 3 * dim, use_bias=bias == "qkv", rngs=rngs)
+        self.qv = Shift(2 * dim) if bias == "qv" else None
         self.proj = Dense(dim, dim, rngs=rngs)
         self.heads = heads
 
     def __call__(
-        self, x: jax.Array, adaptation: Adaptation | None = None, attend: str = "whole", rows: int | None = None
+        self,
+        x: jax.Array,
+        adaptation: Adaptation | None = None,
+        attend: str = "whole",
+        rotation: Rotation | None = None,
+        rows: int | None = None,
     ) -> jax.Array:
-        """attend: a name in `attend.ATTEND`. rows: the first tokens, for which alone a result is wanted; None: all."""
-        batch, _, dim = x.shape
+        """attend: a name in `attend.ATTEND`. rotation: of queries and keys, by their positions.
+
+        rows: the first tokens, for which alone a result is wanted [B, rows, D]; None: all.
+        """
+        batch, tokens, dim = x.shape
         fused = self.qkv(x, adaptation, "qkv")
         # By split, not by slices: its gradient is one concatenation, theirs the sum of three padded arrays.
         parts = dict(zip("qkv", jnp.split(fused, 3, axis=-1), strict=True))
+        if self.qv is not None:
+            for name, shift in zip("qv", jnp.split(self.qv.bias[...].astype(x.dtype), 2), strict=True):
+                parts[name] = parts[name] + shift
         if adaptation is not None:
             for name, delta in adaptation.deltas(x, ("q", "k", "v")).items():
                 parts[name] = parts[name] + delta
-        parts["q"] = parts["q"][:, :rows]
-        heads = (kept(parts[name]).reshape(batch, -1, self.heads, dim // self.heads) for name in "qkv")
+        shape = (batch, tokens, self.heads, dim // self.heads)
+        q, k, v = (kept(parts[name]).reshape(shape) for name in "qkv")
+        if rotation is not None:
+            q, k = rotation(q), rotation(k)
         # A few rows of scores are nothing to any machine.
-        y = ATTEND["whole" if rows else attend](*heads)
+        y = attend_whole(q[:, :rows], k, v) if rows else ATTEND[attend](q, k, v)
         return self.proj(y.reshape(batch, -1, dim), adaptation, "proj")
+
+
+class Shift(nnx.Module):
+    """A bias that stands alone."""
+
+    def __init__(self, dim: int):
+        self.bias = nnx.Param(jnp.zeros((dim,)))

@@ -1,4 +1,4 @@
-"""The feed-forward half of a block: two layers, or SwiGLU for the giant DINOv2."""
+"""The feed-forward half of a block: two layers, or SwiGLU."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from adaptface_jax.models.layers.activations import gelu, quick_gelu
+from adaptface_jax.models.layers.activations import gelu, gelu_tanh, quick_gelu
 from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.remat import kept
 
 # Those of the backbones.
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"gelu": gelu, "quick_gelu": quick_gelu}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": gelu,
+    "quick_gelu": quick_gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu6": jax.nn.relu6,
+}
 
 
 class Mlp(nnx.Module):

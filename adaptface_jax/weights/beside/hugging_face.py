@@ -1,7 +1,7 @@
 """transformers: `config.json`, and the image processor in `processor_config.json` or `preprocessor_config.json`.
 
-Format: transformers 5.24 (`Dinov2Config`, `Dinov2WithRegistersConfig`, `CLIPConfig`, `CLIPVisionConfig`, the image
-processors), and what version 4 wrote.
+Format: transformers 5.24 (`Dinov2Config`, `Dinov2WithRegistersConfig`, `DINOv3ViTConfig`, `CLIPConfig`,
+`CLIPVisionConfig`, `SiglipConfig`, `SiglipVisionConfig`, the image processors), and what version 4 wrote.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
+from adaptface_jax.models.layers.rotary import BASE
 from adaptface_jax.models.specs import CLIP, HALF, IMAGENET, BackboneSpec, ImageStats
 from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, words
 from adaptface_jax.weights.beside.statistics import image_statistics, rescaled
@@ -32,24 +33,28 @@ _MODEL_TYPES = {
         "metaclip_2_vision_model",
         "clipseg_vision_model",
     ),
+    "dinov3": ("dinov3_vit",),
+    "siglip": ("siglip", "siglip_vision_model", "siglip2", "siglip2_vision_model"),
 }
 # What only training, text, labels or generation use, and what the tensors themselves decide (image_size ...).
 _HARMLESS = words("""
     _name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation architectures
     auto_map transformers_version torch_dtype dtype id2label label2id num_labels problem_type finetuning_task
-    task_specific_params initializer_range initializer_factor logit_scale_init_value projection_dim attention_dropout
-    dropout hidden_dropout_prob attention_probs_dropout_prob drop_path_rate layerscale_value image_size apply_layernorm
-    reshape_hidden_states out_features out_indices stage_names use_mask_token output_attentions output_hidden_states
-    return_dict torchscript use_bfloat16 use_cache gradient_checkpointing tie_word_embeddings tie_encoder_decoder
-    is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size chunk_size_feed_forward prefix
-    tokenizer_class bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id forced_bos_token_id
+    task_specific_params initializer_range initializer_factor logit_scale_init_value projection_dim
+    attention_dropout dropout hidden_dropout_prob attention_probs_dropout_prob drop_path_rate layerscale_value
+    pos_embed_shift pos_embed_jitter pos_embed_rescale image_size apply_layernorm reshape_hidden_states out_features
+    out_indices stage_names use_mask_token output_attentions output_hidden_states return_dict torchscript
+    use_bfloat16 use_cache gradient_checkpointing tie_word_embeddings tie_encoder_decoder is_encoder_decoder
+    is_decoder add_cross_attention cross_attention_hidden_size chunk_size_feed_forward prefix tokenizer_class
+    bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id forced_bos_token_id
     forced_eos_token_id bad_words_ids begin_suppress_tokens suppress_tokens encoder_no_repeat_ngram_size
-    no_repeat_ngram_size repetition_penalty exponential_decay_length_penalty length_penalty diversity_penalty do_sample
-    early_stopping max_length min_length num_beams num_beam_groups num_return_sequences output_scores
+    no_repeat_ngram_size repetition_penalty exponential_decay_length_penalty length_penalty diversity_penalty
+    do_sample early_stopping max_length min_length num_beams num_beam_groups num_return_sequences output_scores
     remove_invalid_values return_dict_in_generate temperature top_k top_p typical_p tf_legacy_loss
 """)
 _OFF: dict[str, tuple] = {"quantization_config": ({},), "pruned_heads": ({},), "per_layer_config": ({},)}
-_GELU = {"gelu_python": "gelu"}  # the same function, written out
+# The same functions under other names.
+_GELU = {"gelu_python": "gelu", **dict.fromkeys(("gelu_pytorch_tanh", "gelu_new", "gelu_fast"), "gelu_tanh")}
 
 # Where an image processor does not say its statistics, its class does.
 _PROCESSORS = {
@@ -110,19 +115,30 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
         "num_channels": 3,
         "layer_norm_eps": spec.norm_eps,
     }
-    if spec.family == "dinov2":
+    off = _OFF
+    if spec.family == "dinov3":
+        same |= {"num_register_tokens": spec.registers, "intermediate_size": spec.mlp_width, "rope_theta": BASE}
+        same |= {"use_gated_mlp": spec.mlp == "swiglu", "key_bias": False}
+        same |= dict.fromkeys(("query_bias", "value_bias", "proj_bias", "mlp_bias"), True)
+        if spec.mlp == "swiglu":
+            # Here silu belongs to the layer, there it is the activation.
+            off = {**_OFF, "hidden_act": ("silu",)}
+            vision = {"hidden_act": "gelu", **vision}
+    elif spec.family == "dinov2":
         same |= {"num_register_tokens": spec.registers, "use_swiglu_ffn": spec.mlp == "swiglu", "qkv_bias": True}
         if spec.mlp == "mlp":
             same["mlp_ratio"] = spec.mlp_width / spec.width
     else:
         same["intermediate_size"] = spec.mlp_width
-    read = words("hidden_act model_type") | ({"mlp_ratio"} - same.keys())
-    unknown += Rules(same, _OFF, _HARMLESS, read).check(config, name, vision)
+        if spec.family == "siglip":
+            off = {**_OFF, "vision_use_head": (True,)}
+    read = words("hidden_act model_type") - off.keys() | ({"mlp_ratio"} - same.keys())
+    unknown += Rules(same, off, _HARMLESS, read).check(config, name, vision)
     kind = vision.get("model_type")
     if kind is not None and kind not in _MODEL_TYPES[spec.family]:
         unknown.append(f"{CONFIG}: model_type is {quoted(kind)}")
     # The default of a missing entry is that of the family, here as in transformers.
-    activation = vision.get("hidden_act", spec.activation)
+    activation = spec.activation if "hidden_act" in off else vision.get("hidden_act", spec.activation)
     activation = _GELU.get(activation, activation) if isinstance(activation, str) else activation
     if activation not in list(ACTIVATIONS):
         raise InputError(f"{config}: hidden_act is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")

@@ -13,9 +13,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, words
+from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, mlp_ratio, words
 from adaptface_jax.weights.beside.statistics import given_statistics
-from adaptface_jax.weights.beside.timm import activation_of, check_arguments
+from adaptface_jax.weights.beside.timm import POOLS, activation_of, check_arguments
 
 OPEN_CLIP = "open_clip_config.json"
 
@@ -79,7 +79,7 @@ def _native(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: s
             "width": spec.width,
             "patch_size": spec.patch_size,
             "image_size": spec.native_size,
-            "mlp_ratio": spec.mlp_width / spec.width,
+            "mlp_ratio": mlp_ratio(spec, vision.get("mlp_ratio")),
         },
         fixed={
             **dict.fromkeys(_NATIVE_OFF, (False, "")),
@@ -104,10 +104,11 @@ def _native(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: s
 def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, tuple[str, ...]]:
     """The activation of timm's model, and what is not known here."""
     pool = vision.get("timm_pool", "avg")
-    if pool not in ("token", "", None):
+    expected = POOLS[spec.pooling]
+    if pool not in expected and pool is not None:
         raise InputError(
-            f"{config}: timm_pool is {quoted(pool)}; expected 'token': with anything else these weights compute "
-            "another feature, for which there is no form here"
+            f"{config}: timm_pool is {quoted(pool)}; expected {expected[0]!r}: with anything else these weights "
+            "compute another feature, for which there is no form here"
         )
     args = inner(config, vision, "timm_model_kwargs")
     more = check_arguments(config, args, spec, name)

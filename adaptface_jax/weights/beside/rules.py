@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import quoted, shown
-from adaptface_jax.models.specs import ImageStats
+from adaptface_jax.models.specs import BackboneSpec, ImageStats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +70,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
         return value[0]
     return value
+
+
+def mlp_ratio(spec: BackboneSpec, value: Any) -> Any:
+    """What a setting of the hidden layer's width over D must be: `value` itself where it comes to the very width."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and int(spec.width * value) == spec.mlp_width:
+        return value
+    return spec.mlp_width / spec.width
 
 
 def words(text: str) -> frozenset[str]:

@@ -16,16 +16,18 @@ from adaptface_jax.core.text import quoted
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.beside.hugging_face import CONFIG
-from adaptface_jax.weights.beside.rules import Found, Rules, beside, inner, words
+from adaptface_jax.weights.beside.rules import Found, Rules, beside, inner, mlp_ratio, words
 from adaptface_jax.weights.beside.statistics import given_statistics
 
-_TOKEN = ("token", "")  # what the head is given is then the class token, or all tokens
+# By `BackboneSpec.pooling`. token: what the head is given is then the class token, or all tokens.
+POOLS = {"class": ("token", ""), "probe": ("map",), "flat": ()}
+# timm's own default for DINOv3, whose authors use the class token.
+_MEAN_TOO = (*POOLS["class"], "avg")
+# Those whose models compute GELU by tanh, of SigLIP's.
+_TANH = re.compile(r"_patch32_siglip|large_patch16_siglip(?:_gap)?_512|so400m_patch16|giantopt")
 
-_TOP = Rules(
-    fixed={"global_pool": _TOKEN},
-    read=words("architecture model_args pretrained_cfg"),
-    harmless=words("num_classes num_features labels label_names label_descriptions"),
-)
+_TOP_READ = words("architecture model_args pretrained_cfg")
+_TOP_HARMLESS = words("num_classes num_features labels label_names label_descriptions")
 _PRETRAINED = Rules(
     read=words("mean std"),
     # Where the weights are from, labels, and how images are cropped: faces come cropped.
@@ -41,6 +43,10 @@ _ARGS_HARMLESS = words("""
     img_size num_classes init_values drop_rate pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate
     drop_path_rate weight_init fix_init dynamic_img_size dynamic_img_pad device dtype pretrained strict_img_size
 """)
+_EVA: dict[str, tuple] = {
+    "rope_type": ("dinov3",), "rope_temperature": (100,), "rope_rotate_half": (True,), "use_rot_pos_emb": (True,),
+    "use_abs_pos_emb": (False,), "use_fc_norm": (False,), "rope_grid_offset": (0,),
+}  # fmt: skip
 _ARGS_OFF = words(
     "qk_norm scale_attn_norm scale_mlp_norm pool_include_prefix embed_norm_layer embed_layer block_fn mlp_layer "
     "attn_layer norm_layer use_naflex use_rope"
@@ -55,8 +61,11 @@ def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
     if config is None or not isinstance(architecture, str):
         return Found()
     nested = "pretrained_cfg" in settings
+    rules = Rules(fixed={"global_pool": _pools(spec)}, read=_TOP_READ, harmless=_TOP_HARMLESS)
     top = {
-        key: value for key, value in settings.items() if nested or key in _TOP.read | _TOP.harmless | _TOP.fixed.keys()
+        key: value
+        for key, value in settings.items()
+        if nested or key in rules.read | rules.harmless | rules.fixed.keys()
     }
     details = (
         inner(config, settings, "pretrained_cfg")
@@ -65,7 +74,7 @@ def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
     )
     args = inner(config, settings, "model_args")
     unknown = [
-        *_TOP.check(config, name, top),
+        *rules.check(config, name, top),
         *_PRETRAINED.check(config, name, details),
         *check_arguments(config, args, spec, name),
     ]
@@ -81,11 +90,13 @@ def activation_of(
 
     Raises InputError where the architecture contradicts the row of `name`, and for an activation that is not known.
     """
-    facts: dict[str, Any] = {"family": "clip" if "clip" in architecture else "dinov2"}
+    family = next((family for family in ("siglip", "clip", "dinov3") if family in architecture), "dinov2")
+    facts: dict[str, Any] = {"family": family}
     if patch := re.search(r"patch(\d{1,3})(?!\d)", architecture):
         facts["patch_size"] = int(patch[1])
-    registers = re.search(r"_reg(\d{1,3})(?!\d)", architecture)
-    facts["registers"] = int(registers[1]) if registers else 0
+    if family != "dinov3":  # which always has four
+        registers = re.search(r"_reg(\d{1,3})(?!\d)", architecture)
+        facts["registers"] = int(registers[1]) if registers else 0
     for fact, value in facts.items():
         if value != getattr(spec, fact):
             raise InputError(
@@ -94,32 +105,44 @@ def activation_of(
             )
     activation = args.get("act_layer")
     if activation is None:
+        if family == "siglip":
+            return "gelu_tanh" if _TANH.search(architecture) else "gelu"
         return "quick_gelu" if "_quickgelu_" in architecture else "gelu"
     if activation not in list(ACTIVATIONS):
         raise InputError(f"{where}: act_layer is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")
     return str(activation)
 
 
+def _pools(spec: BackboneSpec) -> tuple[str, ...]:
+    return _MEAN_TOO if spec.rotary else POOLS[spec.pooling]
+
+
 def check_arguments(where: Path, args: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, ...]:
-    """The arguments of a `VisionTransformer` against the row of `name`; returns those that are not known here."""
+    """The arguments of a `VisionTransformer`, or of the `Eva` that DINOv3 is there, against the row of `name`.
+
+    Returns those that are not known here.
+    """
     same: dict[str, Any] = {
         "patch_size": spec.patch_size,
         "embed_dim": spec.width,
         "depth": spec.depth,
         "num_heads": spec.heads,
-        "reg_tokens": spec.registers,
+        "num_reg_tokens" if spec.rotary else "reg_tokens": spec.registers,
         "pre_norm": spec.pre_norm,
         "in_chans": 3,
     }
     read = words("act_layer")
     if spec.mlp == "mlp":
-        same["mlp_ratio"] = spec.mlp_width / spec.width
+        same["mlp_ratio"] = mlp_ratio(spec, args.get("mlp_ratio"))
     else:
         read |= {"mlp_ratio", "mlp_layer"}
     fixed: dict[str, Any] = {
-        **dict.fromkeys(("qkv_bias", "proj_bias", "class_token", "final_norm"), (True,)),
+        **dict.fromkeys(("proj_bias", "final_norm"), (True,)),
+        "qkv_bias": (True, False) if spec.rotary else (True,),  # those of the keys apart, the tensors decide
+        "class_token": (spec.class_token,),
         **dict.fromkeys(_ARGS_OFF - read, (False, "")),
-        "global_pool": _TOKEN,
+        **(_EVA if spec.rotary else {}),
+        "global_pool": _pools(spec),
         "fc_norm": (False,),
         "no_embed_class": (spec.registers > 0,),
         "pos_embed": ("learn",),

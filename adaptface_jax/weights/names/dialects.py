@@ -1,4 +1,4 @@
-"""Every published naming of DINOv2 and CLIP vision towers, as tables; a new one is a new table here.
+"""Every published naming of a vision tower, as tables: those of DINOv2 and CLIP here, of others in files beside it.
 
 What stands around a tower (`module.`, `visual.`, `teacher.backbone.`, heads) is no matter of these: see `wrappers`.
 Names as found in the published files, in the sources of their projects (facebookresearch/dinov2, openai/CLIP,
@@ -11,6 +11,9 @@ from __future__ import annotations
 import dataclasses
 
 from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.weights.names.dinov3 import HF_DINOV3, HF_DINOV3_MODULES, HUB_DINOV3, TIMM_DINOV3
+from adaptface_jax.weights.names.faces import INSIGHTFACE
+from adaptface_jax.weights.names.siglip import HF_SIGLIP, TIMM_SIGLIP, TRUNK_SIGLIP
 from adaptface_jax.weights.names.tables import Row, Table, dropped, linear, norm, prefixed
 from adaptface_jax.weights.names.transforms import PATCHES, SAME, SQUEEZED, TRANSPOSED, WITHOUT_CLS, Shape
 
@@ -230,6 +233,8 @@ OPENAI_CLIP = Table(
         ),
         *norm("ln_post", "norm"),
         Row("proj", "projection/kernel", optional=True),
+        # What FaRL predicts hidden patches with, in training.
+        *dropped("mask_token", "ln_lm.weight", "ln_lm.bias", "lm_head.weight", "lm_head.bias", "lm_transformer.**"),
     ),
     "bicubic_antialias", "bicubic_antialias", None,
 )  # fmt: skip
@@ -248,4 +253,12 @@ TABLES: tuple[Table, ...] = (
     TIMM_DINOV2,
     TIMM_CLIP,
     OPENAI_CLIP,
+    HF_DINOV3,
+    HF_DINOV3_MODULES,
+    HUB_DINOV3,
+    TIMM_DINOV3,
+    HF_SIGLIP,
+    TRUNK_SIGLIP,
+    TIMM_SIGLIP,
+    INSIGHTFACE,
 )

@@ -20,9 +20,11 @@ from adaptface_jax.weights.names import wrappers
 from adaptface_jax.weights.names.dialects import TABLES
 from adaptface_jax.weights.names.differences import SHOWN, Differences, listed, misshapen
 from adaptface_jax.weights.names.others import recognise
-from adaptface_jax.weights.names.tables import Row, Table, pattern
+from adaptface_jax.weights.names.tables import Part, Row, Table, pattern, slice_of
 from adaptface_jax.weights.names.transforms import Shape
 
+KNOWN = "DINOv2, DINOv3, a vision tower of CLIP or SigLIP, or a face ViT of InsightFace or CVLface"
+LAST = "norm/scale"  # the leaf that every tower has, of shape [D]
 MAX_TOWERS = 16  # prefixes of one table that are looked at
 
 
@@ -31,7 +33,7 @@ class Slot(NamedTuple):
 
     path: str
     block: int | None
-    part: tuple[int, int]
+    part: Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +87,14 @@ def identify(
     readings = _readings(shapes, under)
     if under is not None and not readings:
         raise InputError(f"--under: {where} holds no tower under {shown(under)}; `--inspect` lists its tensors")
-    fits: dict[str, Fit] = {}  # by the class token of the tower: the best reading of each
+    fits: dict[str, Fit] = {}  # by the last norm of the tower: the best reading of each
     for reading in readings:
         if reading.whole:
             for name in _candidates(reading):
                 fit, differences = _compare(reading, name, shapes)
-                token = next((tensor for slot, (tensor, _) in fit.places.items() if slot.path == "cls_token"), "")
-                if not differences and (token not in fits or len(fit.places) > len(fits[token].places)):
-                    fits[token] = fit
+                last = next((tensor for slot, (tensor, _) in fit.places.items() if slot.path == LAST), "")
+                if not differences and (last not in fits or len(fit.places) > len(fits[last].places)):
+                    fits[last] = fit
     towers = list(fits.values())
     for better in (lambda fit: fit.name == wanted, lambda fit: wrappers.is_averaged(fit.prefix)):
         towers = [fit for fit in towers if better(fit)] or towers
@@ -106,16 +108,17 @@ def identify(
 
 def _refuse(readings: Sequence[_Reading], shapes: Mapping[str, Shape], where: object) -> NoReturn:
     if (other := recognise(shapes)) is not None:
-        raise InputError(f"{where}: {other}; expected DINOv2 or a CLIP vision tower")
+        raise InputError(f"{where}: {other}; expected {KNOWN}")
     most = max((reading.placed for reading in readings), default=0)
     if most == 0:
         raise InputError(
             f"{where}: none of its {len(shapes)} tensor names is known ({listed([shown(name) for name in shapes])}); "
-            "expected DINOv2 or a CLIP vision tower as Hugging Face, timm, open_clip or their authors publish them"
+            f"expected {KNOWN}, as Hugging Face, timm, open_clip or their authors publish them"
         )
     nearest = [reading for reading in readings if reading.placed == most]
-    if (size := nearest[0].unknown_size()) is not None:
-        raise InputError(f"{where}: {size}")
+    sizes = [reading.unknown_size() for reading in nearest]
+    if None not in sizes:
+        raise InputError(f"{where}: {sizes[0]}")
     compared = [
         _compare(reading, name, shapes)
         for reading in nearest
@@ -156,9 +159,12 @@ def to_tree(fit: Fit, tensors: Mapping[str, np.ndarray], where: object = "weight
             leaves[slot.path] = np.ascontiguousarray(tensor, np.float32)
             continue
         if slot.path not in leaves:
-            leaves[slot.path] = np.empty(shape, np.float32)
+            leaves[slot.path] = np.zeros(shape, np.float32)
         _view(leaves[slot.path], slot)[...] = tensor
-    return trees.unflatten(leaves)
+    # Biases that a file may lack are zero.
+    return trees.unflatten(
+        {path: leaves.get(path, np.zeros(shape, np.float32)) for path, shape in tree_shapes(fit.spec).items()}
+    )
 
 
 def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -174,7 +180,7 @@ def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[
         for slot, (slot_name, row) in _expected(table, spec).items()
         if slot.path in leaves
     }
-    dtype = leaves["cls_token"].dtype
+    dtype = leaves[LAST].dtype
     return named | {row.name: np.zeros(shape, dtype) for row, shape in _unplaced(table, spec)}
 
 
@@ -216,12 +222,12 @@ class _Reading:
         return sum(rows[0].path is not None for rows, _ in self.rows.values())
 
     def size(self) -> tuple[int | None, Mapping[int | None, int]]:
-        """Width, where the class token is there, and how many names each block has."""
+        """Width, where the last norm is there, and how many names each block has."""
         width, blocks = None, Counter[int | None]()
         for name, (rows, block) in self.rows.items():
             if "{i}" in rows[0].name:
                 blocks[block] += 1
-            elif rows[0].path == "cls_token" and self.shapes[name]:
+            elif rows[0].path == LAST and self.shapes[name]:
                 width = self.shapes[name][-1]
         return width, blocks
 
@@ -245,7 +251,7 @@ def _read(table: Table, prefix: str, shapes: Mapping[str, Shape]) -> _Reading:
     inner = {name: tuple(shapes[file]) for name, file in files.items()}
     patterns = {name: pattern(name) for name in inner}
     found = ((name, table.rows_of(text, name), text.block) for name, text in patterns.items())
-    rows = {name: (of, block) for name, of, block in found if of}
+    rows = {name: (of, block if "{i}" in of[0].name else None) for name, of, block in found if of}
     heads = frozenset(name for name in inner if name not in rows and wrappers.is_head(name))
     return _Reading(table, prefix, files, inner, rows, heads)
 
@@ -326,7 +332,12 @@ def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple
 
 
 def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
-    """`spec` with the native size that the file's positions have: weights are tuned and saved at other sizes too."""
+    """`spec` with the native size that the file's positions have: weights are tuned and saved at other sizes too.
+
+    A head on all tokens has one size.
+    """
+    if spec.pooling == "flat":
+        return spec
     for tensor, (rows, _) in reading.rows.items():
         row = next((row for row in rows if row.path == "pos_embed" and _applies(row, spec)), None)
         if row is not None:
@@ -334,7 +345,7 @@ def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
             if len(shape) == len(wanted) and (*shape[:-2], shape[-1]) == (*wanted[:-2], wanted[-1]):
                 beside = wanted[-2] - spec.native_grid**2  # the position of CLS, where the file has it here
                 grid = math.isqrt(max(shape[-2] - beside, 0))
-                if grid and grid * grid + beside == shape[-2]:
+                if grid != spec.native_grid and grid and grid * grid + beside == shape[-2]:
                     return dataclasses.replace(spec, native_size=grid * spec.patch_size)
     return spec
 
@@ -355,7 +366,8 @@ def _folded(cls_token: np.ndarray, pos_embed: np.ndarray) -> dict[str, np.ndarra
 
 def _slice_shape(slot: Slot, shape: Shape) -> Shape:
     inner = shape if slot.block is None else shape[1:]
-    return (*inner[:-1], inner[-1] // slot.part[1])
+    cut = slice_of(slot.part, inner[-1])
+    return (*inner[:-1], cut.stop - cut.start)
 
 
 def _file_shape(row: Row, slot: Slot, spec: BackboneSpec) -> Shape:
@@ -364,5 +376,4 @@ def _file_shape(row: Row, slot: Slot, spec: BackboneSpec) -> Shape:
 
 def _view(leaf: np.ndarray, slot: Slot) -> np.ndarray:
     inner = leaf if slot.block is None else leaf[slot.block]
-    width = inner.shape[-1] // slot.part[1]
-    return inner[..., slot.part[0] * width : (slot.part[0] + 1) * width]
+    return inner[..., slice_of(slot.part, inner.shape[-1])]

@@ -1,6 +1,6 @@
 """Networks that are no backbone here, told by a few of their tensor names: one line instead of hundreds of differences.
 
-Names as their projects publish them (facebookresearch/dinov3, timm, transformers, open_clip, torchvision, PEFT).
+Names as their projects publish them (timm, transformers, open_clip, torchvision, CVLface, PEFT).
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ class _Sign(NamedTuple):
 
 
 _OTHER = "{}, another network, which is not read here"
-_DINOV3 = _OTHER.format("holds DINOv3")
-_SIGLIP = _OTHER.format("holds SigLIP")
 
 # The first that fits speaks.
 _SIGNS = (
@@ -32,9 +30,11 @@ _SIGNS = (
         "holds quantised weights; take the weights that they were made of",
         (r"\.(?:absmax|SCB|quant_map|qweight|qzeros)$|\.quant_state\.",),
     ),
-    _Sign(_DINOV3, (r"\brope_embed\.periods$|\bstorage_tokens$|\bqkv\.bias_mask$",)),
-    _Sign(_DINOV3, (r"\bembeddings\.patch_embeddings\.weight$", r"\bembeddings\.register_tokens$")),
-    _Sign(_DINOV3, (r"\breg_token$", r"\bblocks\.\d+\.gamma_1$"), (r"\bpos_embed$",)),
+    _Sign(
+        "holds a face ViT with KP-RPE, which needs landmarks of every image and is not read here",
+        (r"\bkeypoint_linear\b",),
+    ),
+    _Sign(_OTHER.format("holds a ViT with relative positions (iRPE)"), (r"\brpe_[qkv]\.",)),
     _Sign(
         _OTHER.format("holds Swin"),
         (r"\blayers\.\d+\.blocks\.\d+\.", r"\brelative_position_(?:bias_table|index)$|\bdownsample\."),
@@ -44,14 +44,13 @@ _SIGNS = (
         (r"\bpreprocessor\.patchifier\.|\bpost_trunk_norm\b|\brms_norm[12]?\.|\bpatch_embed\.norm\.weight$",),
     ),
     _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.latent$", r"\bcls_token$")),
-    _Sign(_SIGLIP, (r"\bhead\.probe$|\battn_pool\.latent$",)),
-    _Sign(_SIGLIP, (r"\bembeddings\.patch_embedding\.bias$",), (r"class_embedding$",)),
+    _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.probe$",)),
     _Sign(_OTHER.format("holds a tower with attentional pooling (CoCa)"), (r"\battn_pool\.(?:query$|attn\.)",)),
     _Sign(_OTHER.format("holds BEiT"), (r"\bgamma_1$|\blambda_1$", r"\brelative_position_bias_table$")),
     _Sign(
         _OTHER.format("holds EVA or EVA-02"),
         (r"\battn\.(?:q_bias|inner_attn_ln\.\w+)$|\bmlp\.(?:w1|fc1_g|ffn_ln)\.\w+$|\brope\.freqs_\w+$|\bgamma_1$",),
-        (r"\bstages\.",),
+        (r"\bstages\.", r"\breg_token$", r"\bls[12]\.gamma$"),  # DINOv3 in the names of timm and of its authors
     ),
     _Sign(
         _OTHER.format("holds ConvNeXt"),
@@ -63,14 +62,18 @@ _SIGNS = (
         (r"\blayer[1-4]\.\d+\.(?:conv1|bn1)\.|\bembedder\.embedder\.convolution\.|\bstages\.\d+\.layers\.\d+\.layer\.",),
     ),
     _Sign(
-        _OTHER.format("holds a convolutional network"),
+        _OTHER.format("holds a ResNet of faces (AdaFace, CVLface)"),
+        (r"\bbody\.\d+\.(?:res_layer|shortcut_layer)\.|\binput_layer\.\d+\.weight$",),
+    ),
+    _Sign(
+        _OTHER.format("holds a convolutional network (MobileCLIP, EfficientNet)"),
         (r"\bconv_stem\.|\btoken_mixer\.|\bfeatures\.\d+\.(?:\d+|conv|weight)\b|\bbn\d?\.running_mean$",),
     ),
     _Sign(_OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"), (r"\blayernorm_before\.weight$",)),
     _Sign(
         _OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"),
         (r"\bcls_token$", r"\bblocks\.\d+\.attn\.qkv\.weight$"),
-        (r"\bls[12]\.gamma$", r"\bnorm_pre\."),
+        (r"\bls[12]\.gamma$", r"\bgamma_1$", r"\bnorm_pre\."),
     ),
 )  # fmt: skip
 

@@ -7,11 +7,18 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
-from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.models.specs import BackboneSpec, Family
 from adaptface_jax.weights.names.transforms import SAME, TRANSPOSED, Shape, Transform
 
 # For people: who resizes positions by a table's rule.
-PROJECTS = {"hf": "transformers", "dinov2": "DINOv2's own code", "timm": "timm", "open_clip": "open_clip"}
+PROJECTS = {
+    "hf": "transformers",
+    "dinov2": "its authors' own code",
+    "timm": "timm",
+    "open_clip": "open_clip",
+    "insightface": "InsightFace",
+}
+Part = tuple[int, int] | tuple[int, int, int]
 CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
 
 
@@ -21,7 +28,7 @@ class Row:
 
     name: as in the file; `{i}` stands for the block's number, `{c}` for its chunk's, `**` at the end for any rest.
     path: the leaf in our tree, depth axis in front where the name has `{i}`; None for what is known and dropped.
-    part: (k, n): the tensor is the k-th of n equal slices of the leaf's last axis.
+    part: (k, n): the tensor is the k-th of n equal slices of the leaf's last axis; (k, n, m): m of them from the k-th.
     mlp, registers: the row holds only for backbones with this kind of MLP, with or without registers.
     optional: the file may lack it.
     zeros: of a dropped tensor, its shape; zeros are written for it.
@@ -32,7 +39,7 @@ class Row:
     name: str
     path: str | None
     transform: Transform = SAME
-    part: tuple[int, int] = (0, 1)
+    part: Part = (0, 1)
     mlp: Literal["mlp", "swiglu"] | None = None
     registers: bool | None = None
     optional: bool = False
@@ -77,18 +84,18 @@ class Table:
     """One dialect.
 
     project: whose files these are, so which settings beside them speak of them.
-    rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`.
+    rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`, or ROTARY.
     activation: None where names and shapes are the same for different ones.
     folded: with registers, the position of CLS is already added to cls_token. trunk: a model of timm's in open_clip.
     """
 
     name: str
-    family: Literal["dinov2", "clip"]
-    project: Literal["hf", "dinov2", "timm", "open_clip", "ours"]
+    family: Family
+    project: Literal["hf", "dinov2", "timm", "open_clip", "insightface", "ours"]
     rows: tuple[Row, ...]
     rule: str
     rule_with_registers: str
-    activation: Literal["gelu", "quick_gelu"] | None
+    activation: str | None
     folded: bool = False
     trunk: bool = False
 
@@ -98,7 +105,8 @@ class Table:
 
     def rows_of(self, name: Pattern, whole: str) -> tuple[Row, ...]:
         """The rows that a file's name may be read by."""
-        return self._exact.get(name.text) or tuple(row for start, row in self._starts if whole.startswith(start))
+        exact = self._exact.get(whole) or self._exact.get(name.text)
+        return exact or tuple(row for start, row in self._starts if whole.startswith(start))
 
     @functools.cached_property
     def anchors(self) -> tuple[str, ...]:
@@ -117,6 +125,13 @@ class Table:
     @functools.cached_property
     def _starts(self) -> tuple[tuple[str, Row], ...]:
         return tuple((row.name.removesuffix("**"), row) for row in self.rows if row.name.endswith("**"))
+
+
+def slice_of(part: Part, length: int) -> slice:
+    """What a tensor fills of an axis."""
+    k, n, *more = part
+    width = length // n
+    return slice(k * width, (k + (more[0] if more else 1)) * width)
 
 
 def linear(name: str, path: str, **more: Any) -> tuple[Row, Row]:

@@ -48,6 +48,13 @@ PATCHES = Transform(
     lambda x: x.reshape(*_convolution(x.shape)[2:], 3, -1).transpose(3, 2, 0, 1),
 )
 
+# A bias of queries, keys and values of which only the first and the last third count: the middle one is masked.
+WITHOUT_KEY = Transform(
+    lambda shape: (*shape[:-1], shape[-1] // 2 * 3),
+    lambda x, shape: np.concatenate(np.split(x, 3, axis=-1)[::2], axis=-1),
+    lambda x: np.insert(x, [x.shape[-1] // 2] * (x.shape[-1] // 2), 0, axis=-1),
+)
+
 # timm keeps no position for CLS where there are registers: it is in cls_token already, so ours is zero.
 WITHOUT_CLS = Transform(
     lambda shape: (shape[0], shape[1] - 1, *shape[2:]),

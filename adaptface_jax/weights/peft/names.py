@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from adaptface_jax.models.specs import BackboneSpec
+from adaptface_jax.models.specs import BackboneSpec, Family
 from adaptface_jax.weights.names.dialects import (
     HF_CLIP_BARE,
     HF_DINOV2,
@@ -20,6 +20,9 @@ from adaptface_jax.weights.names.dialects import (
     TIMM_CLIP,
     TIMM_DINOV2,
 )
+from adaptface_jax.weights.names.dinov3 import HF_DINOV3, HF_DINOV3_MODULES, HUB_DINOV3, TIMM_DINOV3
+from adaptface_jax.weights.names.faces import INSIGHTFACE
+from adaptface_jax.weights.names.siglip import HF_SIGLIP, TIMM_SIGLIP
 from adaptface_jax.weights.names.tables import Row, Table
 
 Layout = Literal["v4", "v5"]
@@ -30,6 +33,17 @@ ROOT = "base_model.model."  # PEFT's wrappers around any model
 _READ = {
     "dinov2": (HF_DINOV2_MODULES, HF_DINOV2, TIMM_DINOV2, HUB_DINOV2, HUB_DINOV2_CHUNKED),
     "clip": (HF_CLIP_BARE, TIMM_CLIP, OPENAI_CLIP),
+    "dinov3": (HF_DINOV3_MODULES, HF_DINOV3, HUB_DINOV3, TIMM_DINOV3),
+    "siglip": (HF_SIGLIP, TIMM_SIGLIP),
+    "face": (INSIGHTFACE,),
+}
+# By family: as transformers 4 and 5 name the tower alone; as InsightFace does.
+_TOWERS: dict[Family, dict[Layout, Table]] = {
+    "dinov2": {"v4": HF_DINOV2, "v5": HF_DINOV2_MODULES},
+    "clip": {"v4": HF_CLIP_BARE, "v5": HF_CLIP_BARE},
+    "dinov3": {"v4": HF_DINOV3, "v5": HF_DINOV3_MODULES},
+    "siglip": {"v4": HF_SIGLIP, "v5": HF_SIGLIP},
+    "face": {"v4": INSIGHTFACE, "v5": INSIGHTFACE},
 }
 _PEOPLE = {
     HF_DINOV2_MODULES.name: "transformers v5",
@@ -48,9 +62,7 @@ class Module(NamedTuple):
 
 def tower_table(spec: BackboneSpec, layout: Layout) -> Table:
     """The names of the vision tower alone."""
-    if spec.family == "clip":
-        return HF_CLIP_BARE
-    return HF_DINOV2 if layout == "v4" else HF_DINOV2_MODULES
+    return _TOWERS[spec.family][layout]
 
 
 def tables(spec: BackboneSpec) -> tuple[Table, ...]:
@@ -72,7 +84,7 @@ def modules_of(table: Table, spec: BackboneSpec) -> tuple[Module, ...]:
     """The same in any naming."""
     rows = [(row, (row.path or "").split("/")) for row in table.rows if row.holds(spec)]
     return tuple(
-        Module(row.name.removesuffix(".weight").removesuffix(".in_proj_weight"), path[2], row.part)
+        Module(row.name.removesuffix(".weight").removesuffix(".in_proj_weight"), path[2], (row.part[0], row.part[1]))
         for row, path in rows
         if path[0] == "blocks" and path[-1] == "kernel"
     )
@@ -96,7 +108,8 @@ def patch_module(spec: BackboneSpec) -> str:
 
 def tower_prefix(spec: BackboneSpec, feature: str, layout: Layout) -> str:
     """What the tower stands under in the class that gives our feature: CLIPVisionModel lost it in transformers 5.6."""
-    return "vision_model." if spec.family == "clip" and (layout == "v4" or feature == "projected") else ""
+    within = spec.family in ("clip", "siglip")
+    return "vision_model." if within and (layout == "v4" or feature == "projected") else ""
 
 
 def covering(target: str) -> tuple[str, tuple[int, int]]:
