@@ -63,7 +63,9 @@ class AdapterConfig:
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
-    num_domains: int = setting(3, "experts of DA-LoRA", low=2, high=256)
+    num_domains: int = setting(3, "gates of DA-LoRA, an expert each", low=2, high=256)
+    null_expert: bool = setting(False, "dalora: the last gate's expert is nothing: the frozen model, no parameters")
+    gate: str = setting("soft", "dalora: all experts by their gates, or the greatest alone", choices=("soft", "top1"))
     shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0, high=4096)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
@@ -253,6 +255,18 @@ def check(config: Config) -> None:
     for name in config.data.benchmarks:
         if not is_name(name):
             raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
+    if adapter.kind != "dalora" and (adapter.null_expert or adapter.gate != "soft"):
+        name = "null_expert" if adapter.null_expert else "gate"
+        raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or leave it out")
+    if adapter.null_expert and config.backbone.train_patch_embed:
+        raise InputError(
+            "backbone.train_patch_embed: adapter.null_expert keeps the frozen model for some images, and a trained "
+            "patch embedding changes it for all; leave one of them off"
+        )
+    if adapter.null_expert and adapter.init_from:
+        raise InputError(
+            "adapter.init_from: no PEFT folder holds an adapter with a null expert; leave one of the two out"
+        )
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.kind not in ("lora", "dalora"):

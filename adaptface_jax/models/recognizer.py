@@ -25,14 +25,17 @@ from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
-from adaptface_jax.models.layers.low_rank import rank_gates
+from adaptface_jax.models.layers.low_rank import Gates, rank_gates
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
 
 
 class Embedded(NamedTuple):
-    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K] or None."""
+    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K], rows of sum 1, or None.
+
+    With `adapter.gate=top1` the greatest gate acts alone, and in full.
+    """
 
     embedding: jax.Array
     feature: jax.Array
@@ -114,17 +117,18 @@ class Recognizer:
         if self.num_domains:
             block = router.router_block(adapter.router)
 
-            def of_ranks(features: jax.Array) -> jax.Array:
+            def routed(features: jax.Array) -> Gates:
                 gates = router.gates(trainable["router"], features, router_key)
-                return rank_gates(gates, rank, shared)
+                acting = router.greatest_alone(gates) if adapter.gate == "top1" else gates
+                return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
                 plain = nnx.merge(self._definition, dict(base))(images, **{**common, "remat": False})
-                gate = of_ranks(jax.lax.stop_gradient(plain.feature))
+                gate = routed(jax.lax.stop_gradient(plain.feature))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
-                gate = rank_gates(even, rank, shared)
-                inner = vit.Router(block, of_ranks)
+                gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))
+                inner = vit.Router(block, routed)
         out = model(
             images,
             low_rank,
@@ -137,8 +141,7 @@ class Recognizer:
         )
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
-        gate = None if out.gate is None else out.gate[:, shared::rank]
-        return Embedded(embedding, feature, gate)
+        return Embedded(embedding, feature, None if out.gate is None else out.gate.experts)
 
     @property
     def _definition(self) -> nnx.GraphDef:

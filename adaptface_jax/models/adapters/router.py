@@ -42,6 +42,17 @@ def gates(router: dict[str, Linear], features: jax.Array, key: jax.Array | None 
     return jax.nn.softmax(gate_logits(router, features, key))
 
 
+def greatest_alone(gate: jax.Array) -> jax.Array:
+    """1 for the greatest gate of each image and 0 for the others, exactly; its gradient is that of the gates.
+
+    Straight-through (arXiv 1308.3432). Every expert is computed, so that the gradient says of those that were not
+    chosen, too, what more of them would do: Switch (arXiv 2101.03961), which computes the chosen one alone, multiplies
+    it by its gate and learns of no other.
+    """
+    hard = jax.nn.one_hot(jnp.argmax(gate, axis=-1), gate.shape[-1], dtype=gate.dtype)
+    return hard + (gate - jax.lax.stop_gradient(gate))
+
+
 def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
     """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all.
 

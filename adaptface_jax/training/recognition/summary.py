@@ -66,8 +66,13 @@ def start_lines(model: Model) -> list[str]:
 
 
 def adapter_lines(config: Config) -> list[str]:
-    """What differs from layer to layer and from block to block, where anything does."""
-    return [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
+    """What differs from layer to layer and from block to block, where anything does; what a null expert leaves."""
+    lines = [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
+    if config.adapter.null_expert:
+        kept = "embedding" if config.head.kind == "none" else "feature; the head after it is trained, and for all alike"
+        how = "an image of that gate alone" if config.adapter.gate == "top1" else "the more of it, the nearer an image"
+        lines.append(f"gates     the last is the null expert's: {how} keeps the frozen model's {kept}")
+    return lines
 
 
 def parameter_lines(model: Model, num_classes: int) -> list[str]:
