@@ -121,6 +121,9 @@ class LossConfig:
     learning_rate: float | None = setting(
         None, "peak learning rate of the class centres, on the same course; none: train.learning_rate", low=0
     )
+    keep_weight: float = setting(
+        0.0, "weight of the cosine distance to the frozen model's feature, on data.keep or the batch itself", low=0
+    )
     class_chunk: int = setting(0, "classes whose logits a device holds at a time; 0 chooses by the batch", low=0)
 
 
@@ -131,6 +134,13 @@ class AugmentConfig:
     randaugment_magnitude: int = setting(16, "greatest of 31 levels; drawn from 1 to this", low=1, high=30)
     shift: float = setting(
         0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
+    )
+    blur: float = setting(0.0, "greatest standard deviation of a blur, as a fraction of the width", low=0, high=0.5)
+    low_resolution: float = setting(0.0, "least side, as a fraction of the image's; 0 off", low=0, high=1)
+    jpeg: int = setting(0, "lowest quality of a JPEG-like loss, 1 to 100; 0 off", low=0, high=100)
+    cutout: float = setting(0.0, "greatest area of a grey hole, as a fraction of the image's", low=0, high=1)
+    worsened: float = setting(
+        0.5, "share of the images that blur, low_resolution, jpeg and cutout change, each up to that", low=0, high=1
     )
 
 
@@ -160,6 +170,7 @@ class DataConfig(ReadingConfig):
     )
     labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
     domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
+    keep: str = setting("", "pictures of the old domain, as data.train names a set, for loss.keep_weight")
     exclude: str = setting("", "a list of pairs, as --benchmark takes it, whose people are left out of training")
 
 
@@ -194,6 +205,7 @@ class LoopConfig:
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
     model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    keep_batch: int = setting(0, "images of data.keep beside each batch; 0: as many as the batch has", low=0)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -267,6 +279,13 @@ def check(config: Config) -> None:
         raise InputError(
             "adapter.init_from: no PEFT folder holds an adapter with a null expert; leave one of the two out"
         )
+    if config.loss.keep_weight and (adapter.kind == "full" or not moves(config)):
+        why = "keeps no frozen model to stay near" if adapter.kind == "full" else "leaves the feature as it is"
+        raise InputError(f"loss.keep_weight: adapter.kind={adapter.kind} {why}; use lora or dalora, or leave it out")
+    if config.data.keep and not config.loss.keep_weight:
+        raise InputError("data.keep: is for loss.keep_weight, which is 0; set that, e.g. to 10, or leave this out")
+    if config.train.keep_batch and not config.data.keep:
+        raise InputError("train.keep_batch: counts images of data.keep, and none is given; name it, or leave this out")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.kind not in ("lora", "dalora"):
@@ -276,6 +295,11 @@ def check(config: Config) -> None:
                     f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to start or to shape; "
                     "use lora or dalora, or leave it out"
                 )
+
+
+def moves(config: Config) -> bool:
+    """Whether training changes the backbone's feature."""
+    return config.adapter.kind != "none" or config.backbone.train_patch_embed
 
 
 def is_name(text: str) -> bool:

@@ -123,8 +123,7 @@ class Recognizer:
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
-                plain = nnx.merge(self._definition, dict(base))(images, **{**common, "remat": False})
-                gate = routed(jax.lax.stop_gradient(plain.feature))
+                gate = routed(self.plain_feature(frozen, images))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))
@@ -142,6 +141,13 @@ class Recognizer:
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
         return Embedded(embedding, feature, None if out.gate is None else out.gate.experts)
+
+    def plain_feature(self, frozen: Tree, images: jax.Array) -> jax.Array:
+        """The frozen model's feature, float32 [B, d], without a gradient; images as for `embed`."""
+        model = nnx.merge(self._definition, frozen["backbone"])
+        projected = self.config.backbone.feature == "projected"
+        out = model(images, projected=projected, unroll=self.config.train.unroll, attend=self.attend)
+        return jax.lax.stop_gradient(out.feature.astype(jnp.float32))
 
     @property
     def _definition(self) -> nnx.GraphDef:

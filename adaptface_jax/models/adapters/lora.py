@@ -6,9 +6,8 @@ A tree of adapters maps each target to factors stacked over the depth L, experts
 
 LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. A null expert has none. Where the rank differs
 from place to place (`places`), r is the greatest, and what a place has no use for is zero and stays so. Sources: LoRA
-(arXiv 2106.09685);
-rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv 2401.06066); initial values
-as in PEFT.
+(arXiv 2106.09685); rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv
+2401.06066); initial values as in PEFT.
 """
 
 from __future__ import annotations

@@ -66,6 +66,17 @@ def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
 
 
+def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array) -> jax.Array:
+    """What teaches a null expert its images: mean of -log of its gate over old ones, of -log of the rest over new ones.
+
+    old: gates [B', K]. new: gates [B, K], or None where labels teach them. weight [B], of mean 1.
+    """
+    loss = -jnp.mean(jnp.log(jnp.maximum(old[:, -1], 1e-20)))
+    if new is None:
+        return loss
+    return loss - jnp.mean(weight * jnp.log(jnp.maximum(jnp.sum(new[:, :-1], axis=1), 1e-20)))
+
+
 def domain_loss(gate: jax.Array, target: jax.Array) -> jax.Array:
     """Mean cross-entropy of the gates [B, K] on their targets [B, K]: rows of sum 1; rows of zeros do not count."""
     known = jnp.sum(target, axis=-1) > 0

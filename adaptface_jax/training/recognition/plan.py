@@ -24,6 +24,7 @@ from adaptface_jax.losses.sampled import class_sampler
 from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.training.plan import Plan, check_epoch
 from adaptface_jax.training.recognition.domains import check_domains
+from adaptface_jax.training.recognition.keep import open_keep
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.run import as_begun, make_record
@@ -63,6 +64,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
     for name, path in config.data.benchmarks.items():
         with Phase(f"opening benchmark {name}", brief=True):
             benchmarks[name] = open_benchmark(path, config.data.domains)
+    keep = open_keep(config, mesh)
     stored = _stored_size(config, source, record)
     with Phase("building the model", brief=True):
         model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
@@ -82,10 +84,11 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
             config.train.batch_size,
             kept=None if sampler is None else sampler.total,
         ),
-        record=make_record(config, model, source),
+        record=make_record(config, model, source, keep and keep[0]),
         evaluated=bool(benchmarks),
         stored_size=stored.pixels,
         centres=config.loss,
+        keep=keep,
         enough=ENOUGH if config.data.overfit_small else None,
         compiler_options=transformer_options(),
         model=model,

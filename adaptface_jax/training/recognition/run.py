@@ -22,12 +22,14 @@ from adaptface_jax.training.recognition.model import Model, build_model, opened
 from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
 
 
-def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
+def make_record(config: Config, model: Model, source: Source, keep: Source | None = None) -> dict[str, Any]:
     """Everything that must be the same for a run to go on."""
     data = describe_source(source)
     if config.data.domains:  # what a source knows by itself is in its description
         data |= {"domains": source.domain_names, "domains_sha256": domains_digest(source)}
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data, STORED: model.stored_size}
+    if keep is not None:
+        record["keep"] = describe_source(keep)
     if model.start is not None:
         record["start"] = model.start.identity()
     return json.loads(to_json(record))

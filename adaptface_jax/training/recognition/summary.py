@@ -14,6 +14,7 @@ from adaptface_jax.training.centres import has_own_rule
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
 from adaptface_jax.training.recognition.facts import RunFacts
+from adaptface_jax.training.recognition.keep import keep_lines
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.training.summary import expected_line, machine_line, steps_line
@@ -37,6 +38,7 @@ def summary(plan: RecognitionPlan) -> str:
         *(f"          {line}" for line in source.passed_over.lines()),
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
+        *keep_lines(config, plan.keep, source),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
             for name, b in plan.benchmarks.items()
