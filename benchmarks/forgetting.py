@@ -38,22 +38,19 @@ from adaptface_jax.evaluation.embedding import Embedder, Embeddings
 from adaptface_jax.evaluation.evaluator import judged_benchmark
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.statistics.paired_test import compare
+from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.model import load as load_model
 
-OLD, NEW = (
-    "synthetic:identities={},images=6,seed=11,labels=none",
-    "synthetic:identities={},images=6,seed=12,labels=none",
-)
-PAIRS = "synthetic:identities={},images=6,seed=13,labels=none,pairs={}"
+PEOPLE = "synthetic:identities={},images=6,seed={},labels=none"
 # Of the hard condition: sides as a fraction of the picture's, standard deviations of the blur in pixels.
 SIDES, BLURS = (0.1, 0.18), (1.0, 3.0)
 NULL = {"kind": "dalora", "num_domains": 2, "null_expert": True, "gate": "top1", "domain_loss_weight": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "full fine-tuning": {"adapter": {"kind": "full"}, "rate": 0.2},
+    "null expert, keep": {"adapter": NULL, "keep": 10.0},
+    "full fine-tuning": {"adapter": {"kind": "full"}, "rate": 0.25},
     "LoRA": {"adapter": {"kind": "lora"}},
     "LoRA, keep": {"adapter": {"kind": "lora"}, "keep": 10.0},
-    "null expert, keep": {"adapter": NULL, "keep": 10.0},
 }
 
 
@@ -67,9 +64,8 @@ def worse(images: np.ndarray, seed: int) -> np.ndarray:
         axis = shrunk(size, share) @ blurred(size, sigma)
         return levels(jnp.einsum("ij,jkc,lk->ilc", axis, image.astype(jnp.float32), axis))
 
-    return np.stack(
-        [np.asarray(one(*row)) for row in zip(images, jnp.float32(shares), jnp.float32(sigmas), strict=True)]
-    )
+    rows = zip(images, np.float32(shares), np.float32(sigmas), strict=True)
+    return np.stack([np.asarray(one(*row)) for row in rows])
 
 
 def pictures(spec: str, work: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -83,8 +79,6 @@ def pictures(spec: str, work: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def model_of(config: Config, params: Any, classes: int, spec: Any, dtype: Any, mesh: Any) -> Model:
     """A fresh model on a backbone's parameters."""
-    from adaptface_jax.models.recognizer import Recognizer
-
     recognizer = Recognizer(spec, config, dtype)
     frozen, trainable = recognizer.init(params, classes)
     return Model(recognizer, place(mesh, frozen), place(mesh, trainable), {}, stored_size=112)
@@ -102,18 +96,20 @@ def scores(found: Embeddings, benchmark: Any) -> tuple[PairScores, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="demo", help="its backbone, seed, batch size, loss and learning rate")
-    parser.add_argument("--face_steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--old", type=int, default=400, help="people that the face model is trained on")
-    parser.add_argument("--new", type=int, default=250, help="people that it is adapted to")
-    parser.add_argument("--people", type=int, default=500, help="people that it is verified on")
-    parser.add_argument("--pairs", type=int, default=6000)
+    parser.add_argument("--image_size", type=int, default=84)
+    parser.add_argument("--face_steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--old", type=int, default=300, help="people that the face model is trained on")
+    parser.add_argument("--new", type=int, default=200, help="people that it is adapted to")
+    parser.add_argument("--people", type=int, default=400, help="people that it is verified on")
+    parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--work", type=Path, required=True, help="pictures and the face model are kept here")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     given = load(args.config)
+    given.backbone.image_size = args.image_size
     given.head.kind, given.data.benchmarks = "none", {}
     given.loss.scale, given.loss.margin = 32.0, 0.2
     given.train.schedule, given.train.warmup_steps = "cosine", 20
@@ -129,10 +125,10 @@ def main() -> None:
         assert isinstance(frozen, Config)
         return frozen
 
-    old, old_labels = pictures(OLD.format(args.old), args.work)
-    new, new_labels = pictures(NEW.format(args.new), args.work)
+    old, old_labels = pictures(PEOPLE.format(args.old, 11), args.work)
+    new, new_labels = pictures(PEOPLE.format(args.new, 12), args.work)
     new = worse(new, 1)
-    benchmark = open_benchmark(PAIRS.format(args.people, args.pairs))
+    benchmark = open_benchmark(f"{PEOPLE.format(args.people, 13)},pairs={args.pairs}")
     sets = {"original": np.stack(benchmark.images)}
     sets["hard"] = worse(sets["original"], 2)
     face = settings({"kind": "full"}, args.face_steps, 0.5)

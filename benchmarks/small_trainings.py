@@ -40,7 +40,7 @@ def trained(
 ) -> Any:
     """The trainable tree after `config.train.steps`, from the model's own or another one.
 
-    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3], of which half as many stand beside each batch.
+    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; beside each batch half as many of them.
     """
     size, seed = config.train.batch_size, config.seed
     rate = optim.schedule(config.train, len(labels) // size, config.train.steps)
