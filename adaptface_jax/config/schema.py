@@ -103,9 +103,22 @@ class HeadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    name: str = setting("cosface", "margin on the target logit", choices=("cosface", "arcface", "adaface", "combined"))
+    name: str = setting(
+        "cosface",
+        "margin on the target logit",
+        choices=("cosface", "arcface", "adaface", "combined", "curricularface", "magface"),
+    )
     scale: float = setting(64.0, "s, the inverse temperature", low=1e-6)
-    margin: float = setting(0.35, "m: on the cosine (cosface), on the angle (arcface), AdaFace's m", low=0)
+    margin: float = setting(
+        0.35, "m: on the cosine (cosface), on the angle (arcface, curricularface), AdaFace's m", low=0
+    )
+    margin_std: float = setting(
+        0.0, "cosface, arcface: deviation of a margin drawn for each image (ElasticFace)", low=0
+    )
+    magface: tuple[float, ...] = setting(
+        (10.0, 110.0, 0.45, 0.8, 35.0), "magface: least and greatest norm, the margins there, weight of the norms' loss"
+    )
+    subcentres: int = setting(1, "centres of a class, of which the nearest counts (sub-centre ArcFace)", low=1, high=64)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
     sample_rate: float = setting(
         1.0, "share of the class centres that a step draws beside those of its images; 1: all", low=1e-4, high=1
@@ -205,6 +218,9 @@ class LoopConfig:
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
     model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    ema: float = setting(
+        0.0, "decay of a moving average of what is trained, which is verified and used; 0 off", low=0, high=0.999999
+    )
     keep_batch: int = setting(0, "images of data.keep beside each batch; 0: as many as the batch has", low=0)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
@@ -215,6 +231,9 @@ class EvalConfig:
     every_epochs: int = setting(1, "epochs between two verifications; 0 only at the end", low=0)
     batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     flip: bool = setting(True, "sum the embeddings of image and mirror image")
+    guard: tuple[str, ...] = setting((), "benchmarks on which the run must not fall below the frozen backbone")
+    guard_points: float = setting(0.0, "points of accuracy that a guarded benchmark may lose", low=0, high=100)
+    guard_action: str = setting("warn", "what a loss beyond that does", choices=("warn", "stop"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,8 +276,7 @@ def check(config: Config) -> None:
     check_loop(config.train)
     if isinstance(config.data.stored_size, str) and config.data.stored_size != "auto":
         raise InputError(f"data.stored_size: {config.data.stored_size!r} is neither auto nor pixels, such as 224")
-    if config.loss.name == "combined" and len(config.loss.margins) != 3:
-        raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    check_margins(config.loss)
     if config.loss.learning_rate is not None and not config.train.learning_rate:
         raise InputError(
             f"loss.learning_rate: {config.loss.learning_rate:g} follows the course of train.learning_rate, which is 0; "
@@ -295,6 +313,20 @@ def check(config: Config) -> None:
                     f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to start or to shape; "
                     "use lora or dalora, or leave it out"
                 )
+
+
+def check_margins(loss: LossConfig) -> None:
+    """Raise InputError where the settings of a margin are not its own, or are none."""
+    if loss.name == "combined" and len(loss.margins) != 3:
+        raise InputError(f"loss.margins: {loss.margins} is not three numbers m1, m2, m3")
+    if loss.margin_std and loss.name not in ("cosface", "arcface"):
+        raise InputError(f"loss.margin_std: {loss.name} has no margin to draw; use cosface or arcface, or leave it out")
+    if loss.name == "magface":
+        given = loss.magface
+        if len(given) != 5 or not (0 < given[0] < given[1] and 0 <= given[2] <= given[3] and given[4] >= 0):
+            raise InputError(
+                f"loss.magface: {given} is not five numbers: norms 0 < low < high, their margins, and a weight"
+            )
 
 
 def moves(config: Config) -> bool:

@@ -28,6 +28,7 @@ SWITCHED_OFF: dict[str, Any] = {
     "train.keep_batch": 0,
     "data.benchmarks": {},
     "eval.every_epochs": 0,
+    "eval.guard": (),
     "train.weight_decay": 0.0,
     "train.warmup_steps": 0,
     "train.schedule": "constant",

@@ -87,7 +87,9 @@ class Recognizer:
         if self.config.head.kind == "linear":
             trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
         if num_classes is not None:
-            trainable["centres"] = init_centres(keys["centres"], num_classes, self.embedding_dim)
+            trainable["centres"] = init_centres(
+                keys["centres"], num_classes, self.embedding_dim * self.config.loss.subcentres
+            )
         if adapter.kind == "full":
             trainable["backbone"] = jax.tree.map(as_float32, backbone)
             return {}, trainable

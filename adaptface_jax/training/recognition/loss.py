@@ -46,11 +46,15 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         images = preprocess(images, *form)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
         centres, labels = trainable["centres"], batch["label"]
-        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights)
+        margin_key = jax.random.fold_in(dropout_key, 2)
+        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights, margin_key)
         weight = batch["weight"]
         total = jnp.mean(margin.loss * weight)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
         metrics["margin"] = jnp.mean(margin.margin * weight)
+        if margin.penalty is not None:
+            metrics["norm_penalty"] = jnp.mean(margin.penalty * weight)
+            total = total + metrics["norm_penalty"]
         weights = config.adapter
         if config.loss.keep_weight:
             old = preprocess(batch["keep"], *form) if "keep" in batch else images
@@ -73,7 +77,7 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
                 total = total + weights.domain_loss_weight * domain
                 metrics["gate/domain_loss"] = domain
             metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
-        if out.gate is not None or config.loss.keep_weight:
+        if total is not metrics["loss"]:
             metrics["total_loss"] = total
         return total, (metrics, margin.statistics)
 

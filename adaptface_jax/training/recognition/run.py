@@ -17,6 +17,7 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.adapters import places
+from adaptface_jax.training.averaging import used
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
 from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
@@ -74,4 +75,6 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
         )
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
-    return dataclasses.replace(model, trainable=state.trainable, stored_size=record[STORED]), step
+    return dataclasses.replace(
+        model, trainable=used(state.trainable, state.opt_state), stored_size=record[STORED]
+    ), step

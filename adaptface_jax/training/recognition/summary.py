@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import Config, LossConfig
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.losses.margin import product_dtype
@@ -43,11 +43,19 @@ def summary(plan: RecognitionPlan) -> str:
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
             for name, b in plan.benchmarks.items()
         ),
-        steps_line(plan) + f"; {config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        steps_line(plan) + f"; {loss_words(config.loss)}",
         *centres_lines(plan),
         expected_line(plan.expected_loss),
     ]
     return "\n".join(lines)
+
+
+def loss_words(loss: LossConfig) -> str:
+    """The margin loss and what shapes it."""
+    words = f"{loss.name} s={loss.scale:g} "
+    words += {"combined": f"m={loss.margins}", "magface": f"m={loss.magface[2:4]}"}.get(loss.name, f"m={loss.margin:g}")
+    words += f" +- {loss.margin_std:g}" if loss.margin_std else ""
+    return words + (f", {loss.subcentres} centres a class" if loss.subcentres > 1 else "")
 
 
 def backbone_line(config: Config, model: Model) -> str:
@@ -126,5 +134,7 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
 
 def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
     """The parts of a model, the class centres last, without what pads them on the mesh."""
-    centres = ParameterCount("centres", None, num_classes * model.recognizer.embedding_dim)
+    centres = ParameterCount(
+        "centres", None, num_classes * model.recognizer.embedding_dim * model.recognizer.config.loss.subcentres
+    )
     return (*count_parameters(model.recognizer, model.frozen, model.trainable), centres)
