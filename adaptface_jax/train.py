@@ -63,9 +63,8 @@ class Verifier:
 
     def evaluate(self, state: TrainState) -> None:
         plan = self._plan
-        found = evaluate(
-            self._embedder, plan.frozen, used(state.trainable, state.opt_state), plan.benchmarks, plan.config.eval.flip
-        )
+        trained = used(state.trainable, state.opt_state)
+        found = evaluate(self._embedder, plan.frozen, trained, plan.benchmarks, plan.config.eval.flip)
         self.results, self.scores = found
 
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:

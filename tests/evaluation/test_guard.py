@@ -40,9 +40,10 @@ def test_the_line_says_how_much_and_how_sure(scores):
     assert line.startswith("old: accuracy -") and "95%" in line and line.endswith("60 people")
 
 
-@pytest.mark.parametrize(
-    ("action", "points", "said", "ends"), [("warn", 0, 1, ""), ("stop", 0, 1, "old fell"), ("stop", 50, 0, "")]
-)
+CASES = [("warn", 0, 1, ""), ("stop", 0, 1, "old fell"), ("stop", 50, 0, "")]
+
+
+@pytest.mark.parametrize(("action", "points", "said", "ends"), CASES)
 def test_a_training_is_warned_or_ends(scores, tmp_path, action, points, said, ends):
     before, after = scores
     write_each(tmp_path / SCORES / FROZEN, before)

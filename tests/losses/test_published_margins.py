@@ -21,6 +21,7 @@ from adaptface_jax.models.head import init_centres
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.standard_normal((6, 8)) * RNG.uniform(2, 60, (6, 1))
+EMBEDDINGS[0] *= 5 / np.linalg.norm(EMBEDDINGS[0])
 CENTRES = RNG.standard_normal((5, 8))
 LABELS = np.array([0, 1, 2, 3, 4, 0])
 S = 32.0

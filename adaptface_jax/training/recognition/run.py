@@ -75,6 +75,5 @@ def open_run(workdir: Path, which: str, mesh: Mesh, dtype: str | None = None) ->
         )
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
-    return dataclasses.replace(
-        model, trainable=used(state.trainable, state.opt_state), stored_size=record[STORED]
-    ), step
+    trainable = used(state.trainable, state.opt_state)
+    return dataclasses.replace(model, trainable=trainable, stored_size=record[STORED]), step
