@@ -176,8 +176,8 @@ def margin_loss(
     """Cross-entropy of s * (cosines, the target's after its margin).
 
     embeddings [B, d] raw (normalised here), centres [C, d] (with K sub-centres [C, K d]), labels int [B]. key: of the
-    margins, where they are drawn. weights: float32 [C], of each class's
-    exponential in the sum, where the classes are a sample (1 for those of `labels`); None: 1.
+    margins, where they are drawn. weights: float32 [C], of each class's exponential in the sum, where the classes are a
+    sample (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
     cosine = cosines(unit(embeddings), rows_of_centres(config, centres), product_dtype(config))

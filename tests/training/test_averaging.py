@@ -47,8 +47,9 @@ def test_it_is_used_in_place_of_the_newest_and_holds_no_class_centres():
 @pytest.mark.parametrize("loss", [None, LossConfig(learning_rate=1e-3)])
 def test_a_run_keeps_it_with_the_optimizers_state_and_the_updates_are_those_without(loss):
     config = TrainConfig(ema=0.99)
+    rate = optim.schedule(config, 1, 1)
     plain, with_average = (
-        optim.optimizer(dataclasses.replace(config, ema=ema), 1e-2, loss=loss) for ema in (0.0, config.ema)
+        optim.optimizer(dataclasses.replace(config, ema=ema), rate, loss=loss) for ema in (0.0, config.ema)
     )
     grads = jax.tree.map(lambda leaf: leaf + 0.5, TREE)
     one, _ = plain.update(grads, plain.init(TREE), TREE)
