@@ -44,8 +44,8 @@ from adaptface_jax.training.recognition.model import load as load_model
 
 PEOPLE = "synthetic:identities={},images=6,seed={},labels=none"
 # Of the hard condition: sides as a fraction of the picture's, standard deviations of the blur in pixels.
-SIDES, BLURS = (0.1, 0.18), (1.0, 3.0)
-NULL = {"kind": "dalora", "num_domains": 2, "null_expert": True, "gate": "top1", "domain_loss_weight": 1.0}
+SIDES, BLURS = (0.06, 0.09), (1.0, 3.0)
+NULL = {"kind": "dalora", "num_domains": 2, "null_expert": True, "gate": "top1", "domain_loss_weight": 10.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "null expert, keep": {"adapter": NULL, "keep": 10.0},
     "full fine-tuning": {"adapter": {"kind": "full"}, "rate": 0.25},
@@ -155,6 +155,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "environment": environment(),
         "settings": {key: value if not isinstance(value, Path) else value.name for key, value in vars(args).items()},
+        "hard": {"sides": SIDES, "blurs": BLURS},
         "face_model": {name: accuracy for name, (_, accuracy) in before.items()},
         "variants": {},
     }
