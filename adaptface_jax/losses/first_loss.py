@@ -39,7 +39,7 @@ def expected_first_loss(
             weights[len(present) :] = (num_classes - len(present)) / (kept - len(present))
         target = cosine[labels]
         # What MagFace makes of the norms is as uncertain as these are before the first step.
-        norms = rng.uniform(*config.magface[:2]) if config.name == "magface" else 20.0
+        norms = rng.uniform(config.magface[0], config.magface[1]) if config.name == "magface" else 20.0
         margin = config.margin + config.margin_std * rng.standard_normal(batch_size) if config.margin_std else None
         shifted = np.asarray(
             target_with_margin(

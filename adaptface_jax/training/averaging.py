@@ -13,11 +13,11 @@ from adaptface_jax.training.centres import CENTRES
 
 class Averaged(NamedTuple):
     """rule: the optimizer's own state. average: like the trainable tree, without the class centres, which no model
-    keeps. count: int32, updates so far."""
+    keeps. updates: int32, how many so far."""
 
     rule: Any
     average: Any
-    count: jax.Array
+    updates: jax.Array
 
 
 def averaged(rule: optax.GradientTransformation, decay: float) -> optax.GradientTransformationExtraArgs:
@@ -33,10 +33,10 @@ def averaged(rule: optax.GradientTransformation, decay: float) -> optax.Gradient
 
     def update(updates: Any, state: Averaged, params: Any = None, **more: Any) -> tuple[Any, Averaged]:
         updates, own = rule.update(updates, state.rule, params, **more)
-        d = jnp.minimum(decay, (1 + state.count) / (10 + state.count))
+        d = jnp.minimum(decay, (1 + state.updates) / (10 + state.updates))
         new = kept(optax.apply_updates(params, updates))
         average = jax.tree.map(lambda old, now: d * old + (1 - d) * now, state.average, new)
-        return updates, Averaged(own, average, state.count + 1)
+        return updates, Averaged(own, average, state.updates + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -31,7 +31,7 @@ def test_the_average_follows_the_parameters_by_the_decay_that_the_number_of_upda
         expected = decay * expected + (1 - decay) * (n + 1)
         np.testing.assert_allclose(params["head"]["bias"], n + 1)
         np.testing.assert_allclose(state.average["head"]["bias"], expected, rtol=1e-6)
-    assert int(state.count) == 12
+    assert int(state.updates) == 12
 
 
 def test_it_is_used_in_place_of_the_newest_and_holds_no_class_centres():

@@ -64,7 +64,8 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
             counts = old_rows(config, batch, after.feature.shape[0])
             metrics["keep"] = feature_distance(after.feature, recognizer.plain_feature(frozen, old), counts)
             total = total + config.loss.keep_weight * metrics["keep"]
-            if weights.null_expert and "keep" in batch and weights.domain_loss_weight:
+            teaches = weights.null_expert and "keep" in batch and weights.domain_loss_weight
+            if teaches and after.gate is not None:
                 old_or_new = router.old_or_new_loss(after.gate, None if "domain" in batch else out.gate, weight)
                 metrics["gate/keep_mean"] = jnp.mean(after.gate[:, -1])
                 total = total + weights.domain_loss_weight * old_or_new
