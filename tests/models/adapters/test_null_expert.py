@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 
 from adaptface_jax.config import overrides, yardstick
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.export.__main__ import refuse_null
 from adaptface_jax.models.adapters import lora, router
 from adaptface_jax.models.layers.low_rank import rank_gates
 from tests import made_models as models
@@ -100,6 +102,13 @@ def test_what_cannot_keep_the_frozen_model_is_refused(changes, said):
     config.update_from_flattened_dict(changes)
     with pytest.raises(InputError, match=f"^{said}"):
         overrides.freeze(config)
+
+
+@pytest.mark.parametrize("form", ["merged", "peft"])
+def test_neither_merged_weights_nor_peft_can_say_it(form):
+    model = SimpleNamespace(recognizer=SimpleNamespace(config=models.config("dalora", null_expert=True)))
+    with pytest.raises(InputError, match=f"^--format={form}: the run has adapter.null_expert"):
+        refuse_null(model, form)
 
 
 def test_blocks_before_the_router_cannot_be_named():
