@@ -48,6 +48,7 @@ SIDES, BLURS = (0.06, 0.09), (1.0, 3.0)
 NULL = {"kind": "dalora", "num_domains": 2, "null_expert": True, "gate": "top1", "domain_loss_weight": 10.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "null expert, keep": {"adapter": NULL, "keep": 10.0},
+    "null expert, frozen router, keep": {"adapter": NULL | {"router": "frozen"}, "keep": 10.0},
     "full fine-tuning": {"adapter": {"kind": "full"}, "rate": 0.25},
     "LoRA": {"adapter": {"kind": "lora"}},
     "LoRA, keep": {"adapter": {"kind": "lora"}, "keep": 10.0},
@@ -180,7 +181,7 @@ def main() -> None:
                 row[benched]["null"] = float(np.mean(vectors.gate.argmax(axis=1) == vectors.gate.shape[1] - 1))
         report["variants"][name] = row
         print(
-            f"{name:20}"
+            f"{name:34}"
             + "  ".join(
                 f"{benched} {100 * row[benched]['accuracy']:.2f} ({row[benched]['points']:+.2f}, "
                 f"{row[benched]['interval'][0]:+.2f} to {row[benched]['interval'][1]:+.2f})"
