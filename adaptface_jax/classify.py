@@ -87,6 +87,9 @@ class Examiner:
         progress.write(f"step {step:,}  {VALIDATION}: {words(result)}")
         return score(result, self._plan.config.eval.metric)
 
+    def objection(self) -> str:
+        return ""
+
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
         if self.result is None or drawn:
             return

@@ -1,6 +1,7 @@
 """Verify a trained run, or a frozen backbone, on benchmarks; or search people in a gallery.
 
     adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
+    adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --before
     adaptface evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
     adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC --tinyface=/data/tinyface --record
     adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen --distractors=/data/others
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +49,22 @@ from adaptface_jax.data.benchmarks.ijb import Cropped, open_ijb
 from adaptface_jax.data.benchmarks.tinyface import open_tinyface
 from adaptface_jax.data.image_files import read_file
 from adaptface_jax.data.joined import Joined
+from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.evaluation.baselines import known_frozen
+from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import evaluate
 from adaptface_jax.evaluation.folds import check_folds, folds_line
 from adaptface_jax.evaluation.groups import group_reports
+from adaptface_jax.evaluation.guard import change_line
 from adaptface_jax.evaluation.identification import Identification, crowd
 from adaptface_jax.evaluation.pair_scores import write_scores
 from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.evaluation.recorded_searches import FILE, record_searches
+from adaptface_jax.evaluation.statistics.paired_test import changes
 from adaptface_jax.evaluation.template_search import search_templates
 from adaptface_jax.evaluation.templates import score_templates, template_embeddings, unscored_line
 from adaptface_jax.evaluation.tiny_search import search_tinyface
+from adaptface_jax.training.recognition.model import before_training
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import RESULTS, required_record
 
@@ -109,7 +116,16 @@ def main(args: argparse.Namespace) -> None:
         results, scores = evaluate(embedder, model.frozen, model.trainable, benchmarks, not args.no_flip)
         report["benchmarks"] = results
         frozen = known_frozen(Path(args.run), paths, not args.no_flip) if args.run else {}
+        if args.before:
+            mesh = make_mesh()
+            old = before_training(model, mesh)
+            judge = Embedder(old.recognizer, mesh, args.batch_size, old.stored_size)
+            frozen, old_scores = evaluate(judge, old.frozen, old.trainable, benchmarks, not args.no_flip)
+            compared = changes(old_scores, scores)
+            report["before"] = {"benchmarks": frozen, "changes": compared}
         print((wide if args.wide else narrow)(results, frozen))
+        if args.before:
+            print("\n".join(["from the frozen model to this one:", *starmap(change_line, compared.items())]))
         groups = group_reports(benchmarks, scores)
         report |= {"groups": groups} if groups else {}
         for name, judged in groups.items():
@@ -169,6 +185,8 @@ def check(args: argparse.Namespace) -> None:
     for name in ("hits", "sheet", "far", "threshold", "results"):
         if getattr(args, name) is not None and not args.gallery:
             raise InputError(f"--{name}: is of a search of --probes in --gallery, and none is given")
+    if args.before and not (args.run and args.benchmark):
+        raise InputError("--before: compares a run with its frozen model on benchmarks; give --run and --benchmark")
     if args.record and not args.run:
         raise InputError("--record: keeps figures with a run; give --run")
     check_list(args.hits, "--hits")
@@ -267,6 +285,9 @@ def parser() -> Parser:
     result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
     result.add_argument(
         "--scores", type=output_file, metavar="FILE.npz", help="write distance and decision of every pair here"
+    )
+    result.add_argument(
+        "--before", action="store_true", help="judge the frozen model of --run, too, and test what changed"
     )
     result.add_argument("--wide", action="store_true", help="every figure, in a table wider than most terminals")
     result.add_argument("--no_flip", action="store_true", help="without the mirror images")

@@ -25,11 +25,13 @@ from adaptface_jax.evaluation import tensorboard
 from adaptface_jax.evaluation.baselines import Baselines, baselines
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.evaluation.evaluator import evaluate, mean_accuracy, scalars
+from adaptface_jax.evaluation.guard import change_line, fallen
 from adaptface_jax.evaluation.markdown import results_markdown, verdict_lines
-from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
+from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, write_results
 from adaptface_jax.evaluation.statistics.paired_test import changes
 from adaptface_jax.report.run_page import run_page
+from adaptface_jax.training.averaging import used
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
@@ -50,6 +52,7 @@ class Verifier:
         self.baseline = Baselines({}, {})
         self.results: Mapping[str, BenchmarkResult] = {}
         self.scores: Mapping[str, PairScores] = {}
+        self._objection = ""
 
     def begin(self) -> None:
         plan = self._plan
@@ -60,7 +63,8 @@ class Verifier:
 
     def evaluate(self, state: TrainState) -> None:
         plan = self._plan
-        found = evaluate(self._embedder, plan.frozen, state.trainable, plan.benchmarks, plan.config.eval.flip)
+        trained = used(state.trainable, state.opt_state)
+        found = evaluate(self._embedder, plan.frozen, trained, plan.benchmarks, plan.config.eval.flip)
         self.results, self.scores = found
 
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
@@ -71,7 +75,24 @@ class Verifier:
                 f"+- {100 * entry.accuracy_std:.2f}, AUC {entry.auc:.4f}"
             )
         tensorboard.distributions(monitor, step, self.scores)
+        self._guard(progress)
         return mean_accuracy(self.results)
+
+    def _guard(self, progress: Progress) -> None:
+        """Say where a guarded benchmark has fallen, and note it where that ends the run."""
+        guarded, wanted = self._plan.config.eval, set(self._plan.config.eval.guard)
+        before: dict[str, PairScores] = {}
+        if wanted and processes.primary():
+            for name in wanted:
+                before |= read_scores(self._workdir / SCORES / FROZEN / f"{name}.npz")
+        lost = fallen(changes(before, self.scores), guarded.guard, guarded.guard_points)
+        for name, found in lost.items():
+            progress.write(f"eval.guard: {change_line(name, found)}")
+        stops = guarded.guard_action == "stop" and bool(processes.agreed(int(bool(lost))))
+        self._objection = f"{' and '.join(guarded.guard)} fell (eval.guard)" if stops else ""
+
+    def objection(self) -> str:
+        return self._objection
 
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
         """The final model's curves, faces for those who asked for them, and its row in the table of runs."""
@@ -81,7 +102,7 @@ class Verifier:
             return
         tensorboard.curves(monitor, step, self.results, scores)
         if plan.config.monitor.images and scores:
-            pair = plan.frozen, state.trainable
+            pair = plan.frozen, used(state.trainable, state.opt_state)
             tensorboard.faces(monitor, step, plan.benchmarks, scores, self._embedder, *pair)
         tensorboard.row_of_runs(monitor, plan.record["config"], self.results)
 

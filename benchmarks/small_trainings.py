@@ -36,10 +36,11 @@ def trained(
     labels: np.ndarray,
     trainable: Any = None,
     target: np.ndarray | None = None,
+    keep: np.ndarray | None = None,
 ) -> Any:
     """The trainable tree after `config.train.steps`, from the model's own or another one.
 
-    target: float32 [N, K], what the gates should be.
+    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; beside each batch half as many of them.
     """
     size, seed = config.train.batch_size, config.seed
     rate = optim.schedule(config.train, len(labels) // size, config.train.steps)
@@ -48,10 +49,13 @@ def trained(
     state = place(mesh, init_state(start, optimizer, init_statistics()))
     step = make_step(make_loss(model.recognizer, mesh), optimizer, rate, mesh)
     key = place(mesh, jax.random.key(seed))
+    beside = orders(0 if keep is None else len(keep), size // 2, config.train.steps, seed + 1)
     for rows in orders(len(labels), size, config.train.steps, seed):
         batch = {"image": images[rows], "label": labels[rows], "weight": np.ones(size, np.float32)}
         if target is not None:
             batch["domain"] = target[rows]
+        if keep is not None:
+            batch["keep"] = keep[next(beside)]
         state, _ = step(model.frozen, state, batch, key)
     return state.trainable
 

@@ -66,7 +66,9 @@ class AdapterConfig:
     dropout: float = setting(0.0, "dropout on the adapter's input", low=0, high=0.99)
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
-    num_domains: int = setting(3, "experts of DA-LoRA", low=2, high=256)
+    num_domains: int = setting(3, "gates of DA-LoRA, an expert each", low=2, high=256)
+    null_expert: bool = setting(False, "dalora: the last gate's expert is nothing: the frozen model, no parameters")
+    gate: str = setting("soft", "dalora: all experts by their gates, or the greatest alone", choices=("soft", "top1"))
     shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0, high=4096)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
@@ -106,9 +108,22 @@ class HeadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    name: str = setting("cosface", "margin on the target logit", choices=("cosface", "arcface", "adaface", "combined"))
+    name: str = setting(
+        "cosface",
+        "margin on the target logit",
+        choices=("cosface", "arcface", "adaface", "combined", "curricularface", "magface"),
+    )
     scale: float = setting(64.0, "s, the inverse temperature", low=1e-6)
-    margin: float = setting(0.35, "m: on the cosine (cosface), on the angle (arcface), AdaFace's m", low=0)
+    margin: float = setting(
+        0.35, "m: on the cosine (cosface), on the angle (arcface, curricularface), AdaFace's m", low=0
+    )
+    margin_std: float = setting(
+        0.0, "cosface, arcface: deviation of a margin drawn for each image (ElasticFace)", low=0
+    )
+    magface: tuple[float, ...] = setting(
+        (10.0, 110.0, 0.45, 0.8, 35.0), "magface: least and greatest norm, the margins there, weight of the norms' loss"
+    )
+    subcentres: int = setting(1, "centres of a class, of which the nearest counts (sub-centre ArcFace)", low=1, high=64)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
     sample_rate: float = setting(
         1.0, "share of the class centres that a step draws beside those of its images; 1: all", low=1e-4, high=1
@@ -124,6 +139,9 @@ class LossConfig:
     learning_rate: float | None = setting(
         None, "peak learning rate of the class centres, on the same course; none: train.learning_rate", low=0
     )
+    keep_weight: float = setting(
+        0.0, "weight of the cosine distance to the frozen model's feature, on data.keep or the batch itself", low=0
+    )
     class_chunk: int = setting(0, "classes whose logits a device holds at a time; 0 chooses by the batch", low=0)
 
 
@@ -134,6 +152,13 @@ class AugmentConfig:
     randaugment_magnitude: int = setting(16, "greatest of 31 levels; drawn from 1 to this", low=1, high=30)
     shift: float = setting(
         0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
+    )
+    blur: float = setting(0.0, "greatest standard deviation of a blur, as a fraction of the width", low=0, high=0.5)
+    low_resolution: float = setting(0.0, "least side, as a fraction of the image's; 0 off", low=0, high=1)
+    jpeg: int = setting(0, "lowest quality of a JPEG-like loss, 1 to 100; 0 off", low=0, high=100)
+    cutout: float = setting(0.0, "greatest area of a grey hole, as a fraction of the image's", low=0, high=1)
+    worsened: float = setting(
+        0.5, "share of the images that blur, low_resolution, jpeg and cutout change, each up to that", low=0, high=1
     )
 
 
@@ -163,6 +188,7 @@ class DataConfig(ReadingConfig):
     )
     labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
     domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
+    keep: str = setting("", "pictures of the old domain, as data.train names a set, for loss.keep_weight")
     exclude: str = setting("", "a list of pairs, as --benchmark takes it, whose people are left out of training")
 
 
@@ -198,6 +224,10 @@ class LoopConfig:
 class TrainConfig(LoopConfig):
     model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
     fsdp: int = setting(1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1)
+    ema: float = setting(
+        0.0, "decay of a moving average of what is trained, which is verified and used; 0 off", low=0, high=0.999999
+    )
+    keep_batch: int = setting(0, "images of data.keep beside each batch; 0: as many as the batch has", low=0)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -207,6 +237,9 @@ class EvalConfig:
     every_epochs: int = setting(1, "epochs between two verifications; 0 only at the end", low=0)
     batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     flip: bool = setting(True, "sum the embeddings of image and mirror image")
+    guard: tuple[str, ...] = setting((), "benchmarks on which the run must not fall below the frozen backbone")
+    guard_points: float = setting(0.0, "points of accuracy that a guarded benchmark may lose", low=0, high=100)
+    guard_action: str = setting("warn", "what a loss beyond that does", choices=("warn", "stop"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,8 +282,7 @@ def check(config: Config) -> None:
     check_loop(config.train)
     if isinstance(config.data.stored_size, str) and config.data.stored_size != "auto":
         raise InputError(f"data.stored_size: {config.data.stored_size!r} is neither auto nor pixels, such as 224")
-    if config.loss.name == "combined" and len(config.loss.margins) != 3:
-        raise InputError(f"loss.margins: {config.loss.margins} is not three numbers m1, m2, m3")
+    check_margins(config.loss)
     if config.loss.learning_rate is not None and not config.train.learning_rate:
         raise InputError(
             f"loss.learning_rate: {config.loss.learning_rate:g} follows the course of train.learning_rate, which is 0; "
@@ -267,6 +299,25 @@ def check(config: Config) -> None:
                     f"{name}: is for frozen weights, and adapter.kind=full trains all of them; leave it out, or choose "
                     "another adapter.kind"
                 )
+    if adapter.kind != "dalora" and (adapter.null_expert or adapter.gate != "soft"):
+        name = "null_expert" if adapter.null_expert else "gate"
+        raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or leave it out")
+    if adapter.null_expert and config.backbone.train_patch_embed:
+        raise InputError(
+            "backbone.train_patch_embed: adapter.null_expert keeps the frozen model for some images, and a trained "
+            "patch embedding changes it for all; leave one of them off"
+        )
+    if adapter.null_expert and adapter.init_from:
+        raise InputError(
+            "adapter.init_from: no PEFT folder holds an adapter with a null expert; leave one of the two out"
+        )
+    if config.loss.keep_weight and (adapter.kind == "full" or not moves(config)):
+        why = "keeps no frozen model to stay near" if adapter.kind == "full" else "leaves the feature as it is"
+        raise InputError(f"loss.keep_weight: adapter.kind={adapter.kind} {why}; use lora or dalora, or leave it out")
+    if config.data.keep and not config.loss.keep_weight:
+        raise InputError("data.keep: is for loss.keep_weight, which is 0; set that, e.g. to 10, or leave this out")
+    if config.train.keep_batch and not config.data.keep:
+        raise InputError("train.keep_batch: counts images of data.keep, and none is given; name it, or leave this out")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
         raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
     if adapter.kind not in ("lora", "dalora"):
@@ -276,6 +327,25 @@ def check(config: Config) -> None:
                     f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to start or to shape; "
                     "use lora or dalora, or leave it out"
                 )
+
+
+def check_margins(loss: LossConfig) -> None:
+    """Raise InputError where the settings of a margin are not its own, or are none."""
+    if loss.name == "combined" and len(loss.margins) != 3:
+        raise InputError(f"loss.margins: {loss.margins} is not three numbers m1, m2, m3")
+    if loss.margin_std and loss.name not in ("cosface", "arcface"):
+        raise InputError(f"loss.margin_std: {loss.name} has no margin to draw; use cosface or arcface, or leave it out")
+    if loss.name == "magface":
+        given = loss.magface
+        if len(given) != 5 or not (0 < given[0] < given[1] and 0 <= given[2] <= given[3] and given[4] >= 0):
+            raise InputError(
+                f"loss.magface: {given} is not five numbers: norms 0 < low < high, their margins, and a weight"
+            )
+
+
+def moves(config: Config) -> bool:
+    """Whether training changes the backbone's feature."""
+    return config.adapter.kind != "none" or config.backbone.train_patch_embed
 
 
 def is_name(text: str) -> bool:

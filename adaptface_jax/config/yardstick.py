@@ -8,14 +8,14 @@ from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.text import pattern_text
 
 # Settings of an adapter that a plain LoRA has no use for.
-GATED = ("num_domains", "shared_rank", "router", "balance_weight", "domain_loss_weight")
+GATED = ("num_domains", "null_expert", "gate", "shared_rank", "router", "balance_weight", "domain_loss_weight")
 
 
 def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
     """The LoRA of all of its ranks, its update scaled as each expert's; None for anything but a DA-LoRA."""
     if adapter.kind != "dalora":
         return None
-    return adapter.at_rank(adapter.shared_rank + adapter.num_domains * adapter.rank)
+    return adapter.at_rank(adapter.shared_rank + (adapter.num_domains - adapter.null_expert) * adapter.rank)
 
 
 def typed(adapter: AdapterConfig) -> dict[str, str]:

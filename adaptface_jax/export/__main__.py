@@ -56,13 +56,24 @@ FLAGS = {
 
 
 def merged(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
+    refuse_null(model, "merged")
     source = None if args.data is None else open_source(args.data)
     mix, lost = choose_mix(args.mix, model, source, mesh)
     return [*write_merged(model, out, mix=mix), *lost]
 
 
 def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
+    refuse_null(model, "peft")
     return write_peft(model, out, layout=args.layout or LAYOUTS[0], with_base=bool(args.with_base))
+
+
+def refuse_null(model: Model, form: str) -> None:
+    """Raise InputError where the frozen model is one of the experts, which neither weights nor PEFT's form can say."""
+    if model.recognizer.config.adapter.null_expert:
+        raise InputError(
+            f"--format={form}: the run has adapter.null_expert, which leaves some images to the frozen model; "
+            "use --format=stablehlo or onnx"
+        )
 
 
 def stablehlo(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:

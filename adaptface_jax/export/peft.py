@@ -195,6 +195,7 @@ def write_router(out: Path, model: Model) -> None:
             "input": seen if block is None else inner,
             "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
             "use": "every block weighs the experts by the gates" if block is None else uniform,
+            **({"top1": "by 1 for the greatest gate and 0 for the others"} if adapter.gate == "top1" else {}),
             "num_domains": recognizer.num_domains,
             **({"shared": "the adapter `shared`, at weight 1 for every image"} if lora.shared(adapter) else {}),
             "input_dim": int(router["fc1"]["kernel"].shape[0]),

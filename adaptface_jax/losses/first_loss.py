@@ -27,18 +27,33 @@ def expected_first_loss(
     rng = np.random.default_rng(seed)
     there = num_classes if kept is None else kept
     means = np.empty(max(16, DRAWS * MANY // max(there, MANY)))
+    centres = there * config.subcentres
     for i in range(len(means)):
-        normal = rng.standard_normal(there)
-        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, there))
+        normal = rng.standard_normal(centres)
+        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, centres))
+        cosine = cosine.reshape(there, config.subcentres).max(axis=1)
         labels = rng.integers(num_classes, size=batch_size)
         weights = np.ones(there)
         if kept is not None:  # the batch's classes stand first
             present, labels = np.unique(labels, return_inverse=True)
             weights[len(present) :] = (num_classes - len(present)) / (kept - len(present))
         target = cosine[labels]
+        # What MagFace makes of the norms is as uncertain as these are before the first step.
+        norms = rng.uniform(config.magface[0], config.magface[1]) if config.name == "magface" else 20.0
+        margin = config.margin + config.margin_std * rng.standard_normal(batch_size) if config.margin_std else None
         shifted = np.asarray(
-            target_with_margin(config, jnp.asarray(target, jnp.float32), jnp.float32(20), init_statistics()), np.float64
+            target_with_margin(
+                config,
+                jnp.asarray(target, jnp.float32),
+                jnp.float32(norms),
+                init_statistics(config.name),
+                None if margin is None else jnp.asarray(margin, jnp.float32),
+            ),
+            np.float64,
         )
+        if config.name == "curricularface":  # t is still 0; the targets lie near their mean
+            cosine = np.where(cosine > shifted.mean(), cosine**2, cosine)
+            target = cosine[labels]
         # log-sum-exp over all classes with the target's term exchanged for the shifted one
         top = config.scale * max(cosine.max(), shifted.max())
         total = (weights * np.exp(config.scale * cosine - top)).sum()

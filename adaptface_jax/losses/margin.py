@@ -1,7 +1,9 @@
 """Margin softmax losses on the cosines of unit embeddings and unit class centres, all in float32.
 
 Sources: CosFace (arXiv 1801.09414), ArcFace (1801.07698, with InsightFace's monotonic continuation beyond pi - m),
-AdaFace (2204.00964), and the combined margin cos(m1 t + m2) - m3 of ArcFace's section 3.
+AdaFace (2204.00964), the combined margin cos(m1 t + m2) - m3 of ArcFace's section 3, CurricularFace (2004.00288),
+MagFace (2103.06627). Beside them ElasticFace (2109.09416), whose margin is drawn for each image, and sub-centres
+(Sub-center ArcFace, ECCV 2020): a class has several rows, and the nearest to an image is its centre.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ import optax
 from adaptface_jax.config.schema import LossConfig
 
 ADAFACE_H = 0.333
-ADAFACE_MOMENTUM = 0.99
+MOMENTUM = 0.99
 EPS = 1e-3
 
 
 class NormStatistics(NamedTuple):
-    """AdaFace's running mean and standard deviation of the embedding norms (float32 scalars)."""
+    """AdaFace's running mean and standard deviation of the embedding norms (float32 scalars); CurricularFace's t, the
+    running mean of the target cosines, in `mean`."""
 
     mean: jax.Array
     std: jax.Array
@@ -30,17 +33,18 @@ class NormStatistics(NamedTuple):
 
 class MarginOutput(NamedTuple):
     """loss [B]; target_cosine [B], before the margin; margin [B], what it takes off that cosine; statistics for the
-    next step."""
+    next step; penalty [B], MagFace's on the norms, with its weight, or None."""
 
     loss: jax.Array
     target_cosine: jax.Array
     margin: jax.Array
     statistics: NormStatistics
+    penalty: jax.Array | None = None
 
 
-def init_statistics() -> NormStatistics:
-    """AdaFace's published starting values."""
-    return NormStatistics(jnp.float32(20.0), jnp.float32(100.0))
+def init_statistics(name: str = "adaface") -> NormStatistics:
+    """The published starting values of a loss."""
+    return NormStatistics(*map(jnp.float32, (0.0, 0.0) if name == "curricularface" else (20.0, 100.0)))
 
 
 def unit(x: jax.Array) -> jax.Array:
@@ -49,16 +53,23 @@ def unit(x: jax.Array) -> jax.Array:
 
 
 def target_with_margin(
-    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics
+    config: LossConfig,
+    cosine: jax.Array,
+    norms: jax.Array,
+    statistics: NormStatistics,
+    margin: jax.Array | None = None,
 ) -> jax.Array:
-    """The target's cosine [B] after the margin."""
+    """The target's cosine [B] after the margin. margin: float32 [B], drawn for each image; None: `config.margin`."""
     if config.name == "cosface":
-        return cosine - config.margin
-    if config.name == "arcface":
-        m = config.margin
+        return cosine - (config.margin if margin is None else margin)
+    if config.name == "magface":
+        low, high, least, most, _ = config.magface
+        margin = least + (most - least) * (norms - low) / (high - low)
+    if config.name in ("arcface", "curricularface", "magface"):
+        m, of = (config.margin, math) if margin is None else (margin, jnp)
         sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
-        shifted = cosine * math.cos(m) - sine * math.sin(m)
-        return jnp.where(cosine > math.cos(math.pi - m), shifted, cosine - m * math.sin(m))
+        shifted = cosine * of.cos(m) - sine * of.sin(m)
+        return jnp.where(cosine > of.cos(math.pi - m), shifted, cosine - m * of.sin(m))
     if config.name == "combined":
         m1, m2, m3 = config.margins
         return jnp.cos(jnp.clip(m1 * angle(cosine) + m2, 0, math.pi)) - m3
@@ -74,7 +85,7 @@ def angle(cosine: jax.Array) -> jax.Array:
 
 def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStatistics:
     """Moving averages over the batch, as AdaFace keeps them (sample standard deviation)."""
-    old, new = ADAFACE_MOMENTUM, 1 - ADAFACE_MOMENTUM
+    old, new = MOMENTUM, 1 - MOMENTUM
     return NormStatistics(
         old * statistics.mean + new * jnp.mean(norms), old * statistics.std + new * jnp.std(norms, ddof=1)
     )
@@ -83,12 +94,43 @@ def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStati
 def quality_norms(
     config: LossConfig, embeddings: jax.Array, statistics: NormStatistics
 ) -> tuple[jax.Array, NormStatistics]:
-    """AdaFace's norms [B] of raw embeddings [B, d], clipped and without gradient, and the statistics with them; ones
-    and the statistics as they are for the other margins."""
+    """AdaFace's norms [B] of raw embeddings [B, d], clipped and without gradient, and the statistics with them;
+    MagFace's, clipped, with their gradient; ones for the other margins, the statistics as they are."""
+    if config.name == "magface":
+        return jnp.clip(jnp.linalg.norm(embeddings, axis=-1), *config.magface[:2]), statistics
     if config.name != "adaface":
         return jnp.ones(embeddings.shape[0], jnp.float32), statistics
     norms = jnp.clip(jax.lax.stop_gradient(jnp.linalg.norm(embeddings, axis=-1)), 0.001, 100)
     return norms, update_statistics(statistics, norms)
+
+
+def norm_penalty(config: LossConfig, norms: jax.Array) -> jax.Array | None:
+    """MagFace's lambda_g g(a) [B], g(a) = 1 / a + a / u_a^2, of norms that `quality_norms` gives; None for others."""
+    if config.name != "magface":
+        return None
+    _, high, _, _, weight = config.magface
+    return weight * (1 / norms + norms / high**2)
+
+
+def hardened(cosine: jax.Array, target: jax.Array, t: jax.Array) -> jax.Array:
+    """CurricularFace's cosines [B, C] of the other classes: one that exceeds the shifted target [B] is multiplied by
+    t plus itself."""
+    hard = cosine > jax.lax.stop_gradient(target)[:, None]
+    return jnp.where(hard, cosine * (t + cosine), cosine)
+
+
+def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.Array | None:
+    """ElasticFace's margins [count], from a normal distribution; None where all have the same."""
+    if not config.margin_std:
+        return None
+    if key is None:
+        raise ValueError("loss.margin_std needs a key")
+    return config.margin + config.margin_std * jax.random.normal(key, (count,))
+
+
+def rows_of_centres(config: LossConfig, centres: jax.Array) -> jax.Array:
+    """Class centres [C, K d], whose K sub-centres stand side by side, as unit rows [C K, d]."""
+    return unit(centres.reshape(centres.shape[0] * config.subcentres, -1))
 
 
 def product_dtype(config: LossConfig) -> Any:
@@ -129,20 +171,29 @@ def margin_loss(
     labels: jax.Array,
     statistics: NormStatistics,
     weights: jax.Array | None = None,
+    key: jax.Array | None = None,
 ) -> MarginOutput:
     """Cross-entropy of s * (cosines, the target's after its margin).
 
-    embeddings [B, d] raw (normalised here), centres [C, d], labels int [B]. weights: float32 [C], of each class's
-    exponential in the sum, where the classes are a sample (1 for those of `labels`); None: 1.
+    embeddings [B, d] raw (normalised here), centres [C, d] (with K sub-centres [C, K d]), labels int [B]. key: of the
+    margins, where they are drawn. weights: float32 [C], of each class's exponential in the sum, where the classes are a
+    sample (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
-    cosine = cosines(unit(embeddings), unit(centres), product_dtype(config))
+    cosine = cosines(unit(embeddings), rows_of_centres(config, centres), product_dtype(config))
+    if config.subcentres > 1:
+        cosine = jnp.max(cosine.reshape(len(cosine), -1, config.subcentres), axis=-1)
     target = jnp.take_along_axis(cosine, labels[:, None], axis=1)[:, 0]
     norms, statistics = quality_norms(config, embeddings, statistics)
     is_target = labels[:, None] == jnp.arange(cosine.shape[1])[None, :]
-    shifted = target_with_margin(config, target, norms, statistics)
-    logits = config.scale * jnp.where(is_target, shifted[:, None], cosine)
+    shifted = target_with_margin(config, target, norms, statistics, drawn_margins(config, key, len(target)))
+    others = cosine
+    if config.name == "curricularface":
+        t = MOMENTUM * statistics.mean + (1 - MOMENTUM) * jnp.mean(jax.lax.stop_gradient(target))
+        statistics = statistics._replace(mean=t)
+        others = hardened(cosine, shifted, t)
+    logits = config.scale * jnp.where(is_target, shifted[:, None], others)
     if weights is not None:
         logits += jnp.log(weights)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return MarginOutput(losses, target, target - shifted, statistics)
+    return MarginOutput(losses, target, target - shifted, statistics, norm_penalty(config, norms))

@@ -20,11 +20,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from adaptface_jax.config.schema import LossConfig
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.mesh import GROUPS, MODEL, spec
 from adaptface_jax.losses.margin import (
     MarginOutput,
     NormStatistics,
+    drawn_margins,
     margin_loss,
+    norm_penalty,
     product,
     product_dtype,
     quality_norms,
@@ -55,24 +58,49 @@ def class_loss(
     statistics: NormStatistics,
     mesh: Mesh,
     weights: jax.Array | None = None,
+    key: jax.Array | None = None,
 ) -> MarginOutput:
     """`margin.margin_loss` on any mesh and for any number of classes.
 
     embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centres [C, d], C a multiple of the
-    `model` axis; rows of zeros are padding and no classes (see `padded`). weights: as there.
+    `model` axis; rows of zeros are padding and no classes (see `padded`). weights, key: as there.
     """
-    rows = embeddings.shape[0] // (mesh.size // mesh.shape[MODEL])
-    classes = centres.shape[0] // mesh.shape[MODEL]
-    chunk = config.class_chunk or max(1, LOGITS // rows)
-    if mesh.shape[MODEL] == 1 and classes <= chunk:
-        return margin_loss(config, embeddings, centres, labels, statistics, weights)
+    if all_at_once(config, embeddings.shape[0], centres.shape[0], mesh):
+        return margin_loss(config, embeddings, centres, labels, statistics, weights, key)
     embeddings = embeddings.astype(jnp.float32)
-    shards = ClassShards(mesh, config.scale, min(chunk, classes), product_dtype(config))
+    chunk = min(chunk_of(config, embeddings.shape[0], mesh), centres.shape[0] // mesh.shape[MODEL])
+    shards = ClassShards(mesh, config.scale, chunk, product_dtype(config))
     shift = jnp.zeros(centres.shape[0], jnp.float32) if weights is None else jnp.log(weights)
     target, others = target_and_others(unit(embeddings), unit(centres), shift, labels, shards)
     norms, statistics = quality_norms(config, embeddings, statistics)
-    shifted = target_with_margin(config, target, norms, statistics)
-    return MarginOutput(jax.nn.softplus(others - config.scale * shifted), target, target - shifted, statistics)
+    shifted = target_with_margin(config, target, norms, statistics, drawn_margins(config, key, len(target)))
+    losses = jax.nn.softplus(others - config.scale * shifted)
+    return MarginOutput(losses, target, target - shifted, statistics, norm_penalty(config, norms))
+
+
+def all_at_once(config: LossConfig, rows: int, classes: int, mesh: Mesh) -> bool:
+    """Whether the logits of so many rows and classes, over all devices, are small enough to hold."""
+    return mesh.shape[MODEL] == 1 and classes <= chunk_of(config, rows, mesh)
+
+
+def chunk_of(config: LossConfig, rows: int, mesh: Mesh) -> int:
+    """Classes whose logits a device holds at a time, of so many rows over all devices."""
+    return config.class_chunk or max(1, LOGITS // (rows // (mesh.size // mesh.shape[MODEL])))
+
+
+def check_classes_fit(config: LossConfig, rows: int, classes: int, mesh: Mesh) -> None:
+    """Raise InputError for a loss that needs the logits of all classes together, where they are too many.
+
+    rows: of a part of a batch. classes: those that a step draws.
+    """
+    name = "loss.name: curricularface" if config.name == "curricularface" else ""
+    if config.subcentres > 1:
+        name = f"loss.subcentres: {config.subcentres} centres of a class"
+    if name and not all_at_once(config, rows, classes, mesh):
+        raise InputError(
+            f"{name} needs the logits of all {classes:,} classes at once on one device; leave out "
+            "train.model_parallel and loss.class_chunk, or draw fewer classes with loss.sample_rate"
+        )
 
 
 def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:

@@ -21,5 +21,5 @@ def init_head(key: jax.Array, feature_dim: int, embedding_dim: int) -> Linear:
 
 
 def init_centres(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
-    """Class centres ~ N(0, 0.01^2), float32 [C, d]; only their direction counts."""
+    """Class centres ~ N(0, 0.01^2), float32 [C, dim]; only their direction counts."""
     return 0.01 * jax.random.normal(key, (num_classes, dim))

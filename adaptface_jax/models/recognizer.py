@@ -28,7 +28,7 @@ from adaptface_jax.models.adapters import lora, places, router
 from adaptface_jax.models.head import head_kind, init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
-from adaptface_jax.models.layers.low_rank import rank_gates
+from adaptface_jax.models.layers.low_rank import Gates, rank_gates
 from adaptface_jax.models.quantized import is_scale, with_quantized_blocks
 from adaptface_jax.models.specs import BackboneSpec
 
@@ -36,7 +36,10 @@ Tree = dict[str, Any]
 
 
 class Embedded(NamedTuple):
-    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K] or None."""
+    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K], rows of sum 1, or None.
+
+    With `adapter.gate=top1` the greatest gate acts alone, and in full.
+    """
 
     embedding: jax.Array
     feature: jax.Array
@@ -105,7 +108,9 @@ class Recognizer:
         if self.has_head:
             trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
         if num_classes is not None:
-            trainable["centres"] = init_centres(keys["centres"], num_classes, self.embedding_dim)
+            trainable["centres"] = init_centres(
+                keys["centres"], num_classes, self.embedding_dim * self.config.loss.subcentres
+            )
         if adapter.kind == "full":
             trainable["backbone"] = jax.tree.map(as_float32, backbone)
             return {}, trainable
@@ -147,17 +152,17 @@ class Recognizer:
         if self.num_domains:
             block = router.router_block(adapter.router)
 
-            def of_ranks(features: jax.Array) -> jax.Array:
+            def routed(features: jax.Array) -> Gates:
                 gates = router.gates(trainable["router"], features, router_key)
-                return rank_gates(gates, rank, shared)
+                acting = router.greatest_alone(gates) if adapter.gate == "top1" else gates
+                return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
-                plain = nnx.merge(self._definition, dict(base))(images, **{**common, "remat": False})
-                gate = of_ranks(jax.lax.stop_gradient(plain.feature))
+                gate = routed(self.plain_feature(frozen, images))
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
-                gate = rank_gates(even, rank, shared)
-                inner = vit.Router(block, of_ranks)
+                gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))
+                inner = vit.Router(block, routed)
         out = model(
             images,
             low_rank,
@@ -170,8 +175,14 @@ class Recognizer:
         )
         feature = out.feature.astype(jnp.float32)
         embedding = linear(trainable["head"], feature) if "head" in trainable else feature
-        gate = None if out.gate is None else out.gate[:, shared::rank]
-        return Embedded(embedding, feature, gate)
+        return Embedded(embedding, feature, None if out.gate is None else out.gate.experts)
+
+    def plain_feature(self, frozen: Tree, images: jax.Array) -> jax.Array:
+        """The frozen model's feature, float32 [B, d], without a gradient; images as for `embed`."""
+        model = nnx.merge(self._definition, frozen["backbone"])
+        projected = self.config.backbone.feature == "projected"
+        out = model(images, projected=projected, unroll=self.config.train.unroll, attend=self.attend)
+        return jax.lax.stop_gradient(out.feature.astype(jnp.float32))
 
     @property
     def _definition(self) -> nnx.GraphDef:

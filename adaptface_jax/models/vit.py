@@ -27,7 +27,7 @@ from flax import nnx
 
 from adaptface_jax.models.layers.attention import Attention
 from adaptface_jax.models.layers.dense import Dense
-from adaptface_jax.models.layers.low_rank import Adaptation
+from adaptface_jax.models.layers.low_rank import Adaptation, Gates
 from adaptface_jax.models.layers.mlp import Mlp
 from adaptface_jax.models.layers.norm import LayerNorm, LayerScale, standardize
 from adaptface_jax.models.layers.pool import FlatPool, ProbePool
@@ -66,18 +66,18 @@ class Block(nnx.Module):
 class Router:
     """Chooses the gates inside the backbone, after the first `block` blocks.
 
-    gates: function of [B, D] (mean token through a parameter-free LayerNorm, float32) giving [B, R].
+    gates: function of [B, D] (mean token through a parameter-free LayerNorm, float32).
     """
 
     block: int
-    gates: Callable[[jax.Array], jax.Array]
+    gates: Callable[[jax.Array], Gates]
 
 
 class Features(NamedTuple):
-    """feature [B, d]; gate [B, R] float32 or None; blocks [L, B, T, D], each block's output, when asked for."""
+    """feature [B, d]; gate, of DA-LoRA; blocks [L, B, T, D], each block's output, when asked for."""
 
     feature: jax.Array
-    gate: jax.Array | None
+    gate: Gates | None
     blocks: jax.Array | None
 
 
@@ -133,7 +133,7 @@ class ViT(nnx.Module):
         images: jax.Array,
         adapters: Mapping[str, Any] | None = None,
         *,
-        gate: jax.Array | None = None,
+        gate: Gates | None = None,
         router: Router | None = None,
         key: jax.Array | None = None,
         scale: float = 1.0,
@@ -146,7 +146,7 @@ class ViT(nnx.Module):
         gather: Callable[[Any], Any] | None = None,
         return_blocks: bool = False,
     ) -> Features:
-        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
+        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: of each rank, for each image.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
@@ -171,7 +171,7 @@ class ViT(nnx.Module):
             adaptation = None
             if low_rank is not None:
                 block_key = None if key is None else jax.random.fold_in(key, i)
-                adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
+                adaptation = Adaptation(low_rank, None if gate is None else gate.ranks, block_key, scale, dropout)
             if gather is not None:
                 block_state = gather(block_state)
             x = nnx.merge(definition, block_state)(x, adaptation, attend, turned, rows)
@@ -214,7 +214,7 @@ def _pool(spec: BackboneSpec, image_size: int, rngs: nnx.Rngs) -> ProbePool | Fl
     return None
 
 
-def _choose(condition: jax.Array | bool, yes: Callable[[], jax.Array], no: Callable[[], jax.Array | None]) -> Any:
+def _choose(condition: jax.Array | bool, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
     """`lax.cond`, without a branch where it is known which."""
     if isinstance(condition, bool):
         return yes() if condition else no()

@@ -13,7 +13,7 @@ from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.text import duration
-from adaptface_jax.models.adapters import places
+from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import table
 
@@ -92,7 +92,10 @@ def adapter(config: Config) -> str:
     if given.kind == "lora":
         return f"LoRA, {words}"
     shared = f" beside a shared one of rank {given.shared_rank}" if given.shared_rank else ""
-    return f"DA-LoRA, {given.num_domains} experts of {words}{shared}, router {given.router}"
+    null = " and the frozen model" if given.null_expert else ""
+    alone = ", the greatest gate alone" if given.gate == "top1" else ""
+    count = lora.experts(given)
+    return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {given.router}{alone}"
 
 
 def about_section(run: AnyRun) -> str:

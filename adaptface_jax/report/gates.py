@@ -19,6 +19,8 @@ def gates_section(run: FaceRun, benchmarks: BenchmarkResults) -> str:
     if run.config.adapter.kind != "dalora":
         return ""
     names = [f"expert {k}" for k in range(experts)]
+    if run.config.adapter.null_expert:
+        names[-1] = "frozen model"
     mean: dict[str, Sequence[float]] = {}
     active: dict[str, Sequence[float]] = {}
     several = len(benchmarks) > 1

@@ -108,7 +108,8 @@ class Checkpoints:
     def course(self, step: int) -> Course:
         """The course of the scores up to a saved step."""
         facts = _saved_facts(self._folder / str(step))
-        return Course(facts.get("best", self.score(step)), facts.get("since", 0), facts.get("over", False))
+        best, objection = facts.get("best", self.score(step)), facts.get("objection", "")
+        return Course(best, facts.get("since", 0), facts.get("over", False), objection)
 
     def save(self, step: int, state: TrainState, score: float | None = None, course: Course | None = None) -> None:
         """Start saving in the background; the state may be donated as soon as this returns.

@@ -10,11 +10,13 @@ class Course:
     """The scores of a run up to a step; kept with its checkpoint, so that a resumed run counts on.
 
     best: the highest score so far, None before the first. since: evaluations since then. over: the run has ended early.
+    objection: why the judge ends it, or "".
     """
 
     best: float | None = None
     since: int = 0
     over: bool = False
+    objection: str = ""
 
     def after(self, score: float) -> Course:
         """With one more score; one that is not a number is not better."""

@@ -51,6 +51,9 @@ class Judge(Protocol):
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
         """Show the latest evaluation; returns its score: the higher, the better the checkpoint."""
 
+    def objection(self) -> str:
+        """Why the run should end with the latest evaluation, or ""."""
+
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
         """After the last step: keep what belongs to the results, and draw it unless that was done before."""
 
@@ -88,11 +91,13 @@ class Session:
     def report(self, step: int) -> float:
         """Show the latest evaluation; its score is counted."""
         score = self.judge.report(step, self.monitor, self.progress)
-        self.course = self.course.after(score)
+        self.course = dataclasses.replace(self.course.after(score), objection=self.judge.objection())
         return score
 
     def ended_early(self) -> str:
         """Why the run is over before its last step, or ""."""
+        if self.course.objection:
+            return self.course.objection
         patience = self.plan.config.train.patience
         if self.course.exhausted(patience):
             times = f"{patience} evaluations" if patience > 1 else "one evaluation"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import optax
 
-from adaptface_jax.config.schema import LoopConfig, LossConfig
+from adaptface_jax.config.schema import LoopConfig, LossConfig, TrainConfig
 from adaptface_jax.core import trees
+from adaptface_jax.training.averaging import averaged
 from adaptface_jax.training.centres import beside, centres_rule, has_own_rule
 
 # Leaves that weight decay leaves alone: biases, norms with their moments, layer scales.
@@ -65,7 +66,8 @@ def optimizer(
 
     adamw (arXiv 1711.05101): betas 0.9 and 0.999, eps 1e-8, decoupled decay. adam: the same, the decay added to the
     gradient. sgd: with momentum, the decay added to the gradient. weight_decay: in place of the configured one.
-    loss: of a training of class centres, which may have a rule of their own (`training.centres`).
+    loss: of a training of class centres, which may have a rule of their own (`training.centres`). With `train.ema` its
+    state holds the average, too (`training.averaging`).
     """
     decay = config.weight_decay if weight_decay is None else weight_decay
     if config.optimizer == "adamw":
@@ -77,7 +79,8 @@ def optimizer(
         parts = [beside(optax.chain(*parts), centres_rule(loss, config, rate, decay))]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return parts[0] if len(parts) == 1 else optax.chain(*parts)
+    whole = parts[0] if len(parts) == 1 else optax.chain(*parts)
+    return averaged(whole, config.ema) if isinstance(config, TrainConfig) and config.ema else whole
 
 
 def group_norms(tree: trees.Tree) -> dict[str, jax.Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import LossConfig
@@ -31,7 +32,8 @@ class Plan:
     stored_size: pixels of the images that cross to the device. evaluated: whether there is anything to evaluate on.
     expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to go on.
     enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
-    centres: how class centres are trained, where any are.
+    centres: how class centres are trained, where any are. keep: pictures beside each batch that the model should stay
+    the same on, and how many.
     """
 
     config: AnyConfig
@@ -48,6 +50,7 @@ class Plan:
     enough: float | None = None
     compiler_options: CompilerOptions | None = None
     centres: LossConfig | None = None
+    keep: tuple[Source, int] | None = None
 
     @property
     def sampler(self) -> ClassSampler | None:
@@ -85,18 +88,27 @@ def placed_batches(
     """The batches after step `start`, on the devices; bad records, where they are skipped, are logged in `workdir`."""
     config, rows = plan.config, sharding(plan.mesh, "batch")
     skip = config.data.bad_records == "skip"
-    for batch in batches(
-        plan.source,
-        config.train.batch_size,
-        plan.stored_size,
-        seed=config.seed,
-        start_step=start,
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        bad_records=BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None,
-        witness=witness,
-    ):
+    bad_records = BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None
+
+    def read(source: Source, size: int, seed: int, witness: Witness | None) -> Iterator[dict[str, np.ndarray]]:
+        return batches(
+            source,
+            size,
+            plan.stored_size,
+            seed=seed,
+            start_step=start,
+            threads=config.data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            bad_records=bad_records,
+            witness=witness,
+        )
+
+    data = read(plan.source, config.train.batch_size, config.seed, witness)
+    kept = None if plan.keep is None else read(*plan.keep, config.seed, None)
+    for batch in data:
+        if kept is not None:
+            batch |= {"keep": next(kept)["image"]}
         yield processes.place_rows(batch, rows)
 
 

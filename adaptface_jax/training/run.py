@@ -45,7 +45,8 @@ HARMLESS = (
     "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
     "config.loss.class_chunk", "config.backbone.attention",
     "config.eval.", "config.checkpoint.", "config.data.threads",
-    "config.data.train", "config.data.path", "config.data.labels", "data.source", "validation.source", "test.source",
+    "config.data.train", "config.data.keep", "config.data.path", "config.data.labels", "data.source", "keep.source",
+    "validation.source", "test.source",
     "config.backbone.weights", "backbone.source",
 )  # fmt: skip
 

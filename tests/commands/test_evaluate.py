@@ -140,3 +140,22 @@ def test_an_image_that_is_none_is_named(data, capsys):
     (data / "seen" / "bo" / "2.png").write_bytes(b"no image")
     assert call(evaluate, *MODEL, f"--benchmark=mine={data}") == 2
     assert "seen/bo/2.png: cannot decode the image" in capsys.readouterr().err
+
+
+def test_before_judges_the_frozen_model_on_the_same_pairs(data, capsys):
+    run = write_run_with_thresholds(data / "run")
+    out = data / "before.json"
+    words = (f"--run={run}", "--batch_size=8", f"--benchmark=mine={data}/pairs.csv", "--before", f"--output={out}")
+    assert call(evaluate, *words) == 0
+    said = capsys.readouterr().out
+    found = json.loads(out.read_text())
+    frozen, adapted = found["before"]["benchmarks"]["mine"], found["benchmarks"]["mine"]
+    change = found["before"]["changes"]["mine"]
+    assert change["accuracy_difference"] == pytest.approx(adapted["accuracy"] - frozen["accuracy"])
+    assert frozen["auc"] != adapted["auc"] and change["pairs"] == adapted["pairs"]
+    assert "from the frozen model to this one:\nmine: accuracy " in said
+
+
+def test_before_needs_a_run_and_pairs(data, capsys):
+    assert call(evaluate, *MODEL, f"--benchmark=mine={data}", "--before") == 2
+    assert capsys.readouterr().err.startswith("error: --before: compares a run with its frozen model")

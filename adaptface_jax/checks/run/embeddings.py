@@ -57,8 +57,8 @@ def spread(embeddings: np.ndarray) -> list[Finding]:
     return findings
 
 
-def gates_on_images(gate: np.ndarray) -> Finding:
-    """The mean gate of each expert over the images, and the mean entropy; gate float [M, K]."""
+def gates_on_images(gate: np.ndarray, null: bool = False) -> Finding:
+    """The mean gate of each expert over the images, and the mean entropy; gate float [M, K]. null: see judge_gates."""
     values = np.asarray(gate, np.float64)
     entropy = -(values * np.log(np.maximum(values, 1e-20))).sum(axis=1)
-    return judge_gates(values.mean(axis=0).tolist(), float(entropy.mean()), "on the benchmark")
+    return judge_gates(values.mean(axis=0).tolist(), float(entropy.mean()), "on the benchmark", null)

@@ -130,8 +130,8 @@ def gradients(rows: Rows) -> Finding | None:
     return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
 
 
-def gates_in_training(rows: Rows) -> Finding | None:
-    """Experts that are not used any more, over the last quarter of the rows."""
+def gates_in_training(rows: Rows, null: bool = False) -> Finding | None:
+    """Experts that are not used any more, over the last quarter of the rows. null: as for `judge_gates`."""
     experts = sorted(
         {tag for row in rows for tag in row if tag.startswith(GATE_TAG) and tag.removeprefix(GATE_TAG).isdecimal()},
         key=lambda tag: int(tag.removeprefix(GATE_TAG)),
@@ -139,15 +139,18 @@ def gates_in_training(rows: Rows) -> Finding | None:
     if not experts:
         return None
     usage = [_recent(column(rows, tag)[1]) for tag in experts]
-    return judge_gates(usage, _recent(column(rows, "train/gate/entropy")[1]), "in training")
+    return judge_gates(usage, _recent(column(rows, "train/gate/entropy")[1]), "in training", null)
 
 
-def judge_gates(usage: Sequence[float], entropy: float, where: str) -> Finding:
-    """Of the mean gate of each expert and of the images' mean entropy in nats."""
+def judge_gates(usage: Sequence[float], entropy: float, where: str, null: bool = False) -> Finding:
+    """Of the mean gate of each expert and of the images' mean entropy in nats.
+
+    null: whether the last expert is nothing; it need not be used, and an image may well be all its own.
+    """
     most = math.log(len(usage))
     what = f"{where} used {' '.join(f'{100 * value:.0f}%' for value in usage)}, entropy {entropy:.2f} of {most:.2f}"
     numbers = {"usage": list(usage), "entropy": entropy}
-    dead = [str(k) for k, value in enumerate(usage) if value < DEAD_USAGE]
+    dead = [str(k) for k, value in enumerate(usage[:-1] if null else usage) if value < DEAD_USAGE]
     if dead:
         return fault(
             "gates",
@@ -162,7 +165,7 @@ def judge_gates(usage: Sequence[float], entropy: float, where: str) -> Finding:
             "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA",
             **numbers,
         )
-    if entropy < 0.01 * most:
+    if entropy < 0.01 * most and not null:
         return warning(
             "gates",
             f"{what}: each image has one expert only",

@@ -39,7 +39,7 @@ def _training(run: AnyRun) -> tuple[Finding, ...]:
         else history.loss(rows, run.config, run.record["data"]["classes"]),
         history.learning_rate(rows),
         history.gradients(rows),
-        history.gates_in_training(rows),
+        history.gates_in_training(rows, isinstance(run, FaceRun) and run.config.adapter.null_expert),
         history.waiting(rows),
     ]
     return (*(finding for finding in findings if finding is not None), *checkpoints(run))

@@ -48,5 +48,5 @@ def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Findi
         yield ok("checkpoint", f"step {step:,} on {len(chosen)} images of {name}")
         yield from embeddings.spread(found.embedding)
         if found.gate is not None:
-            yield embeddings.gates_on_images(found.gate)
+            yield embeddings.gates_on_images(found.gate, run.config.adapter.null_expert)
         return

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
+from adaptface_jax.data.augmentation.quality import GOOD, Quality, worsened
 from adaptface_jax.data.augmentation.randaugment import randaugment
 from adaptface_jax.models.positions import antialiased
 from adaptface_jax.models.specs import ImageStats
@@ -50,15 +51,21 @@ def _resized(pixels: jax.Array, axis: int, size: int) -> jax.Array:
     return jnp.clip(levels, 0, 255)
 
 
-@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift"))
+@functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift", "quality"))
 def augment(
-    key: jax.Array, images: jax.Array, flip: bool, randaugment_ops: int, randaugment_magnitude: int, shift: float = 0.0
+    key: jax.Array,
+    images: jax.Array,
+    flip: bool,
+    randaugment_ops: int,
+    randaugment_magnitude: int,
+    shift: float = 0.0,
+    quality: Quality = GOOD,
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> the same shape: RandAugment, a small misalignment, a mirror image for half of them.
+    """uint8 [B, H, W, 3] -> the same shape: RandAugment, a small misalignment, less quality, a mirror image for half.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
     randaugment_ops: operations in a row for each image, 0 for none. randaugment_magnitude: see randaugment.
-    shift: see jitter, 0 for none.
+    shift: see jitter, 0 for none. quality: see worsened.
     """
 
     def one(image_key: jax.Array, image: jax.Array) -> jax.Array:
@@ -67,6 +74,8 @@ def augment(
             image = randaugment(ops_key, image, randaugment_ops, randaugment_magnitude)
         if shift:
             image = jitter(shift_key, image, shift)
+        if not quality.is_none:
+            image = worsened(jax.random.fold_in(image_key, 3), image, quality)
         return jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image) if flip else image
 
     return jax.vmap(one)(jax.random.split(key, images.shape[0]), images)

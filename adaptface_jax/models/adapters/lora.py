@@ -4,10 +4,10 @@ A tree of adapters maps each target to factors stacked over the depth L, experts
 
     {"qkv": {"a": [L, D, R], "b": [L, R, 3D]}, "proj": {"a": [L, D, R], "b": [L, R, D]}}        R = s + K * r
 
-LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. Where the rank differs from place to place
-(`places`), r is the greatest, and what a place has no use for is zero and stays so. Sources: LoRA (arXiv 2106.09685);
-rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv 2401.06066); initial values
-as in PEFT.
+LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. A null expert has none. Where the rank differs
+from place to place (`places`), r is the greatest, and what a place has no use for is zero and stays so. Sources: LoRA
+(arXiv 2106.09685); rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv
+2401.06066); initial values as in PEFT.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from adaptface_jax.models.specs import BackboneSpec
 
 
 def experts(config: AdapterConfig) -> int:
-    """K: how many experts each adapted layer holds."""
-    return config.num_domains if config.kind == "dalora" else 1
+    """How many experts each adapted layer holds: of K gates one each, but for the null expert's."""
+    return config.num_domains - config.null_expert if config.kind == "dalora" else 1
 
 
 def shared(config: AdapterConfig) -> int:

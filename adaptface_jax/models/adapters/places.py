@@ -17,11 +17,18 @@ from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import pattern_text, quoted, shortened
 from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick, key_of
+from adaptface_jax.models.adapters.router import router_block
 
 
 def is_uniform(config: AdapterConfig) -> bool:
     """Whether every place has the same rank and scale."""
-    return not (config.blocks or config.rank_pattern or config.alpha_pattern)
+    return not (config.blocks or config.rank_pattern or config.alpha_pattern or first_block(config))
+
+
+def first_block(config: AdapterConfig) -> int:
+    """The first block that may be adapted: with a null expert none before the router, which may leave the frozen model
+    as it is."""
+    return (router_block(config.router) or 0) if config.kind == "dalora" and config.null_expert else 0
 
 
 def widest(config: AdapterConfig) -> int:
@@ -36,7 +43,14 @@ def template(target: str) -> str:
 
 def adapted_blocks(config: AdapterConfig, depth: int) -> list[int]:
     """The blocks with an adapter, ascending; raises InputError where `adapter.blocks` names others than there are."""
-    return sorted({block for item in config.blocks for block in _span(item, depth)}) or list(range(depth))
+    named = sorted({block for item in config.blocks for block in _span(item, depth)})
+    first = first_block(config)
+    if named and named[0] < first:
+        raise InputError(
+            f"adapter.blocks: {named[0]} is before the router ({config.router}), and adapter.null_expert leaves the "
+            f"blocks there frozen; name blocks from {first} on, or use adapter.router=frozen"
+        )
+    return named or list(range(first, depth))
 
 
 def ranks(config: AdapterConfig, depth: int) -> dict[str, np.ndarray]:
@@ -72,6 +86,8 @@ def words(config: AdapterConfig) -> str:
     text = f"rank {config.rank}{_differing(config.rank_pattern)} on {', '.join(config.targets)}"
     if config.alpha_pattern:
         text += f", alpha {config.alpha:g}{_differing(config.alpha_pattern)}"
+    if first := first_block(config):
+        text += f", in no block before the router's {first}"
     return text + (f", in blocks {','.join(map(str, config.blocks))}" if config.blocks else "")
 
 

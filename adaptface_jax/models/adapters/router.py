@@ -42,6 +42,17 @@ def gates(router: dict[str, Linear], features: jax.Array, key: jax.Array | None 
     return jax.nn.softmax(gate_logits(router, features, key))
 
 
+def greatest_alone(gate: jax.Array) -> jax.Array:
+    """1 for the greatest gate of each image and 0 for the others, exactly; its gradient is that of the gates.
+
+    Straight-through (arXiv 1308.3432). Every expert is computed, so that the gradient says of those that were not
+    chosen, too, what more of them would do: Switch (arXiv 2101.03961), which computes the chosen one alone, multiplies
+    it by its gate and learns of no other.
+    """
+    hard = jax.nn.one_hot(jnp.argmax(gate, axis=-1), gate.shape[-1], dtype=gate.dtype)
+    return hard + (gate - jax.lax.stop_gradient(gate))
+
+
 def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
     """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all.
 
@@ -53,6 +64,17 @@ def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
 def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
     """Mean entropy of the gates in nats: log K when undecided, 0 when each image has one expert; as for balance."""
     return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
+
+
+def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array) -> jax.Array:
+    """What teaches a null expert its images: mean of -log of its gate over old ones, of -log of the rest over new ones.
+
+    old: gates [B', K]. new: gates [B, K], or None where labels teach them. weight [B], of mean 1.
+    """
+    loss = -jnp.mean(jnp.log(jnp.maximum(old[:, -1], 1e-20)))
+    if new is None:
+        return loss
+    return loss - jnp.mean(weight * jnp.log(jnp.maximum(jnp.sum(new[:, :-1], axis=1), 1e-20)))
 
 
 def domain_loss(gate: jax.Array, target: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,24 @@ from adaptface_jax.models.layers.remat import kept
 LowRank = Mapping[str, jax.Array]  # {"a": [in, R], "b": [R, out]}, experts side by side on the rank axis
 
 
-def rank_gates(gate: jax.Array, rank: int, shared: int = 0) -> jax.Array:
-    """What each rank weighs: gates [..., K] of experts of `rank` each, after `shared` ranks of weight 1 -> [..., R]."""
-    ranks = jnp.repeat(gate, rank, axis=-1)
+class Gates(NamedTuple):
+    """experts: float32 [B, K], what the router makes of each image. ranks: float32 [B, R], what each rank weighs."""
+
+    experts: jax.Array
+    ranks: jax.Array
+
+
+def rank_gates(gate: jax.Array, rank: int, shared: int = 0, null: bool = False) -> jax.Array:
+    """What each rank weighs: gates [..., K] of experts of `rank` each, after `shared` ranks of weight 1 -> [..., R].
+
+    null: the last gate's expert is nothing and has no ranks; what it weighs is taken off the shared ranks, too.
+    """
+    given = gate[..., :-1] if null else gate
+    ranks = jnp.repeat(given, rank, axis=-1)
     if not shared:
         return ranks
-    return jnp.concatenate([jnp.ones((*gate.shape[:-1], shared), gate.dtype), ranks], axis=-1)
+    whole = 1 - gate[..., -1:] if null else jnp.ones((*gate.shape[:-1], 1), gate.dtype)
+    return jnp.concatenate([jnp.repeat(whole, shared, axis=-1), ranks], axis=-1)
 
 
 @jax.tree_util.register_dataclass

@@ -47,4 +47,6 @@ def domain_lines(config: Config, source: Source) -> list[str]:
         line += f"; {plural(missing, 'image')} without a row in {source.table.place}"
     if reason := unused(config):
         line += f"; they teach nothing: {reason}"
+    elif config.adapter.null_expert:
+        line += f"; {shown(source.domain_names[-1])}, the last, keeps the frozen model (adapter.null_expert)"
     return [line]

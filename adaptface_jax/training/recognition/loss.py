@@ -1,4 +1,4 @@
-"""The loss of face training: augment, embed, margin on the target logit, balance of the gates."""
+"""The loss of face training: augment, embed, margin on the target logit, balance of the gates, what is kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from adaptface_jax.data.augmentation.augment import augment, preprocess
+from adaptface_jax.data.augmentation.quality import Quality
+from adaptface_jax.losses.keep import feature_distance
 from adaptface_jax.losses.margin import NormStatistics
 from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.models.adapters import router
 from adaptface_jax.models.recognizer import Recognizer
+from adaptface_jax.training.recognition.keep import old_rows
 from adaptface_jax.training.step import Batch, Loss, Metrics
 
 
@@ -37,18 +40,37 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
             randaugment_ops=change.randaugment_ops,
             randaugment_magnitude=change.randaugment_magnitude,
             shift=change.shift,
+            quality=Quality(change.worsened, change.blur, change.low_resolution, change.jpeg, change.cutout),
         )
-        images = preprocess(images, config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        form = (config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
+        images = preprocess(images, *form)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
         centres, labels = trainable["centres"], batch["label"]
-        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights)
+        margin_key = jax.random.fold_in(dropout_key, 2)
+        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights, margin_key)
         weight = batch["weight"]
         total = jnp.mean(margin.loss * weight)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}
         metrics["margin"] = jnp.mean(margin.margin * weight)
+        if margin.penalty is not None:
+            metrics["norm_penalty"] = jnp.mean(margin.penalty * weight)
+            total = total + metrics["norm_penalty"]
+        weights = config.adapter
+        if config.loss.keep_weight:
+            old = preprocess(batch["keep"], *form) if "keep" in batch else images
+            after = out
+            if "keep" in batch:
+                after = recognizer.embed(frozen, trainable, old, jax.random.fold_in(dropout_key, 1))
+            counts = old_rows(config, batch, after.feature.shape[0])
+            metrics["keep"] = feature_distance(after.feature, recognizer.plain_feature(frozen, old), counts)
+            total = total + config.loss.keep_weight * metrics["keep"]
+            teaches = weights.null_expert and "keep" in batch and weights.domain_loss_weight
+            if teaches and after.gate is not None:
+                old_or_new = router.old_or_new_loss(after.gate, None if "domain" in batch else out.gate, weight)
+                metrics["gate/keep_mean"] = jnp.mean(after.gate[:, -1])
+                total = total + weights.domain_loss_weight * old_or_new
         if out.gate is not None:
             balance = router.balance(out.gate, weight)
-            weights = config.adapter
             total = total + weights.balance_weight * balance
             metrics |= {"gate/balance": balance, "gate/entropy": router.entropy(out.gate, weight)}
             if "domain" in batch and weights.domain_loss_weight:
@@ -56,6 +78,7 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
                 total = total + weights.domain_loss_weight * domain
                 metrics["gate/domain_loss"] = domain
             metrics |= {f"gate/mean_{k}": jnp.mean(out.gate[:, k] * weight) for k in range(recognizer.num_domains)}
+        if total is not metrics["loss"]:
             metrics["total_loss"] = total
         return total, (metrics, margin.statistics)
 

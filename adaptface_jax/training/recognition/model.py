@@ -74,6 +74,15 @@ def unadapted(config: Config) -> Config:
     )
 
 
+def before_training(model: Model, mesh: Mesh) -> Model:
+    """The frozen backbone of a trained model, as `unadapted` has it; read again where training changed it whole."""
+    config = unadapted(model.recognizer.config)
+    if model.frozen:
+        recognizer = dataclasses.replace(model.recognizer, config=config)
+        return dataclasses.replace(model, recognizer=recognizer, trainable={})
+    return dataclasses.replace(build_model(config, None, mesh), stored_size=model.stored_size)
+
+
 def opened(config: Config, mesh: Mesh, dtype: str | None, quantize: str | None) -> Config:
     """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with,
     and it may have been trained on another machine."""

@@ -21,9 +21,11 @@ from adaptface_jax.distributed.mesh import check_batch, make_mesh
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.losses.sampled import class_sampler
+from adaptface_jax.losses.sharded import check_classes_fit
 from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.training.plan import Plan, check_epoch
 from adaptface_jax.training.recognition.domains import check_domains
+from adaptface_jax.training.recognition.keep import open_keep
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.run import as_begun, make_record
@@ -63,17 +65,23 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
     for name, path in config.data.benchmarks.items():
         with Phase(f"opening benchmark {name}", brief=True):
             benchmarks[name] = open_benchmark(path, config.data.domains)
+    if strange := next((name for name in config.eval.guard if name not in benchmarks), None):
+        there = f"there are {', '.join(benchmarks)}" if benchmarks else "there are none"
+        raise InputError(f"eval.guard: {strange!r} is no benchmark of the run; {there}")
+    keep = open_keep(config, mesh)
     stored = _stored_size(config, source, record)
     with Phase("building the model", brief=True):
         model = dataclasses.replace(build_model(config, source.num_classes, mesh), stored_size=stored.pixels)
     sampler = class_sampler(config.loss, source.num_classes, config.train.batch_size, mesh)
+    taking_part = source.num_classes if sampler is None else sampler.total
+    check_classes_fit(config.loss, config.train.batch_size // config.train.grad_accum, taking_part, mesh)
     return RecognitionPlan(
         config=config,
         mesh=mesh,
         source=source,
         frozen=model.frozen,
         trainable=model.trainable,
-        statistics=init_statistics(),
+        statistics=init_statistics(config.loss.name),
         loss=make_loss(model.recognizer, mesh),
         expected_loss=expected_first_loss(
             config.loss,
@@ -82,10 +90,11 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
             config.train.batch_size,
             kept=None if sampler is None else sampler.total,
         ),
-        record=make_record(config, model, source),
+        record=make_record(config, model, source, keep and keep[0]),
         evaluated=bool(benchmarks),
         stored_size=stored.pixels,
         centres=config.loss,
+        keep=keep,
         enough=ENOUGH if config.data.overfit_small else None,
         compiler_options=transformer_options(),
         model=model,

@@ -18,17 +18,20 @@ from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.distributed.mesh import here, make_mesh
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.adapters import places
+from adaptface_jax.training.averaging import used
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
 from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
 
 
-def make_record(config: Config, model: Model, source: Source) -> dict[str, Any]:
+def make_record(config: Config, model: Model, source: Source, keep: Source | None = None) -> dict[str, Any]:
     """Everything that must be the same for a run to go on."""
     data = describe_source(source)
     if config.data.domains:  # what a source knows by itself is in its description
         data |= {"domains": source.domain_names, "domains_sha256": domains_digest(source)}
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data, STORED: model.stored_size}
+    if keep is not None:
+        record["keep"] = describe_source(keep)
     if model.start is not None:
         record["start"] = model.start.identity()
     return json.loads(to_json(record))
@@ -83,4 +86,5 @@ def open_run(
         )
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
-    return dataclasses.replace(model, trainable=state.trainable, stored_size=record[STORED]), step
+    trainable = used(state.trainable, state.opt_state)
+    return dataclasses.replace(model, trainable=trainable, stored_size=record[STORED]), step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import Config, LossConfig
 from adaptface_jax.core import trees
 from adaptface_jax.core.text import byte_size
 from adaptface_jax.data.record import Source
@@ -16,6 +16,7 @@ from adaptface_jax.training.centres import has_own_rule
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
 from adaptface_jax.training.recognition.facts import RunFacts
+from adaptface_jax.training.recognition.keep import keep_lines
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.training.summary import expected_line, machine_line, steps_line
@@ -40,15 +41,24 @@ def summary(plan: RecognitionPlan) -> str:
         *(f"          {line}" for line in source.passed_over.lines()),
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
+        *keep_lines(config, plan.keep, source),
         *(
             f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
             for name, b in plan.benchmarks.items()
         ),
-        steps_line(plan) + f"; {config.loss.name} s={config.loss.scale:g} m={config.loss.margin:g}",
+        steps_line(plan) + f"; {loss_words(config.loss)}",
         *centres_lines(plan),
         expected_line(plan.expected_loss),
     ]
     return "\n".join(lines)
+
+
+def loss_words(loss: LossConfig) -> str:
+    """The margin loss and what shapes it."""
+    words = f"{loss.name} s={loss.scale:g} "
+    words += {"combined": f"m={loss.margins}", "magface": f"m={loss.magface[2:4]}"}.get(loss.name, f"m={loss.margin:g}")
+    words += f" +- {loss.margin_std:g}" if loss.margin_std else ""
+    return words + (f", {loss.subcentres} centres a class" if loss.subcentres > 1 else "")
 
 
 def backbone_line(config: Config, model: Model) -> str:
@@ -82,8 +92,13 @@ def start_lines(model: Model) -> list[str]:
 
 
 def adapter_lines(config: Config) -> list[str]:
-    """What differs from layer to layer and from block to block, where anything does."""
-    return [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
+    """What differs from layer to layer and from block to block, where anything does; what a null expert leaves."""
+    lines = [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
+    if config.adapter.null_expert:
+        kept = "embedding" if config.head.kind == "none" else "feature; the head after it is trained, and for all alike"
+        how = "an image of that gate alone" if config.adapter.gate == "top1" else "the more of it, the nearer an image"
+        lines.append(f"gates     the last is the null expert's: {how} keeps the frozen model's {kept}")
+    return lines
 
 
 def parameter_lines(model: Model, num_classes: int) -> list[str]:
@@ -135,5 +150,7 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
 
 def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
     """The parts of a model, the class centres last, without what pads them on the mesh."""
-    centres = ParameterCount("centres", None, num_classes * model.recognizer.embedding_dim)
+    centres = ParameterCount(
+        "centres", None, num_classes * model.recognizer.embedding_dim * model.recognizer.config.loss.subcentres
+    )
     return (*count_parameters(model.recognizer, model.frozen, model.trainable), centres)

@@ -1,0 +1,51 @@
+"""A moving average of what is trained, which is what is verified and used; the optimizer goes on from the newest."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adaptface_jax.training.centres import CENTRES
+
+
+class Averaged(NamedTuple):
+    """rule: the optimizer's own state. average: like the trainable tree, without the class centres, which no model
+    keeps. updates: int32, how many so far."""
+
+    rule: Any
+    average: Any
+    updates: jax.Array
+
+
+def averaged(rule: optax.GradientTransformation, decay: float) -> optax.GradientTransformationExtraArgs:
+    """`rule`, and beside it average = d average + (1 - d) parameters after each of its updates.
+
+    d is the lesser of `decay` and (1 + n) / (10 + n) at update n, counted from 0, so that a short run's average does
+    not hang on where it began (as TensorFlow's ExponentialMovingAverage does with a count of updates).
+    """
+    rule = optax.with_extra_args_support(rule)
+
+    def init(params: Any) -> Averaged:
+        return Averaged(rule.init(params), jax.tree.map(jnp.array, kept(params)), jnp.int32(0))
+
+    def update(updates: Any, state: Averaged, params: Any = None, **more: Any) -> tuple[Any, Averaged]:
+        updates, own = rule.update(updates, state.rule, params, **more)
+        d = jnp.minimum(decay, (1 + state.updates) / (10 + state.updates))
+        new = kept(optax.apply_updates(params, updates))
+        average = jax.tree.map(lambda old, now: d * old + (1 - d) * now, state.average, new)
+        return updates, Averaged(own, average, state.updates + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def kept(params: dict[str, Any]) -> dict[str, Any]:
+    """Everything but the class centres."""
+    return {name: part for name, part in params.items() if name != CENTRES}
+
+
+def used(trainable: dict[str, Any], opt_state: Any) -> dict[str, Any]:
+    """Of a training state, the tree that a model is verified and used with: the average, where there is one."""
+    return trainable | opt_state.average if isinstance(opt_state, Averaged) else trainable

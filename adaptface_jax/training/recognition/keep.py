@@ -1,0 +1,63 @@
+"""What a face training should not forget: pictures of the old domain, on which features stay the frozen model's."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from adaptface_jax.config.schema import Config
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.data.record import Source
+from adaptface_jax.data.sources.from_path import open_form
+from adaptface_jax.distributed.agreement import check_agreed
+from adaptface_jax.training.step import Batch
+
+
+def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
+    """The pictures of `data.keep`, and how many of them stand beside each batch; None where none are named.
+
+    Raises InputError where they cannot be opened, or cannot be shared evenly.
+    """
+    if not config.data.keep:
+        return None
+    try:
+        source = open_form(config.data.keep)
+    except InputError as error:
+        raise InputError(f"data.keep: {str(error).removeprefix('data.train: ')}") from None
+    check_agreed("their sets of data.keep", {"images": len(source)})
+    size, parts = config.train.keep_batch or config.train.batch_size, mesh.size * config.train.grad_accum
+    if size % parts or size > len(source):
+        raise InputError(
+            f"train.keep_batch: {size} images beside each batch; expected a multiple of {parts} (devices times "
+            f"accumulated parts), at most the {len(source):,} of {source.description}"
+        )
+    return source, size
+
+
+def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
+    """What each row counts, float32 [count], of the rows whose features are kept.
+
+    All of `data.keep` alike; of the batch itself those that are labelled as the null expert's, where any can be, else
+    all that are sound.
+    """
+    if "keep" in batch:
+        return jnp.ones(count, jnp.float32)
+    if config.adapter.null_expert and "domain" in batch:
+        return batch["weight"] * batch["domain"][:, -1]
+    return batch["weight"]
+
+
+def keep_lines(config: Config, keep: tuple[Source, int] | None, trained: Source) -> list[str]:
+    """What is kept, and what that costs. trained: the training set."""
+    if not config.loss.keep_weight:
+        return []
+    weight = f"keep      the frozen model's feature, cosine distance times {config.loss.keep_weight:g}, on "
+    if keep is not None:
+        source, size = keep
+        share = size / config.train.batch_size
+        what = f"{size} images a step of {source.description} ({len(source):,})"
+        return [f"{weight}{what}; a step costs {1 + share:.2g} of its own and {share:.2g} forward passes more"]
+    if config.adapter.null_expert and trained.domains is not None:
+        return [f"{weight}the images of the last domain in each batch; a step costs a forward pass more"]
+    return [f"{weight}each batch itself; a step costs a forward pass more"]
