@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.cli.model_flags import DTYPES, FEATURES
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Phase
@@ -27,7 +28,6 @@ from adaptface_jax.training.run import RESULTS, RUN_FILE
 from adaptface_jax.weights.loading import inspect_backbone
 
 BEST, CLS = "best", "cls"
-DTYPES, FEATURES = ("auto", "float32", "bfloat16"), (CLS, "projected")
 
 
 def open_model(

@@ -78,7 +78,7 @@ class Recognizer:
             trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
         if adapter.kind == "dalora":
             # The frozen router sees the backbone's feature, an inner one the mean token.
-            inner = router.router_block(adapter.router) is not None
+            inner = places.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
         if self.config.head.kind == "linear":
@@ -112,7 +112,7 @@ class Recognizer:
         rank, shared = places.widest(adapter), lora.shared(adapter)
         gate, inner = None, None
         if self.num_domains:
-            block = router.router_block(adapter.router)
+            block = places.router_block(adapter.router)
 
             def of_ranks(features: jax.Array) -> jax.Array:
                 gates = router.gates(trainable["router"], features, router_key)

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax import pack as command
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data import packing as shards
 from adaptface_jax.data.packing import Limit, pack
@@ -22,6 +21,7 @@ from adaptface_jax.data.pipeline import batches
 from adaptface_jax.data.record import Record, labels_digest
 from adaptface_jax.data.sources.array_record import decode_record, encode_record
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.pack import __main__ as command
 from adaptface_jax.training.run import describe_source
 from tests.children import started, until
 from tests.running import call

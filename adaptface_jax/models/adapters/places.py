@@ -75,6 +75,16 @@ def words(config: AdapterConfig) -> str:
     return text + (f", in blocks {','.join(map(str, config.blocks))}" if config.blocks else "")
 
 
+def router_block(router: str) -> int | None:
+    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
+    if router == "frozen":
+        return None
+    kind, _, number = router.partition(":")
+    if kind == "block" and number.isdecimal():
+        return int(number)
+    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")
+
+
 def check_places(config: AdapterConfig, depth: int) -> None:
     """Raise InputError where blocks or patterns name places that are not there, or give part of a rank."""
     blocks = adapted_blocks(config, depth)

@@ -1,18 +1,4 @@
-"""Verify a trained run, or a frozen backbone, on benchmarks; or search people in a gallery.
-
-    adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json
-    adaptface evaluate --backbone=weights/dinov2_small --benchmark lfw=/data/lfw --scores=lfw.npz
-    adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC --tinyface=/data/tinyface --record
-    adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen --distractors=/data/others
-
-A benchmark is an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST,
-or a list of its own. With groups of pairs (RFW, the column domain) the rates of each stand at one threshold. With
-conditions of its images (domain1,domain2 in the list, or labels.csv in the
-folder by the run's data.domains) the report also goes condition by condition.
-
-Searches (IJB's lists of 1:N, TinyFace, a gallery and probes) give rank, mAP and TPIR at FPIR; --distractors adds people
-to their galleries. --hits lists who was found on each probe, judged by the threshold at --far or --threshold.
-"""
+"""What `adaptface evaluate` does."""
 
 from __future__ import annotations
 
@@ -30,11 +16,8 @@ from adaptface_jax.api.folder_search import FolderSearch
 from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.rule import Rule, choose_rule, if_known
-from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.figures import narrow, wide
-from adaptface_jax.cli.model_flags import add_model_flags
-from adaptface_jax.cli.outputs import output_file
-from adaptface_jax.cli.parser import Parser, named_paths
+from adaptface_jax.cli.parser import named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import to_json
@@ -64,7 +47,7 @@ from adaptface_jax.training.run import RESULTS, required_record
 SHOWN = 10  # probes of a gallery that are told on the terminal
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """Open what is asked for and the model, score, print and write the JSON."""
     check(args)
     domains = domains_of(Path(args.run)) if args.run else ""
@@ -241,37 +224,3 @@ def domains_of(workdir: Path) -> str:
 def crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The face at five landmarks, as the published crops have it."""
     return warp(image, similarity(points, TEMPLATE))
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "")
-    add_model_flags(result)
-    result.add_argument("--benchmark", action="append", default=[], metavar="NAME=PATH", help="verify; repeatable")
-    result.add_argument(
-        "--ijb", action="append", default=[], metavar="FOLDER", help="IJB-B or IJB-C, 1:1 and 1:N; repeatable"
-    )
-    result.add_argument("--tinyface", action="append", default=[], metavar="FOLDER", help="TinyFace; repeatable")
-    result.add_argument("--gallery", metavar="FOLDER", help="a folder a person, with the images that are known")
-    result.add_argument("--probes", metavar="FOLDER", help="the same, with the images to search for")
-    result.add_argument(
-        "--distractors", metavar="PATH", help="further people for every gallery: what data.train takes, or loose images"
-    )
-    limit = result.add_mutually_exclusive_group()
-    limit.add_argument("--far", type=float, help="judge probes at this false accept rate [the smallest that is known]")
-    limit.add_argument("--threshold", type=float, metavar="T", help="judge probes at this squared distance, 0..4")
-    result.add_argument("--results", metavar="FILE", help="thresholds of `evaluate --output` [the run's results.json]")
-    result.add_argument("--hits", type=output_file, metavar="FILE", help="who was found on each probe, .csv or .json")
-    result.add_argument("--sheet", type=output_file, metavar="FILE.jpg", help="and a picture of the first 200")
-    result.add_argument("--record", action="store_true", help="keep the figures of searches with --run")
-    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
-    result.add_argument(
-        "--scores", type=output_file, metavar="FILE.npz", help="write distance and decision of every pair here"
-    )
-    result.add_argument("--wide", action="store_true", help="every figure, in a table wider than most terminals")
-    result.add_argument("--no_flip", action="store_true", help="without the mirror images")
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser())

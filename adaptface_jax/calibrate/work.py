@@ -1,18 +1,4 @@
-"""A threshold for your own photographs, without labels.
-
-    adaptface calibrate --run=runs/exp003 photographs/
-    adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-2
-
-The folder holds photographs as they come, of as many people as possible and few of each, at any depth; all their pairs
-together show how alike strangers are here, and no list of who is who is needed. Pairs that can only be of one person
-are left out; those that remain make a threshold stricter than asked for, never laxer. Each FAR gets a threshold with
-95% intervals, or the number of photographs that it takes.
-
-The thresholds are kept in the run, where `verify`, `identify` and `adaptface_jax.open` take them before those of its
-benchmarks; --out writes them to a file that `--results` (in Python `results`) names. Photographs of 112x112 pixels, or
-of the size at which the run was trained, are taken as aligned crops; of all others the extra `align` finds and aligns
-the largest face.
-"""
+"""What `adaptface calibrate` does."""
 
 from __future__ import annotations
 
@@ -27,11 +13,8 @@ import numpy as np
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.photographs import Photograph, read_ahead
 from adaptface_jax.api.rule import kept_scores
-from adaptface_jax.api.site_file import SITE, SiteFile, write_site_file
-from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.model_flags import add_model_flags
-from adaptface_jax.cli.outputs import output_file
-from adaptface_jax.cli.parser import Parser
+from adaptface_jax.api.site_file import SiteFile, write_site_file
+from adaptface_jax.api.site_name import SITE
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.outputs import check_file
 from adaptface_jax.core.progress import Progress
@@ -46,7 +29,7 @@ MOST = 3000  # photographs: their 4.5 million pairs take some 2 GB
 SHOWN = 5  # problems that are said one by one
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """List the photographs, open the model, embed, find the thresholds, say and keep them."""
     if not (args.out or args.run):
         raise InputError("--out: a backbone has no folder to keep thresholds in; name a file")
@@ -128,18 +111,3 @@ def said(site: SiteThresholds) -> list[str]:
         else:
             lines.append(f"FAR {name}: not known; it takes about {counted(site.needed[name])} photographs")
     return lines
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "")
-    result.add_argument("pile", metavar="FOLDER", help="photographs of many people, at any depth, without labels")
-    add_model_flags(result, batch_size=64)
-    result.add_argument(
-        "--out", type=output_file, metavar="FILE.json", help=f"the file to write [{SITE} in the folder of the run]"
-    )
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser())

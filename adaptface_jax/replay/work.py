@@ -1,14 +1,4 @@
-"""Prove a run: that what it left is as it was, and that steps of it computed again come to the same.
-
-    adaptface replay runs/exp003
-    adaptface replay runs/exp003 --windows=20 --share=10 --seed=7
-
-Every record of the run, every image that it read, its backbone and each checkpoint are compared with what the training
-noted of them; then random windows of steps are trained again from the checkpoints (checkpoint.keep_every keeps more of
-them) and compared bit for bit where this machine is like the one that trained, on a CPU; elsewhere to --tolerance.
-
-Exit status: 0 proven, 1 something is not as it was (it is named), 2 the run cannot be run again.
-"""
+"""What `adaptface replay` does."""
 
 from __future__ import annotations
 
@@ -27,9 +17,6 @@ from adaptface_jax.checks.replay.sources import ORDER, changed, sources
 from adaptface_jax.checks.replay.testimony import Testimony, read_testimony
 from adaptface_jax.checks.replay.windows import Window, choose_windows
 from adaptface_jax.checks.terminal import Report, as_json
-from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.outputs import output_file
-from adaptface_jax.cli.parser import Parser
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.files import write_text
@@ -41,10 +28,8 @@ from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.recognition import plan as recognition
 from adaptface_jax.training.run import recorded_config
 
-WINDOWS, SHARE, TOLERANCE = 5, 3.0, 1e-3
 
-
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """Look at what was kept, run windows again, say the verdict, leave with 1 where something differs."""
     began = time.monotonic()
     told = read_testimony(Path(args.run))
@@ -146,47 +131,3 @@ def _verdict(told: Testimony, wrong: list[Finding]) -> str:
     if not told.lines:
         return "PROVEN as far as a run without evidence can be: what was run again is equal"
     return "PROVEN: everything that was kept is as it was, and what was run again is equal"
-
-
-def _share(text: str) -> float:
-    value = _positive(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage up to 100")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "")
-    result.add_argument("run", metavar="WORKDIR", help="the folder of a training run")
-    result.add_argument("--windows", type=_count, default=WINDOWS, metavar="N", help=f"at most so many [{WINDOWS}]")
-    result.add_argument(
-        "--share", type=_share, default=SHARE, metavar="PERCENT", help=f"of the steps, all together [{SHARE:g}]"
-    )
-    result.add_argument("--seed", type=_count, default=1, help="of the choice of windows [1]")
-    result.add_argument(
-        "--tolerance", type=_positive, default=TOLERANCE, help=f"where bits may differ, relative [{TOLERANCE:g}]"
-    )
-    result.add_argument("--exported", metavar="DIR", help="compare this export (--format=peft) with the checkpoints")
-    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the findings here")
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser())

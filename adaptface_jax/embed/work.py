@@ -1,12 +1,4 @@
-"""Embed a folder of images.
-
-    adaptface embed --run=runs/exp003 --images=faces/ --out=faces.npz
-    adaptface embed --run=runs/exp003 --images=faces/ --out=faces.parquet
-
-The .npz file holds `embeddings` (float32 [N, E], raw: normalise to compare), `features` (before the head), `paths`
-(relative to the folder) and, for DA-LoRA, `gates`; the .parquet file the columns `path`, `embedding`, `feature`,
-`gates`, written as they are computed, for any number of images. Images that cannot be read are left out, and named.
-"""
+"""What `adaptface embed` does."""
 
 from __future__ import annotations
 
@@ -19,10 +11,6 @@ from adaptface_jax.api.face_files import check_face_file, write_faces
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.model_flags import add_model_flags
-from adaptface_jax.cli.outputs import output_file
-from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.files import disk_may_fill
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.image_files import ImageFiles
@@ -30,7 +18,7 @@ from adaptface_jax.data.readable import Readable
 from adaptface_jax.evaluation.embedding import Window
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """List the images, open the model, embed, write the file whole."""
     folder, out = Path(args.images), Path(args.out)
     images = ImageFiles(folder)
@@ -56,18 +44,3 @@ def faces_of(model: FaceModel, images: Readable, names: Sequence[str]) -> Iterat
             yield Faces.of(found.of(read), list(itertools.compress(names[start:stop], read)))
             progress.show(start := stop)
     images.check_some()
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "")
-    add_model_flags(result)
-    result.add_argument("--images", required=True, metavar="FOLDER", help="JPEG, PNG, TIFF ... at any depth")
-    result.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE", help="the file to write, .npz or .parquet"
-    )
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser())

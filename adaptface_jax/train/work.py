@@ -1,9 +1,4 @@
-"""Train an adapter on faces and verify it.
-
-    adaptface train --config=dalora --workdir=runs/exp003 --benchmark lfw=/data/lfw.bin
-
-Running the same command again goes on where the run stopped.
-"""
+"""What `adaptface train` does."""
 
 from __future__ import annotations
 
@@ -13,10 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adaptface_jax.checks.run.records import FaceRun, read_run
-from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.parser import Parser
-from adaptface_jax.cli.training import add_training_flags, run_training
-from adaptface_jax.config.schema import Config
+from adaptface_jax.cli.training import run_training
 from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.progress import Phase, Progress
 from adaptface_jax.data.benchmarks.synthetic import generated_of
@@ -114,20 +106,6 @@ def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """Train and report."""
     run_training(args, lambda record: prepare(args.config, record), summary, Verifier, report)
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "", settings=(Config,))
-    result.add_argument(
-        "--benchmark", action="append", metavar="NAME=PATH", help="verify on this; repeatable, replaces data.benchmarks"
-    )
-    add_training_flags(result)
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser(), processes.part)

@@ -1,12 +1,4 @@
-"""List what is probably wrong in a set of people: twins, outliers, and people who are also in a benchmark.
-
-    adaptface clean crops/ --run=runs/exp003 --out=suspects.csv --sheet=suspects.jpg
-    adaptface clean crops/ --backbone=builtin --out=suspects.csv --benchmark lfw=/data/lfw.bin
-
-Twins are one person under two names, outliers images that are nearer to somebody else than to the rest of their own
-person. Rows are sorted by how sure they are; what is probable depends on the model, so look before anything is removed.
-Nothing is deleted or changed. Images that cannot be read are listed as well.
-"""
+"""What `adaptface clean` does."""
 
 from __future__ import annotations
 
@@ -20,10 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.api.open_model import open_from_flags
-from adaptface_jax.cli.command import run_command
-from adaptface_jax.cli.model_flags import add_model_flags
-from adaptface_jax.cli.outputs import output_file
-from adaptface_jax.cli.parser import Parser, named_paths
+from adaptface_jax.cli.parser import named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
 from adaptface_jax.core.text import plural, shortened, shown
@@ -52,7 +41,7 @@ MOST = 200  # rows of a sheet
 UNREADABLE = "unreadable"  # the kind of a row without another image
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """Open the set and the model, embed, look for suspects, write and say what came out."""
     if args.threshold is not None and not -1 <= args.threshold <= 1:
         raise InputError(f"--threshold: {args.threshold:g} is no cosine; expected -1 to 1")
@@ -144,32 +133,3 @@ def sheet(
         said = [f"{one.kind} {one.similarity:.2f}{own}", *(shortened(names[n], 60) for n in (one.image, one.other))]
         rows.append(Row([images[number] for number in (one.image, one.other)], "\n".join(said)))
     return encoded_sheet(rows, 2, suffix)
-
-
-def parser() -> Parser:
-    """The command line."""
-    result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="what data.train takes")
-    add_model_flags(result)
-    result.add_argument(
-        "--out",
-        type=output_file,
-        required=True,
-        metavar="FILE.csv",
-        help="the list: kind, image, other, similarity, own",
-    )
-    result.add_argument(
-        "--sheet", type=output_file, metavar="FILE.jpg", help="a picture of the first suspects, side by side"
-    )
-    result.add_argument(
-        "--benchmark", action="append", default=[], metavar="NAME=PATH", help="look for its people too; repeatable"
-    )
-    result.add_argument(
-        "--threshold", type=float, metavar="X", help="cosine from which people are one [by the set itself]"
-    )
-    result.add_argument("--no_flip", action="store_true", help="without the mirror images")
-    return result
-
-
-if __name__ == "__main__":
-    run_command(main, parser())
