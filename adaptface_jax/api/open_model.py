@@ -11,6 +11,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.api.adapters import Adapters
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.cli.model_flags import DTYPES, FEATURES
@@ -40,6 +41,7 @@ def open_model(
     dtype: str | None = None,
     results: str | os.PathLike[str] | None = None,
     batch_size: int = 256,
+    adapters: Sequence[str | os.PathLike[str]] = (),
 ) -> FaceModel:
     """Open a model.
 
@@ -55,6 +57,8 @@ def open_model(
         for a run's own, or "auto".
       results: where thresholds are known from, a file of `evaluate --output`; None for the run's results.json.
       batch_size: images in a forward pass, at most.
+      adapters: further runs on the backbone of a run, at their best checkpoints, among which `embed` chooses for each
+        image; they have its image sizes, head and kind of gates, and their ranks and targets are their own.
 
     Raises InputError where the source is none of these, or the other arguments do not suit it.
 
@@ -69,7 +73,13 @@ def open_model(
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         mesh = make_mesh(keep_memory=False)  # the process is the caller's
-        return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
+        if not adapters:
+            return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
+        if not is_run:
+            raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
+        model = open_trained(wanted, mesh)
+        model.side_by_side = Adapters(model.model, wanted.source, adapters, mesh, batch_size)
+        return model
 
 
 def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = None) -> FaceModel:

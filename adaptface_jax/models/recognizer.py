@@ -10,6 +10,7 @@ Only the parts that a configuration has are there; `trainable["backbone"]` holds
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models import vit
-from adaptface_jax.models.adapters import lora, places, router
+from adaptface_jax.models.adapters import lora, places, router, several
 from adaptface_jax.models.head import init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
@@ -93,7 +94,18 @@ class Recognizer:
         return {"backbone": jax.tree.map(lambda x: jnp.asarray(x, self.dtype), backbone)}, trainable
 
     def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
-        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on."""
+        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on.
+
+        trainable: that of one model, or of several with the number of each image's (`adapters.several`).
+        """
+        which = trainable.get(several.WHICH)
+        if which is not None:
+            trainable = several.of_images(trainable)
+
+        def each(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+            """A function of parameters and rows, where every row may have its own."""
+            return function if which is None else jax.vmap(function)
+
         base = frozen.get("backbone", {})
         params = trees.overlay(base, trainable.get("backbone", {}))
         model = nnx.merge(self._definition, params)
@@ -115,7 +127,7 @@ class Recognizer:
             block = places.router_block(adapter.router)
 
             def of_ranks(features: jax.Array) -> jax.Array:
-                gates = router.gates(trainable["router"], features, router_key)
+                gates = each(lambda params, rows: router.gates(params, rows, router_key))(trainable["router"], features)
                 return rank_gates(gates, rank, shared)
 
             if block is None:
@@ -133,10 +145,11 @@ class Recognizer:
             key=adapter_key,
             scale=scale,
             dropout=adapter.dropout,
+            which=which,
             **common,
         )
         feature = out.feature.astype(jnp.float32)
-        embedding = linear(trainable["head"], feature) if "head" in trainable else feature
+        embedding = each(linear)(trainable["head"], feature) if "head" in trainable else feature
         gate = None if out.gate is None else out.gate[:, shared::rank]
         return Embedded(embedding, feature, gate)
 

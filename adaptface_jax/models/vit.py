@@ -124,12 +124,14 @@ class ViT(nnx.Module):
         unroll: int = 1,
         attend: str = "whole",
         return_blocks: bool = False,
+        which: jax.Array | None = None,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: float32 [B, R], of each rank.
 
         With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`.
+        attend: a name in `layers.attend.ATTEND`. which: int32 [B], of M adapters the one of each image, where factors
+        are [L, M, in, R] and [L, M, R, out].
         """
         definition, state = nnx.split(self.blocks)
 
@@ -144,6 +146,8 @@ class ViT(nnx.Module):
                 )
             adaptation = None
             if low_rank is not None:
+                if which is not None:
+                    low_rank = jax.tree.map(lambda leaf: leaf[which], low_rank)
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, gate, block_key, scale, dropout)
             x = nnx.merge(definition, block_state)(x, adaptation, attend)

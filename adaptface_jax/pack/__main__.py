@@ -14,6 +14,8 @@ import argparse
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.flag_values import whole_number
+from adaptface_jax.core.processors import cores
 
 
 def main(args: argparse.Namespace) -> None:
@@ -34,6 +36,9 @@ def parser() -> Parser:
     size = result.add_mutually_exclusive_group()
     size.add_argument("--shards", type=int, metavar="N", help="this many shards of equal counts")
     size.add_argument("--shard_mb", type=int, default=256, metavar="MB", help="size of a shard [256]")
+    result.add_argument(
+        "--processes", type=whole_number(), default=cores(), metavar="N", help="that read [one a core: %(default)s]"
+    )
     return result
 
 

@@ -26,7 +26,7 @@ def work(args: argparse.Namespace) -> None:
         rows = int(source.table.listed.sum())
         print(f"labels    {', '.join(map(shown, source.table.columns))} of {rows:,} images ({source.table.place})")
     with Progress(len(source), label="packing", unit="image") as progress:
-        packed = pack(source, Path(args.folder), limit, lambda done: progress.show(done, {}))
+        packed = pack(source, Path(args.folder), limit, lambda done: progress.show(done, {}), args.processes)
     kept = f", {packed.kept} of them kept from before" if packed.kept else ""
     print(
         f"written: {args.folder}, {packed.shards} shards{kept}, {packed.bytes / 2**20:,.1f} MB, every record read back"
