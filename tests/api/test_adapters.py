@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, cr
 )
 def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_path):
     """By its record alone."""
-    record = read_record(runs[0])
+    record = read_record(Path(runs[0]))
     if config is None:
         record["backbone"]["sha256"] = "0" * 64
     else:

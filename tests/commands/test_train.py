@@ -239,7 +239,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
 
 def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
-    real = train.evaluate
+    real = train_work.evaluate
 
     def evaluate(*args, **kwargs):
         result = real(*args, **kwargs)

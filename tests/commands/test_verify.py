@@ -17,6 +17,7 @@ from adaptface_jax.evaluation.likelihood import Likelihood
 from adaptface_jax.evaluation.risk import Risk
 from adaptface_jax.evaluation.thresholds import Threshold
 from adaptface_jax.verify import __main__ as verify
+from adaptface_jax.verify.work import verdict
 from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 
@@ -108,7 +109,7 @@ ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
 )
 def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
     decision = PairDecision(0.5, 1.0, same, Threshold(1.2), None, risk, likelihood, (), None, ())
-    assert verify.verdict(decision) == said
+    assert verdict(decision) == said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import several
 from adaptface_jax.models.recognizer import Recognizer
 from tests import made_models as models
@@ -30,14 +32,16 @@ BLOCK = [
 FROZEN = [dataclasses.replace(config, adapter=dataclasses.replace(config.adapter, router="frozen")) for config in BLOCK]
 
 
+@functools.cache
+def backbone():
+    return models.made(vit.random_params(models.SPEC, models.SIZE, 0))
+
+
 def built(configs):
-    """Each model's recogniser and made trainable tree, on one frozen backbone."""
-    frozen, found = None, []
-    for seed, config in enumerate(configs):
-        recognizer, base, trainable = models.build(config, classes=None)
-        frozen = frozen or base
-        found.append((recognizer, models.made(trainable, seed)))
-    return frozen, found
+    """The frozen backbone, and each model's recogniser and made trainable tree."""
+    recognizers = [Recognizer(models.SPEC, config, jnp.float32) for config in configs]
+    trees = [models.made(one.init(backbone(), None)[1], seed) for seed, one in enumerate(recognizers)]
+    return {"backbone": backbone()}, list(zip(recognizers, trees, strict=True))
 
 
 def side_by_side(frozen, found, count=None):
@@ -56,7 +60,7 @@ def test_every_image_is_embedded_as_by_its_own_model(configs):
     pixels, which = models.images(2 * len(found)), np.arange(2 * len(found), dtype=np.int32) % len(found)
     together = jax.jit(recognizer.embed)(frozen, stack | {several.WHICH: which}, pixels)
     for place, (one, tree) in enumerate(found):
-        alone = one.embed(frozen, tree, pixels[which == place])
+        alone = jax.jit(one.embed)(frozen, tree, pixels[which == place])
         for name in ("embedding", "feature", "gate"):
             if getattr(alone, name) is not None:
                 assert relative(getattr(together, name)[which == place], getattr(alone, name)) < 1e-5, (place, name)
