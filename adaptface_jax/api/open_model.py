@@ -11,7 +11,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from adaptface_jax.api.adapters import Adapters
+from adaptface_jax.api.adapters import Adapters, Run
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.cli.model_flags import DTYPES, FEATURES
@@ -41,7 +41,7 @@ def open_model(
     dtype: str | None = None,
     results: str | os.PathLike[str] | None = None,
     batch_size: int = 256,
-    adapters: Sequence[str | os.PathLike[str]] = (),
+    adapters: Run | Sequence[Run] = (),
 ) -> FaceModel:
     """Open a model.
 
@@ -65,6 +65,9 @@ def open_model(
     >>> import adaptface_jax as af
     >>> af.open("builtin", image_size=28).embedding_dim
     128
+    >>> af.open("builtin", adapters=["runs/exp003"])
+    Traceback (most recent call last):
+    adaptface_jax.core.errors.InputError: adapters: stand beside a run, and builtin is none
     >>> af.open("runs/2026/absent")
     Traceback (most recent call last):
     adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
@@ -77,8 +80,9 @@ def open_model(
             return open_trained(wanted, mesh) if is_run else open_backbone(wanted, mesh)
         if not is_run:
             raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
+        others = [adapters] if isinstance(adapters, str | os.PathLike) else adapters
         model = open_trained(wanted, mesh)
-        model.side_by_side = Adapters(model.model, wanted.source, adapters, mesh, batch_size)
+        model.side_by_side = Adapters(model.model, wanted.source, others, mesh, batch_size)
         return model
 
 
