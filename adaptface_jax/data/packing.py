@@ -36,7 +36,7 @@ from adaptface_jax.data.sources.array_record import (
 )
 from adaptface_jax.data.text_array import TextArray
 
-WORTH_STARTING = 1000  # records for which it is worth starting a process (it imports for a second)
+WORTH_STARTING = 4000  # records for which it is worth starting a process (it imports for a second)
 
 
 @dataclasses.dataclass(frozen=True)
