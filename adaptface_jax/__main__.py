@@ -17,7 +17,6 @@ from pathlib import Path
 import adaptface_jax
 
 PACKAGE = Path(__file__).parent
-LOADED = f"{adaptface_jax.__name__}.cli.command"  # among the last that a command imports
 
 
 def main() -> int:
@@ -44,19 +43,18 @@ def main() -> int:
 def say_loading(word: str, wait: Callable[[float], None] = time.sleep) -> None:
     """Say every few seconds that the libraries of a command are being loaded, until they are."""
     wait(2.0)
-    while LOADED not in sys.modules:
+    # Its function is there once all that the file imports is.
+    while not hasattr(sys.modules.get(f"{adaptface_jax.__name__}.{word}.work"), "work"):
         print(f"adaptface {word}: loading jax and the rest ...", file=sys.stderr, flush=True)
         wait(2.5)
 
 
 def commands() -> dict[str, str]:
-    """Name -> the first line of its docstring, for what runs as a program: a file, or a package with a `__main__`."""
+    """Name -> the first line of its docstring, for what runs as a program: a package with a `__main__`."""
     result = {}
-    for file in [*PACKAGE.glob("[!_]*.py"), *PACKAGE.glob("*/__main__.py")]:
+    for file in PACKAGE.glob("*/__main__.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        if any(isinstance(part, ast.If) and ast.unparse(part.test) == "__name__ == '__main__'" for part in tree.body):
-            name = file.parent.name if file.stem == "__main__" else file.stem
-            result[name] = (ast.get_docstring(tree) or "").partition("\n")[0]
+        result[file.parent.name] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return dict(sorted(result.items()))
 
 

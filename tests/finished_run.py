@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaptface_jax import train
+from adaptface_jax.train import __main__ as train
 from tests.running import call, write_config
 
 SETTINGS = {

@@ -45,8 +45,8 @@ ONE_IMPORTER = {
     "optuna": {"grid/search.py"},
     "tensorboardX": {"training/monitor.py"},
     "wandb": {"training/trackers.py"},
-    "starlette": {"serve/__main__.py", "serve/app.py", "serve/server.py", "serve/uploads.py"},
-    "uvicorn": {"serve/__main__.py", "serve/server.py"},
+    "starlette": {"serve/app.py", "serve/server.py", "serve/uploads.py", "serve/work.py"},
+    "uvicorn": {"serve/work.py", "serve/server.py"},
     "tensorflow_datasets": {"data/sources/tfds.py"},
     "pyarrow": {"api/face_files.py", "data/sources/parquet.py"},  # the form is written in one, read in the other
 }

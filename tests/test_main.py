@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_every_command_is_listed_with_its_own_words(capsys, monkeypatch):
         rows = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
         assert list(rows) == COMMANDS
         for name, row in rows.items():
-            file = PACKAGE / f"{name}.py" if (PACKAGE / f"{name}.py").is_file() else PACKAGE / name / "__main__.py"
+            file = PACKAGE / name / "__main__.py"
             assert row and row == ast.get_docstring(ast.parse(file.read_text())).splitlines()[0]
         assert "adaptface COMMAND --help" in lines[-1]
         assert max(map(len, lines)) <= 120
@@ -61,13 +62,13 @@ def test_a_word_that_is_no_command(word, near, capsys, monkeypatch):
 
 
 def test_loading_is_said_until_it_is_done(capsys, monkeypatch):
-    monkeypatch.setattr(__main__, "LOADED", "never")
+    monkeypatch.setitem(sys.modules, "adaptface_jax.train.work", types.ModuleType("loading"))
     waited = []
 
     def wait(seconds):
         waited.append(seconds)
         if len(waited) == 3:
-            monkeypatch.setattr(__main__, "LOADED", "sys")
+            sys.modules["adaptface_jax.train.work"].work = print
 
     __main__.say_loading("train", wait)
     assert capsys.readouterr().err == 2 * "adaptface train: loading jax and the rest ...\n" and max(waited) < 3

@@ -12,11 +12,13 @@ import safetensors.numpy
 from jax import export as jax_export
 from PIL import Image
 
-from adaptface_jax import embed, evaluate, train
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.train import __main__ as train
 from tests.made_models import relative
 from tests.running import call
 

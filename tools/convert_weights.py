@@ -1,7 +1,7 @@
 """`adaptface convert` under its first name."""
 
 from adaptface_jax.cli.command import run_command
-from adaptface_jax.convert import main, parser
+from adaptface_jax.convert.__main__ import main, parser
 
 if __name__ == "__main__":
     run_command(main, parser())

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from adaptface_jax.align.detector import Detector, Face
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, similarity, warp
+from adaptface_jax.align.prefer import PREFER
 
 # The looks at a photograph, each where those before found no face: made no larger than so many pixels, with a border of
 # so much of its longer side. A face that fills its photograph may want room around it, or be too large for the detector
@@ -31,7 +32,6 @@ VIEW_SCALE = 1.2
 
 
 # Which of several faces is whose the photograph is; LFW's rule is the centre.
-PREFER = ("largest", "centre")
 
 # The middle of a photograph in which no face was found: so much of its shorter side. LFW's photographs are 2.2 times
 # the box of the face detector around which they were cut, and an aligned crop is 1.2 times that box.

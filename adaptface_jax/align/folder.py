@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from adaptface_jax.align.crop import PREFER, Aligner
+from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.detector import use_one_thread
+from adaptface_jax.align.prefer import PREFER
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains_in, write_bytes, write_text
 from adaptface_jax.core.journal import Journal

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from adaptface_jax.annotate.measure import Measures
+if TYPE_CHECKING:  # the thresholds are flags, whose help needs no images
+    from adaptface_jax.annotate.measure import Measures
 
 
 def threshold(default: float, doc: str) -> float:

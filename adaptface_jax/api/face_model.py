@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.api.adapters import Adapters, Choice, Chosen
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
@@ -21,6 +22,7 @@ from adaptface_jax.api.index import Index
 from adaptface_jax.api.pair import PairDecision, decide
 from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, Photographs, check_align, parts
 from adaptface_jax.api.rule import Rule, choose_rule
+from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings, Window
 from adaptface_jax.training.recognition.model import Model
@@ -50,6 +52,7 @@ class FaceModel:
         self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
         self._results, self._batch_size = results, batch_size
         own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on are its crops
+        self.side_by_side: Adapters | None = None  # where further adapters were asked for
         self._cropper = Cropper(model.stored_size, (CROP_SIZE, own))
 
     @property
@@ -77,7 +80,34 @@ class FaceModel:
         """sha256 of what the embeddings depend on: models that share it can be compared with each other."""
         return fingerprint(self.model)
 
-    def embed(self, images: Images, *, flip: bool | None = None, align: Align = False, pad: bool = False) -> Faces:
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The runs that `embed(adapters=...)` chooses among, this one first; none but where `open` was given some."""
+        return () if self.side_by_side is None else self.side_by_side.held.names
+
+    def swap(self, old: str | os.PathLike[str], new: str | os.PathLike[str], checkpoint: str | int = "best") -> None:
+        """Put another run in the place of one of `adapters`; nothing is compiled for it.
+
+        Raises InputError where it is of another backbone, or needs more than there is room for (a greater rank, other
+        layers than any of those opened); then all stays as it is.
+        """
+        with named_in_python():
+            self._several().swap(old, new, checkpoint)
+
+    def _several(self) -> Adapters:
+        if self.side_by_side is None:
+            raise InputError("adapters: none were opened beside this one; name them in open(..., adapters=[...])")
+        return self.side_by_side
+
+    def embed(
+        self,
+        images: Images,
+        *,
+        flip: bool | None = None,
+        align: Align = False,
+        pad: bool = False,
+        adapters: Chosen | None = None,
+    ) -> Faces:
         """Embed any number of images.
 
         Args:
@@ -90,6 +120,8 @@ class FaceModel:
             run was trained), True of every image; both need the extra `align`.
           pad: always use passes of `batch_size` images, so that an image's bits do not depend on how many come with it:
             `embed(..., flip=False, pad=True).raw` is what the `embed` command writes.
+          adapters: the run whose adapter an image gets, a name of `self.adapters` for all or one for each, in one pass
+            whatever they are; None: this run's own. Equal to each run alone to 1e-5.
 
         Raises InputError for an image that cannot be read or has no face to align, named by its path or number.
 
@@ -100,11 +132,17 @@ class FaceModel:
         >>> faces.embeddings.shape, faces.features.shape
         ((5, 128), (5, 128))
         """
-        parts = list(self.embed_batches(images, flip=flip, align=align, pad=pad))
+        parts = list(self.embed_batches(images, flip=flip, align=align, pad=pad, adapters=adapters))
         return Faces.joined(parts, self.model.recognizer)
 
     def embed_batches(
-        self, images: Images, *, flip: bool | None = None, align: Align = False, pad: bool = False
+        self,
+        images: Images,
+        *,
+        flip: bool | None = None,
+        align: Align = False,
+        pad: bool = False,
+        adapters: Chosen | None = None,
     ) -> Iterator[Faces]:
         """`embed`, a forward pass at a time, as it is done: for more images than memory holds the embeddings of.
 
@@ -114,9 +152,11 @@ class FaceModel:
         [16, 4]
         """
         check_align(align)
-        return self._batches(images, self.flip if flip is None else flip, align, pad)
+        with named_in_python():
+            chosen = None if adapters is None else Choice(self._several(), adapters)
+        return self._batches(images, self.flip if flip is None else flip, align, pad, chosen)
 
-    def _batches(self, images: Images, flip: bool, align: Align, pad: bool) -> Iterator[Faces]:
+    def _batches(self, images: Images, flip: bool, align: Align, pad: bool, chosen: Choice | None) -> Iterator[Faces]:
         source = parts(images, PART * self._batch_size, self._cropper, align)
         first = next(source, None)
         if not first:
@@ -126,11 +166,19 @@ class FaceModel:
         def noted() -> Iterator[Window]:
             for part in itertools.chain([first], source):
                 paths.extend(part.paths)
+                if chosen is not None:
+                    chosen.add(len(part), rows)
                 yield Window(part, threads=0 if part.ready else None)
 
-        rows = None if pad else self.embedder.rows_for(len(first))
-        for found in self._run(noted(), flip, rows):
+        rows = self.embedder.batch_size if pad else self.embedder.rows_for(len(first))
+        if chosen is None:
+            batches = self._run(noted(), flip, rows)
+        else:
+            batches = chosen.embedder.batches(self.model.frozen, chosen.stack, noted(), flip, rows, chosen)
+        for found in batches:
             yield Faces.of(found, [paths.popleft() for _ in found.embedding])
+        if chosen is not None:
+            chosen.end()
 
     def photographs(self, paths: Sequence[str], align: Align) -> Readable:
         """Photographs in files, of which some may not be readable, or show no face, for `embed_readable`."""

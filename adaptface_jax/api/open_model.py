@@ -11,8 +11,10 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.api.adapters import Adapters, Run
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
+from adaptface_jax.cli.model_flags import DTYPES, FEATURES
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Phase
@@ -27,7 +29,6 @@ from adaptface_jax.training.run import RESULTS, RUN_FILE
 from adaptface_jax.weights.loading import inspect_backbone
 
 BEST, CLS = "best", "cls"
-DTYPES, FEATURES = ("auto", "float32", "bfloat16"), (CLS, "projected")
 
 
 def open_model(
@@ -40,6 +41,7 @@ def open_model(
     dtype: str | None = None,
     results: str | os.PathLike[str] | None = None,
     batch_size: int = 256,
+    adapters: Run | Sequence[Run] = (),
 ) -> FaceModel:
     """Open a model.
 
@@ -55,12 +57,17 @@ def open_model(
         for a run's own, or "auto".
       results: where thresholds are known from, a file of `evaluate --output`; None for the run's results.json.
       batch_size: images in a forward pass, at most.
+      adapters: further runs on the backbone of a run, at their best checkpoints, among which `embed` chooses for each
+        image; they have its image sizes, head and kind of gates, and their ranks and targets are their own.
 
     Raises InputError where the source is none of these, or the other arguments do not suit it.
 
     >>> import adaptface_jax as af
     >>> af.open("builtin", image_size=28).embedding_dim
     128
+    >>> af.open("builtin", adapters=["runs/exp003"])
+    Traceback (most recent call last):
+    adaptface_jax.core.errors.InputError: adapters: stand beside a run, and builtin is none
     >>> af.open("runs/2026/absent")
     Traceback (most recent call last):
     adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
@@ -69,9 +76,15 @@ def open_model(
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         keep_memory = False  # the process is the caller's
-        if is_run:
-            return open_trained(wanted, keep_memory)
-        return open_backbone(wanted, make_mesh(keep_memory=keep_memory))
+        if not is_run:
+            if adapters:
+                raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
+            return open_backbone(wanted, make_mesh(keep_memory=keep_memory))
+        model = open_trained(wanted, keep_memory)
+        if adapters:
+            others = [adapters] if isinstance(adapters, str | os.PathLike) else adapters
+            model.side_by_side = Adapters(model.model, wanted.source, others, model.mesh, batch_size)
+        return model
 
 
 def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = None) -> FaceModel:

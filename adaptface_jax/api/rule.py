@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptface_jax.api.site_file import SITE, SiteFile, read_site_file
+from adaptface_jax.api.site_file import SiteFile, read_site_file
+from adaptface_jax.api.site_name import SITE
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.synthetic import generated_of

@@ -7,11 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from adaptface_jax.api.site_name import SITE
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
 from adaptface_jax.evaluation.site_thresholds import SiteThresholds
-
-SITE = "site_thresholds.json"  # in the folder of a run
 
 
 @dataclasses.dataclass(frozen=True)

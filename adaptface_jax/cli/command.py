@@ -31,12 +31,10 @@ INTERRUPTED = 130  # as a shell tells of Ctrl-C
 ADDRESSES = 2 << 30  # bytes that jax and its libraries map at least; with fewer they end in the middle of themselves
 
 
-def run_command(
-    main: Callable[[argparse.Namespace], None], parser: Parser, part: Callable[[], bool] = lambda: False
-) -> NoReturn:
+def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
     """Parse the command line, call `main`, leave with the status that says how it went.
 
-    part: called before an early end; whether there were other processes to part from (`processes.part`).
+    `main` imports what does the work, so that help and misspelt words are answered without waiting for jax.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
@@ -48,25 +46,31 @@ def run_command(
         main(arguments)
         sys.stdout.flush()
     except InputError as error:
-        leave(2, f"error: {' '.join(str(error).split())}", part)
+        leave(2, f"error: {' '.join(str(error).split())}")
     except RunError as error:
-        leave(1, f"error: {' '.join(str(error).split())}", part)
+        leave(1, f"error: {' '.join(str(error).split())}")
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Stopped as stop:
-        leave(STOPPED, str(stop), part, at_once=True)
+        leave(STOPPED, str(stop), at_once=True)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a traceback
-        leave(INTERRUPTED, "interrupted; nothing is half-written", part, at_once=True)
+        leave(INTERRUPTED, "interrupted; nothing is half-written", at_once=True)
     except Exception as error:
         if (known := in_one_line(error)) is not None:
-            leave(*known, part)
-        if not part():
+            leave(*known)
+        if not _part():
             raise
         traceback.print_exc()
         os._exit(1)
     sys.exit(0)
+
+
+def _part() -> bool:
+    """Part from the processes that train the same run, before an early end; whether there were any."""
+    met = sys.modules.get("adaptface_jax.distributed.processes")  # which only that work imports
+    return met is not None and met.part()
 
 
 def _check_surroundings() -> None:
@@ -132,10 +136,10 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def leave(status: int, line: str, part: Callable[[], bool], at_once: bool = False) -> NoReturn:
+def leave(status: int, line: str, at_once: bool = False) -> NoReturn:
     """End the program with its last line; `at_once`, as of several processes, without waiting for threads."""
     print(line, file=sys.stderr, flush=True)
-    if part() or at_once:
+    if _part() or at_once:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(status)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from adaptface_jax.cli.parser import Parser
 
+DTYPES, FEATURES = ("auto", "float32", "bfloat16"), ("cls", "projected")
+
 
 def add_model_flags(parser: Parser, batch_size: int | None = None, required: bool = True) -> None:
     """The flags that name a model; `batch_size` where the command knows it; `required` where nothing else names one."""
@@ -21,8 +23,8 @@ def add_model_flags(parser: Parser, batch_size: int | None = None, required: boo
         metavar="PX",
         help="size at which images of --backbone are read [their own]",
     )
-    parser.add_argument("--feature", choices=("cls", "projected"), default="cls", help="feature of --backbone [cls]")
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), help="to compute in [the run's own; auto]")
+    parser.add_argument("--feature", choices=FEATURES, default=FEATURES[0], help="feature of --backbone [cls]")
+    parser.add_argument("--dtype", choices=DTYPES, help="to compute in [the run's own; auto]")
     if batch_size is None:
         parser.add_argument("--batch_size", type=int, default=256, help="images per forward pass [256]")
     else:

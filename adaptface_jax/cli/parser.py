@@ -7,16 +7,14 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from ml_collections import ConfigDict
-
-from adaptface_jax.config import overrides, recipes
-from adaptface_jax.config.overrides import AnyConfig, sections
-from adaptface_jax.config.schema import is_name
-from adaptface_jax.config.small_sample import overfit
+from adaptface_jax.config import recipes
+from adaptface_jax.config.schema import is_name, sections
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.settings import checked
+
+if TYPE_CHECKING:
+    from adaptface_jax.config.overrides import AnyConfig
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,30 +55,11 @@ class Parser(argparse.ArgumentParser):
         if self.settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self.settings and known.config is not None:
-            config = recipes.load(known.config)
-            kind = overrides.schema_of(config)
-            if kind not in self.settings:
-                wanted = " or ".join(each().task for each in self.settings)
-                raise InputError(
-                    f"--config: {known.config} has the settings of {kind().task}; this command takes those of {wanted}"
-                )
-            for name, text in changes:
-                overrides.apply(config, name, text)
-            known.recipe, known.changes = known.config, changes
-            known.config = self.finish(config, known)
-        return known
+            from adaptface_jax.cli.settings import read_settings  # with libraries that a help does without
 
-    def finish(self, config: ConfigDict, known: argparse.Namespace) -> AnyConfig:
-        """The last changes that flags make to the settings, and their freezing."""
-        if getattr(known, "benchmark", None):
-            if "benchmarks" not in config.data:
-                raise InputError(f"--benchmark: belongs to face training, and these are settings of {config.task}")
-            config.data.benchmarks = {}
-            for name, path in named_paths(known.benchmark).items():
-                overrides.apply(config, f"data.benchmarks.{name}", path)
-        if getattr(known, "overfit_small", None):
-            overfit(config, known.overfit_small)
-        return checked(config)
+            known.recipe, known.changes = known.config, changes
+            known.config = read_settings(known, self.settings)
+        return known
 
 
 class _HelpAll(argparse.Action):

@@ -1,4 +1,4 @@
-"""What every command that trains does around its loop: flags, the check that a run goes on as it was, the lock."""
+"""What every command that trains does around its loop: the check that a run goes on as it was, the lock."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adaptface_jax.cli.outputs import output_folder
-from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.environment import versions
 from adaptface_jax.core.files import disk_may_fill, locked
-from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.progress import Phase
 from adaptface_jax.data.bad_records import skipped_lines
@@ -31,31 +28,6 @@ from adaptface_jax.training.stopping import StopSignals
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 AnyJudge = TypeVar("AnyJudge", bound=Judge)
-
-
-def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
-    """The flags of every command that trains."""
-    parser.add_argument(
-        "--workdir",
-        type=output_folder,
-        required=workdir_required,
-        metavar="DIR",
-        help="the run's folder; an existing run goes on",
-    )
-    parser.add_argument(
-        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
-    )
-    parser.add_argument(
-        "--overfit_small",
-        type=whole_number(),
-        metavar="N",
-        help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
-    )
-    parser.add_argument(
-        "--profile", type=whole_number(), default=0, metavar="N", help="trace N steps, for TensorBoard and Perfetto"
-    )
-    processes.add_flags(parser)
-    parser.add_argument("--dry_run", action="store_true", help="check everything, print the header and stop")
 
 
 def run_training(

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from adaptface_jax.config import classification, schema
 from adaptface_jax.config.classification import ClassificationConfig
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import Config, sections
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shortened
 
@@ -51,11 +51,6 @@ def schema_of(config: ConfigDict | dict[str, Any]) -> type[AnyConfig]:
     if not isinstance(task, str) or task not in SCHEMAS:
         raise InputError(f"task: {shortened(repr(task), 60)} is not one of {', '.join(SCHEMAS)}")
     return SCHEMAS[task]
-
-
-def sections(kind: type[AnyConfig]) -> dict[str, type]:
-    """Name of a section -> the dataclass of its settings."""
-    return {f.name: type(f.default) for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.default)}
 
 
 def apply(config: ConfigDict, name: str, text: str) -> None:

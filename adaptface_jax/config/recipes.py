@@ -18,11 +18,13 @@ import difflib
 import importlib.util
 import os
 from pathlib import Path
-
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line
+
+if TYPE_CHECKING:  # who asks for the names alone, as a help does, is answered without it
+    from ml_collections import ConfigDict
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -104,6 +106,8 @@ def _read(path: Path) -> ConfigDict:
         raise InputError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
     finally:
         _reading.pop()
+    from ml_collections import ConfigDict
+
     if not isinstance(result, ConfigDict):
         raise InputError(f"get_config() of {path} returned {type(result).__name__}, not a ConfigDict")
     return result

@@ -366,3 +366,8 @@ def check_loop(train: LoopConfig) -> None:
         raise InputError(
             f"train.min_learning_rate: {train.min_learning_rate} is above train.learning_rate {train.learning_rate}"
         )
+
+
+def sections(kind: type) -> dict[str, type]:
+    """Name of a section -> the dataclass of its settings."""
+    return {f.name: type(f.default) for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.default)}

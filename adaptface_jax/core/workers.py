@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -15,6 +19,7 @@ from adaptface_jax.core.errors import RunError
 
 # Things that a process is given at a time, and for which it is worth starting one (it imports and loads for a second).
 CHUNK, WORTH_STARTING = 8, 64
+AHEAD = 4  # parts that are under way for each process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,18 +39,57 @@ def spread(
     if processes <= 1:
         yield from map(work, items)
         return
+    with team(_each(lambda: work), functools.partial(_each, make), processes) as submit:
+        parts = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+        for results in ahead(map(submit, parts), AHEAD * processes):
+            yield from results
+
+
+@contextlib.contextmanager
+def team(
+    work: Work[Item, Result], make: Callable[[], Work[Item, Result]], processes: int
+) -> Iterator[Callable[[Item], Future[Result]]]:
+    """A function that gives an item to whichever of so many processes is free; with one, it is done here and at once.
+
+    work, make: as of `spread`. Raises RunError where a process dies.
+    """
+    if processes <= 1:
+        yield functools.partial(_at_once, work)
+        return
     # A fresh process has neither threads nor a compiler of its parent's, which a forked one could hang on.
     executor = concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_start, initargs=(make,)
     )
     try:
-        yield from executor.map(_work, items, chunksize=CHUNK)
+        yield lambda item: executor.submit(_work, item)
     except BrokenProcessPool:
         raise RunError(
             "a process was ended from outside (out of memory?); run the same command to go on, with fewer --processes"
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def ahead(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
+    """The results in order; so many further items are under way meanwhile."""
+    pending: collections.deque[Future[Result]] = collections.deque()
+    for future in futures:
+        pending.append(future)
+        if len(pending) > count:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _at_once(work: Work[Item, Result], item: Item) -> Future[Result]:
+    done: Future[Result] = Future()
+    done.set_result(work(item))
+    return done
+
+
+def _each(make: Callable[[], Work[Item, Result]]) -> Work[Sequence[Item], list[Result]]:
+    work = make()
+    return lambda items: [work(item) for item in items]
 
 
 def _start(make: Callable[[], Work[Any, Any]]) -> None:

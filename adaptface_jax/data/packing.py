@@ -9,23 +9,21 @@ was interrupted.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from PIL import Image
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.text import quoted, shown
+from adaptface_jax.core.workers import team
 from adaptface_jax.data.labels import LABELS, encode_labels
 from adaptface_jax.data.record import Keys, Source, labels_digest, texts_digest
+from adaptface_jax.data.shard_writing import Shards, worker
 from adaptface_jax.data.sources.array_record import (
     DESCRIPTION,
     FORMAT,
@@ -34,14 +32,11 @@ from adaptface_jax.data.sources.array_record import (
     UNFINISHED,
     VERSION,
     ArrayRecordSource,
-    decode_record,
     encode_index,
-    encode_record,
 )
 from adaptface_jax.data.text_array import TextArray
 
-# One record a group: any record is read alone. Images are compressed already.
-_OPTIONS = "group_size:1,uncompressed"
+WORTH_STARTING = 4000  # records for which it is worth starting a process (it imports for a second)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +56,15 @@ class Packed:
     bytes: int
 
 
-def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None] = lambda done: None) -> Packed:
+def pack(
+    source: Source, folder: Path, limit: Limit, show: Callable[[int], None] = lambda done: None, processes: int = 1
+) -> Packed:
     """Write `source` into `folder`, or finish what an earlier call began there.
 
-    show: called with the number of records that are done.
+    show: called with the number of records that are done. processes: that read, encode and check at most; one writes,
+    so that the files are the same however many there are.
     Raises InputError where the folder holds anything else, where a record cannot be read, or where what was written
-    reads back differently.
+    reads back differently; RunError where a process dies.
     """
     if limit.shards is not None and not 1 <= limit.shards <= len(source):
         raise InputError(f"--shards: {limit.shards} of {len(source)} images; expected 1 to {len(source)}")
@@ -89,34 +87,17 @@ def pack(source: Source, folder: Path, limit: Limit, show: Callable[[int], None]
         known = _earlier(folder, plan)
         # Before any shard: a run that is killed must be known again, whatever stands beside it.
         write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
-        finished: list[dict[str, Any]] = []
-        start = kept = 0
-        while start < len(source):
-            name = SHARDS.replace("*", f"{len(finished):05d}")
-            shard = known.get(name)
-            if shard is not None and _is_whole(folder / name, shard):
-                kept += 1
-                show(start + shard["records"])
-            else:
-                (folder / DESCRIPTION).unlink(missing_ok=True)
-                shard = _write_shard(source, folder / name, start, _enough(limit, len(source), len(finished)), show)
-            finished.append(shard)
-            start += shard["records"]
-            later = [known[file] for file in sorted(known) if file > name]
-            if shard is not known.get(name):
-                write_text(folder / UNFINISHED, to_json(plan | {"shards": finished + later}, indent=1) + "\n")
+        processes = min(processes, max(len(source) // WORTH_STARTING, 1))
+        with team(worker(source), functools.partial(worker, source), processes) as submit:
+            work = Shards(source, folder, known, submit, processes, show)
+            try:
+                work.write(lambda number: _enough(limit, len(source), number), plan)
+            finally:
+                work.clear()
+        finished, kept = work.finished, work.kept
         _finish(source, folder, plan, finished, table)
         ArrayRecordSource(folder)
     return Packed(len(finished), kept, sum(shard["bytes"] for shard in finished))
-
-
-def encoded(image: bytes | Any) -> bytes:
-    """The image as it is, or a decoded one as PNG."""
-    if isinstance(image, bytes):
-        return image
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
 
 
 def _clear(folder: Path) -> None:
@@ -165,69 +146,6 @@ def _enough(limit: Limit, records: int, number: int) -> Callable[[int, int], boo
         return lambda end, size: end >= last
     megabytes = limit.megabytes or 1
     return lambda end, size: size >= megabytes << 20
-
-
-def _write_shard(
-    source: Source, path: Path, start: int, enough: Callable[[int, int], bool], show: Callable[[int], None]
-) -> dict[str, Any]:
-    part = path.with_name(f".{path.name}.part")
-    written, size, end = hashlib.sha256(), 0, start
-    try:
-        writer = ArrayRecordWriter(str(part), _OPTIONS)
-        try:
-            while end < len(source) and not enough(end, size):
-                record = source[end]
-                data = encode_record(record, encoded(record.image))
-                if (record.key, record.label) != (source.key(end), int(source.labels[end])):
-                    raise InputError(f"{source.description}: record {end} changed while it was packed; run pack again")
-                writer.write(data)
-                written.update(hashlib.sha256(data).digest())
-                size, end = size + len(data), end + 1
-                show(end)
-        finally:
-            writer.close()
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        if _content(part) != (end - start, written.hexdigest()):
-            raise InputError(f"{shown(str(path))}: reads back differently from what was written; check the disk")
-        shard = {"file": path.name, "records": end - start, **_seal(part)}
-        os.replace(part, path)
-    except BrokenPipeError:  # of what is shown, not of what is written
-        part.unlink(missing_ok=True)
-        raise
-    except (OSError, RuntimeError) as error:  # RuntimeError: ArrayRecord's own
-        part.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{shown(str(path))}: cannot be written ({reason}); run the same pack again") from None
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return shard
-
-
-def _content(path: Path) -> tuple[int, str]:
-    """The number of records in a shard and the digest of all of them, each parsed."""
-    reader, digest = ArrayRecordReader(str(path)), hashlib.sha256()
-    try:
-        count = reader.num_records()
-        for index in range(count):
-            data = reader.read([index])[0]
-            decode_record(data)
-            digest.update(hashlib.sha256(data).digest())
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{shown(str(path))}: cannot be read back ({str(error)[:200]}); check the disk") from None
-    finally:
-        reader.close()
-    return count, digest.hexdigest()
-
-
-def _seal(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
-    return path.is_file() and _seal(path) == {"bytes": shard["bytes"], "sha256": shard["sha256"]}
 
 
 def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], table: bytes) -> None:

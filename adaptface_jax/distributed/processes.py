@@ -5,7 +5,6 @@ Every process runs the same program on its own devices; the mesh spans all of th
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import contextlib
 import os
@@ -20,12 +19,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.text import one_line
+from adaptface_jax.distributed.flags import JOIN_SECONDS
 from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
 
 HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
-JOIN_SECONDS = 60  # how long the others are waited for at the start, unless told otherwise
 
 # Launchers that tell each process the same three things by environment variables.
 _VARIABLES = (
@@ -36,18 +34,6 @@ _VARIABLES = (
 _CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _relays: list[Relay] = []  # this process's, where it has one
 _ending = threading.Lock()
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags for processes that no launcher tells about each other."""
-    group = parser.add_argument_group("several processes (found by themselves under SLURM, Open MPI and torchrun)")
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 can be reached")
-    group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
-    group.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
-    group.add_argument(
-        "--join_timeout", type=whole_number(1_000_000, "seconds"), default=JOIN_SECONDS, metavar="S",
-        help=f"how long the others are waited for at the start [{JOIN_SECONDS}]",
-    )  # fmt: skip
 
 
 def join(coordinator: str | None, count: int | None, index: int | None, patience: int = JOIN_SECONDS) -> None:

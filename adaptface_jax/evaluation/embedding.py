@@ -14,8 +14,9 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import STORED_SIZE, evaluation_batches
 from adaptface_jax.distributed.mesh import sharding
-from adaptface_jax.distributed.processes import process_rows, several
+from adaptface_jax.distributed.processes import place_rows, process_rows, several
 from adaptface_jax.evaluation.passes import passes
+from adaptface_jax.models.adapters.several import WHICH
 from adaptface_jax.models.recognizer import Recognizer
 
 
@@ -64,7 +65,7 @@ class Embedder:
         """stored_size: pixels at which images cross to the device, where they are brought to the model's size."""
         self._function = make_embed(recognizer, mesh)
         self._mesh, self._stored_size = mesh, stored_size
-        self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self.batch_size = -(-batch_size // mesh.size) * mesh.size
 
     def __call__(
         self,
@@ -109,26 +110,38 @@ class Embedder:
                 progress.show(done := done + len(part.embedding))
 
     def batches(
-        self, frozen: Any, trainable: Any, windows: Iterable[Window], flip: bool, rows: int | None = None
+        self,
+        frozen: Any,
+        trainable: Any,
+        windows: Iterable[Window],
+        flip: bool,
+        rows: int | None = None,
+        which: Iterator[np.ndarray] | None = None,
     ) -> Iterator[Embeddings]:
         """The same for each forward pass as it is done, of windows of images that are asked for one after the other.
 
-        rows: of a forward pass, as `rows_for` gives them; None for the batch size.
+        rows: of a forward pass, as `rows_for` gives them; None for the batch size. which: where `trainable` is of
+        several models, the number of each row's, int32 [rows], pass by pass (`models.adapters.several`).
         """
-        rows = rows or self._batch_size
+        rows = rows or self.batch_size
         mine = process_rows(rows, jax.process_index(), jax.process_count())
         batches = (
             batch
             for images, keys, threads in windows
             for batch in evaluation_batches(images, rows, self._stored_size, keys=keys, rows=mine, threads=threads)
         )
-        for found, count in passes(lambda batch: self._function(frozen, trainable, batch, flip), batches, self._mesh):
+
+        def function(batch: jax.Array) -> dict[str, jax.Array]:
+            own = {} if which is None else {WHICH: place_rows(next(which), sharding(self._mesh, "batch"))}
+            return self._function(frozen, trainable | own, batch, flip)
+
+        for found, count in passes(function, batches, self._mesh):
             yield fetch(found, count)
 
     def rows_for(self, count: int) -> int:
         """The least power of two that holds `count` images, at most the batch size, evenly over the devices."""
         least = max(1 << (count - 1).bit_length(), self._mesh.size)
-        return min(-(-least // self._mesh.size) * self._mesh.size, self._batch_size)
+        return min(-(-least // self._mesh.size) * self._mesh.size, self.batch_size)
 
 
 def fetch(arrays: dict[str, jax.Array], rows: int) -> Embeddings:

@@ -14,163 +14,19 @@ runs with backbone.quantize, the backbone's own weights are, not the rounded one
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
-
-from jax.sharding import Mesh
 
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
-from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import check_folder, whole_folder
-from adaptface_jax.data.sources.from_path import open_source
-from adaptface_jax.data.stored_size import size_line
-from adaptface_jax.distributed.mesh import make_mesh
-from adaptface_jax.export.base import base_of_run, base_of_weights, write_base
-from adaptface_jax.export.card import write_card
-from adaptface_jax.export.example import write_face
-from adaptface_jax.export.figures import Figures, figures_at, frozen_figures
-from adaptface_jax.export.merged import write_merged
-from adaptface_jax.export.mixing import choose_mix
-from adaptface_jax.export.peft import write_peft
-from adaptface_jax.export.push import check_repository, push
-from adaptface_jax.export.record import RECORD, hub_id
-from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.training.recognition.run import open_run, recognition_config
-from adaptface_jax.training.run import required_record
-from adaptface_jax.weights.peft.names import LAYOUTS
-
-# Which formats each flag belongs to.
-FLAGS = {
-    "weights": ("base",),
-    "image_size": ("base",),
-    "mix": ("merged",),
-    "data": ("merged",),
-    "layout": ("peft",),
-    "with_base": ("peft",),
-    "preprocess": ("stablehlo", "onnx"),
-    "input_size": ("stablehlo", "onnx"),
-}
-
-
-def merged(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    refuse_null(model, "merged")
-    source = None if args.data is None else open_source(args.data)
-    mix, lost = choose_mix(args.mix, model, source, mesh)
-    return [*write_merged(model, out, mix=mix), *lost]
-
-
-def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    refuse_null(model, "peft")
-    return write_peft(model, out, layout=args.layout or LAYOUTS[0], with_base=bool(args.with_base))
-
-
-def refuse_null(model: Model, form: str) -> None:
-    """Raise InputError where the frozen model is one of the experts, which neither weights nor PEFT's form can say."""
-    if model.recognizer.config.adapter.null_expert:
-        raise InputError(
-            f"--format={form}: the run has adapter.null_expert, which leaves some images to the frozen model; "
-            "use --format=stablehlo or onnx"
-        )
-
-
-def stablehlo(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    from adaptface_jax.export.stablehlo import write_stablehlo
-
-    return write_stablehlo(model, out, preprocess=preprocesses(args), input_size=input_size(args, model))
-
-
-def onnx(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    from adaptface_jax.export.onnx import write_onnx  # needs the extra `onnx`
-
-    return write_onnx(model, out, preprocess=preprocesses(args), input_size=input_size(args, model))
-
-
-def base(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[str]:
-    return write_base(base_of_run(model), out)
-
-
-Writer = Callable[[argparse.Namespace, Model, Mesh, Path], list[str]]
-FORMATS: dict[str, Writer] = {"merged": merged, "peft": peft, "stablehlo": stablehlo, "onnx": onnx, "base": base}
-
-
-def preprocesses(args: argparse.Namespace) -> bool:
-    """Whether resizing and normalisation are part of the graph; they are unless told otherwise."""
-    return args.preprocess is not False
-
-
-def input_size(args: argparse.Namespace, model: Model) -> int:
-    """Pixels of the stored images that a graph with preprocessing takes: the run's own, unless told otherwise."""
-    return model.stored_size if args.input_size is None else args.input_size
-
-
-def check_flags(args: argparse.Namespace) -> None:
-    """Raise InputError for a flag that the format has no use for: nothing is ignored."""
-    for flag, formats in FLAGS.items():
-        if getattr(args, flag) is not None and args.format not in formats:
-            raise InputError(
-                f"--{flag}: belongs to --format={' and '.join(formats)}, not to {args.format}; leave it out"
-            )
-    if args.preprocess is False and args.input_size is not None:
-        raise InputError("--input_size: without preprocessing the input has the run's image size; leave it out")
-    if args.image_size is not None and args.weights is None:
-        raise InputError("--image_size: the base of a run has the run's own; leave it out, or give --weights")
-    if args.checkpoint is not None and args.weights is not None:
-        raise InputError(f"--checkpoint: {args.weights} is no run, so it has none; leave it out")
-
-
-def write_run(args: argparse.Namespace, model: Model, step: int, mesh: Mesh, out: Path) -> list[str]:
-    """The whole folder of a run; returns lines to print."""
-    lines = FORMATS[args.format](args, model, mesh, out)
-    adapter = model.recognizer.config.adapter.kind
-    stored = recognition_config(Path(args.run), required_record(Path(args.run), "--run: ")).backbone.quantize
-    if stored != "none":
-        lines.append(f"weights: the backbone's own; the run and its figures are of those rounded to {stored}")
-    if args.format == "base":
-        adapter, figures = "none", frozen_figures(Path(args.run))
-    else:
-        figures = figures_at(Path(args.run), step)
-    if args.mix is not None or stored != "none":
-        figures = {}  # those of the run are of other weights
-    write_example(out, args.format, model.identity, None if adapter == "none" else adapter, figures)
-    known = ", ".join(figures) or "no figures: none were measured of what is exported"
-    return [f"run: {args.run}, step {step:,}", *lines, f"model card: {known}"]
-
-
-def write_example(
-    out: Path, form: str, identity: Mapping[str, Any], adapter: str | None, figures: Mapping[str, Figures]
-) -> None:
-    """What every folder has beside its model: the face that its README reads, and the card at the README's head."""
-    write_face(out)
-    write_card(
-        out, form, backbone=identity["name"], adapter=adapter, base_model=hub_id(identity), figures=figures
-    )  # fmt: skip
+from adaptface_jax.export.formats import FORMATS
+from adaptface_jax.weights.peft.layouts import LAYOUTS
 
 
 def main(args: argparse.Namespace) -> None:
     """Check everything, open the run in float32, write the folder whole, say what it is, put it on the hub if asked."""
-    check_flags(args)
-    if args.push_to_hub is not None:
-        check_repository(args.push_to_hub)
-    out = Path(args.out)
-    target = {"overwrite": args.overwrite, "marker": RECORD, "what": "an export"}
-    check_folder(out, **target)  # before the run is opened, which takes time
-    if args.weights is not None:
-        found = base_of_weights(args.weights, args.image_size)
-        with whole_folder(out, **target) as scratch:
-            lines = [f"weights: {args.weights}", *write_base(found, scratch)]
-            write_example(scratch, args.format, found.identity, None, {})
-    else:
-        mesh = make_mesh()
-        model, step = open_run(Path(args.run), args.checkpoint or "best", mesh, "float32", quantize="none")
-        with whole_folder(out, **target) as scratch:
-            lines = write_run(args, model, step, mesh, scratch)
-        lines.insert(1, size_line(model.stored_size, model.recognizer.config.backbone.image_size))
-    print("\n".join([*lines, f"written: {out}"]), flush=True)
-    if args.push_to_hub is not None:
-        print(f"on the hub: {push(out, args.push_to_hub)}")
+    from adaptface_jax.export.work import work
+
+    work(args)
 
 
 def parser() -> Parser:
@@ -181,7 +37,7 @@ def parser() -> Parser:
     which.add_argument(
         "--weights", metavar="WEIGHTS", help="base: a converted folder, local file, hub id or `builtin`, without a run"
     )
-    result.add_argument("--format", required=True, choices=tuple(FORMATS), help="what to write")
+    result.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="the folder to write")
     result.add_argument(
         "--push_to_hub", metavar="OWNER/NAME", help="then upload it to this model repository of the Hugging Face hub"

@@ -17,7 +17,7 @@ from adaptface_jax.export.pages import merged_page
 from adaptface_jax.export.record import head_lines, write_head, write_record
 from adaptface_jax.export.tower import Tower, write_tower
 from adaptface_jax.models.adapters import lora
-from adaptface_jax.models.adapters.router import router_block
+from adaptface_jax.models.adapters.places import router_block
 from adaptface_jax.models.recognizer import Recognizer, as_float32
 from adaptface_jax.training.recognition.model import Model
 

@@ -29,14 +29,15 @@ from adaptface_jax.export.record import (
 from adaptface_jax.export.tower import write_tower
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.adapters.patterns import to_pattern
-from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN, router_block
+from adaptface_jax.models.adapters.places import router_block
+from adaptface_jax.models.adapters.router import DROPOUT, HIDDEN
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.peft.files import ADAPTER, CONFIG
+from adaptface_jax.weights.peft.layouts import Layout
 from adaptface_jax.weights.peft.names import (
     ROOT,
-    Layout,
     modules,
     modules_of_target,
     patch_module,

@@ -11,61 +11,17 @@ Nothing is written but the config file that --out names.
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
-from adaptface_jax.checks.terminal import Report
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
-from adaptface_jax.config.starter import rule_lines
-from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.files import write_text
-from adaptface_jax.core.text import shown
-from adaptface_jax.init.look import People, look
-from adaptface_jax.init.proposal import Proposal
 
 
 def main(args: argparse.Namespace) -> None:
     """Look, propose, write the config file where one is asked for."""
-    folder = os.path.normpath(args.folder)
-    into = os.path.normpath(args.into or os.path.join("runs", Path(folder).resolve().name))
-    people = look(folder)
-    proposal = Proposal(people, into)
-    if args.out:
-        write_config(Path(args.out), proposal.config_file())
-    Report().section(people.section)
-    print("\n".join([*people.source.passed_over.lines(), "", *rule_lines(proposal.training_images, proposal.held)]))
-    if args.out:
-        print(f"written: {shown(args.out)}")
-    print("\nThe commands, in order:\n")
-    print("\n\n".join(step.text() for step in proposal.steps(args.out)))
-    print("\n" + "\n".join(remarks(people, proposal)))
+    from adaptface_jax.init.work import work
 
-
-def write_config(path: Path, text: str) -> None:
-    """Raises InputError where something else is there."""
-    if path.suffix != ".py":
-        raise InputError(f"--out: {shown(str(path))} does not end in .py; expected a config file, e.g. mine.py")
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
-        raise InputError(f"--out: {shown(str(path))} holds something else; choose another name, or move it away")
-    write_text(path, text)
-
-
-def remarks(people: People, proposal: Proposal) -> list[str]:
-    """What else can be done, a line each."""
-    lines = []
-    if people.table is None or people.photographs:
-        lines.append(
-            f"By pose and light: adaptface annotate {proposal.faces} --out={proposal.faces}/labels.csv, then "
-            f"adaptface init {proposal.faces}"
-        )
-    elif people.conditions:
-        lines.append(
-            f"The report goes by {people.conditions}; --config=small_faces_conditions trains an expert for each"
-        )
-    lines.append("The packaged backbone is small; README, Train, has the way with DINOv2 and CLIP")
-    return lines
+    work(args)
 
 
 def parser() -> Parser:

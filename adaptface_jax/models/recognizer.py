@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.fsdp import gathered
 from adaptface_jax.models import vit
-from adaptface_jax.models.adapters import lora, places, router
+from adaptface_jax.models.adapters import lora, places, router, several
 from adaptface_jax.models.head import head_kind, init_centres, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
@@ -102,7 +103,7 @@ class Recognizer:
             trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
         if adapter.kind == "dalora":
             # The frozen router sees the backbone's feature, an inner one the mean token.
-            inner = router.router_block(adapter.router) is not None
+            inner = places.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
         if self.has_head:
@@ -129,7 +130,18 @@ class Recognizer:
         return trees.unflatten(rounded)
 
     def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
-        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on."""
+        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on.
+
+        trainable: that of one model, or of several with the number of each image's (`adapters.several`).
+        """
+        which = trainable.get(several.WHICH)
+        if which is not None:
+            trainable = several.of_images(trainable)
+
+        def each(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+            """A function of parameters and rows, where every row may have its own."""
+            return function if which is None else jax.vmap(function)
+
         base = frozen.get("backbone", {})
         params = trees.overlay(base, trainable.get("backbone", {}))
         model = nnx.merge(self._definition, params)
@@ -150,10 +162,10 @@ class Recognizer:
         rank, shared = places.widest(adapter), lora.shared(adapter)
         gate, inner = None, None
         if self.num_domains:
-            block = router.router_block(adapter.router)
+            block = places.router_block(adapter.router)
 
             def routed(features: jax.Array) -> Gates:
-                gates = router.gates(trainable["router"], features, router_key)
+                gates = each(lambda params, rows: router.gates(params, rows, router_key))(trainable["router"], features)
                 acting = router.greatest_alone(gates) if adapter.gate == "top1" else gates
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
@@ -171,10 +183,11 @@ class Recognizer:
             key=adapter_key,
             scale=scale,
             dropout=adapter.dropout,
+            which=which,
             **common,
         )
         feature = out.feature.astype(jnp.float32)
-        embedding = linear(trainable["head"], feature) if "head" in trainable else feature
+        embedding = each(linear)(trainable["head"], feature) if "head" in trainable else feature
         return Embedded(embedding, feature, None if out.gate is None else out.gate.experts)
 
     def plain_feature(self, frozen: Tree, images: jax.Array) -> jax.Array:

@@ -10,8 +10,7 @@ from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.adapters.places import check_places
-from adaptface_jax.models.adapters.router import router_block
+from adaptface_jax.models.adapters.places import check_places, router_block
 from adaptface_jax.models.head import head_kind
 from adaptface_jax.models.specs import backbone_spec, check_size
 

@@ -145,6 +145,7 @@ class ViT(nnx.Module):
         trained: bool = False,
         gather: Callable[[Any], Any] | None = None,
         return_blocks: bool = False,
+        which: jax.Array | None = None,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: of each rank, for each image.
 
@@ -152,6 +153,7 @@ class ViT(nnx.Module):
         each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
         attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are. gather: makes a block's
         parameters whole where they are split, and again in the backward pass, since it marks nothing to be kept.
+        which: int32 [B], of M adapters the one of each image, where factors are [L, M, in, R] and [L, M, R, out].
         """
         definition, state = nnx.split(self.blocks)
         spec = self.spec
@@ -170,6 +172,8 @@ class ViT(nnx.Module):
                 )
             adaptation = None
             if low_rank is not None:
+                if which is not None:
+                    low_rank = jax.tree.map(lambda leaf: leaf[which], low_rank)
                 block_key = None if key is None else jax.random.fold_in(key, i)
                 adaptation = Adaptation(low_rank, None if gate is None else gate.ranks, block_key, scale, dropout)
             if gather is not None:

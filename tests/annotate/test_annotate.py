@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import pairs, train
 from adaptface_jax.annotate import __main__ as command
 from adaptface_jax.annotate import workers
 from adaptface_jax.annotate.conditions import Thresholds, conditions
@@ -21,6 +20,8 @@ from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.synthetic_faces.conditions import PORTRAIT
 from adaptface_jax.data.synthetic_faces.generate import Population
 from adaptface_jax.data.synthetic_faces.render import build_person, render
+from adaptface_jax.pairs import __main__ as pairs
+from adaptface_jax.train import __main__ as train
 from tests.running import call, write_config
 
 pytestmark = pytest.mark.align

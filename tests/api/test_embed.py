@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
-from adaptface_jax import embed
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.embed import __main__ as embed
 from adaptface_jax.evaluation.embedding import Embedder
 from tests.children import one_device, ran
 from tests.running import call

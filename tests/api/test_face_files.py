@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from adaptface_jax import embed
 from adaptface_jax.api import face_files
+from adaptface_jax.embed import __main__ as embed
 from tests.running import call
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
-from adaptface_jax import verify
+from adaptface_jax.verify import __main__ as verify
 from tests.running import call
 
 

@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from adaptface_jax import doctor
 from adaptface_jax.checks.run import classification
 from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import ClassificationRun, read_run
+from adaptface_jax.doctor import __main__ as doctor
 from adaptface_jax.evaluation.classification.results import BaselineScore
 from tests.checks.said import FAULT, NOTE, OK, WARNING, said
 from tests.made_classifications import of_attributes, of_classes, results_of, rows_of, write_classification_run

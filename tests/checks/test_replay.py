@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from adaptface_jax import replay, train
 from adaptface_jax.checks.finding import Finding, Severity
 from adaptface_jax.checks.replay.again import Again
 from adaptface_jax.checks.replay.exported import exported
@@ -30,6 +29,8 @@ from adaptface_jax.core import manifest
 from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.replay import __main__ as replay
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.evidence import EVIDENCE, linked, read_lines, rows_digests
 from adaptface_jax.training.fingerprint import make_fingerprint

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptface_jax import doctor, train
 from adaptface_jax.checks.finding import verdict
 from adaptface_jax.checks.run import embeddings, history, outcome
 from adaptface_jax.checks.run.outcome import Measured
 from adaptface_jax.checks.terminal import Report
 from adaptface_jax.config.schema import Config
+from adaptface_jax.doctor import __main__ as doctor
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.statistics.intervals import Intervals
 from adaptface_jax.evaluation.statistics.paired_test import Comparison
 from adaptface_jax.evaluation.statistics.verdict import judged
+from adaptface_jax.train import __main__ as train
 from tests.checks.said import FAULT, NOTE, OK, WARNING, said
 from tests.made_results import benchmark_result
 from tests.running import call, write_config

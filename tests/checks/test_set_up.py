@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import doctor
 from adaptface_jax.checks.setup import agreement, backbone, classes, images, pairs, rehearsal, settings, setup_checks
 from adaptface_jax.checks.setup.scan import scan_images, scan_source
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import Config
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.record import Record
+from adaptface_jax.doctor import __main__ as doctor
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.models.specs import CLIP
 from tests import running as commands

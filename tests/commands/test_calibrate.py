@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 
 import adaptface_jax as af
-from adaptface_jax import calibrate, identify, verify
 from adaptface_jax.api.rule import OF_ANOTHER
-from adaptface_jax.api.site_file import SITE, read_site_file
+from adaptface_jax.api.site_file import read_site_file
+from adaptface_jax.api.site_name import SITE
+from adaptface_jax.calibrate import __main__ as calibrate
 from adaptface_jax.core.text import short_names
 from adaptface_jax.evaluation.pair_scores import SCORES, PairScores, write_each
+from adaptface_jax.identify import __main__ as identify
+from adaptface_jax.verify import __main__ as verify
 from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import classify, evaluate, train
+from adaptface_jax.classify import __main__ as classify
 from adaptface_jax.data.splits import open_splits
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.evaluation.classification.results import read_classification
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.training import loop
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.classification.run import open_classifier

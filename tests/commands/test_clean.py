@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from adaptface_jax import clean as command
+from adaptface_jax.clean import __main__ as command
 from adaptface_jax.data.sources.from_path import open_source
 from tests.running import call
 

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from adaptface_jax import train
 from adaptface_jax.data.bad_records import FILE
 from adaptface_jax.data.pipeline import record_keys
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.recognition.run import open_run

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import evaluate
 from adaptface_jax.checks.run.records import read_run
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.evaluation.pair_scores import read_scores
 from adaptface_jax.evaluation.recorded_searches import EVENTS, FILE, read_searches
 from adaptface_jax.report.searches import searches_section

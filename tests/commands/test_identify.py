@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import identify
+from adaptface_jax.identify import __main__ as identify
 from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 

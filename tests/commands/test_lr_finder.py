@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptface_jax import lr_finder
 from adaptface_jax.core.files import locked
+from adaptface_jax.lr_finder import __main__ as lr_finder
 from adaptface_jax.training.monitor import read_metrics
 from tests.running import call, write_config
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import pairs as command
 from adaptface_jax.config.schema import DataConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.benchmarks.from_path import open_benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.sources.from_path import open_source, open_training
+from adaptface_jax.pairs import __main__ as command
 from tests.running import call
 
 PEOPLE, IMAGES = 12, 6

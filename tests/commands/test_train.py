@@ -16,13 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import classify, embed, evaluate, train
+from adaptface_jax.classify import __main__ as classify
 from adaptface_jax.config import overrides
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.files import locked
 from adaptface_jax.core.progress import going_on
 from adaptface_jax.distributed.mesh import make_mesh
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
+from adaptface_jax.train import __main__ as train
+from adaptface_jax.train import work as train_work
 from adaptface_jax.training import plan
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.monitor import read_metrics
@@ -69,8 +73,8 @@ LONG = {
     "reading": ("adaptface_jax.training.plan", "batches"),
     "compiling": ("adaptface_jax.training.stopping.StopSignals", "in_background"),
     "curves": ("adaptface_jax.evaluation.tensorboard", "curves"),
-    "testing": ("adaptface_jax.train", "changes"),
-    "page": ("adaptface_jax.train", "run_page"),
+    "testing": ("adaptface_jax.train.work", "changes"),
+    "page": ("adaptface_jax.train.work", "run_page"),
 }  # fmt: skip
 
 
@@ -238,7 +242,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
 
 def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
-    real = train.evaluate
+    real = train_work.evaluate
 
     def evaluate(*args, **kwargs):
         result = real(*args, **kwargs)
@@ -246,7 +250,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "evaluate", evaluate)
+        patch.setattr(train_work, "evaluate", evaluate)
         assert call(train, *command) == 75
     assert "stopped by SIGTERM after step 6; a complete checkpoint is saved" in capsys.readouterr().err
     with Checkpoints(workdir / CHECKPOINTS, read_only=True) as checkpoints:
@@ -262,7 +266,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}", "--config.train.steps=2", "--config.eval.every_epochs=0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(train_work, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
         assert call(train, *command) == 75
     assert not (workdir / "results.json").exists()
     assert call(train, *command) == 0

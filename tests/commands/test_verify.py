@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import evaluate, verify
 from adaptface_jax.api.pair import PairDecision
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.evaluation.likelihood import Likelihood
 from adaptface_jax.evaluation.risk import Risk
 from adaptface_jax.evaluation.thresholds import Threshold
+from adaptface_jax.verify import __main__ as verify
+from adaptface_jax.verify.work import verdict
 from tests.made_runs import write_run_with_thresholds
 from tests.running import call
 
@@ -66,7 +68,7 @@ def test_the_distance_is_that_of_evaluate(run, crops, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "not passed" in said and ": the distance is not below 0.0000, the threshold at FAR 1e-2" in said
     embedded = tmp_path / "faces.npz"
-    from adaptface_jax import embed
+    from adaptface_jax.embed import __main__ as embed
 
     assert call(embed, f"--run={run}", "--checkpoint=7", f"--images={first.parent}", f"--out={embedded}") == 0
     mirrored = tmp_path / "mirrored"
@@ -107,7 +109,7 @@ ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
 )
 def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
     decision = PairDecision(0.5, 1.0, same, Threshold(1.2), None, risk, likelihood, (), None, ())
-    assert verify.verdict(decision) == said
+    assert verdict(decision) == said
 
 
 @pytest.mark.parametrize(

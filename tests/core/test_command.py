@@ -14,11 +14,11 @@ import time
 
 import pytest
 
-from adaptface_jax import pack
 from adaptface_jax.cli.command import in_one_line
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import duration
+from adaptface_jax.pack import __main__ as pack
 from tests.children import one_device
 from tests.running import call
 

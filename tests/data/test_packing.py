@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax import pack as command
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data import packing as shards
+from adaptface_jax.data import shard_writing
 from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.pipeline import batches
 from adaptface_jax.data.record import Record, labels_digest
 from adaptface_jax.data.sources.array_record import decode_record, encode_record
 from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.pack import __main__ as command
 from adaptface_jax.training.run import describe_source
 from tests.children import started, until
 from tests.running import call
@@ -246,6 +247,23 @@ def test_interrupted_after_any_rename_the_same_files_come_out(labelled, tmp_path
             pack(source, tmp_path / "again", Limit(shards=3))
     pack(source, tmp_path / "again", Limit(shards=3))
     assert files(tmp_path / "again") == files(tmp_path / "whole")
+
+
+def test_several_processes_make_the_same_files(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "WORTH_STARTING", 1)
+    monkeypatch.setattr(shard_writing, "CHUNK", 2)
+    source, shown = open_source(str(folders)), []
+    pack(source, tmp_path / "one", Limit(shards=4))
+    assert pack(source, tmp_path / "three", Limit(shards=4), shown.append, processes=3).shards == 4
+    assert files(tmp_path / "three") == files(tmp_path / "one") and shown == list(range(1, COUNT + 1))
+    (folders / "p3" / "4.png").unlink()
+    with pytest.raises(InputError, match=r"p3/4\.png: cannot be read"):
+        pack(source, tmp_path / "broken", Limit(shards=4), processes=3)
+    left = set(files(tmp_path / "broken"))
+    assert "unfinished.json" in left and not [name for name in left if name.startswith(".")]
+    (folders / "p3" / "4.png").write_bytes(IMAGES["p3"][4])
+    pack(source, tmp_path / "broken", Limit(shards=4))
+    assert files(tmp_path / "broken") == files(tmp_path / "one")
 
 
 def test_killed_outright_the_same_files_come_out(tmp_path):

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from adaptface_jax import clean, embed, evaluate, pack, pairs, train
 from adaptface_jax.align.folder import encoded as as_crop
 from adaptface_jax.checks.finding import Severity
 from adaptface_jax.checks.setup.selection import selection
+from adaptface_jax.clean import __main__ as clean
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import ImageFiles, images_below
@@ -26,6 +26,11 @@ from adaptface_jax.data.image_formats import SUFFIXES, reads_heif
 from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.parts import open_parts
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
+from adaptface_jax.pack import __main__ as pack
+from adaptface_jax.pairs import __main__ as pairs
+from adaptface_jax.train import __main__ as train
 from tests.running import call, write_config
 
 from .packing import encoded, identity_payloads, picture, write_records

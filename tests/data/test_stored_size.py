@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import adaptface_jax as af
-from adaptface_jax import embed, evaluate, verify
 from adaptface_jax.api.photographs import Cropper
 from adaptface_jax.config import overrides, recipes
 from adaptface_jax.config.schema import Config
@@ -24,9 +23,12 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.stored_size import AUTO, StoredSize, size_line, stored_size
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.training.recognition.plan import prepare
 from adaptface_jax.training.recognition.summary import summary
 from adaptface_jax.training.run import check_same, read_record, write_record
+from adaptface_jax.verify import __main__ as verify
 from tests.made_models import relative
 from tests.running import call, write_config
 

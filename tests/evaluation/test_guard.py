@@ -11,7 +11,7 @@ from adaptface_jax.config.schema import EvalConfig
 from adaptface_jax.evaluation.guard import change_line, fallen
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
 from adaptface_jax.evaluation.statistics.paired_test import changes
-from adaptface_jax.train import Verifier
+from adaptface_jax.train.work import Verifier
 from benchmarks.simulated_people import DESIGNS, HIGH, People
 
 

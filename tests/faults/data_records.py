@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from adaptface_jax import evaluate, pack, pairs
 from adaptface_jax.align import __main__ as align
 from adaptface_jax.annotate import __main__ as annotate
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.grid import __main__ as grid
 from adaptface_jax.grid.runs import Grid
+from adaptface_jax.pack import __main__ as pack
+from adaptface_jax.pairs import __main__ as pairs
 from tests.data.packing import encoded, identity_payloads, picture, write_records
 from tests.faults.records import Words, contents, edits
 from tests.faults.trial import LOST, Trial, answer, judged

@@ -95,7 +95,7 @@ def commands(run_folder: Path, place: Path) -> dict[str, Killed]:
     def out(name: str) -> Path:
         return place / name / "out"
 
-    convert, export, report = (f"adaptface_jax.{name}" for name in ("convert", "export.__main__", "report.__main__"))
+    convert, export, report = (f"adaptface_jax.{name}.__main__" for name in ("convert", "export", "report"))
     demo = importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"
     converted = (str(demo), f"--out={out('convert')}", "--overwrite")
     exported = (f"--run={run_folder}", "--format=peft", f"--out={out('export')}", "--overwrite")
@@ -104,7 +104,7 @@ def commands(run_folder: Path, place: Path) -> dict[str, Killed]:
     found = {
         "convert": Killed(convert, converted, out("convert"), older(convert, *converted, "--mean=0.5", "--std=0.5")),
         "export": Killed(export, exported, out("export"), older(export, *exported, "--layout=v4")),
-        "pack": Killed("adaptface_jax.pack", packed, out("pack"), nothing, False, ("unfinished.json",)),
+        "pack": Killed("adaptface_jax.pack.__main__", packed, out("pack"), nothing, False, ("unfinished.json",)),
         "report": Killed(report, reported, out("report"), older(report, *reported), False),
     }
     if ALIGNS:
@@ -187,7 +187,7 @@ def hidden(name: str) -> bool:
 
 
 SERVER.set_forkserver_preload(
-    ["adaptface_jax.convert", "adaptface_jax.export.__main__", "adaptface_jax.pack", "adaptface_jax.report.__main__"]
+    [f"adaptface_jax.{name}.work" for name in ("convert", "export", "pack", "report")]
     + ["tests.faults.kills"]
-    + (["adaptface_jax.align.__main__", "cv2"] if ALIGNS else [])
+    + (["adaptface_jax.align.work", "cv2"] if ALIGNS else [])
 )

@@ -11,9 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from adaptface_jax import doctor, embed, evaluate, train, verify
+from adaptface_jax.doctor import __main__ as doctor
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.train import __main__ as train
+from adaptface_jax.verify import __main__ as verify
 from tests.data.packing import encoded, picture
 from tests.faults.trial import LOST, Trial, answer, judged
 from tests.finished_run import CONFIG

@@ -14,10 +14,10 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies as st
 
-from adaptface_jax import train
 from adaptface_jax.config import overrides
 from adaptface_jax.config.classification import ClassificationConfig
-from adaptface_jax.config.schema import Config
+from adaptface_jax.config.schema import Config, sections
+from adaptface_jax.train import __main__ as train
 from tests.faults.trial import Trial, answer, judged
 from tests.running import write_config
 
@@ -59,7 +59,7 @@ def fields(kind: type) -> dict[str, tuple[Any, Any]]:
     hints = overrides.types(kind)
     for name, field_kind in hints.items():
         section, _, leaf = name.rpartition(".")
-        owner = overrides.sections(kind)[section] if section else kind
+        owner = sections(kind)[section] if section else kind
         found[name] = field_kind, owner.__dataclass_fields__[leaf]
     return found
 

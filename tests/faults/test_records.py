@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from adaptface_jax import train
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.training.monitor import METRICS_FILE, Monitor, read_metrics
 from tests.faults import data_records, records
 from tests.faults.trial import Tally

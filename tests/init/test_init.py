@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from adaptface_jax import train
 from adaptface_jax.checks.finding import Severity, ok
 from adaptface_jax.config import starter
 from adaptface_jax.config.overrides import freeze
@@ -21,6 +20,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.synthetic_faces.generate import Population
 from adaptface_jax.init import __main__ as command
 from adaptface_jax.init import look, proposal
+from adaptface_jax.train import __main__ as train
 from tests.align.scenes import placement, scene
 from tests.running import call, write_config
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptface_jax import embed
-from adaptface_jax.convert import convert
+from adaptface_jax.convert.work import convert
+from adaptface_jax.embed import __main__ as embed
 from adaptface_jax.models import vit
 from adaptface_jax.models.positions import resize_positions
 from adaptface_jax.models.specs import BACKBONES, POSITION_RULES

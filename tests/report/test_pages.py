@@ -32,6 +32,7 @@ from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.paired_tests import compared, paired_tables
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.report.tables import table
+from adaptface_jax.report.work import names
 from adaptface_jax.training.monitor import read_metrics
 from tests.made_results import benchmark_result
 from tests.running import call
@@ -211,9 +212,9 @@ def test_a_folder_that_is_no_run(run, tmp_path, capsys):
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
     folders = [tmp_path / "a" / "exp", tmp_path / "b" / "exp", tmp_path / "c" / "index"]
-    assert list(report.names(folders)) == ["a-exp", "b-exp", "index-run"]
+    assert list(names(folders)) == ["a-exp", "b-exp", "index-run"]
     clashing = [tmp_path / name for name in ("a/b", "c/b", "q/a-b", "x/index-run", "y/index")]
-    assert list(report.names(clashing)) == ["a-b", "c-b", "a-b-2", "index-run", "index-run-2"]
+    assert list(names(clashing)) == ["a-b", "c-b", "a-b-2", "index-run", "index-run-2"]
 
 
 def test_every_run_has_a_page_that_its_link_finds(run, tmp_path):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adaptface_jax import evaluate, train
 from adaptface_jax.config.schema import Config
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.training.run import read_record, recorded_config
 from tests.running import call, write_config
 

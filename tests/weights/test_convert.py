@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax import convert
+from adaptface_jax.convert import work as convert_work
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights import hub
@@ -129,11 +129,13 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
 
 
 def test_statistics_that_are_given_win_and_are_recorded(demo, tmp_path):
-    lines = convert.convert(str(demo), tmp_path / "out", mean="0.5", std="0.1,0.2,0.3")
+    lines = convert_work.convert(str(demo), tmp_path / "out", mean="0.5", std="0.1,0.2,0.3")
     assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as asked for)" in lines
     stats = load_backbone(str(tmp_path / "out"), "demo", 56).spec.stats
     assert (stats.mean, stats.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
-    assert any("statistics" in line and "assumed" in line for line in convert.convert(str(demo), tmp_path / "other"))
+    assert any(
+        "statistics" in line and "assumed" in line for line in convert_work.convert(str(demo), tmp_path / "other")
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_statistics_that_are_given_win_and_are_recorded(demo, tmp_path):
 )
 def test_statistics_that_are_none_are_refused(demo, tmp_path, given, message):
     with pytest.raises(InputError, match=message):
-        convert.convert(str(demo), tmp_path / "out", **given)
+        convert_work.convert(str(demo), tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()
 
 
@@ -158,12 +160,12 @@ def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path)
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_clip" / "model.safetensors")
     dialects.save(tmp_path / "ViT.safetensors", dialects.openai(hf))
     with pytest.raises(InputError, match=r"--activation quick_gelu .* or --activation gelu"):
-        convert.convert(str(tmp_path / "ViT.safetensors"), tmp_path / "out")
+        convert_work.convert(str(tmp_path / "ViT.safetensors"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     for activation in ("gelu", "quick_gelu"):
-        convert.convert(str(tmp_path / "ViT.safetensors"), tmp_path / activation, activation=activation)
+        convert_work.convert(str(tmp_path / "ViT.safetensors"), tmp_path / activation, activation=activation)
         assert load_backbone(str(tmp_path / activation), "tiny_clip", 20).spec.activation == activation
-    lines = convert.inspect(tmp_path / "ViT.safetensors")
+    lines = convert_work.inspect(tmp_path / "ViT.safetensors")
     assert any("openai_clip: tiny_clip" in line for line in lines)
     assert any("nothing tells its activation" in line for line in lines)
 
@@ -190,7 +192,7 @@ def test_inspect_says_what_a_file_is(demo, tmp_path):
 
 
 def inspect(path: Path) -> str:
-    return "\n".join(convert.inspect(path))
+    return "\n".join(convert_work.inspect(path))
 
 
 def test_inspect_a_file_of_no_known_layout(tmp_path):
@@ -210,7 +212,7 @@ def test_inspect_names_the_nearest_layout_and_the_difference(goldens, tmp_path):
 
 
 def test_inspect_a_converted_folder(demo, tmp_path):
-    convert.convert(str(demo), tmp_path / "out")
+    convert_work.convert(str(demo), tmp_path / "out")
     text = inspect(tmp_path / "out")
     assert f"a converted folder of demo, from {demo}" in text
     assert "blocks/attn/qkv/kernel  F32  [4, 128, 384]" in text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptface_jax import convert
+from adaptface_jax.convert import __main__ as convert
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.loading import load_backbone

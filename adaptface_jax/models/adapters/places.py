@@ -17,7 +17,6 @@ from adaptface_jax.config.schema import AdapterConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import pattern_text, quoted, shortened
 from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick, key_of
-from adaptface_jax.models.adapters.router import router_block
 
 
 def is_uniform(config: AdapterConfig) -> bool:
@@ -89,6 +88,16 @@ def words(config: AdapterConfig) -> str:
     if first := first_block(config):
         text += f", in no block before the router's {first}"
     return text + (f", in blocks {','.join(map(str, config.blocks))}" if config.blocks else "")
+
+
+def router_block(router: str) -> int | None:
+    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
+    if router == "frozen":
+        return None
+    kind, _, number = router.partition(":")
+    if kind == "block" and number.isdecimal():
+        return int(number)
+    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")
 
 
 def check_places(config: AdapterConfig, depth: int) -> None:

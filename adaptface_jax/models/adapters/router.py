@@ -5,21 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.layers.dense import Linear, init_linear, linear
 
 HIDDEN = 256
 DROPOUT = 0.1
-
-
-def router_block(router: str) -> int | None:
-    """The N of `block:N`, or None for `frozen`; raises InputError for anything else."""
-    if router == "frozen":
-        return None
-    kind, _, number = router.partition(":")
-    if kind == "block" and number.isdecimal():
-        return int(number)
-    raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")
 
 
 def init_router(key: jax.Array, dim: int, num_domains: int) -> dict[str, Linear]:

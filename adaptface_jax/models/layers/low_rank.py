@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from adaptface_jax.models.layers.remat import kept
 
-LowRank = Mapping[str, jax.Array]  # {"a": [in, R], "b": [R, out]}, experts side by side on the rank axis
+# {"a": [in, R], "b": [R, out]}, experts side by side on the rank axis; [B, in, R], [B, R, out] where images differ.
+LowRank = Mapping[str, jax.Array]
 
 
 class Gates(NamedTuple):
@@ -62,12 +63,12 @@ class Adaptation:
         factors = [self.layers[name] for name in present]
         a = factors[0]["a"] if len(factors) == 1 else jnp.concatenate([f["a"] for f in factors], axis=-1)
         if self.key is not None and self.dropout > 0:
-            keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[0]), 1 - self.dropout, x.shape)
+            keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[-2]), 1 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1 - self.dropout), 0).astype(x.dtype)
         hidden = kept(jnp.matmul(x, a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
         result, start = {}, 0
         for name, factor in zip(present, factors, strict=True):
-            width = factor["b"].shape[0]
+            width = factor["b"].shape[-2]
             part = hidden[..., start : start + width]
             if self.gate is not None:
                 part = part * self.gate[:, None, :].astype(x.dtype)

@@ -14,10 +14,12 @@ from adaptface_jax.config import overrides
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.text import shown
 from adaptface_jax.data.record import Source, domains_digest
-from adaptface_jax.distributed.mesh import here, make_mesh
+from adaptface_jax.distributed.mesh import here, make_mesh, place
 from adaptface_jax.losses.margin import init_statistics
-from adaptface_jax.models.adapters import places
+from adaptface_jax.losses.sharded import padded
+from adaptface_jax.models.adapters import places, several
 from adaptface_jax.training.averaging import used
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
@@ -84,6 +86,41 @@ def open_run(
             f"backbone.weights: {config.backbone.weights} has changed since the run was trained "
             f"(sha256 {model.identity.get('sha256')} against {old}); restore the original file"
         )
+    return _at(workdir, which, model, record, mesh)
+
+
+def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
+    """Another run on the backbone of `first`, which it shares.
+
+    Raises InputError, which begins with the folder, for another backbone, and for a run that cannot stand beside the
+    first for what it is (`models.adapters.several`).
+    """
+    record = required_record(workdir, "adapters: ")
+    named, beside = f"adapters: {shown(str(workdir))}", first.recognizer.config
+    config = opened(recognition_config(workdir, record), mesh, beside.backbone.dtype, beside.backbone.quantize)
+    one, other = first.identity, record["backbone"]
+    same = all(one.get(name) == other.get(name) for name in ("name", "sha256"))
+    if not same or (one.get("sha256") is None and config.seed != beside.seed):
+        raise InputError(
+            f"{named} is of another backbone ({other.get('name')}, sha256 {other.get('sha256')}), not of "
+            f"{one.get('name')}, {one.get('sha256')}; open it alone"
+        )
+    try:
+        several.check_alike(beside, config)
+    except InputError as error:
+        raise InputError(f"{named}: {error}") from None
+    if record[STORED] != first.stored_size:
+        raise InputError(f"{named}: data.stored_size is {record[STORED]}, beside {first.stored_size}; open it alone")
+    recognizer = dataclasses.replace(first.recognizer, config=config)
+    trainable = recognizer.init(first.frozen["backbone"], record["data"]["classes"])[1]
+    trainable["centres"] = padded(trainable["centres"], mesh)
+    model = dataclasses.replace(first, recognizer=recognizer, trainable=place(mesh, trainable), start=None)
+    return _at(workdir, which, model, record, mesh)[0]
+
+
+def _at(workdir: Path, which: str, model: Model, record: Mapping[str, Any], mesh: Mesh) -> tuple[Model, int]:
+    """The model with what its run trained, at a checkpoint, and its step."""
+    config = model.recognizer.config
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
     trainable = used(state.trainable, state.opt_state)

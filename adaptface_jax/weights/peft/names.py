@@ -7,7 +7,7 @@ every naming.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from adaptface_jax.models.specs import BackboneSpec, Family
 from adaptface_jax.weights.names.dialects import (
@@ -24,9 +24,7 @@ from adaptface_jax.weights.names.dinov3 import HF_DINOV3, HF_DINOV3_MODULES, HUB
 from adaptface_jax.weights.names.faces import INSIGHTFACE
 from adaptface_jax.weights.names.siglip import HF_SIGLIP, TIMM_SIGLIP
 from adaptface_jax.weights.names.tables import Row, Table
-
-Layout = Literal["v4", "v5"]
-LAYOUTS: tuple[Layout, ...] = ("v5", "v4")
+from adaptface_jax.weights.peft.layouts import Layout
 
 ROOT = "base_model.model."  # PEFT's wrappers around any model
 # By family; of two that name the same modules the first is taken.

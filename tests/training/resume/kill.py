@@ -55,7 +55,7 @@ def get_config():
 SITTING = """
 import json, sys
 import numpy as np
-from adaptface_jax import train
+from adaptface_jax.train import __main__ as train
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.training import loop
 from adaptface_jax.data.pipeline import record_keys

@@ -1,0 +1,3 @@
+"""Which of several faces of a photograph is taken."""
+
+PREFER = ("largest", "centre")

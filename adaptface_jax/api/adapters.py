@@ -1,0 +1,121 @@
+"""Several runs on one backbone, of which every image takes its own."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
+from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.evaluation.embedding import Embedder
+from adaptface_jax.models.adapters import several
+from adaptface_jax.training.recognition.model import Model
+from adaptface_jax.training.recognition.run import open_beside
+
+Run = str | os.PathLike[str]
+Chosen = Run | Iterable[Run]  # for all images, or for each
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """names: of the runs, in the order of their places. stack: what they trained (`models.adapters.several`)."""
+
+    names: tuple[str, ...]
+    stack: several.Tree
+
+    def place(self, name: str) -> int:
+        if name not in self.names:
+            raise InputError(f"adapters: {shown(name)} is none of those opened: {', '.join(map(shown, self.names))}")
+        return self.names.index(name)
+
+
+class Adapters:
+    """What several runs trained, side by side, and the function that embeds with it; threads may share one.
+
+    held: the runs at present. embedder: of `held.stack`, with the number of each image's.
+    """
+
+    def __init__(self, first: Model, name: str, others: Sequence[Run], mesh: Mesh, batch_size: int) -> None:
+        """first: the opened run, by its name. Raises InputError where a run is of another backbone, or otherwise so
+        unlike the first that no one function embeds with both."""
+        self._first, self._mesh = first, mesh
+        names = (name, *(os.fspath(other) for other in others))
+        if twice := [one for one in names if names.count(one) > 1]:
+            raise InputError(f"adapters: {shown(twice[0])} is named twice; the opened run itself is the first of them")
+        with _naming(name):
+            several.check_alike(first.recognizer.config, first.recognizer.config)
+        models = [first, *(open_beside(Path(one), "best", first, mesh) for one in names[1:])]
+        config = several.common([model.recognizer.config for model in models])
+        self.recognizer = dataclasses.replace(first.recognizer, config=config)
+        self.embedder = Embedder(self.recognizer, mesh, batch_size, first.stored_size)
+        trees = [self._alone(model, one) for model, one in zip(models, names, strict=True)]
+        stack = several.rooms(trees[0], len(trees))
+        for place, tree in enumerate(trees):
+            stack = several.put(stack, place, tree)
+        self.held = Held(names, jax.device_put(stack, sharding(mesh)))
+
+    def swap(self, old: Run, new: Run, checkpoint: str | int = "best") -> None:
+        """Put another run in the place of one; raises InputError where it does not fit there, and nothing changes."""
+        held, name = self.held, os.fspath(new)
+        place = held.place(os.fspath(old))
+        names = (*held.names[:place], name, *held.names[place + 1 :])
+        if names.count(name) > 1:
+            raise InputError(f"adapters: {shown(name)} is there already")
+        tree = self._alone(open_beside(Path(name), str(checkpoint), self._first, self._mesh), name)
+        self.held = Held(names, jax.device_put(several.put(held.stack, place, tree), sharding(self._mesh)))
+
+    def _alone(self, model: Model, name: str) -> several.Tree:
+        with _naming(name):
+            room = self.recognizer.config
+            return several.alone(model.frozen, model.trainable, model.recognizer.config, room, model.recognizer.spec)
+
+
+class Choice(Iterator[np.ndarray]):
+    """Which of the adapters each row of each forward pass gets, int32 [rows], as images come in.
+
+    stack, embedder: of those held when the choice was made, whatever is swapped since.
+    """
+
+    def __init__(self, adapters: Adapters, chosen: Chosen) -> None:
+        held = adapters.held
+        self.stack, self.embedder = held.stack, adapters.embedder
+        self._one = isinstance(chosen, str | os.PathLike)
+        names = itertools.repeat(chosen) if isinstance(chosen, str | os.PathLike) else chosen
+        self._places = (held.place(os.fspath(name)) for name in names)
+        self._passes: collections.deque[np.ndarray] = collections.deque()
+
+    def add(self, count: int, rows: int) -> None:
+        """So many more images, in passes of `rows`; raises InputError where names are lacking."""
+        found = np.fromiter(itertools.islice(self._places, count), np.int32)
+        if len(found) < count:
+            raise InputError("adapters: fewer names than images; expected a name for each, or one for all")
+        for start in range(0, count, rows):
+            part = found[start : start + rows]
+            self._passes.append(np.pad(part, (0, rows - len(part))))
+
+    def __next__(self) -> np.ndarray:
+        return self._passes.popleft()
+
+    def end(self) -> None:
+        """No more images; raises InputError where names are left."""
+        if not self._one and next(self._places, None) is not None:
+            raise InputError("adapters: more names than images; expected a name for each, or one for all")
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """An InputError of the block begins with the run that it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"adapters: {shown(name)}: {error}") from None

@@ -1,0 +1,3 @@
+"""What the file of a site's thresholds is called."""
+
+SITE = "site_thresholds.json"  # in the folder of a run

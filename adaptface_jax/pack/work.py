@@ -1,0 +1,35 @@
+"""What `adaptface pack` does."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.text import shown
+from adaptface_jax.data.packing import Limit, pack
+from adaptface_jax.data.sources.from_path import open_source
+from adaptface_jax.data.sources.labelled import labels_beside
+
+
+def work(args: argparse.Namespace) -> None:
+    """Open the source, pack it, say what came out."""
+    for name in ("shards", "shard_mb"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: {value} is out of range; expected at least 1")
+    source = open_source(args.source, labels=args.labels or labels_beside(args.source))
+    limit = Limit(shards=args.shards) if args.shards else Limit(megabytes=args.shard_mb)
+    print(f"packing   {source.description}: {len(source):,} images, {source.num_classes:,} identities", flush=True)
+    if source.table is not None:
+        rows = int(source.table.listed.sum())
+        print(f"labels    {', '.join(map(shown, source.table.columns))} of {rows:,} images ({source.table.place})")
+    with Progress(len(source), label="packing", unit="image") as progress:
+        packed = pack(source, Path(args.folder), limit, lambda done: progress.show(done, {}), args.processes)
+    kept = f", {packed.kept} of them kept from before" if packed.kept else ""
+    print(
+        f"written: {args.folder}, {packed.shards} shards{kept}, {packed.bytes / 2**20:,.1f} MB, every record read back"
+    )
+    for line in source.passed_over.lines():
+        print(line)

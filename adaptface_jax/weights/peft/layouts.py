@@ -1,0 +1,6 @@
+"""The two namings in which adapters are written; `weights.peft.names` says what they are."""
+
+from typing import Literal
+
+Layout = Literal["v4", "v5"]
+LAYOUTS: tuple[Layout, ...] = ("v5", "v4")
