@@ -12,7 +12,7 @@ import pytest
 
 from adaptface_jax.config import overrides, yardstick
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.export.__main__ import refuse_null
+from adaptface_jax.export.work import refuse_null
 from adaptface_jax.models.adapters import lora, router
 from adaptface_jax.models.layers.low_rank import rank_gates
 from tests import made_models as models
