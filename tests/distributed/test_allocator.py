@@ -24,6 +24,30 @@ for _ in range(4):
 """
 
 
+# The same of a compiled step, which needs 256 MB while it computes.
+STEPS = """
+import resource, sys
+import jax
+import jax.numpy as jnp
+from adaptface_jax.distributed.allocator import compute_in_calling_thread
+from adaptface_jax.distributed.mesh import make_mesh
+if sys.argv[1] == "calling":
+    compute_in_calling_thread()
+make_mesh()
+
+@jax.jit
+def step(x):
+    _, kept = jax.lax.scan(lambda x, _: (x * 1.01, x), x, None, 64)
+    return jax.lax.scan(lambda total, x: (total * 0.5 + x, None), x, kept)[0]
+
+x = jnp.ones(1 << 20)
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(x).block_until_ready()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
 def test_freed_memory_is_kept_where_there_is_a_mesh_of_processors():
     faults = {}
@@ -34,3 +58,15 @@ def test_freed_memory_is_kept_where_there_is_a_mesh_of_processors():
     assert max(faults["mesh"][1:]) < 50
     # With huge pages for everyone even this takes a fault for every 2 MB.
     assert min(faults["nobody"]) >= 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_a_step_in_the_calling_thread_finds_the_memory_of_the_one_before():
+    faults = {}
+    for who in ("calling", "others"):
+        done = ran(sys.executable, "-c", STEPS, who)
+        assert done.status == 0, done.error
+        faults[who] = [int(line) for line in done.out.split()]
+    # The second may lie elsewhere than the first, where something small took a piece of it.
+    assert sum(faults["calling"][2:]) < 200
+    assert sum(faults["others"][2:]) > 100_000

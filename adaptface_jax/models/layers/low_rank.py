@@ -79,7 +79,7 @@ class Adaptation:
 
 @jax.custom_vjp
 def _widened(hidden: jax.Array, b: jax.Array) -> jax.Array:
-    """hidden [B, T, R] @ b [R, out]."""
+    """hidden [B, T, R] @ b [R, out], or forwards alone b [B, R, out]."""
     return jnp.matmul(hidden, b)
 
 
