@@ -156,6 +156,7 @@ class ViT(nnx.Module):
         which: int32 [B], of M adapters the one of each image, where factors are [L, M, in, R] and [L, M, R, out].
         """
         definition, state = nnx.split(self.blocks)
+        state = jax.tree.map(jnp.asarray, state)
         spec = self.spec
         turned = rotation(images.shape[1] // spec.patch_size, spec.width // spec.heads) if spec.rotary else None
         # The blocks of which every token goes on; of the last one often the class token alone does.

@@ -8,27 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from adaptface_jax import (
-    classify,
-    clean,
-    convert,
-    doctor,
-    embed,
-    evaluate,
-    identify,
-    lr_finder,
-    pack,
-    pairs,
-    replay,
-    train,
-    verify,
-)
 from adaptface_jax.align import __main__ as align
 from adaptface_jax.annotate import __main__ as annotate
+from adaptface_jax.classify import __main__ as classify
+from adaptface_jax.clean import __main__ as clean
+from adaptface_jax.convert import __main__ as convert
+from adaptface_jax.doctor import __main__ as doctor
+from adaptface_jax.embed import __main__ as embed
+from adaptface_jax.evaluate import __main__ as evaluate
 from adaptface_jax.export import __main__ as export
 from adaptface_jax.grid import __main__ as grid
+from adaptface_jax.identify import __main__ as identify
 from adaptface_jax.init import __main__ as init
+from adaptface_jax.lr_finder import __main__ as lr_finder
+from adaptface_jax.pack import __main__ as pack
+from adaptface_jax.pairs import __main__ as pairs
+from adaptface_jax.replay import __main__ as replay
 from adaptface_jax.report import __main__ as report
+from adaptface_jax.train import __main__ as train
+from adaptface_jax.verify import __main__ as verify
 from tests.faults.trial import STATUS, Trial, answer, judged
 
 Words = tuple[ModuleType, *tuple[str, ...]]
