@@ -60,7 +60,8 @@ def forward(recognizer: Recognizer, mesh: Mesh) -> jax.stages.Wrapped:
         return recognizer.embed(frozen, trainable, preprocess(images, size, stats, dtype)).embedding
 
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
-    return jax.jit(embed, in_shardings=(replicated, replicated, rows), out_shardings=rows)
+    shardings = {"in_shardings": (replicated, replicated, rows), "out_shardings": rows}
+    return jax.jit(embed, **shardings, compiler_options=transformer_options())
 
 
 def build(problem: Problem) -> Ready:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import STORED_SIZE, evaluation_batches
+from adaptface_jax.distributed.compiler import transformer_options
 from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.distributed.processes import place_rows, process_rows, several
 from adaptface_jax.evaluation.passes import passes
@@ -173,4 +174,5 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
         in_shardings=(None, None, rows),
         # Of several processes each must be able to read every row.
         out_shardings=replicated if several() else rows,
+        compiler_options=transformer_options(),
     )

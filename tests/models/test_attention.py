@@ -17,7 +17,7 @@ from jax._src.cudnn import fused_attention_stablehlo as cudnn
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.models.layers.attend import attend_fused, attend_whole, chosen
-from adaptface_jax.models.layers.attend_each import attend_each
+from adaptface_jax.models.layers.attend_each import ABREAST, attend_each
 from tests import made_models as models
 
 
@@ -108,7 +108,8 @@ def test_the_step_lowers_for_accelerators(platform):
 
 def test_the_forward_pass_of_an_image_is_not_computed_again_in_the_backward_pass():
     text = of_step("each", "cpu", jnp.float32)
-    assert text.count("stablehlo.log ") == 1  # of the sums of exponentials, which only the forward pass takes
+    # Of the sums of exponentials, which only the forward pass takes, for each of the images that go abreast.
+    assert text.count("stablehlo.log ") == ABREAST
 
 
 def device(platform, capability="9.0", version="PJRT C API cuda 12090"):
