@@ -154,7 +154,7 @@ class Recognizer:
             "unroll": self.config.train.unroll,
             "attend": self.attend,
             "trained": adapter.kind == "full",
-            "gather": None if self.mesh is None else functools.partial(gathered, self.mesh),
+            "gather": self._gather,
         }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:
@@ -194,8 +194,14 @@ class Recognizer:
         """The frozen model's feature, float32 [B, d], without a gradient; images as for `embed`."""
         model = nnx.merge(self._definition, frozen["backbone"])
         projected = self.config.backbone.feature == "projected"
-        out = model(images, projected=projected, unroll=self.config.train.unroll, attend=self.attend)
+        unroll, attend = self.config.train.unroll, self.attend
+        out = model(images, projected=projected, unroll=unroll, attend=attend, gather=self._gather)
         return jax.lax.stop_gradient(out.feature.astype(jnp.float32))
+
+    @property
+    def _gather(self) -> Callable[[Any], Any] | None:
+        """What makes a block whole where the frozen blocks are split."""
+        return None if self.mesh is None else functools.partial(gathered, self.mesh)
 
     @property
     def _definition(self) -> nnx.GraphDef:
