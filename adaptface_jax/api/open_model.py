@@ -75,10 +75,10 @@ def open_model(
     with named_in_python():
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
+        if adapters and not is_run:
+            raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
         keep_memory = False  # the process is the caller's
         if not is_run:
-            if adapters:
-                raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
             return open_backbone(wanted, make_mesh(keep_memory=keep_memory))
         model = open_trained(wanted, keep_memory)
         if adapters:

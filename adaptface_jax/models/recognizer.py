@@ -146,16 +146,7 @@ class Recognizer:
         params = trees.overlay(base, trainable.get("backbone", {}))
         model = nnx.merge(self._definition, params)
         adapter = self.config.adapter
-        projected = self.config.backbone.feature == "projected"
         adapter_key, router_key = (None, None) if key is None else jax.random.split(key)
-        common = {
-            "projected": projected,
-            "remat": self.config.train.remat and key is not None,
-            "unroll": self.config.train.unroll,
-            "attend": self.attend,
-            "trained": adapter.kind == "full",
-            "gather": self._gather,
-        }
         low_rank, scale = trainable.get("adapter"), 1.0
         if low_rank is not None:
             low_rank, scale = lora.applied(low_rank, self.spec, adapter)
@@ -183,8 +174,10 @@ class Recognizer:
             key=adapter_key,
             scale=scale,
             dropout=adapter.dropout,
+            remat=self.config.train.remat and key is not None,
+            trained=adapter.kind == "full",
             which=which,
-            **common,
+            **self._of_every_pass,
         )
         feature = out.feature.astype(jnp.float32)
         embedding = each(linear)(trainable["head"], feature) if "head" in trainable else feature
@@ -193,15 +186,17 @@ class Recognizer:
     def plain_feature(self, frozen: Tree, images: jax.Array) -> jax.Array:
         """The frozen model's feature, float32 [B, d], without a gradient; images as for `embed`."""
         model = nnx.merge(self._definition, frozen["backbone"])
-        projected = self.config.backbone.feature == "projected"
-        unroll, attend = self.config.train.unroll, self.attend
-        out = model(images, projected=projected, unroll=unroll, attend=attend, gather=self._gather)
-        return jax.lax.stop_gradient(out.feature.astype(jnp.float32))
+        return jax.lax.stop_gradient(model(images, **self._of_every_pass).feature.astype(jnp.float32))
 
     @property
-    def _gather(self) -> Callable[[Any], Any] | None:
-        """What makes a block whole where the frozen blocks are split."""
-        return None if self.mesh is None else functools.partial(gathered, self.mesh)
+    def _of_every_pass(self) -> dict[str, Any]:
+        """What each pass through the backbone is told, with adapters or without."""
+        return {
+            "projected": self.config.backbone.feature == "projected",
+            "unroll": self.config.train.unroll,
+            "attend": self.attend,
+            "gather": None if self.mesh is None else functools.partial(gathered, self.mesh),
+        }
 
     @property
     def _definition(self) -> nnx.GraphDef:
