@@ -94,6 +94,12 @@ class Session:
         self.course = dataclasses.replace(self.course.after(score), objection=self.judge.objection())
         return score
 
+    def save(self, step: int, state: TrainState, score: float | None = None) -> None:
+        """Start saving a step whose rows are written: a kill in between would lose what the checkpoint goes on after."""
+        self.evidence.note(step, state)
+        self.evidence.flush()
+        self.checkpoints.save(step, state, score, self.course)
+
     def ended_early(self) -> str:
         """Why the run is over before its last step, or ""."""
         if self.course.objection:
@@ -127,9 +133,11 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
             judge.begin()
         online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
         written = workdir if processes.primary() else None
+        # An evaluation counts with its score in the checkpoint: one that was shown but not counted is made once more.
+        again = "eval/" if start and checkpoints.score(start) is None else ""
         with (
             Evidence(written, plan, start) as evidence,
-            Monitor(written, start + 1 if start else 0, online, evidence.row) as monitor,
+            Monitor(written, start + 1 if start else 0, online, evidence.row, again) as monitor,
             Progress(plan.total_steps, start, "training") as progress,
         ):
             checkpoints.say = progress.write
@@ -202,9 +210,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             try:
                 batch = next(data)
             except InputError as error:
-                evidence.note(step - 1, state)
-                checkpoints.save(step - 1, state, course=session.course)
                 log.flush()
+                session.save(step - 1, state)
                 kept = "is saved" if checkpoints.wait() else "COULD NOT BE SAVED"
                 raise RunError(f"{error}; the run {kept} after step {step - 1:,}") from None
             log.waited(time.monotonic() - before)
@@ -241,11 +248,10 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             ending = step == total or early or stopping or given_up or failure
             saves = (config.checkpoint.every_steps, config.checkpoint.keep_every)
             if ending or score is not None or any(due(step, every) for every in saves):
-                evidence.note(step, state)
-                checkpoints.save(step, state, score, session.course)
+                log.flush()
+                session.save(step, state, score)
             checkpoints.check()
             if ending:
-                log.flush()
                 with Phase("saving", brief=True):
                     saved = checkpoints.wait()
             if given_up:

@@ -47,6 +47,7 @@ class Monitor:
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
       online: gets the same scalars; closed with the monitor.
       witness: is told every line of `metrics.jsonl`.
+      again: what the tags begin with that this session writes once more at the step before `resume_step`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Monitor:
         resume_step: int = 0,
         online: WandbRun | None = None,
         witness: Callable[[str], None] | None = None,
+        again: str = "",
     ) -> None:
         self._lines: TextIO | None = None
         self._online, self._witness = online, witness
@@ -64,7 +66,7 @@ class Monitor:
         workdir.mkdir(parents=True, exist_ok=True)
         self._resume_step = resume_step
         path = workdir / METRICS_FILE
-        _drop_from(path, resume_step)
+        _drop_from(path, resume_step, again)
         self._lines = path.open("a", encoding="utf-8")
         # Event files are named by the second and read in the order of their names: the counter keeps two sessions
         # that start within a second apart, and in order.
@@ -238,7 +240,11 @@ def _row(line: bytes) -> dict[str, Any]:
     return row
 
 
-def _drop_from(path: Path, step: int) -> None:
+def _drop_from(path: Path, step: int, again: str) -> None:
+    def stays(row: Mapping[str, Any]) -> bool:
+        repeated = again and row["step"] == step - 1 and any(tag.startswith(again) for tag in row)
+        return row["step"] < step and not repeated
+
     if path.exists():
-        kept = [line for line in read_metrics(path.parent) if line["step"] < step]
-        write_text(path, "".join(to_json(line) + "\n" for line in kept))
+        kept = [row for row in read_metrics(path.parent) if stays(row)]
+        write_text(path, "".join(to_json(row) + "\n" for row in kept))

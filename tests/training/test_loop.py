@@ -13,6 +13,9 @@ from adaptface_jax.config.overrides import freeze
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.distributed.mesh import make_mesh, place
 from adaptface_jax.training import loop
+from adaptface_jax.training.checkpoint import Checkpoints
+from adaptface_jax.training.evidence import read_lines
+from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.step import make_step
 from adaptface_jax.training.stopping import StopSignals
@@ -70,10 +73,10 @@ class Watched:
         return state, metrics
 
 
-def slow_plan() -> Plan:
+def slow_plan(log_every: int = 1000, save_every: int = 1000) -> Plan:
     config = defaults()
-    changes = {"data.threads": 0, "train.batch_size": 4, "train.steps": STEPS, "train.log_every": 1000}
-    config.update_from_flattened_dict(changes | {"checkpoint.every_steps": 1000})
+    changes = {"data.threads": 0, "train.batch_size": 4, "train.steps": STEPS, "train.log_every": log_every}
+    config.update_from_flattened_dict(changes | {"checkpoint.every_steps": save_every})
     mesh = make_mesh(jax.devices()[:1])
     return Plan(
         config=freeze(config), mesh=mesh, source=open_source("synthetic:identities=2,images=4"), frozen={},
@@ -98,6 +101,24 @@ def test_no_step_waits_behind_a_slow_one(tmp_path, monkeypatch):
     with StopSignals() as stop:
         loop.train(slow_plan(), tmp_path, stop, NothingToJudge())
     assert steps[0].waiting == [0] * STEPS
+
+
+def test_what_a_checkpoint_goes_on_after_is_written_before_it(tmp_path, monkeypatch):
+    """A run that is killed right after a save goes on from it, and would never write a row that was still pending."""
+    found = []
+
+    class Looked(Checkpoints):
+        def save(self, step, *rest):
+            if step:
+                row, line = read_metrics(tmp_path)[-1], read_lines(tmp_path)[-1]
+                found.append((step, row["step"], line["step"], len(line["state"])))
+            super().save(step, *rest)
+
+    monkeypatch.setattr(loop, "Checkpoints", Looked)
+    with StopSignals() as stop:
+        loop.train(slow_plan(log_every=1, save_every=2), tmp_path, stop, NothingToJudge())
+    assert [numbers[:3] for numbers in found] == [(2, 2, 2), (4, 4, 4), (6, 6, 6)]
+    assert all(numbers[3] for numbers in found)
 
 
 def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(tmp_path, capsys):

@@ -34,6 +34,20 @@ def write_losses(workdir, steps, resume_step: int, value: float = 1.0) -> None:
             monitor.scalars(step, {"train/loss": value})
 
 
+def test_what_is_done_again_at_the_step_gone_on_from_does_not_stand_twice(tmp_path):
+    """An evaluation was shown, and the run killed before its score was saved."""
+    with Monitor(tmp_path) as monitor:
+        monitor.scalars(3, {"eval/lfw/auc": 0.25})
+        monitor.scalars(6, {"train/loss": 2.0})
+        monitor.scalars(6, {"eval/lfw/auc": 0.5})
+    with Monitor(tmp_path, 7, again="eval/") as monitor:
+        monitor.scalars(6, {"eval/lfw/auc": 0.5})
+    with Monitor(tmp_path, 7):  # and after one that was saved
+        pass
+    rows = [{"step": 3, "eval/lfw/auc": 0.25}, {"step": 6, "train/loss": 2.0}, {"step": 6, "eval/lfw/auc": 0.5}]
+    assert read_metrics(tmp_path) == rows
+
+
 def test_a_call_is_one_line_and_one_event_a_tag(tmp_path):
     with Monitor(tmp_path / "run") as monitor:
         monitor.scalars(120, {"train/loss": np.float32(31.25), "train/learning_rate": 1e-4})
