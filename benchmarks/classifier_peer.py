@@ -1,4 +1,4 @@
-"""The same networks in torch, on images that are normalised already; `torch_channels_last` in that memory format."""
+"""The same networks in torch, on images that are normalized already; `torch_channels_last` in that memory format."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The domain head: what an image's conditions did to its embedding, taken out again in closed form.
 
-u = unit(e) - centre - sum_k p_k(x) mu_k, then unit(u S^(-1/2)). Everything is fitted on training images: mu, the effect
+u = unit(e) - center - sum_k p_k(x) mu_k, then unit(u S^(-1/2)). Everything is fitted on training images: mu, the effect
 of each condition, by least squares within people; p by a logistic regression on frozen features; S, the scatter within
 people that is left, with a ridge. Measured by domain_variants.py; it did not pay there, so it is not in the package.
 """
@@ -19,7 +19,7 @@ RIDGE = 1.0  # times the mean variance of a direction
 
 # name -> (whether the conditions' effects are taken out, whether what is left is whitened)
 HEADS = {
-    "centred": (False, False),
+    "centered": (False, False),
     "whitened": (False, True),
     "domain means": (True, False),
     "domain head": (True, True),
@@ -28,7 +28,7 @@ HEADS = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainingImages:
-    """embedding [N, E], not normalised; feature [N, d] of the frozen backbone; person [N]; condition bool [N, K]."""
+    """embedding [N, E], not normalized; feature [N, d] of the frozen backbone; person [N]; condition bool [N, K]."""
 
     embedding: np.ndarray
     feature: np.ndarray
@@ -54,10 +54,10 @@ def fit(images: TrainingImages) -> dict[str, Head]:
     def made(means: bool, white: bool) -> Head:
         left = residual - deviation @ effects if means else residual
         turn = inverse_root(left.T @ left / len(left)) if white else None
-        centre = units.mean(axis=0) - (held.mean(axis=0) @ effects if means else 0.0)
+        center = units.mean(axis=0) - (held.mean(axis=0) @ effects if means else 0.0)
 
         def head(embedding: np.ndarray, feature: np.ndarray) -> np.ndarray:
-            moved = unit(embedding) - centre
+            moved = unit(embedding) - center
             if means:
                 moved = moved - np.stack([p.predict_proba(feature)[:, 1] for p in probes], axis=1) @ effects
             return moved if turn is None else moved @ turn

@@ -39,7 +39,7 @@ from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.labels import LabelTable, read_labels
 from adaptface_jax.data.record import Images, Keys
 from adaptface_jax.data.sources.from_path import open_source
-from adaptface_jax.data.sources.labelled import labels_beside
+from adaptface_jax.data.sources.labeled import labels_beside
 from adaptface_jax.distributed.mesh import make_mesh, place
 from adaptface_jax.evaluation.distances import indexed_distances
 from adaptface_jax.evaluation.embedding import Embedder, Embeddings
@@ -79,7 +79,7 @@ VARIANTS = {
     "scaled": Variant(GATED, THREE),
     "scaled, rate / 2": Variant(GATED, THREE, rate=1.5e-3),
     "frozen router": Variant(GATED | {"router": "frozen"}, THREE),
-    "unlabelled": Variant(GATED | {"domain_loss_weight": 0.1, "balance_weight": 0.5}),
+    "unlabeled": Variant(GATED | {"domain_loss_weight": 0.1, "balance_weight": 0.5}),
     "ordinary": Variant(GATED | {"num_domains": 4, "rank": 12}, FOUR),
     "shared, no ordinary": Variant(GATED | {"rank": 8, "shared_rank": 24, "alpha": 24.0}, THREE),
     "shared": Variant(SHARED, FOUR),

@@ -32,7 +32,7 @@ class Held:
 
 
 def abstract_trees(config: Config, classes: int, mesh: Mesh) -> tuple[Recognizer, Any, Any]:
-    """The recogniser, and the shapes of its two trees; those of the frozen one say where each leaf lies."""
+    """The recognizer, and the shapes of its two trees; those of the frozen one say where each leaf lies."""
     size, fsdp = config.backbone.image_size, config.train.fsdp
     spec, dtype = backbone_spec(config.backbone.name), compute_dtype(config.backbone.dtype)
     recognizer = Recognizer(spec, config, dtype, mesh if fsdp > 1 else None)

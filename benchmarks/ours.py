@@ -1,4 +1,4 @@
-"""The step of `adaptface train`: uint8 images in, resized and normalised on the device."""
+"""The step of `adaptface train`: uint8 images in, resized and normalized on the device."""
 
 from __future__ import annotations
 

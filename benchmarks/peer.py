@@ -1,6 +1,6 @@
 """The same training step in transformers + PEFT, tuned as its users would tune it.
 
-Images come already resized and normalised, AdamW is the fused one, attention is `sdpa`; in bfloat16 the frozen weights
+Images come already resized and normalized, AdamW is the fused one, attention is `sdpa`; in bfloat16 the frozen weights
 are stored in it and the rest runs under autocast; float32 may use TF32 on a GPU, as it does here.
 """
 
@@ -30,7 +30,7 @@ TARGETS = {
 
 
 class Recognizer(torch.nn.Module):
-    """Backbone with LoRA, linear head, unit centres: images and labels to the mean CosFace loss."""
+    """Backbone with LoRA, linear head, unit centers: images and labels to the mean CosFace loss."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Recognizer(torch.nn.Module):
                 f"PEFT adapted {adapted} layers, not {len(problem.targets)} in each of {spec.depth} blocks"
             )
         self.head = torch.nn.Linear(spec.width, problem.embedding_dim)
-        self.centres = torch.nn.Parameter(0.01 * torch.randn(problem.classes, problem.embedding_dim))
+        self.centers = torch.nn.Parameter(0.01 * torch.randn(problem.classes, problem.embedding_dim))
         self.autocast = problem.dtype == "bfloat16"
         self.scale, self.margin = problem.scale, problem.margin
 
@@ -71,7 +71,7 @@ class Recognizer(torch.nn.Module):
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         embedding = F.normalize(self.embed(images))
-        cosine = embedding @ F.normalize(self.centres).T
+        cosine = embedding @ F.normalize(self.centers).T
         margin = self.margin * F.one_hot(labels, cosine.shape[1])
         return F.cross_entropy(self.scale * (cosine - margin), labels)
 

@@ -28,14 +28,14 @@ BALANCE = 0.5
 ROUTERS = ("frozen", "block:2")
 
 
-def variants(labelled: bool) -> dict[str, list[str]]:
+def variants(labeled: bool) -> dict[str, list[str]]:
     """Name -> the settings that differ."""
     found = {"lora": ["--config.adapter.kind=lora"]}
     for router in ROUTERS:
         for balance in (0.0, BALANCE):
             name = f"dalora {router}" + (" + balance" if balance else "")
             found[name] = [f"--config.adapter.router={router}", f"--config.adapter.balance_weight={balance}"]
-    return {f"{name}{', labels' if labelled else ''}": words for name, words in found.items()}
+    return {f"{name}{', labels' if labeled else ''}": words for name, words in found.items()}
 
 
 def run(words: list[str], workdir: Path) -> dict[str, Any]:
@@ -56,10 +56,10 @@ def run(words: list[str], workdir: Path) -> dict[str, Any]:
     }
 
 
-def measure(name: str, train: str, benchmark: str, extra: list[str], labelled: bool, seeds: int) -> list[dict]:
+def measure(name: str, train: str, benchmark: str, extra: list[str], labeled: bool, seeds: int) -> list[dict]:
     """One row per variant, each the mean over seeds."""
     rows = []
-    for variant, words in variants(labelled).items():
+    for variant, words in variants(labeled).items():
         found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
     python benchmarks/saving.py --out=benchmarks/results/saving.json
 
-The state of DINOv2 ViT-S/14 with DA-LoRA, trained patch embedding, head and 10,572 class centres with AdamW's moments.
+The state of DINOv2 ViT-S/14 with DA-LoRA, trained patch embedding, head and 10,572 class centers with AdamW's moments.
 Real steps (few pixels, so that a step is short), donated states, a save every `--every` steps through
 `checkpoint.Checkpoints`: Orbax in the background, then the sha256 manifest.
 """

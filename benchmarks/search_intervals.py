@@ -22,11 +22,11 @@ DESIGNS = ((40, 40, 10, 0.5), (100, 100, 5, 0.6), (20, 200, 5, 0.4))
 
 def draw(rng: np.random.Generator, known: int, strangers: int, probes: int, noise: float) -> tuple[Faces, Faces]:
     """A gallery and its probes."""
-    centres = rng.normal(size=(known + strangers, WIDTH))
+    centers = rng.normal(size=(known + strangers, WIDTH))
     spread = noise * np.exp(0.4 * rng.normal(size=known + strangers))
 
     def shown(person: np.ndarray) -> Faces:
-        points = centres[person] + spread[person, None] * rng.normal(size=(len(person), WIDTH))
+        points = centers[person] + spread[person, None] * rng.normal(size=(len(person), WIDTH))
         return Faces((points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), person)
 
     return shown(np.arange(known)), shown(np.repeat(np.arange(known + strangers), probes))

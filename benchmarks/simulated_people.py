@@ -1,6 +1,6 @@
 """Benchmarks of made embeddings, of whose figures anything can be known: for `intervals.py` and the tests.
 
-An embedding of an image is its person's centre, plus what this model makes of that person, plus what it makes of that
+An embedding of an image is its person's center, plus what this model makes of that person, plus what it makes of that
 image: the louder the harder the person is. Pairs are drawn as protocols draw them: as many genuine as impostor ones in
 every tenth, over people and images that many pairs share.
 """
@@ -67,7 +67,7 @@ class People:
             self.person = self.index.copy()
             self.person[1::2][self.issame] = self.person[::2][self.issame]
         people = int(self.person.max()) + 1
-        self._centre = rng.standard_normal((people, WIDTH)) + 0.7
+        self._center = rng.standard_normal((people, WIDTH)) + 0.7
         self._difficulty = rng.standard_normal(people)
 
     def seen(self, rng: np.random.Generator, noise: float, of_people: float = 0.3, of_seed: float = 0.0) -> PairScores:
@@ -78,9 +78,9 @@ class People:
         """
         scale = of_people / 2 * (self._difficulty + rng.standard_normal(len(self._difficulty)))
         loud = noise * np.exp(scale + of_seed * rng.standard_normal())
-        centre = self._centre + of_people * rng.standard_normal(self._centre.shape)
+        center = self._center + of_people * rng.standard_normal(self._center.shape)
         shape = (len(self.person), WIDTH)
-        points = centre[self.person] + loud[self.person, None] * rng.standard_normal(shape)
+        points = center[self.person] + loud[self.person, None] * rng.standard_normal(shape)
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         distance = np.square(points[self.index[::2]] - points[self.index[1::2]]).sum(axis=1)
         person = self.person if self.design.known else None

@@ -1,7 +1,7 @@
 """Sites whose strangers are more alike than a benchmark's, and piles of their photographs: for `site_thresholds.py` and
 the tests.
 
-Made embeddings: people are points around a centre of their own place; the farther out it lies, the more alike are
+Made embeddings: people are points around a center of their own place; the farther out it lies, the more alike are
 strangers, so that all impostor scores are shifted.
 """
 
@@ -45,14 +45,14 @@ PILES = (
 
 
 class Place:
-    """Where faces come from: embeddings of people around a common centre.
+    """Where faces come from: embeddings of people around a common center.
 
-    centre: how far out it lies; the farther, the more alike are strangers.
+    center: how far out it lies; the farther, the more alike are strangers.
     """
 
-    def __init__(self, centre: float, noise: float, rng: np.random.Generator) -> None:
+    def __init__(self, center: float, noise: float, rng: np.random.Generator) -> None:
         direction = rng.standard_normal(WIDTH)
-        self._centre = np.float32(centre) * (direction / np.linalg.norm(direction)).astype(np.float32)
+        self._center = np.float32(center) * (direction / np.linalg.norm(direction)).astype(np.float32)
         self._axes = np.exp(0.3 * rng.standard_normal(WIDTH, np.float32))
         self._noise, self._rng = noise, rng
 
@@ -61,7 +61,7 @@ class Place:
         people, images = (
             self._rng.standard_normal((count, WIDTH), np.float32) for count in (int(person.max()) + 1, len(person))
         )
-        points = (self._centre + self._axes * people)[person] + self._noise * images
+        points = (self._center + self._axes * people)[person] + self._noise * images
         return points / np.linalg.norm(points, axis=1, keepdims=True)
 
     def strangers(self, pairs: int) -> np.ndarray:
@@ -100,7 +100,7 @@ class Held:
 
 def one_site(pile: Pile, rng: np.random.Generator, fresh: int = FRESH) -> Held:
     """A benchmark, and a site whose strangers are more alike, with its pile."""
-    benchmark, site = (Place(centre, pile.noise, rng) for centre in (2.0, rng.uniform(2.5, 5.0)))
+    benchmark, site = (Place(center, pile.noise, rng) for center in (2.0, rng.uniform(2.5, 5.0)))
     genuine, impostor = benchmark.doubles(BENCHMARK_PAIRS), benchmark.strangers(BENCHMARK_PAIRS)
     distances, issame = np.append(genuine, impostor), np.arange(2 * BENCHMARK_PAIRS) < BENCHMARK_PAIRS
     of_benchmark = thresholds_at_far(distances, issame)[FAR]

@@ -1,4 +1,4 @@
-"""What a threshold from unlabelled photographs of a site holds, on sites whose strangers are more alike than a
+"""What a threshold from unlabeled photographs of a site holds, on sites whose strangers are more alike than a
 benchmark's (`simulated_sites.py`).
 
     python benchmarks/site_thresholds.py --out=benchmarks/results/site_thresholds.json

@@ -3,7 +3,7 @@
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\
         --rate=3e-3 --out=benchmarks/results/starter_rule.json
 
-Trains the rule's settings (with --rate, at another rate) and their neighbours, one figure changed at a time, on the
+Trains the rule's settings (with --rate, at another rate) and their neighbors, one figure changed at a time, on the
 first people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs.
 Differences are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not
 trained again.

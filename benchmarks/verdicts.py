@@ -6,7 +6,7 @@ A draw makes people, images and pairs (`simulated_people.py`), a frozen backbone
 pages: of the first run, its Markdown and its findings, and the page over both runs. Equal: all three have the same
 expectation. Different: the images of the first run alone are so much less noisy that the expected difference of the
 accuracies is twice the half-width of its 95% interval (2 below), or twice its whole width (4). A page claims a
-difference where any word or colour of it does; its drawn curves, which claim nothing, are left out. The share of R
+difference where any word or color of it does; its drawn curves, which claim nothing, are left out. The share of R
 draws has the standard error sqrt(p (1 - p) / R).
 """
 

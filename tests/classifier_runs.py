@@ -98,7 +98,7 @@ def run(model: ModelConfig, train: LoopConfig = TRAIN, devices: int = 1, by_imag
             rows = jax.device_put(batch, sharding(mesh, "batch"))
             state, metrics = step({}, state, rows, jax.device_put(jax.random.key(KEY), everywhere))
             losses.append(float(metrics["loss"]))
-        images = normalised(batches(model)[-1]["image"])
+        images = normalized(batches(model)[-1]["image"])
         logits, _ = classifier.logits(*jax.device_get((state.trainable, state.statistics)), jnp.asarray(images))
     return {
         "losses": np.array(losses),
@@ -108,6 +108,6 @@ def run(model: ModelConfig, train: LoopConfig = TRAIN, devices: int = 1, by_imag
     }
 
 
-def normalised(images):
+def normalized(images):
     """float32 [B, S, S, 3]."""
     return ((images / 255 - np.array(STATS.mean)) / np.array(STATS.std)).astype(np.float32)

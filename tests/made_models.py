@@ -51,7 +51,7 @@ def build(
 
 
 def images(batch: int = 4, seed: int = 0) -> jax.Array:
-    """Normalised images, float32 [B, SIZE, SIZE, 3]."""
+    """Normalized images, float32 [B, SIZE, SIZE, 3]."""
     return jnp.asarray(np.random.default_rng(seed).standard_normal((batch, SIZE, SIZE, 3)), jnp.float32)
 
 

@@ -30,7 +30,7 @@ TINY = {
 
 
 def save(file: Path, tensors: Tensors, dtype: str = "F32") -> None:
-    """A safetensors file, byte by byte; dtype: F32, F16 or BF16 (rounded towards zero, so that no library is asked)."""
+    """A safetensors file, byte by byte; dtype: F32, F16 or BF16 (rounded toward zero, so that no library is asked)."""
     data = []
     for tensor in tensors.values():
         tensor = np.ascontiguousarray(tensor, np.float32)

@@ -59,7 +59,7 @@ class PatchDropout(ViT):
 
 
 def augment(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """uint8 [S, S, 3] -> the same with shift, flip (told), gain, tint, gamma, contrast, grey and a hole; cheap."""
+    """uint8 [S, S, 3] -> the same with shift, flip (told), gain, tint, gamma, contrast, gray and a hole; cheap."""
     padded = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="edge")
     top, left = rng.integers(0, 19, 2)
     image = padded[top : top + SIZE, left : left + SIZE]
@@ -112,8 +112,8 @@ def portrait_targets(portraits: np.ndarray) -> np.ndarray:
     and expression do not count.
     """
     small = np.stack([p.reshape(28, 4, 28, 4, 3).mean((1, 3)) / 255 for p in portraits])
-    grey = small @ np.array([0.3, 0.59, 0.11])
-    rows = np.stack([grey, 0.5 * (small[..., 0] - grey), 0.5 * (small[..., 2] - grey)], axis=1).reshape(len(small), -1)
+    gray = small @ np.array([0.3, 0.59, 0.11])
+    rows = np.stack([gray, 0.5 * (small[..., 0] - gray), 0.5 * (small[..., 2] - gray)], axis=1).reshape(len(small), -1)
     values = np.float32(rows - rows.mean(0))
     left, size, _ = np.linalg.svd(values, full_matrices=False)
     parts = left[:, :PARTS] * np.sqrt(size[:PARTS])
@@ -121,10 +121,10 @@ def portrait_targets(portraits: np.ndarray) -> np.ndarray:
 
 
 def condition_targets(conditions: Iterable[Conditions]) -> np.ndarray:
-    """How each picture was taken, standardised: float32 [N, 12]. The first two change sign in a mirror."""
+    """How each picture was taken, standardized: float32 [N, 12]. The first two change sign in a mirror."""
     rows = [
         (c.yaw, (1 - c.ambient) * np.sin(np.deg2rad(c.azimuth)), c.pitch, c.age, c.ambient, np.log(c.exposure), c.smile,
-         c.mouth, c.scale, c.elevation, c.grey, c.contrast)
+         c.mouth, c.scale, c.elevation, c.gray, c.contrast)
         for c in conditions
     ]  # fmt: skip
     values = np.float32(rows)

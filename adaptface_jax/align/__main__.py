@@ -1,7 +1,7 @@
 """Align every photograph of a folder: the largest face of each, by five landmarks, as a 112x112 crop.
 
     adaptface align photographs/ crops/
-    adaptface align lfw/ crops/ --prefer=centre --fallback=centre
+    adaptface align lfw/ crops/ --prefer=center --fallback=center
 
 Names and folders stay, so lists of pairs and identity folders work on the crops. The extra `align` brings the detector.
 Faces are looked for at several scales, and where there is none in the photograph turned by quarters. Killed at any
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from adaptface_jax.align.prefer import PREFER
+from adaptface_jax.align.prefer import PREFER, today
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_folder
 from adaptface_jax.cli.parser import Parser
@@ -34,9 +34,13 @@ def parser() -> Parser:
     result.add_argument(
         "target", type=output_folder, metavar="DST", help="a folder for the crops; what it has already is kept"
     )
-    result.add_argument("--prefer", choices=PREFER, default=PREFER[0], help="which of several faces [%(default)s]")
+    result.add_argument(
+        "--prefer", type=today, choices=PREFER, default=PREFER[0], help="which of several faces [%(default)s]"
+    )
     result.add_argument("--all", action="store_true", help="every face: NAME.face1.jpg, NAME.face2.jpg ...")
-    result.add_argument("--fallback", choices=("centre",), help="where no face is found, take the photograph's middle")
+    result.add_argument(
+        "--fallback", type=today, choices=("center",), help="where no face is found, take the photograph's middle"
+    )
     result.add_argument(
         "--margin", type=float, default=0.0, metavar="M", help="show so much of a crop more to each side [%(default)s]"
     )

@@ -31,11 +31,11 @@ VIEW_SIZE = 320
 VIEW_SCALE = 1.2
 
 
-# Which of several faces is whose the photograph is; LFW's rule is the centre.
+# Which of several faces is whose the photograph is; LFW's rule is the center.
 
 # The middle of a photograph in which no face was found: so much of its shorter side. LFW's photographs are 2.2 times
 # the box of the face detector around which they were cut, and an aligned crop is 1.2 times that box.
-CENTRE = 0.55
+CENTER = 0.55
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Aligner:
             landmarks = self._second_look(photograph, face)
             yield Crop(warp(photograph, similarity(landmarks, middle)), len(faces), landmarks)
 
-    def centre(self, photograph: np.ndarray) -> np.ndarray:
+    def center(self, photograph: np.ndarray) -> np.ndarray:
         """uint8 [112, 112, 3], the middle of a photograph: what there is where no face was found."""
         height, width = photograph.shape[:2]
-        side = min(height, width) * min(CENTRE * (1 + 2 * self._margin), 1.0)
+        side = min(height, width) * min(CENTER * (1 + 2 * self._margin), 1.0)
         left, top = (width - side) / 2, (height - side) / 2
         size = (CROP_SIZE, CROP_SIZE)
         box = (left, top, left + side, top + side)

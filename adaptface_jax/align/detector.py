@@ -20,7 +20,7 @@ MIN_SCORE = 0.5
 class Face:
     """box: float64 [4], left, top, right, bottom. score: 0..1. landmarks: float64 [5, 2], (x, y) in TEMPLATE's order.
 
-    In pixels of the photograph, pixel centres at whole numbers.
+    In pixels of the photograph, pixel centers at whole numbers.
     """
 
     box: np.ndarray

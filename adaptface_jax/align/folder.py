@@ -16,7 +16,7 @@ from PIL import Image
 
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.detector import use_one_thread
-from adaptface_jax.align.prefer import PREFER
+from adaptface_jax.align.prefer import PREFER, today
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains_in, write_bytes, write_text
 from adaptface_jax.core.journal import Journal
@@ -156,6 +156,7 @@ def open_journal(target: Path, options: Options) -> Journal:
     target.mkdir(parents=True, exist_ok=True)
     journal = Journal(target / JOURNAL, kind_of)
     about = journal.lines.get(_ABOUT, options.noted() if fresh else Options().noted())
+    about |= {"prefer": today(about["prefer"])} if "prefer" in about else {}
     if about != options.noted():
         given = " ".join(f"--{'all' if name == 'every' else name}={value}" for name, value in about.items())
         raise InputError(
@@ -203,7 +204,7 @@ def align_named(aligner: Aligner, source: Path, target: Path, options: Options, 
         if not options.every:
             break
     if not faces and options.fallback:
-        return {"faces": 0, MIDDLE: True}, {name: encoded(aligner.centre(photograph), suffix)}
+        return {"faces": 0, MIDDLE: True}, {name: encoded(aligner.center(photograph), suffix)}
     if faces != 1 or options.every:
         return {"faces": faces}, crops
     write_bytes(target / name, crops[name])
@@ -218,7 +219,7 @@ def _worker(source: Path, target: Path, options: Options) -> functools.partial[F
 def encoded(image: np.ndarray, suffix: str) -> bytes:
     """The bytes of an image file that is named so: lossless, or JPEG of quality 95 without chroma subsampling.
 
-    A crop keeps the name of its photograph; where that is of a form that loses colours or cannot be written (GIF, AVIF,
+    A crop keeps the name of its photograph; where that is of a form that loses colors or cannot be written (GIF, AVIF,
     HEIC, none), what stands in the file is PNG, which readers know by its first bytes.
     """
     kind = next((name for name in KEPT if suffix in FORMATS[name]), "PNG")

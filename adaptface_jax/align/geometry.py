@@ -12,7 +12,7 @@ from adaptface_jax.core.errors import InputError
 CROP_SIZE = 112
 
 # Where InsightFace's 112x112 crops (and so LFW, CFP-FP, AgeDB-30 ... as .bin packs) have the eye on the left of the
-# image, the eye on the right, the tip of the nose and the corners of the mouth; (x, y), pixel centres at whole numbers.
+# image, the eye on the right, the tip of the nose and the corners of the mouth; (x, y), pixel centers at whole numbers.
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
@@ -29,10 +29,10 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     # In the plane the best rotation by scale is the complex number sum(conj(s) t) / sum(|s|^2): no SVD is needed.
-    centred = (source - source_mean) @ np.array([1, 1j])
+    centered = (source - source_mean) @ np.array([1, 1j])
     wanted = (target - target_mean) @ np.array([1, 1j])
-    spread = float(np.square(np.abs(centred)).sum())
-    turn = complex((centred.conj() * wanted).sum())
+    spread = float(np.square(np.abs(centered)).sum())
+    turn = complex((centered.conj() * wanted).sum())
     if not (math.isfinite(spread) and spread > 0 and abs(turn) > 1e-12 * spread):
         raise InputError("landmarks: they lie in one point; expected five places on a face")
     turn /= spread
@@ -55,7 +55,7 @@ def warp(image: np.ndarray, transform: np.ndarray, size: int = CROP_SIZE) -> np.
     """The `size` x `size` view of an image after a similarity transform of its pixels; bicubic, black outside.
 
     Args:
-      image: uint8 [H, W, 3]. transform: float [2, 3], from (x, y) in the image to the view, pixel centres at whole
+      image: uint8 [H, W, 3]. transform: float [2, 3], from (x, y) in the image to the view, pixel centers at whole
         numbers. A face larger than the view is first averaged down, or single pixels would be picked (aliasing).
     Returns: uint8 [size, size, 3].
     """

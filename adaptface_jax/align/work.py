@@ -46,7 +46,7 @@ def outcome_lines(target: str, outcome: Outcome, options: Options, images: int) 
     if outcome.no_face:
         middle = outcome.middle
         instead = (
-            f", the middle of {middle:,} was taken instead" if middle else "; --fallback=centre takes their middle"
+            f", the middle of {middle:,} was taken instead" if middle else "; --fallback=center takes their middle"
         )
         lines.append(f"no face in {len(outcome.no_face):,}: see {NO_FACE}{instead}")
     if outcome.unreadable:

@@ -20,7 +20,7 @@ _NOSE, _MOUTH, _LOWER = 0.5, 0.1, 0.08
 
 
 def _mean_face() -> np.ndarray:
-    """float64 [5, 3], centred; x to the right of the image, y down, z away from the camera."""
+    """float64 [5, 3], centered; x to the right of the image, y down, z away from the camera."""
     eyes = TEMPLATE[1, 0] - TEMPLATE[0, 0]
     flat = (TEMPLATE - TEMPLATE.mean(axis=0)) / eyes
     # The template is a mean of faces and lies a fifth of a pixel askew; a head at rest has two equal halves.

@@ -33,7 +33,7 @@ PART = 8  # forward passes whose images an iterator is asked for at a time
 class FaceModel:
     """A model that `open` opened. Any number of threads may use one at once.
 
-    model: the recogniser and its two trees. mesh: the devices they are on.
+    model: the recognizer and its two trees. mesh: the devices they are on.
     facts: what it is, for output files: {"run", "step", "backbone"}, or {"backbone", "image_size"} of a backbone alone.
 
     A forward pass is compiled for numbers of images that are powers of two, up to `batch_size`, each when it first

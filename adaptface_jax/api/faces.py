@@ -20,7 +20,7 @@ class Faces:
     embeddings: float32 [N, E], unit length, to compare: with the flip test the sum of the raw embeddings of image and
       mirror image, brought to unit length. `embeddings @ embeddings.T` are the cosine similarities s that thresholds
       speak of: their squared distance is 2 - 2 s.
-    raw: float32 [N, E], of the images alone, not normalised: what the `embed` command writes.
+    raw: float32 [N, E], of the images alone, not normalized: what the `embed` command writes.
     features: float32 [N, d], before the head. gates: float32 [N, K], rows that sum to 1; None without DA-LoRA.
     paths: N of them, None for images that came as pixels.
 
@@ -50,7 +50,7 @@ class Faces:
 
     @classmethod
     def joined(cls, parts: Sequence[Self], recognizer: Recognizer) -> Self:
-        """Parts end to end; of no part, no faces of this recogniser."""
+        """Parts end to end; of no part, no faces of this recognizer."""
         experts = recognizer.num_domains
         widths = {"embeddings": recognizer.embedding_dim, "raw": recognizer.embedding_dim}
         widths |= {"features": recognizer.feature_dim} | ({"gates": experts} if experts else {})

@@ -16,7 +16,7 @@ from adaptface_jax.training.recognition.model import Model
 def fingerprint(model: Model) -> str:
     """sha256 of everything that embeddings depend on but the precision: wherever the files lie, it is the same.
 
-    The backbone by the sha256 of its source, the settings of the model, and every trained value but the class centres.
+    The backbone by the sha256 of its source, the settings of the model, and every trained value but the class centers.
     """
     config = model.recognizer.config
     settings = {
@@ -34,6 +34,6 @@ def fingerprint(model: Model) -> str:
         settings["quantize"] = config.backbone.quantize
     digest = hashlib.sha256(to_json(settings).encode())
     for path, leaf in sorted(trees.flatten(model.trainable).items()):
-        if path != "centres":
+        if path != "centers":
             digest.update(path.encode() + b"\0" + np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()

@@ -158,7 +158,7 @@ def _site_rule(site: SiteFile, results: Path, far: float | None, benchmark: str 
     name = known_at(known, far, "this site", site.wanted(far) or "--benchmark=NAME takes that of a benchmark")
     found = site.site.at_far[name]
     stored = read_results(results).benchmarks if results.name == RESULTS and results.exists() else {}
-    faces = f"{plural(site.site.photographs, 'photograph')} of this site ({shown(site.pile)}), nobody labelled"
+    faces = f"{plural(site.site.photographs, 'photograph')} of this site ({shown(site.pile)}), nobody labeled"
     return Rule(
         Threshold(found.value, name),
         benchmarks=stored,

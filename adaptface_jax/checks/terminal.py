@@ -10,15 +10,15 @@ from adaptface_jax.checks.finding import MARKS, Finding, Section, Severity, verd
 
 LABEL = 18
 PLAIN = {Severity.OK: "+", Severity.NOTE: ".", Severity.WARNING: "!", Severity.FAULT: "X"}
-COLOURS = {Severity.OK: "32", Severity.NOTE: "2", Severity.WARNING: "33", Severity.FAULT: "31;1"}
+COLORS = {Severity.OK: "32", Severity.NOTE: "2", Severity.WARNING: "33", Severity.FAULT: "31;1"}
 
 
 class Report:
-    """Writes to `stream`: colours only on a terminal, marks that its encoding has."""
+    """Writes to `stream`: colors only on a terminal, marks that its encoding has."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._coloured = self._stream.isatty()
+        self._colored = self._stream.isatty()
         self._marks, self._arrow = MARKS, "→"
         try:
             "".join([*MARKS.values(), self._arrow]).encode(self._stream.encoding or "utf-8")
@@ -36,18 +36,18 @@ class Report:
     def verdict(self, sections: Iterable[Section]) -> None:
         """The last line."""
         worst, text = verdict(sections)
-        print("\n" + self._paint(COLOURS[worst], f"{self._marks[worst]} {text}"), file=self._stream, flush=True)
+        print("\n" + self._paint(COLORS[worst], f"{self._marks[worst]} {text}"), file=self._stream, flush=True)
 
     def _finding(self, finding: Finding) -> list[str]:
-        colour = COLOURS[finding.severity]
-        mark = self._paint(colour, self._marks[finding.severity])
+        color = COLORS[finding.severity]
+        mark = self._paint(color, self._marks[finding.severity])
         lines = [f"  {mark} {finding.check:{LABEL}} {finding.what}"]
         if finding.advice:
-            lines.append(self._paint(colour, f"    {'':{LABEL}} {self._arrow} {finding.advice}"))
+            lines.append(self._paint(color, f"    {'':{LABEL}} {self._arrow} {finding.advice}"))
         return lines
 
-    def _paint(self, colour: str, text: str) -> str:
-        return f"\033[{colour}m{text}\033[0m" if self._coloured else text
+    def _paint(self, color: str, text: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if self._colored else text
 
 
 def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:

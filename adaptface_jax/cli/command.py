@@ -34,7 +34,7 @@ ADDRESSES = 2 << 30  # bytes that jax and its libraries map at least; with fewer
 def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
     """Parse the command line, call `main`, leave with the status that says how it went.
 
-    `main` imports what does the work, so that help and misspelt words are answered without waiting for jax.
+    `main` imports what does the work, so that help and misspelled words are answered without waiting for jax.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()

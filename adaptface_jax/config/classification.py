@@ -18,7 +18,7 @@ class ModelConfig:
     blocks: tuple[int, ...] = setting((2, 2, 2), "resnet: residual blocks of each of the three stages")
     width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1, high=16_384)
     activation: str = setting("relu", "leaky is torch's, slope 0.01", choices=("relu", "leaky", "elu", "gelu", "selu"))
-    batch_norm: bool = setting(True, "resnet: normalise after each convolution")
+    batch_norm: bool = setting(True, "resnet: normalize after each convolution")
     residual: bool = setting(True, "resnet: add each block's input to its output")
     dropout: float = setting(
         0.0, "cnn: before the last layer; resnet: whole channels inside each block", low=0, high=0.99, first=True
@@ -33,7 +33,7 @@ class AugmentConfig:
     brightness: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
     contrast: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
     saturation: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
-    hue: float = setting(0.0, "greatest turn of the colour circle, which is 1", low=0, high=0.5)
+    hue: float = setting(0.0, "greatest turn of the color circle, which is 1", low=0, high=0.5)
     crop_scale: tuple[float, ...] | None = setting(None, "least and greatest share of the area of a random crop")
     crop_ratio: tuple[float, ...] = setting((3 / 4, 4 / 3), "least and greatest width over height of a random crop")
 

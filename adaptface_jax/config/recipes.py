@@ -54,7 +54,7 @@ def load(source: str | Path) -> ConfigDict:
         raise InputError(f"--config: {error}") from None
 
 
-def inherit(source: str, neighbour: str | None = None) -> ConfigDict:
+def inherit(source: str, neighbor: str | None = None) -> ConfigDict:
     """The settings of another recipe or config file, for a config file to change.
 
         inherit("small_faces")          a recipe that comes with the package
@@ -62,7 +62,7 @@ def inherit(source: str, neighbour: str | None = None) -> ConfigDict:
 
     Raises InputError where there is no such recipe or file, and where it is broken.
     """
-    return _read(_find(source) if neighbour is None else _existing(Path(source).parent / neighbour))
+    return _read(_find(source) if neighbor is None else _existing(Path(source).parent / neighbor))
 
 
 def _find(source: str | Path) -> Path:

@@ -123,10 +123,10 @@ class LossConfig:
     magface: tuple[float, ...] = setting(
         (10.0, 110.0, 0.45, 0.8, 35.0), "magface: least and greatest norm, the margins there, weight of the norms' loss"
     )
-    subcentres: int = setting(1, "centres of a class, of which the nearest counts (sub-centre ArcFace)", low=1, high=64)
+    subcenters: int = setting(1, "centers of a class, of which the nearest counts (sub-center ArcFace)", low=1, high=64)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
     sample_rate: float = setting(
-        1.0, "share of the class centres that a step draws beside those of its images; 1: all", low=1e-4, high=1
+        1.0, "share of the class centers that a step draws beside those of its images; 1: all", low=1e-4, high=1
     )
     dtype: str = setting(
         "float32",
@@ -134,10 +134,10 @@ class LossConfig:
         choices=("auto", "float32", "bfloat16"),
     )
     optimizer: str = setting(
-        "same", "of the class centres; same: train.optimizer", choices=("same", "adamw", "adam", "sgd")
+        "same", "of the class centers; same: train.optimizer", choices=("same", "adamw", "adam", "sgd")
     )
     learning_rate: float | None = setting(
-        None, "peak learning rate of the class centres, on the same course; none: train.learning_rate", low=0
+        None, "peak learning rate of the class centers, on the same course; none: train.learning_rate", low=0
     )
     keep_weight: float = setting(
         0.0, "weight of the cosine distance to the frozen model's feature, on data.keep or the batch itself", low=0
@@ -156,7 +156,7 @@ class AugmentConfig:
     blur: float = setting(0.0, "greatest standard deviation of a blur, as a fraction of the width", low=0, high=0.5)
     low_resolution: float = setting(0.0, "least side, as a fraction of the image's; 0 off", low=0, high=1)
     jpeg: int = setting(0, "lowest quality of a JPEG-like loss, 1 to 100; 0 off", low=0, high=100)
-    cutout: float = setting(0.0, "greatest area of a grey hole, as a fraction of the image's", low=0, high=1)
+    cutout: float = setting(0.0, "greatest area of a gray hole, as a fraction of the image's", low=0, high=1)
     worsened: float = setting(
         0.5, "share of the images that blur, low_resolution, jpeg and cutout change, each up to that", low=0, high=1
     )
@@ -222,7 +222,7 @@ class LoopConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
-    model_parallel: int = setting(1, "devices that the class centres are split over", low=1)
+    model_parallel: int = setting(1, "devices that the class centers are split over", low=1)
     fsdp: int = setting(1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1)
     ema: float = setting(
         0.0, "decay of a moving average of what is trained, which is verified and used; 0 off", low=0, high=0.999999

@@ -39,7 +39,7 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
     size: of the sides that the caller brings the image to. A large JPEG is decoded at 1/2, 1/4 or 1/8 where SPARE times
     `size` are left, at a third of the time; of 112 px photographs the pixels of the result differ by 0.4, 0.6 and 1.0
     of 255 in the mean.
-    Returns uint8 [H, W, 3], RGB. Grey, palette and CMYK become RGB, of 9 to 16 bits the upper 8 are taken (of as many
+    Returns uint8 [H, W, 3], RGB. Gray, palette and CMYK become RGB, of 9 to 16 bits the upper 8 are taken (of as many
     as the file says that its pixels have: white is 65535 of 16, whatever the brightest pixel is, and 4095 of 12),
     transparency is dropped, EXIF orientation is applied (a broken one is not), and of an animation or a file of
     several pages the first is taken.
@@ -122,7 +122,7 @@ def _formats(head: bytes, key: str) -> tuple[str, ...]:
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
-    """How many bits a grey pixel has, and whether 0 is white. TIFF says it; Pillow scales a PGM's to 16."""
+    """How many bits a gray pixel has, and whether 0 is white. TIFF says it; Pillow scales a PGM's to 16."""
     if image.format != "TIFF":
         return 16, False
     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ def _depth(image: Image.Image) -> tuple[int, bool]:
 
 
 def _upper_eight(image: Image.Image, bits: int, inverted: bool, key: str) -> np.ndarray:
-    """uint8 [H, W] of a grey image of up to 16 bits: "I;16", or "I" from a PGM and from signed pixels."""
+    """uint8 [H, W] of a gray image of up to 16 bits: "I;16", or "I" from a PGM and from signed pixels."""
     if bits > 16 or image.mode == "F":
         raise InputError(f"{key}: has pixels of 32 bits, whose range is not known; expected 8 or 16 bits")
     levels = (np.asarray(image).astype(np.int32).clip(0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)

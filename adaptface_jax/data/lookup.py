@@ -40,7 +40,7 @@ class Lookup:
         folder = self._place(place)
         if folder is None:
             return None
-        if found := _spelt(self._listing(folder).files, name):
+        if found := _spelled(self._listing(folder).files, name):
             return os.path.join(folder, found)
         # Where a folder cannot be listed, its files may be read all the same.
         return key if os.path.isfile(os.path.join(self._folder, key)) else None
@@ -53,7 +53,7 @@ class Lookup:
         if folder.isascii() or not name:
             return None
         place = self._place(above)
-        found = None if place is None else _spelt(self._listing(place).folders, name)
+        found = None if place is None else _spelled(self._listing(place).folders, name)
         return found and os.path.join(place or "", found)
 
     def _listing(self, folder: str) -> _Listing:
@@ -71,5 +71,5 @@ class Lookup:
         return self._listings[folder]
 
 
-def _spelt(names: dict[str, str], name: str) -> str | None:
+def _spelled(names: dict[str, str], name: str) -> str | None:
     return names.get(name) or (None if name.isascii() else names.get(unicodedata.normalize("NFC", name)))

@@ -36,7 +36,7 @@ class Record:
 
 
 class Source(abc.ABC):
-    """A random-access set of labelled images (the protocol of `grain.RandomAccessDataSource`).
+    """A random-access set of labeled images (the protocol of `grain.RandomAccessDataSource`).
 
     labels: without decoding any image, int32 [N], the class of every record; or, of a multi-label set, int32 [N, A] of
     0 and 1, its attributes.

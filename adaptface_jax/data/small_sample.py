@@ -1,4 +1,4 @@
-"""A few images of a source, to be learnt by heart (`data.overfit_small`)."""
+"""A few images of a source, to be learned by heart (`data.overfit_small`)."""
 
 from __future__ import annotations
 

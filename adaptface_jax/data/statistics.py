@@ -1,4 +1,4 @@
-"""The mean and standard deviation of a set's pixels, by which a network's input is normalised."""
+"""The mean and standard deviation of a set's pixels, by which a network's input is normalized."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.allocator import keep_freed_memory
 
 DATA, FSDP, MODEL = "data", "fsdp", "model"
-GROUPS = (DATA, FSDP)  # over which the class centres are the same
+GROUPS = (DATA, FSDP)  # over which the class centers are the same
 
 # Logical axis -> mesh axes; None is replicated. Rows are split over all devices, classes within a group of them, and
 # frozen kernels within a group of such groups.
@@ -27,7 +27,7 @@ def make_mesh(
 ) -> Mesh:
     """A ("data", "fsdp", "model") mesh over all devices (or the given ones).
 
-    `model` devices share the class centres; `fsdp` of them, which are whole groups of the former, the frozen blocks (1:
+    `model` devices share the class centers; `fsdp` of them, which are whole groups of the former, the frozen blocks (1:
     every device has them whole). keep_memory: on a CPU the process also keeps its memory between steps from now on.
     Raises InputError where they do not divide the number of devices, or each other.
     """
@@ -67,11 +67,11 @@ def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
 
 def is_by_class(path: tuple[Any, ...]) -> bool:
     """Whether the leaf of a training state at this path has a row for each class."""
-    return any(getattr(part, "key", None) == "centres" for part in path)
+    return any(getattr(part, "key", None) == "centers" for part in path)
 
 
 def state_shardings(mesh: Mesh, tree: Any) -> Any:
-    """The sharding of every leaf of a training state, or of a part of it: by class for class centres and what the
+    """The sharding of every leaf of a training state, or of a part of it: by class for class centers and what the
     optimizer keeps of them, else replicated."""
 
     def of(path: tuple[Any, ...], _: Any) -> NamedSharding:

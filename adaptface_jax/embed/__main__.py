@@ -3,7 +3,7 @@
     adaptface embed --run=runs/exp003 --images=faces/ --out=faces.npz
     adaptface embed --run=runs/exp003 --images=faces/ --out=faces.parquet
 
-The .npz file holds `embeddings` (float32 [N, E], raw: normalise to compare), `features` (before the head), `paths`
+The .npz file holds `embeddings` (float32 [N, E], raw: normalize to compare), `features` (before the head), `paths`
 (relative to the folder) and, for DA-LoRA, `gates`; the .parquet file the columns `path`, `embedding`, `feature`,
 `gates`, written as they are computed, for any number of images. Images that cannot be read are left out, and named.
 """

@@ -12,7 +12,7 @@ _ROWS = 512  # at a time: blocks that stay in the processor's cache go four time
 def pair_distances(embeddings: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
     """Squared Euclidean distances of unit embeddings, float64 [N] in 0..4.
 
-    The flip test sums the raw embeddings of an image and its mirror image and normalises the sum.
+    The flip test sums the raw embeddings of an image and its mirror image and normalizes the sum.
 
     Args: `embeddings` and `flipped` as in `verify`. Raises InputError as it does.
     """

@@ -1,4 +1,4 @@
-"""Images through the recogniser in batches, the host decoding ahead of the device."""
+"""Images through the recognizer in batches, the host decoding ahead of the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.models.recognizer import Recognizer
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """float32 arrays, a row per image: embedding [M, E], not normalised; flipped [M, E] or None, of the mirror
+    """float32 arrays, a row per image: embedding [M, E], not normalized; flipped [M, E] or None, of the mirror
     images; feature [M, d], before the head; gate [M, K] or None."""
 
     embedding: np.ndarray

@@ -1,4 +1,4 @@
-"""A recogniser on verification benchmarks: figures per benchmark, per domain, and what the gates do."""
+"""A recognizer on verification benchmarks: figures per benchmark, per domain, and what the gates do."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def image_names(name: str, benchmark: Benchmark) -> Sequence[str]:
 
 
 def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult]:
-    """What the pixels themselves, centred at mid-grey, reach as embeddings: the floor that any model has to beat."""
+    """What the pixels themselves, centered at mid-gray, reach as embeddings: the floor that any model has to beat."""
     results = {}
     for name, benchmark in benchmarks.items():
         keys = image_names(name, benchmark)

@@ -35,7 +35,7 @@ def headline(label: str, judged: Mapping[str, Verdict], base: str = FROZEN) -> s
 
 
 def of_all(judged: Mapping[str, Verdict]) -> Outcome:
-    """The outcome over all benchmarks, which colours the headline."""
+    """The outcome over all benchmarks, which colors the headline."""
     return together(verdict.outcome for verdict in judged.values())
 
 

@@ -21,7 +21,7 @@ def facts(named: Mapping[str, Any]) -> str:
 
 
 def parameters_table(rows: Sequence[ParameterCount]) -> str:
-    """Total and trainable parameters by part; of the class centres, used in training only, there is no total."""
+    """Total and trainable parameters by part; of the class centers, used in training only, there is no total."""
     shown = [[row.part, "" if row.total is None else f"{row.total:,}", f"{row.trainable:,}"] for row in rows]
     return table(["part", "total", "trainable"], shown)
 

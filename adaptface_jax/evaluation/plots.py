@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Names of colours -> the colours themselves. A page with a style of its own exchanges them (report/drawing.py).
+# Names of colors -> the colors themselves. A page with a style of its own exchanges them (report/drawing.py).
 PALETTE = {
     "ink": "#1c2126", "soft": "#626b75", "faint": "#e6e6e1", "line": "#d3d4cf", "main": "#1d6f72", "base": "#9aa2aa",
     "c0": "#2a6fb0", "c1": "#c9792b", "c2": "#3d9274", "c3": "#8a5aa8", "c4": "#b8475f", "c5": "#6b7f2a",
@@ -43,7 +43,7 @@ class Curve:
 
 
 def paint(index: int) -> str:
-    """The colour of the index-th of several things, the first one's when they run out."""
+    """The color of the index-th of several things, the first one's when they run out."""
     return f"c{index % 8}"
 
 
@@ -101,19 +101,19 @@ def distance_figure(
 
 
 def sweep_figure(sweeps: Sequence[Sweep]) -> Figure:
-    """The loss over the learning rate, raw and smoothed, with the suggested rate; a colour for each weight decay."""
+    """The loss over the learning rate, raw and smoothed, with the suggested rate; a color for each weight decay."""
     figure, axes = _axes("learning rate", "training loss")
     axes.set(xscale="log")
     for i, sweep in enumerate(sweeps):
-        colour = PALETTE[paint(i)]
-        axes.plot(sweep.rates, sweep.losses, color=colour, linewidth=0.8, alpha=0.3)
+        color = PALETTE[paint(i)]
+        axes.plot(sweep.rates, sweep.losses, color=color, linewidth=0.8, alpha=0.3)
         label = f"weight decay {sweep.weight_decay:g}"
         if sweep.suggestion is not None:
             label += f": {sweep.suggestion:.2e}"
-            axes.axvline(sweep.suggestion, color=colour, linestyle="--", linewidth=1)
+            axes.axvline(sweep.suggestion, color=color, linestyle="--", linewidth=1)
             loss = sweep.loss_at(sweep.suggestion)
-            axes.plot(sweep.suggestion, loss, "o", color=colour, markersize=5, clip_on=False)
-        axes.plot(sweep.rates, sweep.smoothed, color=colour, linewidth=1.9, label=label)
+            axes.plot(sweep.suggestion, loss, "o", color=color, markersize=5, clip_on=False)
+        axes.plot(sweep.rates, sweep.smoothed, color=color, linewidth=1.9, label=label)
     shown = [loss for sweep in sweeps for loss in sweep.smoothed]
     if shown:
         # The last losses of a sweep that diverges would make the others flat.

@@ -1,4 +1,4 @@
-"""Thresholds for the faces of one place, from photographs of it that nobody labelled.
+"""Thresholds for the faces of one place, from photographs of it that nobody labeled.
 
 Nearly all pairs of such a pile are of two people, so the distances of all its pairs are those of strangers, but for
 the doubles: pairs of photographs of one person. Below a distance where strangers cannot explain nine tenths of the

@@ -2,7 +2,7 @@
 people who are also in a benchmark.
 
 How alike one person's two folders would be is measured on the set itself: the images of everybody who has four are
-halved, and the similarity of the halves' centres is that of one person in two folders. It is as good as the model is.
+halved, and the similarity of the halves' centers is that of one person in two folders. It is as good as the model is.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BLOCK = 4096
 @dataclasses.dataclass(frozen=True)
 class Suspect:
     """kind: TWINS, SHARED or OUTLIER. image, other: two images to compare, numbers of the set; of SHARED `other` is one
-    of the benchmark's. similarity: cosine, of the centres of two people, or of an image and the centre of another
-    person; own: of an OUTLIER, of the image and the centre of its own person's other images."""
+    of the benchmark's. similarity: cosine, of the centers of two people, or of an image and the center of another
+    person; own: of an OUTLIER, of the image and the center of its own person's other images."""
 
     kind: str
     image: int
@@ -38,22 +38,22 @@ TWINS, SHARED, OUTLIER = "twins", "shared", "outlier"
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """units: float [N, E], unit embeddings. label: int [N], 0..C-1. centre: float [C, E], of unit length, zeros where a
-    person has no image. example: int [C], the image nearest to the centre."""
+    """units: float [N, E], unit embeddings. label: int [N], 0..C-1. center: float [C, E], of unit length, zeros where a
+    person has no image. example: int [C], the image nearest to the center."""
 
     units: np.ndarray
     label: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     example: np.ndarray
 
     @classmethod
     def of(cls, units: np.ndarray, label: np.ndarray, classes: int) -> People:
-        centre = _centres(units, label, classes)
-        near = np.einsum("ne,ne->n", units, centre[label])
+        center = _centers(units, label, classes)
+        near = np.einsum("ne,ne->n", units, center[label])
         order = np.lexsort((near, label))
         example = np.zeros(classes, np.int64)
         example[label[order]] = order  # the last of each, which is the nearest, stays
-        return cls(units, label, centre, example)
+        return cls(units, label, center, example)
 
 
 def twin_threshold(people: People, rng: np.random.Generator) -> float:
@@ -61,13 +61,13 @@ def twin_threshold(people: People, rng: np.random.Generator) -> float:
 
     Raises InputError where nobody has HALVED images.
     """
-    classes = len(people.centre)
+    classes = len(people.center)
     order = rng.permutation(len(people.label))
     order = order[np.argsort(people.label[order], kind="stable")]
     counts = np.bincount(people.label, minlength=classes)
     place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     halves = [order[place % 2 == side] for side in (0, 1)]
-    one, other = (_centres(people.units[half], people.label[half], classes) for half in halves)
+    one, other = (_centers(people.units[half], people.label[half], classes) for half in halves)
     able = counts >= HALVED
     if not able.any():
         raise InputError(f"nobody has {HALVED} images, so how alike one person's are is unknown; give --threshold")
@@ -77,7 +77,7 @@ def twin_threshold(people: People, rng: np.random.Generator) -> float:
 def twins(people: People, threshold: float) -> Iterator[Suspect]:
     """Each two people of whom one is the other's nearest, and who are as alike as one person's halves."""
     found = set()
-    for person, nearest, similarity in _nearest(people.centre, people.centre, np.arange(len(people.centre))):
+    for person, nearest, similarity in _nearest(people.center, people.center, np.arange(len(people.center))):
         pair = (min(person, nearest), max(person, nearest))
         if similarity >= threshold and pair not in found:
             found.add(pair)
@@ -86,28 +86,28 @@ def twins(people: People, threshold: float) -> Iterator[Suspect]:
 
 def shared(people: People, benchmark: People, threshold: float) -> Iterator[Suspect]:
     """Each person of a benchmark whose nearest person of the set is as alike as one person's halves."""
-    for person, nearest, similarity in _nearest(benchmark.centre, people.centre):
+    for person, nearest, similarity in _nearest(benchmark.center, people.center):
         if similarity >= threshold:
             yield Suspect(SHARED, int(people.example[nearest]), int(benchmark.example[person]), similarity)
 
 
 def outliers(people: People) -> Iterator[Suspect]:
-    """Each image that is nearer to another person's centre than to that of its own person's other images."""
-    counts = np.bincount(people.label, minlength=len(people.centre))
-    sums = np.zeros_like(people.centre)
+    """Each image that is nearer to another person's center than to that of its own person's other images."""
+    counts = np.bincount(people.label, minlength=len(people.center))
+    sums = np.zeros_like(people.center)
     np.add.at(sums, people.label, people.units)
     rest = sums[people.label] - people.units
     lengths = np.linalg.norm(rest, axis=1)
     own = np.einsum("ne,ne->n", people.units, rest) / np.maximum(lengths, 1e-12)
-    for image, nearest, similarity in _nearest(people.units, people.centre, people.label):
+    for image, nearest, similarity in _nearest(people.units, people.center, people.label):
         if counts[people.label[image]] > 1 and similarity > own[image]:
             yield Suspect(OUTLIER, image, int(people.example[nearest]), similarity, float(own[image]))
 
 
-def _nearest(rows: np.ndarray, centres: np.ndarray, own: np.ndarray | None = None) -> Iterator[tuple[int, int, float]]:
-    """(row, its nearest centre, their cosine) for each row; `own`: the centre of each row that does not count."""
+def _nearest(rows: np.ndarray, centers: np.ndarray, own: np.ndarray | None = None) -> Iterator[tuple[int, int, float]]:
+    """(row, its nearest center, their cosine) for each row; `own`: the center of each row that does not count."""
     for start in range(0, len(rows), _BLOCK):
-        similarity = rows[start : start + _BLOCK] @ centres.T
+        similarity = rows[start : start + _BLOCK] @ centers.T
         if own is not None:
             similarity[np.arange(len(similarity)), own[start : start + _BLOCK]] = -np.inf
         best = similarity.argmax(axis=1)
@@ -115,7 +115,7 @@ def _nearest(rows: np.ndarray, centres: np.ndarray, own: np.ndarray | None = Non
             yield start + row, int(nearest), float(value)
 
 
-def _centres(units: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
+def _centers(units: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
     sums = np.zeros((classes, units.shape[1]), units.dtype)
     np.add.at(sums, label, units)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)

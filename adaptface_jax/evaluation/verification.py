@@ -96,7 +96,7 @@ def verify(
     a pair is accepted where its distance is below it.
 
     Args:
-      embeddings: float [2N, D], not normalised; pair i is rows 2i and 2i + 1, in the order of the protocol.
+      embeddings: float [2N, D], not normalized; pair i is rows 2i and 2i + 1, in the order of the protocol.
       issame: bool [N]. flipped: float [2N, D], of the mirror images, or None.
       folds: as in `fold_of_each`.
 

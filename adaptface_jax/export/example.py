@@ -38,7 +38,7 @@ def stored(name: str, size: int) -> str:
     return f"{name} = np.asarray({_resized(size)})[None]"
 
 
-def normalised(name: str, size: int, stats: ImageStats) -> str:
+def normalized(name: str, size: int, stats: ImageStats) -> str:
     """Code that makes `name`, float32 [1, size, size, 3], of `image`."""
     mean, std = list(stats.mean), list(stats.std)
     return (

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import preprocess as prepare
-from adaptface_jax.export.example import normalised, script, stored
+from adaptface_jax.export.example import normalized, script, stored
 from adaptface_jax.losses.margin import unit
 from adaptface_jax.models.recognizer import as_float32
 from adaptface_jax.models.specs import ImageStats
@@ -27,7 +27,7 @@ LARGEST = 2**31 - 2**24
 class Graph:
     """function: `dtype` [B, *shape] -> {name: float32 [B, width]}, B free; outputs: name -> width.
 
-    stats: of the normalised images.
+    stats: of the normalized images.
     """
 
     function: Callable[[jax.Array], dict[str, jax.Array]]
@@ -52,13 +52,13 @@ class Graph:
         given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
         outputs = ", ".join(f'`result["{name}"]` float32 [B, {width}]' for name, width in self.outputs.items())
         size = self.shape[0]
-        made = normalised(INPUT, size, self.stats) if self.dtype == jnp.float32 else stored(INPUT, size)
+        made = normalized(INPUT, size, self.stats) if self.dtype == jnp.float32 else stored(INPUT, size)
         whole = f'{made}\n{code}\nprint(result["embedding"])'
         return f"""# {title}
 
 {script(["import numpy as np", *imports], whole)}
 
-{given}, RGB, {"normalised" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on.
+{given}, RGB, {"normalized" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on.
 Output: {outputs}. Rows of the embedding have length 1: the product of two is the cosine of the two faces.
 
 {remarks}
@@ -66,10 +66,10 @@ Output: {outputs}. Rows of the embedding have length 1: the product of two is th
 
 
 def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool = True) -> Graph:
-    """The embedding of `model` with its parameters folded in, float32 throughout; class centres are left out.
+    """The embedding of `model` with its parameters folded in, float32 throughout; class centers are left out.
 
-    Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalised inside), else
-    float32 [B, S, S, 3], normalised, at the image size S of the run. Output: `embedding`, rows of length 1, and
+    Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalized inside), else
+    float32 [B, S, S, 3], normalized, at the image size S of the run. Output: `embedding`, rows of length 1, and
     for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device. Without
     `loops` every block stands in the graph by itself, with its own parameters.
 
@@ -82,7 +82,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
     if not loops:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, unroll=0))
     recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32)
-    parts = {name: tree for name, tree in model.trainable.items() if name != "centres"}
+    parts = {name: tree for name, tree in model.trainable.items() if name != "centers"}
     frozen, trainable = jax.device_get(jax.tree.map(as_float32, (model.frozen, parts)))
     held = trees.nbytes((frozen, trainable))
     if held > LARGEST:

@@ -23,7 +23,7 @@ from adaptface_jax.training.recognition.model import Model
 
 
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
-    """The same recogniser without an adapter: low-rank updates and trained copies stand in the frozen tree, float32.
+    """The same recognizer without an adapter: low-rank updates and trained copies stand in the frozen tree, float32.
 
     mix: DA-LoRA's fixed weight of each gated expert, [K]; blocks before the router keep their uniform 1/K, which is
     exact.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adaptface_jax.export.example import normalised, script
+from adaptface_jax.export.example import normalized, script
 from adaptface_jax.export.record import loadable_id, source_name
 from adaptface_jax.export.tower import Tower, model_class
 from adaptface_jax.models.specs import BackboneSpec
@@ -26,7 +26,7 @@ def merged_page(model: Model, mix: Sequence[float] | None) -> str:
     recognizer = model.recognizer
     settings = recognizer.config.backbone
     lost = "" if mix is None else f"\n{mixed_words(mix)}\n"
-    return f"""# An adapted face recogniser as {_whose(recognizer.spec)} weights
+    return f"""# An adapted face recognizer as {_whose(recognizer.spec)} weights
 
 {_backbone(model)} with its adapter folded in, float32.
 {positions_words(recognizer.spec, settings.image_size, model.identity)}.
@@ -73,11 +73,11 @@ model = peft.PeftModel.from_pretrained(backbone, adapter).eval()
 file, loaded = load_file(adapter / "adapter_model.safetensors"), peft.get_peft_model_state_dict(model)
 assert file.keys() == loaded.keys()  # PEFT may skip what does not fit
 assert all(torch.equal(file[key], loaded[key]) for key in file){head}
-{normalised("pixels", settings.image_size, spec.stats)}
+{normalized("pixels", settings.image_size, spec.stats)}
 pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
 {_embed(settings.feature, bool(head), recognizer.embedding_dim, f"model(pixel_values=pixels{resized})")}"""
     imports = "import numpy as np", "import peft", "import torch", "import transformers"
-    return f"""# The adapter of a face recogniser, for PEFT
+    return f"""# The adapter of a face recognizer, for PEFT
 
 For {_backbone(model)}, modules named as in `{layout}`{version}.
 {experts}
@@ -156,7 +156,7 @@ def _face_script(spec: BackboneSpec, head: bool, width: int) -> str:
 missing, unknown = backbone.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
 assert not unknown and all(name.endswith("num_batches_tracked") for name in missing)
 backbone.eval()
-{normalised("pixels", spec.native_size, spec.stats)}
+{normalized("pixels", spec.native_size, spec.stats)}
 pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
 """
     if head:

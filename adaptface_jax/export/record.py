@@ -73,7 +73,7 @@ def write_record(out: Path, form: str, model: Model, **facts: Any) -> None:
 
 
 def write_facts(out: Path, form: str, identity: Mapping[str, Any], **facts: Any) -> None:
-    """export.json of what need not be a whole recogniser."""
+    """export.json of what need not be a whole recognizer."""
     record = {"format": form, "backbone": {**identity, "source": source_name(identity)}, **facts}
     write_json(out / RECORD, {**record, "adaptface_jax": __version__})
 

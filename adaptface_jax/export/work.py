@@ -72,7 +72,7 @@ WRITERS: dict[str, Writer] = dict(zip(FORMATS, (merged, peft, stablehlo, onnx, b
 
 
 def preprocesses(args: argparse.Namespace) -> bool:
-    """Whether resizing and normalisation are part of the graph; they are unless told otherwise."""
+    """Whether resizing and normalization are part of the graph; they are unless told otherwise."""
     return args.preprocess is not False
 
 

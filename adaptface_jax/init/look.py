@@ -19,7 +19,7 @@ from adaptface_jax.data.labels import LabelTable, read_labels
 from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.data.record import Images, Keys, Source
 from adaptface_jax.data.sources.from_path import open_source
-from adaptface_jax.data.sources.labelled import labels_beside
+from adaptface_jax.data.sources.labeled import labels_beside
 from adaptface_jax.data.sources.selection import Selection
 
 SAMPLE = 2000  # images that are read; of larger sets the doctor reads all
@@ -99,7 +99,7 @@ def look(folder: str) -> People:
         *(note("", shown(why)) for _, why in scan.failures[1:]),
         sizes(scan, STORED_SIZE),
         crops,
-        *([labelled(table)] if table else []),
+        *([labeled(table)] if table else []),
     )
     return People(folder, good, len(bad), crops, table, Section("people", source.description, findings))
 
@@ -113,7 +113,7 @@ def counted(source: Source) -> Finding:
     return ok("people", what)
 
 
-def labelled(table: LabelTable) -> Finding:
+def labeled(table: LabelTable) -> Finding:
     """The columns and their values; numbers are many values."""
     said = []
     for name, column in table.columns.items():

@@ -1,4 +1,4 @@
-"""The loss that a run should start from: a simulation with random embeddings and centres."""
+"""The loss that a run should start from: a simulation with random embeddings and centers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def expected_first_loss(
 ) -> tuple[float, float]:
     """(mean, standard deviation) of the mean loss of a first batch.
 
-    Cosines of a random unit embedding with random unit centres in d dimensions are independent draws of
+    Cosines of a random unit embedding with random unit centers in d dimensions are independent draws of
     g / sqrt(g^2 + chi2(d - 1)). An untrained network sends all images of a batch in nearly one direction, so the
     images of a simulated batch share their embedding: the mean is the same as with independent ones, and the
     standard deviation is the one that a real first batch shows. kept: how many classes a step draws
@@ -27,11 +27,11 @@ def expected_first_loss(
     rng = np.random.default_rng(seed)
     there = num_classes if kept is None else kept
     means = np.empty(max(16, DRAWS * MANY // max(there, MANY)))
-    centres = there * config.subcentres
+    centers = there * config.subcenters
     for i in range(len(means)):
-        normal = rng.standard_normal(centres)
-        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, centres))
-        cosine = cosine.reshape(there, config.subcentres).max(axis=1)
+        normal = rng.standard_normal(centers)
+        cosine = normal / np.sqrt(normal**2 + rng.chisquare(dim - 1, centers))
+        cosine = cosine.reshape(there, config.subcenters).max(axis=1)
         labels = rng.integers(num_classes, size=batch_size)
         weights = np.ones(there)
         if kept is not None:  # the batch's classes stand first

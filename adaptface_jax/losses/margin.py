@@ -1,9 +1,9 @@
-"""Margin softmax losses on the cosines of unit embeddings and unit class centres, all in float32.
+"""Margin softmax losses on the cosines of unit embeddings and unit class centers, all in float32.
 
 Sources: CosFace (arXiv 1801.09414), ArcFace (1801.07698, with InsightFace's monotonic continuation beyond pi - m),
 AdaFace (2204.00964), the combined margin cos(m1 t + m2) - m3 of ArcFace's section 3, CurricularFace (2004.00288),
-MagFace (2103.06627). Beside them ElasticFace (2109.09416), whose margin is drawn for each image, and sub-centres
-(Sub-center ArcFace, ECCV 2020): a class has several rows, and the nearest to an image is its centre.
+MagFace (2103.06627). Beside them ElasticFace (2109.09416), whose margin is drawn for each image, and sub-centers
+(Sub-center ArcFace, ECCV 2020): a class has several rows, and the nearest to an image is its center.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.
     return config.margin + config.margin_std * jax.random.normal(key, (count,))
 
 
-def rows_of_centres(config: LossConfig, centres: jax.Array) -> jax.Array:
-    """Class centres [C, K d], whose K sub-centres stand side by side, as unit rows [C K, d]."""
-    return unit(centres.reshape(centres.shape[0] * config.subcentres, -1))
+def rows_of_centers(config: LossConfig, centers: jax.Array) -> jax.Array:
+    """Class centers [C, K d], whose K sub-centers stand side by side, as unit rows [C K, d]."""
+    return unit(centers.reshape(centers.shape[0] * config.subcenters, -1))
 
 
 def product_dtype(config: LossConfig) -> Any:
@@ -167,7 +167,7 @@ cosines.defvjp(_cosines, _cosines_gradient)
 def margin_loss(
     config: LossConfig,
     embeddings: jax.Array,
-    centres: jax.Array,
+    centers: jax.Array,
     labels: jax.Array,
     statistics: NormStatistics,
     weights: jax.Array | None = None,
@@ -175,14 +175,14 @@ def margin_loss(
 ) -> MarginOutput:
     """Cross-entropy of s * (cosines, the target's after its margin).
 
-    embeddings [B, d] raw (normalised here), centres [C, d] (with K sub-centres [C, K d]), labels int [B]. key: of the
+    embeddings [B, d] raw (normalized here), centers [C, d] (with K sub-centers [C, K d]), labels int [B]. key: of the
     margins, where they are drawn. weights: float32 [C], of each class's exponential in the sum, where the classes are a
     sample (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
-    cosine = cosines(unit(embeddings), rows_of_centres(config, centres), product_dtype(config))
-    if config.subcentres > 1:
-        cosine = jnp.max(cosine.reshape(len(cosine), -1, config.subcentres), axis=-1)
+    cosine = cosines(unit(embeddings), rows_of_centers(config, centers), product_dtype(config))
+    if config.subcenters > 1:
+        cosine = jnp.max(cosine.reshape(len(cosine), -1, config.subcenters), axis=-1)
     target = jnp.take_along_axis(cosine, labels[:, None], axis=1)[:, 0]
     norms, statistics = quality_norms(config, embeddings, statistics)
     is_target = labels[:, None] == jnp.arange(cosine.shape[1])[None, :]

@@ -1,4 +1,4 @@
-"""A step's share of the class centres: the classes of its images, and a uniform draw of the others.
+"""A step's share of the class centers: the classes of its images, and a uniform draw of the others.
 
 Source: Partial FC (arXiv 2203.15565). Each shard of classes keeps a fixed number of rows: those of all classes of the
 batch, the rest drawn uniformly without replacement from its other classes. The paper sums the exponentials of what was
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClassSampler:
-    """Draws `kept` rows on each of the mesh's m shards of `classes` class centres."""
+    """Draws `kept` rows on each of the mesh's m shards of `classes` class centers."""
 
     mesh: Mesh
     classes: int

@@ -1,6 +1,6 @@
-"""The margin softmax with the class centres split over the mesh's `model` axis, and never all logits at once.
+"""The margin softmax with the class centers split over the mesh's `model` axis, and never all logits at once.
 
-Every device holds C / m class centres and goes through them in chunks, keeping for each image of its group the cosine
+Every device holds C / m class centers and goes through them in chunks, keeping for each image of its group the cosine
 of its own class and the log-sum-exp of the others so far (online: running maximum and sum). The devices of a group
 combine both with one sum and one maximum. The backward pass computes each chunk's logits again.
 
@@ -53,7 +53,7 @@ class ClassShards:
 def class_loss(
     config: LossConfig,
     embeddings: jax.Array,
-    centres: jax.Array,
+    centers: jax.Array,
     labels: jax.Array,
     statistics: NormStatistics,
     mesh: Mesh,
@@ -62,16 +62,16 @@ def class_loss(
 ) -> MarginOutput:
     """`margin.margin_loss` on any mesh and for any number of classes.
 
-    embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centres [C, d], C a multiple of the
+    embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centers [C, d], C a multiple of the
     `model` axis; rows of zeros are padding and no classes (see `padded`). weights, key: as there.
     """
-    if all_at_once(config, embeddings.shape[0], centres.shape[0], mesh):
-        return margin_loss(config, embeddings, centres, labels, statistics, weights, key)
+    if all_at_once(config, embeddings.shape[0], centers.shape[0], mesh):
+        return margin_loss(config, embeddings, centers, labels, statistics, weights, key)
     embeddings = embeddings.astype(jnp.float32)
-    chunk = min(chunk_of(config, embeddings.shape[0], mesh), centres.shape[0] // mesh.shape[MODEL])
+    chunk = min(chunk_of(config, embeddings.shape[0], mesh), centers.shape[0] // mesh.shape[MODEL])
     shards = ClassShards(mesh, config.scale, chunk, product_dtype(config))
-    shift = jnp.zeros(centres.shape[0], jnp.float32) if weights is None else jnp.log(weights)
-    target, others = target_and_others(unit(embeddings), unit(centres), shift, labels, shards)
+    shift = jnp.zeros(centers.shape[0], jnp.float32) if weights is None else jnp.log(weights)
+    target, others = target_and_others(unit(embeddings), unit(centers), shift, labels, shards)
     norms, statistics = quality_norms(config, embeddings, statistics)
     shifted = target_with_margin(config, target, norms, statistics, drawn_margins(config, key, len(target)))
     losses = jax.nn.softplus(others - config.scale * shifted)
@@ -94,8 +94,8 @@ def check_classes_fit(config: LossConfig, rows: int, classes: int, mesh: Mesh) -
     rows: of a part of a batch. classes: those that a step draws.
     """
     name = "loss.name: curricularface" if config.name == "curricularface" else ""
-    if config.subcentres > 1:
-        name = f"loss.subcentres: {config.subcentres} centres of a class"
+    if config.subcenters > 1:
+        name = f"loss.subcenters: {config.subcenters} centers of a class"
     if name and not all_at_once(config, rows, classes, mesh):
         raise InputError(
             f"{name} needs the logits of all {classes:,} classes at once on one device; leave out "
@@ -103,9 +103,9 @@ def check_classes_fit(config: LossConfig, rows: int, classes: int, mesh: Mesh) -
         )
 
 
-def padded(centres: jax.Array, mesh: Mesh) -> jax.Array:
-    """Class centres [C, d] with rows of zeros at the end, so that the `model` axis divides them."""
-    return jnp.pad(centres, ((0, -centres.shape[0] % mesh.shape[MODEL]), (0, 0)))
+def padded(centers: jax.Array, mesh: Mesh) -> jax.Array:
+    """Class centers [C, d] with rows of zeros at the end, so that the `model` axis divides them."""
+    return jnp.pad(centers, ((0, -centers.shape[0] % mesh.shape[MODEL]), (0, 0)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

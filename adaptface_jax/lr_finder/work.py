@@ -80,7 +80,7 @@ def sweeps_of(plan: Plan, low: float, high: float, steps: int, decays: list[floa
         high,
         steps,
         plan.compiler_options,
-        plan.centres,
+        plan.centers,
         plan.sampler,
     )
     key = jax.jit(lambda: jax.random.key(plan.config.seed), out_shardings=sharding(plan.mesh))()

@@ -30,16 +30,16 @@ class Classifier:
     by_image: bool = False
 
     def init(self, seed: int) -> tuple[Tree, Tree]:
-        """Fresh (parameters, moments); the moments of a model without normalisation are an empty tree."""
+        """Fresh (parameters, moments); the moments of a model without normalization are an empty tree."""
         network = self._build(seed)
         return nnx.to_pure_dict(nnx.state(network, nnx.Param)), nnx.to_pure_dict(nnx.state(network, nnx.BatchStat))
 
     def logits(
         self, params: Tree, moments: Tree, images: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, Tree]:
-        """Images [B, S, S, 3], normalised -> (logits float32 [B, outputs], moments).
+        """Images [B, S, S, 3], normalized -> (logits float32 [B, outputs], moments).
 
-        key: in training: of the dropouts. Then batches are normalised by their own moments, and the running ones move.
+        key: in training: of the dropouts. Then batches are normalized by their own moments, and the running ones move.
         """
         graph = nnx.graphdef(nnx.eval_shape(lambda: self._build(0)))
         network = nnx.merge(graph, trees.overlay(params, moments))

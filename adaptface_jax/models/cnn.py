@@ -1,4 +1,4 @@
-"""A small plain network for attributes: three convolutions, each normalised, and the mean over the image.
+"""A small plain network for attributes: three convolutions, each normalized, and the mean over the image.
 
 conv1/{kernel [3, 3, 3, w], bias}    norm1/{scale, bias}    head/{kernel [channels, out], bias}    (w = 64)
 conv2/{kernel [3, 3, w, 2w], ...}    norm2/...
@@ -19,7 +19,7 @@ from adaptface_jax.models.layers.output import Output
 
 
 class Cnn(nnx.Module):
-    """Images [B, S, S, 3], normalised -> logits float32 [B, outputs]."""
+    """Images [B, S, S, 3], normalized -> logits float32 [B, outputs]."""
 
     def __init__(
         self, outputs: int, *, width: int, channels: int, activation: str, dropout: float, rngs: nnx.Rngs

@@ -1,4 +1,4 @@
-"""Behind the backbone: the embedding head, and the class centres that a training compares embeddings with."""
+"""Behind the backbone: the embedding head, and the class centers that a training compares embeddings with."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def init_head(key: jax.Array, feature_dim: int, embedding_dim: int) -> Linear:
     return init_linear(key, feature_dim, embedding_dim)
 
 
-def init_centres(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
-    """Class centres ~ N(0, 0.01^2), float32 [C, dim]; only their direction counts."""
+def init_centers(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
+    """Class centers ~ N(0, 0.01^2), float32 [C, dim]; only their direction counts."""
     return 0.01 * jax.random.normal(key, (num_classes, dim))

@@ -70,6 +70,6 @@ def _interpolated(native: int, grid: int, offset: float) -> np.ndarray:
 def antialiased(native: int, grid: int) -> np.ndarray:
     """[grid, native]: the a = -0.5 kernel, widened when shrinking; taps past an edge are left out."""
     scale = native / grid
-    centre = (np.arange(grid) + 0.5) * scale
-    matrix = _cubic((np.arange(native) + 0.5 - centre[:, None]) / max(scale, 1.0), -0.5)
+    center = (np.arange(grid) + 0.5) * scale
+    matrix = _cubic((np.arange(native) + 0.5 - center[:, None]) / max(scale, 1.0), -0.5)
     return matrix / matrix.sum(axis=1, keepdims=True)

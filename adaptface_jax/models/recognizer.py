@@ -1,7 +1,7 @@
-"""The face recogniser: a frozen tree and a trainable tree in, embeddings out.
+"""The face recognizer: a frozen tree and a trainable tree in, embeddings out.
 
     frozen    = {"backbone": {...}}                                  (empty for full fine-tuning)
-    trainable = {"adapter": {...}, "router": {...}, "head": {...}, "centres": [C, d], "backbone": {...}}
+    trainable = {"adapter": {...}, "router": {...}, "head": {...}, "centers": [C, d], "backbone": {...}}
 
 Only the parts that a configuration has are there; `trainable["backbone"]` holds trained copies of backbone leaves
 (the patch embedding, or everything), which stand in for the frozen ones.
@@ -26,7 +26,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.fsdp import gathered
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router, several
-from adaptface_jax.models.head import head_kind, init_centres, init_head
+from adaptface_jax.models.head import head_kind, init_centers, init_head
 from adaptface_jax.models.layers.attend import chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import Gates, rank_gates
@@ -37,7 +37,7 @@ Tree = dict[str, Any]
 
 
 class Embedded(NamedTuple):
-    """embedding float32 [B, E], not normalised; feature [B, d]; gate float32 [B, K], rows of sum 1, or None.
+    """embedding float32 [B, E], not normalized; feature [B, d]; gate float32 [B, K], rows of sum 1, or None.
 
     With `adapter.gate=top1` the greatest gate acts alone, and in full.
     """
@@ -89,14 +89,14 @@ class Recognizer:
         return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
 
     def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
-        """(frozen, trainable) from the backbone's parameters; class centres only where num_classes is given.
+        """(frozen, trainable) from the backbone's parameters; class centers only where num_classes is given.
 
         Frozen leaves stay where the parameters are, on the host or on a device.
         """
         adapter = self.config.adapter
         keys = {
             name: jax.random.fold_in(jax.random.key(self.config.seed), i)
-            for i, name in enumerate(("adapter", "router", "head", "centres"))
+            for i, name in enumerate(("adapter", "router", "head", "centers"))
         }
         trainable: Tree = {}
         if adapter.kind in ("lora", "dalora"):
@@ -109,8 +109,8 @@ class Recognizer:
         if self.has_head:
             trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
         if num_classes is not None:
-            trainable["centres"] = init_centres(
-                keys["centres"], num_classes, self.embedding_dim * self.config.loss.subcentres
+            trainable["centers"] = init_centers(
+                keys["centers"], num_classes, self.embedding_dim * self.config.loss.subcenters
             )
         if adapter.kind == "full":
             trainable["backbone"] = jax.tree.map(as_float32, backbone)
@@ -130,7 +130,7 @@ class Recognizer:
         return trees.unflatten(rounded)
 
     def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
-        """Images [B, S, S, 3], normalised, in the compute dtype. `key` switches the dropouts of training on.
+        """Images [B, S, S, 3], normalized, in the compute dtype. `key` switches the dropouts of training on.
 
         trainable: that of one model, or of several with the number of each image's (`adapters.several`).
         """
@@ -227,7 +227,7 @@ def compute_dtype(name: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class ParameterCount:
-    """How many scalars a part of the model has, and how many of them are trained; total None: not in the recogniser."""
+    """How many scalars a part of the model has, and how many of them are trained; total None: not in the recognizer."""
 
     part: str
     total: int | None
@@ -235,7 +235,7 @@ class ParameterCount:
 
 
 def count_parameters(recognizer: Recognizer, frozen: Tree, trainable: Tree) -> list[ParameterCount]:
-    """A row a part; a layer that is trained as a copy is counted once; centres are not among them."""
+    """A row a part; a layer that is trained as a copy is counted once; centers are not among them."""
     trained_backbone = trees.flatten(trainable.get("backbone", {}))
     whole_backbone = {**trees.flatten(frozen.get("backbone", {})), **trained_backbone}
     rows = [ParameterCount("backbone", size(whole_backbone), size(trained_backbone))]
@@ -249,7 +249,7 @@ def count_parameters(recognizer: Recognizer, frozen: Tree, trainable: Tree) -> l
 
 
 def parts(trainable: Tree) -> list[str]:
-    """The trainable parts beside the backbone and the class centres."""
+    """The trainable parts beside the backbone and the class centers."""
     return [part for part in ("adapter", "router", "head") if part in trainable]
 
 

@@ -6,7 +6,7 @@
     head/{kernel [4w, out], bias}
 
 Each stage after the first halves the image and doubles the channels. Convolutions have a bias where nothing is
-normalised.
+normalized.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array, key: jax.Array | None, by_image: bool = False) -> jax.Array:
         act, training = ACTIVATIONS[self.activation], key is not None
-        y = act(_normalised(self.norm1, self.conv1(x, by_image), training))
-        y = _normalised(self.norm2, self.conv2(dropout(y, self.dropout, key), by_image), training)
+        y = act(_normalized(self.norm1, self.conv1(x, by_image), training))
+        y = _normalized(self.norm2, self.conv2(dropout(y, self.dropout, key), by_image), training)
         if not self.residual:
             return act(y)
         if self.shortcut is not None:
-            x = _normalised(self.shortcut_norm, self.shortcut(x, by_image), training)
+            x = _normalized(self.shortcut_norm, self.shortcut(x, by_image), training)
         return act(x + y)
 
 
 class ResNet(nnx.Module):
-    """Images [B, S, S, 3], normalised -> logits float32 [B, outputs]."""
+    """Images [B, S, S, 3], normalized -> logits float32 [B, outputs]."""
 
     def __init__(
         self,
@@ -95,11 +95,11 @@ class ResNet(nnx.Module):
 
     def __call__(self, images: jax.Array, key: jax.Array | None, by_image: bool = False) -> jax.Array:
         """key: of the dropouts, in training; None in use. by_image: see Conv."""
-        x = ACTIVATIONS[self.activation](_normalised(self.norm, self.conv(images, by_image), key is not None))
+        x = ACTIVATIONS[self.activation](_normalized(self.norm, self.conv(images, by_image), key is not None))
         for number, name in enumerate(self.blocks):
             x = getattr(self, name)(x, None if key is None else jax.random.fold_in(key, number), by_image)
         return self.head(jnp.mean(x.astype(jnp.float32), axis=(1, 2)))
 
 
-def _normalised(norm: BatchNorm | None, x: jax.Array, training: bool) -> jax.Array:
+def _normalized(norm: BatchNorm | None, x: jax.Array, training: bool) -> jax.Array:
     return x if norm is None else norm(x, training)

@@ -98,7 +98,7 @@ class BackboneSpec:
 
     @property
     def pre_norm(self) -> bool:
-        """CLIP normalises the tokens once before the first block."""
+        """CLIP normalizes the tokens once before the first block."""
         return self.family == "clip"
 
     @property

@@ -82,7 +82,7 @@ class Features(NamedTuple):
 
 
 class ViT(nnx.Module):
-    """Images [B, S, S, 3], normalised, in the compute dtype -> Features."""
+    """Images [B, S, S, 3], normalized, in the compute dtype -> Features."""
 
     def __init__(self, spec: BackboneSpec, image_size: int, *, rngs: nnx.Rngs):
         grid, patch = image_size // spec.patch_size, spec.patch_size
@@ -244,5 +244,5 @@ def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> 
 
 
 def random_params(spec: BackboneSpec, image_size: int, seed: int) -> dict[str, Any]:
-    """Freshly initialised float32 parameters of the backbone."""
+    """Freshly initialized float32 parameters of the backbone."""
     return nnx.to_pure_dict(nnx.state(ViT(spec, image_size, rngs=nnx.Rngs(seed))))

@@ -10,7 +10,7 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.packing import Limit, pack
 from adaptface_jax.data.sources.from_path import open_source
-from adaptface_jax.data.sources.labelled import labels_beside
+from adaptface_jax.data.sources.labeled import labels_beside
 
 
 def work(args: argparse.Namespace) -> None:

@@ -125,7 +125,7 @@ def about_section(run: AnyRun) -> str:
 
 
 def parameters_table(rows: Sequence[ParameterCount]) -> str:
-    """Total and trainable parameters by part; the class centres, which no recogniser keeps, below the sum."""
+    """Total and trainable parameters by part; the class centers, which no recognizer keeps, below the sum."""
     kept = [(row.part, row.total, row.trainable) for row in rows if row.total is not None]
     total, trainable = sum(row[1] for row in kept), sum(row[2] for row in kept)
     lines = [("", (part, f"{every:,}", f"{trained:,}", "")) for part, every, trained in kept]

@@ -113,7 +113,7 @@ def generated_note(generated: Collection[str], benchmarks: Collection[str]) -> s
 
 
 def mark(outcome: Outcome) -> str:
-    """The sign before a headline, which tells gain from loss without its colour, too. HTML."""
+    """The sign before a headline, which tells gain from loss without its color, too. HTML."""
     sign = {Outcome.RAISED: "▲", Outcome.LOWERED: "▼", Outcome.MIXED: "◆"}.get(outcome, "○")
     return f'<span class="{PAINTS.get(outcome, "quiet")}" aria-hidden="true">{sign}</span> '
 

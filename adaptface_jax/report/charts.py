@@ -84,7 +84,7 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
     says = "; ".join(f"{row.name} {100 * row.before:.2f}% to {100 * row.after:.2f}%" for row in rows)
     drawn = frame.svg(f"Accuracy, {before} to {after}: {says}")
     banded = any(row.after_interval for row in rows)
-    note = "The change at the right is in points, grey where no difference is shown."
+    note = "The change at the right is in points, gray where no difference is shown."
     note += " Shaded: 95% intervals." if banded else ""
     return svg.figure(title, drawn, [("base ring", before), ("main", after)], note)
 

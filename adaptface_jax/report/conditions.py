@@ -35,7 +35,7 @@ def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults, v
         return ""
     lead = (
         "The pairs of an image of one condition and an image of another, each judged at its fold's threshold. Below a "
-        "figure stands its gain over the frozen backbone in points, which is the colour where a difference is shown, "
+        "figure stands its gain over the frozen backbone in points, which is the color where a difference is shown, "
         "then the figure's 95% interval and what it rests on. An image of several conditions counts in each. "
         f"{NONE}: pairs of one kind alone."
     )
@@ -66,9 +66,9 @@ def _field(cell: Cell, value: str, change: float | None, shown: bool, around: Se
     if found.auc is None:
         return Field(NONE, small=(pairs,))
     gain = "" if change is None else f"{100 * change:+.1f}".replace("-", "\N{MINUS SIGN}")
-    colour = change if shown else None
+    color = change if shown else None
     if found.intervals is None:
-        return Field(value, gain, colour, (pairs,))
+        return Field(value, gain, color, (pairs,))
     people = plural(found.intervals.people, "person", "people")
     interval = "too few to say" if found.intervals.few else " to ".join(around or ())
-    return Field(value, gain, colour, (interval, pairs, people))
+    return Field(value, gain, color, (interval, pairs, people))

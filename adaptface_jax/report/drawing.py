@@ -1,4 +1,4 @@
-"""The figures of evaluation/plots.py as parts of a page: inline SVG with the colours and fonts of the page's style."""
+"""The figures of evaluation/plots.py as parts of a page: inline SVG with the colors and fonts of the page's style."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def inline_svg(figure: Figure, says: str) -> str:
     drawn = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in named else "", drawn)
     drawn = re.sub(r'font-(?:size|family): [^;"]*;? ?', "", drawn)
     drawn = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), drawn)
-    for name, colour in PALETTE.items():
-        drawn = drawn.replace(colour, f"var(--{name})")
+    for name, color in PALETTE.items():
+        drawn = drawn.replace(color, f"var(--{name})")
     return re.sub(r"\s*\n\s*", "\n", drawn).strip()
 
 
@@ -95,7 +95,7 @@ def confusion_chart(title: str, confusion: Sequence[Sequence[int]], names: Seque
     says = f"{title}: {right:,} of {sum(map(sum, confusion)):,} images of {len(names)} classes on the diagonal"
     drawn = inline_svg(confusion_figure(confusion, names), says)
     box = f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">{drawn}</div>'
-    note = "The stronger the colour, the larger the share of the true class." + (
+    note = "The stronger the color, the larger the share of the true class." + (
         "" if len(names) <= MANY else " Classes stand in the model's order."
     )
     return svg.figure(title, box, note=note, kind="matrix small" if len(names) < FEW else "matrix")

@@ -76,7 +76,7 @@ def _table(benchmarks: BenchmarkResults, experts: int) -> str:
         rows.append(("", cells))
     if not rows:
         return ""
-    titles = ["benchmark", "usage of the experts", "entropy", "agreement", "best matching", "labelled images"]
+    titles = ["benchmark", "usage of the experts", "entropy", "agreement", "best matching", "labeled images"]
     note = (
         '<p class="note">Agreement: the largest gate is that of the image\'s true domain, by number, and under the '
         f"one-to-one matching that suits it best. Chance is {100 / experts:.0f}%.</p>"

@@ -1,4 +1,4 @@
-"""A matrix of conditions by conditions as a chart: numbers inside, the colour is the gain."""
+"""A matrix of conditions by conditions as a chart: numbers inside, the color is the gain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEEPEST = 0.45  # opacity: the texts on it stay readable, light and dark
 class Field:
     """A field of the matrix. value, gain: as they are written ("93.2%", "+2.0"), gain "" where it is unknown.
 
-    change: the gain as a fraction, for the colour; None, where no gain is shown: no colour. small: further lines.
+    change: the gain as a fraction, for the color; None, where no gain is shown: no color. small: further lines.
     """
 
     value: str

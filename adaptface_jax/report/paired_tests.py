@@ -11,7 +11,7 @@ from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.statistics.jackknife import FEW
 from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare, same_pairs
 from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, count_tests, together
-from adaptface_jax.report.tables import PAINTS, Markup, coloured, counted, p_value, points, table
+from adaptface_jax.report.tables import PAINTS, Markup, colored, counted, p_value, points, table
 
 MANY = 4  # models from which on each two of them are a matrix
 Kept = Mapping[str, PairScores]
@@ -99,7 +99,7 @@ def _cell_of(straight: Verdict | None, turned: Verdict | None) -> str:
         shown = turned.accuracy.turned, turned.auc.turned
     else:
         return ""
-    area = coloured(signed_area(auc), shown[1])
+    area = colored(signed_area(auc), shown[1])
     return Markup(f"{points(accuracy, shown[0])}<small>{area}</small>")
 
 
@@ -145,7 +145,7 @@ def _row(name: str, verdict: Verdict) -> list[str]:
         _p(found.accuracy_p),
         f"{found.only_first:,}",
         f"{found.only_second:,}",
-        coloured(signed_area(found.auc_difference), verdict.auc, " to ".join(map(signed_area, found.auc_interval))),
+        colored(signed_area(found.auc_difference), verdict.auc, " to ".join(map(signed_area, found.auc_interval))),
         _p(found.auc_p),
     ]
 

@@ -19,7 +19,7 @@ from adaptface_jax.report.tables import Markup, table
 
 FILE = "index.html"
 TITLE = "Runs side by side"
-COLOURS = 8  # of PALETTE: they come again, dashed
+COLORS = 8  # of PALETTE: they come again, dashed
 
 
 def title(count: int) -> str:
@@ -28,8 +28,8 @@ def title(count: int) -> str:
 
 
 def run_cell(name: str, run: AnyRun, link: str, index: int) -> str:
-    """A run's colour in the curves, its name with the link to its page, and how far it is."""
-    kind = f"{paint(index)}{' dashed' if index >= COLOURS else ''}"
+    """A run's color in the curves, its name with the link to its page, and how far it is."""
+    kind = f"{paint(index)}{' dashed' if index >= COLORS else ''}"
     named = f'<i class="key {kind}"></i><a href="{escape(link)}">{escape(name)}</a>'
     return Markup(f"{named}<small>{escape(run.state)}</small>")
 
@@ -56,6 +56,6 @@ def settings_table(named: Mapping[str, AnyRun]) -> str:
 
 
 def lines(named: Mapping[str, AnyRun], tag: str, marked: bool = False) -> list[Line]:
-    """A line for each run that logged the tag; where the colours come again, dashed."""
+    """A line for each run that logged the tag; where the colors come again, dashed."""
     found = [(i, name, *column(run.rows, tag)) for i, (name, run) in enumerate(named.items())]
-    return [Line(name, x, y, paint(i), dashed=i >= COLOURS, marked=marked) for i, name, x, y in found if len(x)]
+    return [Line(name, x, y, paint(i), dashed=i >= COLORS, marked=marked) for i, name, x, y in found if len(x)]

@@ -122,10 +122,10 @@ thead th,.wide .chip{font-size:6.6pt}
 figure,tr,li,.tiles{break-inside:avoid}thead{display:table-header-group}details:not([open]){display:none}a{color:inherit}}
 """
 
-# The light colours are those of the plots; the dark ones stand above, behind their condition.
-LIGHT = ":root{" + "".join(f"--{name}:{colour};" for name, colour in PALETTE.items()) + "}"
+# The light colors are those of the plots; the dark ones stand above, behind their condition.
+LIGHT = ":root{" + "".join(f"--{name}:{color};" for name, color in PALETTE.items()) + "}"
 PAINTS = [name for name in PALETTE if name in ("main", "base") or name[1:].isdecimal()]
-COLOURS = "".join(
+COLORS = "".join(
     f".key.{name}{{--key:var(--{name})}}"
     f"svg .line.{name},svg .link.{name}{{stroke:var(--{name})}}"
     f"svg .dot.{name},svg .bar.{name},svg .band.{name},svg tspan.{name}{{fill:var(--{name})}}"
@@ -143,6 +143,6 @@ def document(title: str, parts: Iterable[str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{LIGHT}{STYLE}{COLOURS}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{LIGHT}{STYLE}{COLORS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n<footer>{footer}</footer>\n</main>\n</body>\n</html>\n"
     )

@@ -1,6 +1,6 @@
 """The few pieces that every chart is made of: a frame with axes, lines and texts, as inline SVG.
 
-Colours and fonts come from the page's style through classes, so that a chart follows light and dark by itself.
+Colors and fonts come from the page's style through classes, so that a chart follows light and dark by itself.
 """
 
 from __future__ import annotations

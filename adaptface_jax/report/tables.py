@@ -54,14 +54,14 @@ def area(value: float | None) -> str:
 
 
 def points(change: float | None, outcome: Outcome, below: str = "") -> str:
-    """A change of a fraction in points, coloured only where a difference is shown; below: small words."""
+    """A change of a fraction in points, colored only where a difference is shown; below: small words."""
     if change is None:
         return NONE
-    return coloured(signed(change), outcome, below)
+    return colored(signed(change), outcome, below)
 
 
-def coloured(text: str, outcome: Outcome, below: str = "") -> str:
-    """A change in the colour of what is shown of it."""
+def colored(text: str, outcome: Outcome, below: str = "") -> str:
+    """A change in the color of what is shown of it."""
     small = f"<small>{escape(below)}</small>" if below else ""
     return Markup(f'<span class="{PAINTS.get(outcome, "quiet")}">{escape(text)}</span>{small}')
 

@@ -68,11 +68,11 @@ class Answers:
 
     def warm_up(self) -> None:
         """Compile everything that a request needs."""
-        grey = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
-        self.verify(grey, grey)
-        self.embed([grey])
+        gray = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
+        self.verify(gray, gray)
+        self.embed([gray])
         if self._index is not None:
-            self.search(grey)
+            self.search(gray)
 
     def embed(self, images: Sequence[Any], *, crops: bool = False) -> dict[str, Any]:
         """Unit embeddings, float32 [E] each, and of DA-LoRA the gates. images: as in `FaceModel.embed`."""

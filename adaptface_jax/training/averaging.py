@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adaptface_jax.training.centres import CENTRES
+from adaptface_jax.training.centers import CENTERS
 
 
 class Averaged(NamedTuple):
-    """rule: the optimizer's own state. average: like the trainable tree, without the class centres, which no model
+    """rule: the optimizer's own state. average: like the trainable tree, without the class centers, which no model
     keeps. updates: int32, how many so far."""
 
     rule: Any
@@ -42,8 +42,8 @@ def averaged(rule: optax.GradientTransformation, decay: float) -> optax.Gradient
 
 
 def kept(params: dict[str, Any]) -> dict[str, Any]:
-    """Everything but the class centres."""
-    return {name: part for name, part in params.items() if name != CENTRES}
+    """Everything but the class centers."""
+    return {name: part for name, part in params.items() if name != CENTERS}
 
 
 def used(trainable: dict[str, Any], opt_state: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import jax
 import orbax.checkpoint as ocp
@@ -36,6 +36,7 @@ from adaptface_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"  # of a run, in its folder
 SET_ASIDE = "set_aside"
+STORED_CENTERS = "centres"  # as checkpoints spell the class centers, from the first version on
 
 # Orbax reports a failed save with a traceback of its threads; it is said in one line here.
 for _name in ("absl", "asyncio"):
@@ -162,7 +163,7 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
 
-        Rows of zeros at the end come and go: class centres are padded to what the mesh can split.
+        Rows of zeros at the end come and go: class centers are padded to what the mesh can split.
         Raises InputError where the step was saved by a run with another record, or holds other trees or another step.
         """
         folder = self._folder / str(step)
@@ -173,7 +174,7 @@ class Checkpoints:
         found = self._checkpointer.restore(folder, args=ocp.args.StandardRestore(target, strict=False))
         if (held := int(jax.device_get(found["step"]))) != step:
             raise InputError(f"{folder}: holds the state after step {held:,}, not {step:,}; remove the folder")
-        return TrainState(**found)
+        return TrainState(**_renamed(found, STORED_CENTERS, "centers"))
 
     def choose(self, which: str) -> int:
         """The sound step that `latest`, `best` or a number names; raises InputError where there is none."""
@@ -332,7 +333,7 @@ def _facts(score: float | None, course: Course | None) -> dict[str, Any]:
 
 
 def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
-    """Raises InputError where a saved tree is not the one that is asked for, but for padded rows of class centres."""
+    """Raises InputError where a saved tree is not the one that is asked for, but for padded rows of class centers."""
     found, expected = (
         {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
         for leaves in map(jax.tree_util.tree_leaves_with_path, (saved.item_metadata.tree, wanted))
@@ -341,7 +342,7 @@ def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
         before, now = found.get(name), expected.get(name)
         if before is None or now is None:
             raise InputError(f"{folder}: {name} is {'not there' if before is None else 'not of this run'}; {_OTHER}")
-        padded = "centres" in name and before.shape[1:] == now.shape[1:]
+        padded = STORED_CENTERS in name and before.shape[1:] == now.shape[1:]
         if before.dtype != now.dtype or (before.shape != now.shape and not padded):
             held = f"{before.dtype} {list(before.shape)}, expected {now.dtype} {list(now.shape)}"
             raise InputError(f"{folder}: {name} is {held}; {_OTHER}")
@@ -351,4 +352,15 @@ _OTHER = "was it copied from another run, or run.json changed?"
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
-    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    plain = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return cast(dict[str, Any], _renamed(plain, "centers", STORED_CENTERS))
+
+
+def _renamed(tree: Any, name: str, other: str) -> Any:
+    """A tree of dictionaries and tuples in which the key `name` is called `other`."""
+    if isinstance(tree, dict):
+        return {other if key == name else key: _renamed(value, name, other) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        values = [_renamed(value, name, other) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
+    return tree

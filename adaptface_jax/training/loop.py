@@ -95,7 +95,7 @@ class Session:
         return score
 
     def save(self, step: int, state: TrainState, score: float | None = None) -> None:
-        """Start saving a step whose rows are written: a kill in between would lose what the checkpoint goes on after."""
+        """Start saving a step; its row and its evidence are written before it, since a killed run goes on after it."""
         self.evidence.note(step, state)
         self.evidence.flush()
         self.checkpoints.save(step, state, score, self.course)
@@ -118,7 +118,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
     """
     config = plan.config
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
-    optimizer = optim.optimizer(config.train, rate, loss=plan.centres)
+    optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
     keep, milestones = config.checkpoint.keep, config.checkpoint.keep_every
     with Checkpoints(workdir / CHECKPOINTS, keep, record=plan.record, keep_every=milestones) as checkpoints:
         latest = checkpoints.latest()
@@ -126,7 +126,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
         if latest is None:
             state = place(plan.mesh, init_state(plan.trainable, optimizer, plan.statistics))
         else:
-            like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centres)
+            like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centers)
             state = checkpoints.restore(latest, like)
             print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():

@@ -111,7 +111,7 @@ def _suggestions(
     lowest = first + int(np.argmin(smoothed[first:]))
     if lowest == first:
         return None, None
-    # Batches differ: neighbouring losses say by how much, since their rates are nearly the same.
+    # Batches differ: neighboring losses say by how much, since their rates are nearly the same.
     noise = float(np.median(np.abs(np.diff(losses[: lowest + 1])))) / (0.6745 * math.sqrt(2))
     error = noise * math.sqrt((1 - beta) / (1 + beta))
     descent = smoothed[first:lowest].max() - smoothed[lowest]
@@ -127,7 +127,7 @@ def _suggestions(
 class Sweeper:
     """Sweeps of one training from its initial values, with one compiled step for all weight decays.
 
-    trainable, frozen, statistics, loss, mesh, centres, sampler: of the run (`training.plan.Plan`); none of the trees is
+    trainable, frozen, statistics, loss, mesh, centers, sampler: of the run (`training.plan.Plan`); none of the trees is
     consumed.
     low, high: the first and the last rate. The configured rate, schedule, warm-up and decay play no part.
     """
@@ -135,13 +135,13 @@ class Sweeper:
     def __init__(
         self, config: LoopConfig, loss: Loss, mesh: Mesh, frozen: Any, trainable: Any, statistics: Any,
         low: float, high: float, steps: int, compiler_options: CompilerOptions | None = None,
-        centres: LossConfig | None = None, sampler: ClassSampler | None = None,
+        centers: LossConfig | None = None, sampler: ClassSampler | None = None,
     ) -> None:  # fmt: skip
         self.rates = np.geomspace(low, high, steps)
         self._frozen, self._trees = frozen, (trainable, statistics)
         course = _course(low, high, steps)
         optimizer = optax.inject_hyperparams(
-            lambda weight_decay: optim.optimizer(config, course, weight_decay, centres)
+            lambda weight_decay: optim.optimizer(config, course, weight_decay, centers)
         )(weight_decay=0.0)
 
         def begin(trainable: Any, statistics: Any, decay: jax.Array) -> TrainState:

@@ -8,7 +8,7 @@ import optax
 from adaptface_jax.config.schema import LoopConfig, LossConfig, TrainConfig
 from adaptface_jax.core import trees
 from adaptface_jax.training.averaging import averaged
-from adaptface_jax.training.centres import beside, centres_rule, has_own_rule
+from adaptface_jax.training.centers import beside, centers_rule, has_own_rule
 
 # Leaves that weight decay leaves alone: biases, norms with their moments, layer scales.
 NO_DECAY = ("bias", "scale", "gamma", "mean", "var")
@@ -66,7 +66,7 @@ def optimizer(
 
     adamw (arXiv 1711.05101): betas 0.9 and 0.999, eps 1e-8, decoupled decay. adam: the same, the decay added to the
     gradient. sgd: with momentum, the decay added to the gradient. weight_decay: in place of the configured one.
-    loss: of a training of class centres, which may have a rule of their own (`training.centres`). With `train.ema` its
+    loss: of a training of class centers, which may have a rule of their own (`training.centers`). With `train.ema` its
     state holds the average, too (`training.averaging`).
     """
     decay = config.weight_decay if weight_decay is None else weight_decay
@@ -76,7 +76,7 @@ def optimizer(
         rule = optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate, config.momentum or None)
         parts = [optax.add_decayed_weights(decay, decay_mask), rule]
     if loss is not None and has_own_rule(loss):
-        parts = [beside(optax.chain(*parts), centres_rule(loss, config, rate, decay))]
+        parts = [beside(optax.chain(*parts), centers_rule(loss, config, rate, decay))]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     whole = parts[0] if len(parts) == 1 else optax.chain(*parts)

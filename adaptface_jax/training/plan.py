@@ -32,7 +32,7 @@ class Plan:
     stored_size: pixels of the images that cross to the device. evaluated: whether there is anything to evaluate on.
     expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to go on.
     enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
-    centres: how class centres are trained, where any are. keep: pictures beside each batch that the model should stay
+    centers: how class centers are trained, where any are. keep: pictures beside each batch that the model should stay
     the same on, and how many.
     """
 
@@ -49,15 +49,15 @@ class Plan:
     stored_size: int = STORED_SIZE
     enough: float | None = None
     compiler_options: CompilerOptions | None = None
-    centres: LossConfig | None = None
+    centers: LossConfig | None = None
     keep: tuple[Source, int] | None = None
 
     @property
     def sampler(self) -> ClassSampler | None:
-        """What draws the class centres of a step; None where all take part."""
-        if self.centres is None:
+        """What draws the class centers of a step; None where all take part."""
+        if self.centers is None:
             return None
-        return class_sampler(self.centres, self.source.num_classes, self.config.train.batch_size, self.mesh)
+        return class_sampler(self.centers, self.source.num_classes, self.config.train.batch_size, self.mesh)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -194,7 +194,7 @@ def _said(differences: list[Difference]) -> str:
 def abstract_state(
     config: LoopConfig, trainable: Any, statistics: Any, mesh: Mesh, loss: LossConfig | None = None
 ) -> TrainState:
-    """Shapes and shardings of the training state, nothing allocated. loss: of a training of class centres."""
+    """Shapes and shardings of the training state, nothing allocated. loss: of a training of class centers."""
     # The schedule's values do not matter here, only the optimizer's structure.
     optimizer = optim.optimizer(config, optim.schedule(config, 1, 1), loss=loss)
     shapes = jax.eval_shape(lambda *trees: init_state(trees[0], optimizer, trees[1]), trainable, statistics)

@@ -22,8 +22,8 @@ from adaptface_jax.training.optim import group_norms
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are
-# `mean(x * weight)`: the batch's weights have the mean 1. One with class centres also takes `row_weights`, float32
-# [rows], of centres that are a sample.
+# `mean(x * weight)`: the batch's weights have the mean 1. One with class centers also takes `row_weights`, float32
+# [rows], of centers that are a sample.
 Loss = Callable[..., tuple[jax.Array, tuple[Metrics, Any]]]
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
@@ -34,7 +34,7 @@ class TrainState:
     """step int32, trainable tree, optimizer state, running statistics. The frozen tree is not in here.
 
     statistics: what a loss carries from step to step without a gradient: AdaFace's norms, the moments of batch
-    normalisation.
+    normalization.
     skipped: how many steps changed nothing because a number in them was not finite; skipped_in_a_row: those of them
     that are the latest steps.
     """
@@ -52,7 +52,7 @@ def init_state(trainable: Any, optimizer: optax.GradientTransformation, statisti
     return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), statistics, jnp.int32(0), jnp.int32(0))
 
 
-def normalised(weight: jax.Array) -> jax.Array:
+def normalized(weight: jax.Array) -> jax.Array:
     """Weights [B] of the whole batch scaled to the mean 1: exactly themselves where all are 1; all 0 stay 0."""
     return weight * (weight.shape[0] / jnp.maximum(jnp.sum(weight), 1))
 
@@ -96,12 +96,12 @@ def make_step(
 
     The batch is split over all devices, `frozen` and `state` are as they were placed, the latter donated; `key` is the
     run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
-    sampler: of the class centres; a step then reads and writes the rows that it draws, and no others.
+    sampler: of the class centers; a step then reads and writes the rows that it draws, and no others.
     """
 
     def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        batch = batch | {"weight": normalised(batch["weight"])}
+        batch = batch | {"weight": normalized(batch["weight"])}
         before, weights = (state.trainable, state.opt_state), {}
         if sampler is not None:
             drawn = sampler.draw(key, batch["label"])

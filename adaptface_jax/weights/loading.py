@@ -70,7 +70,7 @@ def load_backbone(
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """Weights as their project publishes them: how they were recognised, and what was read beside them."""
+    """Weights as their project publishes them: how they were recognized, and what was read beside them."""
 
     weights: Weights
     fit: engine.Fit
@@ -101,7 +101,7 @@ def read_weights(
     statistics: ImageStats | None = None,
     under: str | None = None,
 ) -> Published:
-    """Published weights, a file or a folder, recognised by the table and the known backbone that fit exactly.
+    """Published weights, a file or a folder, recognized by the table and the known backbone that fit exactly.
 
     `source` is what the identity calls them; `position_rule`, `activation` and `statistics` win over what the files
     say; `under` names the module that holds the tower, where there are several. Raises InputError where no table fits,

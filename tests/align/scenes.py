@@ -8,7 +8,7 @@ from PIL import Image
 from adaptface_jax.align.geometry import inverse
 
 WIDTH, HEIGHT = 640, 480
-WALL = 60  # pixels of the portrait's edge colours, continued around it
+WALL = 60  # pixels of the portrait's edge colors, continued around it
 
 
 def placement(portrait: np.ndarray, scale: float, degrees: float, middle: tuple[float, float]) -> np.ndarray:

@@ -116,7 +116,7 @@ def folder(portraits, tmp_path_factory):
     exif[0x0112] = 6
     on_its_side.save(root / "anna" / "side.jpg", exif=exif, quality=95)
     Image.fromarray(images[0]).save(root / "anna" / "up.png")
-    Image.fromarray(images[15]).convert("L").save(root / "anna" / "old" / "grey.pgm")
+    Image.fromarray(images[15]).convert("L").save(root / "anna" / "old" / "gray.pgm")
     Image.fromarray(np.full((300, 300, 3), 120, np.uint8)).save(root / "room.png")
     (root / "broken.jpg").write_bytes(b"no image")
     return root
@@ -128,7 +128,7 @@ def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "3 crops of 5 images" in said and "no face in 1" in said and "unreadable 1" in said and "broken.jpg" in said
     names = {path.relative_to(crops).as_posix() for path in crops.rglob("*") if path.is_file()}
-    wanted = {"anna/side.jpg", "anna/up.png", "anna/old/grey.pgm"}
+    wanted = {"anna/side.jpg", "anna/up.png", "anna/old/gray.pgm"}
     assert names == wanted | {"no_face.txt", "align.jsonl"}
     assert (crops / "no_face.txt").read_text() == "room.png\n"
     pixels = {name: decode((crops / name).read_bytes(), name) for name in wanted}
@@ -174,32 +174,32 @@ def test_the_photographs_of_two(portraits, tmp_path, capsys):
     (tmp_path / "two").mkdir()
     Image.fromarray(photograph).save(tmp_path / "two" / "a.png")
     shown = {}
-    for name, words in {"largest": (), "centre": ("--prefer=centre",), "all": ("--all", "--prefer=centre")}.items():
+    for name, words in {"largest": (), "center": ("--prefer=centre",), "all": ("--all", "--prefer=center")}.items():
         assert call(command, tmp_path / "two", tmp_path / name, *words) == 0
         for crop in sorted((tmp_path / name).glob("*.png")):
             shown[f"{name}/{crop.name}"] = decode(crop.read_bytes(), name)
     assert "2 crops of 1 images\nseveral faces in 1: all were taken" in capsys.readouterr().out
-    assert set(shown) == {"largest/a.png", "centre/a.png", "all/a.face1.png", "all/a.face2.png"}
-    np.testing.assert_array_equal(shown["centre/a.png"], shown["all/a.face1.png"])
+    assert set(shown) == {"largest/a.png", "center/a.png", "all/a.face1.png", "all/a.face2.png"}
+    np.testing.assert_array_equal(shown["center/a.png"], shown["all/a.face1.png"])
     np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])
     assert call(command, tmp_path / "two", tmp_path / "all", "--margin=0.5") == 2
-    assert "--prefer=centre --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
+    assert "--prefer=center --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
 
 
 def test_a_list_over_a_folder_runs_whole_after_the_fallback(folder, tmp_path, capsys):
     """First without it, then with it, by two processes; the middle is noted as no face."""
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
-    assert "no face in 1: see no_face.txt; --fallback=centre takes their middle" in capsys.readouterr().out
+    assert "no face in 1: see no_face.txt; --fallback=center takes their middle" in capsys.readouterr().out
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "WORTH_STARTING", 1)
         for _ in range(2):
-            assert call(command, folder, crops, "--fallback=centre", "--processes=2") == 0
+            assert call(command, folder, crops, "--fallback=center", "--processes=2") == 0
             said = capsys.readouterr().out
             assert "4 crops (3 kept from before) of 5 images" in said
             assert "no face in 1: see no_face.txt, the middle of 1 was taken instead" in said
         fresh = tmp_path / "fresh"
-        assert call(command, folder, fresh, "--fallback=centre", "--processes=2") == 0
+        assert call(command, folder, fresh, "--fallback=center", "--processes=2") == 0
     for name in ("room.png", "anna/up.png"):
         np.testing.assert_array_equal(
             decode((crops / name).read_bytes(), name), decode((fresh / name).read_bytes(), name)

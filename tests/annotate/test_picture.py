@@ -11,8 +11,8 @@ from scipy import ndimage
 from adaptface_jax.annotate.picture import FACE, look
 
 
-def colour(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey.clip(0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
+def color(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray.clip(0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def texture() -> np.ndarray:
 
 
 def test_brightness_and_contrast_are_of_the_luminance_of_the_face():
-    seen = look(colour(np.where(FACE, 80, 250)))
+    seen = look(color(np.where(FACE, 80, 250)))
     assert (seen.brightness, seen.contrast, seen.side) == (80, 0, 0)
     red = np.zeros((112, 112, 3), np.uint8)
     red[..., 0] = 200
@@ -34,20 +34,20 @@ def test_brightness_and_contrast_are_of_the_luminance_of_the_face():
 @pytest.mark.parametrize(("left", "right", "side"), [(150, 50, 0.5), (50, 150, -0.5), (0, 0, 0.0), (255, 0, 1.0)])
 def test_side_compares_the_halves(left, right, side):
     columns = np.where(np.arange(112) < 56, left, right)
-    assert look(colour(np.tile(columns, (112, 1)).astype(float))).side == pytest.approx(side, abs=0.02)
+    assert look(color(np.tile(columns, (112, 1)).astype(float))).side == pytest.approx(side, abs=0.02)
 
 
 def test_detail_falls_with_blur_and_not_with_light_or_contrast(texture):
-    detail = [look(colour(ndimage.gaussian_filter(texture, sigma))).detail for sigma in (0, 1, 2, 4)]
+    detail = [look(color(ndimage.gaussian_filter(texture, sigma))).detail for sigma in (0, 1, 2, 4)]
     assert all(before > 1.5 * after for before, after in itertools.pairwise(detail))
-    darker = look(colour(0.5 * texture + 10)).detail
+    darker = look(color(0.5 * texture + 10)).detail
     assert darker == pytest.approx(detail[0], rel=0.1)
 
 
 def test_what_lies_outside_the_photograph_does_not_count(texture):
-    whole = look(colour(texture))
+    whole = look(color(texture))
     seen = np.ones((112, 112), bool)
     seen[:, :30] = False
-    cut = look(colour(np.where(seen, texture, 0)), seen)
+    cut = look(color(np.where(seen, texture, 0)), seen)
     assert cut.brightness == pytest.approx(whole.brightness, abs=3)
-    assert look(colour(texture), np.zeros((112, 112), bool)).brightness == pytest.approx(texture.mean(), abs=1)
+    assert look(color(texture), np.zeros((112, 112), bool)).brightness == pytest.approx(texture.mean(), abs=1)

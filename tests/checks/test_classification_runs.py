@@ -109,7 +109,7 @@ BASELINES = {"majority": BaselineScore(0.75, 0.2), "random": BaselineScore(0.5, 
         (0.6, 0.9, OK, "30.00% (random) and 75.00%"),
         (0.6, 0.72, OK, "macro F1 60.00%"),
         (0.6, 0.6, NOTE, "below the commonest"),
-        (0.2, 0.75, FAULT, "nothing was learnt"),
+        (0.2, 0.75, FAULT, "nothing was learned"),
         (0.3, 0.85, WARNING, "rare labels are not found"),
     ],
 )

@@ -310,7 +310,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "✗"), ("ascii", "X")])
-def test_a_terminal_gets_colours_and_only_marks_that_it_can_show(encoding, mark):
+def test_a_terminal_gets_colors_and_only_marks_that_it_can_show(encoding, mark):
     from adaptface_jax.checks.finding import Section, fault, ok
 
     stream = Terminal(encoding)

@@ -147,7 +147,7 @@ def test_a_sound_set_up_has_no_fault_and_no_warning(sound):
         "pairs", "consistency", "overlap", "frozen backbone", "memory", "disk", "loss", "gradients", "speed",
     } <= {f["check"] for f in found}  # fmt: skip
     assert sound.out.splitlines()[-1].startswith(("✓ sound: ", "! no fault"))
-    assert "\033" not in sound.out, "colours are for terminals"
+    assert "\033" not in sound.out, "colors are for terminals"
     assert not sound.workdir.exists(), "the doctor writes nothing"
 
 
@@ -255,9 +255,9 @@ def test_one_black_image_in_hundreds_is_a_warning(source):
 
 
 def test_swapped_channels(source):
-    assert said(images.colours(scan_source(source, None, 0)))[1] is OK
+    assert said(images.colors(scan_source(source, None, 0)))[1] is OK
     bgr = Altered(source, image=lambda i, x: x[:, :, ::-1])
-    assert said(images.colours(scan_source(bgr, None, 0))) == ("colours", WARNING)
+    assert said(images.colors(scan_source(bgr, None, 0))) == ("colors", WARNING)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_the_first_loss_is_the_expected_one(set_up, sound):
 def test_every_trained_part_has_a_gradient(sound):
     finding = rehearsal.gradients(sound.rehearsed)
     assert said(finding) == ("gradients", OK)
-    assert set(finding.numbers) == {"adapter", "router", "head", "centres"}
+    assert set(finding.numbers) == {"adapter", "router", "head", "centers"}
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.0, "always zero"), (float("nan"), "not finite")])

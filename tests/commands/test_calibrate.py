@@ -93,7 +93,7 @@ def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path,
         assert json.loads(out.read_text())["threshold"] == {"value": value, "far": "1e-1", "benchmark": None}
         said = capsys.readouterr().out
         assert "the threshold at FAR 1e-1 of this site" in said
-        assert f"measured on {PHOTOGRAPHS} photographs of this site ({pile.name}), nobody labelled" in said
+        assert f"measured on {PHOTOGRAPHS} photographs of this site ({pile.name}), nobody labeled" in said
     assert af.open(run).rule(far=0.1).threshold.value == value
     assert af.open(run).rule(far=0.1, benchmark="lfw").threshold == af.Threshold(4.0, "1e-1", "lfw")
     assert call(verify, *words, "--far=1e-4") == 2

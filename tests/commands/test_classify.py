@@ -24,7 +24,7 @@ from adaptface_jax.training.monitor import read_metrics
 from tests.running import call, write_config
 
 TIMES = ("train/images_per_second", "train/data_wait")
-COLOURS = {"blue": (40, 60, 200), "green": (40, 200, 60), "red": (200, 60, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (40, 200, 60), "red": (200, 60, 40)}
 EACH = 40
 SETTINGS = """
 from adaptface_jax.config import defaults
@@ -53,14 +53,14 @@ def get_config():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """A folder per class; each picture has its class's colour and noise, and one is grey."""
+    """A folder per class; each picture has its class's color and noise, and one is gray."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / name).mkdir()
         for i in range(EACH):
-            pixels = np.clip(rng.normal(colour, 60, (12, 12, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(rng.normal(color, 60, (12, 12, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
-    Image.fromarray(np.full((9, 9), 130, np.uint8)).save(folder / "green" / "grey.png")
+    Image.fromarray(np.full((9, 9), 130, np.uint8)).save(folder / "green" / "gray.png")
     return folder
 
 
@@ -92,7 +92,7 @@ def rows_of(workdir: Path) -> list[dict[str, float]]:
 def test_a_run_learns_and_leaves_its_report(run):
     results = read_classification(run / "results.json")
     assert results.run is not None and results.run.steps == 15 and results.test is None
-    assert list(results.validation.labels) == list(COLOURS)
+    assert list(results.validation.labels) == list(COLORS)
     assert results.validation.macro_f1 > 0.9 > results.baselines["validation"]["majority"].macro_f1
     assert sum(map(sum, results.validation.confusion)) == results.validation.images == 13
     assert [sum(part.values()) for part in results.distribution.values()] == pytest.approx([1, 1, 1])
@@ -118,7 +118,7 @@ def test_every_evaluation_is_in_the_log(run):
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_as_the_one_left_alone(run, config, tmp_path, monkeypatch):
-    """The moments of batch normalisation, dropout and augmentation go on where they were, to the last bit."""
+    """The moments of batch normalization, dropout and augmentation go on where they were, to the last bit."""
     workdir, real = tmp_path / "stopped", loop.placed_batches
 
     def stopping(plan, start, *rest):
@@ -176,7 +176,7 @@ def test_a_run_without_a_better_score_ends_early_and_stays_ended(config, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_few_images_are_learnt_by_heart(config, tmp_path, capsys):
+def test_a_few_images_are_learned_by_heart(config, tmp_path, capsys):
     words = (
         f"--config={config}",
         f"--workdir={tmp_path / 'run'}",

@@ -407,7 +407,7 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
     assert arrays["embeddings"].shape == (3, 512) and arrays["gates"].shape == (3, 3)
     assert np.allclose(arrays["gates"].sum(axis=1), 1, atol=1e-6)
     assert arrays["features"].shape[0] == 3 and np.isfinite(arrays["features"]).all()
-    # Raw: the head's output is not normalised.
+    # Raw: the head's output is not normalized.
     assert not np.allclose(np.linalg.norm(arrays["embeddings"], axis=1), 1, atol=1e-2)
 
 
@@ -417,7 +417,7 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
         (["--config.adapter.rnak=3"], "adapter.rank"),
         (["--config.data.train=/nowhere/at/all"], "/nowhere/at/all"),
         (["--config.data.train="], "data.train"),
-        (["--config.data.train=synthetic:identities=4,colour=3"], "colour"),
+        (["--config.data.train=synthetic:identities=4,color=3"], "color"),
         (["--benchmark=lfw"], "NAME=PATH"),
         (["--benchmark=lfw=/nowhere.bin"], "/nowhere.bin"),
         (["--benchmark=a=/x", "--benchmark=a=/y"], "twice"),
@@ -484,7 +484,7 @@ def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_few_faces_are_learnt_by_heart(config, tmp_path, capsys):
+def test_a_few_faces_are_learned_by_heart(config, tmp_path, capsys):
     """On few steps, and said so; nothing is verified, and the settings stand in the way of nothing."""
     workdir = tmp_path / "heart"
     words = ("--overfit_small=16", "--config.train.steps=2", "--config.train.learning_rate=0.001")
@@ -496,6 +496,6 @@ def test_a_few_faces_are_learnt_by_heart(config, tmp_path, capsys):
     assert settings["data"]["benchmarks"] == {} and settings["data"]["overfit_small"] == 16
 
 
-def test_more_faces_than_there_are_cannot_be_learnt_by_heart(config, tmp_path, capsys):
+def test_more_faces_than_there_are_cannot_be_learned_by_heart(config, tmp_path, capsys):
     assert call(train, f"--config={config}", f"--workdir={tmp_path}", "--overfit_small=1000") == 2
     assert "--overfit_small: 1000 is more than the 48 images" in capsys.readouterr().err

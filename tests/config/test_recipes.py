@@ -93,7 +93,7 @@ def test_a_child_of_a_recipe_lists_only_its_differences(tmp_path):
     assert config == parent
 
 
-def test_a_child_of_a_neighbour_lists_only_its_differences(tmp_path):
+def test_a_child_of_a_neighbor_lists_only_its_differences(tmp_path):
     (tmp_path / "deeper").mkdir()
     write(tmp_path / "base.py", "c = defaults()\nc.adapter.rank = 4")
     write(tmp_path / "child.py", 'c = inherit(__file__, "base.py")\nc.adapter.alpha = 2')
@@ -102,7 +102,7 @@ def test_a_child_of_a_neighbour_lists_only_its_differences(tmp_path):
     assert (config.adapter.rank, config.adapter.alpha, config.seed) == (4, 2.0, 3)
 
 
-def test_a_neighbour_called_like_a_recipe_may_inherit_from_it(tmp_path, monkeypatch):
+def test_a_neighbor_called_like_a_recipe_may_inherit_from_it(tmp_path, monkeypatch):
     write(tmp_path / "demo.py", 'c = inherit("demo")\nc.seed = 9')
     monkeypatch.chdir(tmp_path)
     assert recipes.load("demo.py").seed == 9

@@ -14,7 +14,7 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 
 
 def picture(seed: int, width: int = 112, height: int = 112) -> np.ndarray:
-    """uint8 [H, W, 3], smooth and full of colours, unlike any other seed's."""
+    """uint8 [H, W, 3], smooth and full of colors, unlike any other seed's."""
     coarse = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 

@@ -1,4 +1,4 @@
-"""On the device: resizing and normalising as Pillow and torchvision do, and changes that only their key decides."""
+"""On the device: resizing and normalizing as Pillow and torchvision do, and changes that only their key decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_resizing_is_pillows_level_for_level(size):
 
 
 @pytest.mark.parametrize("stats", [IMAGENET, CLIP, HALF])
-def test_stored_size_is_only_normalised(stats):
+def test_stored_size_is_only_normalized(stats):
     found = preprocess(FACES, 24, stats, jnp.float32)
     expected = (FACES / 255.0 - np.array(stats.mean)) / np.array(stats.std)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -53,7 +53,7 @@ def parts(splits):
     return splits.train, splits.validation, splits.test
 
 
-def labelled(splits) -> list[dict[str, list[int]]]:
+def labeled(splits) -> list[dict[str, list[int]]]:
     return [{part.key(i): part.labels[i].tolist() for i in range(len(part))} for part in parts(splits)]
 
 
@@ -66,7 +66,7 @@ ALL = [
 
 def test_every_attribute_of_every_part(celeba):
     splits = open_splits(str(celeba))
-    assert labelled(splits) == ALL
+    assert labeled(splits) == ALL
     assert all(tuple(part.class_names) == NAMES and part.multi_label for part in parts(splits))
     assert all(part.labels.dtype == np.int32 for part in parts(splits))
     record = splits.test[0]
@@ -85,7 +85,7 @@ def test_chosen_attributes_in_the_order_chosen(celeba):
 
 def test_the_order_is_the_attribute_lists_whatever_the_partitions(celeba):
     (celeba / "list_eval_partition.txt").write_text("".join(sorted(partition_txt().splitlines(True), reverse=True)))
-    assert labelled(open_splits(str(celeba))) == ALL
+    assert labeled(open_splits(str(celeba))) == ALL
 
 
 def as_csv(folder):
@@ -115,7 +115,7 @@ def as_on_the_drive(folder):
 @pytest.mark.parametrize("change", [as_csv, nested, as_on_the_drive])
 def test_other_ways_it_is_published(celeba, change):
     change(celeba)
-    assert labelled(open_splits(str(celeba))) == ALL
+    assert labeled(open_splits(str(celeba))) == ALL
 
 
 def attributes(old, new):

@@ -16,7 +16,7 @@ from adaptface_jax.data.decode import MAX_PIXELS, decode, to_size
 from .packing import encoded, picture
 
 RGB = picture(0, 20, 10)
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 
 
 @pytest.mark.parametrize("form", ["PNG", "PPM", "BMP"])
@@ -25,14 +25,14 @@ def test_lossless_formats_are_exact(form):
 
 
 @pytest.mark.parametrize("form", ["PNG", "PPM"])
-def test_grey_is_repeated_over_the_channels(form):
-    np.testing.assert_array_equal(decode(encoded(GREY, form), "x"), np.stack([GREY] * 3, -1))
+def test_gray_is_repeated_over_the_channels(form):
+    np.testing.assert_array_equal(decode(encoded(GRAY, form), "x"), np.stack([GRAY] * 3, -1))
 
 
 @pytest.mark.parametrize("form", ["PNG", "PPM"])
 def test_sixteen_bits_keep_the_upper_eight(form):
-    wide = GREY.astype(np.uint16) * 256 + 77
-    np.testing.assert_array_equal(decode(encoded(wide, form), "x"), np.stack([GREY] * 3, -1))
+    wide = GRAY.astype(np.uint16) * 256 + 77
+    np.testing.assert_array_equal(decode(encoded(wide, form), "x"), np.stack([GRAY] * 3, -1))
 
 
 def test_cmyk_jpeg_becomes_rgb():
@@ -83,7 +83,7 @@ BROKEN = {
     "more pixels than are read": png_claiming(MAX_PIXELS // 1000 + 1, 1000),
     "a decompression bomb": png_claiming(65500, 65500),
     "floats": np.zeros((4, 4, 3), np.float32),
-    "a grey array": np.zeros((4, 4), np.uint8),
+    "a gray array": np.zeros((4, 4), np.uint8),
     "no pixels": np.zeros((0, 4, 3), np.uint8),
 }
 

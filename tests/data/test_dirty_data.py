@@ -33,7 +33,7 @@ from adaptface_jax.data.sources.insightface import InsightFaceSource
 from .packing import MAGIC, encoded, frame, header, identity_payloads, picture, write_records
 
 RGB = picture(0, 20, 10)
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 PNG, JPEG = encoded(RGB), encoded(RGB, "JPEG", quality=95)
 
 
@@ -54,7 +54,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def tiff(width: int, height: int, bits: int = 8, data: bytes = b"", photometric: int = 1) -> bytes:
-    """A grey little-endian TIFF of one strip."""
+    """A gray little-endian TIFF of one strip."""
     entries = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric)]
     entries += [(273, 4, 8 + 2 + 12 * 9 + 4), (277, 3, 1), (278, 4, height), (279, 4, len(data))]
     table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
@@ -112,8 +112,8 @@ IMAGES = {
     "half a GIF": encoded(RGB, "GIF")[:120],
     "half an AVIF": encoded(RGB, "AVIF")[:300],
     "a PCX, which is not read": encoded(RGB, "PCX"),
-    "pixels of 32 bits": saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
-    "whole pixels of 32 bits": saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"),
+    "pixels of 32 bits": saved(Image.fromarray(GRAY.astype(np.float32)), "TIFF"),
+    "whole pixels of 32 bits": saved(Image.fromarray(GRAY.astype(np.int32)), "TIFF"),
     "a TIFF bomb": tiff(60000, 60000),
     "a GIF bomb": b"GIF89a" + struct.pack("<HHBBB", 65500, 65500, 0, 0, 0) + encoded(RGB, "GIF")[13:],
 }
@@ -125,33 +125,33 @@ def orientation(value: int) -> bytes:
     return exif.tobytes()
 
 
-def rgb(grey: np.ndarray) -> np.ndarray:
-    return np.stack([grey] * 3, -1)
+def rgb(gray: np.ndarray) -> np.ndarray:
+    return np.stack([gray] * 3, -1)
 
 
 FRAMES = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
-BITS = Image.fromarray(GREY).convert("1")
+BITS = Image.fromarray(GRAY).convert("1")
 PALETTE = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
 BROKEN_EXIF = b"Exif\0\0MM\0*\xff\xff\xff\xf0"
 
 # What looks odd and is read right: (file, its pixels, greatest mean difference).
 ODD = {
-    "grey PNG: repeated over the channels": (encoded(GREY), rgb(GREY), 0),
-    "grey JPEG": (encoded(GREY, "JPEG", quality=100), rgb(GREY), 2),
-    "16-bit grey PNG: the upper eight bits": (encoded(GREY.astype(np.uint16) * 256 + 77), rgb(GREY), 0),
-    "16-bit grey PGM": (encoded(GREY.astype(np.uint16) * 256 + 77, "PPM"), rgb(GREY), 0),
-    "16-bit grey TIFF": (encoded(GREY.astype(np.uint16) * 256 + 77, "TIFF"), rgb(GREY), 0),
-    "16-bit grey TIFF whose 0 is white": (
-        tiff(20, 10, 16, ((255 - GREY).astype("<u2") * 256 + 77).tobytes(), photometric=0),
-        rgb(GREY),
+    "gray PNG: repeated over the channels": (encoded(GRAY), rgb(GRAY), 0),
+    "gray JPEG": (encoded(GRAY, "JPEG", quality=100), rgb(GRAY), 2),
+    "16-bit gray PNG: the upper eight bits": (encoded(GRAY.astype(np.uint16) * 256 + 77), rgb(GRAY), 0),
+    "16-bit gray PGM": (encoded(GRAY.astype(np.uint16) * 256 + 77, "PPM"), rgb(GRAY), 0),
+    "16-bit gray TIFF": (encoded(GRAY.astype(np.uint16) * 256 + 77, "TIFF"), rgb(GRAY), 0),
+    "16-bit gray TIFF whose 0 is white": (
+        tiff(20, 10, 16, ((255 - GRAY).astype("<u2") * 256 + 77).tobytes(), photometric=0),
+        rgb(GRAY),
         0,
     ),
-    "12-bit grey TIFF: the upper eight of twelve": (
-        tiff(20, 10, 12, twelve_bits(GREY.astype(int) * 16 + 7)),
-        rgb(GREY),
+    "12-bit gray TIFF: the upper eight of twelve": (
+        tiff(20, 10, 12, twelve_bits(GRAY.astype(int) * 16 + 7)),
+        rgb(GRAY),
         0,
     ),
-    "12-bit PGM": (b"P5 20 10 4095\n" + (GREY.astype(int) * 16 + 7).astype(">u2").tobytes(), rgb(GREY), 0),
+    "12-bit PGM": (b"P5 20 10 4095\n" + (GRAY.astype(int) * 16 + 7).astype(">u2").tobytes(), rgb(GRAY), 0),
     "16-bit RGB PNG": (png(20, 10, sixteen_bits(RGB), bits=16), RGB, 0),
     "a TIFF, also compressed": (encoded(RGB, "TIFF", compression="tiff_lzw"), RGB, 0),
     "an EXIF-rotated TIFF: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), "TIFF", exif=orientation(6)), RGB, 0),
@@ -170,9 +170,9 @@ ODD = {
     "one bit": (saved(BITS), np.asarray(BITS.convert("RGB")), 0),
     "CMYK JPEG": (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=100), RGB, 3),
     "palette": (saved(PALETTE), np.asarray(PALETTE.convert("RGB")), 0),
-    "palette with transparent colours": (saved(PALETTE, transparency=b"\0\x10"), np.asarray(PALETTE.convert("RGB")), 0),
-    "alpha: dropped": (saved(Image.fromarray(np.dstack([RGB, GREY]))), RGB, 0),
-    "grey with alpha": (saved(Image.fromarray(np.dstack([GREY, GREY]), "LA")), rgb(GREY), 0),
+    "palette with transparent colors": (saved(PALETTE, transparency=b"\0\x10"), np.asarray(PALETTE.convert("RGB")), 0),
+    "alpha: dropped": (saved(Image.fromarray(np.dstack([RGB, GRAY]))), RGB, 0),
+    "gray with alpha": (saved(Image.fromarray(np.dstack([GRAY, GRAY]), "LA")), rgb(GRAY), 0),
     "EXIF-rotated PNG: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), exif=orientation(6)), RGB, 0),
     "EXIF-mirrored PNG": (encoded(np.ascontiguousarray(RGB[:, ::-1]), exif=orientation(2)), RGB, 0),
     "an orientation that does not exist: as stored": (encoded(RGB, exif=orientation(99)), RGB, 0),

@@ -118,35 +118,35 @@ TABLE = 'file,pose,note\np0/0.png,left,\np3/4.png,frontal,"quoted, and so"\n'
 
 
 @pytest.fixture
-def labelled(folders):
+def labeled(folders):
     """The folders, with labels of two images written as a spreadsheet does."""
     (folders / "labels.csv").write_text(TABLE.replace(",", ";").replace("; and", ", and"), "utf-8-sig", newline="\r\n")
     return folders
 
 
-def test_labels_are_packed_whole_and_found_again(labelled, tmp_path, capsys):
-    assert call(command, labelled, tmp_path / "shards", "--shards=2") == 0
-    assert f"labels    pose, note of 2 images ({labelled / 'labels.csv'})" in capsys.readouterr().out
+def test_labels_are_packed_whole_and_found_again(labeled, tmp_path, capsys):
+    assert call(command, labeled, tmp_path / "shards", "--shards=2") == 0
+    assert f"labels    pose, note of 2 images ({labeled / 'labels.csv'})" in capsys.readouterr().out
     assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
     again = open_source(str(tmp_path / "shards"), domains="pose=left; ordinary")
     assert again.domains[0].tolist() == [1, 0] and again.domains[COUNT - 1].tolist() == [0, 1]
     assert again.domains.sum() == 2
 
 
-def test_other_labels_are_another_pack(labelled, folders, tmp_path):
-    spec, shards_folder = str(labelled), tmp_path / "shards"
+def test_other_labels_are_another_pack(labeled, folders, tmp_path):
+    spec, shards_folder = str(labeled), tmp_path / "shards"
     source = open_source(spec, labels=f"{spec}/labels.csv")
     pack(source, shards_folder, Limit(shards=2))
     before = files(shards_folder)
-    (labelled / "labels.csv").write_text("path,pose\np0/0.png,right\n")
+    (labeled / "labels.csv").write_text("path,pose\np0/0.png,right\n")
     for other in (open_source(spec, labels=f"{spec}/labels.csv"), open_source(spec)):
         with pytest.raises(InputError, match="holds another pack \\(table_sha256 was "):
             pack(other, shards_folder, Limit(shards=2))
     assert files(shards_folder) == before
 
 
-def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labelled, tmp_path):
-    source = open_source(str(labelled), labels=str(labelled / "labels.csv"))
+def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labeled, tmp_path):
+    source = open_source(str(labeled), labels=str(labeled / "labels.csv"))
     table = tmp_path / "shards" / "labels.csv"
     pack(source, table.parent, Limit(shards=2))
     before = files(table.parent)
@@ -230,8 +230,8 @@ def test_interrupted_anywhere_the_same_files_come_out(folders, tmp_path, reads):
 
 
 @pytest.mark.parametrize("renames", range(1, 10))
-def test_interrupted_after_any_rename_the_same_files_come_out(labelled, tmp_path, monkeypatch, renames):
-    source = open_source(str(labelled), labels=str(labelled / "labels.csv"))
+def test_interrupted_after_any_rename_the_same_files_come_out(labeled, tmp_path, monkeypatch, renames):
+    source = open_source(str(labeled), labels=str(labeled / "labels.csv"))
     pack(source, tmp_path / "whole", Limit(shards=3))
     real, left = os.replace, [renames]
 

@@ -131,9 +131,9 @@ REFUSED = {
         r"label \(string\)",
     ),
     "a label out of range": (replaced(VALID, table(0, 6, label=numbers)), "row 3 has the label 3; expected 0 to 2"),
-    "unlabelled rows": (
+    "unlabeled rows": (
         replaced(VALID, table(0, 6, label=pa.array([-1] * 6, pa.int64()))),
-        r"row 0 has the label -1; .* \(remove the file where it is unlabelled\)",
+        r"row 0 has the label -1; .* \(remove the file where it is unlabeled\)",
     ),
     "a row without a label": (
         replaced(VALID, table(0, 6, label=pa.array([0, 1, None, 0, 1, 2], pa.int64()))),

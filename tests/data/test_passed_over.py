@@ -234,7 +234,7 @@ def test_packed_sets_say_what_lies_beside_them(faces):
     assert not parts["validation"].passed_over.total
 
 
-def test_a_crop_keeps_its_name_and_its_colours():
+def test_a_crop_keeps_its_name_and_its_colors():
     for suffix in (*SUFFIXES, ".jpg_large", ""):
         found = decode(as_crop(RGB, suffix), suffix)
         lossy = suffix in (".jpg", ".jpeg", ".jpe", ".jfif", ".jif")

@@ -42,11 +42,11 @@ def test_every_pixel_of_every_image_counts_once(count):
 
 
 def test_images_are_taken_as_training_has_them():
-    grey = encoded(picture(0, 9, 5)[..., 0])
-    images = [grey, encoded(picture(1, 12, 12), "JPEG")]
+    gray = encoded(picture(0, 9, 5)[..., 0])
+    images = [gray, encoded(picture(1, 12, 12), "JPEG")]
     found = channel_statistics(Given(images), 8)
     np.testing.assert_allclose(found.mean, expected(images, 8)[0], rtol=1e-13)
-    (red, green, blue) = channel_statistics(Given([grey]), 8).mean
+    (red, green, blue) = channel_statistics(Given([gray]), 8).mean
     assert red == green == blue
 
 
@@ -65,6 +65,6 @@ def test_bad_images_stop_it_or_are_left_out():
         channel_statistics(Given([b"broken"]), 6, skip_bad=True)
 
 
-def test_one_colour_normalises_nothing():
+def test_one_color_normalizes_nothing():
     with pytest.raises(InputError, match="given: a channel has the same value in every pixel"):
         channel_statistics(Given([np.full((6, 6, 3), 7, np.uint8)] * 2), 6)

@@ -105,7 +105,7 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def exact(pictures) -> np.ndarray:
-    """The features of their own pixels, normalised and not resized."""
+    """The features of their own pixels, normalized and not resized."""
     opened = af.open("builtin", image_size=SIZE)
     recognizer = opened.model.recognizer
     levels = np.stack([np.asarray(Image.open(path)) for path in sorted(pictures.rglob("*.png"))])

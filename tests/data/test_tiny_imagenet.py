@@ -61,7 +61,7 @@ def test_its_validation_part_is_as_annotated(tiny):
     assert validation.description == f"Tiny-ImageNet val in {tiny}"
 
 
-def test_words_may_be_missing_and_unlabelled_images_are_passed_over(tiny):
+def test_words_may_be_missing_and_unlabeled_images_are_passed_over(tiny):
     (tiny / "words.txt").unlink()
     (tiny / "test" / "images").mkdir(parents=True)
     splits = open_splits(str(tiny))

@@ -70,7 +70,7 @@ def start_two(
 
 
 def free_port() -> int:
-    """Below the ports that systems choose by themselves, so that no neighbour is given it before it is used."""
+    """Below the ports that systems choose by themselves, so that no neighbor is given it before it is used."""
     while True:
         port = 20_000 + secrets.randbelow(10_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

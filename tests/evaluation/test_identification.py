@@ -21,10 +21,10 @@ PEOPLE, STRANGERS, CROWD, WIDTH = 30, 40, 25, 16
 def faces():
     """Gallery of one to three images a person, a row each; five probes of each of them and of strangers; a crowd."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(PEOPLE + STRANGERS + CROWD, WIDTH))
+    centers = rng.normal(size=(PEOPLE + STRANGERS + CROWD, WIDTH))
 
     def shown(person):
-        points = centres[person] + 0.9 * rng.normal(size=(len(person), WIDTH))
+        points = centers[person] + 0.9 * rng.normal(size=(len(person), WIDTH))
         return Faces((points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), person)
 
     gallery = shown(rng.permutation(np.repeat(np.arange(PEOPLE), rng.integers(1, 4, PEOPLE))))
@@ -174,10 +174,10 @@ def test_an_interval_holds_what_it_says():
     """Rank-1 over draws of people and images: within the intervals of at least 90% of 60 draws."""
     rng, rows = np.random.default_rng(1), []
     for _ in range(60):
-        centres, spread = rng.normal(size=(60, WIDTH)), 0.5 * np.exp(0.4 * rng.normal(size=60))
+        centers, spread = rng.normal(size=(60, WIDTH)), 0.5 * np.exp(0.4 * rng.normal(size=60))
 
-        def shown(person, centres=centres, spread=spread):
-            points = centres[person] + spread[person, None] * rng.normal(size=(len(person), WIDTH))
+        def shown(person, centers=centers, spread=spread):
+            points = centers[person] + spread[person, None] * rng.normal(size=(len(person), WIDTH))
             return Faces((points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), person)
 
         found = identify(shown(np.arange(30)), shown(np.repeat(np.arange(60), 5)))

@@ -237,6 +237,6 @@ def test_an_average_needs_all_five(results):
 
 
 def test_parameters_and_machine_are_told(results):
-    parameters = (ParameterCount("adapter", 10, 10), ParameterCount("centres", None, 4))
+    parameters = (ParameterCount("adapter", 10, 10), ParameterCount("centers", None, 4))
     page = results_markdown(dataclasses.replace(results, parameters=parameters, environment={"jax": "0.10.2"}))
-    assert "| adapter | 10 | 10 |" in page and "| centres |  | 4 |" in page and "- jax: 0.10.2" in page
+    assert "| adapter | 10 | 10 |" in page and "| centers |  | 4 |" in page and "- jax: 0.10.2" in page

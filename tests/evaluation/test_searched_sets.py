@@ -25,8 +25,8 @@ def points(person: np.ndarray, noise: float = 0.6) -> np.ndarray:
     """Raw embeddings, float32 [M, WIDTH]: alike for one person."""
     numbers, place = np.unique(person, return_inverse=True)
     rng = np.random.default_rng(2)
-    centres = rng.normal(size=(len(numbers), WIDTH))
-    return (centres[place] + noise * rng.normal(size=(len(person), WIDTH))).astype(np.float32)
+    centers = rng.normal(size=(len(numbers), WIDTH))
+    return (centers[place] + noise * rng.normal(size=(len(person), WIDTH))).astype(np.float32)
 
 
 def plain_rank1(units, subject, gallery, probes) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""Thresholds from photographs that nobody labelled: what they promise, and what doubles do to them."""
+"""Thresholds from photographs that nobody labeled: what they promise, and what doubles do to them."""
 
 from __future__ import annotations
 

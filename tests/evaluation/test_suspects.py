@@ -17,9 +17,9 @@ CLASSES, IMAGES, WIDTH = 20, 8, 32
 
 def made(seed: int, person: np.ndarray, noise: float = 0.1) -> np.ndarray:
     """Unit embeddings of images of these people, of whom each number is the same in every call."""
-    centres = np.random.default_rng(7).normal(size=(CLASSES + 5, WIDTH))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    points = centres[person] + np.random.default_rng(seed).normal(0, noise, (len(person), WIDTH))
+    centers = np.random.default_rng(7).normal(size=(CLASSES + 5, WIDTH))
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    points = centers[person] + np.random.default_rng(seed).normal(0, noise, (len(person), WIDTH))
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
@@ -47,7 +47,7 @@ def test_what_was_planted_is_found_and_nothing_else(seed, data):
     assert {int(seen[one.other]) for one in common} == {3, 5} & set(truth.tolist())
 
 
-def test_a_mislabelled_image_is_nearer_to_its_own_person():
+def test_a_mislabeled_image_is_nearer_to_its_own_person():
     truth = LABEL.copy()
     truth[5] = 9
     people = People.of(made(0, truth), LABEL, CLASSES)

@@ -43,8 +43,8 @@ def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of a person's faces are alike; lengths vary as those of a network do."""
     rng, person = np.random.default_rng(1), np.zeros(len(benchmark.images), int)
     person[benchmark.image] = (benchmark.names[benchmark.template] - 3) // 7
-    centres = rng.normal(size=(PEOPLE, WIDTH))
-    points = (centres[person] + rng.normal(size=(len(person), WIDTH))) * rng.uniform(0.5, 20, (len(person), 1))
+    centers = rng.normal(size=(PEOPLE, WIDTH))
+    points = (centers[person] + rng.normal(size=(len(person), WIDTH))) * rng.uniform(0.5, 20, (len(person), 1))
     return points.astype(np.float32), rng.normal(size=points.shape).astype(np.float32)
 
 

@@ -71,7 +71,7 @@ def test_its_distances_give_insightfaces_validation_rate(golden):
     np.testing.assert_allclose([val, val_std, far], expected, rtol=0, atol=1e-9)
 
 
-def test_the_flip_test_sums_raw_embeddings_before_it_normalises():
+def test_the_flip_test_sums_raw_embeddings_before_it_normalizes():
     image, _ = made_pairs(50)
     mirrored = np.random.default_rng(1).uniform(0.1, 10, (100, 1)) * image[::-1]
     np.testing.assert_array_equal(pair_distances(image, mirrored), pair_distances(image.astype(float) + mirrored))

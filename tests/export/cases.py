@@ -1,4 +1,4 @@
-"""Small made models whose exports are compared with the recogniser itself, and what it gives for some images."""
+"""Small made models whose exports are compared with the recognizer itself, and what it gives for some images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CASES = {
 
 @functools.cache
 def model(case: str) -> Model:
-    """The model of a case, every parameter away from its initial value, with class centres."""
+    """The model of a case, every parameter away from its initial value, with class centers."""
     spec, settings = CASES[case]
     recognizer, frozen, trainable = models.build(settings, spec=spec)
     return Model(

@@ -108,7 +108,7 @@ def test_fusing_is_exact_for_any_ranks_scales_and_slices(data):
     np.testing.assert_allclose(2.0 * a.astype(np.float64) @ b, expected, atol=1e-5)
 
 
-def test_patterns_of_rank_and_alpha_are_honoured(tmp_path):
+def test_patterns_of_rank_and_alpha_are_honored(tmp_path):
     """One module at another rank and scale, as PEFT writes it."""
     given = config(rank=2, alpha=4.0, targets=("q", "proj"))
     export(tmp_path, given, DINOV2)
@@ -193,7 +193,7 @@ def test_a_run_starts_from_the_folder_and_remembers_it(tmp_path, monkeypatch):
     tree = export(tmp_path / "peft", config(patch=True), DINOV2)
     mesh = make_mesh(jax.devices()[:1])
     model = build_model(wanted, 4, mesh)
-    assert_equal({k: v for k, v in model.trainable.items() if k != "centres"}, tree)
+    assert_equal({k: v for k, v in model.trainable.items() if k != "centers"}, tree)
 
     source = open_source("synthetic:identities=4,images=2,seed=1")
     record = make_record(wanted, model, source)

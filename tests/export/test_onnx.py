@@ -38,11 +38,11 @@ def sessions(tmp_path_factory):
 
 
 @pytest.mark.onnx
-@pytest.mark.parametrize("preprocess", [True, False], ids=["stored images", "normalised images"])
+@pytest.mark.parametrize("preprocess", [True, False], ids=["stored images", "normalized images"])
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, sessions):
     session, proto = sessions(case, preprocess)
-    # ONNX Runtime dies of an Einsum over no rows, and a loop hides the graph from what optimises it.
+    # ONNX Runtime dies of an Einsum over no rows, and a loop hides the graph from what optimizes it.
     assert not {node.op_type for node in proto.graph.node} & {"Einsum", "Loop", "Scan", "If"}
     assert not proto.functions
     images, outputs = expected(case, preprocess)
@@ -68,7 +68,7 @@ def test_a_face_is_embedded_alike_whatever_is_beside_it(rows, sessions):
 def test_what_the_routers_own_pass_reads_stands_in_the_file_once(sessions):
     _, proto = sessions("dinov2 dalora frozen", False)
     made = model("dinov2 dalora frozen")
-    held = trees.nbytes((made.frozen, {name: tree for name, tree in made.trainable.items() if name != "centres"}))
+    held = trees.nbytes((made.frozen, {name: tree for name, tree in made.trainable.items() if name != "centers"}))
     assert held < proto.ByteSize() < held + 120_000  # the program
 
 

@@ -1,4 +1,4 @@
-"""The StableHLO artifact: one file that JAX alone runs, with the embeddings of the recogniser."""
+"""The StableHLO artifact: one file that JAX alone runs, with the embeddings of the recognizer."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_export_json_says_what_goes_in_and_comes_out(tmp_path):
     assert "three weeks" in record["compatibility"]
 
 
-def test_the_file_holds_the_parameters_once_and_no_class_centres(tmp_path):
+def test_the_file_holds_the_parameters_once_and_no_class_centers(tmp_path):
     # Wide enough that the program itself is small beside its parameters.
     settings = models.replace(models.config("lora"), "head", embedding_dim=8192)
     recognizer, frozen, trainable = models.build(settings, classes=1000)
     made = type(model("dinov2 lora"))(recognizer, frozen, trainable, model("dinov2 lora").identity)
     write_stablehlo(made, tmp_path, preprocess=False, input_size=STORED)
-    parameters = trees.nbytes((frozen, {**trainable, "centres": np.zeros(0, np.float32)}))
+    parameters = trees.nbytes((frozen, {**trainable, "centers": np.zeros(0, np.float32)}))
     size = (tmp_path / "model.stablehlo").stat().st_size
     assert parameters < size < parameters + 200_000
 

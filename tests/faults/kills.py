@@ -108,7 +108,7 @@ def commands(run_folder: Path, place: Path) -> dict[str, Killed]:
         "report": Killed(report, reported, out("report"), older(report, *reported), False),
     }
     if ALIGNS:
-        aligned = (str(photographs.parent), str(out("align")), "--fallback=centre", "--processes=1")
+        aligned = (str(photographs.parent), str(out("align")), "--fallback=center", "--processes=1")
         name = "adaptface_jax.align.__main__"
         found["align"] = Killed(name, aligned, out("align"), nothing, False, ("align.jsonl",))
     return found

@@ -50,7 +50,7 @@ OWN = {
     "train.decay_epochs": st.lists(st.integers(1, 1000), max_size=4).map(tuple),
     "loss.margin_std": st.just(0.0),
     "loss.magface": st.just((10.0, 110.0, 0.45, 0.8, 35.0)),
-    "loss.subcentres": st.just(1),
+    "loss.subcenters": st.just(1),
     "eval.guard": st.just(()),
     "loss.margins": st.tuples(*[st.floats(-1e3, 1e3)] * 3),
     "model.blocks": st.tuples(*[st.integers(1, 9)] * 3),

@@ -84,13 +84,13 @@ def face_run(clone: Path) -> dict[str, np.ndarray]:
     adapted = peft.get_peft_model(model, lora).eval()
     generator = torch.Generator().manual_seed(3)
     factors = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
-    centres = torch.nn.Parameter(0.01 * torch.randn(CLASSES, 24, generator=generator))
-    arrays: dict[str, np.ndarray] = {"centres": centres.detach().numpy().copy()}
+    centers = torch.nn.Parameter(0.01 * torch.randn(CLASSES, 24, generator=generator))
+    arrays: dict[str, np.ndarray] = {"centers": centers.detach().numpy().copy()}
     with torch.no_grad():
         for name, factor in factors.items():
             factor.copy_(0.1 * torch.randn(factor.shape, generator=generator))
             arrays[f"before:{name}"] = factor.numpy().copy()
-    optimizer = torch.optim.AdamW([*factors.values(), centres], lr=1e-4, weight_decay=0.05)
+    optimizer = torch.optim.AdamW([*factors.values(), centers], lr=1e-4, weight_decay=0.05)
     rng = np.random.default_rng(4)
     images = rng.integers(0, 256, (STEPS, BATCH, 22, 22, 3), dtype=np.uint8)
     labels = rng.integers(0, CLASSES, (STEPS, BATCH))
@@ -100,7 +100,7 @@ def face_run(clone: Path) -> dict[str, np.ndarray]:
         feature = adapted(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))
         target = torch.from_numpy(labels[step])
         margin = 0.35 * torch.nn.functional.one_hot(target, CLASSES)
-        loss = torch.nn.functional.cross_entropy(64 * (unit(feature) @ unit(centres).T - margin), target)
+        loss = torch.nn.functional.cross_entropy(64 * (unit(feature) @ unit(centers).T - margin), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

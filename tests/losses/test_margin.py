@@ -12,18 +12,18 @@ import pytest
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import NormStatistics, init_statistics, margin_loss
-from adaptface_jax.models.head import init_centres
+from adaptface_jax.models.head import init_centers
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.standard_normal((6, 8)) * RNG.uniform(0.5, 30, (6, 1))
-CENTRES = RNG.standard_normal((5, 8))
+CENTERS = RNG.standard_normal((5, 8))
 LABELS = np.array([0, 1, 2, 3, 4, 0])
 
 
 def reference(config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
     """Losses and target cosines in float64, from the papers' formulas."""
     norms = np.linalg.norm(EMBEDDINGS, axis=1)
-    cosine = (EMBEDDINGS / norms[:, None]) @ (CENTRES / np.linalg.norm(CENTRES, axis=1, keepdims=True)).T
+    cosine = (EMBEDDINGS / norms[:, None]) @ (CENTERS / np.linalg.norm(CENTERS, axis=1, keepdims=True)).T
     target = cosine[np.arange(6), LABELS]
     theta = np.arccos(target)
     if config.name == "cosface":
@@ -51,7 +51,7 @@ def reference(config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
 def test_value_equals_the_papers_formula(name):
     config = LossConfig(name=name, scale=32.0, margin=0.4)
     out = margin_loss(
-        config, jnp.asarray(EMBEDDINGS, jnp.float32), jnp.asarray(CENTRES, jnp.float32), LABELS, init_statistics()
+        config, jnp.asarray(EMBEDDINGS, jnp.float32), jnp.asarray(CENTERS, jnp.float32), LABELS, init_statistics()
     )
     losses, target = reference(config)
     assert np.allclose(out.loss, losses, rtol=2e-5, atol=2e-5)
@@ -72,19 +72,19 @@ def test_gradients_are_finite_at_the_extremes(name):
 def test_loss_does_not_depend_on_lengths():
     config = LossConfig()
     args = (LABELS, init_statistics())
-    one = margin_loss(config, jnp.asarray(EMBEDDINGS), jnp.asarray(CENTRES), *args).loss
-    two = margin_loss(config, jnp.asarray(EMBEDDINGS * 7), jnp.asarray(CENTRES * 0.01), *args).loss
+    one = margin_loss(config, jnp.asarray(EMBEDDINGS), jnp.asarray(CENTERS), *args).loss
+    two = margin_loss(config, jnp.asarray(EMBEDDINGS * 7), jnp.asarray(CENTERS * 0.01), *args).loss
     assert np.allclose(one, two, rtol=1e-5)
 
 
 def test_adaface_keeps_moving_averages_of_the_norms():
     out = margin_loss(
-        LossConfig(name="adaface"), jnp.asarray(EMBEDDINGS), jnp.asarray(CENTRES), LABELS, init_statistics()
+        LossConfig(name="adaface"), jnp.asarray(EMBEDDINGS), jnp.asarray(CENTERS), LABELS, init_statistics()
     )
     norms = np.linalg.norm(EMBEDDINGS, axis=1)
     assert out.statistics.mean == pytest.approx(0.99 * 20 + 0.01 * norms.mean(), rel=1e-5)
     assert out.statistics.std == pytest.approx(0.99 * 100 + 0.01 * norms.std(ddof=1), rel=1e-5)
-    other = margin_loss(LossConfig(), jnp.asarray(EMBEDDINGS), jnp.asarray(CENTRES), LABELS, init_statistics())
+    other = margin_loss(LossConfig(), jnp.asarray(EMBEDDINGS), jnp.asarray(CENTERS), LABELS, init_statistics())
     assert other.statistics == NormStatistics(20.0, 100.0)
 
 
@@ -113,9 +113,9 @@ def test_expected_first_loss_equals_the_loss_of_random_embeddings(name):
     rng = np.random.default_rng(1)
     losses = []
     for i in range(8):
-        centres = init_centres(jax.random.key(i), 400, 64)
+        centers = init_centers(jax.random.key(i), 400, 64)
         embeddings = jnp.asarray(rng.standard_normal((64, 64)), jnp.float32)
         labels = jnp.asarray(rng.integers(400, size=64))
-        losses.append(float(margin_loss(config, embeddings, centres, labels, init_statistics()).loss.mean()))
+        losses.append(float(margin_loss(config, embeddings, centers, labels, init_statistics()).loss.mean()))
     mean, _ = expected_first_loss(config, 400, 64, 64)
     assert np.mean(losses) == pytest.approx(mean, abs=4 * np.std(losses) / math.sqrt(8) + 0.05)

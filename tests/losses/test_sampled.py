@@ -1,4 +1,4 @@
-"""Sampled class centres against plain numpy: what is drawn, what the sum of it estimates, whose rows are trained."""
+"""Sampled class centers against plain numpy: what is drawn, what the sum of it estimates, whose rows are trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics, margin_loss, unit
 from adaptface_jax.losses.sampled import ClassSampler, class_sampler
 from adaptface_jax.losses.sharded import class_loss, padded
-from adaptface_jax.models.head import init_centres
+from adaptface_jax.models.head import init_centers
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.step import init_state, make_step
@@ -23,7 +23,7 @@ from adaptface_jax.training.step import init_state, make_step
 CLASSES, DIM, ROWS, KEPT = 45, 12, 8, 10  # of 12 rows on each of 4 shards, the last with padding
 rng = np.random.default_rng(0)
 EMBEDDINGS = jnp.asarray(rng.standard_normal((ROWS, DIM)), jnp.float32)
-CENTRES = jnp.asarray(0.01 * rng.standard_normal((CLASSES, DIM)), jnp.float32)
+CENTERS = jnp.asarray(0.01 * rng.standard_normal((CLASSES, DIM)), jnp.float32)
 LABELS = jnp.asarray(np.r_[0, 0, CLASSES - 1, rng.integers(CLASSES, size=ROWS - 3)], jnp.int32)
 
 
@@ -66,29 +66,29 @@ def test_every_other_class_is_as_likely_and_weighs_the_inverse_of_its_chance(dra
 
 def test_the_sum_of_exponentials_has_the_mean_of_the_whole_sum(draws):
     classes, _, weights = draws
-    exponentials = np.exp(8 * np.asarray(unit(EMBEDDINGS) @ unit(padded_to_48(CENTRES)).T, np.float64))
+    exponentials = np.exp(8 * np.asarray(unit(EMBEDDINGS) @ unit(padded_to_48(CENTERS)).T, np.float64))
     exponentials[:, CLASSES:] = 0
     sums = np.stack([(exponentials[:, c] * w).sum(axis=1) for c, w in zip(classes, weights, strict=True)])
     error = sums.std(axis=0) / np.sqrt(len(sums))
     assert np.all(np.abs(sums.mean(axis=0) - exponentials.sum(axis=1)) < 4 * error)
 
 
-def padded_to_48(centres):
-    return jnp.pad(centres, ((0, 3), (0, 0)))
+def padded_to_48(centers):
+    return jnp.pad(centers, ((0, 3), (0, 0)))
 
 
 def reference(classes, weights):
-    """(mean loss, gradients of embeddings and of all centres) of some weighted classes, on one device."""
+    """(mean loss, gradients of embeddings and of all centers) of some weighted classes, on one device."""
     real, config = classes < CLASSES, LossConfig(scale=16.0)
     places = {int(c): i for i, c in enumerate(classes[real])}
     labels = jnp.asarray([places[int(label)] for label in LABELS])
 
-    def mean(embeddings, centres):
-        rows = centres[classes[real]]
+    def mean(embeddings, centers):
+        rows = centers[classes[real]]
         out = margin_loss(config, embeddings, rows, labels, init_statistics(), jnp.asarray(weights[real]))
         return jnp.mean(out.loss)
 
-    return jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(EMBEDDINGS, CENTRES)
+    return jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(EMBEDDINGS, CENTERS)
 
 
 @pytest.mark.parametrize("chunk", [0, 3])
@@ -96,31 +96,31 @@ def test_on_a_mesh_loss_and_gradients_are_those_of_one_device(sampler, draws, ch
     config, mesh = LossConfig(scale=16.0, class_chunk=chunk), sampler.mesh
 
     @jax.jit
-    def sharded(embeddings, centres, seed):
+    def sharded(embeddings, centers, seed):
         drawn = sampler.draw(jax.random.key(seed), LABELS)
 
         def mean(embeddings, rows):
-            out = class_loss(config, embeddings, rows["centres"], drawn.labels, init_statistics(), mesh, drawn.weights)
+            out = class_loss(config, embeddings, rows["centers"], drawn.labels, init_statistics(), mesh, drawn.weights)
             return jnp.mean(out.loss)
 
-        tree = {"centres": centres}
+        tree = {"centers": centers}
         rows = sampler.take(tree, drawn)
         loss, (d_embeddings, d_rows) = jax.value_and_grad(mean, argnums=(0, 1))(embeddings, rows)
-        return loss, d_embeddings, sampler.put(jax.tree.map(jnp.zeros_like, tree), d_rows, drawn)["centres"]
+        return loss, d_embeddings, sampler.put(jax.tree.map(jnp.zeros_like, tree), d_rows, drawn)["centers"]
 
     given = (
         jax.device_put(EMBEDDINGS, sharding(mesh, "batch")),
-        jax.device_put(padded(CENTRES, mesh), sharding(mesh, "class")),
+        jax.device_put(padded(CENTERS, mesh), sharding(mesh, "class")),
     )
     classes, _, weights = draws
-    loss, d_embeddings, d_centres = sharded(*given, 0)
+    loss, d_embeddings, d_centers = sharded(*given, 0)
     expected, (e, c) = reference(classes[0], weights[0])
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(d_embeddings, e, atol=1e-6)
-    np.testing.assert_allclose(d_centres[:CLASSES], c, atol=2e-5)
-    assert not np.any(d_centres[CLASSES:])
+    np.testing.assert_allclose(d_centers[:CLASSES], c, atol=2e-5)
+    assert not np.any(d_centers[CLASSES:])
     undrawn = np.setdiff1d(np.arange(CLASSES), classes[0])
-    assert len(undrawn) and not np.any(np.asarray(d_centres)[undrawn])
+    assert len(undrawn) and not np.any(np.asarray(d_centers)[undrawn])
 
 
 def test_the_size_of_a_sample_holds_any_batch():
@@ -136,7 +136,7 @@ def head_only(mesh, config: LossConfig):
 
     def loss(trainable, frozen, batch, statistics, key, row_weights=None):
         embeddings = batch["image"] @ trainable["kernel"]
-        out = class_loss(config, embeddings, trainable["centres"], batch["label"], statistics, mesh, row_weights)
+        out = class_loss(config, embeddings, trainable["centers"], batch["label"], statistics, mesh, row_weights)
         return jnp.mean(out.loss * batch["weight"]), ({"loss": jnp.mean(out.loss)}, out.statistics)
 
     return loss
@@ -150,7 +150,7 @@ def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int
     mesh = make_mesh(jax.devices()[:devices], model)
     drawing = class_sampler(config, CLASSES, 2, mesh)
     optimizer = optim.optimizer(train, rate := optim.schedule(train, 10, 100), loss=config)
-    trainable = {"kernel": jnp.eye(DIM), "centres": padded(CENTRES, mesh)}
+    trainable = {"kernel": jnp.eye(DIM), "centers": padded(CENTERS, mesh)}
     state = place(mesh, init_state(trainable, optimizer, init_statistics()))
     state = state if begin is None else begin(state)
     key = jax.device_put(jax.random.key(3), sharding(mesh))
@@ -168,11 +168,11 @@ SAMPLED = LossConfig(scale=16.0, sample_rate=0.3)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_rows_that_are_not_drawn_keep_centre_and_moments(name):
+def test_rows_that_are_not_drawn_keep_center_and_moments(name):
     train = TrainConfig(optimizer=name, learning_rate=0.1, weight_decay=0.1, schedule="constant")
     states = trained(train, SAMPLED)
     for before, after in itertools.pairwise(states):
-        moved = np.any(before.trainable["centres"] != after.trainable["centres"], axis=1)
+        moved = np.any(before.trainable["centers"] != after.trainable["centers"], axis=1)
         assert 4 * 3 <= moved.sum() <= 4 * 4 and moved[0] and moved[1]
         rows = [x for x in jax.tree.leaves(after.opt_state["rows"]) if len(np.shape(x)) and len(x) == len(moved)]
         old = [x for x in jax.tree.leaves(before.opt_state["rows"]) if len(np.shape(x)) and len(x) == len(moved)]
@@ -186,17 +186,17 @@ def test_a_row_that_is_always_drawn_is_trained_as_by_plain_adamw():
     train = TrainConfig(learning_rate=0.01, weight_decay=0.1, schedule="constant", clip_norm=1.0)
     plain = trained(train, LossConfig(scale=16.0))
     own = trained(train, LossConfig(scale=16.0, learning_rate=0.01))
-    np.testing.assert_allclose(own[-1].trainable["centres"], plain[-1].trainable["centres"], atol=1e-6)
+    np.testing.assert_allclose(own[-1].trainable["centers"], plain[-1].trainable["centers"], atol=1e-6)
     np.testing.assert_allclose(own[-1].trainable["kernel"], plain[-1].trainable["kernel"], atol=1e-6)
 
 
 def test_a_rows_first_step_is_adams_first_whenever_it_comes():
     train = TrainConfig(learning_rate=0.01, weight_decay=0.0, schedule="constant")
     states = trained(train, SAMPLED, steps=4)
-    seen = np.zeros(len(states[0].trainable["centres"]), bool)
+    seen = np.zeros(len(states[0].trainable["centers"]), bool)
     late = 0
     for step, (before, after) in enumerate(itertools.pairwise(states)):
-        change = np.abs(after.trainable["centres"] - before.trainable["centres"])
+        change = np.abs(after.trainable["centers"] - before.trainable["centers"])
         first = np.any(change > 0, axis=1) & ~seen
         # Adam's first step is the rate times the sign of the gradient.
         assert np.allclose(change[first], 0.01, rtol=1e-2)
@@ -222,22 +222,22 @@ def test_a_run_that_goes_on_from_a_checkpoint_draws_and_computes_the_same(tmp_pa
 def test_decay_of_a_drawn_row_is_that_of_the_steps_it_missed_in_the_mean():
     train = TrainConfig(optimizer="sgd", momentum=0.0, learning_rate=1.0, weight_decay=1e-3, schedule="constant")
     rule = optim.optimizer(train, 1.0, loss=SAMPLED)
-    tree = {"kernel": jnp.ones((2, 2)), "centres": jnp.ones((3, 2))}
+    tree = {"kernel": jnp.ones((2, 2)), "centers": jnp.ones((3, 2))}
     zero = jax.tree.map(jnp.zeros_like, tree)
     updates, _ = rule.update(zero, rule.init(tree), tree, row_weights=jnp.array([1.0, 4.0, 10.0]))
-    np.testing.assert_allclose(updates["centres"][:, 0], [-1e-3, -4e-3, -1e-2], rtol=1e-6)
+    np.testing.assert_allclose(updates["centers"][:, 0], [-1e-3, -4e-3, -1e-2], rtol=1e-6)
     np.testing.assert_allclose(updates["kernel"], -1e-3, rtol=1e-6)
 
 
-def test_centres_may_have_an_optimizer_and_a_rate_of_their_own():
+def test_centers_may_have_an_optimizer_and_a_rate_of_their_own():
     train = TrainConfig(learning_rate=1e-3, weight_decay=0.0, schedule="constant")
     states = trained(train, LossConfig(scale=16.0, optimizer="sgd", learning_rate=0.5), steps=1, devices=1, model=1)
     loss = head_only(make_mesh(jax.devices()[:1]), LossConfig(scale=16.0))
     labels = jnp.asarray([0, 1, *[0] * (ROWS - 2)])
     batch = {"image": EMBEDDINGS, "label": labels, "weight": jnp.ones(ROWS)}
-    tree = {"kernel": jnp.eye(DIM), "centres": CENTRES}
-    gradient = jax.jit(jax.grad(lambda t: loss(t, {}, batch, init_statistics(), None)[0]))(tree)["centres"]
-    change = states[1].trainable["centres"] - states[0].trainable["centres"]
+    tree = {"kernel": jnp.eye(DIM), "centers": CENTERS}
+    gradient = jax.jit(jax.grad(lambda t: loss(t, {}, batch, init_statistics(), None)[0]))(tree)["centers"]
+    change = states[1].trainable["centers"] - states[0].trainable["centers"]
     np.testing.assert_allclose(change, -0.5 * gradient, rtol=1e-4, atol=1e-6)
 
 
@@ -248,10 +248,10 @@ def test_bfloat16_products_keep_loss_and_gradients(chunk):
     def value(dtype):
         config = LossConfig(dtype=dtype, class_chunk=chunk)
 
-        def mean(embeddings, centres):
-            return jnp.mean(class_loss(config, embeddings, centres, LABELS, init_statistics(), mesh).loss)
+        def mean(embeddings, centers):
+            return jnp.mean(class_loss(config, embeddings, centers, LABELS, init_statistics(), mesh).loss)
 
-        return jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(EMBEDDINGS, CENTRES)
+        return jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(EMBEDDINGS, CENTERS)
 
     (exact, gradients), (rounded, others) = value("float32"), value("bfloat16")
     assert rounded != exact and rounded == pytest.approx(float(exact), abs=0.1)
@@ -265,14 +265,14 @@ def test_the_expected_first_loss_of_a_sample_is_nearly_that_of_all_classes():
     mean, _ = expected_first_loss(config, 4000, 64, 64)
     sampled, _ = expected_first_loss(config, 4000, 64, 64, kept=800)
     assert sampled == pytest.approx(mean, abs=0.1)
-    classes, labels = init_centres(jax.random.key(0), 4000, 64), jnp.arange(64) * 7
+    classes, labels = init_centers(jax.random.key(0), 4000, 64), jnp.arange(64) * 7
     embeddings = jnp.asarray(rng.standard_normal((64, 64)), jnp.float32)
     drawing = ClassSampler(make_mesh(jax.devices()[:1]), 4000, 800)
 
     @jax.jit
     def first(embeddings):
         drawn = drawing.draw(jax.random.key(1), labels)
-        rows = drawing.take({"centres": classes}, drawn)["centres"]
+        rows = drawing.take({"centers": classes}, drawn)["centers"]
         return margin_loss(config, embeddings, rows, drawn.labels, init_statistics(), drawn.weights).loss.mean()
 
     assert first(embeddings) == pytest.approx(sampled, abs=1)

@@ -65,7 +65,7 @@ def test_in_bfloat16_they_agree_as_well_as_bfloat16_can(attend):
         assert np.linalg.norm(a - reference) < 1.1 * np.linalg.norm(b - reference)
 
 
-def test_a_recogniser_embeds_alike_with_one_image_at_a_time():
+def test_a_recognizer_embeds_alike_with_one_image_at_a_time():
     def embedding(attention):
         settings = models.replace(models.config("lora"), "backbone", attention=attention)
         recognizer, frozen, trainable = models.build(settings)
@@ -75,7 +75,7 @@ def test_a_recogniser_embeds_alike_with_one_image_at_a_time():
 
 
 def of_step(attention, platform, dtype=jnp.bfloat16):
-    """The text of a gradient of a recogniser, lowered for another platform."""
+    """The text of a gradient of a recognizer, lowered for another platform."""
 
     class Asked(models.Recognizer):
         attend = attention

@@ -59,7 +59,7 @@ def test_twenty_steps_are_torchs(case, devices):
 def test_use_changes_no_moment_and_drops_nothing():
     classifier = Classifier(dataclasses.replace(runs.RESNET, dropout=0.9), runs.OUTPUTS, jnp.float32)
     params, moments = (trees.unflatten(flat) for flat in runs.made(classifier.config))
-    images = jnp.asarray(runs.normalised(runs.batches(classifier.config)[0]["image"]))
+    images = jnp.asarray(runs.normalized(runs.batches(classifier.config)[0]["image"]))
     logits, after = jax.jit(classifier.logits)(params, moments, images)
     alone, _ = jax.jit(classifier.logits)(params, moments, images[:3])
     np.testing.assert_allclose(logits[:3], alone, rtol=1e-5, atol=1e-6)

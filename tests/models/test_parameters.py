@@ -19,7 +19,7 @@ def table(name: str) -> dict[str, tuple[int, int]]:
     _, shapes = vit.definition(spec, settings.backbone.image_size)
     recognizer = Recognizer(spec, settings, jnp.float32)
     frozen, trainable = jax.eval_shape(lambda tree: recognizer.init(tree, 10_572), shapes)
-    assert trainable["centres"].shape == (10_572, recognizer.embedding_dim)
+    assert trainable["centers"].shape == (10_572, recognizer.embedding_dim)
     rows = {row.part: (row.total, row.trainable) for row in count_parameters(recognizer, frozen, trainable)}
     rows["sum"] = (sum(r[0] for r in rows.values()), sum(r[1] for r in rows.values()))
     return rows
@@ -69,5 +69,5 @@ def test_a_whole_backbone_trains_in_full_fine_tuning():
     _, shapes = vit.definition(spec, 224)
     recognizer = Recognizer(spec, settings, jnp.float32)
     frozen, trainable = jax.eval_shape(lambda tree: recognizer.init(tree, None), shapes)
-    assert frozen == {} and "centres" not in trainable
+    assert frozen == {} and "centers" not in trainable
     assert count_parameters(recognizer, frozen, trainable)[0] == ParameterCount("backbone", 21_628_800, 21_628_800)

@@ -49,7 +49,7 @@ def test_a_channel_of_zeros_stays_zero():
 
 @pytest.fixture(scope="module")
 def pair():
-    """The same recogniser with exact kernels and with those of 8 bits."""
+    """The same recognizer with exact kernels and with those of 8 bits."""
     exact = models.config("lora")
     return models.build(exact), models.build(models.replace(exact, "backbone", quantize="int8"))
 

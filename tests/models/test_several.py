@@ -38,7 +38,7 @@ def backbone():
 
 
 def built(configs):
-    """The frozen backbone, and each model's recogniser and made trainable tree."""
+    """The frozen backbone, and each model's recognizer and made trainable tree."""
     recognizers = [Recognizer(models.SPEC, config, jnp.float32) for config in configs]
     trees = [models.made(one.init(backbone(), None)[1], seed) for seed, one in enumerate(recognizers)]
     return {"backbone": backbone()}, list(zip(recognizers, trees, strict=True))

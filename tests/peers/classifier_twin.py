@@ -138,7 +138,7 @@ def run(model: ModelConfig, train: LoopConfig = ours.TRAIN):
     for step, batch in enumerate(ours.batches(model)):
         for module, mask in zip(dropouts, ours.masks(model, step), strict=True):
             module.mask = torch.from_numpy(mask.transpose(0, 3, 1, 2) if mask.ndim == 4 else mask)
-        images = torch.from_numpy(ours.normalised(batch["image"])).permute(0, 3, 1, 2)
+        images = torch.from_numpy(ours.normalized(batch["image"])).permute(0, 3, 1, 2)
         logits, label = network(images), torch.from_numpy(batch["label"])
         if model.name == "cnn":
             loss = nn.functional.binary_cross_entropy_with_logits(logits, label.float())

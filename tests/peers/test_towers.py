@@ -145,10 +145,10 @@ def test_twenty_steps_of_full_training_agree(tmp_path, family):
     recognizer, frozen, trainable = models.build(config, CLASSES, spec=spec)
     write_tower(tmp_path, Tower(spec, trainable["backbone"], 28, "cls"))
     twin = getattr(transformers, model_class(spec, "cls")).from_pretrained(tmp_path).eval()
-    centres = torch.nn.Parameter(torch.from_numpy(np.array(trainable["centres"])))
+    centers = torch.nn.Parameter(torch.from_numpy(np.array(trainable["centers"])))
     unused = {"embeddings.mask_token"}
     theirs = torch.optim.AdamW(
-        [*(x for name, x in twin.named_parameters() if name not in unused), centres], lr=1e-4, weight_decay=0.0
+        [*(x for name, x in twin.named_parameters() if name not in unused), centers], lr=1e-4, weight_decay=0.0
     )
     rate = optim.schedule(config.train, STEPS, STEPS)
     optimizer = optim.optimizer(config.train, rate)
@@ -168,7 +168,7 @@ def test_twenty_steps_of_full_training_agree(tmp_path, family):
             feature = twin(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())).pooler_output
             labels = torch.from_numpy(batch["label"]).long()
             margin = config.loss.margin * torch.nn.functional.one_hot(labels, CLASSES)
-            cosine = unit(feature) @ unit(centres).T
+            cosine = unit(feature) @ unit(centers).T
             loss = torch.nn.functional.cross_entropy(config.loss.scale * (cosine - margin), labels)
             theirs.zero_grad()
             loss.backward()

@@ -1,6 +1,6 @@
 """The same run twice: LoRA + CosFace under AdamW here and in transformers + PEFT, step by step.
 
-Both start from the same backbone, adapter, head and centres and see the same batches in the same order, float32.
+Both start from the same backbone, adapter, head and centers and see the same batches in the same order, float32.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def ours(settings, batches):
 
 
 class Twin(torch.nn.Module):
-    """transformers' DINOv2 under PEFT's LoRA, a linear head, unit centres."""
+    """transformers' DINOv2 under PEFT's LoRA, a linear head, unit centers."""
 
     def __init__(self, settings, frozen, trainable):
         super().__init__()
@@ -114,7 +114,7 @@ class Twin(torch.nn.Module):
         patches = backbone.embeddings.patch_embeddings.projection
         patches.requires_grad_(True)
         self.head = torch.nn.Linear(spec.width, settings.head.embedding_dim)
-        self.centres = torch.nn.Parameter(torch.from_numpy(np.array(trainable["centres"])))
+        self.centers = torch.nn.Parameter(torch.from_numpy(np.array(trainable["centers"])))
         with torch.no_grad():
             for (target, i), layer in self.layers.items():
                 factor = trainable["adapter"][target]
@@ -138,7 +138,7 @@ class Twin(torch.nn.Module):
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
         feature = self.backbone(pixel_values=images).pooler_output
         unit = torch.nn.functional.normalize
-        cosine = unit(self.head(feature)) @ unit(self.centres).T
+        cosine = unit(self.head(feature)) @ unit(self.centers).T
         labels = torch.from_numpy(batch["label"]).long()
         margin = settings.loss.margin * torch.nn.functional.one_hot(labels, CLASSES)
         return torch.nn.functional.cross_entropy(settings.loss.scale * (cosine - margin), labels)
@@ -200,7 +200,7 @@ def test_the_final_parameters_agree(ours, theirs):
             # What was learned, not only what both started from.
             assert np.linalg.norm(mine - other) <= 1e-2 * np.linalg.norm(mine - before)
     assert distance(final["head"]["kernel"], twin.head.weight.detach().numpy().T) <= 1e-3
-    assert distance(final["centres"], twin.centres.detach().numpy()) <= 1e-3
+    assert distance(final["centers"], twin.centers.detach().numpy()) <= 1e-3
 
 
 def distance(a, b):

@@ -149,7 +149,7 @@ def test_names_from_outside_stay_text():
     assert "<script" not in shown
 
 
-def test_a_matrix_takes_its_colours_from_the_page():
+def test_a_matrix_takes_its_colors_from_the_page():
     found = of_classes(0.5, 5)
     drawn = confusion_chart("made", found.confusion, list(found.labels))
     assert not re.findall(r"#[0-9a-f]{6}|font-", drawn)

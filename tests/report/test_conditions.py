@@ -73,7 +73,7 @@ def test_an_interval_stands_with_the_people_it_rests_on():
         assert found.resting_on in conditions_table(entry.cells)
 
 
-def test_gains_and_losses_that_are_shown_have_their_own_colour_the_deeper_the_larger():
+def test_gains_and_losses_that_are_shown_have_their_own_color_the_deeper_the_larger():
     for p, expected in (
         (1e-6, [("up", "0.45"), ("down", "0.09"), ("none", "1.00")]),
         (0.04, [("none", "1.00")] * 3),

@@ -71,7 +71,7 @@ def test_the_page_tells_the_run(run):
 
 def test_the_parameters_are_those_of_the_model(run):
     rows = {row["part"]: row for row in json.loads((run / "results.json").read_text())["parameters"]}
-    assert rows["centres"] == {"part": "centres", "total": None, "trainable": 6 * 512}
+    assert rows["centers"] == {"part": "centers", "total": None, "trainable": 6 * 512}
     assert rows["backbone"]["trainable"] == 0 and rows["router"]["trainable"] == rows["router"]["total"] > 0
 
 
@@ -111,7 +111,7 @@ RESULTS = Results(
 )
 
 
-def test_the_answer_is_coloured_as_the_verdict_is_and_not_as_the_sign():
+def test_the_answer_is_colored_as_the_verdict_is_and_not_as_the_sign():
     """The same figures: of a difference that is shown, of its opposite, and of one within chance."""
     good, bad = scores(0, 0.3), scores(1, 1.0)
     same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
@@ -125,7 +125,7 @@ def test_the_answer_is_coloured_as_the_verdict_is_and_not_as_the_sign():
         assert ('class="main"' in page) == (kind != "quiet")
         assert "55.00%" in page and "70.00%" in page and "85.00%" in page
         painted = set(re.findall(r'class="(up|down|tick|quiet)[^"]*">[+\N{MINUS SIGN}]', page))
-        assert painted <= {"tick", kind}, "a domain that was not tested has no colour"
+        assert painted <= {"tick", kind}, "a domain that was not tested has no color"
 
 
 def test_a_difference_that_was_not_tested_is_not_claimed():
@@ -258,7 +258,7 @@ def test_ticks_are_round_and_inside(low, span):
     assert all(low - 1e-6 * span <= value <= low + 1.000001 * span + 1e-9 * abs(low) for value in found)
 
 
-def test_a_plot_takes_its_colours_and_fonts_from_the_page():
+def test_a_plot_takes_its_colors_and_fonts_from_the_page():
     kept = scores(0, 0.5)
     curve = Curve("made", roc_curve(kept.distance, kept.issame), "main")
     for drawn in (

@@ -49,7 +49,7 @@ def tags(ask: Ask, plugin: str, run: Path) -> set[str]:
 
 def test_every_promised_scalar(ask, run):
     found = tags(ask, "scalars", run)
-    parts = ("adapter", "head", "router", "centres")
+    parts = ("adapter", "head", "router", "centers")
     assert {
         "train/loss", "train/learning_rate", "train/margin", "train/target_cosine", "train/images_per_second",
         "train/data_wait", "train/grad_norm", "train/gate/entropy", "train/gate/balance",

@@ -18,7 +18,7 @@ from adaptface_jax.training.averaging import Averaged, averaged, used
 from adaptface_jax.training.run import abstract_state
 from adaptface_jax.training.step import init_state
 
-TREE = {"head": {"bias": jnp.zeros(3)}, "centres": jnp.ones((4, 3))}
+TREE = {"head": {"bias": jnp.zeros(3)}, "centers": jnp.ones((4, 3))}
 
 
 def test_the_average_follows_the_parameters_by_the_decay_that_the_number_of_updates_allows():
@@ -34,13 +34,13 @@ def test_the_average_follows_the_parameters_by_the_decay_that_the_number_of_upda
     assert int(state.updates) == 12
 
 
-def test_it_is_used_in_place_of_the_newest_and_holds_no_class_centres():
+def test_it_is_used_in_place_of_the_newest_and_holds_no_class_centers():
     state = averaged(optax.sgd(1.0), 0.9).init(TREE)
-    newest = {"head": {"bias": jnp.full(3, 7.0)}, "centres": jnp.full((4, 3), 7.0)}
+    newest = {"head": {"bias": jnp.full(3, 7.0)}, "centers": jnp.full((4, 3), 7.0)}
     found = used(newest, state)
     assert set(state.average) == {"head"}
     np.testing.assert_array_equal(found["head"]["bias"], TREE["head"]["bias"])
-    assert found["centres"] is newest["centres"]
+    assert found["centers"] is newest["centers"]
     assert used(newest, optax.sgd(1.0).init(TREE)) is newest
 
 

@@ -34,7 +34,7 @@ def test_the_header_counts_the_domains():
     assert line == "domains   pose 8, ordinary 16 of 24 images (0 in several, 0 unknown)"
 
 
-def test_it_says_when_nothing_is_learnt_of_them():
+def test_it_says_when_nothing_is_learned_of_them():
     assert lines(config("lora"))[0].endswith("; they teach nothing: adapter.kind=lora has no gates")
     assert lines(config(domain_loss_weight=0.0))[0].endswith("; they teach nothing: adapter.domain_loss_weight=0")
     assert lines(config(data={"train": GENERATED + ",labels=none"})) == []

@@ -35,8 +35,8 @@ def run(goldens, monkeypatch):
         arrays = dict(arrays)
     backbone = load_backbone(str(goldens / "backbones" / "tiny_face"), "tiny_face", 22)
     recognizer = Recognizer(backbone.spec, config, np.float32)
-    frozen, trainable = recognizer.init(backbone.params, len(arrays["centres"]))
-    return recognizer, frozen, trainable | {"centres": arrays["centres"], "adapter": adapter(arrays, "before")}, arrays
+    frozen, trainable = recognizer.init(backbone.params, len(arrays["centers"]))
+    return recognizer, frozen, trainable | {"centers": arrays["centers"], "adapter": adapter(arrays, "before")}, arrays
 
 
 def adapter(arrays, when):

@@ -49,11 +49,11 @@ def test_weight_decay_spares_biases_and_norms():
     tree = {
         "adapter": {"qkv": {"a": 0, "b": 0}},
         "head": {"kernel": 0, "bias": 0},
-        "centres": 0,
+        "centers": 0,
         "backbone": {"blocks": {"norm1": {"scale": 0, "bias": 0}, "scale1": {"gamma": 0}}, "cls_token": 0},
     }
     mask = decay_mask(tree)
-    assert mask["adapter"] == {"qkv": {"a": True, "b": True}} and mask["centres"] is True
+    assert mask["adapter"] == {"qkv": {"a": True, "b": True}} and mask["centers"] is True
     assert mask["head"] == {"kernel": True, "bias": False}
     assert mask["backbone"]["blocks"] == {"norm1": {"scale": False, "bias": False}, "scale1": {"gamma": False}}
 

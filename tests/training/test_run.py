@@ -34,8 +34,8 @@ DAMAGED = {
     "a section is a number": (with_config(adapter=3), "adapter: 3 is not a section of settings"),
     "a value is none": (with_config(adapter={"rank": "two"}), "adapter.rank: 'two' is not a whole number"),
     "a value is not allowed": (with_config(adapter={"rank": 0}), "adapter.rank: 0 is out of range"),
-    "a setting is not known": (with_config(adapter={"colour": 1}), "adapter.colour: no such setting"),
-    "a section is not known": (with_config(colour={}), "no section 'colour'"),
+    "a setting is not known": (with_config(adapter={"color": 1}), "adapter.color: no such setting"),
+    "a section is not known": (with_config(color={}), "no section 'color'"),
     "settings contradict": (with_config(train={"grad_accum": 3}), "train.grad_accum: 3 does not divide"),
 }
 

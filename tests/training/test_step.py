@@ -12,7 +12,7 @@ from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training import optim
 from adaptface_jax.training.recognition.loss import make_loss
-from adaptface_jax.training.step import init_state, make_step, normalised
+from adaptface_jax.training.step import init_state, make_step, normalized
 from tests import made_models as models
 
 KINDS = {
@@ -70,7 +70,7 @@ def test_accumulated_parts_give_the_gradients_of_the_whole_batch():
     batch = models.batch()
     _, first = one.function(one.frozen, one.state, one.put(batch), one.key)
     _, second = four.function(four.frozen, four.state, four.put(batch), four.key)
-    for name in ("loss", "grad_norm", "target_cosine", "grad_norm/adapter", "grad_norm/centres"):
+    for name in ("loss", "grad_norm", "target_cosine", "grad_norm/adapter", "grad_norm/centers"):
         assert second[name] == pytest.approx(float(first[name]), rel=1e-5), name
 
 
@@ -149,14 +149,14 @@ def test_means_are_over_the_rows_that_count_however_the_batch_is_split():
     _, third = one.function(one.frozen, jax.tree.map(jnp.array, one.state), one.put(same), one.key)
     _, first = one.function(one.frozen, one.state, one.put(batch), one.key)
     _, second = four.function(four.frozen, four.state, four.put(batch), four.key)
-    for name in ("loss", "grad_norm", "target_cosine", "grad_norm/adapter", "grad_norm/centres"):
+    for name in ("loss", "grad_norm", "target_cosine", "grad_norm/adapter", "grad_norm/centers"):
         assert second[name] == pytest.approx(float(first[name]), rel=1e-5), name
         assert third[name] == pytest.approx(float(first[name]), rel=1e-5), name
 
 
 def test_weights_of_one_are_exactly_no_weights_and_a_batch_without_weight_has_no_loss():
     for size in (1, 3, 7, 16, 100, 384):
-        assert np.array_equal(normalised(jnp.ones(size)), np.ones(size))
+        assert np.array_equal(normalized(jnp.ones(size)), np.ones(size))
     run = Run(KINDS["lora"])
     batch = models.batch() | {"weight": np.zeros(16, np.float32)}
     _, metrics = run.function(run.frozen, run.state, run.put(batch), run.key)
@@ -196,6 +196,6 @@ def test_metrics_say_what_happens():
     assert 0 < metrics["gate/entropy"] <= np.log(3)
     weighted = metrics["loss"] + 0.1 * metrics["gate/balance"] + 0.1 * metrics["gate/domain_loss"]
     assert metrics["total_loss"] == pytest.approx(float(weighted), rel=1e-6)
-    parts = [metrics[f"grad_norm/{part}"] for part in ("adapter", "router", "head", "centres")]
+    parts = [metrics[f"grad_norm/{part}"] for part in ("adapter", "router", "head", "centers")]
     assert metrics["grad_norm"] == pytest.approx(float(jnp.sqrt(sum(x**2 for x in parts))), rel=1e-5)
     assert metrics["learning_rate"] == pytest.approx(1e-3)

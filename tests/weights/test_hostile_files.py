@@ -174,7 +174,7 @@ TENSORS = {
     "an absolute key": view(stored=storage(key="/etc/passwd")),
     "the key of the pickle itself": view(stored=storage(key="../data.pkl")),
     "a key of 4,000 characters": view(stored=storage(key="\n" * 4000)),
-    "a quantised storage": view(stored=storage(kind="QInt8Storage")),
+    "a quantized storage": view(stored=storage(kind="QInt8Storage")),
     "a number as a storage": view(stored=integer(7)),
     "a big-endian machine": archive(state(), byteorder=b"big"),
     "an odd byte order": archive(state(), byteorder=b"middle\x1b[2J"),
@@ -195,7 +195,7 @@ ZIPS = {
     "encrypted by one header": in_directory(SOUND, "x/data.pkl", 8, b"\1"),
     "a member inside another": nested_members(),
     "two members at one place": in_directory(SOUND, "x/data/0", 42, struct.pack("<L", 0)),
-    "a member over its neighbour": in_directory(
+    "a member over its neighbor": in_directory(
         in_directory(SOUND, "x/data.pkl", 20, struct.pack("<L", 500)), "x/data.pkl", 24, struct.pack("<L", 500)
     ),
     "a member of 4 GB": in_directory(

@@ -28,7 +28,7 @@ WORDS = (
     "_orig_mod module model state_dict model_state_dict backbone visual student net encoder dinov2 vision_tower 0 clip"
 ).split()
 HEADS = {"head.weight": (3, 16), "classifier.bias": (3,), "linear_head.weight": (3, 32), "fc.weight": (5, 16)}
-BESIDE = ("text_model.a.weight", "optimizer.state.0.exp_avg", "loss.centre", "text.transformer.resblocks.0.ln_1.weight")
+BESIDE = ("text_model.a.weight", "optimizer.state.0.exp_avg", "loss.center", "text.transformer.resblocks.0.ln_1.weight")
 
 
 @functools.cache
@@ -158,14 +158,14 @@ def test_within_a_tower_nothing_else_is_passed_over(extra):
 
 
 def test_farl_is_clip_and_what_it_predicted_hidden_patches_with_is_put_aside():
-    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modelling beside."""
+    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modeling beside."""
     tower = shapes_of(under("state_dict.visual.", tensors_of("openai_clip")))
-    modelling = {
+    modeling = {
         "mask_token": (16,), "ln_lm.weight": (16,), "ln_lm.bias": (16,), "lm_head.weight": (50, 16),
         "lm_head.bias": (50,), "lm_transformer.resblocks.0.attn.in_proj_weight": (48, 16),
         "lm_transformer.resblocks.0.mlp.c_fc.weight": (64, 16),
     }  # fmt: skip
-    aside = {f"state_dict.visual.{name}": shape for name, shape in modelling.items()}
+    aside = {f"state_dict.visual.{name}": shape for name, shape in modeling.items()}
     aside |= {"state_dict.logit_scale": (), "state_dict.transformer.resblocks.0.ln_1.weight": (8,)}
     fit = engine.identify(tower | aside)
     assert (fit.name, fit.prefix) == ("tiny_clip", "state_dict.visual.")

@@ -92,7 +92,7 @@ def check(place: Place) -> None:
     demand(place.programs.parent in package.parents, f"the package is not the installed one: {package}")
 
     said = place.run("adaptface", "train", "--config=dmeo", "--workdir=runs/none", expected=2)
-    demand("did you mean demo" in said and said.count("\n") == 1, "a misspelt recipe is not one line", said)
+    demand("did you mean demo" in said and said.count("\n") == 1, "a misspelled recipe is not one line", said)
     place.run("adaptface", "convert", package / "assets" / "demo_backbone", "--out", "weights/demo")
     settings = {
         "backbone.weights": "weights/demo",

@@ -41,13 +41,13 @@ class Again:
         self._told, self._plan, self._tolerance = told, plan, tolerance
         config = plan.config
         rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
-        self._optimizer = optim.optimizer(config.train, rate, loss=plan.centres)
+        self._optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
         self._step = make_step(
             plan.loss, self._optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options, plan.sampler
         )
         self._compiled: Any = None
         self._fingerprint = make_fingerprint(plan.mesh)
-        self._like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centres)
+        self._like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centers)
         self.names = leaf_names(self._like)
 
     def start(self, step: int) -> TrainState:
@@ -79,7 +79,7 @@ class Again:
         return [name for name, a, b in zip(self.names, known, found, strict=False) if a != b]
 
     def _comparable(self, sitting: Sitting | None) -> bool:
-        """Whether the arrays have the shapes that they had: class centres are padded to the devices."""
+        """Whether the arrays have the shapes that they had: class centers are padded to the devices."""
         return sitting is not None and sitting.environment.get("devices") == surroundings()["devices"]
 
     def run(self, window: Window) -> Finding:
@@ -181,6 +181,6 @@ def compare(row: Mapping[str, Any], found: Mapping[str, float], tolerance: float
 
 def _relative(was: jax.Array, now: jax.Array) -> float:
     a, b = (np.asarray(x, np.float64) for x in (was, now))
-    rows = min(len(a), len(b)) if a.ndim else None  # padded centres
+    rows = min(len(a), len(b)) if a.ndim else None  # padded centers
     a, b = a[:rows], b[:rows]
     return 0.0 if np.array_equal(a, b) else float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(a)), 1e-30)

@@ -21,7 +21,7 @@ from adaptface_jax.weights.peft.start import start_from
 def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Finding:
     """A folder of `export --format=peft` against the checkpoints of `steps`, bit for bit, the nearest one named.
 
-    What the folder does not hold, as the class centres, is not compared.
+    What the folder does not hold, as the class centers, is not compared.
     Raises InputError for a run without an adapter or a sound checkpoint, and where there is no such folder.
     """
     if not isinstance(plan, RecognitionPlan) or "adapter" not in plan.trainable:

@@ -44,7 +44,7 @@ def against_baselines(found: SplitResult, baselines: Mapping[str, BaselineScore]
     cause = "labels that do not fit the images, a learning rate far off, or too few steps"
     higher = found.accuracy > accuracy + noise(accuracy, found.images)
     if found.macro_f1 <= f1 and not higher:
-        return fault("scores", f"{said}: nothing was learnt", cause, **numbers)
+        return fault("scores", f"{said}: nothing was learned", cause, **numbers)
     if found.macro_f1 <= f1:
         return warning("scores", f"{said}: rare labels are not found", "train longer, or on more of them", **numbers)
     if found.accuracy < accuracy - noise(accuracy, found.images):

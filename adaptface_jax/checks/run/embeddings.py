@@ -28,7 +28,7 @@ def spread(embeddings: np.ndarray) -> list[Finding]:
             fault(
                 "embeddings",
                 f"{int((length == 0).sum())} of {len(values)} are zero",
-                "nothing was learnt, or dead units",
+                "nothing was learned, or dead units",
             )
         ]
     unit = values / length

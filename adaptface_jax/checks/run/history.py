@@ -125,7 +125,7 @@ def gradients(rows: Rows) -> Finding | None:
         return fault(
             "gradients",
             f"{', '.join(dead)}: zero in every row",
-            "this part has learnt nothing: blank images, broken weights or a cut graph",
+            "this part has learned nothing: blank images, broken weights or a cut graph",
         )
     return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
 

@@ -33,7 +33,7 @@ def remarks(model: Model) -> list[Finding]:
 
 
 def statistics(model: Model) -> Finding:
-    """The normalisation that the weights were stored with against the one of the published model."""
+    """The normalization that the weights were stored with against the one of the published model."""
     used, known = model.recognizer.spec.stats, BACKBONES[model.identity["name"]].stats
     shown = f"mean {_values(used.mean)}, std {_values(used.std)}"
     if not np.allclose([used.mean, used.std], [known.mean, known.std], atol=1e-3):

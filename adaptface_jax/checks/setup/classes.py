@@ -42,7 +42,7 @@ def few(source: Source) -> Finding | None:
         return warning(
             "empty identities",
             f"{share(empty, len(counts))} identities have no image",
-            "their class centres are only pushed away; renumber the labels",
+            "their class centers are only pushed away; renumber the labels",
         )
     if single:
         says = warning if single > 0.5 * len(counts) else note

@@ -1,4 +1,4 @@
-"""The training images: readable, sizes, contents, colours, duplicates."""
+"""The training images: readable, sizes, contents, colors, duplicates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warnin
 from adaptface_jax.checks.setup.scan import Scan
 from adaptface_jax.data.record import Source
 
-# Skin is red before blue in every light of common photographs; grey images have no difference at all.
+# Skin is red before blue in every light of common photographs; gray images have no difference at all.
 SWAPPED = -4.0
 
 
@@ -39,7 +39,7 @@ def contents(scan: Scan) -> Finding:
     says = fault if blank > 0.01 * seen else warning
     return says(
         "blank images",
-        f"{share(blank, seen)} are black or of one colour, e.g. number {scan.blank[0]}",
+        f"{share(blank, seen)} are black or of one color, e.g. number {scan.blank[0]}",
         "a failed download, crop or conversion: look at them, make them again or remove them",
         numbers=scan.blank[:100],
     )
@@ -77,22 +77,22 @@ def extent(values: np.ndarray) -> str:
     return f"{low}" if low == high else f"{low}..{high}"
 
 
-def colours(scan: Scan) -> Finding:
+def colors(scan: Scan) -> Finding:
     """Brightness and the order of the channels, from the mean pixel."""
     red, green, blue = (float(x) for x in np.mean(scan.mean[scan.good], axis=0))
     brightness = (red + green + blue) / 3
     what = f"mean pixel {red:.0f} {green:.0f} {blue:.0f} (red, green, blue)"
     if red - blue < SWAPPED:
         return warning(
-            "colours",
+            "colors",
             f"{what}: faces are bluer than red",
             "the channels are probably swapped (BGR saved as RGB): published weights expect RGB",
         )
     if not 25 < brightness < 230:
-        return warning("colours", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "look at some images")
+        return warning("colors", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "look at some images")
     if red == green == blue:
-        return ok("colours", f"grey images, mean pixel {red:.0f}")
-    return ok("colours", what)
+        return ok("colors", f"gray images, mean pixel {red:.0f}")
+    return ok("colors", what)
 
 
 def duplicates(scan: Scan, source: Source) -> list[Finding]:
@@ -116,8 +116,8 @@ def duplicates(scan: Scan, source: Source) -> list[Finding]:
         )
     ]
     order = np.argsort(group, kind="stable")
-    neighbours = (group[order][1:] == group[order][:-1]) & (labels[order][1:] != labels[order][:-1])
-    conflicts = np.flatnonzero(neighbours)
+    neighbors = (group[order][1:] == group[order][:-1]) & (labels[order][1:] != labels[order][:-1])
+    conflicts = np.flatnonzero(neighbors)
     if len(conflicts):
         one, other = (source[int(numbers[order[conflicts[0] + i]])].key for i in (0, 1))
         findings.append(

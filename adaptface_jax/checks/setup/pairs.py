@@ -36,7 +36,7 @@ def contents(scan: Scan) -> Finding:
         says = fault if blank > 0.01 * seen else warning
         return says(
             "blank images",
-            f"{share(blank, seen)} are black or of one colour, e.g. image {scan.blank[0]}",
+            f"{share(blank, seen)} are black or of one color, e.g. image {scan.blank[0]}",
             "their pairs measure nothing: make the pack again",
             numbers=scan.blank[:100],
         )
@@ -151,11 +151,11 @@ def overlap(training: Scan, benchmark: Scan) -> Finding:
 
 def nearest(training: Scan, benchmark: Scan) -> tuple[np.ndarray, np.ndarray]:
     """For each benchmark image: the highest correlation of thumbnails, float32 [M], and with which image, int64 [M]."""
-    own, best = _centred(benchmark), np.full(len(benchmark.numbers), -1, np.float32)
+    own, best = _centered(benchmark), np.full(len(benchmark.numbers), -1, np.float32)
     number = np.full(len(best), -1)
     for start in range(0, len(training.numbers), _CHUNK):
         part = slice(start, start + _CHUNK)
-        found = own @ _centred(training, part).T
+        found = own @ _centered(training, part).T
         closest = found.argmax(axis=1)
         value = found[np.arange(len(best)), closest]
         number = np.where(value > best, training.numbers[part][closest], number)
@@ -163,7 +163,7 @@ def nearest(training: Scan, benchmark: Scan) -> tuple[np.ndarray, np.ndarray]:
     return best, number
 
 
-def _centred(scan: Scan, part: slice = slice(None)) -> np.ndarray:
+def _centered(scan: Scan, part: slice = slice(None)) -> np.ndarray:
     """Thumbnails of mean 0 and length 1; unreadable and blank images are 0 and like nothing."""
     values = scan.thumbnail[part].astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)

@@ -45,7 +45,7 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
     """The run's own step for batches like this one."""
     config, mesh, model = plan.config, plan.mesh, plan.model
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
-    optimizer = optim.optimizer(config.train, rate, loss=plan.centres)
+    optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
     # The step gives its state away: the plan's own arrays must outlive it.
     state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), plan.trainable), optimizer, plan.statistics))
     key = jax.device_put(jax.random.key(config.seed), sharding(mesh))

@@ -16,10 +16,10 @@ from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
 
-# Below this standard deviation of its pixels (of 255) an image shows nothing: black, white or one colour.
+# Below this standard deviation of its pixels (of 255) an image shows nothing: black, white or one color.
 BLANK = 2.0
 
-# Side of the grey thumbnail by which resized and re-encoded copies are known.
+# Side of the gray thumbnail by which resized and re-encoded copies are known.
 THUMBNAIL = 12
 
 # One task of the thread pool, and how many wait at a time: a full scan of millions must not queue them all.
@@ -33,7 +33,7 @@ class Scan:
     numbers int64 [n]; good bool [n], decoded; label int64 [n], as its record says (-1 in a benchmark);
     content, pixels: 128 bits of the sha256 of the encoded bytes and of the decoded pixels, as void [n];
     height, width int32 [n]; mean float32 [n, 3] and spread float32 [n], of its pixels;
-    thumbnail uint8 [n, 144], grey.
+    thumbnail uint8 [n, 144], gray.
     failures: (number, why) of those that cannot be read or decoded.
     """
 

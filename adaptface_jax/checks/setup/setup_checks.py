@@ -133,7 +133,7 @@ def _data(set_up: SetUp, source: Source, scan: Scan, embedder: Embedder | None) 
         findings += [
             images.sizes(scan, stored),
             images.contents(scan),
-            images.colours(scan),
+            images.colors(scan),
         ]
         findings += images.duplicates(scan, source)
         if set_up.model is not None and embedder is not None:

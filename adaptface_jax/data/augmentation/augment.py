@@ -1,4 +1,4 @@
-"""Image work on the device: uint8 batches to normalised floats, and random changes with explicit keys."""
+"""Image work on the device: uint8 batches to normalized floats, and random changes with explicit keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptface_jax.models.specs import ImageStats
 
 @functools.partial(jax.jit, static_argnames=("image_size", "stats", "dtype"))
 def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
-    """uint8 [B, H, W, 3] -> normalised `dtype` [B, S, S, 3], S = image_size.
+    """uint8 [B, H, W, 3] -> normalized `dtype` [B, S, S, 3], S = image_size.
 
     Resized as Pillow resizes uint8, level for level: bicubic with a = -0.5, antialiased, first along rows, then along
     columns, rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per
@@ -82,7 +82,7 @@ def augment(
 
 
 def jitter(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
-    """uint8 [H, W, 3] -> the same, shifted, scaled and turned about its centre; bilinear, edges repeated.
+    """uint8 [H, W, 3] -> the same, shifted, scaled and turned about its center; bilinear, edges repeated.
 
     amount: the shift is uniform within +-amount of the size along each axis, the scale within exp(+-amount), the angle
     within +-amount radians.

@@ -32,7 +32,7 @@ def augment_images(
     crop_scale: tuple[float, float] | None,
     crop_ratio: tuple[float, float],
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> the same shape: a mirror image for half of them, a turn, other colours, a part enlarged.
+    """uint8 [B, H, W, 3] -> the same shape: a mirror image for half of them, a turn, other colors, a part enlarged.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
     rotation: degrees, see random_rotation. brightness, contrast, saturation, hue: see color_jitter.

@@ -1,6 +1,6 @@
 """torchvision's ColorJitter on PIL images: brightness, contrast, saturation and hue in a random order per image.
 
-The first three are one operation, Pillow's `Image.blend` with black, the mean grey or the grey image. An image takes
+The first three are one operation, Pillow's `Image.blend` with black, the mean gray or the gray image. An image takes
 its blends in two loops with the hue between them, and leaves out (a factor of 1) those that are not on that side of it:
 under `vmap` a choice among four operations in each of four places would compute all sixteen.
 """
@@ -52,7 +52,7 @@ def draw(key: jax.Array, brightness: float, contrast: float, saturation: float, 
         if not 0 <= amount <= MOST:
             raise InputError(f"augment.{name}: {amount} is not within 0 to {MOST}; use 0 to switch it off")
     if not 0 <= hue <= 0.5:
-        raise InputError(f"augment.hue: {hue} is not within 0 to 0.5, in turns of the colour wheel")
+        raise InputError(f"augment.hue: {hue} is not within 0 to 0.5, in turns of the color wheel")
     # One draw for all: each call of the generator costs half a second of compilation.
     numbers = jax.random.uniform(key, (6,))
 
@@ -95,9 +95,9 @@ def _blend(packed: jax.Array, number: jax.Array, factor: jax.Array) -> jax.Array
     """`degenerate + factor * (image - degenerate)` with number `number` of BLENDS, cut off as `Image.blend` does."""
     channels = _floats(packed)
     red, green, blue = channels
-    grey = jnp.floor((19595 * red + 38470 * green + 7471 * blue + 0x8000) * 2.0**-16)  # below 2^24 until scaled
-    mean = (2 * grey.astype(jnp.int32).sum() + grey.size) // (2 * grey.size)  # rounded half up
-    degenerate = jnp.where(number == 0, 0.0, jnp.where(number == 1, mean.astype(jnp.float32), grey))
+    gray = jnp.floor((19595 * red + 38470 * green + 7471 * blue + 0x8000) * 2.0**-16)  # below 2^24 until scaled
+    mean = (2 * gray.astype(jnp.int32).sum() + gray.size) // (2 * gray.size)  # rounded half up
+    degenerate = jnp.where(number == 0, 0.0, jnp.where(number == 1, mean.astype(jnp.float32), gray))
     return pack_levels(*(jnp.clip(degenerate + factor * (level - degenerate), 0, 255) for level in channels))
 
 

@@ -1,4 +1,4 @@
-"""A shift of hue, equal for every colour to Pillow's: RGB to its "HSV" of three bytes, a new H, and back to RGB.
+"""A shift of hue, equal for every color to Pillow's: RGB to its "HSV" of three bytes, a new H, and back to RGB.
 
 Source: `rgb2hsv_row` and `hsv2rgb` in Pillow's libImaging/Convert.c, and torchvision's adjust_hue. Pillow's
 quotients are floats of two widths, and where H is a whole number before it is cut off their rounding errors decide.
@@ -37,7 +37,7 @@ def _hue(red: jax.Array, green: jax.Array, blue: jax.Array, high: jax.Array, low
     blue_low, red_low = blue == low, red == low
     secondary = jnp.where(blue_low, 85.0, jnp.where(red_low, 255.0, 425.0))  # yellow, cyan, magenta
     past = jnp.where(blue_low, red < high, jnp.where(red_low, green < high, blue < high))
-    # How far from the secondary colour: 85 * (high - middle) / (high - low).
+    # How far from the secondary color: 85 * (high - middle) / (high - low).
     spread = high - low
     numerator = 85 * (2 * high + low - red - green - blue)
     distance = jnp.floor((numerator + 0.5) / jnp.maximum(spread, 1))
@@ -67,7 +67,7 @@ def _falls_short(sector: int, sign: int) -> tuple[int, int]:
     return sum(1 << place for place in places if place < 32), sum(1 << place - 32 for place in places if place >= 32)
 
 
-# Towards yellow, towards and past cyan, towards magenta. Nothing falls short past yellow, past magenta, at even places.
+# Toward yellow, toward and past cyan, toward magenta. Nothing falls short past yellow, past magenta, at even places.
 _SHORT = (_falls_short(1, -1), _falls_short(3, -1), _falls_short(3, 1), _falls_short(5, -1))
 
 
@@ -77,10 +77,10 @@ def _to_rgb(hue: jax.Array, saturation: jax.Array, value: jax.Array) -> tuple[ja
     rest = 6 * hue - 255 * sector
     weight = jnp.where(sector % 2 == 1, rest, 255 - rest)
 
-    colour = value * saturation
-    lowest = value - jnp.floor((colour + 127.5) / 255)
-    # round(colour * weight / 255^2): the quotient may be one off, the remainder is exact.
-    product = colour * weight
+    color = value * saturation
+    lowest = value - jnp.floor((color + 127.5) / 255)
+    # round(color * weight / 255^2): the quotient may be one off, the remainder is exact.
+    product = color * weight
     quotient = jnp.floor(product * np.float32(1 / 65025))
     middle = value - quotient - (product - 65025 * quotient > 32512).astype(jnp.float32)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Quantisation of the 8 x 8 frequencies at quality 50: ITU-T T.81 (JPEG), annex K.1.
+# Quantization of the 8 x 8 frequencies at quality 50: ITU-T T.81 (JPEG), annex K.1.
 LUMINANCE = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
@@ -93,7 +93,7 @@ def shrunk(size: int, share: jax.Array) -> jax.Array:
 
 
 def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
-    """uint8 [H, W, 3] -> what JPEG of that quality (1 to 100), colours at full resolution, would leave of it."""
+    """uint8 [H, W, 3] -> what JPEG of that quality (1 to 100), colors at full resolution, would leave of it."""
     height, width, _ = image.shape
     padding = ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0))
     pixels = jnp.pad(image.astype(jnp.float32), padding, mode="edge") @ YCC.T
@@ -122,7 +122,7 @@ def _cosines() -> np.ndarray:
 def hole(height: int, width: int, numbers: jax.Array, most: float) -> jax.Array:
     """bool [H, W], True in a square anywhere (cutout, arXiv 1708.04552) of an area up to `most` of the image's.
 
-    numbers: three in 0..1. The square's centre is within the image, and a part of it may be outside.
+    numbers: three in 0..1. The square's center is within the image, and a part of it may be outside.
     """
     half = jnp.sqrt(numbers[0] * most * height * width) / 2
     rows = jnp.abs(jnp.arange(height) + 0.5 - numbers[1] * height) < half

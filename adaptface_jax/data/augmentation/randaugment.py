@@ -95,7 +95,7 @@ def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
     ramp = jnp.arange(256)
     counts = _histogram(image)  # [3, 256]
     pixels = image.shape[0] * image.shape[1]
-    mean = (2 * _grey(image).sum() + pixels) // (2 * pixels)  # rounded half up
+    mean = (2 * _gray(image).sum() + pixels) // (2 * pixels)  # rounded half up
 
     used = counts > 0
     low = jnp.argmax(used, axis=1)[:, None]
@@ -127,10 +127,10 @@ def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def _blend(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
-    """`degenerate + factor * (image - degenerate)`: grey for Color and Grayscale, smoothed for Sharpness."""
+    """`degenerate + factor * (image - degenerate)`: gray for Color and Grayscale, smoothed for Sharpness."""
     sharpness, grayscale = _is(op, "Sharpness"), _is(op, "Grayscale")
     factor = jnp.where(_is(op, "Color") | sharpness, 1 + value, jnp.where(grayscale, 0, 1))
-    degenerate = jnp.where(sharpness, _smooth(image), _grey(image)[..., None])
+    degenerate = jnp.where(sharpness, _smooth(image), _gray(image)[..., None])
     return _mix(degenerate, image.astype(jnp.int32), factor).astype(jnp.uint8)
 
 
@@ -139,7 +139,7 @@ def _mix(degenerate: jax.Array | int, image: jax.Array, factor: jax.Array) -> ja
     return jnp.clip(degenerate + factor * (image - degenerate), 0, 255).astype(jnp.int32)
 
 
-def _grey(image: jax.Array) -> jax.Array:
+def _gray(image: jax.Array) -> jax.Array:
     """int32 [H, W], ITU-R 601 luma in Pillow's integer weights."""
     weights = jnp.array([19595, 38470, 7471])
     return ((image.astype(jnp.int32) * weights).sum(-1) + 0x8000) >> 16

@@ -92,7 +92,7 @@ def crop_and_resize(packed: jax.Array, box: Box) -> jax.Array:
 def _enlarge(packed: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.Array:
     """`length` pixels from `start`, brought to the whole length of the axis."""
     size = packed.shape[axis]
-    # Where the centre of each new pixel lies from that of the box's first: whole pixels, and a rest over 2 * size.
+    # Where the center of each new pixel lies from that of the box's first: whole pixels, and a rest over 2 * size.
     place = (2 * jnp.arange(size) + 1) * length - size
     before, rest = place // (2 * size), place % (2 * size)
     # round(rest / (2 * size) * 2^22) in two steps of long division, each below 2^31.

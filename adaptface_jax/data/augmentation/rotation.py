@@ -1,4 +1,4 @@
-"""torchvision's RandomRotation on PIL images: nearest neighbour, the size kept, black corners."""
+"""torchvision's RandomRotation on PIL images: nearest neighbor, the size kept, black corners."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def draw_angle(key: jax.Array, degrees: float) -> jax.Array:
 
 
 def rotate(packed: jax.Array, degrees: jax.Array) -> jax.Array:
-    """Packed int32 [H, W] -> the same, turned counter-clockwise about its centre as Pillow's `Image.rotate` does."""
+    """Packed int32 [H, W] -> the same, turned counter-clockwise about its center as Pillow's `Image.rotate` does."""
     return by_parts(lambda rows: warp(packed, -jnp.deg2rad(degrees), rows=rows), jnp.arange(packed.shape[0]))

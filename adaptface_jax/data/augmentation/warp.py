@@ -1,4 +1,4 @@
-"""An affine change of place as Pillow computes it: nearest neighbour in fixed point, black outside."""
+"""An affine change of place as Pillow computes it: nearest neighbor in fixed point, black outside."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def warp(
     shift: jax.Array | float = 0.0,
     rows: jax.Array | None = None,
 ) -> jax.Array:
-    """[H, W, ...] -> the same, turned about its centre, sheared along x and moved.
+    """[H, W, ...] -> the same, turned about its center, sheared along x and moved.
 
     radians: float32, clockwise as seen. shear: input columns per output row. shift: columns to the right.
     rows: int32, the numbers of the rows to compute; None for all.
-    Source positions are in 16.16 fixed point from pixel centres, as in Pillow's affine transform.
+    Source positions are in 16.16 fixed point from pixel centers, as in Pillow's affine transform.
     """
     height, width = image.shape[:2]
     cos, sin = jnp.cos(radians), jnp.sin(radians)
     x_from_y = sin + shear
-    centre_x, centre_y = width / 2, height / 2
-    x_offset = centre_x - cos * centre_x - sin * centre_y - shift
-    y_offset = centre_y + sin * centre_x - cos * centre_y
+    center_x, center_y = width / 2, height / 2
+    x_offset = center_x - cos * center_x - sin * center_y - shift
+    y_offset = center_y + sin * center_x - cos * center_y
 
     def fixed(number: jax.Array) -> jax.Array:
         return jnp.floor(number * 65536 + 0.5).astype(jnp.int32)

@@ -9,7 +9,7 @@ from adaptface_jax.data.image_files import images_below
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.folders import FolderSource, holds_identities, identity_names, image_names
 from adaptface_jax.data.sources.part_words import parts_called
-from adaptface_jax.data.sources.relabelled import Relabelled
+from adaptface_jax.data.sources.relabeled import Relabeled
 
 
 def has_class_folders(folder: Path) -> bool:
@@ -34,5 +34,5 @@ def open_class_folders(folder: Path) -> dict[str, Source]:
             train.passed_over.pictures[f"in {shown(name)}, no part of the set"] += files
     for part, word in words.items():
         if part != "train":
-            found[part] = Relabelled(FolderSource(folder / word, "class"), train.class_names)
+            found[part] = Relabeled(FolderSource(folder / word, "class"), train.class_names)
     return found

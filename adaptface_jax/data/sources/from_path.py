@@ -14,7 +14,7 @@ from adaptface_jax.data.sources.array_record import DESCRIPTION, UNFINISHED, Arr
 from adaptface_jax.data.sources.excluded import Excluded
 from adaptface_jax.data.sources.folders import FolderSource, holds_identities
 from adaptface_jax.data.sources.insightface import InsightFaceSource
-from adaptface_jax.data.sources.labelled import give_labels, labels_beside
+from adaptface_jax.data.sources.labeled import give_labels, labels_beside
 from adaptface_jax.data.sources.subset import Subset
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 from adaptface_jax.data.sources.synthetic import open_synthetic

@@ -147,7 +147,7 @@ class _Shard:
         if wrong.size:
             raise InputError(
                 f"{shown(str(self.path))}: row {wrong[0]} has the label {self.labels[wrong[0]]}; "
-                f"expected 0 to {classes - 1} (remove the file where it is unlabelled)"
+                f"expected 0 to {classes - 1} (remove the file where it is unlabeled)"
             )
 
     def _image_column(self, schema: Any) -> str:

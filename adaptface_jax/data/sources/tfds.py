@@ -28,7 +28,7 @@ from adaptface_jax.data.image_files import entries_of, passed_over_beside
 from adaptface_jax.data.passed_over import BESIDE_RECORDS, PassedOver
 from adaptface_jax.data.record import NO_CLASS, Record, Source
 from adaptface_jax.data.sources.part_words import parts_called
-from adaptface_jax.data.sources.relabelled import Relabelled
+from adaptface_jax.data.sources.relabeled import Relabeled
 
 PREFIX = "tfds:"
 ATTRIBUTES = "attributes"
@@ -155,7 +155,7 @@ def open_tfds_parts(spec: str, attributes: Sequence[str] = ()) -> dict[str, Sour
             train.passed_over.others.pop(_of_split(split), None)
             source = TfdsSource(f"{spec}:{split}", attributes)
             source.passed_over = train.passed_over
-            found[part] = source if source.multi_label else Relabelled(source, train.class_names)
+            found[part] = source if source.multi_label else Relabeled(source, train.class_names)
     return found
 
 

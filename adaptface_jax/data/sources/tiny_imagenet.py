@@ -4,7 +4,7 @@ wnids.txt                     the classes, one a line, in their order
 words.txt                     `n02124075<TAB>Egyptian cat`: readable names; may be missing
 train/WNID/images/*.JPEG
 val/images/*.JPEG             val/val_annotations.txt: `val_0.JPEG<TAB>WNID<TAB>box` a line
-test/images/*.JPEG            unlabelled, passed over
+test/images/*.JPEG            unlabeled, passed over
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_tiny_imagenet(folder: Path) -> bool:
 
 
 def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
-    """The labelled parts `train` (by class, then by name) and `validation` (in the order of its annotations).
+    """The labeled parts `train` (by class, then by name) and `validation` (in the order of its annotations).
 
     Classes are in the order of wnids.txt, called by their first word in words.txt where that tells them apart.
     Raises InputError for a list that is missing or malformed, for a class that has no training image or is unknown,

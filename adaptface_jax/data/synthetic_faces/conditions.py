@@ -14,7 +14,7 @@ class Conditions:
     """One picture. Angles in degrees; age -1 (child) .. 1 (old); the light comes from (azimuth, elevation).
 
     ambient: share of light without direction, 0..1. exposure: gain. scale: pixels per half head height of a 112 px
-    image. shift: pixels. blur: standard deviation in pixels. noise: standard deviation in 0..1 grey levels.
+    image. shift: pixels. blur: standard deviation in pixels. noise: standard deviation in 0..1 gray levels.
     """
 
     yaw: float
@@ -37,13 +37,13 @@ class Conditions:
     blur: float
     noise: float
     contrast: float
-    grey: bool
+    gray: bool
     background: int
 
 
 PORTRAIT = Conditions(
     yaw=0, pitch=0, roll=0, age=0, azimuth=0, elevation=25, ambient=0.55, exposure=1, tint=(1, 1, 1), smile=0, mouth=0,
-    brows=0, lids=0.95, gaze=0, glasses=True, scale=52, shift=(0, 0), blur=0.4, noise=0, contrast=1, grey=False,
+    brows=0, lids=0.95, gaze=0, glasses=True, scale=52, shift=(0, 0), blur=0.4, noise=0, contrast=1, gray=False,
     background=0,
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
     side, tilt = rng.normal(0, 13 if plain else 6), rng.normal(0, 8 if plain else 4)
     age = rng.uniform(-0.35, 0.35)
     blur, noise = rng.uniform(0.25, 1.0), rng.uniform(0.003, 0.03)
-    contrast, grey = rng.uniform(0.85, 1.15), rng.random() < (0.4 if plain else 0.15)
+    contrast, gray = rng.uniform(0.85, 1.15), rng.random() < (0.4 if plain else 0.15)
     azimuth, elevation = rng.normal(0, 40 if plain else 18), rng.normal(25, 15)
     ambient, exposure = rng.uniform(0.35, 0.7), rng.uniform(0.75, 1.2) if plain else rng.uniform(0.9, 1.1)
     if domain == 0:
@@ -71,7 +71,7 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
     elif domain == 1:
         age = _far(rng, 0.45, 0.9)
         if age < 0:  # the childhood picture is an old photograph: soft, faded, grainy, black and white
-            blur, noise, contrast, grey = rng.uniform(1.0, 1.6), rng.uniform(0.05, 0.09), rng.uniform(0.4, 0.6), True
+            blur, noise, contrast, gray = rng.uniform(1.0, 1.6), rng.uniform(0.05, 0.09), rng.uniform(0.4, 0.6), True
     elif domain == 2:
         case = rng.integers(3)
         if case == 0:
@@ -91,5 +91,5 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
         glasses=bool(rng.random() < glasses_habit), scale=float(np.clip(rng.normal(52, 5 if plain else 1.5), 42, 68)),
         shift=tuple(rng.normal(0, 3.0 if plain else 1.5, 2)), blur=float(blur),
         noise=float(noise), contrast=float(contrast),
-        grey=bool(grey), background=int(rng.integers(2**31)),
+        gray=bool(gray), background=int(rng.integers(2**31)),
     )  # fmt: skip

@@ -51,26 +51,26 @@ def _normals(points: np.ndarray) -> np.ndarray:
     return normal / (np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)) + 1e-9)[..., None]
 
 
-def _splat(x: np.ndarray, y: np.ndarray, depth: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _splat(x: np.ndarray, y: np.ndarray, depth: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Draw visible points with bilinear weights: image [SIZE, SIZE, 3] and coverage [SIZE, SIZE] in 0..1."""
     keep = (x > 0) & (x < SIZE - 1.01) & (y > 0) & (y < SIZE - 1.01)
-    x, y, depth, colours = x[keep], y[keep], depth[keep], colours[keep]
+    x, y, depth, colors = x[keep], y[keep], depth[keep], colors[keep]
     column, row = x.astype(np.int32), y.astype(np.int32)
     cell = row * SIZE + column
     nearest = np.full(_PIXELS, -9.0, np.float32)
     np.maximum.at(nearest, cell, depth)
     keep = depth > nearest[cell] - 0.13
-    fx, fy, cell, colours = (x - column)[keep], (y - row)[keep], cell[keep], colours[keep]
+    fx, fy, cell, colors = (x - column)[keep], (y - row)[keep], cell[keep], colors[keep]
     weights = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
     where = np.concatenate([cell, cell + 1, cell + SIZE, cell + SIZE + 1])
     total = np.bincount(where, weights, _PIXELS)
     parts = weights.reshape(4, -1)
-    channels = [np.bincount(where, (parts * colours[:, c]).ravel(), _PIXELS) for c in range(3)]
+    channels = [np.bincount(where, (parts * colors[:, c]).ravel(), _PIXELS) for c in range(3)]
     image = np.stack(channels, -1) / np.maximum(total, 1e-6)[:, None]
     return f32(image).reshape(SIZE, SIZE, 3), f32(np.clip(total * 2.2, 0, 1)).reshape(SIZE, SIZE)
 
 
-def _backdrop(person: Person, c: Conditions, centre: tuple[float, float], light: float) -> np.ndarray:
+def _backdrop(person: Person, c: Conditions, center: tuple[float, float], light: float) -> np.ndarray:
     """Wall, shoulders, neck and the hair behind the head: float32 [SIZE, SIZE, 3]."""
     rng = np.random.default_rng(c.background)
     base, change = rng.uniform(0.05, 0.95, 3) * 0.3 + rng.uniform(0.05, 0.6), rng.normal(0, 0.12, (2, 3))
@@ -80,16 +80,16 @@ def _backdrop(person: Person, c: Conditions, centre: tuple[float, float], light:
         cells = int(rng.integers(2, 9))
         wall = wall + rng.uniform(0.02, 0.14) * smooth_noise(rng, SIZE, SIZE, (cells, cells))[..., None]
     s, scale = person.traits.shape, c.scale
-    x = (_COLUMN - centre[0]) / scale
-    y = (centre[1] - _ROW) / scale
+    x = (_COLUMN - center[0]) / scale
+    y = (center[1] - _ROW) / scale
     turn = np.sin(np.deg2rad(c.yaw))
     image = f32(wall)
 
-    def cover(colour: np.ndarray, mask: np.ndarray) -> None:
-        image[...] += (f32(colour) - image) * f32(np.clip(mask, 0, 1))[..., None]
+    def cover(color: np.ndarray, mask: np.ndarray) -> None:
+        image[...] += (f32(color) - image) * f32(np.clip(mask, 0, 1))[..., None]
 
-    grey = float(np.clip((max(c.age, 0) - 0.5 * person.traits.greys_by) / 0.45, 0, 1))
-    hair = person.traits.hair * (1 - grey) + 0.7 * grey
+    gray = float(np.clip((max(c.age, 0) - 0.5 * person.traits.grays_by) / 0.45, 0, 1))
+    hair = person.traits.hair * (1 - gray) + 0.7 * gray
     if person.traits.hair_style in ("long", "medium"):
         low = -1.25 if person.traits.hair_style == "long" else -0.55
         cover(
@@ -144,12 +144,12 @@ def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarra
     gloss = (gloss * gloss) ** 2
     fill = 0.75 + 0.25 * normals[:, 2] + 0.12 * normals[:, 1]
     shade = c.ambient * fill + (1 - c.ambient) * 1.25 * lambert
-    colours = albedo * shade[:, None] + (0.10 * (1 - c.ambient) * gloss)[:, None]
+    colors = albedo * shade[:, None] + (0.10 * (1 - c.ambient) * gloss)[:, None]
 
     near = c.scale * (1 + 0.10 * points[:, 2])
-    centre = (SIZE / 2 + c.shift[0], SIZE * 0.47 + c.shift[1])
-    head, cover = _splat(centre[0] + near * points[:, 0], centre[1] - near * points[:, 1], points[:, 2], colours)
-    room = _backdrop(person, c, centre, light[2]) * f32(c.ambient + (1 - c.ambient) * 0.75)
+    center = (SIZE / 2 + c.shift[0], SIZE * 0.47 + c.shift[1])
+    head, cover = _splat(center[0] + near * points[:, 0], center[1] - near * points[:, 1], points[:, 2], colors)
+    room = _backdrop(person, c, center, light[2]) * f32(c.ambient + (1 - c.ambient) * 0.75)
     image = room + (head - room) * cover[..., None]
 
     image = image * f32(c.exposure) * f32(c.tint)
@@ -157,7 +157,7 @@ def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarra
     image = np.sqrt(np.clip(image, 0, 4))
     image = image * np.sqrt(image)
     image = (image - 0.45) * f32(c.contrast) + 0.45
-    if c.grey:
+    if c.gray:
         image = np.repeat(image @ f32([[0.299], [0.587], [0.114]]), 3, -1)
     image = image + rng.standard_normal(image.shape, np.float32) * f32(c.noise)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

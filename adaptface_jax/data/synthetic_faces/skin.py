@@ -1,4 +1,4 @@
-"""The colours of a head: layers that belong to the person, and the eyes, mouth and glasses painted per image."""
+"""The colors of a head: layers that belong to the person, and the eyes, mouth and glasses painted per image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from adaptface_jax.data.synthetic_faces.head import COLUMNS, LONGITUDE, ROWS, Surface, bump, ramp
 from adaptface_jax.data.synthetic_faces.traits import Traits, f32
 
-GREY_HAIR = f32([0.74, 0.73, 0.72])
+GRAY_HAIR = f32([0.74, 0.73, 0.72])
 
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Per point of the surface, flattened [P = ROWS*COLUMNS]: base skin colour [P, 3], masks in 0..1 [P] and, for the
+    """Per point of the surface, flattened [P = ROWS*COLUMNS]: base skin color [P, 3], masks in 0..1 [P] and, for the
     eye and mouth regions, the indices of their points with face coordinates."""
 
     skin: np.ndarray
@@ -63,7 +63,7 @@ def _wrinkle_map(traits: Traits, rng: np.random.Generator, x: np.ndarray, y: np.
 
 
 def build_layers(traits: Traits, surface: Surface) -> Layers:
-    """Everything of the colouring that does not change from image to image."""
+    """Everything of the coloring that does not change from image to image."""
     rng = np.random.default_rng(traits.texture_seed)
     s = traits.shape
     x, y = surface.points[..., 0], surface.points[..., 1]
@@ -119,9 +119,9 @@ def build_layers(traits: Traits, surface: Surface) -> Layers:
     )
 
 
-def _mix(colours: np.ndarray, other: np.ndarray | float | list[float], amount: np.ndarray) -> None:
-    """Blend `other` into colours [N, 3] in place; amount in 0..1 per point."""
-    colours += (f32(other) - colours) * f32(amount)[:, None]
+def _mix(colors: np.ndarray, other: np.ndarray | float | list[float], amount: np.ndarray) -> None:
+    """Blend `other` into colors [N, 3] in place; amount in 0..1 per point."""
+    colors += (f32(other) - colors) * f32(amount)[:, None]
 
 
 def paint(
@@ -133,22 +133,22 @@ def paint(
     """
     s = traits.shape
     old, young = max(age, 0.0), max(-age, 0.0)
-    grey = float(np.clip((old - 0.5 * traits.greys_by) / 0.45, 0, 1))
-    hair = traits.hair + (GREY_HAIR - traits.hair) * f32(grey)
+    gray = float(np.clip((old - 0.5 * traits.grays_by) / 0.45, 0, 1))
+    hair = traits.hair + (GRAY_HAIR - traits.hair) * f32(gray)
     hair = hair + f32(0.06 * young)
     crease = (0.05 + 0.48 * old) * layers.wrinkles
     crease = crease + (0.20 * old) * layers.spots
-    colours = layers.skin * (1 - crease)[:, None]
+    colors = layers.skin * (1 - crease)[:, None]
     pale = f32([1 - 0.02 * old, 1 + 0.03 * young - 0.03 * old, 1 + 0.04 * young - 0.06 * old])
-    colours *= pale
+    colors *= pale
     beard = layers.beard * (np.clip(1 - 2.2 * young, 0, 1) * 0.85)
-    colours += (hair * 0.9 - colours) * beard[:, None]
-    colours += (hair * f32(0.8) - colours) * (layers.brows * (1 - 0.35 * old - 0.2 * young))[:, None]
+    colors += (hair * 0.9 - colors) * beard[:, None]
+    colors += (hair * f32(0.8) - colors) * (layers.brows * (1 - 0.35 * old - 0.2 * young))[:, None]
     thin = layers.hair * f32(1 - 0.35 * old * (traits.hair_style in ("short", "crop")))
-    colours += (hair * layers.streaks[:, None] - colours) * thin[:, None]
+    colors += (hair * layers.streaks[:, None] - colors) * thin[:, None]
 
     at, x, y = layers.eye_points
-    region = colours[at]
+    region = colors[at]
     wide, high = s["eye_width"] * (1 + 0.10 * young), s["eye_height"] * (1 + 0.25 * young - 0.15 * old)
     u = (np.abs(x) - s["eye_gap"]) / wide
     v = (y - s["eye_y"] - s["eye_tilt"] * 0.5 * u * wide) / high
@@ -176,10 +176,10 @@ def paint(
         bar = bar * ((np.abs(x) < s["eye_gap"] - rim + 0.02) | (np.abs(x) > s["eye_gap"] + rim))
         _mix(region, 0.9, 0.10 * (ring < 1))
         _mix(region, traits.glasses_tone, np.clip(0.95 * frame + bar, 0, 0.95))
-    colours[at] = region
+    colors[at] = region
 
     at, x, y = layers.mouth_points
-    region = colours[at]
+    region = colors[at]
     u = x / (s["mouth_width"] * (1 + 0.14 * smile))
     shape = np.clip(1 - u * u, 0, 1)
     v = y - s["mouth_y"] - s["mouth_curve"] * u * u
@@ -194,5 +194,5 @@ def paint(
     _mix(region, [0.16, 0.06, 0.06], 0.8 * hole)
     teeth = hole * np.clip((v + gap * 0.25) / 0.015 + 0.3, 0, 1) * (gap > 0.035)
     _mix(region, [0.82, 0.80, 0.74], 0.85 * teeth)
-    colours[at] = region
-    return np.clip(colours, 0, 1)
+    colors[at] = region
+    return np.clip(colors, 0, 1)

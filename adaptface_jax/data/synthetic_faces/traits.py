@@ -57,7 +57,7 @@ HAIR_STYLES = ("short", "crop", "fringe", "medium", "long", "bald")
 
 @dataclasses.dataclass(frozen=True)
 class Traits:
-    """One person. shape: the numbers of SHAPE. Colours are linear RGB float32 [3]; strengths lie in 0..1."""
+    """One person. shape: the numbers of SHAPE. Colors are linear RGB float32 [3]; strengths lie in 0..1."""
 
     shape: dict[str, float]
     skin: np.ndarray
@@ -71,7 +71,7 @@ class Traits:
     glasses_round: float
     glasses_habit: float
     moles: np.ndarray
-    greys_by: float
+    grays_by: float
     texture_seed: int
 
 
@@ -100,6 +100,6 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         glasses_round=float(rng.uniform(0.0, 1.0)),
         glasses_habit=float(rng.uniform(0.75, 1.0)),
         moles=f32(rng.uniform([-0.55, -0.85, 0.012], [0.55, 0.5, 0.03], (rng.integers(0, 4), 3))),
-        greys_by=float(rng.uniform(0.35, 0.95)),
+        grays_by=float(rng.uniform(0.35, 0.95)),
         texture_seed=int(rng.integers(2**31)),
     )

@@ -33,7 +33,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -
     width = SIZE[0] / 72 * (1 if count < FEW else 2)
     figure = Figure(figsize=(width, 0.92 * width), dpi=72, layout="constrained", facecolor=PALETTE["card"])
     axes = figure.add_subplot()
-    # The colour itself in every cell, more or less opaque: what lies below it may be light or dark.
+    # The color itself in every cell, more or less opaque: what lies below it may be light or dark.
     cells = np.concatenate([np.broadcast_to(to_rgb(PALETTE["main"]), (count, count, 3)), share[..., None]], axis=2)
     axes.imshow(np.round(cells * 255).astype(np.uint8), interpolation="none")
     axes.set_xlabel("predicted", color=PALETTE["soft"], size=TEXT)
@@ -50,7 +50,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -
     axes.set_yticks(range(count), texts)
     if count <= READABLE:
         for (row, column), number in np.ndenumerate(images):
-            colour = PALETTE["card"] if share[row, column] > 0.5 else PALETTE["ink"]
+            color = PALETTE["card"] if share[row, column] > 0.5 else PALETTE["ink"]
             if number:
-                axes.text(column, row, f"{number:,}", ha="center", va="center", color=colour, size=TEXT)
+                axes.text(column, row, f"{number:,}", ha="center", va="center", color=color, size=TEXT)
     return figure

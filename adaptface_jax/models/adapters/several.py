@@ -82,7 +82,7 @@ def gates(adapter: AdapterConfig) -> str:
 
 
 def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, room: Config, spec: BackboneSpec) -> Tree:
-    """One model's trainable tree in the form that all of `room` (`common`) have; the class centres are left out.
+    """One model's trainable tree in the form that all of `room` (`common`) have; the class centers are left out.
 
     Raises InputError where it needs targets or ranks that there is no room for.
     """

@@ -1,4 +1,4 @@
-"""Batch normalisation, with its running moments as state (arXiv 1502.03167; the rules are torch.nn.BatchNorm2d's)."""
+"""Batch normalization, with its running moments as state (arXiv 1502.03167; the rules are torch.nn.BatchNorm2d's)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOMENTUM = 0.1  # of the new moments
 
 
 class BatchNorm(nnx.Module):
-    """Normalises every channel of [B, H, W, C] by the moments of the batch, or in use by the running ones.
+    """Normalizes every channel of [B, H, W, C] by the moments of the batch, or in use by the running ones.
 
     The mean over B is over the whole batch, on however many devices it lies. Moments are float32 whatever x is.
     """

@@ -20,7 +20,7 @@ class Dense(nnx.Module):
     """
 
     def __init__(self, din: int, dout: int, *, use_bias: bool = True, rngs: nnx.Rngs):
-        # ViT's usual initialisation; only seen when there are no weights.
+        # ViT's usual initialization; only seen when there are no weights.
         self.kernel = nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (din, dout)))
         self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None

@@ -12,7 +12,7 @@ from adaptface_jax.models.layers.remat import kept
 
 
 class LayerNorm(nnx.Module):
-    """Normalises the last axis; statistics in float32 whatever the tokens' dtype."""
+    """Normalizes the last axis; statistics in float32 whatever the tokens' dtype."""
 
     def __init__(self, dim: int, eps: float):
         self.scale = nnx.Param(jnp.ones((dim,)))

@@ -1,7 +1,7 @@
 """Rotary positions: queries and keys are turned by where their patch lies, instead of a table added to the tokens.
 
 Feature i of a head and feature i + d/2 are a pair that is turned; the first d/4 pairs turn with the row, the others
-with the column. Centres of patches lie in -1 to 1, so any grid spans the same angles. Source: DINOv3
+with the column. Centers of patches lie in -1 to 1, so any grid spans the same angles. Source: DINOv3
 (arXiv 2508.10104), without the shifts and scalings of its training; RoPE (arXiv 2104.09864).
 """
 
@@ -33,8 +33,8 @@ class Rotation(NamedTuple):
 
 def rotation(grid: int, head_dim: int) -> Rotation:
     """Of a square grid of patches; head_dim is a multiple of 4."""
-    centres = 2 * (np.arange(grid) + 0.5) / grid - 1
-    places = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(grid * grid, 2, 1)
+    centers = 2 * (np.arange(grid) + 0.5) / grid - 1
+    places = np.stack(np.meshgrid(centers, centers, indexing="ij"), axis=-1).reshape(grid * grid, 2, 1)
     angles = 2 * np.pi * places * BASE ** -np.arange(0, 1, 4 / head_dim)
     angles = np.tile(angles.reshape(grid * grid, head_dim // 2), 2)
     return Rotation(np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))

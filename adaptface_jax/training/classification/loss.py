@@ -1,4 +1,4 @@
-"""The loss of a classifier: augment, normalise, cross-entropy."""
+"""The loss of a classifier: augment, normalize, cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptface_jax.training.step import Batch, Loss, Metrics
 
 
 def make_loss(classifier: Classifier, augment: AugmentConfig, stats: ImageStats) -> Loss:
-    """Nothing is frozen; the statistics are the moments of batch normalisation."""
+    """Nothing is frozen; the statistics are the moments of batch normalization."""
 
     def loss(
         trainable: Any, frozen: Any, batch: Batch, statistics: Any, key: jax.Array

@@ -30,7 +30,7 @@ from adaptface_jax.training.trackers import require
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassificationPlan(Plan):
-    """A Plan with the classifier, the mean and deviation that its input is normalised by, and the three splits."""
+    """A Plan with the classifier, the mean and deviation that its input is normalized by, and the three splits."""
 
     config: ClassificationConfig
     classifier: Classifier

@@ -47,7 +47,7 @@ def model_words(model: ModelConfig) -> str:
         shape = f"{model.width}-{2 * model.width}-{model.channels_block3} channels"
     else:
         shape = f"blocks {', '.join(map(str, model.blocks))} from {model.width} channels"
-        shape += "" if model.batch_norm else ", without batch normalisation"
+        shape += "" if model.batch_norm else ", without batch normalization"
         shape += "" if model.residual else ", without residual connections"
     return f"{model.name}, {shape}, {model.activation}, dropout {model.dropout:g}, at {model.image_size} px"
 

@@ -38,7 +38,7 @@ def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
 def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
     """What each row counts, float32 [count], of the rows whose features are kept.
 
-    All of `data.keep` alike; of the batch itself those that are labelled as the null expert's, where any can be, else
+    All of `data.keep` alike; of the batch itself those that are labeled as the null expert's, where any can be, else
     all that are sound.
     """
     if "keep" in batch:

@@ -45,9 +45,9 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         form = (config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         images = preprocess(images, *form)
         out = recognizer.embed(frozen, trainable, images, dropout_key)
-        centres, labels = trainable["centres"], batch["label"]
+        centers, labels = trainable["centers"], batch["label"]
         margin_key = jax.random.fold_in(dropout_key, 2)
-        margin = class_loss(config.loss, out.embedding, centres, labels, statistics, mesh, row_weights, margin_key)
+        margin = class_loss(config.loss, out.embedding, centers, labels, statistics, mesh, row_weights, margin_key)
         weight = batch["weight"]
         total = jnp.mean(margin.loss * weight)
         metrics = {"loss": total, "target_cosine": jnp.mean(margin.target_cosine * weight)}

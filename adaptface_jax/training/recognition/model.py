@@ -1,4 +1,4 @@
-"""A recogniser with its two trees on the devices, made from a config."""
+"""A recognizer with its two trees on the devices, made from a config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adaptface_jax.weights.peft.start import Start, start_from
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recogniser with its two trees on the devices, the backbone's identity, and where its adapter starts.
+    """A recognizer with its two trees on the devices, the backbone's identity, and where its adapter starts.
 
     stored_size: pixels of the images that cross to the device, which brings them to the model's size.
     remarks: what was assumed in reading the backbone, for people.
@@ -37,7 +37,7 @@ class Model:
 
 
 def load(config: Config) -> tuple[Recognizer, Backbone]:
-    """The recogniser of a config, and the backbone's parameters on the host."""
+    """The recognizer of a config, and the backbone's parameters on the host."""
     dtype = compute_dtype(config.backbone.dtype)
     wanted = config.backbone
     # In float32: trained copies start from the exact values, `Recognizer.init` rounds the frozen ones.
@@ -46,7 +46,7 @@ def load(config: Config) -> tuple[Recognizer, Backbone]:
 
 
 def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
-    """A fresh model on the devices of the mesh; class centres only where num_classes is given.
+    """A fresh model on the devices of the mesh; class centers only where num_classes is given.
 
     The backbone goes from the host to where it lies: no device holds more of it than its part.
     """
@@ -57,8 +57,8 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     start = None
     if config.adapter.init_from:
         trainable, start = start_from(config, backbone.spec, trainable)
-    if "centres" in trainable:
-        trainable["centres"] = padded(trainable["centres"], mesh)
+    if "centers" in trainable:
+        trainable["centers"] = padded(trainable["centers"], mesh)
     check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
     frozen = place_frozen(mesh, frozen, config.train.fsdp)
     return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, remarks=backbone.remarks)

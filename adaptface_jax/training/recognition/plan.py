@@ -36,7 +36,7 @@ from adaptface_jax.weights.peft.adopt import adopted
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecognitionPlan(Plan):
-    """A Plan with the recogniser and what it is verified on. stored: the size of its images, and why that one."""
+    """A Plan with the recognizer and what it is verified on. stored: the size of its images, and why that one."""
 
     config: Config
     model: Model
@@ -93,7 +93,7 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
         record=make_record(config, model, source, keep and keep[0]),
         evaluated=bool(benchmarks),
         stored_size=stored.pixels,
-        centres=config.loss,
+        centers=config.loss,
         keep=keep,
         enough=ENOUGH if config.data.overfit_small else None,
         compiler_options=transformer_options(),

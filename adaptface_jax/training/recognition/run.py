@@ -113,7 +113,7 @@ def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
         raise InputError(f"{named}: data.stored_size is {record[STORED]}, beside {first.stored_size}; open it alone")
     recognizer = dataclasses.replace(first.recognizer, config=config)
     trainable = recognizer.init(first.frozen["backbone"], record["data"]["classes"])[1]
-    trainable["centres"] = padded(trainable["centres"], mesh)
+    trainable["centers"] = padded(trainable["centers"], mesh)
     model = dataclasses.replace(first, recognizer=recognizer, trainable=place(mesh, trainable), start=None)
     return _at(workdir, which, model, record, mesh)[0]
 

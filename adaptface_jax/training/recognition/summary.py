@@ -12,7 +12,7 @@ from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.losses.margin import product_dtype
 from adaptface_jax.models.adapters import places
 from adaptface_jax.models.recognizer import ParameterCount, count_parameters, size
-from adaptface_jax.training.centres import has_own_rule
+from adaptface_jax.training.centers import has_own_rule
 from adaptface_jax.training.loop import Ending
 from adaptface_jax.training.recognition.domains import domain_lines
 from adaptface_jax.training.recognition.facts import RunFacts
@@ -47,7 +47,7 @@ def summary(plan: RecognitionPlan) -> str:
             for name, b in plan.benchmarks.items()
         ),
         steps_line(plan) + f"; {loss_words(config.loss)}",
-        *centres_lines(plan),
+        *centers_lines(plan),
         expected_line(plan.expected_loss),
     ]
     return "\n".join(lines)
@@ -58,7 +58,7 @@ def loss_words(loss: LossConfig) -> str:
     words = f"{loss.name} s={loss.scale:g} "
     words += {"combined": f"m={loss.margins}", "magface": f"m={loss.magface[2:4]}"}.get(loss.name, f"m={loss.margin:g}")
     words += f" +- {loss.margin_std:g}" if loss.margin_std else ""
-    return words + (f", {loss.subcentres} centres a class" if loss.subcentres > 1 else "")
+    return words + (f", {loss.subcenters} centers a class" if loss.subcenters > 1 else "")
 
 
 def backbone_line(config: Config, model: Model) -> str:
@@ -102,18 +102,18 @@ def adapter_lines(config: Config) -> list[str]:
 
 
 def parameter_lines(model: Model, num_classes: int) -> list[str]:
-    """The parameter table; the class centres, which no recogniser keeps, stand below the sum."""
-    *rows, centres = parameter_counts(model, num_classes)
+    """The parameter table; the class centers, which no recognizer keeps, stand below the sum."""
+    *rows, centers = parameter_counts(model, num_classes)
     total, trainable = sum(row.total or 0 for row in rows), sum(row.trainable for row in rows)
     lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
     lines += [f"{'':10}{row.part:12}{row.total:>14,}{row.trainable:>14,}" for row in rows]
     lines.append(f"{'':10}{'sum':12}{total:>14,}{trainable:>14,}  {100 * trainable / total:.2f}%")
-    lines.append(f"{'':10}{'centres':12}{'':14}{centres.trainable:>14,}  (training only)")
+    lines.append(f"{'':10}{'centers':12}{'':14}{centers.trainable:>14,}  (training only)")
     return lines
 
 
-def centres_lines(plan: RecognitionPlan) -> list[str]:
-    """How the class centres are trained, where it is not as all the rest."""
+def centers_lines(plan: RecognitionPlan) -> list[str]:
+    """How the class centers are trained, where it is not as all the rest."""
     loss, train, sampler = plan.config.loss, plan.config.train, plan.sampler
     words = []
     if sampler is not None:
@@ -131,7 +131,7 @@ def centres_lines(plan: RecognitionPlan) -> list[str]:
         words.append(f"{name} at {train.learning_rate if loss.learning_rate is None else loss.learning_rate:g}")
     if (dtype := np.dtype(product_dtype(loss)).name) != "float32":
         words.append(f"products in {dtype}")
-    return [f"centres   {'; '.join(words)}"] if words else []
+    return [f"centers   {'; '.join(words)}"] if words else []
 
 
 def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> RunFacts:
@@ -149,8 +149,8 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
 
 
 def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
-    """The parts of a model, the class centres last, without what pads them on the mesh."""
-    centres = ParameterCount(
-        "centres", None, num_classes * model.recognizer.embedding_dim * model.recognizer.config.loss.subcentres
+    """The parts of a model, the class centers last, without what pads them on the mesh."""
+    centers = ParameterCount(
+        "centers", None, num_classes * model.recognizer.embedding_dim * model.recognizer.config.loss.subcenters
     )
-    return (*count_parameters(model.recognizer, model.frozen, model.trainable), centres)
+    return (*count_parameters(model.recognizer, model.frozen, model.trainable), centers)

@@ -19,7 +19,7 @@ from adaptface_jax.models.specs import BACKBONES, BackboneSpec
 from adaptface_jax.weights.names import wrappers
 from adaptface_jax.weights.names.dialects import TABLES
 from adaptface_jax.weights.names.differences import SHOWN, Differences, listed, misshapen
-from adaptface_jax.weights.names.others import recognise
+from adaptface_jax.weights.names.others import recognize
 from adaptface_jax.weights.names.tables import Part, Row, Table, pattern, slice_of
 from adaptface_jax.weights.names.transforms import Shape
 
@@ -107,7 +107,7 @@ def identify(
 
 
 def _refuse(readings: Sequence[_Reading], shapes: Mapping[str, Shape], where: object) -> NoReturn:
-    if (other := recognise(shapes)) is not None:
+    if (other := recognize(shapes)) is not None:
         raise InputError(f"{where}: {other}; expected {KNOWN}")
     most = max((reading.placed for reading in readings), default=0)
     if most == 0:

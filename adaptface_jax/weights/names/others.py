@@ -27,7 +27,7 @@ _SIGNS = (
         (r"\.(?:lora|hada)_(?:A|B|w1_a)\b",),
     ),
     _Sign(
-        "holds quantised weights; take the weights that they were made of",
+        "holds quantized weights; take the weights that they were made of",
         (r"\.(?:absmax|SCB|quant_map|qweight|qzeros)$|\.quant_state\.",),
     ),
     _Sign(
@@ -78,7 +78,7 @@ _SIGNS = (
 )  # fmt: skip
 
 
-def recognise(names: Iterable[str]) -> str | None:
+def recognize(names: Iterable[str]) -> str | None:
     """What a file with these tensor names holds, where it is known and no backbone of ours."""
     text = "\n".join(names)
     return next((sign.what for sign in _SIGNS if _fits(sign, text)), None)

@@ -83,7 +83,7 @@ def folders_of(adapter: AdapterConfig) -> dict[str, Expert]:
 
 
 def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any]) -> tuple[Tree, Start]:
-    """`trainable`, freshly initialised, with the values of `config.adapter.init_from` in their places.
+    """`trainable`, freshly initialized, with the values of `config.adapter.init_from` in their places.
 
     What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
     adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.

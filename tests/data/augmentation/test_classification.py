@@ -1,4 +1,4 @@
-"""A batch of pictures gets flips, turns, colours and crops in torchvision's order, each picture by its own key."""
+"""A batch of pictures gets flips, turns, colors and crops in torchvision's order, each picture by its own key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_about_half_are_mirrored_and_the_rest_untouched():
 @jax.jit
 @jax.vmap
 def drawn(key: jax.Array) -> tuple[jax.Array, jax.Array, Changes, Box]:
-    """Flip, angle, colours and box of one picture, as its key draws them."""
+    """Flip, angle, colors and box of one picture, as its key draws them."""
     flip_key, rotation_key, color_key, crop_key = jax.random.split(key, 4)
     return (
         jax.random.bernoulli(flip_key),
@@ -64,7 +64,7 @@ def test_all_together_are_pillows_in_torchvisions_order():
         np.testing.assert_array_equal(found[row], np.asarray(expected))
 
 
-def test_a_picture_is_changed_by_its_row_not_by_its_neighbours():
+def test_a_picture_is_changed_by_its_row_not_by_its_neighbors():
     found = np.asarray(augment_images(jax.random.key(1), IMAGES, **ALL))
     others = IMAGES.copy()
     others[:5], others[6:] = 255 - IMAGES[:5], IMAGES[5]

@@ -1,4 +1,4 @@
-"""Colours change as torchvision's ColorJitter changes them on PIL images, level for level."""
+"""Colors change as torchvision's ColorJitter changes them on PIL images, level for level."""
 
 from __future__ import annotations
 

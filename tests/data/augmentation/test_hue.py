@@ -1,4 +1,4 @@
-"""The hue of every colour is shifted as Pillow and torchvision shift it."""
+"""The hue of every color is shifted as Pillow and torchvision shift it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def to_rgb(images: jax.Array) -> jax.Array:
     return jnp.stack(module._to_rgb(*jnp.moveaxis(images.astype(jnp.float32), -1, 0)), -1).astype(jnp.uint8)
 
 
-def test_each_of_the_2_24_colours_becomes_pillows_hsv():
+def test_each_of_the_2_24_colors_becomes_pillows_hsv():
     for first in (0, 64, 128, 192):
-        colours = every_triple(first)
-        np.testing.assert_array_equal(to_hsv(colours), np.asarray(Image.fromarray(colours).convert("HSV")))
+        colors = every_triple(first)
+        np.testing.assert_array_equal(to_hsv(colors), np.asarray(Image.fromarray(colors).convert("HSV")))
 
 
-def test_each_of_the_2_24_hsv_triples_becomes_pillows_colour():
+def test_each_of_the_2_24_hsv_triples_becomes_pillows_color():
     for first in (0, 64, 128, 192):
         triples = every_triple(first)
         planes = [Image.fromarray(np.ascontiguousarray(triples[..., plane])) for plane in range(3)]
@@ -43,11 +43,11 @@ def test_each_of_the_2_24_hsv_triples_becomes_pillows_colour():
 
 
 def test_a_shift_is_added_modulo_256():
-    colours = np.random.default_rng(0).integers(0, 256, (256, 64, 3), np.uint8)
+    colors = np.random.default_rng(0).integers(0, 256, (256, 64, 3), np.uint8)
     shifts = np.arange(256, dtype=np.uint8)[:, None]
-    planes = jnp.moveaxis(jnp.asarray(colours, jnp.float32), -1, 0)
+    planes = jnp.moveaxis(jnp.asarray(colors, jnp.float32), -1, 0)
     found = np.stack(jax.jit(shift_hue)(*planes, shifts.astype(np.float32)), -1)
-    hsv = np.array(Image.fromarray(colours).convert("HSV"))
+    hsv = np.array(Image.fromarray(colors).convert("HSV"))
     hsv[..., 0] += shifts
     planes = [Image.fromarray(np.ascontiguousarray(hsv[..., plane])) for plane in range(3)]
     np.testing.assert_array_equal(found, np.asarray(Image.merge("HSV", planes).convert("RGB")))

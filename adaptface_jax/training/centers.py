@@ -1,6 +1,6 @@
-"""The optimizer's rule for the class centres, whose rows may take part in a step or not.
+"""The optimizer's rule for the class centers, whose rows may take part in a step or not.
 
-A row has moments and a step count of its own: one that is not drawn keeps them, and its centre, as they are, and Adam
+A row has moments and a step count of its own: one that is not drawn keeps them, and its center, as they are, and Adam
 corrects each row's moments by how often that row was drawn. The weight decay of a drawn row is multiplied by its
 weight, the inverse of its chance to be drawn (`losses.sampled`), so that in the mean every row decays as with all.
 """
@@ -15,12 +15,12 @@ import optax
 
 from adaptface_jax.config.schema import LoopConfig, LossConfig
 
-CENTRES = "centres"
+CENTERS = "centers"
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 class RowMoments(NamedTuple):
-    """Trees like the centres': how often each row took part, int32 [C]; Adam's moments, float32 [C, d]."""
+    """Trees like the centers': how often each row took part, int32 [C]; Adam's moments, float32 [C, d]."""
 
     count: Any
     mean: Any
@@ -28,14 +28,14 @@ class RowMoments(NamedTuple):
 
 
 def has_own_rule(config: LossConfig) -> bool:
-    """Whether the class centres are trained by another rule than all the rest."""
+    """Whether the class centers are trained by another rule than all the rest."""
     return config.sample_rate < 1 or config.optimizer != "same" or config.learning_rate is not None
 
 
-def centres_rule(
+def centers_rule(
     config: LossConfig, loop: LoopConfig, rate: optax.ScalarOrSchedule, decay: jax.typing.ArrayLike
 ) -> optax.GradientTransformationExtraArgs:
-    """The rule of the centres: `loss.optimizer` at `loss.learning_rate`, which follows the course of `rate`."""
+    """The rule of the centers: `loss.optimizer` at `loss.learning_rate`, which follows the course of `rate`."""
     name = loop.optimizer if config.optimizer == "same" else config.optimizer
     factor = 1.0 if config.learning_rate is None else config.learning_rate / loop.learning_rate
     moments = optax.trace(loop.momentum) if name == "sgd" else scale_by_row_adam()
@@ -44,27 +44,27 @@ def centres_rule(
 
 
 def beside(
-    rest: optax.GradientTransformation, centres: optax.GradientTransformation
+    rest: optax.GradientTransformation, centers: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-    """`centres` for the class centres of a trainable tree, `rest` for everything else."""
-    rest, centres = optax.with_extra_args_support(rest), optax.with_extra_args_support(centres)
+    """`centers` for the class centers of a trainable tree, `rest` for everything else."""
+    rest, centers = optax.with_extra_args_support(rest), optax.with_extra_args_support(centers)
 
     def init(params: Any) -> dict[str, Any]:
         others, own = split(params)
-        return {"rest": rest.init(others), "rows": centres.init(own)}
+        return {"rest": rest.init(others), "rows": centers.init(own)}
 
     def update(updates: Any, state: Any, params: Any = None, **more: Any) -> tuple[Any, Any]:
         (others, own), (other_params, own_params) = split(updates), split(params)
         others, rest_state = rest.update(others, state["rest"], other_params, **more)
-        own, row_state = centres.update(own, state["rows"], own_params, **more)
+        own, row_state = centers.update(own, state["rows"], own_params, **more)
         return others | own, {"rest": rest_state, "rows": row_state}
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def split(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(everything else, the class centres)."""
-    return {key: part for key, part in tree.items() if key != CENTRES}, {CENTRES: tree[CENTRES]}
+    """(everything else, the class centers)."""
+    return {key: part for key, part in tree.items() if key != CENTERS}, {CENTERS: tree[CENTERS]}
 
 
 def scale_by_row_adam() -> optax.GradientTransformation:

@@ -1,8 +1,8 @@
-"""What class centres cost: memory of a step at 1.4 million classes, and time and memory of real steps at 100,000.
+"""What class centers cost: memory of a step at 1.4 million classes, and time and memory of real steps at 100,000.
 
-    python benchmarks/class_centres.py --out=benchmarks/results/class_centres.json
+    python benchmarks/class_centers.py --out=benchmarks/results/class_centers.json
 
-memory: the real step (LoRA on ViT-S/14 at 112 px, embedding 512, global batch 1,024, centres split over 8 devices),
+memory: the real step (LoRA on ViT-S/14 at 112 px, embedding 512, global batch 1,024, centers split over 8 devices),
 compiled for 8 host devices from shapes alone; nothing is allocated. What `memory_analysis()` says, each device's.
 steps: the demo backbone, embedding 512, batch 128, 100,000 classes on one device, each setting in a process of its own,
 all settings in turns; the median step, its CPU seconds, and the greatest resident memory of the process.

@@ -12,7 +12,7 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.record import Record, Source
 
 
-class Relabelled(Source):
+class Relabeled(Source):
     """The records of a source in its order, their classes numbered as in `class_names`; a `Source`.
 
     Raises InputError for a class that is not among them.
