@@ -60,10 +60,10 @@ def test_an_issue_form_is_one(path):
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.suffix[1:])
-def test_an_image_is_small_and_no_superuser_s(path):
+def test_an_image_runs_as_a_plain_user_and_keeps_no_caches(path):
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
-    assert [words for step, words in steps if step == "USER"][-1] == "face"
+    assert [words for step, words in steps if step == "USER"][-1] == "1000"
     installs = [words for step, words in steps if step == "RUN" and "pip" in words]
     assert installs and all("--no-cache-dir" in words for words in installs)
     assert not [words for step, words in steps if "apt-get install" in words and "--no-install-recommends" not in words]

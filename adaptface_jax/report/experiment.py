@@ -94,6 +94,8 @@ def _model(run: FaceRun) -> str:
     """Backbone, weights, data, and the table of parameters."""
     results, named = run.results or Results({}), dict(recognition_facts(run))
     named = {name: named[name] for name in ("backbone", "weights", "training data")}
+    head = run.config.head
+    named["head"] = f"linear, {head.embedding_dim}" if head.kind == "linear" else head.kind
     named["images"] = f"stored at {run.record[STORED]} px" if STORED in run.record else ""
     kept = [row for row in results.parameters if row.total is not None]
     if kept:
