@@ -12,8 +12,8 @@ from adaptface_jax.align.detector import Detector, Face
 from adaptface_jax.align.geometry import CROP_SIZE, TEMPLATE, inverse, moved, similarity, warp
 from adaptface_jax.align.prefer import PREFER
 
-# The passes over a photograph, each tried if those before found no face: the maximum side in pixels, and the border as a
-# fraction of the longer side. A face that fills its photograph may need space around it, or be too large for the
+# The passes over a photograph, each tried if those before found no face: the maximum side in pixels, and the border as
+# a fraction of the longer side. A face that fills its photograph may need space around it, or be too large for the
 # detector (of 20 portraits it misses 5 at 960 pixels, none at 320).
 Look = tuple[int, float]
 LOOKS: tuple[Look, ...] = ((960, 0.0), (960, 0.25), (320, 0.0), (320, 0.25))
@@ -122,7 +122,7 @@ class Aligner:
         ]
 
     def _second_look(self, photograph: np.ndarray, face: Face) -> np.ndarray:
-        """The face's landmarks: the mean over the view and its mirror image, or the first pass's if neither shows it."""
+        """A face's landmarks: the mean over the view and its mirror image, or the first pass's if neither shows one."""
         place = (TEMPLATE - (CROP_SIZE - 1) / 2) * VIEW_SCALE + (VIEW_SIZE - 1) / 2
         transform = similarity(face.landmarks, place)
         view = warp(photograph, transform, VIEW_SIZE)

@@ -21,7 +21,7 @@ TEMPLATE = np.array(
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, scale and translation, float64 [2, 3], that map `source` to `target` in the least-squares sense.
 
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991; never a reflection.
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991; no reflection.
 
     Args: both float [N, 2], (x, y), finite, N at least 2.
     Raises InputError if the source points coincide, or mirror the target so that no such transform exists.
@@ -61,7 +61,7 @@ def warp(image: np.ndarray, transform: np.ndarray, size: int = CROP_SIZE) -> np.
     """
     height, width = image.shape[:2]
     back = inverse(transform)
-    # Only the pixels the view shows (and those bicubic reads around them) are touched: a photograph may have 64 million.
+    # Only pixels the view shows (and those bicubic reads around them) are touched: a photograph may have 64 million.
     corners = moved(np.array([[0.0, 0.0], [size, 0], [0, size], [size, size]]), back)
     shrink = max(1, int(math.sqrt(abs(np.linalg.det(back[:, :2])))))
     margin = 3 * shrink

@@ -19,7 +19,7 @@ from adaptface_jax.evaluation.embedding import Window
 
 
 def work(args: argparse.Namespace) -> None:
-    """List the images, open the model, embed, write the file whole."""
+    """List the images, open the model, embed, write the file atomically."""
     folder, out = Path(args.images), Path(args.out)
     images = ImageFiles(folder)
     names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def faces_of(model: FaceModel, images: Readable, names: Sequence[str]) -> Iterator[Faces]:
-    """The faces of every image that can be read, a forward pass at a time; raises InputError where none can."""
+    """The faces of every image that can be read, one forward pass at a time; raises InputError if none can."""
     start = 0
     with Progress(len(names), label="embedding", unit="image") as progress:
         for found in model.embedder.batches(model.model.frozen, model.model.trainable, [Window(images)], flip=False):

@@ -120,10 +120,10 @@ def test_a_table_of_somebody_else_is_never_written_over(people, capsys):
         assert "was not written by this command" in capsys.readouterr().err and out.read_bytes() == before
 
 
-def test_the_measures_of_another_set_are_refused(people, tmp_path, capsys):
+def test_the_measurements_of_another_dataset_are_refused(people, tmp_path, capsys):
     assert call(command, GENERATED, f"--out={people / 'labels.csv'}") == 2
     err = capsys.readouterr().err
-    assert "holds the measures of '.'" in err or "holds the measures of ." in err
+    assert "holds measurements of '.'" in err or "holds measurements of ." in err
     assert err.count("\n") == 1
 
 

@@ -119,11 +119,11 @@ def test_conditions_are_crossed(faces, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--pairs=7"], "--pairs: 7 is no even number"),
+        (["--pairs=7"], "--pairs: 7 is not an even number"),
         (["--people=0"], "--people: 0 of 12 identities, 11 of which have two images"),
         (["--people=3.5"], "--people: 3.5 of 12"),
-        (["--people=12"], "expected a part below 1, or a number, that makes 2 to 10"),
-        (["--labels=x.csv"], "--labels: nothing is made of them without --domains"),
+        (["--people=12"], "expected a fraction or number that gives 2 to 10 people"),
+        (["--labels=x.csv"], "--labels: unused without --domains"),
         (["--domains=poes=left"], "has no column 'poes'"),
         (["--domains=pose=lefd"], "no image has pose = 'lefd'"),
     ],
@@ -137,7 +137,7 @@ def test_wrong_words_are_one_line(faces, capsys, words, said):
 def test_another_file_is_not_written_over(faces, capsys):
     (faces / "pairs.csv").write_text("mine")
     assert call(command, faces, f"--out={faces / 'pairs.csv'}") == 2
-    assert "holds something else" in capsys.readouterr().err and (faces / "pairs.csv").read_text() == "mine"
+    assert "exists with other content" in capsys.readouterr().err and (faces / "pairs.csv").read_text() == "mine"
 
 
 def test_images_that_are_no_files_make_no_list(tmp_path, capsys):

@@ -339,7 +339,7 @@ def test_the_command(folders, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "14 images, 4 identities" in out and "packing 14/14" in out and "2 shards" in out
     assert call(command, folders, tmp_path / "shards", "--shards=2") == 0
-    assert "2 of them kept" in capsys.readouterr().out
+    assert "2 kept from before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

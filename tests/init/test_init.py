@@ -108,7 +108,7 @@ def test_the_config_file_holds_what_the_flags_say(crops, tmp_path, monkeypatch, 
     (tmp_path / "mine.py").write_text("mine")
     capsys.readouterr()
     assert call(command, crops, "--into=out", "--out=mine.py") == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert "exists with other content" in capsys.readouterr().err
 
 
 @pytest.mark.align
