@@ -31,7 +31,7 @@ def work(args: argparse.Namespace) -> None:
     with StopSignals() as stop, stop.at_once(), disk_may_fill(target), locked(target, busy), progress:
         found = functools.partial(show, progress)
         outcome = align_folder(images, Path(args.source), target, options, args.processes, found)
-    print("\n".join([*outcome_lines(args.target, outcome, options, len(images)), *images.passed_over.lines()]))
+    print("\n".join([*outcome_lines(args.target, outcome, options, len(images)), *images.skipped_files.lines()]))
 
 
 def outcome_lines(target: str, outcome: Outcome, options: Options, images: int) -> list[str]:

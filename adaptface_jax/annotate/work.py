@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> None:
             found = annotate(args.source, source, journal, args.processes, show)
         table = label_table(source, found, limits, args.out)
         write_table(out, source, table, journal)
-    print("\n".join([*outcome_lines(out, table, found), *source.passed_over.lines()]))
+    print("\n".join([*outcome_lines(out, table, found), *source.skipped_files.lines()]))
 
 
 def threshold_lines(limits: Thresholds) -> list[str]:

@@ -75,7 +75,7 @@ def work(args: argparse.Namespace) -> None:
     if args.sheet:
         write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix))
     lines = outcome_lines(source.description, suspects, threshold, args)
-    for line in (*lines, *images.lines(), *source.passed_over.lines()):
+    for line in (*lines, *images.lines(), *source.skipped_files.lines()):
         print(line)
 
 

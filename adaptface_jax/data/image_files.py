@@ -22,7 +22,7 @@ from adaptface_jax.data.image_formats import (
     is_image,
     reads_heif,
 )
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 
 # The largest image that is decoded (decode.MAX_PIXELS), uncompressed, fits.
 MAX_BYTES = 256 << 20
@@ -35,7 +35,7 @@ SYSTEM_FOLDERS = {
 
 
 def images_below(
-    folder: Path | str, passed: PassedOver, within: Path | None = None, own: Container[str] = ()
+    folder: Path | str, skipped: SkippedFiles, within: Path | None = None, own: Container[str] = ()
 ) -> Iterator[str]:
     """The image files below a folder, at any depth: paths relative to it, those of a folder before those of its
     folders, both in sorted order.
@@ -43,25 +43,27 @@ def images_below(
     A file is an image by its ending (SUFFIXES), and by its first bytes where its ending says nothing. Hidden files and
     folders and SYSTEM_FOLDERS are none, nor are links to folders of the set, in which a picture would count twice.
 
-    passed: counts every file that is not given. within: the set, where `folder` is one of its folders.
+    skipped: counts every file that is not given. within: the set, where `folder` is one of its folders.
     own: files, by their paths in the folder, that are neither given nor counted.
     Raises InputError where a folder cannot be listed.
     """
-    yield from _below(str(folder), "", passed, own, (str(within or folder), str(folder)))
+    yield from _below(str(folder), "", skipped, own, (str(within or folder), str(folder)))
 
 
-def passed_over_beside(folder: Path, own: Container[str], reason: str) -> PassedOver:
+def skipped_beside(folder: Path, own: Container[str], reason: str) -> SkippedFiles:
     """What lies below the folder of a set beside its own files (`images_below`).
 
     reason: why a picture there is none of the set's.
     """
-    passed = PassedOver()
-    number = sum(1 for _ in images_below(folder, passed, own=own))
-    passed.pictures[reason] += number
-    return passed
+    skipped = SkippedFiles()
+    number = sum(1 for _ in images_below(folder, skipped, own=own))
+    skipped.images[reason] += number
+    return skipped
 
 
-def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], above: tuple[str, ...]) -> Iterator[str]:
+def _below(
+    folder: str, inner: str, skipped: SkippedFiles, own: Container[str], above: tuple[str, ...]
+) -> Iterator[str]:
     """above: the paths of the set and of every link that was followed."""
     folders = []
     for entry in entries_of(os.path.join(folder, inner) if inner else folder):
@@ -72,8 +74,8 @@ def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], abo
         name = os.path.join(inner, entry.name) if inner else entry.name
         if name in own:
             continue
-        if directory or why_passed_over(entry):
-            pass_over(entry, passed)
+        if directory or why_skipped(entry):
+            count_skipped(entry, skipped)
         else:
             yield name
     for entry in folders:
@@ -81,29 +83,29 @@ def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], abo
         real = os.path.realpath(entry.path) if entry.is_symlink() else ""
         places = [os.path.realpath(place) for place in above] if real else []
         if real and (_lies_in(real, places[0]) or any(is_above(entry, place) for place in places)):
-            pass_over(entry, passed)
+            count_skipped(entry, skipped)
         else:
             inside = os.path.join(inner, entry.name)
-            yield from _below(folder, inside, passed, own, (*above, real) if real else above)
+            yield from _below(folder, inside, skipped, own, (*above, real) if real else above)
 
 
-def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> None:
+def count_skipped(entry: os.DirEntry[str], skipped: SkippedFiles, reason: str = "") -> None:
     """Count an entry that is not read; of a folder that is no one's every file in it.
 
     reason: of a file that is an image all the same.
     """
     if not is_dir(entry):
-        why = why_passed_over(entry)
-        kind = passed.pictures if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else passed.others
+        why = why_skipped(entry)
+        kind = skipped.images if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else skipped.others
         kind[why or reason] += 1
     elif entry.is_symlink():
-        passed.others["link to a folder of the set, or of no one"] += 1
+        skipped.others["link to a folder of the set, or of no one"] += 1
     else:
         where = "in hidden folders" if entry.name.startswith(".") else f"in {shown(entry.name)}"
-        passed.others[where] += sum(len(files) for _, _, files in os.walk(entry.path))
+        skipped.others[where] += sum(len(files) for _, _, files in os.walk(entry.path))
 
 
-def why_passed_over(entry: os.DirEntry[str]) -> str:
+def why_skipped(entry: os.DirEntry[str]) -> str:
     """Why a file is no image that is read, "" where it is one."""
     name = entry.name.lower()
     ending = os.path.splitext(name)[1]
@@ -193,17 +195,17 @@ def read_file(path: str) -> bytes:
 class ImageFiles(Sequence[bytes]):
     """Every image file below a folder (`images_below`); read when asked for.
 
-    paths: the files. passed_over: the other files. Raises InputError where there is no folder or no image in it.
+    paths: the files. skipped_files: the other files. Raises InputError where there is no folder or no image in it.
     """
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; expected a folder of images")
-        self.passed_over = PassedOver()
-        self.paths = [os.path.join(folder, name) for name in images_below(folder, self.passed_over)]
+        self.skipped_files = SkippedFiles()
+        self.paths = [os.path.join(folder, name) for name in images_below(folder, self.skipped_files)]
         if not self.paths:
-            passed = "".join(f"; {line}" for line in self.passed_over.lines())
-            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}{passed}")
+            skipped = "".join(f"; {line}" for line in self.skipped_files.lines())
+            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}{skipped}")
 
     def __len__(self) -> int:
         return len(self.paths)

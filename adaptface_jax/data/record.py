@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.labels import LabelTable
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 
 NO_CLASS = -1
 
@@ -46,7 +46,7 @@ class Source(abc.ABC):
     domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros where it is of none or nothing is known;
     None where there are no domains. domain_names: what they are called.
     image_size: (width, height) of every image, where that is known without reading one.
-    passed_over: what stands where the set lies and is none of its records.
+    skipped_files: what stands where the set lies and is none of its records.
     """
 
     table: LabelTable | None = None
@@ -54,7 +54,7 @@ class Source(abc.ABC):
     domains: np.ndarray | None = None
     domain_names: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
-    passed_over: PassedOver = PassedOver()
+    skipped_files: SkippedFiles = SkippedFiles()
 
     def __init__(self, labels: np.ndarray, class_names: Sequence[str], description: str) -> None:
         self.labels, self.class_names, self.description = labels, class_names, description
@@ -64,7 +64,7 @@ class Source(abc.ABC):
         self.table = None if source.table is None else source.table.take(indices)
         self.domains = None if source.domains is None else source.domains[indices]
         self.label_columns, self.domain_names = source.label_columns, source.domain_names
-        self.image_size, self.passed_over = source.image_size, source.passed_over
+        self.image_size, self.skipped_files = source.image_size, source.skipped_files
 
     @property
     def num_classes(self) -> int:

@@ -30,7 +30,7 @@ def work(args: argparse.Namespace) -> None:
         write_faces(out, faces_of(model, readable, names), model.model.recognizer)
     number = len(images) - len(readable.unreadable)
     print(f"written: {out}, {number:,} embeddings of {model.embedding_dim} dimensions")
-    for line in (*readable.lines(), *images.passed_over.lines()):
+    for line in (*readable.lines(), *images.skipped_files.lines()):
         print(line)
 
 

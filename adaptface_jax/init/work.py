@@ -24,7 +24,7 @@ def work(args: argparse.Namespace) -> None:
     if args.out:
         write_config(Path(args.out), proposal.config_file())
     Report().section(people.section)
-    print("\n".join([*people.source.passed_over.lines(), "", *rule_lines(proposal.training_images, proposal.held)]))
+    print("\n".join([*people.source.skipped_files.lines(), "", *rule_lines(proposal.training_images, proposal.held)]))
     if args.out:
         print(f"written: {shown(args.out)}")
     print("\nThe commands, in order:\n")

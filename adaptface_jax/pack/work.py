@@ -31,5 +31,5 @@ def work(args: argparse.Namespace) -> None:
     print(
         f"written: {args.folder}, {packed.shards} shards{kept}, {packed.bytes / 2**20:,.1f} MB, every record read back"
     )
-    for line in source.passed_over.lines():
+    for line in source.skipped_files.lines():
         print(line)

@@ -66,7 +66,7 @@ def work(args: argparse.Namespace) -> None:
     for file, content in files.items():
         write_bytes(file, content)
     lines = outcome_lines(source, known, people, pairs, args, domains != "")
-    print("\n".join([*lines, *images.lines(), *source.passed_over.lines()]))
+    print("\n".join([*lines, *images.lines(), *source.skipped_files.lines()]))
 
 
 def readable_pairs(
@@ -104,7 +104,7 @@ def listable(source: Source) -> Source:
     held = np.array([is_listable(source.key(index)) for index in range(len(source))])
     if held.all():
         return source
-    source.passed_over.pictures["whose names no list can hold"] += int((~held).sum())
+    source.skipped_files.images["whose names no list can hold"] += int((~held).sum())
     return Selection(source, np.flatnonzero(held), "those whose names a list can hold")
 
 

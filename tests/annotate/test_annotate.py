@@ -143,7 +143,7 @@ def test_images_that_training_passes_over_are_said(people, capsys):
     shutil.copy(people / "1, of two" / "7.png", people)
     assert call(command, people, f"--out={people / 'labels.csv'}") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("passed over: ") and "(1 directly in the folder, of no identity" in last
+    assert last.startswith("skipped: ") and "(1 directly in the folder, of no identity" in last
 
 
 def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):

@@ -53,7 +53,7 @@ def test_photographs_find_their_people_with_no_word_about_the_model(index, run, 
     assert "2 images searched among 3 people, 2 known, 0 unknown" in said  # one was named twice
     assert f"4.0000, the threshold at FAR 1e-1 of benchmark lfw ({run}/results.json)" in said
     assert "among 3 about 27.1% of strangers' images find somebody" in said and "for 1% take a FAR of 3e-03" in said
-    assert "passed over: 1 file (1 .txt)" in said and "searched 2/2" in said
+    assert "skipped: 1 file (1 .txt)" in said and "searched 2/2" in said
     assert call(identify, *words, f"--output={out}", f"--sheet={sheet}", "--top=2") == 0
     with open(out, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -98,12 +98,12 @@ def test_class_labels_with_gaps_keep_their_names(data_dir):
 def test_splits_and_versions(data_dir):
     lfw_like(data_dir, splits=("train", "test"))
     first = open_source("tfds:tiny:train[:6]")
-    assert len(first) == 6 and first.passed_over.lines() == ["passed over: 1 file (1 of the split test)"]
-    assert not open_tfds_parts("tfds:tiny")["train"].passed_over.total
+    assert len(first) == 6 and first.skipped_files.lines() == ["skipped: 1 file (1 of the split test)"]
+    assert not open_tfds_parts("tfds:tiny")["train"].skipped_files.total
     (data_dir / "tiny" / "1.0.0" / "0.png").write_bytes(IMAGES[1])
     both = open_source("tfds:tiny:1.0.0:train+test")
     assert len(both) == 18
-    assert both.passed_over.lines() == ["passed over: 1 file (1 in files of their own beside the records)"]
+    assert both.skipped_files.lines() == ["skipped: 1 file (1 in separate files next to the records)"]
     assert open_source("tfds:tiny:test").key(0) == "test/0"
 
 

@@ -91,7 +91,7 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         if all(label.isdecimal() for label in names):
             names.sort(key=int)
         assert list(source.class_names) == names
-        assert source.passed_over.lines() == ["passed over: 1 file (1 that the list does not name)"]
+        assert source.skipped_files.lines() == ["skipped: 1 file (1 that the list does not name)"]
         assert source[0].image == PNG and source[0].label == source.labels[0]
 
 

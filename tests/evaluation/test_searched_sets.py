@@ -131,7 +131,7 @@ def test_an_aligned_copy_with_other_endings_goes_with_the_published_lists(tmp_pa
     write_list(tmp_path / "probe_img_ID_pairs.mat", "probe", ["1_7.jpg", "2_7.jpg"], [4, 3])
     found = open_tinyface(tmp_path)
     assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list wins over names
-    assert found.passed_over.lines() == ["passed over: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
+    assert found.skipped_files.lines() == ["skipped: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
 
 
 def broken_list(folder, kind: str) -> None:

@@ -81,7 +81,7 @@ def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path,
         "all 72 images read and decoded",
         "pose: left 24 and frontal 48",
         "--domains=pose=left",
-        "passed over: 1 file (1 .txt)",
+        "skipped: 1 file (1 .txt)",
         "2 steps of 16 images",
     ):
         assert words in printed, words

@@ -10,21 +10,21 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Images, Source
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.folders import FolderSource, holds_identities
 from adaptface_jax.data.sources.from_path import is_packed, open_form
 
 
 class Distractors:
     """images: M. keys: what errors call them. person: int [M], 0..D-1. names: of the people, empty where nobody's is
-    known. passed_over: what is not read."""
+    known. skipped_files: what is not read."""
 
     def __init__(self, images: Sequence[bytes | np.ndarray], keys: Sequence[str], person: np.ndarray) -> None:
         self.images, self.keys, self.person = Readable(images, keys), keys, person
         self.names: frozenset[str] = frozenset()
-        self.passed_over, self.description = PassedOver(), ""
+        self.skipped_files, self.description = SkippedFiles(), ""
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows [M, E] of the images that could be read, and of whom each is, from 0 on; all were asked for.
@@ -41,7 +41,7 @@ class Distractors:
         images = Images(source)
         _, person = np.unique(source.labels, return_inverse=True)  # a class may have no image
         result = cls(images, images.keys, person)
-        result.passed_over = source.passed_over
+        result.skipped_files = source.skipped_files
         if isinstance(source, FolderSource):
             result.names = frozenset(source.class_names)
         result.description = (
@@ -59,7 +59,7 @@ def open_distractors(path: str) -> Distractors:
     if folder.is_dir() and not is_packed(folder) and not holds_identities(folder):
         files = ImageFiles(folder)
         result = Distractors(files, [shown(name) for name in files.paths], np.arange(len(files)))
-        result.passed_over = files.passed_over
+        result.skipped_files = files.skipped_files
         result.description = f"{shown(path)}: {plural(len(files), 'image')} as distractors, each of another person"
         return result
     source = open_form(path)

@@ -27,7 +27,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.pair_list import Files
 from adaptface_jax.data.image_files import images_below
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 
 PARTS = ("Gallery_Match", "Probe", "Gallery_Distractor")
 _PLACES = (".", "Testing_Set", "tinyface/Testing_Set")
@@ -43,7 +43,7 @@ class TinyFace:
     paths: list[str]
     person: np.ndarray
     counts: tuple[int, int, int]
-    passed_over: PassedOver
+    skipped_files: SkippedFiles
     folder: Path
 
     @property
@@ -72,23 +72,23 @@ def open_tinyface(folder: Path) -> TinyFace:
             f"--tinyface: {shown(str(folder))} holds no folders {PARTS[0]} and {PARTS[1]}; expected TinyFace's "
             "Testing_Set, or a folder that holds it"
         )
-    passed = PassedOver()
+    skipped = SkippedFiles()
     paths: list[str] = []
     people: list[int] = []
     counts = []
     for part in PARTS:
-        files = list(images_below(root / part, passed)) if part != PARTS[2] or (root / part).is_dir() else []
+        files = list(images_below(root / part, skipped)) if part != PARTS[2] or (root / part).is_dir() else []
         if part == PARTS[2]:
             person = [-1 - number for number in range(len(files))]
         else:
-            files, person = _who_is_who(root, part, files, passed)
+            files, person = _who_is_who(root, part, files, skipped)
         paths += [os.path.join(root, part, file) for file in files]
         people += person
         counts.append(len(files))
-    return TinyFace(paths, np.array(people, np.int64), (counts[0], counts[1], counts[2]), passed, root)
+    return TinyFace(paths, np.array(people, np.int64), (counts[0], counts[1], counts[2]), skipped, root)
 
 
-def _who_is_who(root: Path, part: str, files: list[str], passed: PassedOver) -> tuple[list[str], list[int]]:
+def _who_is_who(root: Path, part: str, files: list[str], skipped: SkippedFiles) -> tuple[list[str], list[int]]:
     """The files of a part that count, and who they show: by the list where there is one, else by their names."""
     if not files:
         raise InputError(f"{shown(str(root / part))}: holds no image; expected files ID_n.jpg")
@@ -117,7 +117,7 @@ def _who_is_who(root: Path, part: str, files: list[str], passed: PassedOver) -> 
     if twice:
         raise InputError(f"{shown(str(listed))}: {shown(twice[0])} is listed twice; expected every image once")
     if unlisted := len(files) - len(names):
-        passed.pictures[f"in {part} that {listed.name} does not list"] += unlisted
+        skipped.images[f"in {part} that {listed.name} does not list"] += unlisted
     return [place[stem] for stem in stems], person
 
 

@@ -27,10 +27,10 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
-from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS
 from adaptface_jax.data.text_array import TextArray
 
 DESCRIPTION = "dataset.json"
@@ -94,7 +94,7 @@ class ArrayRecordSource(Source):
         if extra:
             raise InputError(f"{shown(str(folder))}: {extra[0]} is not in {DESCRIPTION}; {_REPACK}")
         self._open()
-        self.passed_over = passed_over_beside(folder, known | {DESCRIPTION, INDEX, LABELS}, BESIDE_RECORDS)
+        self.skipped_files = skipped_beside(folder, known | {DESCRIPTION, INDEX, LABELS}, BESIDE_RECORDS)
 
     def _open(self) -> None:
         try:

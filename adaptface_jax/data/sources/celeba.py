@@ -18,7 +18,7 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.attributes import chosen_attributes
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.name_table import NameTable, TableFile
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -62,7 +62,7 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
     )
     place = images.relative_to(folder)
     own = {os.path.join(place, name) for name in table.names} | {str(path.relative_to(folder)) for path in lists}
-    source.passed_over = passed_over_beside(folder, own, "that no list names")
+    source.skipped_files = skipped_beside(folder, own, "that no list names")
     return {
         part: Selection(source, np.flatnonzero(parts == number), f"partition {number}, {part}")
         for number, part in enumerate(PARTS)

@@ -27,11 +27,11 @@ def open_class_folders(folder: Path) -> dict[str, Source]:
         return {"train": FolderSource(folder, "class")}
     train = FolderSource(folder / "train", "class")
     found: dict[str, Source] = {"train": train}
-    words = parts_called(identity_names(folder, train.passed_over, "part"), str(folder))
+    words = parts_called(identity_names(folder, train.skipped_files, "part"), str(folder))
     for name in identity_names(folder):
         if name not in words.values():
-            files = len(list(images_below(folder / name, train.passed_over, folder)))
-            train.passed_over.pictures[f"in {shown(name)}, no part of the set"] += files
+            files = len(list(images_below(folder / name, train.skipped_files, folder)))
+            train.skipped_files.images[f"in {shown(name)}, no part of the set"] += files
     for part, word in words.items():
         if part != "train":
             found[part] = Relabeled(FolderSource(folder / word, "class"), train.class_names)

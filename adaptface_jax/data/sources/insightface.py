@@ -11,10 +11,10 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
-from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import BLOCK, Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.data.text_array import TextArray
 
@@ -57,7 +57,7 @@ class InsightFaceSource(Source):
             labels.astype(np.int32, copy=False), names, f"InsightFace records in {shown(str(folder))}{notes}"
         )
         own = {f"{name}.rec", f"{name}.idx", "property", LABELS}
-        self.passed_over = passed_over_beside(folder, own, BESIDE_RECORDS)
+        self.skipped_files = skipped_beside(folder, own, BESIDE_RECORDS)
 
     def __getitem__(self, index: int) -> Record:
         key = int(self._keys[index])

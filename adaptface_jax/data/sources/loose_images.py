@@ -27,5 +27,5 @@ def open_images(path: str) -> Source:
     images = ImageFiles(folder)
     files = TextArray.of(os.path.relpath(file, folder) for file in images.paths)
     source = ListedFiles(folder, files, np.zeros(len(files), np.int32), (folder.name,), f"images below {folder}")
-    source.passed_over = images.passed_over
+    source.skipped_files = images.skipped_files
     return source

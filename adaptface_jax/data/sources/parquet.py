@@ -18,9 +18,9 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.image_files import passed_over_beside
-from adaptface_jax.data.passed_over import BESIDE_RECORDS
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS
 from adaptface_jax.data.sources.part_words import WORDS, parts_called
 
 # Encoded images that are held in memory, those of every part together. Tiny-ImageNet has 0.2 GiB.
@@ -69,7 +69,7 @@ def open_parquet(folder: Path) -> dict[str, Source]:
     for shard in shards:
         shard.check_labels(len(names))
     found: dict[str, Source] = {part: ParquetSource(of_part, names, folder, part) for part, of_part in parts.items()}
-    found["train"].passed_over = passed_over_beside(folder, {shard.name for shard in shards}, BESIDE_RECORDS)
+    found["train"].skipped_files = skipped_beside(folder, {shard.name for shard in shards}, BESIDE_RECORDS)
     return found
 
 

@@ -24,9 +24,9 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
 from adaptface_jax.data.attributes import chosen_attributes
-from adaptface_jax.data.image_files import entries_of, passed_over_beside
-from adaptface_jax.data.passed_over import BESIDE_RECORDS, PassedOver
+from adaptface_jax.data.image_files import entries_of, skipped_beside
 from adaptface_jax.data.record import NO_CLASS, Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS, SkippedFiles
 from adaptface_jax.data.sources.part_words import parts_called
 from adaptface_jax.data.sources.relabeled import Relabeled
 
@@ -94,7 +94,7 @@ class TfdsSource(Source):
             names = [known[value] if known else str(value) for value in self._values.tolist()]
         place = f"{self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
         super().__init__(labels.astype(np.int32), names, f"TFDS {place}")
-        self.passed_over = self._beside(builder.info)
+        self.skipped_files = self._beside(builder.info)
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
@@ -106,14 +106,14 @@ class TfdsSource(Source):
     def key(self, index: int) -> str:
         return f"{self._split}/{index}"
 
-    def _beside(self, info: Any) -> PassedOver:
+    def _beside(self, info: Any) -> SkippedFiles:
         """What the set holds that is not of this split: the shards of others, and what is none of the set's."""
         files = {name: {os.path.basename(file) for file in split.filepaths} for name, split in info.splits.items()}
         about = {entry.name for entry in entries_of(str(self._folder)) if entry.name.endswith((".json", ".labels.txt"))}
-        passed = passed_over_beside(self._folder, about.union(*files.values()), BESIDE_RECORDS)
+        skipped = skipped_beside(self._folder, about.union(*files.values()), BESIDE_RECORDS)
         wanted = re.findall(r"[A-Za-z_]\w*", self._split)
-        passed.others.update({_of_split(name): len(found) for name, found in files.items() if name not in wanted})
-        return passed
+        skipped.others.update({_of_split(name): len(found) for name, found in files.items() if name not in wanted})
+        return skipped
 
     def _raw_labels(self) -> np.ndarray:
         count = len(self._records)
@@ -152,9 +152,9 @@ def open_tfds_parts(spec: str, attributes: Sequence[str] = ()) -> dict[str, Sour
     found: dict[str, Source] = {"train": train}
     for part, split in parts_called(train.splits, spec).items():
         if part != "train":
-            train.passed_over.others.pop(_of_split(split), None)
+            train.skipped_files.others.pop(_of_split(split), None)
             source = TfdsSource(f"{spec}:{split}", attributes)
-            source.passed_over = train.passed_over
+            source.skipped_files = train.skipped_files
             found[part] = source if source.multi_label else Relabeled(source, train.class_names)
     return found
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.folders import image_names
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -56,7 +56,7 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
     train = ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}")
     judged = [f"val/images/{name}" for name in annotated]
     own = {*files, *judged, CLASSES, WORDS, str(ANNOTATIONS)}
-    train.passed_over = passed_over_beside(folder, own, "of no class")
+    train.skipped_files = skipped_beside(folder, own, "of no class")
     return {
         "train": train,
         "validation": ListedFiles(

@@ -18,7 +18,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shortened, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.lookup import Lookup
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -90,7 +90,7 @@ def open_training_list(file: Path) -> ListedFiles:
         f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} of it repeated" if repeated else ""),
     )
     own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
-    source.passed_over = passed_over_beside(root, own, "that the list does not name")
+    source.skipped_files = skipped_beside(root, own, "that the list does not name")
     return source
 
 
