@@ -40,7 +40,7 @@ class BadRecords:
         return len(self._keys)
 
     def add(self, record: BadRecord) -> None:
-        """Take a bad record. Raises InputError where it is one more than the limit (it is logged all the same)."""
+        """Take a bad record. Raises InputError if it is one more than the limit (it is logged all the same)."""
         if record.key not in self._keys:
             self._keys.add(record.key)
             if self._path is not None:
@@ -57,7 +57,7 @@ class BadRecords:
 
 
 def skipped_lines(folder: Path) -> list[str]:
-    """How many records the run in a folder skipped, over all processes, in one line; nothing where it skipped none."""
+    """How many records the run in a folder skipped, over all processes, in one line; nothing if it skipped none."""
     logs = sorted(folder.glob(FILE.replace(".", "*.")))
     count = len(set().union(*(_earlier(log) for log in logs)))
     where = ", ".join(log.name for log in logs)

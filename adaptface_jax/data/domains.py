@@ -44,7 +44,7 @@ class Domains:
         return tuple(term.name for term in self.terms)
 
     def membership(self, table: LabelTable) -> np.ndarray:
-        """uint8 [N, K]: 1 where an image is of a domain; a row of zeros where nothing is known, or none holds.
+        """uint8 [N, K]: 1 where an image is of a domain; a row of zeros if nothing is known, or none holds.
 
         A column that the table has not is unknown for every image (`check` refuses such a table).
         """

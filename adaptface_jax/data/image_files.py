@@ -45,7 +45,7 @@ def images_below(
 
     skipped: counts every file that is not given. within: the set, where `folder` is one of its folders.
     own: files, by their paths in the folder, that are neither given nor counted.
-    Raises InputError where a folder cannot be listed.
+    Raises InputError if a folder cannot be listed.
     """
     yield from _below(str(folder), "", skipped, own, (str(within or folder), str(folder)))
 
@@ -106,7 +106,7 @@ def count_skipped(entry: os.DirEntry[str], skipped: SkippedFiles, reason: str = 
 
 
 def why_skipped(entry: os.DirEntry[str]) -> str:
-    """Why a file is no image that is read, "" where it is one."""
+    """Why a file is no image that is read, "" if it is one."""
     name = entry.name.lower()
     ending = os.path.splitext(name)[1]
     if name.startswith("."):
@@ -152,7 +152,7 @@ def is_no_ones(name: str) -> bool:
 
 
 def entries_of(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name. Raises InputError where it cannot be listed."""
+    """What is in a folder, by name. Raises InputError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=operator.attrgetter("name"))
@@ -177,7 +177,7 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of one image file. Raises InputError where it cannot be read, is no regular file or is too large."""
+    """The bytes of one image file. Raises InputError if it cannot be read, is no regular file or is too large."""
     try:
         # Without O_NONBLOCK a named pipe would wait for a writer for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -195,7 +195,7 @@ def read_file(path: str) -> bytes:
 class ImageFiles(Sequence[bytes]):
     """Every image file below a folder (`images_below`); read when asked for.
 
-    paths: the files. skipped_files: the other files. Raises InputError where there is no folder or no image in it.
+    paths: the files. skipped_files: the other files. Raises InputError if there is no folder or no image in it.
     """
 
     def __init__(self, folder: Path):

@@ -75,7 +75,7 @@ class LabelTable:
 
 
 def label_columns(file: Path) -> tuple[str, ...]:
-    """What the header of a table names beside the key. Raises InputError where there is none."""
+    """What the header of a table names beside the key. Raises InputError if there is none."""
     return tuple(_header(file)[1][1:])
 
 
@@ -135,7 +135,7 @@ class _Places:
         self._sorted = hashes[self._order]
 
     def find(self, hashes: np.ndarray) -> np.ndarray:
-        """int64 [R]: the place of each, -1 where it is none of the keys, -2 where it is several."""
+        """int64 [R]: the place of each, -1 if it is none of the keys, -2 where it is several."""
         first = np.searchsorted(self._sorted, hashes)
         number = np.searchsorted(self._sorted, hashes, side="right") - first
         return np.select([number == 1, number > 1], [self._order.take(first, mode="clip"), -2], -1)

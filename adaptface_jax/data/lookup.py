@@ -29,7 +29,7 @@ class Lookup:
         self._listings: dict[str, _Listing] = {}
 
     def find(self, path: str) -> str | None:
-        """The path within the folder (or the absolute one) as the disk spells it; None where there is no such file."""
+        """The path within the folder (or the absolute one) as the disk spells it; None if there is no such file."""
         for text in dict.fromkeys((path, path.replace("\\", "/"))):
             if "\0" not in text and (found := self._file(os.path.normpath(text))):
                 return found

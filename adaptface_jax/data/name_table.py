@@ -36,7 +36,7 @@ class TableFile:
 
     @classmethod
     def read(cls, path: Path, expected: str) -> TableFile:
-        """Raises InputError where it cannot be read, or is no text."""
+        """Raises InputError if it cannot be read, or is no text."""
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -30,7 +30,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _from_exif(exif: Any) -> int:
-    """The orientation 1..8 in the first directory of a TIFF header, or 0 where there is none."""
+    """The orientation 1..8 in the first directory of a TIFF header, or 0 if there is none."""
     if not isinstance(exif, bytes):
         return 0
     data = exif.removeprefix(b"Exif\0\0")

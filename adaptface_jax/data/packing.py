@@ -63,8 +63,8 @@ def pack(
 
     show: called with the number of records that are done. processes: that read, encode and check at most; one writes,
     so that the files are the same however many there are.
-    Raises InputError where the folder holds anything else, where a record cannot be read, or where what was written
-    reads back differently; RunError where a process dies.
+    Raises InputError if the folder holds anything else, if a record cannot be read, or if what was written
+    reads back differently; RunError if a process dies.
     """
     if limit.shards is not None and not 1 <= limit.shards <= len(source):
         raise InputError(f"--shards: {limit.shards} of {len(source)} images; expected 1 to {len(source)}")
@@ -114,7 +114,7 @@ def _clear(folder: Path) -> None:
 
 
 def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The shards that an earlier run finished, by file; raises InputError where that was another packing."""
+    """The shards that an earlier run finished, by file; raises InputError if that was another packing."""
     for name in (UNFINISHED, DESCRIPTION):
         path = folder / name
         if not path.exists():

@@ -58,8 +58,8 @@ def batches(
 
     Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "weight": float32 [B']},
     with B' = batch_size / process_count and weights 1 or 0; of a source with domains also "domain": float32 [B', K],
-    what the gates should be: 1 shared evenly by the image's domains, a row of zeros where none is known.
-    Raises InputError where the source cannot fill one batch or the processes cannot share one evenly, and while
+    what the gates should be: 1 shared evenly by the image's domains, a row of zeros if none is known.
+    Raises InputError if the source cannot fill one batch or the processes cannot share one evenly, and while
     iterating for a record that cannot be read or decoded (it is named) or, with bad_records, for one too many.
     """
     if batch_size < 1 or batch_size % process_count:

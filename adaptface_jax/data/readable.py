@@ -50,12 +50,12 @@ class Readable(Sequence[np.ndarray]):
         return np.array([number not in self.unreadable for number in range(len(self))[start:stop]], bool)
 
     def check_some(self) -> None:
-        """Raises InputError where none of the images could be read."""
+        """Raises InputError if none of the images could be read."""
         if len(self.unreadable) == len(self):
             raise InputError(f"none of {plural(len(self), 'image')} can be read, the first: {self.unreadable[0]}")
 
     def lines(self, what: str = "unreadable") -> list[str]:
-        """How many images could not be read, and why of some; nothing where all could."""
+        """How many images could not be read, and why of some; nothing if all could."""
         reasons = [self.unreadable[number] for number in sorted(self.unreadable)]
         if not reasons:
             return []

@@ -43,8 +43,8 @@ class Source(abc.ABC):
     class_names: what the set itself calls class 0..C-1 (folders, raw labels, names), or attribute 0..A-1.
     description: one line for the run's summary: form and place.
     table: what else is known of the records, where it was read; label_columns: what of, even where it was not.
-    domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros where it is of none or nothing is known;
-    None where there are no domains. domain_names: what they are called.
+    domains: uint8 [N, K], 1 where a record is of a domain, a row of zeros if it is of none or nothing is known;
+    None if there are no domains. domain_names: what they are called.
     image_size: (width, height) of every image, where that is known without reading one.
     skipped_files: what stands where the set lies and is none of its records.
     """
@@ -137,7 +137,7 @@ class _Names(Keys):
 
 
 def domains_digest(source: Source) -> str:
-    """sha256 of every record's domains, in order; raises ValueError where the source has none."""
+    """sha256 of every record's domains, in order; raises ValueError if the source has none."""
     if source.domains is None:
         raise ValueError(f"{source.description}: has no domains")
     return hashlib.sha256(source.domains.tobytes()).hexdigest()

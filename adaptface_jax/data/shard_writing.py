@@ -156,7 +156,7 @@ def encoded(image: bytes | Any) -> bytes:
 
 
 def checked_shard(source: Source, path: Path, records: int, digest: str) -> dict[str, Any]:
-    """What is to be known of a shard, which still has its first name; raises InputError where it is not as written."""
+    """What is to be known of a shard, which still has its first name; raises InputError if it is not as written."""
     part = _part(path)
     if _content(part) != (records, digest):
         raise InputError(f"{shown(str(path))}: reads back differently from what was written; check the disk")

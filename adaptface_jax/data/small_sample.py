@@ -12,7 +12,7 @@ from adaptface_jax.data.sources.selection import Selection
 def small_sample(source: Source, count: int) -> Selection:
     """`count` records spread evenly over the source, so that they are of many classes.
 
-    Raises InputError where the source has fewer.
+    Raises InputError if the source has fewer.
     """
     if count > len(source):
         raise InputError(f"--overfit_small: {count} is more than the {len(source)} images of {source.description}")

@@ -32,7 +32,7 @@ def open_splits(path: str, attributes: Sequence[str] = (), test_fraction: float 
     missing, first the test part and then, by the same call, a validation part of as many images.
 
     A part in which a class (or an attribute) never occurs says so in its description.
-    Raises InputError where there are fewer than two classes, and where a class is too small to be split.
+    Raises InputError if there are fewer than two classes, and if a class is too small to be split.
     """
     parts = open_parts(path, attributes)
     train = parts["train"]

@@ -28,7 +28,7 @@ class Line:
 
 
 def lines(file: Path, what: str) -> Iterator[Line]:
-    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none, and for
+    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError if it is none, and for
     a line with a NUL, which no path has."""
     try:
         with file.open(encoding="utf-8-sig", newline=None) as opened:

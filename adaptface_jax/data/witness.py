@@ -54,7 +54,7 @@ class Seen:
 class SeenRecords:
     """The ROW of every record in a file, written as the records are read; a context manager.
 
-    Raises InputError where the file is of another number of records.
+    Raises InputError if the file is of another number of records.
     """
 
     def __init__(self, path: Path, count: int) -> None:
@@ -81,7 +81,7 @@ class SeenRecords:
 
 
 def read_rows(path: Path) -> np.ndarray | None:
-    """ROW [N] of the records of a run, None where it kept none; raises InputError for half a row."""
+    """ROW [N] of the records of a run, None if it kept none; raises InputError for half a row."""
     try:
         return np.fromfile(path, ROW) if path.stat().st_size % ROW.itemsize == 0 else _cut(path)
     except FileNotFoundError:

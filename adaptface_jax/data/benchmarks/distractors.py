@@ -29,7 +29,7 @@ class Distractors:
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows [M, E] of the images that could be read, and of whom each is, from 0 on; all were asked for.
 
-        Raises InputError where none could.
+        Raises InputError if none could.
         """
         self.images.check_some()
         read = self.images.read()
@@ -53,7 +53,7 @@ class Distractors:
 def open_distractors(path: str) -> Distractors:
     """What `data.train` takes, or a folder of images without folders in it, each of which is a person of its own.
 
-    Raises InputError where nothing is, or no image.
+    Raises InputError if nothing is, or no image.
     """
     folder = Path(path)
     if folder.is_dir() and not is_packed(folder) and not holds_identities(folder):

@@ -98,7 +98,7 @@ class _Fold:
                     yield pairs
 
     def _of_cell(self, cell: tuple[int, int]) -> tuple[Pair, Pair] | None:
-        """One more pair of each sort in two conditions, None where one of them is used up."""
+        """One more pair of each sort in two conditions, None if one of them is used up."""
         first, second = (np.flatnonzero(self._kinds[:, condition]).tolist() for condition in cell)
         strata = {(min(one, other), max(one, other)) for one in first for other in second}
         for stratum in self._rng.permutation(sorted(strata)).tolist():

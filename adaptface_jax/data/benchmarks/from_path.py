@@ -29,7 +29,7 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     `synthetic:SPEC`.
     domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
     the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
-    Raises InputError where nothing is or where it is not what its name says.
+    Raises InputError if nothing is or where it is not what its name says.
     """
     if path.startswith(SYNTHETIC):
         return open_synthetic_benchmark(path.removeprefix(SYNTHETIC), domains)

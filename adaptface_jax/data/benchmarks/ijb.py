@@ -39,7 +39,7 @@ class TemplateBenchmark:
     images: M encoded faces. keys: their names.
     image, template, media: int64 [R], a row for each membership of an image (number) in a template (0..T-1).
     pairs: int64 [P, 2], of templates, none where the list is not there. issame: bool [P]. names: int64 [T], ascending,
-      the templates' published numbers. search: who is searched for among whom, None where those lists are not there.
+      the templates' published numbers. search: who is searched for among whom, None if those lists are not there.
     points: float32 [M, 5, 2], landmarks in pixels of the stored image, or None. quality: float32 [M], the detector's
       score, or None.
     """

@@ -39,10 +39,10 @@ class TemplateSearch:
 
 
 def read_template_search(folder: Path, names: np.ndarray) -> TemplateSearch | None:
-    """The 1:N lists of a folder; None where it holds none of them.
+    """The 1:N lists of a folder; None if it holds none of them.
 
     names: int64 [T], ascending, the published numbers of the templates that have faces.
-    Raises InputError where the lists are not whole, malformed, or do not fit the templates or each other.
+    Raises InputError if the lists are not whole, malformed, or do not fit the templates or each other.
     """
     files = sorted(path for path in folder.glob(f"*{GALLERY}*.csv") if not path.name.startswith("."))
     mixed = sorted(path for path in folder.glob(f"*{PROBES}") if not path.name.startswith("."))

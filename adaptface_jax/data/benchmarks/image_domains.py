@@ -39,7 +39,7 @@ class ImageDomains:
         return tuple(dict.fromkeys(name for names, _ in self.said.values() for name in names))
 
     def membership(self, images: int) -> np.ndarray | None:
-        """uint8 [images, K], by `names`; a row of zeros: nothing is said. None where no row says anything."""
+        """uint8 [images, K], by `names`; a row of zeros: nothing is said. None if no row says anything."""
         if not self.said:
             return None
         place = {name: number for number, name in enumerate(self.names())}

@@ -47,7 +47,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """rows: all of a file. form: what most of the first rows are, None where they are nothing known."""
+    """rows: all of a file. form: what most of the first rows are, None if they are nothing known."""
 
     file: Path
     rows: list[Row]

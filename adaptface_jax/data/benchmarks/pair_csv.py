@@ -34,7 +34,7 @@ _INDEX = ("", "unnamed: 0")  # pandas numbers its rows in a first column
 
 
 def columns_of(row: Row) -> tuple[str, ...] | None:
-    """The columns that a first row names, "" for pandas' numbers; None where it names no two of those needed.
+    """The columns that a first row names, "" for pandas' numbers; None if it names no two of those needed.
 
     Raises InputError for a name that is unknown, missing or there twice.
     """

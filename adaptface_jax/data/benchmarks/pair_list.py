@@ -73,7 +73,7 @@ class Pairs:
         return place
 
     def benchmark(self, source: Path, description: str, **domains: Any) -> Benchmark:
-        """All of them. Raises InputError where there are none, or of one kind only, and where images are missing.
+        """All of them. Raises InputError if there are none, or of one kind only, and if images are missing.
 
         source: the list, for messages. domains: what a Benchmark knows about domains.
         """
@@ -103,7 +103,7 @@ class Pairs:
 
     def _people(self) -> np.ndarray | None:
         """Whose face each image is, int32 [M]: the folders at the first depth at which they agree with every pair are
-        people's; None where no depth does."""
+        people's; None if no depth does."""
         folders = [Path(key).parts[:-1] for key in self.keys]
         first, second = np.reshape(self.index, (-1, 2)).T
         for depth in range(1, max(map(len, folders)) + 1):

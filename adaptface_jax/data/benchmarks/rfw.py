@@ -56,7 +56,7 @@ def open_rfw(folder: Path) -> Benchmark:
 
 
 def _joined(parts: Sequence[np.ndarray | None], apart: bool = False) -> np.ndarray | None:
-    """Numbers end to end, None where a part has none. apart: those of one part are no others'."""
+    """Numbers end to end, None if a part has none. apart: those of one part are no others'."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None

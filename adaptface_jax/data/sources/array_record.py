@@ -139,7 +139,7 @@ class ArrayRecordSource(Source):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The checked content of dataset.json; raises InputError where it is none of this version."""
+    """The checked content of dataset.json; raises InputError if it is none of this version."""
     path = folder / DESCRIPTION
     try:
         found = json.loads(path.read_bytes())
@@ -172,7 +172,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def _check_table(folder: Path, description: dict[str, Any]) -> None:
-    """Raise InputError where the labels that were packed are not those of the description."""
+    """Raise InputError if the labels that were packed are not those of the description."""
     expected, path = description.get("table_sha256"), folder / LABELS
     if expected is None:
         return
@@ -197,7 +197,7 @@ def encode_index(labels: np.ndarray, keys: TextArray, classes: TextArray) -> byt
 
 
 def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, TextArray, TextArray]:
-    """labels int32 [N], keys and class names; raises InputError where they are not those of the description."""
+    """labels int32 [N], keys and class names; raises InputError if they are not those of the description."""
     path = folder / INDEX
     try:
         data = path.read_bytes()

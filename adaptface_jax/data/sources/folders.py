@@ -97,7 +97,7 @@ class FolderSource(Source):
 def identity_names(folder: Path, skipped: SkippedFiles | None = None, noun: str = "identity") -> list[str]:
     """Sorted names of the folders in `folder` that may be somebody's.
 
-    skipped: counts what else is there. Raises InputError where the folder cannot be listed.
+    skipped: counts what else is there. Raises InputError if the folder cannot be listed.
     """
     found = []
     real = os.path.realpath(folder)
@@ -122,7 +122,7 @@ def holds_identities(folder: Path, least: int = 1) -> bool:
 
 
 def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> None:
-    """Raise InputError where two folders are one identity, or whatever `noun` they hold."""
+    """Raise InputError if two folders are one identity, or whatever `noun` they hold."""
     seen: dict[str, str] = {}
     for name in names:
         first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)

@@ -43,7 +43,7 @@ def open_source(
     writes them), else with identity folders; a `.rec` file; a list of images and labels (`open_training_list`); or
     `tfds:NAME`, or `synthetic:SPEC`.
     labels, domains: as in `give_labels`, of the whole set. exclude: pairs whose people are left out, as in `Excluded`.
-    Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
+    Raises InputError if nothing is, if it cannot be read, and if fewer than two identities remain.
     """
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
         if limit is not None and limit < 1:
@@ -69,7 +69,7 @@ def open_source(
 
 
 def open_form(path: str) -> Source:
-    """The set at a path, by what stands there, whatever its classes; raises InputError where nothing does."""
+    """The set at a path, by what stands there, whatever its classes; raises InputError if nothing does."""
     if path.startswith(SYNTHETIC):
         return open_synthetic(path.removeprefix(SYNTHETIC))
     if path.startswith(TFDS):
@@ -105,7 +105,7 @@ def _open_file(file: Path) -> Source:
 
 
 def _records(folder: Path) -> list[str]:
-    """What the records of a folder are called, one at most; raises InputError where several are there, none `train`.
+    """What the records of a folder are called, one at most; raises InputError if several are there, none `train`.
 
     Either of .rec and .idx is enough: half of a set is better named so than as a folder without identities.
     """

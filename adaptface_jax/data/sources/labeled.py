@@ -12,7 +12,7 @@ from adaptface_jax.data.record import Keys, Source
 
 
 def labels_beside(path: str) -> str:
-    """The table that stands in the folder of a training set, or beside its list, "" where there is none."""
+    """The table that stands in the folder of a training set, or beside its list, "" if there is none."""
     file = os.path.join(os.path.dirname(path) if os.path.isfile(path) else path, LABELS)
     return file if os.path.isfile(file) and file != path else ""
 

@@ -19,7 +19,7 @@ def open_images(path: str) -> Source:
     """What `data.train` takes, or else (also where all folders are one identity's) a folder of images at any depth, as
     one class.
 
-    Raises InputError where nothing is, or no image.
+    Raises InputError if nothing is, or no image.
     """
     folder = Path(path)
     if not folder.is_dir() or is_packed(folder) or holds_identities(folder, 2):

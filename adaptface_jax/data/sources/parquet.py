@@ -181,7 +181,7 @@ class _Shard:
         return names
 
     def _group(self, file: Any, number: int, column: str, held: int) -> Any:
-        """The table of a row group; raises InputError where its images are too much."""
+        """The table of a row group; raises InputError if its images are too much."""
         # Of all its columns: what Arrow says of one may end the process where the file is damaged.
         if held + self.size + file.metadata.row_group(number).total_byte_size > MAX_HELD:
             raise InputError(
@@ -198,7 +198,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _whole(files: list[Path]) -> list[Path]:
-    """The files of one part; raises InputError where their names say that some are missing, or there twice."""
+    """The files of one part; raises InputError if their names say that some are missing, or there twice."""
     marks = [_SHARD.search(path.name) for path in files]
     numbers = [(int(mark[1]), int(mark[2])) for mark in marks if mark]
     if numbers and sorted(numbers) != [(number, len(files)) for number in range(len(files))]:

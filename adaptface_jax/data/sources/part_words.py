@@ -13,7 +13,7 @@ WORDS = {"train": ("train",), "validation": ("val", "valid", "validation"), "tes
 def parts_called(words: Iterable[str], place: str) -> dict[str, str]:
     """Part -> the word it is called by, of the words that call one.
 
-    place: names the set in errors. Raises InputError where two words call one part.
+    place: names the set in errors. Raises InputError if two words call one part.
     """
     there, found = set(words), {}
     for part, known in WORDS.items():

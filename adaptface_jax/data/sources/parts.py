@@ -22,7 +22,7 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
     path: a folder with CelebA's lists, else with Tiny-ImageNet's, else with Parquet files, else with folders of
     classes; or `tfds:NAME`.
     attributes: of a multi-label set those to learn, in their order; empty for all.
-    Raises InputError where the path is nothing of these, for attributes of a set of classes, and what each form raises.
+    Raises InputError if the path is nothing of these, for attributes of a set of classes, and what each form raises.
     """
     if path.startswith(TFDS):
         return open_tfds_parts(path, attributes)

@@ -170,7 +170,7 @@ def data_dir() -> Path:
 
 
 def prepared_folder(name: str, version: str | None) -> Path:
-    """The folder of one version (default: the newest) of `NAME[/CONFIG]`; raises InputError where there is none."""
+    """The folder of one version (default: the newest) of `NAME[/CONFIG]`; raises InputError if there is none."""
     parent = data_dir() / name
     versions = {
         tuple(int(part) for part in path.name.split(".")): path

@@ -95,7 +95,7 @@ def open_training_list(file: Path) -> ListedFiles:
 
 
 def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
-    """The file of each path -> its label; raises InputError where there is none, and for one with two labels."""
+    """The file of each path -> its label; raises InputError if there is none, and for one with two labels."""
     lookup, found, missing = Lookup(root), dict[str, str](), []
     for path, label in rows.items():
         key = lookup.find(path)

@@ -21,7 +21,7 @@ _OF_FOLDERS = set(ADVICE) - {".bin", ".array_record", ".jpg", ".jpeg", ".png"}
 
 
 def advice(path: Path) -> str:
-    """What to do with a file, or with what lies in a folder, that is no training set as it is; "" where unknown."""
+    """What to do with a file, or with what lies in a folder, that is no training set as it is; "" if unknown."""
     if not path.is_dir():
         return ADVICE.get(path.suffix.lower(), "").format(path=shown(str(path)))
     names = [entry.name for entry in entries_of(str(path)) if not is_dir(entry)]
