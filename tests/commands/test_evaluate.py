@@ -88,7 +88,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     rank1 = found["identification"]["rank1"]
     assert found["identification"]["at_threshold"] == {"threshold": 4.0, "found": rank1, "false_hits": 1.0}
     assert "6 images searched among 3 people, 6 known, 0 unknown" in page
-    assert f"--distractors: unreadable: 1 image, left out\n  {data}/others/broken.png: cannot decode" in page
+    assert f"--distractors: unreadable: 1 image, skipped\n  {data}/others/broken.png: cannot decode" in page
     assert "4.0000, the threshold at FAR 1e-1 of benchmark lfw" in page and "27.1% of strangers' images" in page
     with open(data / "hits.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

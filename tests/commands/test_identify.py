@@ -123,7 +123,7 @@ def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
         ): "holds something other than a face index",
         (f"--index={index}", "--image_size=28", photo): "--index: its model is opened as it was",
         (f"--index={index}", tmp_path / "nowhere.png"): "nowhere.png: no such file or folder",
-        (f"--index={index}", tmp_path / "moved"): "no image below it",
+        (f"--index={index}", tmp_path / "moved"): "contains no image",
         (f"--index={tmp_path / 'moved'}", photo): "holds no face index",
         (f"--index={index}", "--backbone=builtin", photo): "is an index of another model",
         (f"--index={index}", "--far=1e-4", photo): "--far: 0.0001 is not known for lfw",

@@ -86,7 +86,7 @@ def test_images_that_cannot_be_read_are_in_no_pair_and_are_named(faces, capsys):
     drawn = {row[column] for row in rows(out) for column in ("path1", "path2")}
     assert len(rows(out)) == 100 and not drawn & broken and not any(key.startswith("p05") for key in drawn)
     assert (
-        f"unreadable: {len(broken) + IMAGES} images, left out" in said
+        f"unreadable: {len(broken) + IMAGES} images, skipped" in said
         and "\n  p01/0.png: cannot decode the image" in said
     )
     assert len(open_benchmark(str(out.with_suffix(".bin"))).issame) == 100

@@ -228,7 +228,7 @@ def huge(place: Path) -> str:
 def pipe(place: Path) -> str:
     (place / "p1" / "2.png").unlink()
     os.mkfifo(place / "p1" / "2.png")
-    return "p1/2.png: is no regular file"
+    return "p1/2.png: is not a regular file"
 
 
 def dangling(place: Path) -> str:
@@ -363,7 +363,7 @@ def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
         batch = taken[step - 1]
         assert record_keys(source, 4, 0, step)[row] == bad["key"]
         assert any((batch["image"][row] == batch["image"][other]).all() for other in range(4) if other != row)
-    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records, at most 0 are skipped; the last is"):
+    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records; at most 0 may be skipped; the last "):
         list(itertools.islice(batches(source, 4, size, bad_records=BadRecords(None, 0), **options), count // 4))
 
 
@@ -710,7 +710,7 @@ def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_m
     assert len(again) == 1
     again.add(BadRecord("b\n\udcff", "reason b"))
     again.add(BadRecord("a", "reason a"))
-    with pytest.raises(InputError, match=rf"3 bad records, at most 2 are skipped; the last is reason c; .*{FILE}"):
+    with pytest.raises(InputError, match=rf"3 bad records; at most 2 may be skipped; the last one: reason c; .*{FILE}"):
         again.add(BadRecord("c", "reason c"))
     keys = [json.loads(line)["key"] for line in (tmp_path / FILE).read_text().splitlines()]
     assert keys == ["a", "b\n\udcff", "c"]
@@ -723,7 +723,7 @@ def test_a_line_that_was_cut_by_a_kill_is_met_again(tmp_path):
     log = BadRecords(tmp_path, 9)
     assert len(log) == 1 and (tmp_path / FILE).read_bytes() == whole
     (tmp_path / FILE).write_bytes(b"something else\n")
-    with pytest.raises(InputError, match="a line is no bad record"):
+    with pytest.raises(InputError, match="a line is not a bad record"):
         BadRecords(tmp_path, 9)
 
 

@@ -169,7 +169,7 @@ def test_links_back_into_the_set_are_followed_once(tmp_path):
     source = open_source(str(folder))
     assert [source.key(index) for index in range(3)] == ["p0/0.png", "p1/a/0.png", "p1/in/0.png"]
     assert len(source) == len(made) + 1
-    assert source.skipped_files.others["link to a folder of the set, or of no one"] == 4
+    assert source.skipped_files.others["link to a folder in the dataset, or a system folder"] == 4
 
 
 def test_links_to_nothing_and_pipes_are_no_images(tmp_path):
@@ -179,7 +179,7 @@ def test_links_to_nothing_and_pipes_are_no_images(tmp_path):
     os.mkfifo(tmp_path / "p0" / "pipe.jpg")
     images = ImageFiles(tmp_path)
     assert len(images) == 1
-    assert images.skipped_files.lines() == ["skipped: 3 files (2 link to nothing, 1 pipe or device)"]
+    assert images.skipped_files.lines() == ["skipped: 3 files (2 broken link, 1 pipe or device)"]
 
 
 DAMAGED = {"cut.jpg": FILES["JPEG"][:200], "empty.png": b"", "words.gif": WORDS}
@@ -197,14 +197,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, caps
     assert len(rows["paths"]) == len(rows["embeddings"]) == 36 and not set(DAMAGED) & {
         Path(path).name for path in rows["paths"].tolist()
     }
-    assert "36 embeddings" in out and "unreadable: 3 images, left out" in out
+    assert "36 embeddings" in out and "unreadable: 3 images, skipped" in out
     assert all(f"/p1/{name}: cannot decode the image" in out for name in DAMAGED)
     assert 36 + 3 + ImageFiles(faces).skipped_files.total == files
     probes = put(tmp_path / "probes", {"p0": [("0.png", FILES["PNG"], True), ("1.png", WORDS, False)]})
     words = (f"--gallery={faces}", f"--probes={tmp_path / 'probes'}", "--threshold=1")
     assert probes and call(evaluate, *model, *words) == 0
     out = capsys.readouterr().out
-    assert "unreadable: 4 images, left out" in out and "1 not searched" in out
+    assert "unreadable: 4 images, skipped" in out and "1 not searched" in out
     assert call(clean, faces, *model, f"--out={tmp_path / 'c.csv'}", "--threshold=1") == 0
     with open(tmp_path / "c.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         unread = [row["image"] for row in csv.DictReader(file) if row["kind"] == "unreadable"]
@@ -249,7 +249,7 @@ def test_heic_without_its_extra_is_named(tmp_path):
     (line,) = images.skipped_files.lines()
     assert "1 HEIC (to read them: pip install 'adaptface_jax[heic]')" in line
     assert images.skipped_files.images.total() == 1
-    with pytest.raises(InputError, match=r"^x: is a HEIC image; pip install 'adaptface_jax\[heic\]'"):
+    with pytest.raises(InputError, match=r"^x: is a HEIC image; run pip install 'adaptface_jax\[heic\]'"):
         decode(HEIC, "x")
 
 

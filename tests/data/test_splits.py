@@ -183,5 +183,5 @@ def test_settings_that_fit_no_set(tmp_path):
     with pytest.raises(InputError, match=r"data\.attributes: .*faces is no set with attributes"):
         open_splits(str(tmp_path / "faces"), ("Male",))
     for fraction in (0, 1, -0.1, 3):
-        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is no part of the images"):
+        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is out of range"):
             open_splits(str(tmp_path / "faces"), test_fraction=fraction)

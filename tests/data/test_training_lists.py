@@ -134,8 +134,8 @@ BAD = {
     "no path": ("path,label\n,3\n", "names no image"),
     "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before 2"),
     "missing images": ("0.png,1\n2.png,2\n3.png,1\n", r"2 of 3 images are missing, e\.g\. .*2\.png"),
-    "a NUL": ("0.png,a\0b\n", "holds a NUL"),
-    "no text": ("0.png,\0\n".encode("utf-16"), "is no UTF-8 text"),
+    "a NUL": ("0.png,a\0b\n", "contains a NUL"),
+    "no text": ("0.png,\0\n".encode("utf-16"), "is not UTF-8 text"),
 }
 
 

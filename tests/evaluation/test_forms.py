@@ -71,7 +71,7 @@ def test_files_of_lfw_may_be_png_and_the_list_lie_elsewhere(lfw, tmp_path_factor
         ("1\t1\nBo\tone\t12\nBo\t1\tAnn Lee\t1\n", "line 2, .* no image number"),
         ("1\t1\nBo\t1\nBo\t1\tAnn Lee\t1\n", "line 2, .* has 2 words"),
         ("1\t1\nBo\t1\t7\nBo\t1\tCy\t1\n", "2 of 3 images are missing, e.g. .*Bo_0007.jpg, .*Cy_0001.jpg"),
-        (b"1\t1\n\xff\xfe\n", "is no UTF-8 text"),
+        (b"1\t1\n\xff\xfe\n", "is not UTF-8 text"),
     ],
 )
 def test_what_is_wrong_with_pairs_txt_is_said_with_its_line(lfw, text, words):

@@ -57,7 +57,7 @@ class Listed:
 def read_rows(file: Path) -> Listed:
     """The rows of a list of pairs; the cells are told apart by what gives most of the first rows a known form.
 
-    Raises InputError for a file that is no text, and with its line for a row that cannot be taken apart.
+    Raises InputError for a file that is not text, and with its line for a row that cannot be taken apart.
     """
     found = list(lines(file, "a list of pairs"))
     sample = found[:_SAMPLE]
