@@ -225,7 +225,7 @@ def test_pictures_that_a_folder_of_people_loses_are_warned_of(backbone, crops, t
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(crops[0]).save(tmp_path / name, "PNG")
     people = backbone.index()
-    with pytest.warns(UserWarning, match=r"skipped: 2 files \(1 directly in the folder, of no identity, 1 \.db\)$"):
+    with pytest.warns(UserWarning, match=r"skipped: 2 files \(1 outside any identity folder, 1 \.db\)$"):
         people.add_folder(tmp_path)
     assert people.people == ["anna"]
 

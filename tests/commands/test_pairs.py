@@ -57,7 +57,7 @@ def test_held_out_people_and_the_training_set_without_them(faces, capsys):
     for index in (0, len(left) - 1):
         record = left[index]
         assert record.label == left.labels[index] and left.class_names[record.label] == record.key[:3]
-    assert set(left.labels) == set(range(6)) and f"6 identities of {out} left out" in left.description
+    assert set(left.labels) == set(range(6)) and f"6 identities of {out} excluded" in left.description
     first = open_training(DataConfig(train=str(faces), exclude=str(out), max_identities=2))
     assert list(first.class_names) == list(left.class_names[:2])
 
@@ -142,7 +142,7 @@ def test_another_file_is_not_written_over(faces, capsys):
 
 def test_images_that_are_no_files_make_no_list(tmp_path, capsys):
     assert call(command, "synthetic:identities=8,images=3,seed=1", f"--out={tmp_path / 'pairs.csv'}") == 2
-    assert "its images are no files of their own" in capsys.readouterr().err
+    assert "its images are not separate files" in capsys.readouterr().err
 
 
 def test_a_training_list_of_the_others_and_a_pack_of_the_same_pairs(faces, tmp_path, capsys):
@@ -173,7 +173,7 @@ def test_people_that_the_training_set_has_not_are_an_error(faces, tmp_path):
     for name in ("p01", "p03", "p04"):
         (other / name).mkdir(parents=True)
         (other / name / "1.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"'p02/1.png', and 'p02' is no identity of identity folders in .*other"):
+    with pytest.raises(InputError, match=r"'p02/1.png', but 'p02' is not an identity of identity folders in .*other"):
         open_training(DataConfig(train=str(other), exclude=str(faces / "pairs.csv")))
     assert open_training(DataConfig(train=str(faces), exclude=str(faces / "pairs.csv"))).num_classes == PEOPLE - 2
     for nothing in ("synthetic:identities=8,images=6,seed=1,pairs=20", str(tmp_path / "absent.csv")):

@@ -148,7 +148,7 @@ def zipped(folder):
 
 REFUSED = {
     "a wrong count": (attributes("5\n", "6\n"), "line 1: announces 6 images and lists 5"),
-    "no count": (attributes("5\n", ""), "line 1: is no number of images"),
+    "no count": (attributes("5\n", ""), "line 1: is not a number of images"),
     "a value of neither kind": (attributes("000002.jpg -1", "000002.jpg  0"), "line 4: value 1 is '0'"),
     "a word for a value": (attributes("000002.jpg -1", "000002.jpg yes"), "line 4: value 1 is 'yes'"),
     "half a value": (attributes("000002.jpg -1", "000002.jpg - "), "line 4: value 1 is '-'"),
@@ -159,19 +159,19 @@ REFUSED = {
     "an image twice": (attributes("000003.jpg", "000001.jpg"), "line 5: 000001.jpg is listed twice"),
     "an attribute twice": (attributes("Young", "Male"), "line 2: names an attribute twice"),
     "no rows": (lambda f: (f / "list_attr_celeba.txt").write_text("5\nMale Young\n"), "has no rows"),
-    "an empty list": (lambda f: (f / "list_attr_celeba.txt").write_text(""), "is no number of images"),
+    "an empty list": (lambda f: (f / "list_attr_celeba.txt").write_text(""), "is not a number of images"),
     "a binary list": (lambda f: (f / "list_attr_celeba.txt").write_bytes(b"\0\1"), "is not text"),
     "an unknown part": (partitions("000003.jpg 1", "000003.jpg 3"), "line 3: value 1 is '3'"),
     "an image in the partitions twice": (partitions("000003", "000002"), "line 3: 000002.jpg is listed twice"),
-    "an image in one list only": (partitions("000003.jpg 1\n", ""), "lacks 1 image .* the first 000003.jpg"),
+    "an image in one list only": (partitions("000003.jpg 1\n", ""), "lacks 1 image .* the first: 000003.jpg"),
     "images in the other list only": (
         partitions("000001", "a.jpg 0\nb.jpg 0\n000001"),
-        "names 2 images without attributes, the first a.jpg",
+        "names 2 images without attributes, the first: a.jpg",
     ),
-    "an empty part": (partitions("jpg 2", "jpg 1"), "no image is of partition 2, test"),
+    "an empty part": (partitions("jpg 2", "jpg 1"), "no image is in partition 2, test"),
     "missing images": (
         without("img_align_celeba/000002.jpg", "img_align_celeba/000004.jpg"),
-        "lacks 2 images of the 5 that the lists name, the first 000002.jpg",
+        "lacks 2 images of the 5 that the lists name, the first: 000002.jpg",
     ),
     "no images": (without("img_align_celeba"), "holds no img_align_celeba/; expected"),
     "images still packed": (zipped, r"holds no img_align_celeba/; unpack .*img_align_celeba\.zip there"),

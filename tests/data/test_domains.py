@@ -118,7 +118,7 @@ def test_labels_that_nothing_uses_are_not_read(faces):
     (faces / "labels.csv").write_text("path,pose,light\nelsewhere.png,left,bad\n")
     source = open_source(str(faces))
     assert source.label_columns == ("pose", "light") and source.table is None and source.domains is None
-    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image of this set"):
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is for an image in this dataset"):
         open_source(str(faces), domains=TERMS)
 
 

@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):
         str(half): "train.rec: cannot be read",
         str(tmp_path / "nowhere"): "no folder",
         str(faces / "list.txt"): "1 of 1 images are missing",
-        "tfds:nothing": "no prepared set",
+        "tfds:nothing": "no prepared dataset",
         str(empty): "no identities found",
         str(flat): "one folder per identity",
     }

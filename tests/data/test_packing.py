@@ -222,7 +222,7 @@ def test_interrupted_anywhere_the_same_files_come_out(folders, tmp_path, reads):
     if reads < COUNT:
         with pytest.raises(KeyboardInterrupt):
             pack(Dying(source, reads, KeyboardInterrupt()), tmp_path / "again", Limit(shards=3))
-        with pytest.raises(InputError, match="expected a finished pack"):
+        with pytest.raises(InputError, match="expected a complete pack"):
             open_source(str(tmp_path / "again"))
     result = pack(source, tmp_path / "again", Limit(shards=3))
     assert files(tmp_path / "again") == files(tmp_path / "whole")

@@ -112,7 +112,7 @@ def faces(tmp_path) -> Path:
     return folder
 
 
-SAID = "skipped: 11 files (5 directly in the folder, of no identity, 5 in @eaDir, 1 .db)"
+SAID = "skipped: 11 files (5 outside any identity folder, 5 in @eaDir, 1 .db)"
 
 
 def test_a_person_is_all_that_lies_in_the_folder(faces):
@@ -120,7 +120,7 @@ def test_a_person_is_all_that_lies_in_the_folder(faces):
     assert source.class_names == ["p0", "p1", "p2", "p3"]
     assert [int((source.labels == person).sum()) for person in range(4)] == [10, 5, 10, 5]
     assert source.key(5) == "p0/young/0.jpg" and source[5].label == 0
-    assert source.description.endswith(", 15 of the images in folders below theirs")
+    assert source.description.endswith(", 15 of the images in subfolders")
     assert source.skipped_files.lines() == [SAID]
     assert {decode(source[index].image, "x").shape for index in range(len(source))} == {(16, 16, 3)}
     assert open_source(str(faces), max_identities=2).skipped_files.lines() == [SAID]
@@ -140,21 +140,23 @@ def test_the_doctor_says_whether_pictures_are_missed(faces):
 def test_the_parts_of_a_set_are_no_people(tmp_path):
     for part in ("train", "test"):
         put(tmp_path / part, {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
-    with pytest.raises(InputError, match=r"holds the parts test, train of a set, no identities; name one .*/train$"):
+    with pytest.raises(
+        InputError, match=r"holds the parts test, train of a dataset, not identities; name one .*/train$"
+    ):
         open_source(str(tmp_path))
     assert open_source(str(tmp_path / "train")).num_classes == 2
     put(tmp_path, {"notes/x": [("0.png", FILES["PNG"], True)], "": [("loose.png", FILES["PNG"], True)]})
     parts = open_parts(str(tmp_path))
     assert set(parts) == {"train", "test"} and parts["train"].class_names == ["anna", "bert"]
     assert parts["train"].skipped_files.lines() == [
-        "skipped: 2 files (1 directly in the folder, of no part, 1 in notes, no part of the set)"
+        "skipped: 2 files (1 outside any part folder, 1 in notes, not a part of the dataset)"
     ]
 
 
 def test_a_folder_around_the_set_names_the_set(tmp_path):
     put(tmp_path / "lfw", {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
     with pytest.raises(
-        InputError, match=r"every image in a folder below its identity's: 1 .*; are these people\? .*lfw$"
+        InputError, match=r"every image in a subfolder of its identity's folder: 1 .*; are these people\? .*lfw$"
     ):
         open_source(str(tmp_path))
 

@@ -147,7 +147,7 @@ def test_an_image_that_cannot_be_read_is_named_and_skipped(crops, tmp_path, caps
     ("people", "flags", "words"),
     [
         (3, (), "3 people, 3 of whom have two images; expected at least 4"),
-        (4, ("--into=FOLDER/out",), "--into: FOLDER/out lies in FOLDER"),
+        (4, ("--into=FOLDER/out",), "--into: FOLDER/out is inside FOLDER"),
         (4, ("--out=mine.txt",), "does not end in .py"),
         (0, (), "no identities found"),
     ],
