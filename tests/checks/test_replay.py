@@ -198,7 +198,7 @@ KEPT = {
         edited(f"run/{EVIDENCE}", r'("step": 6, .*"state": \[)\d+', r"\g<1>7"), "evidence", "line 6 was changed"
     ),
     "a line of evidence taken out": (
-        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or one before it removed"
+        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or an earlier one removed"
     ),
     "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is gone"),
 }  # fmt: skip
@@ -293,7 +293,7 @@ def test_a_checkpoint_is_the_state_that_the_training_had(root, plan):
     shutil.rmtree("run/checkpoints/8")
     shutil.copytree("run/checkpoints/4", "run/checkpoints/8")
     (_, damaged), (_, renamed) = sorted(checkpoint_faults(plan))
-    assert "step 12 is damaged" in renamed + damaged and "holds the state after step 4, not 8" in renamed + damaged
+    assert "step 12 is damaged" in renamed + damaged and "contains the state after step 4, not 8" in renamed + damaged
 
 
 def test_an_exported_adapter_is_that_of_a_checkpoint(root, plan):
@@ -368,7 +368,7 @@ def test_a_run_of_an_older_version_is_proven_as_far_as_it_can_be(goldens, capsys
 
 def test_what_cannot_be_run_again_is_said_in_one_line(root, capsys):
     assert call(replay, "data") == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
     shutil.rmtree("data")
     assert call(replay, "run") == 2
     assert capsys.readouterr().err.count("\n") == 1

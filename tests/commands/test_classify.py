@@ -254,7 +254,7 @@ def test_what_is_of_the_other_kind_is_refused(run, config, tmp_path, capsys):
         (classify, ("--config=celeba_cnn",), "--config and --workdir train a classifier"),
         (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to a training"),
         (classify, ("--config=celeba_cnn", f"--workdir={run}", "--split=test"), "--split: belongs to --evaluate"),
-        (classify, (f"--evaluate={tmp_path}",), "holds no run"),
+        (classify, (f"--evaluate={tmp_path}",), "contains no run"),
     ):
         assert call(module, *words) == 2
         error = capsys.readouterr().err

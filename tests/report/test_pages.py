@@ -202,7 +202,7 @@ def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys):
 
 def test_a_folder_that_is_no_run(run, tmp_path, capsys):
     assert call(report, run, tmp_path, f"--out={tmp_path / 'out'}") == 2
-    assert f"error: {tmp_path} holds no run" in capsys.readouterr().err
+    assert f"error: {tmp_path} contains no run" in capsys.readouterr().err
     assert call(report, run, run, f"--out={tmp_path / 'out'}") == 2
     assert "is given twice" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
