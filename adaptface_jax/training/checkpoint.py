@@ -50,7 +50,7 @@ class Checkpoints:
     `keep_every` (0: none).
     record: of the run, stored with every step, so that each step identifies its run.
     read_only: nothing is written, moved or deleted (another process may be training), or agreed with other processes.
-    say: receives one-line messages (corruption, failed saves).
+    say: receives one-line messages (damage, failed saves).
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Checkpoints:
         return self._choose_intact(self._by_score())
 
     def complete(self) -> list[int]:
-        """The steps whose saving was completed, even if they were corrupted since."""
+        """The steps whose saving was completed, even if they were damaged since."""
         return sorted(step for step in self._steps() if _has_manifest(self._folder / str(step)))
 
     def score(self, step: int) -> float | None:
@@ -193,7 +193,7 @@ class Checkpoints:
             verify(self._folder / which)
         except Damaged as damage:
             raise InputError(
-                f"--checkpoint: step {which} is corrupted: {damage}; expected an intact one of {known}"
+                f"--checkpoint: step {which} is damaged: {damage}; expected an intact one of {known}"
             ) from None
         return int(which)
 

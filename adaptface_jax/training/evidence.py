@@ -149,7 +149,7 @@ def surroundings() -> dict[str, str]:
 
 
 class Broken(NamedTuple):
-    """A line of the evidence that was altered or corrupted, and why."""
+    """A line of the evidence that was altered or damaged, and why."""
 
     number: int
     reason: str
@@ -158,7 +158,7 @@ class Broken(NamedTuple):
 def read_lines(workdir: Path) -> list[Line]:
     """The lines in order, without a last one that a kill truncated; empty if there are none.
 
-    Raises InputError for one that was altered or corrupted.
+    Raises InputError for one that was altered or damaged.
     """
     lines, broken = read_evidence(workdir)
     if broken:
@@ -170,7 +170,7 @@ def read_lines(workdir: Path) -> list[Line]:
 
 
 def read_evidence(workdir: Path) -> tuple[list[Line], list[Broken]]:
-    """The lines that can be read, and those that were altered or corrupted."""
+    """The lines that can be read, and those that were altered or damaged."""
     path = workdir / EVIDENCE
     lines, broken, chain = list[Line](), list[Broken](), ""
     try:
@@ -185,7 +185,7 @@ def read_evidence(workdir: Path) -> tuple[list[Line], list[Broken]]:
             if not _is_line(line):
                 raise ValueError("not a line of evidence")
         except (ValueError, RecursionError) as error:
-            broken.append(Broken(number, f"is corrupted ({one_line(error, 80)})"))
+            broken.append(Broken(number, f"is damaged ({one_line(error, 80)})"))
             continue
         if line["chain"] != linked(chain, line):
             broken.append(Broken(number, "was changed, or an earlier one removed"))

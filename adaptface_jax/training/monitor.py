@@ -195,8 +195,8 @@ class Monitor:
 def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
     """The lines of a run's `metrics.jsonl` in order, without a last line that a crash truncated; empty if none.
 
-    Every line has `step`, an integer. Raises InputError, which names the first corrupted line; with `say`
-    corrupted lines are skipped, and reported in one line.
+    Every line has `step`, an integer. Raises InputError, which names the first damaged line; with `say`
+    damaged lines are skipped, and reported in one line.
     """
     path = Path(workdir) / METRICS_FILE
     try:
@@ -216,7 +216,7 @@ def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | N
     if damaged:
         number, reason = damaged[0]
         more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-        told = f"{path}: line {number} is corrupted ({reason}){more}"
+        told = f"{path}: line {number} is damaged ({reason}){more}"
         if say is None:
             raise InputError(f"{told}; remove it, or restore the file")
         say(f"{told}; skipped")

@@ -238,7 +238,7 @@ def test_a_state_is_of_the_step_that_its_folder_says(tmp_path, say):
     ("changes", "said"),
     [
         ({"adapter": {"a": jnp.zeros((64, 4))}, "head": jnp.zeros(8)}, r"adapter.a is float32 \[64, 8\], .*\[64, 4\]"),
-        ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not of this run"),
+        ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not part of this run"),
         ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is not there"),
         (
             {"adapter": {"a": jnp.zeros((64, 8))}, "head": jnp.zeros(8, jnp.int32)},
