@@ -112,7 +112,7 @@ def test_whatever_takes_long_says_what_goes_on(told_run):
     lines = [line for line in told.printed.splitlines() if line.endswith(" ...")]
     assert lines == [
         "opening data, model and benchmarks ...",
-        "measuring the frozen backbone and the pixels on faces; then training ...",
+        "evaluating the frozen backbone and raw pixels on faces; then training ...",
         "compiling the training step; then 12 steps of 16 images ...",
         "testing against the frozen backbone, making the report ...",
     ]
@@ -325,7 +325,7 @@ def test_a_finished_run_only_reports_again(run, config, capsys):
     assert again["benchmarks"] == json.loads(before)["benchmarks"]
     # What the terminal says last is the verdict, of few and generated people.
     *_, generated, headline, rests, written = filter(None, out.splitlines())
-    assert "faces are generated" in generated and written.startswith("written: ")
+    assert "faces are synthetic" in generated and written.startswith("written: ")
     assert again["changes"]["faces"]["few"] and again["generated"] == ["faces"]
     people = f"{again['changes']['faces']['people']} people"
     assert headline == f"Too few people to say whether DA-LoRA differs from the frozen backbone: {people}."

@@ -37,5 +37,5 @@ def _cell(name: str, issame: np.ndarray, person: np.ndarray) -> Finding:
     if genuine in (0, len(issame)):
         return note(name, what, "one kind of pair only: no metric in the report's matrix", **numbers)
     if people <= FEW:
-        return note(name, what, f"{FEW} people or fewer are too few to say whether a difference is real", **numbers)
+        return note(name, what, f"{FEW} people or fewer are too few to tell whether a difference is real", **numbers)
     return ok(name, what, **numbers)
