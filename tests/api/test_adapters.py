@@ -66,8 +66,8 @@ def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, cr
         (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, beside 28"),
         (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, beside 16"),
         (settings("dalora"), "its gates is 3 of rank 4 at block:1, beside none"),
-        (settings("full"), "is a full fine-tuning, a backbone of its own and no adapter"),
-        (None, "is of another backbone"),
+        (settings("full"), "is a full fine-tuning, a separate backbone and not an adapter"),
+        (None, "has a different backbone"),
     ],
 )
 def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_path):

@@ -226,7 +226,7 @@ def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, t
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
     assert "seed=0: finished before, passed over" in again.out
-    assert "going on from step" in (out / "seed=1" / "grid.log").read_text()
+    assert "resuming from step" in (out / "seed=1" / "grid.log").read_text()
     assert ranking(out) == ranking(whole)
 
 

@@ -178,7 +178,7 @@ def test_a_run_is_used_as_it_was_trained_over_the_devices_that_are_here(tmp_path
     ("model", "fsdp", "words"),
     [
         (1, 3, r"train\.fsdp: 3 does not divide the 8 devices; choose a divisor"),
-        (4, 2, r"train\.fsdp: 2 is no multiple of train\.model_parallel 4.*; choose a multiple of 4"),
+        (4, 2, r"train\.fsdp: 2 is not a multiple of train\.model_parallel 4.*; choose a multiple of 4"),
     ],
 )
 def test_devices_that_cannot_be_grouped_so_are_refused(model, fsdp, words):

@@ -96,7 +96,7 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
         ("dalora", ["--format=merged", "--mix=1,1,1"], "sums to 3"),
         ("dalora", ["--format=merged", "--mix=mean"], "--data"),
         ("dalora", ["--format=merged", "--mix=mean", "--data=/nowhere"], "/nowhere"),
-        ("nothing", ["--format=peft"], "holds no run"),
+        ("nothing", ["--format=peft"], "contains no run"),
     ],
 )
 def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, word
     ("words", "expected"),
     [
         (["--format=merged", "--weights=builtin"], "--weights: belongs to --format=base"),
-        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is no multiple"),
+        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is not a multiple"),
         (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is no run"),
         (["--format=base", "--weights=/nowhere.pth"], "/nowhere.pth: no such file"),
         (["--format=base"], "--run --weights"),
