@@ -85,14 +85,14 @@ def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_
 
 
 def test_names_that_do_not_fit_the_images(model, backbone, crops):
-    with pytest.raises(af.InputError, match="absent is none of those opened"):
+    with pytest.raises(af.InputError, match="absent is not one of those opened"):
         model.embed(crops[:2], adapters=["absent", "absent"])
     for count, told in ((2, "fewer names"), (4, "more names")):
         with pytest.raises(af.InputError, match=told):
             model.embed(crops[:3], adapters=[model.adapters[0]] * count)
-    with pytest.raises(af.InputError, match="none were opened beside this one"):
+    with pytest.raises(af.InputError, match="none were opened with this one"):
         backbone.embed(crops[:2], adapters="runs/a")
     with pytest.raises(af.InputError, match="is named twice"):
         af.open(model.adapters[0], adapters=[model.adapters[0]])
-    with pytest.raises(af.InputError, match="stand beside a run"):
+    with pytest.raises(af.InputError, match="need a run to go with"):
         af.open("builtin", adapters=[model.adapters[0]])

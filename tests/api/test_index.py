@@ -159,9 +159,9 @@ def test_an_index_of_another_model_is_refused(backbone, trained, people, run, tm
     people.save(tmp_path / "trained")
     other = backbone.index()
     other.save(tmp_path / "backbone")
-    with pytest.raises(af.InputError, match=r"is an index of another model \(.*dalora, step 7\)"):
+    with pytest.raises(af.InputError, match=r"is the index of another model \(.*dalora, step 7\)"):
         backbone.load_index(tmp_path / "trained")
-    with pytest.raises(af.InputError, match=r"is an index of another model \(backbone demo\)"):
+    with pytest.raises(af.InputError, match=r"is the index of another model \(backbone demo\)"):
         trained.load_index(tmp_path / "backbone")
 
 
@@ -192,7 +192,7 @@ def test_what_is_refused_is_one_line_and_changes_nothing(trained, people, shots,
         (lambda: people.add_folder(people_folder), "anna: is in the index already"),
         (lambda: people.add_folder(tmp_path), r"none of 1 image can be read, the first: .*broken\.png: cannot decode"),
         (lambda: people.add_folder(tmp_path / "new"), "no identities found"),
-        (lambda: people.remove("new"), "new: is not in the index"),
+        (lambda: people.remove("new"), "new: not in the index"),
         (lambda: people.search(shots["anna"], top=0), "top: 0 is out of range"),
         (lambda: people.search(shots["anna"], far=1e-3), "far: 0.001 is not known"),
         (lambda: trained.index().search(shots["anna"]), "the index is empty"),
@@ -240,7 +240,7 @@ def test_images_of_a_folder_of_people_that_cannot_be_read_are_left_out_and_named
     with pytest.warns(UserWarning, match="left out") as said:
         index = model.index(folder)
     lost, unread = (str(one.message) for one in said)
-    assert lost == "1 person without an image that can be used, left out: aron"
+    assert lost == "1 person without a usable image, left out: aron"
     assert unread.startswith("not usable: 4 images, left out\n") and unread.count("cannot decode") == 4
     assert index.people == sorted(PEOPLE)
     own = {"anna": shots["anna"][1:], "bert": shots["bert"], "chloé": shots["chloé"], "dora": shots["dora"][:4]}

@@ -49,7 +49,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(run, crops):
     model = af.open("builtin", image_size=28, results=run / "results.json")
     decision = model.verify(crops[0], crops[1], far=0.1, benchmark="lfw")
     assert decision.same and decision.gates is None and decision.gate_names == ()
-    assert decision.note == "the threshold was measured at step 9, this is a backbone that no run adapted"
+    assert decision.note == "the threshold was measured at step 9, this is an unadapted backbone"
     assert model.verify(crops[0], crops[1], threshold=1).note is None
 
 

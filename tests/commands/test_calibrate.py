@@ -65,10 +65,10 @@ def found(calibrated) -> Path:
 def test_it_says_thresholds_as_people_count_and_what_more_takes(calibrated):
     found, said = calibrated
     assert f"{PHOTOGRAPHS} photographs, 2,016 pairs" in said
-    assert "passed over: " in said and "broken.jpg" in said and "1 .txt" in said
-    assert "% left out, all doubles together are at most" in said and "stricter than asked for, not laxer" in said
+    assert "skipped: " in said and "broken.jpg" in said and "1 .txt" in said
+    assert "% left out, all doubles together are at most" in said and "stricter than asked for, not looser" in said
     assert "FAR 1e-1: threshold " in said and "1 stranger in 10 passes (at most 1 in " in said
-    assert "FAR 1e-4: not known; it takes about 450 photographs" in said
+    assert "FAR 1e-4: unknown; it takes about 450 photographs" in said
     assert read_site_file(found).site.photographs == PHOTOGRAPHS
 
 

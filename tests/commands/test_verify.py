@@ -45,7 +45,7 @@ def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     said, outcome = capsys.readouterr().out, json.loads(out.read_text())
     assert outcome["same"] is True and "FAR 1e-1 of benchmark lfw" in said
     assert "at this threshold 1 stranger in 10 passes, measured on lfw: 600 pairs" in said
-    assert "passed; whether one person is more likely is not known" in said and "ONE PERSON" not in said
+    assert "passed; whether one person is more likely is unknown" in said and "SAME PERSON" not in said
     assert outcome["risk"] == {"far": 0.1, "interval": None, "faces": "lfw: 600 pairs"}
     assert outcome["likelihood"] is None
     assert said.splitlines()[1:3] == [f"{path.name}: 112x112, taken as an aligned crop" for path in crops]
@@ -87,7 +87,7 @@ def test_an_image_and_itself_pass_at_any_threshold(crops, capsys):
     assert call(verify, "--backbone=builtin", "--image_size=28", crops[0], crops[0], "--threshold=1e-6") == 0
     said = capsys.readouterr().out
     assert "similarity 1.0000" in said and "as given" in said and "gates" not in said
-    assert "ONE PERSON" not in said and "how many strangers pass at this threshold is not known" in said
+    assert "SAME PERSON" not in said and "how many strangers pass at this threshold is unknown" in said
 
 
 SURE = Risk(0.01, (0.005, 0.02), "lfw: 600 pairs")
@@ -98,13 +98,13 @@ ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
 @pytest.mark.parametrize(
     ("same", "risk", "likelihood", "said"),
     [
-        (True, SURE, None, "ONE PERSON"),
+        (True, SURE, None, "SAME PERSON"),
         (True, LAX, ONE, "same person more likely"),
         (True, LAX, TWO, "passed, yet two people more likely"),
         (True, None, ONE, "same person more likely"),
         (False, SURE, ONE, "not passed, yet same person more likely"),
         (False, SURE, TWO, "two people more likely"),
-        (False, SURE, None, "not passed; whether one person is more likely is not known"),
+        (False, SURE, None, "not passed; whether one person is more likely is unknown"),
     ],
 )
 def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
@@ -149,7 +149,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):
         (["--far=1e-3"], "--far: 0.001 is not known for lfw"),
         (["--far=2"], "--far: 2 is out of range"),
         (["--threshold=7"], "--threshold: 7 is out of range"),
-        (["--threshold=1", "--benchmark=lfw"], "leave one out"),
+        (["--threshold=1", "--benchmark=lfw"], "omit one"),
         (["--benchmark=agedb"], "expected one of lfw"),
         (["--results=absent.json"], "absent.json: no such file"),
     ],

@@ -80,8 +80,8 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
 
     strangers = "at this threshold 1 stranger in {} passes, measured on lfw: 600 pairs"
     assert said(files[1], far="1e-1") == ("They pass, but so does 1 stranger in 10", strangers.format(10))
-    assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
-    assert said(files[0]) == ("They pass as one person", strangers.format(100))
+    assert said(files[1]) == ("They do not pass as the same person", strangers.format(100))
+    assert said(files[0]) == ("They pass as the same person", strangers.format(100))
     says, risk = said(files[1], threshold="4")
     assert says == "They pass the threshold that was chosen by hand" and "is not known" in risk
 
@@ -113,7 +113,7 @@ def test_a_threshold_of_this_site_and_another_model_claims_no_risk(answers, file
     for answer in (decision, search, judging(rule, answers, "GET", "/about")):
         assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is not known")
     assert decision["same"] and not decision["sure"] and decision["says"] == "They pass the threshold"
-    assert search["false_hit_chance"] is None and "how often a stranger does is not known" in search["says"]
+    assert search["false_hit_chance"] is None and "how often a stranger does is unknown" in search["says"]
 
 
 def test_a_photograph_is_embedded_as_from_python(told, model, files, crops):
@@ -129,7 +129,7 @@ def test_a_person_is_found_in_the_index(told, files):
     answer = told("POST", "/search", files={"image": files[1]}, data={"top": "1"}).json()
     (hit,) = answer["hits"]
     assert hit["name"] == "bert" and hit["same"] and hit["similarity"] == pytest.approx(1, abs=1e-5)
-    assert answer["says"] == "bert is the most like, and passes; so do 2% of strangers"
+    assert answer["says"] == "bert is the most similar, and passes; so do 2% of strangers"
     assert not answer["sure"] and answer["people"] == 2
     assert answer["false_hit_chance"] == pytest.approx(1 - 0.99**2)
     nobody = told("POST", "/search", files={"image": files[2]}).json()

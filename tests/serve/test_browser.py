@@ -87,14 +87,14 @@ def test_photographs_that_are_dropped_are_compared_and_searched(tab, address, fi
         "a name that is so long that it would not fit into any line" + 9 * "-------------------",
     )
     said = shown(tab, "decision", ".answer")
-    assert "They pass as one person" in said and "1 stranger in 100 passes" in said
+    assert "They pass as the same person" in said and "1 stranger in 100 passes" in said
     assert "similarity 1.000" in said and "taken as an aligned crop" in said
     assert tab.value("[...document.querySelectorAll('#decision .face')].length") == 2
     gates = tab.value("[...document.querySelectorAll('#decision .bars span')].map(e => e.textContent)")
     assert gates == ["pose", "age", "light"] * 2
     drop(tab, "image", files[1])
     found = shown(tab, "found", ".answer")
-    assert "bert is the most like, and passes" in found and "a stranger finds somebody" in found
+    assert "bert is the most similar, and passes" in found and "a stranger matches somebody" in found
     assert tab.complaints == []
     paths = {place.removeprefix(address) for place in tab.requests if not place.startswith(("data:", "blob:"))}
     assert paths == {"", "page.css", "page.js", "about", "verify", "search"}

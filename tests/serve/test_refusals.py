@@ -58,7 +58,7 @@ BAD = {
     "a FAR that is none": (422, "far: 'low' is no number", {"files": PAIR, "data": {"far": "low"}}),
     "not a number": (422, "threshold: 'nan' is no number", {"files": PAIR, "data": {"threshold": "nan"}}),
     "a threshold out of range": (422, "threshold: 5 is out", {"files": PAIR, "data": {"threshold": "5"}}),
-    "two thresholds": (422, "send one of them", {"files": PAIR, "data": {"far": "1e-2", "threshold": "1"}}),
+    "two thresholds": (422, "send only one of them", {"files": PAIR, "data": {"far": "1e-2", "threshold": "1"}}),
     "crops=yes": (422, "crops: 'yes' is unknown", {"files": PAIR, "data": {"crops": "yes"}}),
     "JSON": (415, "the body is 'application/json'", {"json": {"first": "a"}}),
     "no body": (415, "of no stated type", {}),
@@ -108,7 +108,7 @@ def test_a_form_without_a_stated_length_is_bounded_too(ask):
 )
 def test_what_is_not_there(ask, method, path, status):
     answer = ask(method, path)
-    assert answer.status_code == status and "/openapi.json says" in answer.json()["error"]
+    assert answer.status_code == status and "/openapi.json lists" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "[", "a b"])
@@ -170,7 +170,7 @@ def test_a_fault_of_ours_is_told_in_one_line(answers, capfd):
 
     answer = asked(application(Broken()), "POST", "/verify", files=PAIR)
     assert answer.status_code == 500
-    assert answer.json() == {"error": "the server failed (division by zero); its terminal says more"}
+    assert answer.json() == {"error": "the server failed (division by zero); its terminal shows more"}
     assert "Traceback" in capfd.readouterr().err
 
 

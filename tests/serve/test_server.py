@@ -64,5 +64,5 @@ def test_a_signal_ends_it_after_what_is_being_answered(run, people):
             assert b'"people": 2' in answer.read()
         child.process.send_signal(signal.SIGTERM)
         ended = child.end()
-    assert ended.status == 0 and ended.out.endswith("ended; nothing was kept\n")
+    assert ended.status == 0 and ended.out.endswith("stopped; nothing was stored\n")
     assert "index: 2 people" in ended.out and ended.error == ""
