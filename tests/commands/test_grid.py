@@ -97,7 +97,7 @@ def test_the_same_command_passes_over_what_has_finished(config, failing, capfd):
     words = (f"--config={config}", f"--out={out}", "--sweep=train.batch_size=16,4096")
     assert call(grid, *words) == 1
     said = capfd.readouterr().out
-    assert "batch_size=16: finished before, passed over" in said and "[2/2] batch_size=4096" in said
+    assert "batch_size=16: already finished, skipped" in said and "[2/2] batch_size=4096" in said
     assert (out / "batch_size=16" / "results.json").stat().st_mtime_ns == before
     assert call(grid, *words, "--dry_run") == 0
     said = capfd.readouterr().out
@@ -138,7 +138,7 @@ def test_a_dry_run_lists_the_commands_and_writes_nothing(config, tmp_path, capsy
         "--config.seed=3 --config.train.learning_rate=1e-4 '--config.adapter.targets=(q,v)' --benchmark=a=/x.bin"
         in said
     )
-    assert "4 sub-runs left, how long is unknown before the first has finished" in said
+    assert "4 sub-runs left, time unknown until the first has finished" in said
     assert not out.exists()
 
 
@@ -225,7 +225,7 @@ def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, t
                 # What a killed grid leaves behind saves and ends; the next one waits for it.
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
-    assert "seed=0: finished before, passed over" in again.out
+    assert "seed=0: already finished, skipped" in again.out
     assert "going on from step" in (out / "seed=1" / "grid.log").read_text()
     assert ranking(out) == ranking(whole)
 

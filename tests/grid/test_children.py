@@ -119,7 +119,7 @@ def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
     (end,) = run([job(tmp_path, "a", "pass")])
     thread.join()
     assert end.status == 0
-    assert capsys.readouterr().out == "a: waiting for the process that is still in it\n"
+    assert capsys.readouterr().out == "a: waiting for the process that still uses it\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a program outlives its parent")

@@ -88,8 +88,8 @@ def test_a_drawn_value_stays_within_the_ends(value):
     [
         (["adapter.rnak=2,4"], "did you mean adapter.rank"),
         (["adapter.rank=2,x"], "'x' is not a whole number"),
-        (["adapter.rank=2,2"], "2 is there twice"),
-        (["train.learning_rate=1e-3,0.001"], "0.001 is there twice"),
+        (["adapter.rank=2,2"], "2 is given twice"),
+        (["train.learning_rate=1e-3,0.001"], "0.001 is given twice"),
         (["adapter.rank=2,,4"], "empty value"),
         (["adapter.rank"], "NAME=VALUE,VALUE"),
         (["adapter.rank="], "NAME=VALUE,VALUE"),
