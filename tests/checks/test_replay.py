@@ -215,7 +215,7 @@ def test_a_changed_record_ends_the_command_with_1(root, capsys, monkeypatch):
     edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95')()
     monkeypatch.setattr(Again, "run", lambda self, window: Finding("steps", Severity.OK, "not looked at"))
     assert call(replay, "run") == 1
-    assert capsys.readouterr().out.rstrip().splitlines()[-1] == "NOT AS IT WAS: 1 difference: results"
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == "CHANGED: 1 difference: results"
 
 
 def swapped() -> None:
