@@ -168,5 +168,5 @@ def test_every_folder_is_a_package():
     assert not [folder.name for folder in folders if not (folder / "__init__.py").is_file()]
 
 
-def test_no_file_holds_just_anything():
+def test_no_file_is_a_grab_bag():
     assert not [name_of(file) for file in FILES if file.stem in {"utils", "util", "helpers", "misc", "common"}]

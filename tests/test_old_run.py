@@ -67,7 +67,7 @@ def faces() -> np.ndarray:
     return np.stack([decode(source[number].image, "made") for number in range(12)])
 
 
-def test_it_evaluates_to_its_own_figures(run, pairs, tmp_path):
+def test_it_evaluates_to_its_own_metrics(run, pairs, tmp_path):
     written = f"--output={tmp_path / 'found.json'}", f"--scores={tmp_path / 'found.npz'}"
     assert call(evaluate, f"--run={run}", f"--benchmark=faces={pairs}", *written) == 0
     found = json.loads((tmp_path / "found.json").read_text())["benchmarks"]["faces"]
@@ -115,7 +115,7 @@ def test_it_exports_to_a_graph_of_the_same_outputs(run, faces, outputs, tmp_path
         assert relative(values, outputs[f"stablehlo:{name}"]) < ROUNDING
 
 
-def test_its_report_is_made(run, tmp_path):
+def test_its_report_is_written(run, tmp_path):
     assert call(report, run, f"--out={tmp_path / 'pages'}") == 0
     page = (tmp_path / "pages" / "run.html").read_text()
     assert "65.67" in page and "builtin" in page and page.count("<svg ") >= 4
@@ -134,7 +134,7 @@ def stopped_after_4(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 4))
 
 
-def test_it_goes_on_with_the_losses_it_had(run, goldens, capsys):
+def test_it_resumes_with_the_losses_it_had(run, goldens, capsys):
     stopped_after_4(run)
     assert max(losses(run)) == 4
     assert call(train, *COMMAND, f"--workdir={run}") == 0
@@ -158,12 +158,12 @@ def without(run: Path, *names: str) -> None:
     (run / "run.json").write_text(json.dumps(record))
 
 
-def test_settings_that_its_version_did_not_know_are_no_difference(run):
+def test_settings_unknown_to_its_version_are_not_a_difference(run):
     without(run, "train.unroll", "adapter.use_rslora", "augment")
     assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 0
 
 
-def test_settings_that_its_version_did_not_know_had_their_defaults(run, capsys):
+def test_settings_unknown_to_its_version_had_their_defaults(run, capsys):
     without(run, "adapter.domain_loss_weight")
     assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 2
     assert "(config.adapter.domain_loss_weight was 0.1, now 1.0)" in capsys.readouterr().err

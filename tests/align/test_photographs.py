@@ -89,7 +89,7 @@ def test_a_large_photograph_gives_the_crop_of_a_small_one(aligner, portraits):
     assert np.abs(one - other).mean() < 8
 
 
-def test_of_several_faces_the_largest_is_taken(aligner, portraits):
+def test_the_largest_of_several_faces_is_chosen(aligner, portraits):
     first, *_, second = portraits.values()
     near = scene(first, placement(first, 2.2, 0, (180, 240)), 0)
     both = near.copy()
@@ -100,7 +100,7 @@ def test_of_several_faces_the_largest_is_taken(aligner, portraits):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (480, 640)])
-def test_no_face_is_none(aligner, shape):
+def test_no_face_gives_none(aligner, shape):
     assert aligner(np.full((*shape, 3), 90, np.uint8)) is None
 
 
@@ -122,7 +122,7 @@ def folder(portraits, tmp_path_factory):
     return root
 
 
-def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
+def test_a_folder_is_aligned_and_resumed(folder, tmp_path, capsys):
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
     said = capsys.readouterr().out
@@ -148,7 +148,7 @@ def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_turn(aligner, portraits, turns):
+def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_rotation(aligner, portraits, turns):
     """And its crop is upright, that of the upright photograph."""
     rng, upright = np.random.default_rng(turns), []
     for image in list(portraits.values())[::25]:
@@ -163,7 +163,7 @@ def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_turn(aligner,
     assert np.mean(upright) >= 3 / 4
 
 
-def test_the_photographs_of_two(portraits, tmp_path, capsys):
+def test_photographs_of_two_people(portraits, tmp_path, capsys):
     """One large at the edge, one in the middle: which is taken, or both, the preferred one first."""
     large, small = list(portraits.values())[::60]
     photograph = np.full((500, 500, 3), 128, np.uint8)
@@ -186,7 +186,7 @@ def test_the_photographs_of_two(portraits, tmp_path, capsys):
     assert "--prefer=center --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
 
 
-def test_a_list_over_a_folder_runs_whole_after_the_fallback(folder, tmp_path, capsys):
+def test_a_list_over_a_folder_is_complete_after_the_fallback(folder, tmp_path, capsys):
     """First without it, then with it, by two processes; the middle is noted as no face."""
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
@@ -227,7 +227,7 @@ def test_a_margin_shows_more_around_the_same_face(portraits):
         (["--all"], "a.face1.png is named like a numbered crop"),
     ],
 )
-def test_wrong_words_are_one_line(tmp_path, capsys, words, said):
+def test_bad_arguments_give_one_line(tmp_path, capsys, words, said):
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "a.face1.png")
     assert call(command, tmp_path / "in", tmp_path / "out", *words) == 2
@@ -235,7 +235,7 @@ def test_wrong_words_are_one_line(tmp_path, capsys, words, said):
     assert said in err and err.count("\n") == 1
 
 
-def test_a_crop_that_is_aligned_again_stays_where_it_is(aligner, portraits):
+def test_aligning_a_crop_again_does_not_move_it(aligner, portraits):
     """The second alignment finds the landmarks on the template."""
     crop = aligner(scene(*_upright(portraits), 3)).image
     encoded = io.BytesIO()

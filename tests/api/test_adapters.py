@@ -35,7 +35,7 @@ def model(runs):
     return af.open(runs[0], adapters=runs[1:2], batch_size=4)
 
 
-def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, crops):
+def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, crops):
     first, old, new = runs
     assert model.adapters == (first, old)
     alone = {run: af.open(run, batch_size=4).embed(crops[:6]) for run in runs}
@@ -70,7 +70,7 @@ def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, cr
         (None, "is of another backbone"),
     ],
 )
-def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_path):
+def test_what_cannot_be_opened_with_a_run_is_named(config, told, model, runs, tmp_path):
     """By its record alone."""
     record = read_record(Path(runs[0]))
     if config is None:

@@ -34,7 +34,7 @@ def light(source, rows) -> tuple:
     return second
 
 
-def test_a_domain_of_everybody_is_sound(source):
+def test_a_domain_with_images_of_everybody_is_valid(source):
     assert said(light(source, slice(0, None, 3))) == ("domain light", OK)
 
 
@@ -45,7 +45,7 @@ def test_a_domain_of_few_people(source):
     assert said(light(source, slice(0, 10 * IMAGES, IMAGES))) == ("domain light", OK)
 
 
-def test_a_domain_that_is_who_they_are(source):
+def test_a_domain_confounded_with_identity(source):
     finding = light(source, slice(0, 20 * IMAGES))
     assert said(finding) == ("domain light", WARNING) and "identity coincide" in finding.advice
     assert finding.numbers["both"] == 0

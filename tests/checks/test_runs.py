@@ -63,7 +63,7 @@ def examined(workdir: Path, tmp_path: Path, *words: str) -> tuple[int, dict[tupl
     return status, {(f["section"], f["check"]): f["severity"] for f in found}
 
 
-def test_a_sound_run_has_no_fault(run, tmp_path, capsys):
+def test_a_valid_run_has_no_fault(run, tmp_path, capsys):
     before = sorted(path.name for path in run.rglob("*"))
     status, found = examined(run, tmp_path)
     assert status == 0 and "fault" not in found.values()
@@ -75,7 +75,7 @@ def test_a_sound_run_has_no_fault(run, tmp_path, capsys):
     assert sorted(path.name for path in run.rglob("*")) == before, "the doctor changes nothing"
 
 
-def test_a_spoilt_run(run, tmp_path):
+def test_a_broken_run(run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)
     shutil.rmtree(workdir / "checkpoints")
@@ -97,7 +97,7 @@ def test_a_spoilt_run(run, tmp_path):
     }  # fmt: skip
 
 
-def test_a_run_without_a_step_is_not_called_sound(run, tmp_path):
+def test_a_run_without_a_step_is_not_called_valid(run, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(run / "run.json", workdir)
@@ -106,7 +106,7 @@ def test_a_run_without_a_step_is_not_called_sound(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "results.json"])
-def test_damaged_records_are_named(run, tmp_path, capsys, name):
+def test_corrupted_records_are_named(run, tmp_path, capsys, name):
     workdir = tmp_path / "run"
     workdir.mkdir()
     for record in ("run.json", "metrics.jsonl", "results.json"):
@@ -242,7 +242,7 @@ def test_against_raw_pixels_and_the_frozen_backbone(accuracy, p, expected):
     assert [said(f) for f in found] == expected
 
 
-def test_what_was_not_tested_and_what_few_people_say_is_a_note():
+def test_untested_differences_and_few_people_give_a_note():
     results = Results({"lfw": around(0.6, few=True)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
     found = outcome.gain(Measured(0.6, 0.9, 600), "lfw", results, None)
     assert [said(f) for f in found] == [("over pixels", NOTE), ("over frozen", NOTE)]
@@ -261,7 +261,7 @@ def test_overfitting():
     assert outcome.overfitting(evaluated([0.7, 0.6]), "lfw", 6000) is None
 
 
-def test_figures_of_a_run_that_goes_on_are_those_of_its_last_evaluation():
+def test_metrics_of_a_run_in_progress_are_those_of_its_last_evaluation():
     found = [
         {"step": s, "eval/lfw/accuracy": a, "eval/lfw/auc": a, "eval/lfw/pose/accuracy": 0}
         for s, a in ((5, 0.6), (9, 0.8))
@@ -310,7 +310,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "✗"), ("ascii", "X")])
-def test_a_terminal_gets_colors_and_only_marks_that_it_can_show(encoding, mark):
+def test_a_terminal_gets_colors_and_only_symbols_it_can_show(encoding, mark):
     from adaptface_jax.checks.finding import Section, fault, ok
 
     stream = Terminal(encoding)

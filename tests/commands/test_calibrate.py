@@ -62,7 +62,7 @@ def found(calibrated) -> Path:
     return calibrated[0]
 
 
-def test_it_says_thresholds_as_people_count_and_what_more_takes(calibrated):
+def test_it_reports_thresholds_as_odds_and_what_smaller_fars_would_take(calibrated):
     found, said = calibrated
     assert f"{PHOTOGRAPHS} photographs, 2,016 pairs" in said
     assert "skipped: " in said and "broken.jpg" in said and "1 .txt" in said
@@ -82,7 +82,7 @@ def test_the_threshold_is_the_share_of_pairs_that_it_promises(run, pile, found):
     assert kept.fingerprint == model.fingerprint and kept.pile == pile.name
 
 
-def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path, capsys):
+def test_verify_reads_it_from_a_file_or_from_the_run(run, pile, found, tmp_path, capsys):
     one, other = pile / "00.png", pile / "01.png"
     value = read_site_file(found).site.at_far["1e-1"].value
     words = (f"--run={run}", one, other)
@@ -103,7 +103,7 @@ def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path,
     (run / SITE).unlink()
 
 
-def test_of_another_model_its_risk_is_not_claimed(found, pile, capsys):
+def test_its_risk_is_not_claimed_for_another_model(found, pile, capsys):
     other = af.open("builtin", image_size=28, results=found)
     decision = other.verify(pile / "00.png", pile / "01.png", far=0.1)
     assert decision.risk is None and decision.note == OF_ANOTHER
@@ -122,7 +122,7 @@ def test_identify_names_it(found, pile, tmp_path, capsys):
     assert "1 known, 0 unknown" in said and f"note: {OF_ANOTHER}" in said and "of strangers' images" not in said
 
 
-def test_with_kept_scores_a_benchmarks_threshold_says_its_risk_and_ratio(run, pile, capsys):
+def test_with_stored_scores_a_benchmark_threshold_has_a_risk_and_ratio(run, pile, capsys):
     """Own thresholds too: 100 of 300 impostors lie below 3, where a genuine pair never is."""
     assert call(verify, f"--run={run}", pile / "00.png", pile / "00.png", "--threshold=3.0033", "--checkpoint=7") == 0
     said = capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_with_kept_scores_a_benchmarks_threshold_says_its_risk_and_ratio(run, pi
     assert rule.risk.interval[0] < rule.risk.far < rule.risk.interval[1]
 
 
-def test_too_few_or_no_place_is_refused_in_one_line(run, pile, tmp_path, capsys):
+def test_too_few_photographs_or_no_output_give_one_line(run, pile, tmp_path, capsys):
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(pile.glob("*.png"))[:9]:
@@ -157,5 +157,5 @@ def test_too_few_or_no_place_is_refused_in_one_line(run, pile, tmp_path, capsys)
         ([], []),
     ],
 )
-def test_names_are_as_short_as_tells_them_apart(paths, names):
+def test_names_are_as_short_as_distinguishes_them(paths, names):
     assert short_names(paths) == names

@@ -51,7 +51,7 @@ def test_twins_and_shared_people_are_listed_and_shown(faces, tmp_path, capsys):
     ("words", "said"),
     [(["--threshold=2"], "--threshold: 2 is no cosine"), (["--sheet=x.pdf"], "--sheet: x.pdf is no picture")],
 )
-def test_wrong_words_are_one_line(faces, tmp_path, capsys, words, said):
+def test_bad_arguments_give_one_line(faces, tmp_path, capsys, words, said):
     assert call(command, faces / "faces", *MODEL, f"--out={tmp_path / 'out.csv'}", *words) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -54,7 +54,7 @@ def losses(workdir):
 
 
 @pytest.mark.slow
-def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, tmp_path, capsys):
+def test_a_run_fails_with_its_progress_saved_and_resumes_by_skipping(command, tmp_path, capsys):
     whole, failed = tmp_path / "whole", tmp_path / "failed"
     skip = [*command, "--config.data.bad_records=skip"]
     assert call(train, *skip, f"--workdir={whole}") == 0
@@ -85,7 +85,7 @@ def leaves(workdir):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
 
-def test_another_order_or_another_class_map_is_another_run(command, tmp_path, capsys):
+def test_a_changed_order_or_class_map_is_another_run(command, tmp_path, capsys):
     skip = [*command, "--config.data.bad_records=skip", "--config.train.steps=1"]
     source = open_source(command[0].removeprefix("--config=").replace("config.py", "faces"))
     before = describe_source(source)

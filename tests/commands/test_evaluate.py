@@ -70,7 +70,7 @@ def test_everything_in_one_command(data, capsys):
     assert "rank-1 100.00%" in page and "ijbx: 3 templates" in page and re.search(r"^\| mine +\| +12 \|", page, re.M)
 
 
-def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsys):
+def test_searches_are_listed_and_stored_with_the_run(data, tmp_path_factory, capsys):
     run = write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
     write_ijb(data / "IJBY", people=4, probes=1)
     write_tinyface(data / "tiny")
@@ -113,7 +113,7 @@ def test_searches_are_listed_and_kept_with_the_run(data, tmp_path_factory, capsy
     assert read_run(run).searches.found == {} and "left out" in read_run(run).searches.remarks[0]
 
 
-def test_flags_that_make_no_sense_are_one_line(data, capsys):
+def test_flags_that_make_no_sense_give_one_line(data, capsys):
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
     cases = {
         (f"--benchmark=mine={data}", "--hits=x.csv"): "--hits: is of a search of --probes",
@@ -136,13 +136,13 @@ def test_flags_that_make_no_sense_are_one_line(data, capsys):
         assert words in error and error.count("\n") == 1
 
 
-def test_an_image_that_is_none_is_named(data, capsys):
+def test_a_file_that_is_not_an_image_is_named(data, capsys):
     (data / "seen" / "bo" / "2.png").write_bytes(b"no image")
     assert call(evaluate, *MODEL, f"--benchmark=mine={data}") == 2
     assert "seen/bo/2.png: cannot decode the image" in capsys.readouterr().err
 
 
-def test_before_judges_the_frozen_model_on_the_same_pairs(data, capsys):
+def test_before_evaluates_the_frozen_model_on_the_same_pairs(data, capsys):
     run = write_run_with_thresholds(data / "run")
     out = data / "before.json"
     words = (f"--run={run}", "--batch_size=8", f"--benchmark=mine={data}/pairs.csv", "--before", f"--output={out}")

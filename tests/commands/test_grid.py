@@ -55,7 +55,7 @@ def failing(config, tmp_path_factory) -> tuple[Path, str, str, int]:
     return out, end.out, end.error, end.status
 
 
-def test_a_sub_run_that_fails_is_told_and_the_others_go_on(failing):
+def test_a_failing_sub_run_is_reported_and_the_others_continue(failing):
     out, said, error, status = failing
     assert status == 1
     assert error == "error: 1 of 2 sub-runs failed: batch_size=4096\n"
@@ -91,7 +91,7 @@ def test_tensorboards_table_of_runs_has_a_row_for_each_sub_run(failing):
     assert {name for name, tags in rows.items() if "_hparams_/session_start_info" in tags} == {"batch_size=16"}
 
 
-def test_the_same_command_passes_over_what_has_finished(config, failing, capfd):
+def test_the_same_command_skips_what_has_finished(config, failing, capfd):
     out = failing[0]
     before = (out / "batch_size=16" / "results.json").stat().st_mtime_ns
     words = (f"--config={config}", f"--out={out}", "--sweep=train.batch_size=16,4096")
@@ -165,7 +165,7 @@ def test_settings_of_classification_start_classify(tmp_path, capsys):
         ([f"--sweep={RATES}", "--config.train.learnin_rate=1"], "train.learning_rate"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+def test_bad_input_gives_one_line_and_status_2(config, tmp_path, capsys, words, expected):
     out = tmp_path / "grid"
     assert call(grid, f"--config={config}", f"--out={out}", *words) == 2
     error = capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_a_runs_folder_is_refused(config, tmp_path, capsys):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is not None, reason="Optuna is installed")
-def test_trials_without_optuna_say_what_to_install(config, tmp_path, capsys):
+def test_trials_without_optuna_name_what_to_install(config, tmp_path, capsys):
     words = (f"--config={config}", f"--out={tmp_path / 'grid'}", "--sweep=adapter.rank=2..8", "--trials=3")
     assert call(grid, *words) == 2
     assert "pip install 'adaptface_jax[optuna]'" in capsys.readouterr().err
@@ -207,7 +207,7 @@ def whole(command, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, tmp_path):
+def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
     checkpoints = out / "seed=1" / CHECKPOINTS
     for number, epoch in ((signal.SIGTERM, "2"), (signal.SIGKILL, "4")):
@@ -231,7 +231,7 @@ def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, t
 
 
 @pytest.mark.slow
-def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_path):
+def test_a_grid_of_drawn_combinations_can_be_extended_later(config, tmp_path):
     pytest.importorskip("optuna")
     out = tmp_path / "grid"
     words = (sys.executable, "-m", "adaptface_jax.grid", f"--config={config}", f"--out={out}")
@@ -244,7 +244,7 @@ def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_pa
     assert len({run["choice"]["seed"] for run in runs.values() if 0 <= int(run["choice"]["seed"]) <= 1000}) == 2
 
 
-def test_beside_a_domain_aware_adapter_stands_the_plain_one_of_its_size(config, tmp_path, capsys):
+def test_yardstick_adds_the_plain_adapter_of_equal_size(config, tmp_path, capsys):
     words = (f"--config={config}", f"--out={tmp_path / 'grid'}", "--dry_run", "--yardstick", "--sweep", "seed=0,1")
     kinds = ("--sweep", "adapter.kind=dalora", "--sweep", "adapter.router=frozen,block:2")
     assert call(grid, *words, *kinds, "--config.adapter.rank=4", "--config.adapter.alpha=6") == 0

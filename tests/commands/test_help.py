@@ -41,7 +41,7 @@ def answers(words):
 @pytest.mark.parametrize(
     ("words", "status", "told"), [("--help", 0, "usage: "), ("", 2, "error: "), ("--halp", 2, "error: ")]
 )
-def test_what_is_not_computed_waits_for_no_library(words, status, told):
+def test_help_and_bad_flags_load_no_heavy_library(words, status, told):
     said, modules = answers(words)
     assert list(said) == COMMANDS
     for name, (code, out, err) in said.items():

@@ -41,7 +41,7 @@ def index(run, people, tmp_path_factory) -> Path:
     return folder
 
 
-def test_photographs_find_their_people_with_no_word_about_the_model(index, run, people, tmp_path, capsys):
+def test_photographs_find_their_people_without_naming_the_model(index, run, people, tmp_path, capsys):
     out, sheet = tmp_path / "found.csv", tmp_path / "found.jpg"
     (tmp_path / "photos" / "inner").mkdir(parents=True)
     shutil.copy(people / "bo" / "0.png", tmp_path / "photos" / "inner" / "x.png")
@@ -107,7 +107,7 @@ def test_what_cannot_be_searched_is_listed_and_the_rest_is_searched(index, peopl
     assert second["person"] == "ann"
 
 
-def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
+def test_bad_arguments_give_one_line(index, run, people, tmp_path, capsys):
     photo = people / "ann" / "0.png"
     (tmp_path / "moved").mkdir()
     cases = {
@@ -136,7 +136,7 @@ def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
         assert expected in error and error.count("\n") == 1
 
 
-def test_an_index_whose_run_has_gone_asks_for_it(people, index, run, tmp_path, capsys):
+def test_an_index_whose_run_is_missing_asks_for_it(people, index, run, tmp_path, capsys):
     moved = tmp_path / "there"
     shutil.copytree(run, moved)
     copy = tmp_path / "copy.idx"

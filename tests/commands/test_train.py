@@ -105,7 +105,7 @@ def run(told_run) -> Path:
     return told_run[0]
 
 
-def test_whatever_takes_long_says_what_goes_on(told_run):
+def test_whatever_takes_long_reports_progress(told_run):
     """By what is going on when it is called, not by a clock: what goes on is said again every few seconds."""
     _, told = told_run
     assert told.during.keys() == LONG.keys() and all(told.during.values())
@@ -124,7 +124,7 @@ def final_state(workdir: Path):
     return step, [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
 
-def test_evaluate_shows_the_frozen_backbone_beside_the_run_in_80_columns(run, capsys):
+def test_evaluate_shows_the_frozen_backbone_next_to_the_run_in_80_columns(run, capsys):
     spec = SETTINGS["data.benchmarks"]["faces"]
     assert call(evaluate, f"--run={run}", "--checkpoint=latest", f"--benchmark=faces={spec}") == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -140,7 +140,7 @@ def test_evaluate_shows_the_frozen_backbone_beside_the_run_in_80_columns(run, ca
     assert "best-threshold accuracy" in wide and "frozen" not in wide and "faces, condition by condition" in wide
 
 
-def test_a_run_leaves_its_records(run):
+def test_a_run_writes_its_records(run):
     results = json.loads((run / "results.json").read_text())
     assert set(results["benchmarks"]) == set(results["frozen"]) == set(results["pixels"]) == {"faces"}
     entry = results["benchmarks"]["faces"]
@@ -154,7 +154,7 @@ def test_a_run_leaves_its_records(run):
     assert list(run.glob("events.out.tfevents.*")) and (run / "run.json").exists()
 
 
-def test_every_scalar_stands_in_metrics_jsonl(run):
+def test_every_scalar_is_in_metrics_jsonl(run):
     rows = read_metrics(run)
     tags = {tag for row in rows for tag in row}
     assert {
@@ -205,7 +205,7 @@ def stopping(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, number):
+def test_a_stopped_run_resumes_exactly(config, run, tmp_path, stopping, capsys, number):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "batches", plan.batches)
@@ -224,7 +224,7 @@ def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, 
 
 
 @pytest.mark.slow
-def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run, tmp_path, stopping, capsys):
+def test_split_classes_change_nothing_and_a_run_resumes_without_them(config, run, tmp_path, stopping, capsys):
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}")
     stopping(after=7, number=signal.SIGTERM)
@@ -240,7 +240,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
     np.testing.assert_allclose(losses[3:], expected[-len(losses) + 3 :], rtol=1e-3)
 
 
-def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
+def test_a_run_stopped_during_an_evaluation_catches_up(config, run, tmp_path, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     real = train_work.evaluate
 
@@ -262,7 +262,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
     assert timeless == [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
 
 
-def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_path):
+def test_a_run_stopped_during_its_last_evaluation_catches_up(config, tmp_path):
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}", "--config.train.steps=2", "--config.eval.every_epochs=0")
     with pytest.MonkeyPatch.context() as patch:
@@ -276,7 +276,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     assert (workdir / "results.json").exists() and (workdir / "results.html").exists()
 
 
-def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_path, monkeypatch, capsys):
+def test_a_run_signaled_before_its_first_step_can_start_again(config, tmp_path, monkeypatch, capsys):
     command = (f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.train.steps=2")
 
     def batches(*args, **kwargs):
@@ -299,7 +299,7 @@ def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_numbers_that_go_wrong_for_good_end_the_run_with_what_is_known(config, tmp_path, capsys):
+def test_persistent_non_finite_steps_end_the_run_with_a_report(config, tmp_path, capsys):
     workdir = tmp_path / "run"
     words = (f"--config={config}", f"--workdir={workdir}", "--config.train.max_skipped=5")
     words += ("--config.train.learning_rate=1e30", "--config.train.schedule=constant")
@@ -340,7 +340,7 @@ def test_other_settings_are_refused_and_named(run, config, capsys):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(run, config, tmp_path, capsys):
+def test_a_corrupted_checkpoint_is_named_and_the_previous_one_resumed(run, config, tmp_path, capsys):
     workdir = Path(shutil.copytree(run, tmp_path / "run"))
     newest = workdir / CHECKPOINTS / "12"
     file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
@@ -370,7 +370,7 @@ def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
     assert json.loads((workdir / "run.json").read_text())["config"]["train"]["epochs"] == 5
 
 
-def test_the_benchmarks_may_change_when_a_run_goes_on(run, config):
+def test_the_benchmarks_may_change_when_a_run_resumes(run, config):
     spec = "synthetic:identities=4,images=6,seed=3,pairs=20"
     assert call(train, f"--config={config}", f"--workdir={run}", f"--benchmark=other={spec}") == 0
     assert set(json.loads((run / "results.json").read_text())["benchmarks"]) == {"other"}
@@ -383,7 +383,7 @@ def test_latest_and_best_are_kept(run):
         assert rows[checkpoints.best()] == max(rows.values())
 
 
-def test_evaluate_gives_the_runs_own_figures(run, config, tmp_path, capsys):
+def test_evaluate_gives_the_runs_own_metrics(run, config, tmp_path, capsys):
     output = tmp_path / "figures.json"
     spec = "synthetic:identities=4,images=6,seed=2,pairs=20"
     words = (f"--run={run}", "--checkpoint=latest", f"--benchmark=faces={spec}", f"--output={output}")
@@ -434,7 +434,7 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
         (["--config.seed"], "--config.seed"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+def test_bad_input_gives_one_line_and_status_2(config, tmp_path, capsys, words, expected):
     workdir = tmp_path / "run"
     assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 2
     error = capsys.readouterr().err
@@ -484,7 +484,7 @@ def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_few_faces_are_learned_by_heart(config, tmp_path, capsys):
+def test_a_few_faces_are_memorized(config, tmp_path, capsys):
     """On few steps, and said so; nothing is verified, and the settings stand in the way of nothing."""
     workdir = tmp_path / "heart"
     words = ("--overfit_small=16", "--config.train.steps=2", "--config.train.learning_rate=0.001")
@@ -496,6 +496,6 @@ def test_a_few_faces_are_learned_by_heart(config, tmp_path, capsys):
     assert settings["data"]["benchmarks"] == {} and settings["data"]["overfit_small"] == 16
 
 
-def test_more_faces_than_there_are_cannot_be_learned_by_heart(config, tmp_path, capsys):
+def test_more_faces_than_there_are_cannot_be_memorized(config, tmp_path, capsys):
     assert call(train, f"--config={config}", f"--workdir={tmp_path}", "--overfit_small=1000") == 2
     assert "--overfit_small: 1000 is more than the 48 images" in capsys.readouterr().err

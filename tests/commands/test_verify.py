@@ -37,7 +37,7 @@ def crops(tmp_path_factory) -> tuple[Path, Path]:
     return paths
 
 
-def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
+def test_it_prints_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     first, second = crops
     out = tmp_path / "out.json"
     words = [f"--run={run}", "--checkpoint=7", first, second, "--far=1e-1", f"--output={out}"]
@@ -107,7 +107,7 @@ ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
         (False, SURE, None, "not passed; whether one person is more likely is unknown"),
     ],
 )
-def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
+def test_the_verdict_is_in_capitals_only_if_hardly_any_stranger_passes(same, risk, likelihood, said):
     decision = PairDecision(0.5, 1.0, same, Threshold(1.2), None, risk, likelihood, (), None, ())
     assert verdict(decision) == said
 
@@ -127,7 +127,7 @@ def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, ri
         ),
     ],
 )
-def test_a_likelihood_ratio_says_which_way_and_how_far_it_holds(found, said):
+def test_a_likelihood_ratio_states_its_direction_and_limits(found, said):
     assert str(found).startswith(said)
     assert str(found).endswith("up to 100 times of two people, 300 times of one)")
 
@@ -154,7 +154,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):
         (["--results=absent.json"], "absent.json: no such file"),
     ],
 )
-def test_a_wrong_question_is_one_line(run, crops, capsys, words, said):
+def test_bad_arguments_give_one_line(run, crops, capsys, words, said):
     assert call(verify, f"--run={run}", *crops, *words) == 2
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1

@@ -22,7 +22,7 @@ def told(monkeypatch, tmp_path):
     return told
 
 
-def test_they_lie_in_the_users_cache_by_version_and_processor(told, tmp_path):
+def test_they_are_in_the_users_cache_by_version_and_processor(told, tmp_path):
     folder = keep_compiled()
     assert folder.is_dir() and folder.parent == tmp_path / "adaptface_jax" / __version__
     assert told == {"jax_compilation_cache_dir": str(folder)}
@@ -30,7 +30,7 @@ def test_they_lie_in_the_users_cache_by_version_and_processor(told, tmp_path):
 
 
 @pytest.mark.parametrize("choice", ["", "/somewhere/else"])
-def test_a_users_choice_stands(told, tmp_path, monkeypatch, choice):
+def test_a_users_choice_is_respected(told, tmp_path, monkeypatch, choice):
     monkeypatch.setenv(VARIABLE, choice)
     assert keep_compiled() is None
     assert not told and not list(tmp_path.iterdir()) and os.environ[VARIABLE] == choice

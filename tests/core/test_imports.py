@@ -10,7 +10,7 @@ import pytest
 from adaptface_jax.core.imports import hidden
 
 
-def test_a_hidden_package_cannot_be_imported_within_the_block_alone(tmp_path, monkeypatch):
+def test_a_hidden_package_cannot_be_imported_only_within_the_block(tmp_path, monkeypatch):
     (tmp_path / "heavy_package.py").write_text("loaded = True\n")
     monkeypatch.syspath_prepend(tmp_path)
     with hidden("heavy_package"), pytest.raises(ImportError):

@@ -621,7 +621,7 @@ def read_all(place: Path) -> None:
 
 
 @pytest.mark.parametrize("at", range(0, 640, 37))
-def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
+def test_a_rec_truncated_anywhere_gives_one_line(tmp_path, at):
     place = records(tmp_path)
     content = (place / "train.rec").read_bytes()
     (place / "train.rec").write_bytes(content[: len(content) * at // 640])
@@ -633,20 +633,20 @@ def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
 # --- sets that look odd and are read right --------------------------------------------------------------------------
 
 
-def test_labels_with_gaps_are_compacted_and_said(tmp_path):
+def test_labels_with_gaps_are_compacted_and_reported(tmp_path):
     source = open_source(str(flat(7.0, 3.0, 7.0, 12.0)(tmp_path)))
     assert source.labels.tolist() == [1, 0, 1, 2]
     assert list(source.class_names) == ["3", "7", "12"]
     assert source.description.endswith("labels 3 to 12 with gaps mapped to 0 to 2, property claims 2 identities")
 
 
-def test_a_property_that_lies_is_said(tmp_path):
+def test_a_wrong_property_is_reported(tmp_path):
     source = open_source(str(changed("property", lambda c: b"85742,112,112", records)(tmp_path)))
     assert source.num_classes == 2
     assert source.description.endswith("property claims 85742 identities")
 
 
-def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
+def test_what_is_not_an_identity_or_image_is_skipped(tmp_path):
     place = folders(tmp_path / "faces")
     (place / "nobody").mkdir()
     (place / "loop").symlink_to(place)
@@ -663,7 +663,7 @@ def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
     assert np.bincount(source.labels).tolist() == [1, 4, 4, 4]
 
 
-def test_a_link_into_another_place_is_an_identity(tmp_path):
+def test_a_link_elsewhere_is_an_identity(tmp_path):
     place, elsewhere = folders(tmp_path / "faces"), folders(tmp_path / "elsewhere", people=1)
     (place / "p9").symlink_to(elsewhere / "p0")
     assert open_source(str(place)).num_classes == 4
@@ -702,7 +702,7 @@ def test_the_tables_hold_at_least_forty_kinds():
 # --- the count ------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_met(tmp_path):
+def test_a_record_counts_once_however_often_and_in_however_many_sessions_it_is_met(tmp_path):
     log = BadRecords(tmp_path, 2)
     log.add(BadRecord("a", "reason a"))
     log.add(BadRecord("a", "reason a"))
@@ -716,7 +716,7 @@ def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_m
     assert keys == ["a", "b\n\udcff", "c"]
 
 
-def test_a_line_that_was_cut_by_a_kill_is_met_again(tmp_path):
+def test_a_line_truncated_by_a_kill_is_met_again(tmp_path):
     BadRecords(tmp_path, 9).add(BadRecord("a", "x"))
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole + b'{"key": "b", "rea')
@@ -741,7 +741,7 @@ def test_skipping_changes_no_other_row_and_does_not_depend_on_threads(tmp_path, 
         np.testing.assert_array_equal(batch["label"], other["label"])
 
 
-def test_a_batch_without_a_readable_record_weighs_nothing(tmp_path):
+def test_a_batch_without_a_readable_record_has_zero_weight(tmp_path):
     place = folders(tmp_path / "faces", 2, 2)
     for file in place.rglob("*.png"):
         file.write_bytes(b"")

@@ -106,7 +106,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_table_is_one_line(table, name):
+def test_a_bad_table_gives_one_line(table, name):
     content, expected = WRONG[name]
     with pytest.raises(InputError) as error:
         table(content)
@@ -114,12 +114,12 @@ def test_a_wrong_table_is_one_line(table, name):
     assert expected in message and "labels.csv: " in message and "\n" not in message
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+def test_an_unreadable_file_gives_one_line(tmp_path):
     with pytest.raises(InputError, match=r"labels\.csv: cannot be read \(No such file or directory\)"):
         read_labels(tmp_path / "labels.csv", KEYS)
 
 
-def test_keys_that_are_written_alike_cannot_be_told_apart(table):
+def test_keys_spelled_alike_are_ambiguous(table):
     with pytest.raises(InputError, match=r"line 2, 'a/1.jpg', is the key of several images"):
         table("path,pose\na/1.jpg,up\n", ["a/1.jpg", "a\\1.jpg"])
 

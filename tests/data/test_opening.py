@@ -89,7 +89,7 @@ def test_generated_faces_open_by_their_specification():
     assert source.domain_names == ("pose", "age", "light")
 
 
-def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):
+def test_what_cannot_be_trained_on_gives_one_line(faces, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     flat = tmp_path / "flat"

@@ -145,7 +145,7 @@ def test_other_labels_are_another_pack(labeled, folders, tmp_path):
     assert files(shards_folder) == before
 
 
-def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labeled, tmp_path):
+def test_corrupted_labels_of_a_pack_are_refused_until_repacked(labeled, tmp_path):
     source = open_source(str(labeled), labels=str(labeled / "labels.csv"))
     table = tmp_path / "shards" / "labels.csv"
     pack(source, table.parent, Limit(shards=2))
@@ -278,7 +278,7 @@ def test_killed_outright_the_same_files_come_out(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_packing_again_repairs_a_damaged_shard_and_keeps_the_others(folders, tmp_path, damage):
+def test_repacking_repairs_a_corrupted_shard_and_keeps_the_others(folders, tmp_path, damage):
     source, folder = open_source(str(folders)), tmp_path / "shards"
     pack(source, folder, Limit(shards=3))
     before = files(folder)
@@ -354,7 +354,7 @@ def test_the_command(folders, tmp_path, capsys):
         (["SRC", "SRC/p0/0.png"], "is a file; expected a folder"),
     ],
 )
-def test_wrong_commands_are_one_line(folders, tmp_path, capsys, words, expected):
+def test_bad_commands_give_one_line(folders, tmp_path, capsys, words, expected):
     places = {"SRC": str(folders), "DST": str(tmp_path / "shards"), "SRC/p0/0.png": str(folders / "p0/0.png")}
     assert call(command, *(places.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err

@@ -117,7 +117,7 @@ WRONG = {
 }
 
 
-def test_what_is_not_there_is_one_line_that_says_what_to_do(data_dir):
+def test_what_is_missing_gives_one_line_that_says_what_to_do(data_dir):
     folder = lfw_like(data_dir)
     (data_dir / "other" / "large").mkdir(parents=True)
     folder.rename(data_dir / "other" / "large" / "1.0.0")
@@ -141,7 +141,7 @@ def test_sets_without_an_identity_are_refused(data_dir):
         open_source("tfds:other")
 
 
-def test_a_set_of_another_form_is_refused(data_dir):
+def test_a_set_of_another_format_is_refused(data_dir):
     folder = lfw_like(data_dir)
     info = json.loads((folder / "dataset_info.json").read_text())
     (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
@@ -161,7 +161,7 @@ def test_no_code_that_the_files_name_is_imported(data_dir, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("at", [400, 900, -1])
-def test_damage_is_one_line(data_dir, at):
+def test_corruption_gives_one_line(data_dir, at):
     folder = lfw_like(data_dir)
     (shard,) = folder.glob("*array_record*")
     content = bytearray(shard.read_bytes())
@@ -223,7 +223,7 @@ def test_a_class_set_has_its_parts_and_the_missing_one_is_split_off(data_dir):
     assert "split train" in splits.validation.description and "10% of train" in splits.validation.description
 
 
-def test_parts_that_cannot_be_had(data_dir):
+def test_unavailable_splits(data_dir):
     celeba_like(data_dir)
     lfw_like(data_dir, name="faces", splits=("train", "validation"))
     lfw_like(data_dir, name="tests", splits=("test",))

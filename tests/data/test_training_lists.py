@@ -95,7 +95,7 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         assert source[0].image == PNG and source[0].label == source.labels[0]
 
 
-def test_the_lists_of_a_set_lie_in_it_and_beside_its_images(tmp_path):
+def test_the_lists_of_a_set_are_in_it_and_next_to_its_images(tmp_path):
     put(tmp_path / "set", *(f"images/{number:08d}.jpg" for number in range(9)))
     put(tmp_path / "celeba", *(f"img_align_celeba/{number:06d}.jpg" for number in range(3)))
     texts = {
@@ -140,7 +140,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_list_is_one_line(tmp_path, name):
+def test_what_is_not_a_list_gives_one_line(tmp_path, name):
     text, reason = BAD[name]
     put(tmp_path, "0.png", "1.png")
     (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -162,7 +162,7 @@ def im2rec(folder: Path, name: str, classes: int = 4) -> Path:
 
 
 @pytest.mark.parametrize("name", ["train", "faces"])
-def test_records_may_be_called_otherwise_and_have_no_property(tmp_path, name):
+def test_records_may_have_another_name_and_no_property(tmp_path, name):
     place = im2rec(tmp_path / "im2rec", name)
     for path in (place, place / f"{name}.rec"):
         source = open_source(str(path))
@@ -170,7 +170,7 @@ def test_records_may_be_called_otherwise_and_have_no_property(tmp_path, name):
     assert ("faces.rec" in source.description) == (name == "faces")
 
 
-def test_of_several_records_one_is_named(tmp_path):
+def test_one_of_several_records_must_be_named(tmp_path):
     place = im2rec(im2rec(tmp_path / "two", "old"), "new", classes=2)
     with pytest.raises(InputError, match=r"holds 2 sets of records, new, old; name one, as data\.train=.*new\.rec$"):
         open_source(str(place))
@@ -191,7 +191,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_a_form_that_is_not_read_names_another(tmp_path, name):
+def test_an_unsupported_format_names_a_supported_one(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(InputError, match=UNREAD[name]) as caught:
         open_source(str(tmp_path / name))

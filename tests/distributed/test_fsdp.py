@@ -92,7 +92,7 @@ def trained(name: str, split: bool) -> Trained:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_steps_are_those_of_a_whole_tree(case):
+def test_steps_match_an_unsplit_tree(case):
     whole, split = trained(case, False), trained(case, True)
     np.testing.assert_allclose(split.losses, whole.losses, rtol=1e-5)
     for path, leaf in trees.flatten(split.trainable).items():
@@ -100,7 +100,7 @@ def test_steps_are_those_of_a_whole_tree(case):
         assert np.linalg.norm(leaf - expected) <= 1e-5 * np.linalg.norm(expected), path
 
 
-def test_embeddings_are_those_of_a_whole_tree():
+def test_embeddings_match_an_unsplit_tree():
     whole, split = (trained("inner router, 8 bits, remat, classes split", split).embed() for split in (False, True))
     assert models.relative(split, whole) < 1e-5
 
@@ -150,7 +150,7 @@ def gathers_by_computation(program: str) -> dict[str, set[str]]:
     return found
 
 
-def test_a_model_goes_from_the_host_to_where_it_lies():
+def test_a_model_goes_from_the_host_straight_to_its_devices():
     settings = models.replace(models.config("lora"), "train", fsdp=8)
     params = jax.tree.map(np.asarray, vit.random_params(models.SPEC, models.SIZE, 0))
     frozen, _ = Recognizer(models.SPEC, settings, np.float32).init(params, None)
@@ -162,7 +162,7 @@ def test_a_model_goes_from_the_host_to_where_it_lies():
     assert model.recognizer.mesh is mesh
 
 
-def test_a_run_is_used_as_it_was_trained_over_the_devices_that_are_here(tmp_path):
+def test_a_run_is_opened_over_the_devices_of_this_machine(tmp_path):
     settings = models.replace(models.config("none"), "backbone", weights="builtin", quantize="int8")
     write_run(tmp_path, models.replace(settings, "train", fsdp=4))
     model, _ = open_run(tmp_path, "latest", run_mesh(tmp_path))

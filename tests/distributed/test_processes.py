@@ -132,7 +132,7 @@ def test_a_lost_process_ends_the_other(config, tmp_path, lost):
 
 
 @pytest.mark.slow
-def test_a_lost_process_and_both_go_on(config, tmp_path):
+def test_a_run_resumes_after_a_lost_process(config, tmp_path):
     workdir, command = tmp_path / "run", "--config.train.steps=3000"
     with start_two(config, workdir, command) as pair:
         until(lambda: last_checkpoint(workdir) >= 8, *pair)
@@ -150,7 +150,7 @@ def test_a_lost_process_and_both_go_on(config, tmp_path):
     assert losses(workdir)
 
 
-def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
+def test_a_failure_in_one_process_ends_both(config, tmp_path):
     for person in range(4):
         (tmp_path / "faces" / str(person)).mkdir(parents=True)
         for number in range(4):
@@ -237,7 +237,7 @@ def test_a_port_that_is_taken_is_refused():
         processes.join(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
 
 
-def test_a_variable_that_is_no_number_is_refused():
+def test_a_variable_that_is_not_a_number_is_refused():
     with pytest.raises(InputError, match="'WORLD_SIZE': 'many'"):
         processes.from_environment({"MASTER_ADDR": "a", "WORLD_SIZE": "many", "RANK": "0"})
 

@@ -30,7 +30,7 @@ def made(seed: int, pairs: int = 200, images: int = 60):
     return distances, issame, rng.integers(0, images, 2 * pairs), rng.integers(0, 2, (images, 4)).astype(np.uint8)
 
 
-def test_a_cell_has_the_figures_of_its_own_pairs():
+def test_a_cell_has_the_metrics_of_its_own_pairs():
     distances, issame, index, holds = made(0)
     judged = judge_pairs(distances, issame)
     first, second = holds[index[::2]].astype(bool), holds[index[1::2]].astype(bool)
@@ -64,7 +64,7 @@ def test_a_cell_of_one_kind_has_no_auc_and_an_empty_one_is_left_out():
 
 
 @given(st.sets(st.sampled_from(list(itertools.combinations_with_replacement(range(4), 2))), min_size=1))
-def test_rows_and_columns_stand_so_that_every_cell_is_in_the_upper_triangle(places):
+def test_rows_and_columns_are_ordered_so_that_every_cell_is_in_the_upper_triangle(places):
     distances, issame, index, holds = made(2)
     cells = [
         cell

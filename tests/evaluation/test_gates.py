@@ -64,6 +64,6 @@ def test_gates_proportional_to_the_labels_agree_with_all_of_them_however_the_exp
         (np.full((3, 3), np.nan), ONE_EACH, "not finite"),
     ],
 )
-def test_what_does_not_fit_is_refused(gates, domain, words):
+def test_mismatched_inputs_are_refused(gates, domain, words):
     with pytest.raises(InputError, match=words):
         gate_report(gates, domain, NAMES)

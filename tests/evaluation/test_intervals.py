@@ -41,7 +41,7 @@ def coverage(design: Design, level: float, draws: int, ignored: bool = False) ->
     return held
 
 
-def test_intervals_cover_what_is_expected_of_such_people():
+def test_intervals_cover_the_expectation_over_people():
     """120 draws: 95% within three standard errors of 2 points."""
     assert all(held >= 0.89 for held in coverage(SHARED, HIGH, 120).values())
 
@@ -112,7 +112,7 @@ def test_where_no_false_accepts_are_expected_there_is_no_interval():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.3, 0.999, 1.0])
-def test_an_interval_holds_its_figure_and_stays_in_0_to_1(rate):
+def test_an_interval_contains_its_estimate_and_stays_in_0_to_1(rate):
     for trials, degrees in ((4.0, 2.0), (1e6, 500.0)):
         low, high = rate_interval(rate, Spread(1.0, degrees), trials)
         assert 0 <= low <= rate <= high <= 1 and low < high
@@ -123,7 +123,7 @@ def test_the_same_pairs_have_the_same_intervals():
     assert first == second
 
 
-def test_of_the_fewest_pairs_every_interval_is_a_number():
+def test_with_the_fewest_pairs_every_interval_is_finite():
     """What each person adds may cancel out to nothing."""
     for seed in range(500):
         rng = np.random.default_rng(seed)

@@ -145,7 +145,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         ("path1,path2,same,distance\n", "column 'distance' is unknown"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(folder, text, words):
+def test_errors_are_reported_with_their_line(folder, text, words):
     (folder / "wrong.txt").write_text(text)
     with pytest.raises(InputError, match=words):
         open_benchmark(f"{folder}:wrong.txt")
@@ -171,7 +171,7 @@ def test_rfws_four_lists_are_one_benchmark_of_groups(tmp_path):
     assert len(one.issame) == 20 and one.pair_domain is None
 
 
-def test_bcolz_arrays_name_the_form_to_take_instead(tmp_path):
+def test_bcolz_arrays_name_the_format_to_use_instead(tmp_path):
     for name in ("meta/sizes", "meta/storage", "data/__0.blp"):
         (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "lfw" / name).write_bytes(b"{}")

@@ -97,7 +97,7 @@ def test_a_model_does_not_differ_from_itself():
     assert found.accuracy_interval[0] < 0 < found.accuracy_interval[1]
 
 
-def test_domains_are_compared_each_by_itself():
+def test_domains_are_compared_separately():
     """Only in the first half of the pairs the second model is another."""
     (worse,), (better,) = better_and_worse()
     half = np.arange(3000) < 1500

@@ -83,7 +83,7 @@ def test_it_is_leaving_each_person_out():
     assert found.variance == pytest.approx(expected, rel=1e-9)
 
 
-def test_people_who_share_their_luck_widen_it():
+def test_correlated_errors_within_people_widen_it():
     rng = np.random.default_rng(2)
     _, issame, index = pairs(rng, 600, 20)
     person = np.arange(60) // 3
@@ -94,7 +94,7 @@ def test_people_who_share_their_luck_widen_it():
 
 
 @pytest.mark.parametrize(("people", "few"), [(FEW, True), (3 * FEW, False)])
-def test_too_few_people_say_so(people, few):
+def test_too_few_people_are_reported(people, few):
     _, issame, index = pairs(np.random.default_rng(3), 600, people)
     found = People(index, issame, np.arange(3 * people) // 3)
     assert (found.count, found.few) == (people, few)

@@ -83,7 +83,7 @@ def test_with_lists_of_one_to_many_pairs_need_not_be_there_and_without_them_noth
         ("probe_mixed", None, "2 files are .* and 0 end in"),
     ],
 )
-def test_what_is_wrong_with_a_list_of_one_to_many_is_said(tmp_path, name, text, words):
+def test_errors_in_a_one_to_many_list_are_reported(tmp_path, name, text, words):
     write_ijb(tmp_path)
     file = tmp_path / "meta" / f"ijbc_1N_{name}.csv"
     if text is None:
@@ -167,7 +167,7 @@ def broken_list(folder, kind: str) -> None:
         ("short", "2 names in probe_set and 1 numbers in probe_ids"),
     ],
 )
-def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
+def test_errors_in_a_matlab_list_are_reported(tmp_path, kind, words):
     write_tinyface(tmp_path)
     broken_list(tmp_path, kind)
     with pytest.raises(InputError, match=words) as caught:
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
     assert "\n" not in str(caught.value)
 
 
-def test_names_that_say_nobody_and_folders_that_are_none_are_refused(tmp_path):
+def test_names_without_a_person_and_invalid_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="holds no folders Gallery_Match and Probe"):
         open_tinyface(tmp_path)
     write_tinyface(tmp_path, lists=False)

@@ -65,7 +65,7 @@ def test_hidden_doubles_make_it_stricter_and_the_interval_says_how_far():
     assert found.doubles <= 4 / 299 <= found.doubles_at_most <= 4 * 4 / 299
 
 
-def test_a_rate_that_the_pile_cannot_tell_says_how_many_photographs_it_takes(alone):
+def test_a_rate_beyond_the_pile_reports_how_many_photographs_it_takes(alone):
     found, _ = alone
     assert set(found.at_far) | set(found.needed) == {"1e-1", "1e-2", "1e-3", "1e-4"}
     assert not set(found.at_far) & set(found.needed)
@@ -74,7 +74,7 @@ def test_a_rate_that_the_pile_cannot_tell_says_how_many_photographs_it_takes(alo
     assert 47 >= fewest_photographs(1e-2) > 30 and small.needed["1e-2"] >= 46
 
 
-def test_piles_that_tell_nothing_are_refused():
+def test_uninformative_piles_are_refused():
     pile = Place(2.0, 0.05, np.random.default_rng(1)).seen(np.arange(60) // 10)
     with pytest.raises(InputError, match="12 photographs say nothing about strangers; expected 20 or more"):
         site_thresholds(pile[:12])

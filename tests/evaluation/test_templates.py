@@ -131,7 +131,7 @@ def test_loose_crops_are_cut_by_their_landmarks_and_crops_are_left_alone(folder)
         ("name_5pts_score", "1.png 1 2 3 4 5 6 7 8 9 10 0.9\n", "has no landmarks"),
     ],
 )
-def test_what_is_wrong_with_a_list_is_said(folder, name, text, words):
+def test_errors_in_a_list_are_reported(folder, name, text, words):
     (folder / "meta" / f"ijbc_{name}.txt").write_text(text)
     with pytest.raises(InputError, match=words) as caught:
         open_ijb(folder)
@@ -149,7 +149,7 @@ def test_missing_lists_and_images_are_named(folder):
         open_ijb(folder / "nowhere")
 
 
-def test_a_template_without_a_detector_score_weighs_its_faces_alike(folder):
+def test_a_template_without_a_detector_score_weights_its_faces_equally(folder):
     """As if each had another score, the same for all; it is named."""
     file = folder / "meta" / "ijbc_name_5pts_score.txt"
     of_template = {line.split()[0] for line in read(folder, "face_tid_mid") if line.split()[1] == "5"}

@@ -61,7 +61,7 @@ def test_few_people_show_nothing_and_take_nothing_from_the_others():
     assert count_tests(found.values()) == 2
 
 
-def test_figures_are_taken_together():
+def test_metrics_are_tested_together():
     assert together([RAISED, NOT_SHOWN]) == RAISED and together([LOWERED, FEW]) == LOWERED
     assert together([RAISED, LOWERED]) == Outcome.MIXED and together([]) == Outcome.UNTESTED
     assert RAISED.turned == LOWERED and NOT_SHOWN.turned == NOT_SHOWN
@@ -125,7 +125,7 @@ def test_domains_are_named_by_what_is_shown_of_them():
     )
 
 
-def test_generated_faces_are_told_from_photographs():
+def test_generated_faces_are_distinguished_from_photographs():
     assert on_generated((), ("lfw",)) == ""
     assert on_generated(("faces",), ("faces",)).startswith("These benchmarks' faces are generated.")
     assert on_generated(("faces",), ("faces", "lfw")).startswith("The faces of faces are generated.")

@@ -44,7 +44,7 @@ def made_pairs(pairs: int, seed: int = 0, noise: float = 1.0, genuine: float = 0
     return embeddings, issame
 
 
-def test_the_protocol_gives_insightfaces_figures(golden):
+def test_the_protocol_gives_insightfaces_numbers(golden):
     figures = verify(golden["embeddings"], golden["issame"], golden["embeddings_flip"])
     np.testing.assert_allclose(figures.fold_accuracies, golden["accuracy_per_fold"], rtol=0, atol=1e-9)
     assert figures.accuracy == pytest.approx(golden["accuracy_mean"], abs=1e-9)
@@ -132,7 +132,7 @@ def test_json_has_the_plain_names():
     assert figures["tar_at_far"]["1e-4"] is None
 
 
-def test_domains_are_judged_at_the_benchmarks_own_thresholds():
+def test_domains_are_evaluated_at_the_benchmarks_own_thresholds():
     embeddings, issame = made_pairs(300)
     domain = np.repeat([0, 1, 2], 100)
     overall = verify(embeddings, issame)
@@ -180,7 +180,7 @@ def changed(row: int, value: float) -> np.ndarray:
         ((["a", "b"], ISSAME), "not an array of numbers"),
     ],
 )
-def test_what_cannot_be_judged_is_said_in_one_line(arguments, words):
+def test_what_cannot_be_evaluated_gives_one_line(arguments, words):
     with pytest.raises(InputError, match=words) as error:
         verify(*arguments)
     assert "\n" not in str(error.value)
@@ -194,7 +194,7 @@ def test_domains_that_do_not_fit_are_refused(members):
         compute_domain_metrics(judge_pairs(pair_distances(EMBEDDINGS), ISSAME), members, ("a", "b"))
 
 
-def test_figures_are_scikit_learns(golden):
+def test_metrics_are_scikit_learns(golden):
     distances = pair_distances(golden["embeddings"], golden["embeddings_flip"])
     issame, scores = golden["issame"].astype(bool), 1 - distances / 2
     found = verify(golden["embeddings"], issame, golden["embeddings_flip"])

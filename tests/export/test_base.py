@@ -87,7 +87,7 @@ def test_the_packaged_backbone_leaves_at_its_own_size(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("with_base", [False, True])
-def test_no_file_of_an_adapter_holds_a_path_and_the_rule_stands_in_its_readme(with_base, workdirs, tmp_path, capsys):
+def test_no_file_of_an_adapter_holds_a_path_and_the_rule_is_in_its_readme(with_base, workdirs, tmp_path, capsys):
     words = ["--with_base"] * with_base
     assert call(export, f"--run={workdirs / 'dalora'}", "--format=peft", *words, f"--out={tmp_path / 'out'}") == 0
     assert ("base: not written" in capsys.readouterr().out) != with_base
@@ -105,7 +105,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_]{0,8}", fullmatch=True)
 
 @settings(max_examples=50)
 @given(parts=st.lists(NAMES, min_size=1, max_size=4), root=st.sampled_from(["/", "~/", "./", "../", ""]))
-def test_a_source_is_told_without_its_folders_unless_it_is_an_id(parts, root):
+def test_a_source_is_named_without_its_folders_unless_it_is_an_id(parts, root):
     source = root + "/".join(parts) + ("" if len(parts) == 2 and not root else ".pth")
     identity = {"source": source}
     if len(parts) == 2 and not root:

@@ -56,7 +56,7 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_the_figures_are_those_of_the_very_checkpoint(run):
+def test_the_metrics_are_those_of_the_exported_checkpoint(run):
     assert metrics_at(run, 9) == {"lfw": Metrics(0.9, 0.9)}
     assert metrics_at(run, 5) == {"lfw": Metrics(0.95, 0.97)}
     assert metrics_at(run, 7) == {}

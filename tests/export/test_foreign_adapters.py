@@ -217,7 +217,7 @@ def test_what_changes_the_base_says_how_to_merge_it(changes, tmp_path):
         assert part in line
 
 
-def test_an_update_of_clips_projection_is_not_lost_in_silence(tmp_path):
+def test_an_update_of_clips_projection_is_not_lost_silently(tmp_path):
     rng = np.random.default_rng(3)
     tensors = pair(rng, "vision_model.encoder.layers.0.self_attn.q_proj", 2, WIDTH, WIDTH)[0]
     tensors |= pair(rng, "visual_projection", 2, WIDTH, 24)[0]

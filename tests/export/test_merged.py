@@ -160,7 +160,7 @@ def test_a_mixture_by_blocks_is_the_sum_of_its_experts():
         np.testing.assert_allclose(merged["blocks"]["attn"]["proj"]["kernel"][block], expected, atol=1e-5)
 
 
-def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_said(made):
+def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_reported(made):
     model = made("tiny_dinov2", "dalora", {"router": "frozen"}, {})
     mix, lines = choose_mix("mean", model, open_source("synthetic:identities=2,images=3,seed=1"), MESH)
     assert len(mix) == 3 and sum(mix) == pytest.approx(1) and min(mix) >= 0
@@ -171,7 +171,7 @@ def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_said(made):
 
 
 @pytest.mark.parametrize("text", ["1,0", "0.5,0.5,0.5", "1.5,-0.5,0", "a,b,c", "", "nan,0,1", "median"])
-def test_what_is_no_mixture_is_refused(text):
+def test_what_is_not_a_mixture_is_refused(text):
     with pytest.raises(InputError, match="--mix"):
         parse_mix(text, 3)
 

@@ -123,7 +123,7 @@ def updates(wanted, tree, spec) -> dict:
     return result
 
 
-def test_what_the_settings_name_wins_over_the_folder(tmp_path):
+def test_settings_take_precedence_over_the_folder(tmp_path):
     export(tmp_path, named("tiny_reg4", rank=2, rank_pattern={"attn.proj": 3}), DINOV2)
     uniform = named("tiny_reg4", folder=tmp_path, rank=4)
     assert adopted(uniform).adapter.rank_pattern == {"attn.qkv": 2, "attn.proj": 3}
@@ -145,7 +145,7 @@ def test_a_uniform_folder_leaves_the_settings_alone(tmp_path):
     assert adopted(again) is again
 
 
-def test_a_run_goes_on_as_it_began(tmp_path):
+def test_a_run_resumes_as_it_started(tmp_path):
     """Also one of a version that took no patterns from the folder."""
     now = named("tiny_reg4", folder=tmp_path)
     began = models.replace(now, "adapter", rank_pattern={"attn.proj": 3}, blocks=(1,))

@@ -85,7 +85,7 @@ def test_alpha_is_written_as_it_was_set(tmp_path):
     assert json.loads((tmp_path / "adapter_config.json").read_text())["lora_alpha"] == 16
 
 
-def test_a_shared_expert_has_a_folder_of_its_own_at_the_strength_of_the_others(tmp_path):
+def test_a_shared_expert_has_its_own_folder_at_the_strength_of_the_others(tmp_path):
     wanted = config("dalora", num_domains=2, shared_rank=6, alpha=3.0)
     export(tmp_path, wanted, DINOV2)
     found = {name: json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("shared", "domain_1")}

@@ -53,7 +53,7 @@ def test_two_devices_have_two_at_a_time_and_each_sees_its_own(tmp_path):
     assert {(end.job.name, end.line, end.status) for end in ends} == {("a", "device 0", 0), ("b", "device 1", 0)}
 
 
-def test_with_one_device_the_next_is_asked_for_when_the_one_before_is_told(tmp_path):
+def test_with_one_device_the_next_is_requested_after_the_previous_is_reported(tmp_path):
     told: list[str] = []
 
     def jobs():
@@ -66,7 +66,7 @@ def test_with_one_device_the_next_is_asked_for_when_the_one_before_is_told(tmp_p
     assert told == ["asked a", "told a", "asked b", "told b", "asked c", "told c"]
 
 
-def test_an_end_is_told_with_its_status_and_its_last_line(tmp_path):
+def test_an_exit_is_reported_with_its_status_and_last_line(tmp_path):
     code = "import sys; print('one'); print('error: two', file=sys.stderr); sys.exit(2)"
     (end,) = run([job(tmp_path, "bad", code)])
     assert (end.status, end.line) == (2, "error: two") and end.seconds > 0
@@ -94,7 +94,7 @@ def test_a_signal_is_passed_on_and_nothing_new_starts(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_an_error_stops_what_still_runs(tmp_path):
+def test_an_error_stops_the_running_programs(tmp_path):
     log = tmp_path / "a" / LOG
 
     def jobs():
@@ -123,7 +123,7 @@ def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a program outlives its parent")
-def test_a_program_ends_with_its_parent_however_that_ends(tmp_path):
+def test_a_program_ends_with_its_parent_however_it_ends(tmp_path):
     # The parent starts it, and is killed; it writes what it was told.
     log = tmp_path / "log"
     parent = (

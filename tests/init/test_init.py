@@ -96,7 +96,7 @@ def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path,
     assert said.count("at this threshold") == 1
 
 
-def test_the_config_file_holds_what_the_flags_say(crops, tmp_path, monkeypatch, capsys):
+def test_the_config_file_matches_the_flags(crops, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(command, crops, "--into=out", "--out=mine.py") == 0
     (typed,) = (words for words in commands(capsys.readouterr().out) if words[0] == "train")
@@ -152,7 +152,7 @@ def test_an_image_that_cannot_be_read_is_named_and_skipped(crops, tmp_path, caps
         (0, (), "no identities found"),
     ],
 )
-def test_what_cannot_be_proposed_is_one_line(crops, tmp_path, capsys, monkeypatch, people, flags, words):
+def test_what_cannot_be_proposed_gives_one_line(crops, tmp_path, capsys, monkeypatch, people, flags, words):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "faces"
     folder.mkdir()
@@ -164,7 +164,7 @@ def test_what_cannot_be_proposed_is_one_line(crops, tmp_path, capsys, monkeypatc
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_no_folder_is_one_line(tmp_path, capsys):
+def test_a_missing_folder_gives_one_line(tmp_path, capsys):
     assert call(command, tmp_path / "absent") == 2
     assert "absent: no such folder; expected one with a folder of images" in capsys.readouterr().err
 

@@ -172,7 +172,7 @@ def test_the_expected_first_loss_is_that_of_random_embeddings(config):
         ({"name": "combined", "margins": (1.0, 0.3)}, "loss.margins: "),
     ],
 )
-def test_settings_of_no_margin_are_refused(changes, said):
+def test_invalid_margin_settings_are_refused(changes, said):
     config = overrides.defaults()
     config.loss.update(changes)
     with pytest.raises(InputError, match=f"^{said}"):

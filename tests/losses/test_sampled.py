@@ -53,7 +53,7 @@ def test_each_shard_draws_its_positives_and_as_many_others_as_fit(draws):
     assert not np.array_equal(classes[0], classes[1])
 
 
-def test_every_other_class_is_as_likely_and_weighs_the_inverse_of_its_chance(draws):
+def test_every_other_class_is_equally_likely_and_weighted_by_its_inverse_probability(draws):
     classes, _, weights = draws
     taken = np.zeros((len(classes), 48))
     np.put_along_axis(taken, classes, weights, axis=1)
@@ -205,7 +205,7 @@ def test_a_rows_first_step_is_adams_first_whenever_it_comes():
     assert late > 0
 
 
-def test_a_run_that_goes_on_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
+def test_a_run_resumed_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
     train = TrainConfig(learning_rate=0.01, schedule="constant")
     whole = trained(train, SAMPLED, steps=4)
 
@@ -229,7 +229,7 @@ def test_decay_of_a_drawn_row_is_that_of_the_steps_it_missed_in_the_mean():
     np.testing.assert_allclose(updates["kernel"], -1e-3, rtol=1e-6)
 
 
-def test_centers_may_have_an_optimizer_and_a_rate_of_their_own():
+def test_centers_may_have_their_own_optimizer_and_rate():
     train = TrainConfig(learning_rate=1e-3, weight_decay=0.0, schedule="constant")
     states = trained(train, LossConfig(scale=16.0, optimizer="sgd", learning_rate=0.5), steps=1, devices=1, model=1)
     loss = head_only(make_mesh(jax.devices()[:1]), LossConfig(scale=16.0))

@@ -56,7 +56,7 @@ def test_twenty_steps_are_torchs(case, devices):
         np.testing.assert_allclose(leaf, GOLDEN[f"{case}/{path}"], rtol=1e-4, atol=5e-5, err_msg=path)
 
 
-def test_use_changes_no_moment_and_drops_nothing():
+def test_inference_changes_no_moment_and_drops_nothing():
     classifier = Classifier(dataclasses.replace(runs.RESNET, dropout=0.9), runs.OUTPUTS, jnp.float32)
     params, moments = (trees.unflatten(flat) for flat in runs.made(classifier.config))
     images = jnp.asarray(runs.normalized(runs.batches(classifier.config)[0]["image"]))

@@ -130,7 +130,7 @@ def test_moments_are_not_trained():
             assert not (path in moments and decays[path])
 
 
-def test_turning_keeps_lengths_and_leaves_other_tokens_alone():
+def test_rotating_keeps_lengths_and_leaves_other_tokens_unchanged():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3 + 9, 2, 8)), jnp.float32)
     turned = rotation(3, 8)(x)
     np.testing.assert_array_equal(turned[:, :3], x[:, :3])
@@ -138,7 +138,7 @@ def test_turning_keeps_lengths_and_leaves_other_tokens_alone():
     np.testing.assert_allclose(turned[:, 3 + 4], x[:, 3 + 4], atol=1e-6)  # the patch in the middle is at 0, 0
 
 
-def test_products_of_turned_queries_and_keys_tell_only_how_far_they_are_apart():
+def test_products_of_rotated_queries_and_keys_depend_only_on_their_distance():
     """In each direction: the same query and key one patch apart have the same product wherever they are."""
     rng = np.random.default_rng(1)
     q, k = (jnp.broadcast_to(jnp.asarray(rng.standard_normal(16), jnp.float32), (1, 25, 1, 16)) for _ in "qk")
@@ -169,7 +169,7 @@ def test_sizes(name, good, bad, said):
 @pytest.mark.parametrize(
     ("name", "size", "kind"), [("insightface_vits9", 112, "none"), ("dinov3_vitb16", 224, "linear")]
 )
-def test_the_head_that_is_left_to_the_backbone_is_settled_before_anything_is_recorded(name, size, kind):
+def test_an_auto_head_is_resolved_before_anything_is_recorded(name, size, kind):
     asked = thawed(Config())
     asked.backbone.name, asked.backbone.image_size = name, size
     assert settings.checked(asked).head.kind == kind

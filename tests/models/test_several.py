@@ -88,7 +88,7 @@ def test_places_that_are_empty_or_changed_touch_no_other():
         (PLAIN[3], "trains the patch embedding"),
     ],
 )
-def test_what_there_is_no_room_for_is_named(config, told):
+def test_adapters_that_do_not_fit_are_named(config, told):
     frozen, found = built([config])
     with pytest.raises(InputError, match=told):
         several.alone(frozen, found[0][1], config, several.common([PLAIN[0]]), models.SPEC)

@@ -86,7 +86,7 @@ def test_the_old_format_is_named_with_the_way_out(tmp_path, model):
     check(new, model.state_dict())
 
 
-def test_torch_reads_our_hand_made_archives(tmp_path):
+def test_torch_reads_our_handwritten_archives(tmp_path):
     """The table of hostile files starts from files that torch itself takes for sound."""
     from ..weights.archives import archive, state
 

@@ -118,7 +118,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_what_is_exported_transformers_loads_whole(tmp_path, family):
+def test_transformers_loads_exports_completely(tmp_path, family):
     spec = SMALL[family]
     params = models.made(vit.random_params(spec, 28, 0))
     write_tower(tmp_path, Tower(spec, params, 28, "cls"))

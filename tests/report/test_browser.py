@@ -66,7 +66,7 @@ def test_a_page_shows_everything_and_asks_for_nothing(tab, pages, name, dark, wi
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(("name", "least"), [("attributes", 7), ("few", 6), ("many", 5), ("index", 5)])
-def test_a_page_of_classification_does_too(tab, classification_pages, name, least, dark, width):
+def test_so_does_a_page_of_classification(tab, classification_pages, name, least, dark, width):
     shows_everything(tab, classification_pages / f"{name}.html", dark, width, least)
 
 

@@ -60,7 +60,7 @@ def test_every_command_of_the_next_steps_exists():
     assert typed and set(typed) <= set(commands())
 
 
-def test_a_page_tells_the_command_as_it_was_typed_and_the_commit():
+def test_a_page_shows_the_command_as_typed_and_the_commit():
     page = about_section(run(0.1, 1e-4))
     assert "<code>adaptface train --workdir=&#x27;my runs&#x27;</code>" in page and "8076c95" in page
     assert page.count("my runs") == 1

@@ -147,7 +147,7 @@ def test_without_an_index_there_is_no_search(answers, model, files):
     assert answer.status_code == 404 and "--index" in answer.json()["error"]
 
 
-def test_what_it_is_and_which_thresholds_there_are(told):
+def test_about_lists_the_model_and_its_thresholds(told):
     about = told("GET", "/about").json()
     assert about["people"] == 2 and 112 in about["crop_sizes"]
     assert [(known["far"], known["value"]) for known in about["thresholds"]] == [("1e-1", 4.0), ("1e-2", 1e-9)]

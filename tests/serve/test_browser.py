@@ -104,7 +104,7 @@ def test_photographs_that_are_dropped_are_compared_and_searched(tab, address, fi
     assert paper == ("rgb(21, 24, 27)" if dark else "rgb(251, 251, 249)")
 
 
-def test_another_risk_decides_anew_and_a_bad_file_is_told(tab, address, files):
+def test_another_risk_decides_again_and_a_bad_file_is_reported(tab, address, files):
     tab.show(address, 800)
     shown(tab, "far", "option")
     drop(tab, "first", files[0])

@@ -103,7 +103,7 @@ def test_no_step_waits_behind_a_slow_one(tmp_path, monkeypatch):
     assert steps[0].waiting == [0] * STEPS
 
 
-def test_what_a_checkpoint_goes_on_after_is_written_before_it(tmp_path, monkeypatch):
+def test_rows_before_a_checkpoint_are_written_before_it(tmp_path, monkeypatch):
     """A run that is killed right after a save goes on from it, and would never write a row that was still pending."""
     found = []
 

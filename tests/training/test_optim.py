@@ -28,7 +28,7 @@ def test_constant():
     assert np.allclose(rates(TrainConfig(learning_rate=0.3, schedule="constant"), 5, 20), 0.3)
 
 
-def test_step_drops_at_its_epochs_also_behind_a_warm_up():
+def test_step_drops_at_its_epochs_also_after_a_warm_up():
     config = TrainConfig(learning_rate=1.0, schedule="step", decay_epochs=(2, 4), decay_factor=0.1, warmup_steps=5)
     found = rates(config, 10, 60)
     assert np.allclose(found[[5, 19, 21, 39, 41, 60]], [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)

@@ -188,7 +188,7 @@ def test_bfloat16_keeps_the_direction_of_the_feature():
     assert cosine.min() > 0.999
 
 
-def test_metrics_say_what_happens():
+def test_metrics_report_what_happens():
     run = Run(KINDS["dalora frozen"])
     _, metrics = run.function(run.frozen, run.state, run.put(models.batch()), run.key)
     gates = sum(float(metrics[f"gate/mean_{k}"]) for k in range(3))

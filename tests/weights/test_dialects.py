@@ -158,7 +158,7 @@ def test_without_a_mask_token_and_registers_a_file_is_timms(goldens):
     assert engine.identify(shapes).table.name == "timm_dinov2"
 
 
-def test_a_head_that_is_no_projection_is_put_aside(goldens, written):
+def test_a_head_that_is_not_a_projection_is_set_aside(goldens, written):
     folder = written("timm_clip", "tiny_clip")
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
     tensors["head.bias"][3] = 1e-3
@@ -174,7 +174,7 @@ def test_a_head_that_is_no_projection_is_put_aside(goldens, written):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-def test_a_weight_that_is_no_number_is_refused_by_name(written, goldens, value, dtype):
+def test_a_non_finite_weight_is_refused_by_name(written, goldens, value, dtype):
     folder = written("hub_dinov2", "tiny_dinov2", dtype)
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_dinov2" / "model.safetensors")
     tensors = dialects.hub(hf)

@@ -100,7 +100,7 @@ def test_a_changed_file_is_read_or_refused(tmp_path, seed, wanted):
 
 @fuzzing
 @given(wanted=changes, as_script=st.booleans())
-def test_a_changed_pickle_in_a_sound_archive_is_read_or_refused(tmp_path, wanted, as_script):
+def test_a_changed_pickle_in_a_valid_archive_is_read_or_refused(tmp_path, wanted, as_script):
     if as_script:
         read_all(tmp_path / "x", script(changed(program(module(x=tensor(), y=module(z=tensor()))), wanted)))
     else:

@@ -312,7 +312,7 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(tmp_path, monkey
     check_refused(tmp_path / "x", tmp_path)
 
 
-def test_the_files_that_the_table_starts_from_are_sound(tmp_path):
+def test_the_files_that_the_table_starts_from_are_valid(tmp_path):
     for content, container in ((SOUND, "torch"), (SCRIPT, "torchscript"), (TENSOR, "safetensors")):
         (tmp_path / "x").write_bytes(content)
         tensors = open_weights(tmp_path / "x")

@@ -56,7 +56,7 @@ def test_image_statistics_of_the_preprocessor(goldens, tmp_path):
             loaded(copy, row)
 
 
-def test_hugging_face_computes_quick_gelu_where_nothing_is_said(folder):
+def test_hugging_face_uses_quick_gelu_by_default(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.weights.spec.activation == "quick_gelu"
     assert published.settled.activation_from == "assumed: no config.json beside the file"
@@ -66,7 +66,7 @@ def test_hugging_face_computes_quick_gelu_where_nothing_is_said(folder):
     ("architecture", "activation"),
     [("vit_base_patch4_clip_224", "gelu"), ("vit_base_patch4_clip_quickgelu_224", "quick_gelu")],
 )
-def test_timm_says_it_in_the_architecture(folder, architecture, activation):
+def test_timm_states_it_in_the_architecture(folder, architecture, activation):
     path = folder("timm_clip")
     write(path, "config.json", {"architecture": architecture, "pretrained_cfg": STATISTICS})
     spec = loaded(path)
@@ -100,7 +100,7 @@ def test_timm_names_the_registers_of_dinov2(folder):
 
 
 @pytest.mark.parametrize(("model", "activation"), [({"quick_gelu": True}, "quick_gelu"), ({}, "gelu")])
-def test_open_clip_says_it_in_its_config(folder, model, activation):
+def test_open_clip_states_it_in_its_config(folder, model, activation):
     path = folder("openai_clip")
     write(path, "open_clip_config.json", {"model_cfg": model | {"vision_cfg": VISION}, "preprocess_cfg": STATISTICS})
     spec = loaded(path)
@@ -124,7 +124,7 @@ def test_what_open_clip_says_must_agree_with_the_shapes(folder, config, message)
         loaded(path)
 
 
-def test_the_settings_of_another_project_say_nothing(folder):
+def test_the_settings_of_another_project_are_not_used(folder):
     """timm's GELU is not what OpenAI's own names compute."""
     path = folder("openai_clip")
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224"})
@@ -132,7 +132,7 @@ def test_the_settings_of_another_project_say_nothing(folder):
         loaded(path)
 
 
-def test_the_container_tells_openai_from_open_clip(tmp_path):
+def test_the_container_distinguishes_openai_from_open_clip(tmp_path):
     spec = BACKBONES["tiny_clip"]
     arguments = spec, "tiny_clip", tables.OPENAI_CLIP
     assert settle(*arguments, "torchscript", tmp_path).spec == spec
@@ -287,7 +287,7 @@ def test_an_image_processor_without_statistics_has_those_of_its_class(folder, ki
     assert loaded(path, "tiny_dinov2").stats == stats
 
 
-def test_the_older_form_of_a_clip_config_wins(folder):
+def test_the_older_form_of_a_clip_config_takes_precedence(folder):
     path = folder("hf_clip")
     for config, activation in (
         ({"vision_config": {"hidden_act": "quick_gelu"}, "vision_config_dict": {"hidden_act": "gelu"}}, "gelu"),
@@ -307,7 +307,7 @@ def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
         loaded(path)
 
 
-def test_what_is_assumed_is_said(folder):
+def test_what_is_assumed_is_reported(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.settled.statistics_from.startswith("assumed: those of OpenAI's CLIP")
     assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "put"]

@@ -54,7 +54,7 @@ def test_nothing_blurred_and_nothing_shrunk_is_the_identity():
 
 
 @pytest.mark.parametrize("count", [1, 4, 8, 24])
-def test_low_resolution_takes_means_and_interpolates(count):
+def test_low_resolution_averages_and_interpolates(count):
     """Pillow's box and bilinear filters do the same where the low pixels hold whole ones."""
     line = np.random.default_rng(count).random((1, 24)).astype(np.float32)
     low = Image.fromarray(line).resize((count, 1), Image.Resampling.BOX)
@@ -83,5 +83,5 @@ def test_the_hole_is_a_square_of_at_most_its_area():
 
 @given(st.floats(0.01, 1))
 @settings(max_examples=10)
-def test_low_resolution_keeps_an_even_picture(share):
+def test_low_resolution_keeps_a_uniform_image(share):
     np.testing.assert_allclose(shrunk(24, jnp.float32(share)).sum(axis=1), 1, atol=1e-5)

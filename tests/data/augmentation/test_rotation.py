@@ -39,6 +39,6 @@ def test_a_random_rotation_is_a_rotation_by_that_angle():
 
 
 @pytest.mark.parametrize("degrees", [-1.0, 181.0, float("nan")])
-def test_an_angle_past_half_a_turn_is_refused(degrees):
+def test_an_angle_beyond_180_degrees_is_refused(degrees):
     with pytest.raises(InputError, match=r"^augment\.rotation: .* 0 to 180"):
         draw_angle(jax.random.key(0), degrees)

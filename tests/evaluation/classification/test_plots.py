@@ -59,7 +59,7 @@ def test_tensorboard_gets_the_matrix_of_classes(workdir):
 
 
 @given(st.integers(1, 20), st.integers(1, 6))
-def test_each_sample_stands_beside_what_it_became(count, size):
+def test_each_sample_is_next_to_its_augmentation(count, size):
     before = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, size, size, 3), np.uint8)
     picture = side_by_side(before, before + 100)
     high, wide = size + GAP, 2 * size + GAP

@@ -31,7 +31,7 @@ MIXED = {
 }
 
 
-def test_what_each_place_gets():
+def test_the_rank_and_alpha_of_each_place():
     config = AdapterConfig(rank=4, alpha=8.0, **MIXED)
     ranks = {target: found.tolist() for target, found in places.ranks(config, 3).items()}
     assert ranks == {"q": [1, 0, 2], "v": [2, 0, 2], "proj": [4, 0, 4], "fc1": [6, 0, 6]}
@@ -129,7 +129,7 @@ def test_every_layer_of_every_block_is_peft_at_its_own_rank_and_scale(config, se
     assert lora.count_parameters(SPEC, config) == numbers
 
 
-def test_a_uniform_adapter_is_what_it_was():
+def test_a_uniform_adapter_is_unchanged():
     config = AdapterConfig(rank=4, alpha=8.0, targets=("proj",))
     factors = lora.init_adapters(jax.random.key(0), SPEC, config)
     assert lora.applied(factors, SPEC, config) == (factors, 2.0)
@@ -138,7 +138,7 @@ def test_a_uniform_adapter_is_what_it_was():
         np.testing.assert_array_equal(factor["a"], factors[name]["a"])
 
 
-def test_what_a_place_does_not_have_is_zero_and_stays_so():
+def test_unused_ranks_are_zero_and_stay_zero():
     """Through gradients, weight decay and every optimizer; all that it has moves."""
     patterns = MIXED | {"rank_pattern": {"blocks.0.attn.q": 2, "fc1": 6}}
     config = models.config("dalora", shared_rank=2, **patterns)
