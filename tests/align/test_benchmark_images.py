@@ -1,4 +1,4 @@
-"""Benchmarks of whole photographs are told from those of aligned crops."""
+"""Benchmarks of full photographs are distinguished from those of aligned crops."""
 
 from __future__ import annotations
 

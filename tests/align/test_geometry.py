@@ -1,4 +1,4 @@
-"""Five points onto the template, and pixels after them."""
+"""Five points mapped to the template, and the pixels with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def photograph(landmarks: np.ndarray, width: int, height: int, spot: float) -> n
 
 
 def spots(view: np.ndarray) -> np.ndarray:
-    """Where the light around each place of the template is, in the mean."""
+    """The centroid of the light around each template point."""
     y, x = np.mgrid[:CROP_SIZE, :CROP_SIZE]
     found = []
     for u, v in TEMPLATE:
@@ -96,7 +96,7 @@ def test_a_whole_shift_changes_no_pixel():
 
 def test_a_large_face_is_averaged_not_sampled():
     fine = np.zeros((1120, 1120, 3), np.uint8)
-    fine[:, ::2] = 200  # stripes of one pixel: every pixel of the view sees as many bright as dark ones
+    fine[:, ::2] = 200  # stripes of one pixel: every output pixel covers as many bright as dark ones
     view = warp(fine, transform(0.1, 0, -0.45, -0.45))
     assert np.abs(view.astype(int) - 100).max() <= 1
 

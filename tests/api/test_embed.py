@@ -1,4 +1,4 @@
-"""Images of every kind to unit embeddings: the bits of the commands, in bounded memory, from many threads."""
+"""Images of every kind to unit embeddings: bit-identical to the commands, in bounded memory, from many threads."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_no_image_gives_no_row(trained, backbone):
 
 
 def test_an_iterator_is_read_a_part_at_a_time(trained, crops, paths):
-    """Of pixels two forward passes ahead, of files eight."""
+    """For pixels two forward passes ahead, for files eight."""
     for images, most in ((crops, 2 * 16), (paths, 8 * 16)):
         asked = 0
 
@@ -155,7 +155,7 @@ def test_an_iterator_is_read_a_part_at_a_time(trained, crops, paths):
             done += len(faces)
             ahead.append(asked - done)
         assert done == 400
-        assert max(ahead) <= most + 16  # and the one that the device is busy with
+        assert max(ahead) <= most + 16  # and the one the device is working on
         np.testing.assert_array_equal(faces.embeddings, trained.embed(crops, pad=True).embeddings[4:])
 
 
@@ -211,7 +211,7 @@ def test_without_the_extra_nothing_is_aligned(backbone, crops, monkeypatch):
 
 
 def test_many_threads_may_embed_at_once(run, crops, paths):
-    """Also those that meet a size first: none has it compiled twice."""
+    """Including the first to use a size: none is compiled twice."""
     model = af.open(run, batch_size=16)
     opened = [Image.open(path) for path in paths]
 
@@ -251,7 +251,7 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units")
 def test_ten_thousand_images_take_less_than_500_megabytes():
-    # Here time goes into running, not into compiling.
+    # Here most time goes into running, not compiling.
     ended = ran(sys.executable, "-c", PROGRAM, env=one_device() | {"XLA_FLAGS": ""})
     assert ended.status == 0, ended.error
     assert int(ended.out) < 500e6

@@ -43,7 +43,7 @@ def test_a_backbone_has_no_gates(folder, tmp_path):
 )
 def test_a_file_that_cannot_be_written_is_refused_at_once(folder, tmp_path, capsys, name, said):
     (tmp_path / "folder.npz").mkdir()
-    # A model that cannot be opened: the file is looked at first.
+    # A model that cannot be opened: the file is checked first.
     assert call(embed, "--run=absent", f"--images={folder}", f"--out={tmp_path / name}") == 2
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1

@@ -26,7 +26,7 @@ def filled(templates: np.ndarray) -> Gallery:
 
 
 def check(held: Gallery, templates: np.ndarray, probes: np.ndarray, top: int) -> None:
-    """Brute force in float64; of equal templates the one with the lower number first."""
+    """Brute force in float64; ties go to the lower number."""
     similarity, number = held.nearest(probes, top)
     scores = probes.astype(np.float64) @ templates.T.astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]

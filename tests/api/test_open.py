@@ -1,4 +1,4 @@
-"""What `open` takes, and what it says of the rest."""
+"""What `open` accepts, and how it refuses the rest."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_package_imports_at_once_and_lists_its_names():
 
 
 def test_a_command_in_an_error_message_stays_a_command(monkeypatch):
-    """Flags are arguments in Python, but what is to be typed is typed as it is."""
+    """Flags become arguments in Python, but a command to type stays as it is."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(af.InputError, match=r"adaptface convert \./FOLDER --out OUT"):
         af.open("nobody/nothing")

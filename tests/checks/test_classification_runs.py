@@ -1,4 +1,4 @@
-"""What the records of a classification run say: the checks that any run has, and those of labels."""
+"""Findings from the records of a classification run: the checks common to all runs, and those of labels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROWS = rows_of(RESULTS)
 
 def severities(run: ClassificationRun) -> dict[tuple[str, str], str]:
     found = {(s.title, f.check): f.severity for s in check_records(run) for f in s.findings}
-    # The made runs have no checkpoint.
+    # The synthetic runs have no checkpoint.
     return {key: severity for key, severity in found.items() if key[1] != "checkpoints"}
 
 
 def evaluated(loss, macro_f1) -> list[dict]:
-    """A row every 10 steps with an evaluation, and a training loss that falls all the time."""
+    """A row every 10 steps with an evaluation, and a steadily falling training loss."""
     rows = [{"step": step, "train/loss": 5 - step / 100} for step in range(1, 10 * len(loss) + 1)]
     tags = zip(loss, macro_f1, strict=True)
     return rows + [

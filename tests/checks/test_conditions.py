@@ -1,4 +1,4 @@
-"""The doctor on a benchmark's conditions: how many images of each, and what every two of them are judged on."""
+"""The doctor on a benchmark's conditions: the images of each, and the pairs and people behind every cell."""
 
 from __future__ import annotations
 

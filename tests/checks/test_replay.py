@@ -1,4 +1,4 @@
-"""A run that proves itself: untouched it is proven, and what is changed in it or in what it was made of is named."""
+"""A run that proves itself: unchanged it is proven, and any change in it or its sources is named."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PEOPLE, IMAGES = 4, 48
 
 
 def write_data(folder: Path) -> None:
-    """Pictures of noise and a list of them."""
+    """Noise images and a list of them."""
     rng = np.random.default_rng(3)
     (folder / "images").mkdir(parents=True)
     for number in range(IMAGES):
@@ -118,7 +118,7 @@ def test_an_untouched_run_is_proven(root, capsys):
 
 
 def edited(name: str, before: str, after: str):
-    """Another text in a file."""
+    """Replace text in a file."""
 
     def tamper() -> None:
         text = Path(name).read_text()
@@ -154,7 +154,7 @@ def flipped(pattern: str, at: float = 0.5):
 
 
 def signed_again(change, folder: str = "run/checkpoints/8"):
-    """A change in a checkpoint, with a manifest that says it was always so."""
+    """A change in a checkpoint, with a matching manifest."""
 
     def tamper() -> None:
         facts = manifest.read_manifest(Path(folder)).facts
@@ -263,7 +263,7 @@ def test_changes_in_data_and_backbone_are_named(root, tamper, checks, what):
 
 
 def nudged(plan, step: int = 8) -> None:
-    """One bit of one trained weight, in a checkpoint that is sound by its manifest."""
+    """One bit of one trained weight, in a checkpoint that its manifest calls intact."""
     told = read_testimony(Path("run"))
     state = Again(told, plan, 1e-3).start(step)
     head = state.trainable["head"]
@@ -312,7 +312,7 @@ def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
 
 
 def forge(change) -> None:
-    """Evidence that a forger has written anew, chain and all."""
+    """Evidence rewritten by a forger, including the chain."""
     lines, chain = read_lines(Path("run")), ""
     for line in lines:
         change(line)
@@ -340,7 +340,7 @@ def test_a_consistent_forgery_is_found_by_replaying(root, plan):
     elsewhere = types.MappingProxyType({**told.sittings[0].environment, "processor": "another"})
     told.sittings[0] = told.sittings[0]._replace(environment=elsewhere)
     found = again.run(Window(8, 12))
-    assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # it was only the evidence
+    assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # only the evidence was wrong
     repainted()
     assert "other records, or records with other content" in again.run(Window(0, 12)).what
 

@@ -1,4 +1,4 @@
-"""The doctor after a run: the signs of what went wrong, each under its name."""
+"""The doctor after a run: the symptoms of what went wrong, each under its name."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ SETTINGS = {
 
 
 def rows(tag: str, values) -> list[dict]:
-    """Rows of `metrics.jsonl` with one figure; NaN stands there as null."""
+    """Rows of `metrics.jsonl` with one metric; NaN is written as null."""
     return [{"step": 10 * i, tag: None if math.isnan(v) else float(v)} for i, v in enumerate(values)]
 
 
-# A real run, and copies of it that were spoilt.
+# A real run, and broken copies of it.
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_corrupted_records_are_named(run, tmp_path, capsys, name):
         assert f"{workdir / name}: " in capsys.readouterr().out
 
 
-# The loss. C = 101, s = 64, m = 0.35: a model that tells nobody apart has 27.0.
+# The loss. C = 101, s = 64, m = 0.35: a model at chance has 27.0.
 
 NOISE = np.random.default_rng(0).normal(0, 0.3, 40)
 NOBODY = math.log(100) + 64 * 0.35
@@ -217,7 +217,7 @@ def test_verification(accuracy, auc, severity, word):
 
 
 def around(accuracy: float, few: bool = False) -> BenchmarkResult:
-    """Figures with an interval of two points on either side."""
+    """Metrics with an interval of two points on either side."""
     ends = (accuracy - 0.02, accuracy + 0.02)
     return benchmark_result(accuracy, intervals=Intervals(ends, ends, {}, people=40, few=few))
 
@@ -234,7 +234,7 @@ def around(accuracy: float, few: bool = False) -> BenchmarkResult:
     ],
 )
 def test_against_raw_pixels_and_the_frozen_backbone(accuracy, p, expected):
-    """The test tells, not the sign."""
+    """The test decides, not the sign."""
     change = accuracy - 0.9
     compared = Comparison(600, change, (change, change), p, 0, 0, change, (change, change), p, people=40, few=False)
     results = Results({"lfw": around(accuracy)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
@@ -293,7 +293,7 @@ def test_collapse(make, expected):
 
 
 class Terminal:
-    """A stream that says it is a terminal of some encoding."""
+    """A stream that claims to be a terminal with some encoding."""
 
     def __init__(self, encoding: str) -> None:
         self.encoding, self.text = encoding, ""

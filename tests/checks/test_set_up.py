@@ -1,4 +1,4 @@
-"""The doctor before a run: each planted fault is found under its name, and a sound set-up has none."""
+"""The doctor before a run: each planted fault is found under its name, and a valid set-up has none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def config(config_file) -> Config:
 
 @dataclasses.dataclass
 class Sound:
-    """A sound set-up examined by the command: what it said, and what it had compiled."""
+    """A valid set-up examined by the command: its output, and what it compiled."""
 
     status: int
     out: str
@@ -107,7 +107,7 @@ def benchmark(set_up) -> Benchmark:
 
 
 class Altered:
-    """A source with some records or labels of another."""
+    """A source with some records or labels replaced."""
 
     def __init__(self, source, labels=None, image=None, records=None):
         self._source, self._image = source, image or (lambda i, found: found)
@@ -133,12 +133,12 @@ def png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-# A sound set-up.
+# A valid set-up.
 
 
 def test_a_valid_set_up_has_no_fault_and_no_warning(sound):
     found = sound.findings["findings"]
-    # How fast this machine is just now is not the set-up's fault.
+    # The machine's current speed is not the set-up's fault.
     assert {f["check"] for f in found if f["severity"] in ("fault", "warning")} <= {"speed"}
     assert sound.status == sound.findings["faults"] == 0
     assert {
@@ -156,7 +156,7 @@ def test_a_valid_set_up_has_no_fault_and_no_warning(sound):
 
 @pytest.fixture(scope="module")
 def sick(tmp_path_factory, source, benchmark) -> tuple[Path, Path]:
-    """Identity folders and a pack, each with several things wrong."""
+    """Identity folders and a pack, each with several faults."""
     folder = tmp_path_factory.mktemp("sick")
     train = folder / "train"
     for label in range(4):
@@ -443,7 +443,7 @@ def test_a_loss_that_is_not_finite(sound):
 
 
 def test_the_plan_outlives_its_rehearsal(set_up, sound):
-    """The step takes its state; the model that was opened must stay whole."""
+    """The step donates its state; the opened model must stay intact."""
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(set_up.plan.model.trainable))
 
 

@@ -1,4 +1,4 @@
-"""A threshold from a folder of photographs: what is said, kept, used by `verify` and from Python, and refused."""
+"""A threshold from a folder of photographs: what is printed, stored, used by `verify` and from Python, and refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHOTOGRAPHS = 64
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """With the distances of lfw's 600 pairs, from 0 on for one person, up to 4 for two."""
+    """With the distances of lfw's 600 pairs, from 0 up for one person, down from 4 for two."""
     run = write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
     issame = np.arange(600) < 300
     distances = np.where(issame, np.linspace(0, 2, 600), np.linspace(1, 4, 600))
@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pile(tmp_path_factory) -> Path:
-    """Crops, a file that is none, and a text."""
+    """Crops, an invalid one, and a text file."""
     folder = tmp_path_factory.mktemp("pile")
     rng = np.random.default_rng(0)
     for number in range(PHOTOGRAPHS):
@@ -51,7 +51,7 @@ def pile(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def calibrated(run, pile) -> tuple[Path, str]:
-    """The file of the thresholds, away from the run, and what was said."""
+    """The file of the thresholds, away from the run, and the output."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert call(calibrate, f"--run={run}", pile) == 0
     return (run / SITE).rename(run.parent / "site.json"), out.getvalue()
@@ -123,7 +123,7 @@ def test_identify_names_it(found, pile, tmp_path, capsys):
 
 
 def test_with_stored_scores_a_benchmark_threshold_has_a_risk_and_ratio(run, pile, capsys):
-    """Own thresholds too: 100 of 300 impostors lie below 3, where a genuine pair never is."""
+    """Given thresholds too: 100 of 300 impostors are below 3, where a genuine pair never is."""
     assert call(verify, f"--run={run}", pile / "00.png", pile / "00.png", "--threshold=3.0033", "--checkpoint=7") == 0
     said = capsys.readouterr().out
     assert "at this threshold 1 stranger in 3" in said and "measured on lfw: 600 pairs" in said

@@ -1,4 +1,5 @@
-"""The command of the classification studies: what a run writes, how it goes on, ends early, is measured and refused."""
+"""The command of the classification studies: what a run writes, how it resumes, stops early, is evaluated and
+refused."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def get_config():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """A folder per class; each picture has its class's color and noise, and one is gray."""
+    """A folder per class; each image has its class's color and noise, and one is gray."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
     for name, color in COLORS.items():
         (folder / name).mkdir()
@@ -73,7 +74,7 @@ def config(pictures, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory) -> Path:
-    """A finished run of 15 steps: 5 an epoch of 95 images, an evaluation after each."""
+    """A finished run of 15 steps: 5 per epoch of 95 images, an evaluation after each."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     assert call(classify, f"--config={config}", f"--workdir={workdir}") == 0
     return workdir
@@ -118,7 +119,7 @@ def test_every_evaluation_is_in_the_log(run):
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_like_an_uninterrupted_one(run, config, tmp_path, monkeypatch):
-    """The moments of batch normalization, dropout and augmentation go on where they were, to the last bit."""
+    """The moments of batch normalization, dropout and augmentation resume where they were, to the last bit."""
     workdir, real = tmp_path / "stopped", loop.placed_batches
 
     def stopping(plan, start, *rest):
@@ -262,7 +263,7 @@ def test_settings_of_the_other_task_are_refused(run, config, tmp_path, capsys):
 
 
 def celeba(folder: Path) -> Path:
-    """Two pictures for each part, two attributes."""
+    """Two images per split, two attributes."""
     images = folder / "img_align_celeba"
     images.mkdir(parents=True)
     names = [f"{i:06d}.jpg" for i in range(1, 7)]

@@ -1,4 +1,4 @@
-"""A run on dirty data: it fails after saving itself, or skips and counts, and either way it goes on exactly."""
+"""A run on dirty data: it fails after saving its state, or skips and counts; either way it resumes exactly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory) -> list[str]:
-    """The start of a command line for 40 images of which one, of step 4, is cut off."""
+    """The start of a command line for 40 images, one of which, in step 4, is truncated."""
     place = tmp_path_factory.mktemp("dirty")
     for person in range(4):
         (place / "faces" / f"p{person}").mkdir(parents=True)

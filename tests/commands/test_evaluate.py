@@ -54,7 +54,7 @@ def test_everything_in_one_command(data, capsys):
     files = (f"--output={data / 'out.json'}", f"--scores={data / 'out.npz'}")
     assert call(evaluate, *MODEL, *arguments, *people, *files) == 0
     found = json.loads((data / "out.json").read_text())
-    assert set(found) == {"model", "benchmarks", "templates", "identification"}  # no lists of 1:N
+    assert set(found) == {"model", "benchmarks", "templates", "identification"}  # no 1:N lists
     assert found["benchmarks"]["mine"] == found["benchmarks"]["again"]
     assert found["templates"]["ijbx"]["images"] == 6
     identified = found["identification"]
@@ -84,7 +84,7 @@ def test_searches_are_listed_and_stored_with_the_run(data, tmp_path_factory, cap
     page, found = capsys.readouterr().out, json.loads((data / "out.json").read_text())
     assert list(found["searches"]) == ["ijby_G1", "ijby_G2", "ijby_mean", "tiny"]
     assert found["searches"]["tiny"]["distractors"] == 5 + 3 and found["identification"]["distractors"] == 3
-    # The threshold of the run at FAR 1e-1 is 4, which everybody passes, strangers too.
+    # The run's threshold at FAR 1e-1 is 4, which everybody passes, strangers included.
     rank1 = found["identification"]["rank1"]
     assert found["identification"]["at_threshold"] == {"threshold": 4.0, "found": rank1, "false_hits": 1.0}
     assert "6 images searched among 3 people, 6 known, 0 unknown" in page

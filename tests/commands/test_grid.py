@@ -1,4 +1,4 @@
-"""A grid of small runs: what it starts, passes over, ranks, refuses, and goes on with however it was ended."""
+"""A grid of small runs: what it starts, skips, ranks and refuses, and how it resumes however it ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def by_name(out: Path) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def failing(config, tmp_path_factory) -> tuple[Path, str, str, int]:
-    """A grid whose second sub-run has larger batches than images: its folder, what it said, its status."""
+    """A grid whose second sub-run has larger batches than images: its folder, output and status."""
     out = tmp_path_factory.mktemp("grids") / "grid"
     command = (sys.executable, "-m", "adaptface_jax.grid", f"--config={config}", f"--out={out}")
     end = ran(*command, "--sweep", "train.batch_size=16,4096", env=one_device())
@@ -187,7 +187,7 @@ def test_trials_without_optuna_name_what_to_install(config, tmp_path, capsys):
 
 
 def ranking(out: Path) -> list[tuple]:
-    """What the table says but for the times."""
+    """The table without the times."""
     keys = ("rank", "name", "choice", "state", "score", "loss", "steps")
     return [tuple(str(run.get(key)) for key in keys) for run in record(out)["runs"]]
 
@@ -200,7 +200,7 @@ def command(config) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def whole(command, tmp_path_factory) -> Path:
-    """A grid that was left alone."""
+    """An uninterrupted grid."""
     out = tmp_path_factory.mktemp("grids") / "whole"
     assert ran(*command, f"--out={out}", env=one_device()).status == 0
     return out
@@ -222,7 +222,7 @@ def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_p
                 assert by_name(out)["seed=1"]["state"] == "stopped"
             else:
                 assert end.status == -number
-                # What a killed grid leaves behind saves and ends; the next one waits for it.
+                # Sub-runs left by a killed grid save and end; the next one waits for them.
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
     assert "seed=0: already finished, skipped" in again.out

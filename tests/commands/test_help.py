@@ -1,4 +1,4 @@
-"""`--help`, and words that are no flags: answered before the libraries that compute are imported."""
+"""`--help` and unknown flags: answered before the numerical libraries are imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.children import one_device
 from tests.test_main import COMMANDS
 
-# Each command in turn, in one fresh process; what it said and its status, then the modules that are there in the end.
+# Each command in turn, in one fresh process: its output and status, then the modules loaded at the end.
 SCRIPT = """
 import contextlib, io, json, runpy, sys
 said = {}

@@ -1,4 +1,4 @@
-"""`identify`: people indexed, photographs searched, what is said, written and refused."""
+"""`identify`: people indexed, photographs searched; what is printed, written and refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for a learning rate on a small training: what it prints, writes, refuses and leaves alone."""
+"""The search for a learning rate on a small training: what it prints, writes, refuses and leaves unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def config(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(config, tmp_path_factory) -> Path:
-    """What the command wrote, beside a file that was there before."""
+    """What the command wrote, next to an existing file."""
     out = tmp_path_factory.mktemp("found")
     (out / "notes.txt").write_text("mine")
     assert call(lr_finder, f"--config={config}", f"--out={out}", *WORDS) == 0

@@ -22,7 +22,8 @@ POSES, LIGHT = ("frontal", "left", "right"), ("good", "dark", "")
 
 @pytest.fixture
 def faces(tmp_path):
-    """Twelve people of six small images, one person of one; labels of pose and light, the light of a third unknown."""
+    """Twelve people with six small images each, one person with one; labels of pose and light, a third without
+    light."""
     folder, lines = tmp_path / "faces", ["path,pose,light"]
     for person in range(PEOPLE):
         (folder / f"p{person:02d}").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The commands on a small run: what they print, write, refuse, and go on with."""
+"""The commands on a small run: what they print, write, refuse and resume."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def config(tmp_path_factory) -> Path:
 
 
 class Told(NamedTuple):
-    """What a run printed, and what was going on whenever something that takes long was called, by its name."""
+    """What a run printed, and the current activity whenever something long-running was called, by its name."""
 
     printed: str
     during: dict[str, str]
 
 
-# What the time of a run goes into.
+# Where the time of a run goes.
 LONG = {
     "opening data": ("adaptface_jax.training.recognition.plan", "open_training"),
     "opening benchmarks": ("adaptface_jax.training.recognition.plan", "open_benchmark"),
@@ -80,7 +80,7 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def told_run(config, tmp_path_factory) -> tuple[Path, Told]:
-    """A finished run of 12 steps: 3 an epoch, 2 evaluations; and what it told while it went on."""
+    """A finished run of 12 steps: 3 per epoch, 2 evaluations; and the progress it reported."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     told = Told("", {})
 
@@ -106,7 +106,7 @@ def run(told_run) -> Path:
 
 
 def test_whatever_takes_long_reports_progress(told_run):
-    """By what is going on when it is called, not by a clock: what goes on is said again every few seconds."""
+    """By the activity current at the call, not by a clock: it is reported again every few seconds."""
     _, told = told_run
     assert told.during.keys() == LONG.keys() and all(told.during.values())
     lines = [line for line in told.printed.splitlines() if line.endswith(" ...")]
@@ -133,7 +133,7 @@ def test_evaluate_shows_the_frozen_backbone_next_to_the_run_in_80_columns(run, c
     assert [cell.strip() for cell in table[2].split("|")[3:7:3]] == [f"{100 * value:.2f}%" for value in shown]
     assert len(table) == 2 + 1 + 6, "titles, the benchmark and every two conditions"
     assert max(map(len, table)) <= 80
-    # Another path may be another benchmark, and wide is what there is.
+    # Another path may be another benchmark.
     other = f"--benchmark=faces={spec.replace('seed=2', 'seed=3')}"
     assert call(evaluate, f"--run={run}", "--checkpoint=latest", other, "--wide") == 0
     wide = capsys.readouterr().out
@@ -188,7 +188,7 @@ def test_a_dry_run_prints_the_header_and_writes_nothing(config, tmp_path, capsys
 
 @pytest.fixture
 def stopping(monkeypatch):
-    """Makes the training data raise a signal while some step's batch is read."""
+    """Makes the training data raise a signal while a given step's batch is read."""
 
     def arm(after: int, number: int) -> None:
         real = plan.batches
@@ -323,7 +323,7 @@ def test_a_finished_run_only_reports_again(run, config, capsys):
     assert "first loss" not in out
     again = json.loads((run / "results.json").read_text())
     assert again["benchmarks"] == json.loads(before)["benchmarks"]
-    # What the terminal says last is the verdict, of few and generated people.
+    # The last line on the terminal is the verdict, over few, generated people.
     *_, generated, headline, rests, written = filter(None, out.splitlines())
     assert "faces are generated" in generated and written.startswith("written: ")
     assert again["changes"]["faces"]["few"] and again["generated"] == ["faces"]
@@ -485,7 +485,7 @@ def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
 
 
 def test_a_few_faces_are_memorized(config, tmp_path, capsys):
-    """On few steps, and said so; nothing is verified, and the settings stand in the way of nothing."""
+    """In few steps, and reported so; nothing is verified, and no setting prevents it."""
     workdir = tmp_path / "heart"
     words = ("--overfit_small=16", "--config.train.steps=2", "--config.train.learning_rate=0.001")
     assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 0

@@ -1,4 +1,4 @@
-"""Two photographs compared: what is said, stored and refused."""
+"""Two photographs compared: what is printed, stored and refused."""
 
 from __future__ import annotations
 

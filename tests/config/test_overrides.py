@@ -1,4 +1,4 @@
-"""Settings: names, types, bounds, and what an error says."""
+"""Settings: names, types, bounds and error messages."""
 
 from __future__ import annotations
 

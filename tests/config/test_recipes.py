@@ -1,4 +1,4 @@
-"""Config files: the recipes that ship, a user's own, what inherits from what, and what an error says."""
+"""Config files: packaged recipes, a user's own, inheritance and error messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(path: Path, body: str, imports: str = "from adaptface_jax.config impor
 
 
 def refused(source: str | Path) -> str:
-    """What loading it says."""
+    """The error of loading it."""
     with pytest.raises(InputError) as caught:
         recipes.load(source)
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""How a command ends: its streams, statuses, and what any of them may meet, in one line."""
+"""How a command ends: its streams, statuses, and common failures in one line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_closed_pipe_is_not_a_fault():
 
 
 def test_ctrl_c_is_one_line_and_130():
-    # What a shell starts in the background ignores the signal, which is undone.
+    # Background processes of a shell ignore the signal; this is undone.
     heard = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
     body = f"{heard}\n    print('begun', flush=True)\n    time.sleep(60)"
     words = [sys.executable, "-c", SCRIPT.format(body)]

@@ -1,4 +1,4 @@
-"""Compiled programs are kept for the next command, where a user has not chosen otherwise."""
+"""Compiled programs are cached for the next command, unless a user chose otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptface_jax.core.version import __version__
 
 @pytest.fixture
 def told(monkeypatch, tmp_path):
-    """What jax is told, with an empty cache of a user who has chosen nothing."""
+    """The setting passed to jax, with an empty cache and no choice by the user."""
     told: dict[str, str] = {}
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
     monkeypatch.setenv(VARIABLE, "")

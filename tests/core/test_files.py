@@ -1,4 +1,4 @@
-"""JSON is valid for every reader, and a file is whole or as it was."""
+"""JSON is valid for every reader, and files change atomically."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_folder_removed_while_it_is_written_to_gives_one_line(tmp_path, made_a
             shutil.rmtree(folder)
             if made_again:
                 folder.mkdir()
-            (folder / "x").touch()  # raises FileNotFoundError where it was not made again
+            (folder / "x").touch()  # raises FileNotFoundError if it was not recreated
 
     with pytest.raises(RunError, match=r"run: was removed or replaced .*, run again"):
         work()

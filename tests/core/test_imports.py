@@ -1,4 +1,4 @@
-"""A package that is hidden is as one that is not installed, until the block ends."""
+"""A hidden package behaves as if not installed, until the block ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_hidden_package_cannot_be_imported_only_within_the_block(tmp_path, mon
     with hidden("heavy_package"), pytest.raises(ImportError):
         importlib.import_module("heavy_package")
     assert importlib.import_module("heavy_package").loaded
-    with hidden("heavy_package"):  # what is loaded already costs nothing
+    with hidden("heavy_package"):  # what is already loaded costs nothing
         assert importlib.import_module("heavy_package").loaded
     del sys.modules["heavy_package"]
     with pytest.raises(KeyError), hidden("heavy_package"):

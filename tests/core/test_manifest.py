@@ -1,4 +1,4 @@
-"""A folder is believed only when every file is as it was written."""
+"""A folder is trusted only if every file is unchanged."""
 
 from __future__ import annotations
 

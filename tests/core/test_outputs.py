@@ -1,4 +1,4 @@
-"""An output that cannot be written is refused before anything is computed; one that can is written as it should be."""
+"""An output that cannot be written is refused before anything is computed; others are written correctly."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_killed_at_any_moment_one_of_the_two_folders_exists(tmp_path, system):
         assert end.returncode == -9
         if system == "this system":
             assert (out / "m").read_text() in ("old", "new")
-        clear_remains(out)  # as the next start of any command that writes there
+        clear_remains(out)  # as at the next start of any command that writes there
         assert (out / "m").read_text() in ("old", "new")
         assert [path.name for path in tmp_path.iterdir()] == ["out"], moment
     assert done and (out / "m").read_text() == "new" and moment > 4

@@ -1,4 +1,4 @@
-"""What goes on is said when it begins, and again where it takes long."""
+"""An activity is reported when it starts, and again if it takes long."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_nobody_waits_longer_than_three_seconds_for_a_line_in_the_first_minutes(
 
 
 def test_metrics_of_an_earlier_count_say_so(capsys, monkeypatch):
-    """The loop is further by the time that they are there: the count never falls."""
+    """The loop is further by the time they arrive: the count never falls."""
     monkeypatch.setattr(progress, "FIRST_GAP", 0.0)
     with Progress(10, label="training") as shown:
         shown.at(4)

@@ -1,4 +1,4 @@
-"""On the device: resizing and normalizing as Pillow and torchvision do, and changes that only their key decides."""
+"""On the device: resizing and normalizing like Pillow and torchvision, and changes determined only by their key."""
 
 from __future__ import annotations
 

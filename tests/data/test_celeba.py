@@ -1,4 +1,4 @@
-"""CelebA's published folder: which image has which attributes and is of which part; and what is refused."""
+"""CelebA's published folder: the attributes and split of each image; and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adaptface_jax.data.splits import open_splits
 from .packing import encoded, picture
 
 NAMES = ("Smiling", "Wearing_Hat", "Male", "Young")
-# Image i: the attributes, and the part.
+# Image i: the attributes, and the split.
 ROWS = {
     "000001.jpg": ((1, -1, 1, -1), 0),
     "000002.jpg": ((-1, 1, -1, 1), 0),

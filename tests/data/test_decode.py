@@ -53,7 +53,7 @@ def test_other_modes_become_rgb(mode):
 
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored turned a quarter to the left
+    exif[0x0112] = 6  # stored rotated 90 degrees counterclockwise
     turned = encoded(np.rot90(RGB), "JPEG", quality=100, subsampling=0, exif=exif)
     found = decode(turned, "x")
     assert found.shape == RGB.shape
@@ -89,7 +89,7 @@ BROKEN = {
 
 
 def scanned(scans: int, side: int) -> bytes:
-    """A progressive JPEG of so many scans."""
+    """A progressive JPEG with this many scans."""
     data = bytearray(encoded(RGB, "JPEG", progressive=True))
     frame, last = data.find(b"\xff\xc2"), data.rfind(b"\xff\xda")
     data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read right.
+"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read correctly.
 
 Four tables: images (what a record holds), sets (what `data.train` names), records of a set that opens, benchmarks.
 """
@@ -48,7 +48,7 @@ def png(width: int, height: int, data: bytes = b"", before: bytes = b"", bits: i
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """JPEG with another size in its frame header."""
+    """A JPEG with another size in its frame header."""
     place = JPEG.index(b"\xff\xc0") + 5
     return JPEG[:place] + struct.pack(">HH", height, width) + JPEG[place + 4 :]
 
@@ -134,7 +134,7 @@ BITS = Image.fromarray(GRAY).convert("1")
 PALETTE = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
 BROKEN_EXIF = b"Exif\0\0MM\0*\xff\xff\xff\xf0"
 
-# What looks odd and is read right: (file, its pixels, greatest mean difference).
+# What looks odd and is read correctly: (file, its pixels, greatest mean difference).
 ODD = {
     "gray PNG: repeated over the channels": (encoded(GRAY), rgb(GRAY), 0),
     "gray JPEG": (encoded(GRAY, "JPEG", quality=100), rgb(GRAY), 2),
@@ -289,7 +289,7 @@ FILES = {
     **{f"a file that is {name}": of_image(content) for name, content in IMAGES.items()},
 }
 
-# These change what is listed: the damage is there when the set is opened. The others come while it is open.
+# These change what is listed: the damage exists when the set is opened. The others happen while it is open.
 LISTED = {"a bad image whose name holds a line break", "a bad image whose name is no UTF-8"}
 
 
@@ -338,7 +338,7 @@ RECORDS = {
 
 
 def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
-    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, of weight 0."""
+    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, with zero weight."""
     options = {"seed": 0, "threads": 0}
     count = len(source)
     with pytest.raises(InputError, match=damaged) as caught:
@@ -434,7 +434,7 @@ def flat(*labels: float) -> Callable[[Path], Path]:
 
 
 def layout(*ranges: tuple[float, float], first: float = 5.0, end: float = 7.0) -> Callable[[Path], Path]:
-    """Four images of two identities, and what the identity records say of them."""
+    """Four images of two identities, and their identity records."""
 
     def build(place: Path) -> Path:
         images = [(key, header((key - 1) // 2 * 1.0) + PNG) for key in range(1, 5)]
@@ -461,7 +461,7 @@ def shard_described(**changes) -> Callable[[Path], Path]:
 
 
 def made(*steps: Callable[[Path], object]) -> Callable[[Path], Path]:
-    """Good identity folders, and what is done to them."""
+    """Good identity folders, with a change."""
 
     def build(place: Path) -> Path:
         folder = folders(place / "faces")
@@ -630,7 +630,8 @@ def test_a_rec_truncated_anywhere_gives_one_line(tmp_path, at):
     assert "\n" not in str(caught.value)
 
 
-# --- sets that look odd and are read right --------------------------------------------------------------------------
+# --- sets that look odd and are read correctly
+# --------------------------------------------------------------------------
 
 
 def test_labels_with_gaps_are_compacted_and_reported(tmp_path):

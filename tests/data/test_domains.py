@@ -1,4 +1,4 @@
-"""Domains are made of labels by terms: several may hold, ordinary is what none holds for, unknown is neither."""
+"""Domains are made from labels by terms: several may hold, ordinary means none holds, unknown is neither."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_labels_in_the_folder_are_not_an_identity_and_make_domains(faces):
 
 
 def test_a_part_of_a_set_keeps_its_domains(faces):
-    """The labels are those of the whole set, whatever part of it is trained on."""
+    """The labels are those of the full set, whatever part of it is trained on."""
     part = open_source(str(faces), max_per_identity=2, domains=TERMS)
     assert part.domains.tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
     assert part.domain_names == ("pose", "light", "ordinary") and len(part.table) == 4

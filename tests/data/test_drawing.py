@@ -1,4 +1,4 @@
-"""Pairs drawn from identities, whatever the people, their images and the conditions of these."""
+"""Pairs drawn from identities, whatever the people, their images and conditions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_people_are_drawn_evenly_though_one_has_most_images():
 
 
 def test_cells_get_equally_many_while_they_last():
-    """Two conditions apart and an ordinary class: six cells; where one is rare, the others take its place."""
+    """Two separate conditions and an ordinary class: six cells; if one is rare, the others fill in."""
     rng = np.random.default_rng(0)
     kind = rng.choice(3, 1200, p=[0.1, 0.3, 0.6])
     membership = np.eye(3, dtype=np.uint8)[kind]

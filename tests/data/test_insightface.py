@@ -1,4 +1,4 @@
-"""InsightFace records: both layouts and label forms, frames in parts, and files that lie."""
+"""InsightFace records: both layouts and label forms, split frames, and inconsistent files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of labels: what people write is read, what is wrong with one is one line, millions of rows stay small."""
+"""Tables of labels: common spellings are read, errors give one line, millions of rows stay small."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ["anna/1.jpg", "anna/2.jpg", "bert/1.jpg", "bert/2.jpg"]
 
 @pytest.fixture
 def table(tmp_path):
-    """table(content) -> what it is read as for KEYS."""
+    """table(content) -> the labels read for KEYS."""
 
     def read(content: str | bytes, keys=KEYS, **options) -> LabelTable:
         file = tmp_path / "labels.csv"

@@ -1,4 +1,5 @@
-"""Packed shards are the source in another form: same records, same order, same batches; packing survives any end."""
+"""Packed shards are the source in another form: same records, same order, same batches; packing survives any
+interruption."""
 
 from __future__ import annotations
 
@@ -80,7 +81,7 @@ def test_folders_records_and_shards_give_the_same_batches(folders, tmp_path):
         for batch, other in zip(expected, taken(form), strict=True):
             for name in batch:
                 np.testing.assert_array_equal(batch[name], other[name])
-    # What resuming compares is the same too; where the files lie may change.
+    # What resuming compares is the same too; the files may move.
     one, other = describe_source(forms[0]), describe_source(forms[2])
     assert {**one, "source": ""} == {**other, "source": ""}
 
@@ -119,7 +120,7 @@ TABLE = 'file,pose,note\np0/0.png,left,\np3/4.png,frontal,"quoted, and so"\n'
 
 @pytest.fixture
 def labeled(folders):
-    """The folders, with labels of two images written as a spreadsheet does."""
+    """The folders, with labels of two images written as by a spreadsheet."""
     (folders / "labels.csv").write_text(TABLE.replace(",", ";").replace("; and", ", and"), "utf-8-sig", newline="\r\n")
     return folders
 

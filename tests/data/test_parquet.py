@@ -75,7 +75,7 @@ def test_the_missing_test_part_is_split_off(hub):
 
 @pytest.mark.parametrize("word", ["val", "valid", "validation"])
 def test_plain_files_without_names_of_classes(tmp_path, word):
-    """Beside each other, the images as bytes of either width, the labels of any whole kind."""
+    """Together, with images as bytes of either width and labels of any integer type."""
     for name, kind, whole in (("train", pa.binary(), pa.int64()), (word, pa.large_binary(), pa.uint8())):
         columns = {"image": pa.array(IMAGES, kind), "label": pa.array([i % 3 for i in range(30)], whole)}
         write(tmp_path / f"{name}.parquet", pa.table(columns))
@@ -202,7 +202,7 @@ def test_an_implausible_label(tmp_path):
 
 
 def test_no_more_memory_is_used_than_allowed(hub, monkeypatch):
-    """Images that are all the same take little room in a file, as its dictionary, and much in memory."""
+    """Identical images take little space in a file, as its dictionary, but much memory."""
     image = pa.array([{"bytes": IMAGES[0], "path": None}] * 30, STRUCT)
     write(hub / "data" / VALID, table(image=image))
     monkeypatch.setattr(reader, "MAX_HELD", 30 * len(IMAGES[0]) // 2)

@@ -1,4 +1,4 @@
-"""Three parts of a set: those that it has, and those that are split off its training part, the same ones every time."""
+"""Three splits of a set: the published ones, and those split off its training part, the same every time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_published_parts_are_taken_as_they_are(tmp_path, word):
     for part in parts(splits):
         assert [part[i].label for i in range(len(part))] == part.labels.tolist()
         assert [part.class_names[part[i].label] for i in range(len(part))] == [key.split("/")[0] for key in keys(part)]
-    # A class without a picture is said, in the one part that it concerns.
+    # A class without an image is reported, in the one split that it concerns.
     assert splits.test.description == f"class folders in {tmp_path / 'test'} (no image of 'cat')"
     assert splits.validation.description == f"class folders in {tmp_path / word}"
 

@@ -1,4 +1,4 @@
-"""Channel statistics are those of all pixels, as training has them."""
+"""Channel statistics cover all pixels, as in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .packing import encoded, picture
 
 
 class Given(Source):
-    """The images that it is given."""
+    """The given images."""
 
     def __init__(self, images):
         self.images = images

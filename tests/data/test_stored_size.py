@@ -1,4 +1,4 @@
-"""At which size images cross to the device: the set's own, where it has one, so that the model loses nothing."""
+"""The size at which images go to the device: the set's own, if it has one, so that the model loses nothing."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_nothing_else(value):
         overrides.freeze(config)
 
 
-# What a command makes of pictures at the model's size.
+# How a command handles images at the model's size.
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """Noise, of which every resizing shows: four people of two pictures."""
+    """Noise, in which any resizing shows: four people with two images each."""
     folder = tmp_path_factory.mktemp("pictures")
     noise = np.random.default_rng(5).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
     for number, image in enumerate(noise):
@@ -163,7 +163,7 @@ def test_a_run_resumes_at_its_original_size(pictures, tmp_path, capsys):
     plan = prepare(config)
     assert plan.stored_size == plan.model.stored_size == plan.record["stored_size"] == SIZE
     assert f"images    {SIZE} px stored -> {SIZE} px in the model (the images are {SIZE}x{SIZE})" in summary(plan)
-    # A record from before the setting: its images were 112x112, and are.
+    # A record from before the setting: its images were 112x112, and still are.
     before = json.loads(to_json(plan.record))
     del before["stored_size"], before["config"]["data"]["stored_size"]
     (tmp_path / "run").mkdir()

@@ -65,7 +65,7 @@ def test_other_seeds_give_other_people():
 
 
 def test_images_of_one_person_are_more_similar():
-    """Of even portraits: across poses and light it takes more than pixels, which is what the demo is about."""
+    """For evenly lit portraits: across poses and light it takes more than pixels, as the demo shows."""
     people = Population(8, ordinary=True)
     pixels = np.stack([people.picture(i, j)[0].mean(-1).ravel() for i in range(8) for j in range(4)])
     alike = np.corrcoef(pixels).reshape(8, 4, 8, 4)

@@ -1,4 +1,4 @@
-"""Texts stored end to end come back as they were, whatever a file may be called."""
+"""Texts stored end to end come back unchanged, whatever the file name."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def prepare(folder, features, examples, name: str = "tiny", form: str = "array_r
 
     class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
-        code_path = None  # else TFDS wants importlib_resources, which it does not install
+        code_path = None  # else TFDS needs importlib_resources, which it does not install
 
         def _info(self):
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
@@ -59,7 +59,7 @@ def data_dir(tmp_path, monkeypatch):
 
 
 def lfw_like(data_dir, **options):
-    """As `lfw` is: an image and the person's name as text."""
+    """Like `lfw`: an image and the person's name as text."""
     features = {"image": tfds.features.Image(), "label": tfds.features.Text()}
     examples = [{"image": io.BytesIO(image), "label": NAMES[i % 3]} for i, image in enumerate(IMAGES)]
     return prepare(data_dir, features, examples, **options)
@@ -179,7 +179,7 @@ ATTRIBUTES = ["Young", "Male", "Smiling"]
 
 
 def celeba_like(data_dir, **options):
-    """As `celeb_a` is: image i has attribute k where bit k of i is set."""
+    """Like `celeb_a`: image i has attribute k if bit k of i is set."""
     features = {
         "image": tfds.features.Image(),
         "attributes": dict.fromkeys(ATTRIBUTES, np.bool_),

@@ -1,4 +1,4 @@
-"""Sets that a list names, and records that are not called train: read right, or refused with the form to use."""
+"""Sets named by a list, and records not called train: read correctly, or refused with the format to use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def written(found: dict[str, str], dialect: str, draw) -> tuple[str, str]:
     """The list's ending and its text."""
     listed = list(found.items())
     if draw(st.booleans()):
-        listed.append(listed[0])  # a line that stands there twice
+        listed.append(listed[0])  # a duplicate line
     if draw(st.booleans()):
         listed = [(path.replace("/", "\\"), label) for path, label in listed]
     if draw(st.booleans()):
@@ -77,7 +77,7 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         found = {path: label for path, label in found.items() if "," not in path}
     if dialect in ("lst", "spaces"):
         found = {path: str(number % 2) for number, path in enumerate(found)}
-    if dialect == "spaces":  # where the first word is a number, the last one is no label
+    if dialect == "spaces":  # if the first word is a number, the last one is not a label
         found = {path: label for path, label in found.items() if not path[0].isdigit()}
     if len(set(found.values())) < 2:
         return
@@ -153,7 +153,7 @@ def test_what_is_not_a_list_gives_one_line(tmp_path, name):
 
 
 def im2rec(folder: Path, name: str, classes: int = 4) -> Path:
-    """What im2rec writes of a list: flat records from key 0 on, and no property."""
+    """What im2rec writes from a list: flat records from key 0, and no property."""
     write_records(folder, [(key, header(float(key // 6), key) + PNG) for key in range(6 * classes)])
     for ending in (".rec", ".idx"):
         (folder / f"train{ending}").rename(folder / f"{name}{ending}")
@@ -177,7 +177,7 @@ def test_one_of_several_records_must_be_named(tmp_path):
     assert open_source(str(place / "old.rec")).num_classes == 4
 
 
-# --- what is not read names the form to use -------------------------------------------------------------------------
+# --- unsupported formats name the one to use -------------------------------------------------------------------------
 
 UNREAD = {
     "lfw.bin": r"a \.bin pack is a benchmark: --benchmark NAME=.*lfw\.bin$",

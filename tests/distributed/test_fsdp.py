@@ -1,4 +1,5 @@
-"""Frozen blocks split over devices: the numbers of one device, each holding its part, gathered a block at a time."""
+"""Frozen blocks sharded over devices: the results of one device, each holding its part, gathered one block at a
+time."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ INNER_ROUTER = models.replace(models.replace(INNER_ROUTER, "backbone", quantize=
 
 
 class Trained(NamedTuple):
-    """What some steps gave: losses and the trainable tree; the frozen tree, the program, and how it embeds pictures."""
+    """The result of some steps: losses and the trainable tree; the frozen tree, the program, and image embeddings."""
 
     losses: list[float]
     trainable: Any
@@ -48,7 +49,7 @@ class Trained(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A whole tree on some devices, and one split over groups of 8."""
+    """An unsplit tree on some devices, and one sharded over groups of 8."""
 
     settings: Config
     devices: int
@@ -58,7 +59,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    # The router that looks at the unadapted backbone goes through the blocks once more.
+    # The router on the unadapted backbone goes through the blocks once more.
     "frozen router, accumulated": Case(FROZEN_ROUTER, 8, 1, 4, passes=3),
     "inner router, 8 bits, remat, classes split": Case(INNER_ROUTER, 1, 4, 8, passes=2),
 }
@@ -119,7 +120,7 @@ def test_the_memory_of_a_step_shrinks_by_what_is_split():
     before, after = (trained("frozen router, accumulated", split).program.memory_analysis() for split in (False, True))
     kernels = 4 * DEPTH * sum(din * dout for din, dout in KERNELS.values())
     assert before.argument_size_in_bytes - after.argument_size_in_bytes == kernels * 3 // 4
-    # No device ever has the stack of blocks whole: at work it takes no more than the gathered kernels of one or two.
+    # No device ever holds the full stack of blocks: it needs no more than the gathered kernels of one or two.
     assert after.temp_size_in_bytes - before.temp_size_in_bytes < kernels * 2 / DEPTH
 
 
@@ -129,7 +130,7 @@ def test_one_block_at_a_time_is_gathered_forwards_and_again_backwards(case):
     kind = "s8" if CASES[case].settings.backbone.quantize == "int8" else "f32"
     kernels = {f"{kind}[{din},{dout}]" for din, dout in KERNELS.values()}
     places = {where: shapes & kernels for where, shapes in gathers.items() if shapes & kernels}
-    # Each gathers all of a block: the body of a loop over the blocks, or what comes between, for the last one alone.
+    # Each gathers all of a block: the body of a loop over the blocks, or, for the last one, the code between.
     assert len(places) == CASES[case].passes + 1 and all(shapes == kernels for shapes in places.values())
     assert sum(where.startswith("body of ") for where in places) >= CASES[case].passes
     # And nothing gathers the kernels of several blocks.
@@ -138,7 +139,7 @@ def test_one_block_at_a_time_is_gathered_forwards_and_again_backwards(case):
 
 
 def gathers_by_computation(program: str) -> dict[str, set[str]]:
-    """The arrays that a compiled program gathers, by the computation that they stand in; bodies of loops say so."""
+    """The arrays that a compiled program gathers, by computation; loop bodies are marked."""
     bodies = set(re.findall(r"body=%?([\w.\-]+)", program))
     found: dict[str, set[str]] = {}
     where = ""

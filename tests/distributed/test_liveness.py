@@ -1,4 +1,4 @@
-"""The relay in front of the coordinator: bytes pass unchanged, and only a loss is told."""
+"""The relay in front of the coordinator: bytes pass unchanged, and only a loss is reported."""
 
 from __future__ import annotations
 

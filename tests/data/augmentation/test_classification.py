@@ -1,4 +1,5 @@
-"""A batch of pictures gets flips, turns, colors and crops in torchvision's order, each picture by its own key."""
+"""A batch of images gets flips, rotations, color changes and crops in torchvision's order, each image by its own
+key."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def test_about_half_are_mirrored_and_the_rest_untouched():
 @jax.jit
 @jax.vmap
 def drawn(key: jax.Array) -> tuple[jax.Array, jax.Array, Changes, Box]:
-    """Flip, angle, colors and box of one picture, as its key draws them."""
+    """Flip, angle, colors and box of one image, as drawn from its key."""
     flip_key, rotation_key, color_key, crop_key = jax.random.split(key, 4)
     return (
         jax.random.bernoulli(flip_key),
