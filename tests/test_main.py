@@ -1,4 +1,4 @@
-"""`adaptface`: the list of commands, how one is started, and what a wrong word says."""
+"""`adaptface`: the list of commands, how one is started, and the error for an unknown one."""
 
 from __future__ import annotations
 

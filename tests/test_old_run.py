@@ -1,4 +1,4 @@
-"""A run of the version before the packages were laid out anew: it opens, evaluates, exports, reports and goes on."""
+"""A run from before the packages were reorganized: it opens, evaluates, exports, reports and resumes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ COMMAND = (
     f"--benchmark=faces={FACES}",
 )  # fmt: skip
 PEOPLE = "synthetic:identities=10,images=8,seed=2"
-ROUNDING = 1e-5  # of another processor, or of the same sums in another order
+ROUNDING = 1e-5  # from another processor, or the same sums in another order
 
 
 @pytest.fixture(scope="session")
 def outputs(goldens) -> dict[str, np.ndarray]:
-    """What the version that trained it made of it: embeddings of twelve faces, and every 97th value of its exports."""
+    """Outputs of the version that trained it: embeddings of twelve faces, and every 97th value of its exports."""
     return safetensors.numpy.load_file(goldens / "run_before_layout.safetensors")
 
 
@@ -50,7 +50,7 @@ def run(goldens, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def pairs(goldens, tmp_path_factory) -> Path:
-    """The pairs that it was verified on: later versions draw others from the same pictures."""
+    """The pairs that it was verified on: later versions draw others from the same images."""
     folder, source = tmp_path_factory.mktemp("pairs"), open_source(PEOPLE)
     for number in range(len(source)):
         Image.fromarray(decode(source[number].image, "made")).save(folder / f"{number:02}.png")
@@ -74,7 +74,7 @@ def test_it_evaluates_to_its_own_metrics(run, pairs, tmp_path):
     kept = json.loads((run / "results.json").read_text())["benchmarks"]["faces"]
     for name in ("accuracy", "accuracy_std", "fold_accuracies", "threshold", "best_threshold_accuracy", "pairs"):
         assert found[name] == pytest.approx(kept[name], abs=1e-6)
-    for name in ("auc", "eer"):  # one pair more or less, where two distances are nearly the same
+    for name in ("auc", "eer"):  # one pair more or less, if two distances are nearly equal
         assert found[name] == pytest.approx(kept[name], abs=1e-4)
     with np.load(tmp_path / "found.npz") as scores, np.load(run / "scores" / "faces.npz") as before:
         np.testing.assert_array_equal(scores["faces/accepted"], before["faces/accepted"])
@@ -127,7 +127,7 @@ def losses(workdir: Path) -> dict[int, float]:
 
 
 def stopped_after_4(run: Path) -> None:
-    """As if its training had been stopped there."""
+    """As if its training had stopped there."""
     shutil.rmtree(run / "checkpoints" / "8")
     (run / "results.json").unlink()
     lines = (run / "metrics.jsonl").read_text().splitlines(True)
@@ -147,7 +147,7 @@ def test_it_resumes_with_the_losses_it_had(run, goldens, capsys):
 
 
 def without(run: Path, *names: str) -> None:
-    """The record as a version wrote it that did not know these settings."""
+    """The record as written by a version without these settings."""
     record = json.loads((run / "run.json").read_text())
     for name in names:
         section, _, leaf = name.partition(".")

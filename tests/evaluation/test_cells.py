@@ -1,4 +1,4 @@
-"""Condition by condition: which pairs a cell holds, and what they reach at the thresholds of the whole benchmark."""
+"""Condition by condition: the pairs of each cell, and their metrics at the thresholds of the full benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILM = "pose=left|right|up|down; age=old|child; light=bad; ordinary"
 
 
 def made(seed: int, pairs: int = 200, images: int = 60):
-    """Distances, truth, index and conditions; of each image any number of conditions, or none."""
+    """Distances, truth, index and conditions; any number of conditions per image, or none."""
     rng = np.random.default_rng(seed)
     issame = np.arange(pairs) % 2 == 0
     distances = np.clip(np.where(issame, 1.0, 1.6) + 0.5 * rng.standard_normal(pairs), 0, 4)

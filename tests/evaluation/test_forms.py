@@ -1,4 +1,4 @@
-"""Benchmarks in every published form: the same pairs are the same figures, and what is wrong is named."""
+"""Benchmarks in every published format: the same pairs give the same metrics, and errors are named."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def test_errors_in_cfp_are_reported(cfp):
 
 
 def test_folders_are_people_where_every_pair_agrees(faces):
-    """Also of images that no genuine pair joins; not where a folder holds several people, or a person has several."""
+    """Also for images that no genuine pair joins; not if a folder holds several people, or a person has several
+    folders."""
     table = faces / "own.csv"
     pairs = {
         "a/1.png,a/2.png,1\na/1.png,b/1.png,0\n": [0, 0, 1],
@@ -181,7 +182,7 @@ def test_a_table_with_the_conditions_of_its_images(faces):
         [0, 0, 1],
         [1, 0, 0],
         [0, 0, 0],
-    ]  # of the last nothing is known
+    ]  # nothing is known of the last
     members, names = benchmark.pairs_of_domains()
     assert names == benchmark.domain_names
     assert members.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 1], [1, 1, 0]]  # a pair counts in every domain it touches

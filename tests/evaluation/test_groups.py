@@ -1,4 +1,4 @@
-"""Groups of pairs at one threshold: who is falsely accepted more often, and how far accuracies lie apart."""
+"""Groups of pairs at one threshold: who is falsely accepted more often, and the spread of accuracies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model lost where it should not: by the paired test, and only where that shows it."""
+"""What a model lost where it should not: by the paired test, and only if significant."""
 
 from __future__ import annotations
 

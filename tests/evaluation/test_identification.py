@@ -19,7 +19,8 @@ PEOPLE, STRANGERS, CROWD, WIDTH = 30, 40, 25, 16
 
 @pytest.fixture(scope="module")
 def faces():
-    """Gallery of one to three images a person, a row each; five probes of each of them and of strangers; a crowd."""
+    """Gallery of one to three images per person, one row each; five probes of each of them and of strangers;
+    distractors."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(PEOPLE + STRANGERS + CROWD, WIDTH))
 
@@ -34,7 +35,7 @@ def faces():
 
 
 def plain(gallery, probes):
-    """Of each probe, in float64: rank of its person, own and best other similarity, average precision."""
+    """For each probe, in float64: rank of its person, own and best other similarity, average precision."""
     rank, own, top, precision = [], [], [], []
     for probe, person in zip(probes.units.astype(float), probes.person, strict=True):
         scores, mine = gallery.units.astype(float) @ probe, gallery.person == person
@@ -65,14 +66,14 @@ def test_metrics_match_plain_loops_and_scikit_learn(faces, block, monkeypatch):
         if float(name) * 5 * STRANGERS < 10:
             assert tpir is None
             continue
-        # Every threshold that lets no more strangers pass.
+        # Every threshold that accepts no more strangers.
         passing = [cut for cut in np.append(top, own[known]) if (top[~known] > cut).mean() <= float(name)]
         assert tpir == pytest.approx(max(((rank == 1) & (own > cut))[known].mean() for cut in passing))
     assert found.tpir_at_fpir["1e-1"] is not None
 
 
 def test_ranking_in_blocks_equals_ranking_at_once(faces, monkeypatch):
-    """With parts that end anywhere within the blocks; places are those of the gallery."""
+    """With parts that end anywhere within the blocks; positions are those of the gallery."""
     gallery, probes, others = faces
     whole = Faces(*(np.concatenate(pair) for pair in zip(gallery, others, strict=True)))
     ends = (len(gallery.person), len(gallery.person) + 3, len(whole.person))
@@ -104,7 +105,7 @@ POINTS = np.concatenate([np.eye(4), -np.eye(4), np.full((1, 4), 0.5), [[0.5, 0.5
 @settings(max_examples=30)
 @given(
     rows=arrays.arrays(np.int64, (12, 2), elements=st.integers(0, 9)),
-    people=st.integers(1, 5),  # one person alone in the gallery, too
+    people=st.integers(1, 5),  # also with one person alone in the gallery
     gallery=st.just(4),
     crowded=st.booleans(),
 )
@@ -125,7 +126,7 @@ def test_ties_count_against_the_probe(rows, people, gallery, crowded):
     assert found.cmc == pytest.approx([(rank[known] <= depth + 1).mean() for depth in range(len(whole.person))])
     assert (outcome.rank[known, -1] == rank[known]).all()
     for place in np.flatnonzero(known):
-        # Own rows behind all that tie with them: the worst order that the scores allow.
+        # Own rows after all ties: the worst order that the scores allow.
         order = np.lexsort((mine[place], -scores[place]))
         hits = np.flatnonzero(mine[place, order]) + 1
         counts = np.arange(1, len(hits) + 1)
@@ -171,7 +172,7 @@ def test_hits_and_false_hits_at_a_threshold_are_counted(faces):
 
 
 def test_an_interval_has_its_stated_coverage():
-    """Rank-1 over draws of people and images: within the intervals of at least 90% of 60 draws."""
+    """Rank-1 over draws of people and images: within the intervals in at least 90% of 60 draws."""
     rng, rows = np.random.default_rng(1), []
     for _ in range(60):
         centers, spread = rng.normal(size=(60, WIDTH)), 0.5 * np.exp(0.4 * rng.normal(size=60))

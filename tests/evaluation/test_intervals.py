@@ -1,4 +1,4 @@
-"""Intervals hold the expectation over people and images as often as they say; `benchmarks/intervals.py` has more."""
+"""Intervals contain the expectation over people and images as often as stated; `benchmarks/intervals.py` has more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHARED = DESIGNS[1]
 
 
 def figures(design: Design, level: float, rng: np.random.Generator, ignored: bool = False) -> Verification:
-    """Of one draw. ignored: as if every pair had people of its own."""
+    """For one draw. ignored: as if every pair had its own people."""
     scores = People(design, rng).seen(rng, level)
     index, person = (None, None) if ignored else (scores.index, scores.person)
     return compute_metrics(judge_pairs(scores.distance, scores.issame, index=index, person=person))
 
 
 def coverage(design: Design, level: float, draws: int, ignored: bool = False) -> dict[str, float]:
-    """Share of the intervals that hold the mean over all draws, of each figure."""
+    """Share of the intervals that contain the mean over all draws, for each metric."""
     rng = np.random.default_rng(1)
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for _ in range(draws):
@@ -61,7 +61,7 @@ def test_intervals_cover_in_every_design(design, level):
 
 
 def test_many_people_of_one_pair_each_are_a_proportion():
-    """For independent pairs of a sure threshold the interval is that of as many coins."""
+    """For independent pairs at a fixed threshold the interval is that of as many coin tosses."""
     found = figures(INDEPENDENT, HIGH, np.random.default_rng(2))
     low, high = found.intervals.tar_at_far["1e-1"]
     error = np.sqrt(found.tar_at_far["1e-1"] * (1 - found.tar_at_far["1e-1"]) / 300)
@@ -124,7 +124,7 @@ def test_the_same_pairs_have_the_same_intervals():
 
 
 def test_with_the_fewest_pairs_every_interval_is_finite():
-    """What each person adds may cancel out to nothing."""
+    """The contributions of people may cancel out."""
     for seed in range(500):
         rng = np.random.default_rng(seed)
         pairs, people = int(rng.integers(2, 7)), int(rng.integers(2, 5))

@@ -1,4 +1,4 @@
-"""How much likelier a distance is of one person than of two, and what a threshold lets pass, in words."""
+"""How much likelier a distance is for one person than for two, and what a threshold accepts falsely, in words."""
 
 from __future__ import annotations
 

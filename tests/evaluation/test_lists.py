@@ -1,4 +1,4 @@
-"""Lists of pairs as people have them: the same pairs in any form are one benchmark, and what is refused is named."""
+"""Lists of pairs as found in practice: the same pairs in any form are one benchmark, and refusals are named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def image(person: str, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Five people of three images; a Mac's decomposed accents."""
+    """Five people with three images each; a Mac's decomposed accents."""
     root = tmp_path_factory.mktemp("people")
     for person in PEOPLE:
         name = unicodedata.normalize("NFD", person)
@@ -60,7 +60,7 @@ HEADERS = [
 
 @st.composite
 def dialects(draw) -> tuple[list, bytes, str]:
-    """Pairs, a list of them in some form, and what it is called."""
+    """Pairs, a list of them in some form, and its name."""
     pairs = draw(PAIRS)
     form = draw(st.sampled_from(["table", "pandas", "label first", "two lines", "lfw", "kaggle", "lfw names"]))
     same, different = draw(st.sampled_from(SPELLINGS))

@@ -1,4 +1,4 @@
-"""The scores of a run are kept, and read back or refused."""
+"""The scores of a run are stored, and read back or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published figures, and which of a run's figures may stand beside them."""
+"""The published results, and which of a run's metrics may be compared with them."""
 
 from __future__ import annotations
 

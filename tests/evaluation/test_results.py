@@ -1,4 +1,4 @@
-"""The results of a run: one typed tree, valid JSON for scripts, a page for people, never half of either."""
+"""The results of a run: one typed tree, valid JSON for scripts, a page for people, written atomically."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_the_five_benchmarks_have_means_by_category_and_published_results():
     assert not cells(page, "mean, general")  # of one benchmark
     assert cells(page, "this run")[0][1:7] == ["90.00", "80.00", "70.00", "60.00", "50.00", "70.00"]
     (frozen,) = cells(page, "DINOv2 ViT-S, frozen")
-    assert frozen[1:7] == ["", "", "", "", "", "64.70"]  # an average has a column of its own
+    assert frozen[1:7] == ["", "", "", "", "", "64.70"]  # an average has its own column
 
 
 def test_an_average_needs_all_five(results):

@@ -1,4 +1,4 @@
-"""IJB 1:N, TinyFace and distractors: their published layouts, and what is wrong with one."""
+"""IJB 1:N, TinyFace and distractors: their published layouts, and errors in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 8
 
 
 def points(person: np.ndarray, noise: float = 0.6) -> np.ndarray:
-    """Raw embeddings, float32 [M, WIDTH]: alike for one person."""
+    """Raw embeddings, float32 [M, WIDTH]: similar for one person."""
     numbers, place = np.unique(person, return_inverse=True)
     rng = np.random.default_rng(2)
     centers = rng.normal(size=(len(numbers), WIDTH))
@@ -126,11 +126,11 @@ def test_every_image_of_tinyface_is_a_row(tmp_path):
 
 
 def test_an_aligned_copy_with_other_endings_goes_with_the_published_lists(tmp_path):
-    """What the lists do not name is passed over, and said."""
+    """What the lists do not name is skipped, and reported."""
     write_tinyface(tmp_path)
     write_list(tmp_path / "probe_img_ID_pairs.mat", "probe", ["1_7.jpg", "2_7.jpg"], [4, 3])
     found = open_tinyface(tmp_path)
-    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list wins over names
+    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list takes precedence over names
     assert found.passed_over.lines() == ["passed over: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
 
 

@@ -1,4 +1,4 @@
-"""IJB's 1:1 protocol on a miniature, against a plain loop, and its lists."""
+"""IJB's 1:1 protocol on a miniature set, against a plain loop, and its lists."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of a person's faces are alike; lengths vary as those of a network do."""
+    """Embeddings of a person's faces are similar; lengths vary like a network's."""
     rng, person = np.random.default_rng(1), np.zeros(len(benchmark.images), int)
     person[benchmark.image] = (benchmark.names[benchmark.template] - 3) // 7
     centers = rng.normal(size=(PEOPLE, WIDTH))
@@ -49,7 +49,7 @@ def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_loop(folder, embeddings, keys) -> tuple[dict[int, np.ndarray], list[float], list[int]]:
-    """The protocol as its text says it, from the files."""
+    """The protocol as published, from the files."""
     quality = {line.split()[0]: float(line.split()[-1]) for line in read(folder, "name_5pts_score")}
     media: dict[int, dict[int, list[np.ndarray]]] = {}
     for line in read(folder, "face_tid_mid"):
@@ -150,7 +150,7 @@ def test_missing_lists_and_images_are_named(folder):
 
 
 def test_a_template_without_a_detector_score_weights_its_faces_equally(folder):
-    """As if each had another score, the same for all; it is named."""
+    """As if all had the same score; it is named."""
     file = folder / "meta" / "ijbc_name_5pts_score.txt"
     of_template = {line.split()[0] for line in read(folder, "face_tid_mid") if line.split()[1] == "5"}
     texts = {}

@@ -1,4 +1,4 @@
-"""Verification is InsightFace's evaluation, to the last digit, and says clearly what it cannot judge."""
+"""Verification is InsightFace's evaluation, to the last digit, and clearly reports what it cannot evaluate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.evaluation.verification import DomainVerification, compute_do
 
 @pytest.fixture(scope="module", params=["easy_600", "hard_6000", "unbalanced_1000"])
 def golden(request, goldens):
-    """Embeddings with the figures that InsightFace's own code gives for them."""
+    """Embeddings with the metrics from InsightFace's own code."""
     with np.load(goldens / "verification" / f"{request.param}.npz") as arrays:
         return dict(arrays)
 
@@ -80,7 +80,7 @@ def test_the_flip_test_sums_raw_embeddings_before_it_normalizes():
 
 
 def test_a_worked_example():
-    """Four pairs at right angles, alike, opposite and alike: two folds of two, thresholds chosen on the other one."""
+    """Four pairs: orthogonal, equal, opposite and equal; two folds of two, thresholds chosen on the other one."""
     east, north = [1.0, 0.0], [0.0, 3.0]
     embeddings = np.array([east, north, east, [5.0, 0.0], east, [-2.0, 0.0], north, north])
     issame = np.array([False, True, False, True])
@@ -227,7 +227,7 @@ def test_folds_of_the_protocol_need_not_be_contiguous():
 
 @given(st.lists(st.booleans(), min_size=4, max_size=200))
 def test_folds_that_no_list_gives_hold_both_kinds(truth):
-    """Contiguous tenths where these are even, as InsightFace cuts a pack; else tenths of each kind."""
+    """Contiguous tenths if these are balanced, as InsightFace splits a pack; else tenths of each kind."""
     issame = np.array(truth)
     if min(issame.sum(), (~issame).sum()) < 2:
         with pytest.raises(InputError, match="expected two of each kind"):

@@ -1,4 +1,4 @@
-"""`--format=base` and where a backbone is from: any weights in the Hugging Face layout, no path of this machine."""
+"""`--format=base` and a backbone's source: any weights in the Hugging Face layout, without local paths."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tiny_rows(monkeypatch):
 
 @functools.cache
 def published(row: str) -> dialects.Tensors:
-    """A tiny row's tensors as transformers saves them."""
+    """A tiny model's tensors as transformers saves them."""
     with tempfile.TemporaryDirectory() as folder:
         finished.write_backbone(Path(folder), TINY[row])
         return dict(open_weights(Path(folder)))
@@ -46,7 +46,7 @@ def published(row: str) -> dialects.Tensors:
 def test_whatever_names_and_size_weights_come_in_they_leave_as_hugging_face_has_them(
     case, converted, grid, tmp_path_factory
 ):
-    """Out at that size, they are read again as transformers' own, and equal what a run at that size holds."""
+    """Exported at that size, they are read back as transformers' own, and equal a run's weights at that size."""
     (name, row), folder = case, tmp_path_factory.mktemp("case")
     dialects.save(folder / "model.safetensors", dialects.dialect(name).of(published(row)))
     if row == "tiny_clip":

@@ -1,4 +1,4 @@
-"""The model card: what the hub reads of an export, and whose figures it may hold."""
+"""The model card: the hub's metadata of an export, and which metrics it may hold."""
 
 from __future__ import annotations
 

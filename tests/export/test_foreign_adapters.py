@@ -1,4 +1,4 @@
-"""Adapters as others make them: in any naming, under any prefix, with a classifier, a text tower, patterns, as .bin."""
+"""Adapters made by others: in any naming, under any prefix, with a classifier, a text tower, patterns, as .bin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.weights.test_convert import Hub, run
 
 WIDTH, HIDDEN, DEPTH = 16, 64, 2
 
-# Naming -> (row, module in block i -> (our target, outputs)), stated by hand.
+# Naming -> (row, module in block i -> (our target, outputs)), written out.
 _HF = {"q": ("q", WIDTH), "k": ("k", WIDTH), "v": ("v", WIDTH), "o": ("proj", WIDTH)}
 NAMINGS = {
     "transformers 5": (DINOV2, {f"encoder.layer.{{i}}.attention.{x}_proj": _HF[x] for x in _HF}

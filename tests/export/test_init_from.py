@@ -36,7 +36,7 @@ from tests.export.adapters import (
     update,
 )
 
-# Into other settings than it came from.
+# Into settings different from its own.
 
 
 def retargeted(tmp_path, source: dict, wanted: dict, spec: BackboneSpec = DINOV2):

@@ -65,7 +65,7 @@ def images(batch: int = 3) -> jax.Array:
 
 @pytest.fixture
 def made(tmp_path):
-    """made(case): a model on made published weights, its trained values away from their start."""
+    """made(case): a model on synthetic published weights, its trained values away from their initial ones."""
 
     def build(name, kind, adapter, backbone) -> Model:
         finished.write_backbone(tmp_path / "published", TINY[name])
@@ -138,7 +138,7 @@ DALORA = ("tiny_dinov2", "dalora", {"router": "block:1"}, {})
 
 
 def test_a_constant_gate_merges_exactly(made):
-    """With a router that gives every image the same weights nothing is lost, the blocks before it included."""
+    """With a router that gives every image the same weights nothing is lost, including the blocks before it."""
     model = made(*DALORA)
     mix = (0.7, 0.1, 0.2)
     router = jax.tree.map(jnp.zeros_like, model.trainable["router"])

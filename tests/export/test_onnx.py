@@ -42,7 +42,7 @@ def sessions(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, sessions):
     session, proto = sessions(case, preprocess)
-    # ONNX Runtime dies of an Einsum over no rows, and a loop hides the graph from what optimizes it.
+    # ONNX Runtime crashes on an Einsum over no rows, and a loop hides the graph from its optimizer.
     assert not {node.op_type for node in proto.graph.node} & {"Einsum", "Loop", "Scan", "If"}
     assert not proto.functions
     images, outputs = expected(case, preprocess)

@@ -1,4 +1,4 @@
-"""Patterns of rank and alpha on the way to PEFT and back: a start keeps those of its folder."""
+"""Patterns of rank and alpha to PEFT and back: initialization keeps those of its folder."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_any_patterns_come_out_as_peft_reads_them_and_in_again_as_they_were(data
     )
     shutil.rmtree(folder, ignore_errors=True)
     held = {int(rank) for of_target in places.ranks(wanted.adapter, 2).values() for rank in of_target if rank}
-    assume(len(held) > 1 or max(held) <= 2)  # where all have one rank the folder knows no pattern: adapter.rank is it
+    assume(len(held) > 1 or max(held) <= 2)  # if all have one rank the folder has no pattern: adapter.rank is it
     tree = export(folder, wanted, spec, layout)
 
     for part, expert in folders_of(wanted.adapter).items():
@@ -100,7 +100,7 @@ def test_any_patterns_come_out_as_peft_reads_them_and_in_again_as_they_were(data
     again = adopted(dataclasses.replace(wanted, adapter=cleared))
     assert_same_places(again, wanted, places.ranks)
     if len({alpha for found in places.alphas(wanted.adapter, 2).values() for alpha in found if alpha}) > 1:
-        assert_same_places(again, wanted, places.scales)  # of one alpha is as of one rank: adapter.alpha is
+        assert_same_places(again, wanted, places.scales)  # likewise for one alpha: adapter.alpha is it
     started, _ = start_from(again, spec, fresh(again, spec))
     assert_same_update(updates(again, started, spec), updates(wanted, tree, spec))
 
@@ -146,7 +146,7 @@ def test_a_uniform_folder_leaves_the_settings_alone(tmp_path):
 
 
 def test_a_run_resumes_as_it_started(tmp_path):
-    """Also one of a version that took no patterns from the folder."""
+    """Also one from a version that took no patterns from the folder."""
     now = named("tiny_reg4", folder=tmp_path)
     began = models.replace(now, "adapter", rank_pattern={"attn.proj": 3}, blocks=(1,))
     record = {"config": json.loads(json.dumps(dataclasses.asdict(began)))}

@@ -1,4 +1,4 @@
-"""`--format=peft`: adapter folders as PEFT writes them, every value carried over bit for bit."""
+"""`--format=peft`: adapter folders as PEFT writes them, every value kept bit for bit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_dalora_is_a_folder_for_each_expert_and_the_router(tmp_path):
 
 
 def test_alpha_is_written_as_it_was_set(tmp_path):
-    assert 16.0 / 49 * 49 != 16.0  # the way back from the scale would lose it
+    assert 16.0 / 49 * 49 != 16.0  # computing it back from the scale would lose it
     export(tmp_path, config(rank=49, alpha=16.0), DINOV2)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["lora_alpha"] == 16
 

@@ -1,4 +1,4 @@
-"""`--push_to_hub`: the folder in a repository, or one line that says why not, the folder kept."""
+"""`--push_to_hub`: the folder in a repository, or one line with the reason, and the folder kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_whole_folder_arrives_in_the_repository(tmp_path):
-    """In a process of its own: where the hub is, is asked for once in its life."""
+    """In a separate process: the hub's address is read only once."""
     with serving(TOKENS) as hub:
         told = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "writes"}
         words = (sys.executable, "-m", "adaptface_jax", "export", *WORDS, f"--out={tmp_path / 'out'}")

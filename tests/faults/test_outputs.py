@@ -1,4 +1,4 @@
-"""Every flag that names an output, at every kind of place where nothing can be written."""
+"""Every flag that names an output, at every kind of unwritable place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged records: each is named in one line, or left out and told; never a traceback, and nothing is lost."""
+"""Corrupted records: each is named in one line, or left out and reported; never a traceback, and nothing is lost."""
 
 from __future__ import annotations
 

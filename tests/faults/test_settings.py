@@ -1,4 +1,4 @@
-"""Every setting there is: what is valid comes back from a run's record equal, what is not never gets past the check."""
+"""Every setting: valid values come back unchanged from a run's record, invalid ones never pass the check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Combinations drawn by Optuna: seeded, resumable, whole where they are whole, none twice."""
+"""Combinations drawn by Optuna: seeded, resumable, integers for integers, none twice."""
 
 from __future__ import annotations
 

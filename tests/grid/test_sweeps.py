@@ -1,4 +1,4 @@
-"""What `--sweep` takes: values, lists, ranges; the names of sub-runs; what is refused."""
+"""What `--sweep` accepts: values, lists, ranges; the names of sub-runs; what is refused."""
 
 from __future__ import annotations
 

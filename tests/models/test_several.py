@@ -1,4 +1,4 @@
-"""Adapters of several models side by side: every image as by its own model alone."""
+"""Adapters of several models side by side: every image is embedded as by its own model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def backbone():
 
 
 def built(configs):
-    """The frozen backbone, and each model's recognizer and made trainable tree."""
+    """The frozen backbone, and each model's recognizer and synthetic trainable tree."""
     recognizers = [Recognizer(models.SPEC, config, jnp.float32) for config in configs]
     trees = [models.made(one.init(backbone(), None)[1], seed) for seed, one in enumerate(recognizers)]
     return {"backbone": backbone()}, list(zip(recognizers, trees, strict=True))

@@ -1,4 +1,4 @@
-"""What the pages of classification runs say, alone and side by side."""
+"""The pages of classification runs, alone and side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WHY = "no better score in 3 evaluations (train.patience)"
 
 
 def words(page: str) -> str:
-    """The text of a page, its tags taken out."""
+    """The text of a page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
@@ -161,7 +161,7 @@ def test_a_matrix_takes_its_colors_from_the_page():
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory) -> dict[str, Path]:
-    """Three runs that differ in skill and settings, the second best going on."""
+    """Three runs that differ in skill and settings, the second best in progress."""
     folder = tmp_path_factory.mktemp("several")
     results = {name: results_of(of_attributes(skill)) for name, skill in (("low", 0.7), ("high", 0.95))}
     runs = {name: written(folder / name, found, learning_rate=0.1) for name, found in results.items()}

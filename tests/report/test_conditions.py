@@ -1,4 +1,4 @@
-"""The matrix of conditions on the pages: its figures, its gains, and what stays readable."""
+"""The matrix of conditions on the pages: its values, its gains, and its readability."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_each_cell_shows_its_value_its_gain_and_its_pairs():
     page = words(conditions_section(ADAPTED, FROZEN, {}))
     assert "80.0% +10.0 100 pairs" in page and "70.0% \N{MINUS SIGN}2.0 100 pairs" in page
     assert "0.900 +5.0 100 pairs" in page and "0.750 +5.0 100 pairs" in page
-    assert page.count("n/a 7 pairs") == 2  # one kind alone: neither an accuracy nor an AUC
+    assert page.count("n/a 7 pairs") == 2  # only one kind: neither an accuracy nor an AUC
     alone = words(conditions_section(ADAPTED, {}, {}))
     assert "80.0% 100 pairs" in alone
     assert conditions_section({"lfw": benchmark_result(0.9)}, {}, {}) == ""

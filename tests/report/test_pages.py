@@ -1,4 +1,4 @@
-"""What the pages say: the figures of the run, whether it helped and where, and what is wrong with a folder."""
+"""The pages: the metrics of the run, whether it helped and where, and errors in a folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.running import call
 
 
 def words(page: str) -> str:
-    """The text of a page, its tags taken out."""
+    """The text of a page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
@@ -112,7 +112,7 @@ RESULTS = Results(
 
 
 def test_the_answer_is_colored_as_the_verdict_is_and_not_as_the_sign():
-    """The same figures: of a difference that is shown, of its opposite, and of one within chance."""
+    """The same numbers: for a significant difference, its opposite, and one within chance."""
     good, bad = scores(0, 0.3), scores(1, 1.0)
     same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
     for before, after, kind, said in (
@@ -272,7 +272,7 @@ def test_a_plot_takes_its_colors_and_fonts_from_the_page():
 
 
 def told(drawn: str) -> list[str]:
-    """What a chart tells under the pointer, from left to right."""
+    """What a chart shows under the pointer, from left to right."""
     return [words(shown) for shown in re.findall(r'<rect class="tip".*?</text>', drawn)]
 
 

@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone are one recipe, and recipes are compared over seeds and people."""
+"""Runs that differ only in the seed are one recipe, and recipes are compared over seeds and people."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(seed: int, rank: int, accuracy: float = 0.8) -> FaceRun:
 
 @pytest.fixture(scope="module")
 def named() -> dict[str, FaceRun]:
-    """Two recipes of three seeds each, and a run that is alone."""
+    """Two recipes with three seeds each, and a single run."""
     runs = {f"small-{seed}": run(seed, 4, 0.7 + seed / 100) for seed in (1, 2, 3)}
     runs |= {f"large-{seed}": run(seed, 16) for seed in (1, 2, 3)}
     return runs | {"other": run(1, 8)}

@@ -1,4 +1,4 @@
-"""What a real TensorBoard serves of a run, asked over its HTTP interface."""
+"""What a real TensorBoard serves for a run, over its HTTP interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def ask(run) -> Iterator[Ask]:
-    """ask("scalars/tags") -> what the plugin answers; a dictionary as `body` makes it a POST."""
+    """ask("scalars/tags") -> the plugin's answer; a dictionary as `body` makes it a POST."""
     command = (sys.executable, "-m", "tensorboard.main", f"--logdir={run.parent}", "--port=0", "--host=127.0.0.1")
     with started(*command, "--load_fast=false") as server:
         address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", server.error), server)[0]
@@ -37,7 +37,7 @@ def ask(run) -> Iterator[Ask]:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)
 
-        # The table of runs is written last: what it shows is there, and all before it.
+        # The table of runs is written last: once it shows, everything is there.
         until(lambda: ask("hparams/experiment", {"hparamsLimit": 1000}).get("hparamInfos"), server)
         yield ask
 

@@ -1,4 +1,4 @@
-"""Beside a DA-LoRA stands the plain LoRA of its own size, or the settings that make it."""
+"""A DA-LoRA is compared with the plain LoRA of the same size, or its settings are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the JSON interface answers: the numbers of the Python interface, in the form that /openapi.json promises."""
+"""The answers of the JSON interface: the numbers of the Python interface, in the form that /openapi.json promises."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from adaptface_jax.evaluation.likelihood import Calibration
 from adaptface_jax.evaluation.risk import Risk
 from tests.serve.conftest import asked
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
 
 def fits(value, schema, schemas) -> bool:
-    """Whether a value is what an OpenAPI schema of ours says."""
+    """Whether a value matches one of our OpenAPI schemas."""
     if "$ref" in schema:
         return fits(value, schemas[schema["$ref"].rpartition("/")[2]], schemas)
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -44,7 +44,7 @@ def fits(value, schema, schemas) -> bool:
 
 @pytest.fixture
 def told(ask):
-    """told(method, path, ...) -> the answer, which is as described."""
+    """told(method, path, ...) -> the answer, checked against its schema."""
     description = ask("GET", "/openapi.json").json()
     schemas = description["components"]["schemas"]
 
@@ -87,7 +87,7 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
 
 
 def judging(rule, answers, *words, **options):
-    """What a server says that decides by this rule."""
+    """The answer of a server that decides by this rule."""
     from adaptface_jax.serve.answers import Answers
     from adaptface_jax.serve.app import application
 

@@ -13,7 +13,7 @@ import pytest
 from tests.browser import Page, browser, executable
 from tests.children import PATIENCE
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(executable() is None, reason="no Chromium is installed"),
 ]
 
-# A file dropped onto the zone of an input, as a hand does it.
+# Drop a file onto the zone of an input, as a user would.
 DROP = """
 (() => {{
   const bytes = Uint8Array.from(atob({data}), character => character.charCodeAt(0));
@@ -66,7 +66,7 @@ def drop(tab: Page, place: str, data: bytes, name: str = "a.png") -> None:
 
 
 def shown(tab: Page, place: str, what: str) -> str:
-    """The text of a part of the page, once it holds something that `what` selects."""
+    """The text of a part of the page, once something matches `what`."""
     limit = time.monotonic() + PATIENCE
     while not tab.value(f"!!document.querySelector('#{place} {what}')"):
         assert time.monotonic() < limit

@@ -1,4 +1,4 @@
-"""What is sent by mistake or in malice: refused with a status and one line, and the next request is answered."""
+"""Mistaken or malicious requests: refused with a status and one line, and the next request is answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.serve.conftest import asked, png
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
@@ -181,5 +181,5 @@ def test_no_photograph_reaches_the_disk(ask, monkeypatch):
         raise AssertionError("a file was made")
 
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", forbidden)
-    data = SMALL.ljust(5 << 20, b"\0")  # what follows the image is not read
+    data = SMALL.ljust(5 << 20, b"\0")  # data after the image is not read
     assert ask("POST", "/embed", files={"image": data}).status_code == 200

@@ -1,4 +1,4 @@
-"""The command: what it refuses before it starts, what it says, and how it ends."""
+"""The command: what it refuses before it starts, what it prints, and how it ends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from adaptface_jax.serve import __main__ as serve
 from tests.children import one_device, started
 from tests.running import call
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
 
 @pytest.fixture
 def said(run, capsys):
-    """said(words) -> the status and what stands in standard error."""
+    """said(words) -> the status and standard error."""
 
     def say(*words):
         status = call(serve, f"--run={run}", *words)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what is believed, and what a failed save does."""
+"""Checkpoints: what is kept, what is trusted, and what a failed save does."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_a_renamed_step_does_not_count_as_that_step(tmp_path, say):
     with opened(tmp_path, say, read_only=True) as checkpoints:
         assert checkpoints.latest() == 1
     assert say == [f"{folder / '100'}: holds step 2, so it was renamed; rename it to 2"]
-    (folder / "100").rename(folder / "002")  # no name that was ever given
+    (folder / "100").rename(folder / "002")  # a name that is never used
     with opened(tmp_path, say) as checkpoints:
         assert checkpoints.latest() == 1
 

@@ -1,4 +1,4 @@
-"""What a run says of its domains, what it refuses, and what its record holds of them."""
+"""What a run prints about its domains, what it refuses, and what it records."""
 
 from __future__ import annotations
 

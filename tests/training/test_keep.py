@@ -1,4 +1,4 @@
-"""Staying where the frozen model was: the distance, on which pictures, and what they cost."""
+"""Staying close to the frozen model: the distance, on which images, and its cost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_distance_is_one_minus_the_cosine_of_the_rows_that_count():
 
 @pytest.mark.parametrize("where", ["set", "null domain"])
 def test_the_loss_counts_only_the_old_images(where):
-    """All of data.keep; of a batch whose domains are known those of the last, the null expert's."""
+    """All of data.keep; in a batch with known domains, those of the last one, the null expert's."""
     recognizer, frozen, trainable = models.build(SETTINGS)
     trainable = models.made(trainable, 3)
     batch = models.batch()

@@ -1,4 +1,4 @@
-"""What a run wrote can be read back, by TensorBoard and line by line, and nothing is there twice."""
+"""What a run wrote can be read back, by TensorBoard and line by line, and nothing is logged twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_losses(workdir, steps, resume_step: int, value: float = 1.0) -> None:
 
 
 def test_what_is_repeated_at_the_resumed_step_is_not_logged_twice(tmp_path):
-    """An evaluation was shown, and the run killed before its score was saved."""
+    """An evaluation was logged, and the run killed before its score was saved."""
     with Monitor(tmp_path) as monitor:
         monitor.scalars(3, {"eval/lfw/auc": 0.25})
         monitor.scalars(6, {"train/loss": 2.0})

@@ -65,7 +65,7 @@ def test_decay_is_decoupled_and_the_norm_clipped():
     state = transform.init(params)
     updates, _ = transform.update({"kernel": jnp.zeros(2), "bias": jnp.zeros(2)}, state, params)
     assert np.allclose(updates["kernel"], -0.1 * 0.5 * 2) and np.allclose(updates["bias"], 0)
-    # Adam's first step is the sign of the gradient, whatever the clip left of it
+    # Adam's first step is the sign of the gradient, whatever the clipping
     updates, state = transform.update({"kernel": jnp.full(2, 300.0), "bias": jnp.zeros(2)}, state, params)
     moment = next(s.mu for s in _leaves(state) if hasattr(s, "mu"))
     assert np.linalg.norm(moment["kernel"]) == pytest.approx(0.1, rel=1e-5)

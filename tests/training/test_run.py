@@ -1,4 +1,4 @@
-"""The record of a run: a damaged one is a line that names the file, whatever command reads it."""
+"""The record of a run: a corrupted one gives a line that names the file, whatever command reads it."""
 
 from __future__ import annotations
 

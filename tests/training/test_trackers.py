@@ -1,4 +1,4 @@
-"""The scalars at Weights & Biases, a service on the network: here a module that writes down what it is told."""
+"""The scalars at Weights & Biases, a network service: here a module that records what it receives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adaptface_jax.training.trackers import ID_FILE, open_online, require
 
 
 class Service(ModuleType):
-    """What `import wandb` gives: runs that keep what is logged."""
+    """What `import wandb` gives: runs that store what is logged."""
 
     def __init__(self) -> None:
         super().__init__("wandb")

@@ -1,4 +1,4 @@
-"""`adaptface_jax.convert` as it is typed: what it prints, its exit status, and the hub at both ends of a wire."""
+"""`adaptface_jax.convert` as it is typed: what it prints, its exit status, and a local hub."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(*arguments: object, started: tuple[str, ...] = MODULE, **environment: st
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """A made demo backbone in the Hugging Face layout."""
+    """A synthetic demo backbone in the Hugging Face layout."""
     folder = tmp_path_factory.mktemp("demo")
     rng = np.random.default_rng(0)
     shapes = file_shapes(HF_DINOV2, BACKBONES["demo"]).items()
@@ -261,7 +261,7 @@ def test_inspect_and_the_other_flags(demo, tmp_path):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the hub as a snapshot needs: what a revision holds, and its files."""
+    """As much of the hub as a snapshot needs: a revision's listing, and its files."""
 
     folder: Path
     asked: list[str]

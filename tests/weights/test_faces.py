@@ -1,4 +1,4 @@
-"""What a file of a face ViT may lack, and what is no backbone here: one line that names it, exit status 2."""
+"""What a face ViT file may lack, and unsupported backbones: one line that names it, exit status 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing of them runs."""
+"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing in them runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def deep(opening: bytes, closing: bytes, levels: int) -> bytes:
 
 
 def nested_members() -> bytes:
-    """Every header agrees with the directory, and x/data/1 lies within x/data/0."""
+    """Every header agrees with the directory, and x/data/1 is inside x/data/0."""
     inner = packed([("x/data/1", STORAGE)])
     inner = inner[: inner.index(b"PK\1\2")]
     outer = packed([("x/data.pkl", state()), ("x/data/0", inner)])

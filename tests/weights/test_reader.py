@@ -1,4 +1,4 @@
-"""Weight files are read lazily, in their dtype, and refused with one line where they are unsound."""
+"""Weight files are read lazily, in their dtype, and refused with one line if invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside weights is believed where shapes cannot tell, and refused where they contradict it."""
+"""Settings next to weights are trusted where shapes cannot decide, and refused where they contradict them."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_what_open_clip_says_must_agree_with_the_shapes(folder, config, message)
 
 
 def test_the_settings_of_another_project_are_not_used(folder):
-    """timm's GELU is not what OpenAI's own names compute."""
+    """timm's GELU differs from that of OpenAI's own names."""
     path = folder("openai_clip")
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224"})
     with pytest.raises(InputError, match=r"nothing tells its activation; put its open_clip_config\.json beside it"):
@@ -156,7 +156,7 @@ CLIP_SAYS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2
 }  # fmt: skip
 JUNK = st.sampled_from([7, -0.5, "x", [1], {"a": 1}, True])
 
-# (table, row, file) -> settings that fit, settings that change the function, the object that they stand in.
+# (table, row, file) -> settings that fit, settings that change the function, the object that holds them.
 PROJECTS = {
     "hf dinov2": (
         tables.HF_DINOV2, "tiny_dinov2", "config.json", (), DINOV2_SAYS | {"use_swiglu_ffn": False, "qkv_bias": True},
@@ -254,7 +254,7 @@ def test_a_setting_that_is_not_known_is_named(data, key, value, tmp_path_factory
     std=st.one_of(st.floats(0.1, 90), st.lists(st.floats(0.1, 90), min_size=3, max_size=3)),
 )
 def test_pixels_are_those_of_transformers(nested, rescale, factor, normalize, mean, std, tmp_path_factory):
-    """The arithmetic of its image processors, written once more."""
+    """The arithmetic of its image processors, reimplemented."""
     given = {"do_rescale": rescale, "rescale_factor": factor, "do_normalize": normalize}
     given = {key: value for key, value in given.items() if value is not None}
     given |= {"image_mean": mean, "image_std": std}

@@ -1,4 +1,4 @@
-"""Whatever stands around a tower is peeled: any prefix, on any naming, beside heads, text towers and other copies."""
+"""Whatever wraps a tower is removed: any prefix, in any naming, next to heads, text towers and other copies."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ prefixes = st.lists(st.sampled_from(WORDS), max_size=3).map(lambda words: "".joi
 def test_any_wrapper_on_any_naming_beside_any_head(name, prefix, heads, beside, root):
     tower = tensors_of(name)
     more = {prefix + head: np.ones(HEADS[head], np.float32) for head in heads if head not in tower}
-    if prefix:  # nothing but heads may stand within a tower
+    if prefix:  # only heads may be inside a tower
         more |= {root + other: np.ones(2, np.float32) for other in beside if not (root + other).startswith(prefix)}
     tensors = under(prefix, tower) | more
     fit = engine.identify(shapes_of(tensors))
@@ -151,14 +151,14 @@ def test_what_is_set_aside_is_reported_by_module():
 
 @pytest.mark.parametrize("extra", ["fc_norm.weight", "blocks.0.attn.rel_pos", "adapter.0.weight"])
 def test_within_a_tower_nothing_is_skipped(extra):
-    """What stands between the layers of a tower changes what it computes."""
+    """What is between the layers of a tower changes what it computes."""
     tensors = shapes_of(under("model.", tensors_of("hub_dinov2"))) | {f"model.{extra}": (16,)}
     with pytest.raises(InputError, match=rf"extra \(1\): model\.{extra}"):
         engine.identify(tensors)
 
 
 def test_farl_is_clip_and_its_masked_modeling_head_is_set_aside():
-    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modeling beside."""
+    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modeling included."""
     tower = shapes_of(under("state_dict.visual.", tensors_of("openai_clip")))
     modeling = {
         "mask_token": (16,), "ln_lm.weight": (16,), "ln_lm.bias": (16,), "lm_head.weight": (50, 16),
@@ -172,7 +172,7 @@ def test_farl_is_clip_and_its_masked_modeling_head_is_set_aside():
     assert set(fit.dropped) == set(aside)
 
 
-# Networks that are no backbone here.
+# Networks that are not supported as backbones.
 
 OTHERS = {
     "KP-RPE": [["pos_embed", "blocks.0.attn.qkv.weight", "keypoint_linear.weight", "feature.0.weight"]],

@@ -13,7 +13,7 @@ from tests.made_classifications import ATTRIBUTES, of_attributes, of_classes, re
 
 
 def section(page: str, title: str) -> list[list[str]]:
-    """The cells of the table below a heading that begins so."""
+    """The cells of the table below a heading with this start."""
     below = next(part for part in page.split("\n## ") if part.startswith(title))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.splitlines() if line[:1] == "|"]
     assert len({len(row) for row in rows}) == 1

@@ -1,4 +1,4 @@
-"""The confusion matrix as a figure, and what TensorBoard gets of an evaluation."""
+"""The confusion matrix as a figure, and what TensorBoard gets from an evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.made_classifications import of_attributes, of_classes
 
 
 def cells(figure) -> np.ndarray:
-    """The matrix that is drawn: how opaque each cell is, 0 to 255."""
+    """The drawn matrix: the opacity of each cell, 0 to 255."""
     return figure.axes[0].get_images()[0].get_array()[..., 3]
 
 

@@ -1,4 +1,4 @@
-"""Which labels stand first, and which classes are taken for each other."""
+"""The ranking of labels, and which classes are confused with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gate whose expert is nothing: what it takes of an image stays the frozen model's."""
+"""A gate without an expert: its share of an image stays the frozen model's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embedder(settings):
 def test_with_hard_gates_an_image_of_the_null_expert_has_the_frozen_embedding_bit_for_bit(name):
     embed, frozen, trainable = embedder(models.config("dalora", router=name, gate="top1", **SETTINGS))
     images = models.images(16)
-    # The null expert's gate at the median of what it lacks: half of the images are its own.
+    # The null expert's gate shifted to the median: half of the images are its own.
     gate = np.log(embed(frozen, trainable, images).gate)
     lacking = np.median(gate[:, :2].max(axis=1) - gate[:, 2])
     trainable["router"]["fc2"]["bias"] += jnp.array([0, 0, lacking])

@@ -1,4 +1,4 @@
-"""Ranks, alphas and blocks that differ from layer to layer: what each place gets, and that nothing else counts."""
+"""Ranks, alphas and blocks that differ by layer: what each place gets, and that nothing else matters."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_shared_expert_follows_in_proportion():
 
 @st.composite
 def configs(draw) -> AdapterConfig:
-    """Of one width, 12 ranks, so that nothing is compiled twice."""
+    """All of width 12 ranks, so that nothing is compiled twice."""
     kind, rank, shared = draw(st.sampled_from([("lora", 12, 0), ("dalora", 4, 0), ("dalora", 3, 3)]))
     keys = st.sampled_from(TARGETS).map(NAMES.get) | st.builds(
         "blocks.{}.{}".format,
@@ -85,7 +85,7 @@ def configs(draw) -> AdapterConfig:
 
 
 def by_hand(config: AdapterConfig, target: str, block: int) -> tuple[int, float]:
-    """(rank, scale) of a place, as PEFT gives them to a module of that name."""
+    """(rank, scale) of a place, as PEFT assigns them to a module of that name."""
     adapted = {int(i) for item in config.blocks for i in range(int(str(item)[0]), int(str(item)[-1]) + 1)} or {0, 1, 2}
     if block not in adapted:
         return 0, 0.0
@@ -99,7 +99,7 @@ def by_hand(config: AdapterConfig, target: str, block: int) -> tuple[int, float]
 @settings(max_examples=60, deadline=None)
 @given(configs(), st.integers(0, 2**32 - 1))
 def test_every_layer_of_every_block_is_peft_at_its_own_rank_and_scale(config, seed):
-    """Against NumPy, place by place, whatever lies in the ranks that a place does not have."""
+    """Against NumPy, place by place, whatever the unused ranks hold."""
     rng = np.random.default_rng(seed)
     shapes = lora.target_shapes(SPEC, TARGETS)
     width, wide, shared = lora.width(config), places.widest(config), lora.shared(config)
@@ -139,7 +139,7 @@ def test_a_uniform_adapter_is_unchanged():
 
 
 def test_unused_ranks_are_zero_and_stay_zero():
-    """Through gradients, weight decay and every optimizer; all that it has moves."""
+    """Through gradients, weight decay and every optimizer; everything else moves."""
     patterns = MIXED | {"rank_pattern": {"blocks.0.attn.q": 2, "fc1": 6}}
     config = models.config("dalora", shared_rank=2, **patterns)
     recognizer, frozen, trainable = models.build(config, classes=None)

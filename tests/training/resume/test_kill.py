@@ -1,4 +1,4 @@
-"""The short form of `kill.py`: a training killed twice ends as one that was left alone."""
+"""The short form of `kill.py`: a training killed twice ends like an uninterrupted one."""
 
 from __future__ import annotations
 
