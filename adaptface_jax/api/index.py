@@ -129,8 +129,8 @@ class Index:
         already in the index.
         """
         source = FolderSource(Path(folder))
-        if source.passed_over.pictures.total():
-            warnings.warn(f"{shown(str(folder))}: {source.passed_over.lines()[0]}", stacklevel=2)
+        if source.skipped_files.images.total():
+            warnings.warn(f"{shown(str(folder))}: {source.skipped_files.lines()[0]}", stacklevel=2)
         self._refuse(source.class_names)
         paths = [os.path.join(source.folder, source.key(number)) for number in range(len(source))]
         images = self._model.photographs(paths, self._align)

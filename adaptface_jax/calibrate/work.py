@@ -49,7 +49,7 @@ def work(args: argparse.Namespace) -> None:
             problems += [str(one) for _, one in part if isinstance(one, InputError)]
             rows.append(model.embed(crops).embeddings)
             progress.show(sum(map(len, rows)) + len(problems), {})
-    for line in [*problem_lines(problems), *files.passed_over.lines()]:
+    for line in [*problem_lines(problems), *files.skipped_files.lines()]:
         print(line)
     with of_pile(args.pile):
         site = site_thresholds(np.concatenate(rows), genuine_distances(args.run))

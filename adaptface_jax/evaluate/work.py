@@ -76,9 +76,9 @@ def work(args: argparse.Namespace) -> None:
     with Phase("checking the benchmarks' faces", brief=True):
         lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
-    lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.passed_over.lines())]
+    lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.skipped_files.lines())]
     if others:
-        lines += [others.description, *(f"--distractors: {line}" for line in others.passed_over.lines())]
+        lines += [others.description, *(f"--distractors: {line}" for line in others.skipped_files.lines())]
     for line in lines:
         print(line, flush=True)
     sets = [
@@ -221,7 +221,7 @@ def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, fact
     for line in people.images.lines():
         print(line)
     for flag, source in (("--gallery", people.gallery), ("--probes", people.probes)):
-        for line in source.passed_over.lines():
+        for line in source.skipped_files.lines():
             print(f"{flag}: {line}")
 
 

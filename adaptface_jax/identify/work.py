@@ -22,7 +22,7 @@ from adaptface_jax.core.outputs import check_folder
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.training.run import RESULTS
 
@@ -30,7 +30,7 @@ from adaptface_jax.training.run import RESULTS
 def work(args: argparse.Namespace) -> None:
     """Open the model and the index, search every photograph, print and write who was found."""
     check(args)
-    paths, passed = listed(args.photographs)
+    paths, skipped = listed(args.photographs)
     if not args.people and not (args.run or args.backbone):
         for name, value in flags_of(Path(args.index)).items():
             setattr(args, name, value)
@@ -50,7 +50,7 @@ def work(args: argparse.Namespace) -> None:
     search = Search(found, rule, why, len(index), None if results is None else str(results))
     if not args.output:
         print("\n".join(map(str, found)))
-    print("\n".join([*search.lines(), *passed.lines()]))
+    print("\n".join([*search.lines(), *skipped.lines()]))
     if args.output:
         write_list(Path(args.output), search, model.facts)
         print(f"written: {shown(args.output)}")
@@ -83,21 +83,21 @@ def check(args: argparse.Namespace) -> None:
     check_sheet(args.sheet)
 
 
-def listed(photographs: Sequence[str]) -> tuple[list[str], PassedOver]:
+def listed(photographs: Sequence[str]) -> tuple[list[str], SkippedFiles]:
     """Every image named, those in folders at any depth, each once; and the other files found in folders."""
     paths: list[str] = []
-    passed = PassedOver()
+    skipped = SkippedFiles()
     for photograph in photographs:
         if os.path.isdir(photograph):
             files = ImageFiles(Path(photograph))
             paths += files.paths
-            passed.pictures.update(files.passed_over.pictures)
-            passed.others.update(files.passed_over.others)
+            skipped.images.update(files.skipped_files.images)
+            skipped.others.update(files.skipped_files.others)
         elif os.path.exists(photograph):
             paths.append(photograph)
         else:
             raise InputError(f"{shown(photograph)}: no such file or folder; expected photographs")
-    return list(dict.fromkeys(paths)), passed
+    return list(dict.fromkeys(paths)), skipped
 
 
 def made(model: FaceModel, args: argparse.Namespace) -> Index:

@@ -59,14 +59,14 @@ def is_converted(path: Path) -> bool:
 
 
 def converted_name(path: Path) -> str:
-    """The backbone that a converted folder says it holds; raises InputError where that is none of the known ones."""
+    """The backbone that a converted folder says it holds; raises InputError if that is none of the known ones."""
     return _choice(path / DESCRIPTION, read_json(path / DESCRIPTION), "name", BACKBONES)
 
 
 def write_folder(weights: Weights, out: Path, *, overwrite: bool = False) -> None:
     """Writes the folder whole or not at all; with `overwrite` an older converted folder gives way.
 
-    Raises InputError where `out` is a file or holds anything else.
+    Raises InputError if `out` is a file or holds anything else.
     """
     with whole_folder(out, overwrite=overwrite, marker=DESCRIPTION, what=CONTENT) as scratch:
         leaves = {path: np.ascontiguousarray(leaf) for path, leaf in trees.flatten(weights.tree).items()}
@@ -81,7 +81,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
 
 def check_name(path: Path, found: str, wanted: str | None) -> None:
-    """Raises InputError where weights at `path` are of another backbone than the wanted one."""
+    """Raises InputError if weights at `path` are of another backbone than the wanted one."""
     if wanted not in (None, found):
         raise InputError(f"{path}: these are weights of {found}, not of {wanted}; name the backbone {found}")
 
@@ -89,7 +89,7 @@ def check_name(path: Path, found: str, wanted: str | None) -> None:
 def read_folder(path: Path, wanted: str | None = None) -> Weights:
     """The converted folder at `path`, as `write_folder` left it.
 
-    Raises InputError where it is not, and where it holds another backbone than `wanted`.
+    Raises InputError if it is not, and if it holds another backbone than `wanted`.
     """
     described = read_description(path)
     check_name(path, described.name, wanted)
@@ -105,7 +105,7 @@ def fit_folder(path: Path, name: str, shapes: Mapping[str, Shape]) -> engine.Fit
 
 
 def read_description(path: Path) -> Weights:
-    """What a converted folder says of itself, its tree left empty; raises InputError where a field is wrong."""
+    """What a converted folder says of itself, its tree left empty; raises InputError if a field is wrong."""
     where = path / DESCRIPTION
     description = read_json(where)
     name = _choice(where, description, "name", BACKBONES)

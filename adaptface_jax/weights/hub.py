@@ -19,7 +19,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".json")
 def resolve(source: str) -> Path:
     """The local path of `source`; a hub id is downloaded first (its settings and safetensors files, nothing else).
 
-    Raises InputError for a path that is missing, and where the hub cannot be reached or does not have it.
+    Raises InputError for a path that is missing, and if the hub cannot be reached or does not have it.
     """
     path = Path(source).expanduser()
     if path.exists():

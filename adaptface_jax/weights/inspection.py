@@ -25,7 +25,7 @@ _KINDS = {
 def inspect(path: Path, *, every: bool = False) -> list[str]:
     """A file or a folder of weights, known or not: what it is, then its tensors, a line for each kind and shape.
 
-    `every`: a line for each tensor. Raises InputError where it is no sound weight file.
+    `every`: a line for each tensor. Raises InputError if it is no sound weight file.
     """
     tensors = open_weights(path)
     sizes = [file.stat().st_size for file in tensors.files]

@@ -54,7 +54,7 @@ def load_backbone(
 
     weights: a converted folder, a folder or file of published weights, a hub id, "builtin" (demo only) or ""
     (random values from `seed`). The projection is kept only where `feature` is "projected".
-    Raises InputError for weights that are not of `name`, and where size or feature do not suit them.
+    Raises InputError for weights that are not of `name`, and if size or feature do not suit them.
     """
     spec = backbone_spec(name)
     check_size("backbone.image_size", image_size, name, spec)
@@ -104,7 +104,7 @@ def read_weights(
     """Published weights, a file or a folder, recognized by the table and the known backbone that fit exactly.
 
     `source` is what the identity calls them; `position_rule`, `activation` and `statistics` win over what the files
-    say; `under` names the module that holds the tower, where there are several. Raises InputError where no table fits,
+    say; `under` names the module that holds the tower, where there are several. Raises InputError if no table fits,
     where settings beside the weights contradict the backbone found, where nothing tells the activation, and where the
     backbone is another one than `wanted`.
     """
@@ -128,7 +128,7 @@ def read_weights(
 def inspect_backbone(weights: str) -> str:
     """The name of the known backbone whose weights these are (as for `load_backbone`, but not random), none read.
 
-    Raises InputError where there are none, or they are of no known backbone.
+    Raises InputError if there are none, or they are of no known backbone.
     """
     if weights == "":
         raise InputError("backbone: no weights are named; give a converted folder, a local file, a hub id or builtin")
@@ -145,7 +145,7 @@ def _locate(weights: str) -> Path:
 def read_backbone(weights: str, name: str | None = None) -> tuple[Weights, tuple[str, ...]]:
     """A whole backbone at its own size, from what `backbone.weights` may name (but not random); and what was assumed.
 
-    Raises InputError where it is none, or another one than `name`.
+    Raises InputError if it is none, or another one than `name`.
     """
     if weights == BUILTIN and name not in (None, "demo"):
         raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")

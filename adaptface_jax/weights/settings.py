@@ -58,7 +58,7 @@ def settle(
 ) -> Settled:
     """The row of `name` with what stands beside the weights at `path` (a file or a folder).
 
-    `activation` and `statistics` win over the files. Raises InputError where the settings contradict the row (the same
+    `activation` and `statistics` win over the files. Raises InputError if the settings contradict the row (the same
     shapes would compute something else), and where nothing tells the activation.
     """
     found = _beside(spec, name, table, path)

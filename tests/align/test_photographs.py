@@ -178,26 +178,29 @@ def test_photographs_of_two_people(portraits, tmp_path, capsys):
         assert call(command, tmp_path / "two", tmp_path / name, *words) == 0
         for crop in sorted((tmp_path / name).glob("*.png")):
             shown[f"{name}/{crop.name}"] = decode(crop.read_bytes(), name)
-    assert "2 crops of 1 images\nseveral faces in 1: all were taken" in capsys.readouterr().out
+    assert "2 crops of 1 images\nseveral faces in 1: all were cropped" in capsys.readouterr().out
     assert set(shown) == {"largest/a.png", "center/a.png", "all/a.face1.png", "all/a.face2.png"}
     np.testing.assert_array_equal(shown["center/a.png"], shown["all/a.face1.png"])
     np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])
     assert call(command, tmp_path / "two", tmp_path / "all", "--margin=0.5") == 2
-    assert "--prefer=center --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
+    assert (
+        "--prefer=center --margin=0.0 --all=True; use the same options, or choose another DST"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_list_over_a_folder_is_complete_after_the_fallback(folder, tmp_path, capsys):
     """First without it, then with it, by two processes; the middle one is recorded as having no face."""
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
-    assert "no face in 1: see no_face.txt; --fallback=center takes their middle" in capsys.readouterr().out
+    assert "no face in 1: see no_face.txt; --fallback=center crops their centers" in capsys.readouterr().out
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "WORTH_STARTING", 1)
         for _ in range(2):
             assert call(command, folder, crops, "--fallback=center", "--processes=2") == 0
             said = capsys.readouterr().out
             assert "4 crops (3 kept from before) of 5 images" in said
-            assert "no face in 1: see no_face.txt, the middle of 1 was taken instead" in said
+            assert "no face in 1: see no_face.txt, the center of 1 was cropped instead" in said
         fresh = tmp_path / "fresh"
         assert call(command, folder, fresh, "--fallback=center", "--processes=2") == 0
     for name in ("room.png", "anna/up.png"):

@@ -120,10 +120,10 @@ def test_a_foreign_table_is_never_overwritten(people, capsys):
         assert "was not written by this command" in capsys.readouterr().err and out.read_bytes() == before
 
 
-def test_the_measures_of_another_set_are_refused(people, tmp_path, capsys):
+def test_the_measurements_of_another_dataset_are_refused(people, tmp_path, capsys):
     assert call(command, GENERATED, f"--out={people / 'labels.csv'}") == 2
     err = capsys.readouterr().err
-    assert "holds the measures of '.'" in err or "holds the measures of ." in err
+    assert "holds measurements of '.'" in err or "holds measurements of ." in err
     assert err.count("\n") == 1
 
 
@@ -143,7 +143,7 @@ def test_images_that_training_skips_are_reported(people, capsys):
     shutil.copy(people / "1, of two" / "7.png", people)
     assert call(command, people, f"--out={people / 'labels.csv'}") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("passed over: ") and "(1 directly in the folder, of no identity" in last
+    assert last.startswith("skipped: ") and "(1 outside any identity folder" in last
 
 
 def test_from_crops_to_training_no_file_is_written_manually(tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_from_crops_to_training_no_file_is_written_manually(tmp_path, capsys):
     capsys.readouterr()
     assert call(train, f"--config={config}", *words) == 0
     said = capsys.readouterr().out
-    assert f"(3 identities of {crops / 'pairs.csv'} left out): 9 images, 3 identities" in said
+    assert f"(3 identities of {crops / 'pairs.csv'} excluded): 9 images, 3 identities" in said
     assert "benchmark held: " in said and "light " in said
 
 

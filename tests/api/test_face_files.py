@@ -73,5 +73,5 @@ def test_only_bad_images_leave_no_file(folder, tmp_path, capsys, ending):
         (images / f"{number}.png").write_bytes(b"nothing")
     words = ["--backbone=builtin", "--image_size=28", "--batch_size=8", f"--images={images}"]
     assert call(embed, *words, f"--out={tmp_path / 'out' / f'faces.{ending}'}") == 2
-    assert "none of 9 images can be read, the first: " in capsys.readouterr().err
+    assert "none of 9 images can be read; the first: " in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []

@@ -184,13 +184,13 @@ def test_refusals_give_one_line_and_change_nothing(trained, people, shots, peopl
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "broken.png").write_bytes(b"nothing")
     for act, said in (
-        (lambda: people.add("anna", shots["anna"]), "anna: is in the index already"),
+        (lambda: people.add("anna", shots["anna"]), "anna: already in the index"),
         (lambda: people.add("new", []), "new: no image"),
         (lambda: people.add("", shots["anna"]), "name: '' is none"),
-        (lambda: people.add(7, shots["anna"]), "name: 7 is none"),
+        (lambda: people.add(7, shots["anna"]), "name: 7 is not a name"),
         (lambda: people.add("new", ["absent.png"]), r"absent\.png: cannot be read"),
-        (lambda: people.add_folder(people_folder), "anna: is in the index already"),
-        (lambda: people.add_folder(tmp_path), r"none of 1 image can be read, the first: .*broken\.png: cannot decode"),
+        (lambda: people.add_folder(people_folder), "anna: already in the index"),
+        (lambda: people.add_folder(tmp_path), r"none of 1 image can be read; the first: .*broken\.png: cannot decode"),
         (lambda: people.add_folder(tmp_path / "new"), "no identities found"),
         (lambda: people.remove("new"), "new: not in the index"),
         (lambda: people.search(shots["anna"], top=0), "top: 0 is out of range"),
@@ -225,7 +225,7 @@ def test_images_missed_in_a_folder_of_people_are_warned_of(backbone, crops, tmp_
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(crops[0]).save(tmp_path / name, "PNG")
     people = backbone.index()
-    with pytest.warns(UserWarning, match=r"passed over: 2 files \(1 directly in the folder, of no identity, 1 \.db\)$"):
+    with pytest.warns(UserWarning, match=r"skipped: 2 files \(1 outside any identity folder, 1 \.db\)$"):
         people.add_folder(tmp_path)
     assert people.people == ["anna"]
 
@@ -241,7 +241,7 @@ def test_unreadable_images_in_a_folder_of_people_are_left_out_and_named(run, peo
         index = model.index(folder)
     lost, unread = (str(one.message) for one in said)
     assert lost == "1 person without a usable image, left out: aron"
-    assert unread.startswith("not usable: 4 images, left out\n") and unread.count("cannot decode") == 4
+    assert unread.startswith("not usable: 4 images, skipped\n") and unread.count("cannot decode") == 4
     assert index.people == sorted(PEOPLE)
     own = {"anna": shots["anna"][1:], "bert": shots["bert"], "chloé": shots["chloé"], "dora": shots["dora"][:4]}
     expected = model.index()

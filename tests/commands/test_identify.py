@@ -53,7 +53,7 @@ def test_photographs_find_their_people_without_naming_the_model(index, run, peop
     assert "2 images searched among 3 people, 2 known, 0 unknown" in said  # one was named twice
     assert f"4.0000, the threshold at FAR 1e-1 of benchmark lfw ({run}/results.json)" in said
     assert "among 3 about 27.1% of strangers' images match somebody" in said and "for 1% choose a FAR of 3e-03" in said
-    assert "passed over: 1 file (1 .txt)" in said and "searched 2/2" in said
+    assert "skipped: 1 file (1 .txt)" in said and "searched 2/2" in said
     assert call(identify, *words, f"--output={out}", f"--sheet={sheet}", "--top=2") == 0
     with open(out, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -123,7 +123,7 @@ def test_bad_arguments_give_one_line(index, run, people, tmp_path, capsys):
         ): "holds something other than a face index",
         (f"--index={index}", "--image_size=28", photo): "--index: its model is opened as it was",
         (f"--index={index}", tmp_path / "nowhere.png"): "nowhere.png: no such file or folder",
-        (f"--index={index}", tmp_path / "moved"): "no image below it",
+        (f"--index={index}", tmp_path / "moved"): "contains no image",
         (f"--index={tmp_path / 'moved'}", photo): "holds no face index",
         (f"--index={index}", "--backbone=builtin", photo): "is the index of another model",
         (f"--index={index}", "--far=1e-4", photo): "--far: 0.0001 is not known for lfw",

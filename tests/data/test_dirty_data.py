@@ -228,7 +228,7 @@ def huge(place: Path) -> str:
 def pipe(place: Path) -> str:
     (place / "p1" / "2.png").unlink()
     os.mkfifo(place / "p1" / "2.png")
-    return "p1/2.png: is no regular file"
+    return "p1/2.png: is not a regular file"
 
 
 def dangling(place: Path) -> str:
@@ -363,7 +363,7 @@ def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
         batch = taken[step - 1]
         assert record_keys(source, 4, 0, step)[row] == bad["key"]
         assert any((batch["image"][row] == batch["image"][other]).all() for other in range(4) if other != row)
-    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records, at most 0 are skipped; the last is"):
+    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records; at most 0 may be skipped; the last "):
         list(itertools.islice(batches(source, 4, size, bad_records=BadRecords(None, 0), **options), count // 4))
 
 
@@ -537,7 +537,7 @@ SETS = {
         made(lambda f: (f / "p9").symlink_to(f / "p0")),
         "'p9' is a link to 'p0'",
     ),
-    "a set that is a file of words": (lambda place: place / "file.txt", "is no line of a training list"),
+    "a set that is a file of words": (lambda place: place / "file.txt", "is not a line of a training list"),
     # InsightFace records
     "no .rec": (changed("train.rec", lambda c: None, records), "train.rec: cannot be read"),
     "no .idx": (changed("train.idx", lambda c: None, records), "train.idx: cannot be read"),
@@ -554,17 +554,17 @@ SETS = {
     "an .idx with a key twice": (changed("train.idx", lambda c: c + c[:4], records), "a key appears twice"),
     "an .idx with two keys for one record": (
         changed("train.idx", lambda c: c + b"99\t0\n", records),
-        "two keys stand for one",
+        "two keys have the same offset",
     ),
     "a property of words": (changed("property", lambda c: b"faces", records), "expected a first line"),
     "a property with a negative count": (
         changed("property", lambda c: b"-3,112,112", records),
         "expected a first line",
     ),
-    "a negative label": (flat(0.0, -1.0, 2.0), "record 1: the label -1 is no count"),
-    "a label that is not whole": (flat(0.0, 0.5), r"record 1: the label 0\.5 is no count"),
-    "a label that is no number": (flat(0.0, np.nan), "record 1: the label nan is no count"),
-    "an infinite label": (flat(0.0, np.inf), "record 1: the label inf is no count"),
+    "a negative label": (flat(0.0, -1.0, 2.0), "record 1: the label -1 is not a non-negative integer"),
+    "a label that is not whole": (flat(0.0, 0.5), r"record 1: the label 0\.5 is not a non-negative integer"),
+    "a label that is no number": (flat(0.0, np.nan), "record 1: the label nan is not a non-negative integer"),
+    "an infinite label": (flat(0.0, np.inf), "record 1: the label inf is not a non-negative integer"),
     "one label": (flat(3.0, 3.0, 3.0), "1 identity"),
     "identities that overlap": (layout((1.0, 4.0), (3.0, 5.0)), "two identities claim images"),
     "an identity beyond the images": (layout((1.0, 3.0), (3.0, 9.0)), "an identity of images 3 to 9"),
@@ -573,7 +573,7 @@ SETS = {
     "identities at keys that are not there": (layout((1.0, 3.0), (3.0, 5.0), end=99.0), "the key is not in the index"),
     "identities at keys that are no counts": (layout((1.0, 3.0), (3.0, 5.0), end=7.5), "expected two keys"),
     # shards
-    "shards without a description": (changed("dataset.json", lambda c: None, shards), "expected a finished pack"),
+    "shards without a description": (changed("dataset.json", lambda c: None, shards), "expected a complete pack"),
     "a description that is no JSON": (changed("dataset.json", half, shards), "dataset.json: cannot be read"),
     "a description that is nested without end": (
         changed("dataset.json", lambda c: b"[" * 99_999, shards),
@@ -594,7 +594,7 @@ SETS = {
     "a changed index": (changed("index.npz", lambda c: flipped(c, 200), shards), "its sha256 is not the one"),
     "a missing shard": (changed(SHARD, lambda c: None, shards), f"{SHARD}: is missing"),
     "half a shard": (changed(SHARD, half, shards), f"{SHARD}: has .* bytes"),
-    "a shard of zeros": (changed(SHARD, lambda c: bytes(len(c)), shards), "pack is damaged"),
+    "a shard of zeros": (changed(SHARD, lambda c: bytes(len(c)), shards), "pack is corrupted"),
     "a shard too many": (one_more, "shard-00009.array_record is not in dataset.json"),
 }
 
@@ -711,7 +711,7 @@ def test_a_record_counts_once_however_often_and_in_however_many_sessions_it_is_m
     assert len(again) == 1
     again.add(BadRecord("b\n\udcff", "reason b"))
     again.add(BadRecord("a", "reason a"))
-    with pytest.raises(InputError, match=rf"3 bad records, at most 2 are skipped; the last is reason c; .*{FILE}"):
+    with pytest.raises(InputError, match=rf"3 bad records; at most 2 may be skipped; the last one: reason c; .*{FILE}"):
         again.add(BadRecord("c", "reason c"))
     keys = [json.loads(line)["key"] for line in (tmp_path / FILE).read_text().splitlines()]
     assert keys == ["a", "b\n\udcff", "c"]
@@ -724,7 +724,7 @@ def test_a_line_truncated_by_a_kill_is_met_again(tmp_path):
     log = BadRecords(tmp_path, 9)
     assert len(log) == 1 and (tmp_path / FILE).read_bytes() == whole
     (tmp_path / FILE).write_bytes(b"something else\n")
-    with pytest.raises(InputError, match="a line is no bad record"):
+    with pytest.raises(InputError, match="a line is not a bad record"):
         BadRecords(tmp_path, 9)
 
 

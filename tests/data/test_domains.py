@@ -57,16 +57,19 @@ def test_a_missing_column_is_unknown():
             "pose=lefd; light=bad",
             "no image has pose = 'lefd' in t.csv; expected one of the values left, right",
         ),
-        ("pose=left|right|frontal; ordinary", "no image of t.csv is of the domain 'ordinary'"),
-        ("pose=left", "'pose=left' makes 1 domain; expected at least 2, terms like pose=left|right"),
-        (" ; ", "makes 0 domains"),
-        ("pose=left; pose=right", "two domains are called 'pose'; expected different names, as in left:pose=left"),
-        ("ordinary; ordinary; pose=left", "two domains are called 'ordinary'"),
-        ("pose=left; normal", "'normal' is no term; expected terms like pose=left|right apart by `;`, or ordinary"),
-        ("pose=left; light=", "'light=' is no term"),
-        ("pose=left; light=bad|bad", "'light=bad|bad' is no term"),
-        ("pose=left; =bad", "'=bad' is no term"),
-        ("pose=left; :light=bad", "':light=bad' is no term"),
+        ("pose=left|right|frontal; ordinary", "no image in t.csv is in the domain 'ordinary'"),
+        ("pose=left", "'pose=left' defines 1 domain; expected at least 2, terms like pose=left|right"),
+        (" ; ", "defines 0 domains"),
+        ("pose=left; pose=right", "two domains are named 'pose'; expected different names, as in left:pose=left"),
+        ("ordinary; ordinary; pose=left", "two domains are named 'ordinary'"),
+        (
+            "pose=left; normal",
+            "'normal' is not a term; expected terms like pose=left|right separated by `;`, or ordinary",
+        ),
+        ("pose=left; light=", "'light=' is not a term"),
+        ("pose=left; light=bad|bad", "'light=bad|bad' is not a term"),
+        ("pose=left; =bad", "'=bad' is not a term"),
+        ("pose=left; :light=bad", "':light=bad' is not a term"),
         ("pose=left; ordinary:light=good", "'ordinary:light=good' is called ordinary"),
     ],
 )
@@ -115,7 +118,7 @@ def test_labels_that_nothing_uses_are_not_read(faces):
     (faces / "labels.csv").write_text("path,pose,light\nelsewhere.png,left,bad\n")
     source = open_source(str(faces))
     assert source.label_columns == ("pose", "light") and source.table is None and source.domains is None
-    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image of this set"):
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is for an image in this dataset"):
         open_source(str(faces), domains=TERMS)
 
 

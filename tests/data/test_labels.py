@@ -82,26 +82,26 @@ WRONG = {
         "anna/1.jpg,left\nanna/2.jpg,left\n",
         "line 1 is a row, 'anna/1.jpg'; expected a table with a header",
     ),
-    "one column": ("path\nanna/1.jpg\n", "line 1 names one column, 'path'"),
+    "one column": ("path\nanna/1.jpg\n", "line 1 names only one column, 'path'"),
     "nameless column": ("path,,pose\n", "line 1: column 2 has no name"),
     "column twice": ("path,pose,light,pose\n", "line 1 names the column 'pose' twice"),
     "ragged": ("path,pose\nanna/1.jpg,left\nanna/2.jpg\n", "line 3 has 1 cell; expected 2, as in the header"),
-    "no path": ("path,pose\nanna/1.jpg,left\n,left\n", "line 3 names no record; expected its path"),
-    "row twice": (PLAIN + "./anna/2.jpg,left,bad\n", r"line 5, './anna/2.jpg', has a row already, line 2"),
+    "no path": ("path,pose\nanna/1.jpg,left\n,left\n", "line 3 names no record; expected a path"),
+    "row twice": (PLAIN + "./anna/2.jpg,left,bad\n", r"line 5, './anna/2.jpg', already has a row, line 2"),
     "unknown": (
         PLAIN + "carl/1.jpg,left,bad\n",
-        "line 5, 'carl/1.jpg', is no image of this set; expected keys of this ",
+        "line 5, 'carl/1.jpg', is not an image in this dataset; expected keys of this ",
     ),
     "most unknown": (
         "path,pose\nanna/1.jpg,left\nx/1.jpg,up\nx/2.jpg,up\n",
-        "line 3, 'x/1.jpg', is no image of this set, nor 1 other row of 3: these are the labels of another set",
+        "line 3, 'x/1.jpg', is not an image in this dataset, and 1 other row of 3: these seem to be labels",
     ),
     "another set": (
         "path,pose\nx/1.jpg,up\nx/2.jpg,up\n",
-        "none of its 2 rows is of an image of this set (line 2, 'x/1.jpg'); expected keys of this set, like 'anna",
+        "none of its 2 rows is for an image in this dataset (line 2, 'x/1.jpg'); expected keys of this dataset",
     ),
     "open quote": ('path,pose\n"anna/1.jpg,left\n', "line 2 is malformed (unexpected end of data)"),
-    "other encoding": (PLAIN.encode("utf-16"), "is no UTF-8 text"),
+    "other encoding": (PLAIN.encode("utf-16"), "is not UTF-8 text"),
 }
 
 

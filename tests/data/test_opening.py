@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_on_gives_one_line(faces, tmp_path):
         str(half): "train.rec: cannot be read",
         str(tmp_path / "nowhere"): "no folder",
         str(faces / "list.txt"): "1 of 1 images are missing",
-        "tfds:nothing": "no prepared set",
+        "tfds:nothing": "no prepared dataset",
         str(empty): "no identities found",
         str(flat): "one folder per identity",
     }
@@ -134,7 +134,7 @@ def test_an_image_that_vanished_is_named(faces):
 def test_benchmarks_open_by_ending(tmp_path, shared_data):
     assert len(open_benchmark(str(shared_data / "att_faces" / "att.bin")).issame) == 600
     (tmp_path / "lfw.txt").write_text("x")
-    refused = {"lfw.txt": "is no row of a list of pairs", "no.bin": "does not exist", "": "holds no list of pairs"}
+    refused = {"lfw.txt": "is not a row of a pair list", "no.bin": "does not exist", "": "holds no pair list"}
     for path, reason in refused.items():
         with pytest.raises(InputError, match=reason):
             open_benchmark(str(tmp_path / path))

@@ -171,7 +171,7 @@ def test_a_pack_without_labels_takes_a_table_that_is_put_into_it(folders, tmp_pa
     assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
     (tmp_path / "empty").mkdir()
     shutil.copy(tmp_path / "shards" / "labels.csv", tmp_path / "empty")
-    with pytest.raises(InputError, match=r"'labels\.csv', which is of no pack"):
+    with pytest.raises(InputError, match=r"'labels\.csv', which no pack wrote"):
         pack(source, tmp_path / "empty", Limit(shards=3))
 
 
@@ -223,7 +223,7 @@ def test_interrupted_anywhere_the_same_files_come_out(folders, tmp_path, reads):
     if reads < COUNT:
         with pytest.raises(KeyboardInterrupt):
             pack(Dying(source, reads, KeyboardInterrupt()), tmp_path / "again", Limit(shards=3))
-        with pytest.raises(InputError, match="expected a finished pack"):
+        with pytest.raises(InputError, match="expected a complete pack"):
             open_source(str(tmp_path / "again"))
     result = pack(source, tmp_path / "again", Limit(shards=3))
     assert files(tmp_path / "again") == files(tmp_path / "whole")
@@ -305,7 +305,7 @@ def test_another_pack_or_other_files_are_not_touched(folders, tmp_path):
         pack(open_source(str(folders)), folder, Limit(shards=3))
     with pytest.raises(InputError, match="limit was"):
         pack(source, folder, Limit(shards=2))
-    with pytest.raises(InputError, match="'p0', which is of no pack"):
+    with pytest.raises(InputError, match="'p0', which no pack wrote"):
         pack(source, folders, Limit(shards=3))
     assert files(folder) == before
 
@@ -340,7 +340,7 @@ def test_the_command(folders, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "14 images, 4 identities" in out and "packing 14/14" in out and "2 shards" in out
     assert call(command, folders, tmp_path / "shards", "--shards=2") == 0
-    assert "2 of them kept" in capsys.readouterr().out
+    assert "2 kept from before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_the_command(folders, tmp_path, capsys):
         (["SRC", "DST", "--shards=0"], "--shards"),
         (["SRC", "DST", "--shard_mb=-1"], "--shard_mb"),
         (["SRC", "DST", "--shards=2", "--shard_mb=2"], "not allowed"),
-        (["SRC", "SRC"], "of no pack"),
+        (["SRC", "SRC"], "which no pack wrote"),
         (["SRC", "SRC/p0/0.png"], "is a file; expected a folder"),
     ],
 )

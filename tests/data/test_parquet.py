@@ -110,9 +110,9 @@ numbers = pa.array(range(6), pa.int64())
 REFUSED = {
     "a missing shard": (
         lambda f: (f / "data" / SHARD).unlink(),
-        "train-00001-of-00002.* are not every shard once",
+        "train-00001-of-00002.*: shards missing or duplicate",
     ),
-    "a shard twice": (replaced("train-00001-of-00002-ef.parquet", table()), "are not every shard once"),
+    "a shard twice": (replaced("train-00001-of-00002-ef.parquet", table()), "shards missing or duplicate"),
     "two validation parts": (replaced("validation.parquet", table()), "holds both valid and validation"),
     "no training part": (
         lambda f: [path.unlink() for path in (f / "data").glob("train*")],
@@ -133,7 +133,7 @@ REFUSED = {
     "a label out of range": (replaced(VALID, table(0, 6, label=numbers)), "row 3 has the label 3; expected 0 to 2"),
     "unlabeled rows": (
         replaced(VALID, table(0, 6, label=pa.array([-1] * 6, pa.int64()))),
-        r"row 0 has the label -1; .* \(remove the file where it is unlabeled\)",
+        r"row 0 has the label -1; .* \(remove the file if it is unlabeled\)",
     ),
     "a row without a label": (
         replaced(VALID, table(0, 6, label=pa.array([0, 1, None, 0, 1, 2], pa.int64()))),
@@ -141,17 +141,17 @@ REFUSED = {
     ),
     "paths alone": (
         replaced(VALID, table(0, 6, image=pa.array([{"bytes": None, "path": "a.png"}] * 6, STRUCT))),
-        "holds no image's bytes, paths alone",
+        "holds only paths, no image bytes",
     ),
     "other classes": (
         replaced(VALID, table(0, 6).replace_schema_metadata(metadata(["a", "b", "c"]))),
-        "has other class names than",
+        "has different class names from",
     ),
     "malformed metadata": (
         replaced(VALID, table(0, 6).replace_schema_metadata({b"huggingface": b"{"})),
         "its `huggingface` metadata is malformed",
     ),
-    "no row": (replaced(VALID, table(0, 0)), "its validation files hold no row"),
+    "no row": (replaced(VALID, table(0, 0)), "its validation files have no rows"),
     "words": (lambda f: (f / "data" / VALID).write_text("words"), "valid-00000-of-00001.parquet: cannot be read"),
     "an empty file": (lambda f: (f / "data" / VALID).write_text(""), "cannot be read"),
 }
@@ -206,5 +206,5 @@ def test_no_more_memory_is_used_than_allowed(hub, monkeypatch):
     image = pa.array([{"bytes": IMAGES[0], "path": None}] * 30, STRUCT)
     write(hub / "data" / VALID, table(image=image))
     monkeypatch.setattr(reader, "MAX_HELD", 30 * len(IMAGES[0]) // 2)
-    with pytest.raises(InputError, match="MiB of images would be held in memory"):
+    with pytest.raises(InputError, match="MiB of images that are held in memory"):
         open_parts(str(hub))

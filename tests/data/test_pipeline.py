@@ -137,9 +137,9 @@ def test_images_of_another_size_are_resized_to_the_stored_one():
 def test_batches_that_cannot_be_made():
     with pytest.raises(InputError, match="12 is more than the 11 images of numbered images"):
         made(batch_size=12)
-    with pytest.raises(InputError, match="4 is no positive multiple of the 3 processes"):
+    with pytest.raises(InputError, match="4 is not a positive multiple of the 3 processes"):
         made(process_count=3)
-    with pytest.raises(InputError, match="0 is no positive multiple"):
+    with pytest.raises(InputError, match="0 is not a positive multiple"):
         made(batch_size=0)
 
 

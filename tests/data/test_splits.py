@@ -141,8 +141,8 @@ def one_with(counts, **others):
 
 GOOD = {"a": 20, "b": 20}
 REFUSED = {
-    "nothing": (lambda f: None, r"data\.path: .* holds no set of images; expected list_attr_celeba\.txt"),
-    "images without folders": (lambda f: (f / "a.png").write_bytes(PNG), "holds no set of images"),
+    "nothing": (lambda f: None, r"data\.path: .* holds no dataset of images; expected list_attr_celeba\.txt"),
+    "images without folders": (lambda f: (f / "a.png").write_bytes(PNG), "holds no dataset of images"),
     "no class in train": (lambda f: (f / "train").mkdir(), "no classes found; expected one folder per class"),
     "one class": (one_with({"a": 9}), "1 class; training needs at least 2"),
     "a class of one image": (
@@ -178,10 +178,10 @@ def test_refusals_give_one_line(tmp_path, case):
 
 def test_settings_that_fit_no_data_set(tmp_path):
     folders(tmp_path / "faces", GOOD)
-    with pytest.raises(InputError, match=r"data\.path: .*nowhere' is no folder"):
+    with pytest.raises(InputError, match=r"data\.path: .*nowhere' is not a folder"):
         open_splits(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"data\.attributes: .*faces is no set with attributes"):
+    with pytest.raises(InputError, match=r"data\.attributes: .*faces is not a dataset with attributes"):
         open_splits(str(tmp_path / "faces"), ("Male",))
     for fraction in (0, 1, -0.1, 3):
-        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is no part of the images"):
+        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is out of range"):
             open_splits(str(tmp_path / "faces"), test_fraction=fraction)

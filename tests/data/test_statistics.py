@@ -61,7 +61,7 @@ def test_bad_images_stop_it_or_are_left_out():
     with pytest.raises(InputError, match=r"^given: image 1: cannot decode"):
         channel_statistics(dirty, 6)
     assert channel_statistics(dirty, 6, skip_bad=True) == channel_statistics(Given(good), 6)
-    with pytest.raises(InputError, match=r"none of 1 image can be read, the first: given: image 0"):
+    with pytest.raises(InputError, match=r"none of 1 image can be read; the first: given: image 0"):
         channel_statistics(Given([b"broken"]), 6, skip_bad=True)
 
 

@@ -56,7 +56,7 @@ def test_for_one_size_it_is_the_longer_side_within_bounds(width, height, model):
         ([(250, 250), (640, 480)], 224, 224, "the images are 250x250 to 640x480"),
         ([(30, 40), (92, 112)], 224, 112, "the images are 30x40 to 92x112"),
         ([(30, 40), (640, 480)], 112, 112, "the images are 30x40 to 640x480"),
-        ([], 224, 112, "no image could be looked at"),
+        ([], 224, 112, "no image could be read"),
     ],
 )
 def test_for_several_sizes_it_is_the_model_s_only_if_all_are_that_large(sizes, model, pixels, why):

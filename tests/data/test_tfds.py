@@ -98,12 +98,12 @@ def test_class_labels_with_gaps_keep_their_names(data_dir):
 def test_splits_and_versions(data_dir):
     lfw_like(data_dir, splits=("train", "test"))
     first = open_source("tfds:tiny:train[:6]")
-    assert len(first) == 6 and first.passed_over.lines() == ["passed over: 1 file (1 of the split test)"]
-    assert not open_tfds_parts("tfds:tiny")["train"].passed_over.total
+    assert len(first) == 6 and first.skipped_files.lines() == ["skipped: 1 file (1 of the split test)"]
+    assert not open_tfds_parts("tfds:tiny")["train"].skipped_files.total
     (data_dir / "tiny" / "1.0.0" / "0.png").write_bytes(IMAGES[1])
     both = open_source("tfds:tiny:1.0.0:train+test")
     assert len(both) == 18
-    assert both.passed_over.lines() == ["passed over: 1 file (1 in files of their own beside the records)"]
+    assert both.skipped_files.lines() == ["skipped: 1 file (1 in separate files next to the records)"]
     assert open_source("tfds:tiny:test").key(0) == "test/0"
 
 
@@ -137,7 +137,7 @@ def test_sets_without_an_identity_are_refused(data_dir):
         data_dir, image | {"label": tfds.features.Scalar(np.float32)}, [{"image": io.BytesIO(IMAGES[0]), "label": 1.0}],
         name="other",
     )  # fmt: skip
-    with pytest.raises(InputError, match="`label` is no class, text or whole number"):
+    with pytest.raises(InputError, match="`label` is not a class, text or integer"):
         open_source("tfds:other")
 
 
@@ -229,10 +229,10 @@ def test_unavailable_splits(data_dir):
     lfw_like(data_dir, name="tests", splits=("test",))
     refused = {
         ("tfds:tiny", ("Smilin",)): r"no attribute 'Smilin'; did you mean Smiling\?",
-        ("tfds:faces", ("Male",)): r"data\.attributes: the set has classes and no attributes",
-        ("tfds:tiny:train", ()): "it names no split",
+        ("tfds:faces", ("Male",)): r"data\.attributes: the dataset has classes, not attributes",
+        ("tfds:tiny:train", ()): "name no split",
         ("tfds:tests", ()): "Unknown split 'train'",
-        ("tfds:absent", ()): "no prepared set",
+        ("tfds:absent", ()): "no prepared dataset",
     }
     for (path, attributes), reason in refused.items():
         with pytest.raises(InputError, match=reason) as caught:
@@ -242,5 +242,5 @@ def test_unavailable_splits(data_dir):
 
 def test_faces_are_not_trained_on_attributes(data_dir):
     celeba_like(data_dir)
-    with pytest.raises(InputError, match=r"data\.train: TFDS tiny .* has attributes; expected a set of identities"):
+    with pytest.raises(InputError, match=r"data\.train: TFDS tiny .* has attributes; expected a dataset of identities"):
         open_source("tfds:tiny", max_identities=2)

@@ -91,7 +91,7 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         if all(label.isdecimal() for label in names):
             names.sort(key=int)
         assert list(source.class_names) == names
-        assert source.passed_over.lines() == ["passed over: 1 file (1 that the list does not name)"]
+        assert source.skipped_files.lines() == ["skipped: 1 file (1 that the list does not name)"]
         assert source[0].image == PNG and source[0].label == source.labels[0]
 
 
@@ -124,18 +124,18 @@ def test_the_lists_of_a_set_are_in_it_and_next_to_its_images(tmp_path):
 BAD = {
     "nothing": ("", "lists no image"),
     "a header alone": ("path,label\n", "lists no image"),
-    "one column": ("0.png\n1.png\n", "is no line of a training list"),
-    "five unknown columns": ("a,b,c,d,e\n", "is no line of a training list"),
-    "two labels": ("0\t1\t2\t0.png\n", "has 2 labels; expected one label an image"),
+    "one column": ("0.png\n1.png\n", "is not a line of a training list"),
+    "five unknown columns": ("a,b,c,d,e\n", "is not a line of a training list"),
+    "two labels": ("0\t1\t2\t0.png\n", "has 2 labels; expected one label per image"),
     "two labels of one image": ("0.png 1\n0.png 2\n", "line 2, '0.png 2': has the label 2, and 1 on an earlier line"),
-    "a label below 0": ("0.png,-1\n", "has the label -1; expected a count from 0 on, or a name"),
+    "a label below 0": ("0.png,-1\n", "has the label -1; expected a non-negative integer, or a name"),
     "half a label": ("0.png,1.5\n", "has the label 1.5"),
     "no label": ("path,label\n0.png,\n", "has no label"),
     "no path": ("path,label\n,3\n", "names no image"),
-    "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before 2"),
+    "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before it have 2"),
     "missing images": ("0.png,1\n2.png,2\n3.png,1\n", r"2 of 3 images are missing, e\.g\. .*2\.png"),
-    "a NUL": ("0.png,a\0b\n", "holds a NUL"),
-    "no text": ("0.png,\0\n".encode("utf-16"), "is no UTF-8 text"),
+    "a NUL": ("0.png,a\0b\n", "contains a NUL"),
+    "no text": ("0.png,\0\n".encode("utf-16"), "is not UTF-8 text"),
 }
 
 
@@ -172,7 +172,7 @@ def test_records_may_have_another_name_and_no_property(tmp_path, name):
 
 def test_one_of_several_records_must_be_named(tmp_path):
     place = im2rec(im2rec(tmp_path / "two", "old"), "new", classes=2)
-    with pytest.raises(InputError, match=r"holds 2 sets of records, new, old; name one, as data\.train=.*new\.rec$"):
+    with pytest.raises(InputError, match=r"holds 2 record files, new, old; name one, e.g. data\.train=.*new\.rec$"):
         open_source(str(place))
     assert open_source(str(place / "old.rec")).num_classes == 4
 
@@ -183,9 +183,9 @@ UNREAD = {
     "lfw.bin": r"a \.bin pack is a benchmark: --benchmark NAME=.*lfw\.bin$",
     "faces.zip": "unpack it, and name its folder$",
     "faces.tfrecord": "tfds build --file_format=array_record$",
-    "data.mdb": "write its images into a folder for each identity$",
+    "data.mdb": "write its images into one folder per identity$",
     "train.parquet": "adaptface classify",
-    "anna.jpg": "name the folder of the identities' folders$",
+    "anna.jpg": "name the folder that holds the identity folders$",
     "faces.xyz": "expected a folder with a .rec, shards or identity folders, a list of images and labels, or tfds:NAME",
 }
 

@@ -63,15 +63,15 @@ def test_files_of_lfw_may_be_png_and_the_list_elsewhere(lfw, tmp_path_factory):
     [
         ("", "is empty"),
         ("Bo\t1\t12\n", "all 1 pairs are genuine"),
-        ("10\t0\n", "line 1, .* is no row of a list of pairs"),
+        ("10\t0\n", "line 1, .* is not a row of a pair list"),
         ("1\t1\nBo\t1\t12\n", "holds 1 pairs; its header says 1 x 2 x 1"),
-        ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* one more than the 2 pairs"),
+        ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* exceeds the 2 pairs"),
         ("1\t1\nBo\t1\tAnn Lee\t1\nBo\t1\t12\n", "line 2, .* is not a genuine pair"),
         ("1\t1\nBo\t1\t12\nBo\t1\t2\n", "line 3, .* is not an impostor pair"),
         ("1\t1\nBo\tone\t12\nBo\t1\tAnn Lee\t1\n", "line 2, .* no image number"),
         ("1\t1\nBo\t1\nBo\t1\tAnn Lee\t1\n", "line 2, .* has 2 words"),
         ("1\t1\nBo\t1\t7\nBo\t1\tCy\t1\n", "2 of 3 images are missing, e.g. .*Bo_0007.jpg, .*Cy_0001.jpg"),
-        (b"1\t1\n\xff\xfe\n", "is no UTF-8 text"),
+        (b"1\t1\n\xff\xfe\n", "is not UTF-8 text"),
     ],
 )
 def test_errors_in_pairs_txt_are_reported_with_their_line(lfw, text, words):
@@ -112,7 +112,7 @@ def test_errors_in_cfp_are_reported(cfp):
     with pytest.raises(InputError, match=r"FF: holds no split"):
         open_benchmark(f"{cfp}:FF")
     diff = cfp / "Protocol" / "Split" / "FP" / "02" / "diff.txt"
-    for text, words in (("1;2\n", "line 1, '1;2': is no pair"), ("1,9\n", "image 9 is in no list")):
+    for text, words in (("1;2\n", "line 1, '1;2': is not a pair"), ("1,9\n", "image 9 is in no list")):
         diff.write_text(text)
         with pytest.raises(InputError, match=words):
             open_benchmark(str(cfp))
@@ -120,7 +120,7 @@ def test_errors_in_cfp_are_reported(cfp):
     with pytest.raises(InputError, match=r"diff\.txt: cannot be read"):
         open_benchmark(str(cfp))
     listed = cfp / "Protocol" / "Pair_list_P.txt"
-    for text, words in (("1\n", "is no image"), ("1 a\n1 b\n", "image 1 is listed twice")):
+    for text, words in (("1\n", "is not an image"), ("1 a\n1 b\n", "image 1 is listed twice")):
         listed.write_text(text)
         with pytest.raises(InputError, match=words):
             open_benchmark(str(cfp))
@@ -242,9 +242,9 @@ def test_a_table_without_a_header(faces):
         ("path1,path2,same,age\n", "line 1, .* column 'age'"),
         ("path1,path2,same,same\n", "line 1, .* named twice"),
         ("a/1.png,a/2.png,1\na/1.png,b/1.png\n", "line 2, .* has 2 columns"),
-        ("a/1.png,a/2.png,maybe\n", "line 1, .* is no row of a list of pairs"),
+        ("a/1.png,a/2.png,maybe\n", "line 1, .* is not a row of a pair list"),
         ("a/1.png,a/2.png,1\na/1.png,b/1.png,maybe\n", "line 2, .* same is 'maybe'; expected 1 or 0, 1 or -1"),
-        ("a/1.png,a/2.png,0\na/1.png,b/1.png,-1\n", "line 2, .* same is -1 here and 0 in line 1"),
+        ("a/1.png,a/2.png,0\na/1.png,b/1.png,-1\n", "line 2, .* same is -1 here and 0 on line 1"),
         ("a/1.png,,1\n", "line 1, .* a path is empty"),
         ("path1,path2,same,fold\na/1.png,a/2.png,1,x\n", "line 2, .* fold is 'x'"),
         ("path1,path2,same,domain1\na/1.png,a/2.png,1,x\n", "line 1, .* column 'domain2' is unknown or missing"),
@@ -252,7 +252,7 @@ def test_a_table_without_a_header(faces):
         ("path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x+ordinary,\n", "line 2, .* names no conditions"),
         (
             "path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x,y\nb/1.png,a/1.png,0,y,ordinary\n",
-            "line 3, .*: an image is ordinary here and x in line 2; expected the same conditions",
+            "line 3, .*: an image is ordinary here and x on line 2; expected the same conditions",
         ),
         ("a/1.png,a/2.png,1\na/2.png,a/1.png,1\n", "all 2 pairs are genuine"),
         ("a/1.png,a/2.png,1\na/1.png,c/9.png,0\n", r"1 of 3 images are missing, e\.g\. .*c/9\.png"),
@@ -267,13 +267,13 @@ def test_errors_in_a_table_are_reported_with_their_line(faces, text, words):
 
 
 def test_a_folder_without_one_list_is_refused(faces):
-    with pytest.raises(InputError, match="holds no list of pairs; expected an InsightFace"):
+    with pytest.raises(InputError, match="holds no pair list; expected an InsightFace"):
         open_benchmark(str(faces))
     with pytest.raises(InputError, match=r"other\.txt does not exist"):
         open_benchmark(f"{faces}:other.txt")
     for name in ("pairs.txt", "pairs.csv"):
         (faces / name).write_text("x")
-    with pytest.raises(InputError, match="two lists of pairs; choose one as FOLDER:LIST"):
+    with pytest.raises(InputError, match="two pair lists; choose one as FOLDER:LIST"):
         open_benchmark(str(faces))
 
 

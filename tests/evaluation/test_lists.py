@@ -129,7 +129,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         (folder / "rfw.txt").write_text("\n".join([genuine, genuine, impostor, impostor] * blocks))
         found = open_benchmark(f"{folder}:rfw.txt")
         np.testing.assert_array_equal(found.fold, expected)
-        assert ("10 folds by its runs" in found.description) == (blocks == 10)
+        assert ("10 folds from its runs" in found.description) == (blocks == 10)
     (folder / "rfw.txt").write_text("\n".join([impostor, genuine] * 10))
     assert open_benchmark(f"{folder}:rfw.txt").fold is None
 
@@ -137,10 +137,10 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Ann_Lee/Ann_Lee_0001.jpg 1\nm.0abc/m.0abc_0001.jpg 0\n", "line 2, .* another label than the first half"),
+        ("Ann_Lee/Ann_Lee_0001.jpg 1\nm.0abc/m.0abc_0001.jpg 0\n", "line 2, .* different label from the first half"),
         ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "line 3, .* is half a pair"),
-        ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is no half of a pair"),
-        ("x.jpg maybe\n", "line 1, .* is no row of a list of pairs"),
+        ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is not half a pair"),
+        ("x.jpg maybe\n", "line 1, .* is not a row of a pair list"),
         (",path1,path2,same\n0,a.jpg,b.jpg\n", "line 2, .* has 3 columns; expected path1,path2,same"),
         ("path1,path2,same,distance\n", "column 'distance' is unknown"),
     ],
@@ -176,5 +176,5 @@ def test_bcolz_arrays_name_the_format_to_use_instead(tmp_path):
         (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "lfw" / name).write_bytes(b"{}")
     for path in (tmp_path, tmp_path / "lfw"):
-        with pytest.raises(InputError, match=r"bcolz array, as face\.evoLVe.* take the \.bin pack"):
+        with pytest.raises(InputError, match=r"bcolz array, the benchmark format of face\.evoLVe.* use the \.bin pack"):
             open_benchmark(str(path))

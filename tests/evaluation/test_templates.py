@@ -118,16 +118,16 @@ def test_loose_crops_are_cut_by_their_landmarks_and_crops_are_left_alone(folder)
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("face_tid_mid", "1.png 3\n", "line 1, '1.png 3': is no face"),
+        ("face_tid_mid", "1.png 3\n", "line 1, '1.png 3': is not a face"),
         ("face_tid_mid", "", "lists no face"),
         ("face_tid_mid", "gone.png 3 1\n", "template 4 has no face|images are missing"),
-        ("template_pair_label", "3 4 1\n3 11 0\n3 four 0\n", "line 3, .* is no pair of templates"),
-        ("template_pair_label", "3 4 1\n3 11\n0 3 11 0\n", "line 2, .* is no pair of templates"),
+        ("template_pair_label", "3 4 1\n3 11 0\n3 four 0\n", "line 3, .* is not a pair of templates"),
+        ("template_pair_label", "3 4 1\n3 11\n0 3 11 0\n", "line 2, .* is not a pair of templates"),
         ("template_pair_label", "", "lists no pair"),
         ("template_pair_label", "3 4 1\n3 11 2\n", "pair 2 has the label 2"),
         ("template_pair_label", "3 4 1\n3 999 0\n", "template 999 has no face"),
         ("template_pair_label", "3 4 1\n", "one kind"),
-        ("name_5pts_score", "1.png 1 2 3\n", "line 1, .* is no list of landmarks"),
+        ("name_5pts_score", "1.png 1 2 3\n", "line 1, .* is not a list of landmarks"),
         ("name_5pts_score", "1.png 1 2 3 4 5 6 7 8 9 10 0.9\n", "has no landmarks"),
     ],
 )
@@ -143,9 +143,9 @@ def test_missing_lists_and_images_are_named(folder):
     with pytest.raises(InputError, match=r"1 of \d+ images are missing, e\.g\. .*2\.png"):
         open_ijb(folder)
     (folder / "meta" / "ijbc_face_tid_mid.txt").unlink()
-    with pytest.raises(InputError, match=r"no file ends in _face_tid_mid\.txt"):
+    with pytest.raises(InputError, match=r"no file is named \*_face_tid_mid\.txt"):
         open_ijb(folder)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         open_ijb(folder / "nowhere")
 
 

@@ -109,7 +109,7 @@ HOSTILE = {
     "config is no JSON": (text("adapter_config.json", "{'r': 4}"), "not readable as JSON"),
     "config is a list": (text("adapter_config.json", "[]"), "expected an object"),
     "config is empty": (text("adapter_config.json", ""), "not readable as JSON"),
-    "config is no text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
+    "config is not text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
     "config nests without end": (text("adapter_config.json", "[" * 10**5), "not readable as JSON"),
     "config says a key twice": (text("adapter_config.json", '{"r": 4, "r": 8}'), "occurs twice"),
     "config holds NaN": (text("adapter_config.json", '{"lora_alpha": NaN}'), "NaN"),

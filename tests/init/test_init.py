@@ -81,7 +81,7 @@ def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path,
         "all 72 images read and decoded",
         "pose: left 24 and frontal 48",
         "--domains=pose=left",
-        "passed over: 1 file (1 .txt)",
+        "skipped: 1 file (1 .txt)",
         "2 steps of 16 images",
     ):
         assert words in printed, words
@@ -108,7 +108,7 @@ def test_the_config_file_matches_the_flags(crops, tmp_path, monkeypatch, capsys)
     (tmp_path / "mine.py").write_text("mine")
     capsys.readouterr()
     assert call(command, crops, "--into=out", "--out=mine.py") == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert "exists with other content" in capsys.readouterr().err
 
 
 @pytest.mark.align
@@ -147,7 +147,7 @@ def test_an_image_that_cannot_be_read_is_named_and_skipped(crops, tmp_path, caps
     ("people", "flags", "words"),
     [
         (3, (), "3 people, 3 of whom have two images; expected at least 4"),
-        (4, ("--into=FOLDER/out",), "--into: FOLDER/out lies in FOLDER"),
+        (4, ("--into=FOLDER/out",), "--into: FOLDER/out is inside FOLDER"),
         (4, ("--out=mine.txt",), "does not end in .py"),
         (0, (), "no identities found"),
     ],

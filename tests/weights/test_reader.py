@@ -217,7 +217,7 @@ def test_zip_files_that_torch_did_not_write(tmp_path):
 def test_what_is_not_a_file(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_weights(tmp_path / "absent.pth")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         open_weights(Path(os.devnull))
 
 

@@ -10,12 +10,12 @@ from adaptface_jax.data.record import Source
 
 def selection(source: Source) -> Finding:
     """What was passed over where the set lies: a picture there is probably missed."""
-    passed, number = source.passed_over, len(source)
-    if not passed.total:
+    skipped, number = source.skipped_files, len(source)
+    if not skipped.total:
         return ok("selection", f"{number:,} images, nothing passed over")
-    (line,) = passed.lines()
-    numbers: dict[str, Any] = {"pictures": dict(passed.pictures), "others": dict(passed.others)}
-    if not passed.pictures.total():
+    (line,) = skipped.lines()
+    numbers: dict[str, Any] = {"pictures": dict(skipped.images), "others": dict(skipped.others)}
+    if not skipped.images.total():
         return note("selection", f"{number:,} images; {line}", **numbers)
     return warning(
         "selection",

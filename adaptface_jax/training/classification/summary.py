@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptface_jax.config.classification import ModelConfig
 from adaptface_jax.core import trees
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.training.classification.facts import ClassifierFacts
 from adaptface_jax.training.classification.plan import ClassificationPlan
 from adaptface_jax.training.loop import Ending
@@ -54,12 +54,12 @@ def model_words(model: ModelConfig) -> str:
 
 def data_lines(sources: Mapping[str, Source]) -> list[str]:
     """What each split is, and what was passed over where it lies; once, where several are parts of one set."""
-    lines, said = list[str](), list[PassedOver]()
+    lines, said = list[str](), list[SkippedFiles]()
     for name, source in sources.items():
         lines.append(f"{name:11}{data_words(source)}")
-        if not any(source.passed_over is passed for passed in said):
-            lines += [f"{'':11}{line}" for line in source.passed_over.lines()]
-            said.append(source.passed_over)
+        if not any(source.skipped_files is skipped for skipped in said):
+            lines += [f"{'':11}{line}" for line in source.skipped_files.lines()]
+            said.append(source.skipped_files)
     return lines
 
 

@@ -38,7 +38,7 @@ def summary(plan: RecognitionPlan) -> str:
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
-        *(f"          {line}" for line in source.passed_over.lines()),
+        *(f"          {line}" for line in source.skipped_files.lines()),
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
         *keep_lines(config, plan.keep, source),

@@ -79,7 +79,7 @@ _IMAGES = Rules(
 
 
 def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """What stands beside weights that transformers named; raises InputError where it contradicts the row of `name`."""
+    """What stands beside weights that transformers named; raises InputError if it contradicts the row of `name`."""
     activation, files, unknown = None, [], []
     config = beside(path, CONFIG)
     if config is not None:
@@ -158,7 +158,7 @@ def _image_processor(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
 
 
 def _statistics(where: Path, settings: Mapping[str, Any]) -> tuple[ImageStats | None, str]:
-    """Ours, and what says so; None where neither the settings nor their class do."""
+    """Ours, and what says so; None if neither the settings nor their class do."""
     source, factor = where.name, 1.0
     if flag(where, settings, "do_rescale", True):
         factor = _factor(where, settings.get("rescale_factor"))

@@ -50,7 +50,7 @@ _TRUNK_HARMLESS = words("""
 def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool) -> Found:
     """What stands beside weights that open_clip named; `trunk`: a tower of timm's within it.
 
-    Raises InputError where it contradicts the row of `name`.
+    Raises InputError if it contradicts the row of `name`.
     """
     config = beside(path, OPEN_CLIP)
     if config is None:

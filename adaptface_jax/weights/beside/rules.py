@@ -14,7 +14,7 @@ from adaptface_jax.models.specs import BackboneSpec, ImageStats
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What the settings of a project say; None where they do not.
+    """What the settings of a project say; None if they do not.
 
     activation: a key of the backbones' ACTIVATIONS, said by the file activation_from. stats_from: what says the
     statistics. files: those that were read. unknown: settings that are not known here and not off, named for people.
@@ -91,7 +91,7 @@ def beside(path: Path, name: str) -> Path | None:
 
 
 def inner(where: Path, settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object under `key`, empty where it is absent or null; raises InputError where it is none."""
+    """The object under `key`, empty if it is absent or null; raises InputError if it is none."""
     value = settings.get(key)
     if value is None:
         return {}

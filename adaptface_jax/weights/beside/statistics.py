@@ -31,9 +31,9 @@ def image_statistics(where: object, key: str, mean: Any, std: Any) -> ImageStats
 
 
 def given_statistics(where: Path, key: str, settings: Mapping[str, Any]) -> ImageStats | None:
-    """`mean` and `std` of settings, for images in 0 to 1; None where neither is there.
+    """`mean` and `std` of settings, for images in 0 to 1; None if neither is there.
 
-    Raises InputError where they are no statistics, and for those of bytes.
+    Raises InputError if they are no statistics, and for those of bytes.
     """
     mean, std = settings.get("mean"), settings.get("std")
     if mean is None and std is None:

@@ -54,7 +54,7 @@ _ARGS_OFF = words(
 
 
 def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """What stands beside weights that timm named; raises InputError where it contradicts the row of `name`."""
+    """What stands beside weights that timm named; raises InputError if it contradicts the row of `name`."""
     config = beside(path, CONFIG)
     settings = {} if config is None else read_json(config)
     architecture = settings.get("architecture")
@@ -88,7 +88,7 @@ def activation_of(
 ) -> str:
     """The activation of a model of timm's with these arguments.
 
-    Raises InputError where the architecture contradicts the row of `name`, and for an activation that is not known.
+    Raises InputError if the architecture contradicts the row of `name`, and for an activation that is not known.
     """
     family = next((family for family in ("siglip", "clip", "dinov3") if family in architecture), "dinov2")
     facts: dict[str, Any] = {"family": family}

@@ -58,7 +58,7 @@ MAX_RANK = 1 << 14
 
 @dataclasses.dataclass(frozen=True)
 class PeftConfig:
-    """targets: ends of the names of all adapted modules, None where a pattern or the start chose among them.
+    """targets: ends of the names of all adapted modules, None if a pattern or the start chose among them.
 
     saved: ends of the names of modules that are trained whole. blocks: those that are adapted, or None for all.
     """

@@ -36,7 +36,7 @@ PICKLE = "adapter_model.bin"  # of PEFT before 0.7
 class PeftAdapter:
     """layers: our layer (qkv, proj, fc1, fc2) -> block -> its pieces.
 
-    naming: whose names its layers have. patch_embed: ours, or None where not trained whole. patch_update: what is
+    naming: whose names its layers have. patch_embed: ours, or None if not trained whole. patch_update: what is
     added to the kernel of ours, or None. aside: what was put aside, for people.
     """
 
@@ -58,7 +58,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def adapter_files(folder: Path) -> tuple[Path, Path]:
-    """The two files of an adapter; raises InputError where one is not there."""
+    """The two files of an adapter; raises InputError if one is not there."""
     tensors = next((name for name in (ADAPTER, PICKLE) if (folder / name).is_file()), ADAPTER)
     for name in (CONFIG, tensors):
         if not (folder / name).is_file():
@@ -198,7 +198,7 @@ class _Plan:
 
 
 def read_finite(tensors: Tensors, name: str, file: Path) -> np.ndarray:
-    """One tensor in float32; raises InputError where it holds NaN or infinity."""
+    """One tensor in float32; raises InputError if it holds NaN or infinity."""
     value = np.asarray(tensors[name], np.float32)
     if not np.isfinite(value).all():
         raise InputError(f"{file}: {name} holds NaN or infinity; save the adapter again")

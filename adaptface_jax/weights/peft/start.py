@@ -86,7 +86,7 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     """`trainable`, freshly initialized, with the values of `config.adapter.init_from` in their places.
 
     What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
-    adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.
+    adapted model computes what the folder's does. Raises InputError if that is not possible, in one line.
     """
     wanted, folder = config.adapter, folder_of(config.adapter.init_from)
     folders = adapter_folders(folder, wanted)
@@ -120,7 +120,7 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
 
 
 def folder_of(source: str) -> Path:
-    """The folder of that name, or of a hub id; raises InputError where there is none."""
+    """The folder of that name, or of a hub id; raises InputError if there is none."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -267,7 +267,7 @@ def _patch_embed(adapter: PeftAdapter, fresh: Mapping[str, Any]) -> Tree:
 
 
 def _router(folder: Path, wanted: AdapterConfig, fresh: Mapping[str, Any]) -> Tree:
-    """Raises InputError where the router looks at something else than ours, or is not whole."""
+    """Raises InputError if the router looks at something else than ours, or is not whole."""
     description = read_json(folder / ROUTER_JSON)
     if description.get("looks_at") != wanted.router:
         raise InputError(

@@ -19,7 +19,7 @@ _TEXT = re.compile(r"(?:^|[._])(?:text|language)(?:[._]|$)")
 
 
 class Layer(NamedTuple):
-    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" where one is not there).
+    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" if one is not there).
 
     target: the module that the adapter's settings speak of: PEFT adapts torch's attention with its output projection.
     """
