@@ -139,7 +139,7 @@ def test_it_resumes_with_the_losses_it_had(run, goldens, capsys):
     assert max(losses(run)) == 4
     assert call(train, *COMMAND, f"--workdir={run}") == 0
     out = capsys.readouterr().out
-    assert "going on from step 4 of 8" in out and "other settings" not in out
+    assert "resuming from step 4 of 8" in out and "different settings" not in out
     found, before = losses(run), losses(goldens / "run_before_layout")
     assert list(found) == list(before) == list(range(1, 9))
     np.testing.assert_allclose(list(found.values()), list(before.values()), rtol=1e-4)

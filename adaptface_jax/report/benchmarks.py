@@ -140,7 +140,7 @@ def figures_table(benchmarks: BenchmarkResults) -> str:
     note = (
         '<p class="note">Accuracy is the mean over ten folds, each judged at the threshold of the other nine. Small '
         "figures are 95% intervals over people, not pairs; under the pairs stands how many people they rest on: "
-        f"{FEW} or fewer are too few to say. The best threshold is chosen on these very pairs: an upper bound.{few}</p>"
+        f"{FEW} or fewer are too few to tell. The best threshold is chosen on these same pairs: an upper bound.{few}</p>"
     )
     return table("Verification", [*titles, "d\N{PRIME}", "best threshold", "threshold"], rows) + note
 

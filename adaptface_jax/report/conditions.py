@@ -70,5 +70,5 @@ def _field(cell: Cell, value: str, change: float | None, shown: bool, around: Se
     if found.intervals is None:
         return Field(value, gain, color, (pairs,))
     people = plural(found.intervals.people, "person", "people")
-    interval = "too few to say" if found.intervals.few else " to ".join(around or ())
+    interval = "too few to tell" if found.intervals.few else " to ".join(around or ())
     return Field(value, gain, color, (interval, pairs, people))

@@ -120,7 +120,7 @@ def note(found: Iterable[Verdict], small_p: str) -> str:
     return (
         '<p class="note">Both judged the same pairs. What each pair adds to the difference is summed by person, so not '
         "pairs but people are taken for independent (jackknife over people, Student's t). Small figures are 95% "
-        f"intervals; under the pairs stands how many people they rest on: {FEW} or fewer are too few to say. A small "
+        f"intervals; under the pairs stands how many people they rest on: {FEW} or fewer are too few to tell. A small "
         f"p says that {small_p} too. {held_together(count_tests(found))}</p>"
     )
 

@@ -67,7 +67,7 @@ def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, c
         (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, beside 16"),
         (settings("dalora"), "its gates is 3 of rank 4 at block:1, beside none"),
         (settings("full"), "is a full fine-tuning, a backbone of its own and no adapter"),
-        (None, "is of another backbone"),
+        (None, "has a different backbone"),
     ],
 )
 def test_what_cannot_be_opened_with_a_run_is_named(config, told, model, runs, tmp_path):

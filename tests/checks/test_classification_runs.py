@@ -88,7 +88,7 @@ def test_the_doctor_on_a_valid_run(tmp_path, capsys):
         ("validation", "scores"), ("validation", "labels"), ("validation", "course"), ("test", "held"),
     } <= set(severities)  # fmt: skip
     assert call(doctor, f"--run={workdir}", "--benchmark", "a=b") == 2
-    assert "is a run of classification, which has none" in capsys.readouterr().err
+    assert "is a classification run, which has none" in capsys.readouterr().err
 
 
 def test_a_broken_loss_curve_is_noticed_as_in_any_run(tmp_path):
@@ -108,7 +108,7 @@ BASELINES = {"majority": BaselineScore(0.75, 0.2), "random": BaselineScore(0.5, 
     [
         (0.6, 0.9, OK, "30.00% (random) and 75.00%"),
         (0.6, 0.72, OK, "macro F1 60.00%"),
-        (0.6, 0.6, NOTE, "below the commonest"),
+        (0.6, 0.6, NOTE, "below that of the majority"),
         (0.2, 0.75, FAULT, "nothing was learned"),
         (0.3, 0.85, WARNING, "rare labels are not found"),
     ],
@@ -144,7 +144,7 @@ def test_labels_that_are_never_found():
         ([2, 1.5, 1.2, 1.1], [0.3, 0.5, 0.6, 0.65], OK, "best macro F1 65.00% at step 40"),
         ([2, 1.5, 1.2, 1.25], [0.3, 0.5, 0.6, 0.58], OK, "lowest loss 1.200 at step 30"),
         ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.55, 0.5], WARNING, "overfitting"),
-        ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.6, 0.61], NOTE, "no worse in its answers"),
+        ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.6, 0.61], NOTE, "no less accurate"),
     ],
 )
 def test_course(loss, macro_f1, severity, word):

@@ -25,7 +25,7 @@ def test_images_per_condition_and_pairs_and_people_per_cell():
     assert said(images) == ("conditions", OK)
     assert images.what == "pose 3, light 3 of 6 images, 1 unknown"
     assert said(pose) == ("pose with pose", NOTE) and pose.what == "2 pairs, 1 genuine, of 2 people"
-    assert "too few to say" in pose.advice
+    assert "too few to tell" in pose.advice
     assert said(both) == ("pose with light", NOTE) and both.what == "2 pairs, 2 genuine, of 2 people"
     assert "one kind alone" in both.advice and both.numbers == {"pairs": 2, "genuine": 2, "people": 2}
 

@@ -173,8 +173,8 @@ KEPT = {
         edited("run/metrics.jsonl", '"eval/faces/accuracy": [0-9.]+', '"eval/faces/accuracy": 0.95'),
         "metrics", r"step 12 \(eval\)",
     ),
-    "a row taken out": (without_line("run/metrics.jsonl", 3), "metrics", "1 row of metrics.jsonl gone, from step 6 on"),
-    "a row added": (one_more_row, "metrics", "1 more in metrics.jsonl than was written: step 12"),
+    "a row taken out": (without_line("run/metrics.jsonl", 3), "metrics", "1 row of metrics.jsonl missing, from step 6"),
+    "a row added": (one_more_row, "metrics", "1 more in metrics.jsonl than were written: step 12"),
     "the learning rate": (
         edited("run/run.json", '"learning_rate": 0.001', '"learning_rate": 0.002'),
         "settings", "run.json: config.train.learning_rate was 0.001 in training, is 0.002",
@@ -188,17 +188,17 @@ KEPT = {
         "settings", "checkpoints/8/run.json: config.adapter.rank was 2 in training, is 4",
     ),
     "an accuracy in the results": (
-        edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95'), "results", "results.json is not as it"
+        edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95'), "results", "results.json has changed"
     ),
-    "a score": (flipped("scores/faces.npz"), "results", "scores/faces.npz is not as it was written"),
-    "the baseline": (edited("run/baselines.json", '"auc": [0-9.]+', '"auc": 0.5'), "results", "baselines.json is not"),
-    "the results gone": (lambda: Path("run/results.json").unlink(), "results", "results.json is gone"),
-    "what records held": (flipped("evidence.records"), "results", "evidence.records is not as it was written"),
+    "a score": (flipped("scores/faces.npz"), "results", "scores/faces.npz has changed since it was written"),
+    "the baseline": (edited("run/baselines.json", '"auc": [0-9.]+', '"auc": 0.5'), "results", "baselines.json has"),
+    "the results gone": (lambda: Path("run/results.json").unlink(), "results", "results.json is missing"),
+    "what records held": (flipped("evidence.records"), "results", "evidence.records has changed since it was written"),
     "a line of evidence": (
         edited(f"run/{EVIDENCE}", r'("step": 6, .*"state": \[)\d+', r"\g<1>7"), "evidence", "line 6 was changed"
     ),
     "a line of evidence taken out": (
-        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or one before it removed"
+        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or an earlier one removed"
     ),
     "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is gone"),
 }  # fmt: skip
@@ -213,7 +213,7 @@ def test_changes_in_the_records_are_named(root, tamper, check, what):
 
 def test_a_changed_record_gives_status_1(root, capsys, monkeypatch):
     edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95')()
-    monkeypatch.setattr(Again, "run", lambda self, window: Finding("steps", Severity.OK, "not looked at"))
+    monkeypatch.setattr(Again, "run", lambda self, window: Finding("steps", Severity.OK, "not checked"))
     assert call(replay, "run") == 1
     assert capsys.readouterr().out.rstrip().splitlines()[-1] == "CHANGED: 1 difference: results"
 
@@ -241,14 +241,14 @@ def other_backbone() -> None:
 
 SOURCES = {
     "two images swapped": (swapped, ["records", "records"], r"record 5 \(images/05.png\): another image than"),
-    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): another image than in training"),
+    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): image changed since training"),
     "a label": (
         edited("data/list.txt", "09.png 1", "09.png 2"), ["data", "records"],
         r"in training: labels\n.*record 9 \(images/09.png\): another label",
     ),
     "an image taken out": (
         without_line("data/list.txt", 2), ["data", "data", "records"],
-        r"48 images in training, 47 now\n.*the records or their order.*\n.*record 2 \(images/03.png\): another image",
+        r"48 images in training, 47 now\n.*records or their order.*\n.*record 2 \(images/03.png\): image changed",
     ),
     "the backbone": (other_backbone, ["backbone"], "sha256 was '.*', is '"),
 }  # fmt: skip
@@ -287,13 +287,13 @@ def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
     assert checkpoint_faults(plan) == []
     nudged(plan)
     assert checkpoint_faults(plan) == [
-        ("checkpoint", "checkpoint 8 is not the state that the training had: trainable.head.kernel")
+        ("checkpoint", "checkpoint 8 is not the state from training: trainable.head.kernel")
     ]
     flipped("checkpoints/12/**/d/*")()
     shutil.rmtree("run/checkpoints/8")
     shutil.copytree("run/checkpoints/4", "run/checkpoints/8")
     (_, damaged), (_, renamed) = sorted(checkpoint_faults(plan))
-    assert "step 12 is damaged" in renamed + damaged and "holds the state after step 4, not 8" in renamed + damaged
+    assert "step 12 is damaged" in renamed + damaged and "contains the state after step 4, not 8" in renamed + damaged
 
 
 def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
@@ -307,7 +307,7 @@ def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
     safetensors.numpy.save_file(tensors, file)
     ((check, what),) = wrong([exported(Path("exported"), plan, again, [4, 8, 12])])
     assert check == "exported" and re.search(
-        r"of no checkpoint; 12 is the nearest, from which adapter\.\S+ differs", what
+        r"matches no checkpoint; the nearest is 12, from which adapter\.\S+ differs", what
     )
 
 
@@ -342,7 +342,7 @@ def test_a_consistent_forgery_is_found_by_replaying(root, plan):
     found = again.run(Window(8, 12))
     assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # only the evidence was wrong
     repainted()
-    assert "other records, or records with other content" in again.run(Window(0, 12)).what
+    assert "different records, or records with different content" in again.run(Window(0, 12)).what
 
 
 def test_a_resumed_run_is_proven_across_its_sessions(root):
@@ -368,7 +368,7 @@ def test_a_run_of_an_older_version_is_proven_as_far_as_it_can_be(goldens, capsys
 
 def test_what_cannot_be_replayed_gives_one_line(root, capsys):
     assert call(replay, "data") == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
     shutil.rmtree("data")
     assert call(replay, "run") == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -136,7 +136,7 @@ NOBODY = math.log(100) + 64 * 0.35
         (np.full(40, 30.0), FAULT, "constant"),
         (np.linspace(30, 90, 40) + NOISE, FAULT, "diverging"),
         (np.r_[np.linspace(30, 10, 20), np.linspace(10, 60, 20)], FAULT, "diverging"),
-        (30 + NOISE, WARNING, "where it started"),
+        (30 + NOISE, WARNING, "than at the start"),
         (np.r_[np.linspace(35, NOBODY, 10), NOBODY + NOISE[:30] / 10], FAULT, "nobody"),
         ([30, 29], NOTE, "too few"),
         ([], WARNING, "no step"),
@@ -173,7 +173,7 @@ def test_skipped_steps():
     [
         ((0.4, 0.3, 0.3), 0.6, OK, "entropy 0.60"),
         ((0.60, 0.39, 0.01), 0.5, FAULT, "expert 2 died"),
-        ((0.34, 0.33, 0.33), 1.0985, WARNING, "decide nothing"),
+        ((0.34, 0.33, 0.33), 1.0985, WARNING, "do not select"),
         ((0.34, 0.33, 0.33), 0.001, WARNING, "one expert only"),
     ],
 )

@@ -146,7 +146,7 @@ def test_a_valid_set_up_has_no_fault_and_no_warning(sound):
         "domain pose", "domain age", "domain light",
         "pairs", "consistency", "overlap", "frozen backbone", "memory", "disk", "loss", "gradients", "speed",
     } <= {f["check"] for f in found}  # fmt: skip
-    assert sound.out.splitlines()[-1].startswith(("✓ sound: ", "! no fault"))
+    assert sound.out.splitlines()[-1].startswith(("✓ valid: ", "! no fault"))
     assert "\033" not in sound.out, "colors are for terminals"
     assert not sound.workdir.exists(), "the doctor writes nothing"
 

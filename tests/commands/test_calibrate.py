@@ -139,7 +139,7 @@ def test_too_few_photographs_or_no_output_give_one_line(run, pile, tmp_path, cap
     for path in sorted(pile.glob("*.png"))[:9]:
         (few / path.name).write_bytes(path.read_bytes())
     assert call(calibrate, f"--run={run}", few, f"--out={tmp_path / 'x.json'}") == 2
-    assert "9 photographs say nothing about strangers; expected 20 or more" in capsys.readouterr().err
+    assert "9 photographs are too few; expected 20 or more" in capsys.readouterr().err
     assert call(calibrate, "--backbone=builtin", pile) == 2
     error = capsys.readouterr().err
     assert "--out: a backbone has no folder" in error and error.count("\n") == 1

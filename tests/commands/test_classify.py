@@ -228,13 +228,13 @@ def test_unreadable_images_are_left_out_of_all_metrics_and_reported(config, pict
     skip = ("--config.data.bad_records=skip", "--config.data.max_bad_records=2", "--config.eval.pixel_baseline=True")
     assert call(classify, *command, *skip) == 0
     said = capsys.readouterr().out
-    left = f"{splits.validation.description}: 2 of 13 images cannot be read and are left out, the first: "
+    left = f"{splits.validation.description}: 2 of 13 images cannot be read and are skipped, the first: "
     assert said.count(left) == 1 and said.endswith("skipped   1 record that cannot be read, see bad_records.jsonl\n")
     results = read_classification(workdir / "results.json")
     assert results.validation.images == sum(map(sum, results.validation.confusion)) == 11
     assert call(classify, f"--evaluate={workdir}", "--split=test") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "3 of 13 images cannot be read, at most 2 are left out (data.max_bad_records)" in line
+    assert "3 of 13 images cannot be read, at most 2 are skipped (data.max_bad_records)" in line
 
 
 def test_a_run_whose_images_have_changed_is_refused(run, pictures, tmp_path, capsys):
@@ -255,7 +255,7 @@ def test_settings_of_the_other_task_are_refused(run, config, tmp_path, capsys):
         (classify, ("--config=celeba_cnn",), "--config and --workdir train a classifier"),
         (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to a training"),
         (classify, ("--config=celeba_cnn", f"--workdir={run}", "--split=test"), "--split: belongs to --evaluate"),
-        (classify, (f"--evaluate={tmp_path}",), "holds no run"),
+        (classify, (f"--evaluate={tmp_path}",), "contains no run"),
     ):
         assert call(module, *words) == 2
         error = capsys.readouterr().err

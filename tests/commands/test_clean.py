@@ -50,7 +50,7 @@ def test_twins_and_shared_people_are_listed_and_shown(faces, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--threshold=2"], "--threshold: 2 is not a cosine"), (["--sheet=x.pdf"], "--sheet: x.pdf is no picture")],
+    [(["--threshold=2"], "--threshold: 2 is not a cosine"), (["--sheet=x.pdf"], "--sheet: x.pdf is not an image")],
 )
 def test_bad_arguments_give_one_line(faces, tmp_path, capsys, words, said):
     assert call(command, faces / "faces", *MODEL, f"--out={tmp_path / 'out.csv'}", *words) == 2

@@ -226,7 +226,7 @@ def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_p
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
     assert "seed=0: already finished, skipped" in again.out
-    assert "going on from step" in (out / "seed=1" / "grid.log").read_text()
+    assert "resuming from step" in (out / "seed=1" / "grid.log").read_text()
     assert ranking(out) == ranking(whole)
 
 

@@ -112,7 +112,7 @@ def test_whatever_takes_long_reports_progress(told_run):
     lines = [line for line in told.printed.splitlines() if line.endswith(" ...")]
     assert lines == [
         "opening data, model and benchmarks ...",
-        "measuring the frozen backbone and the pixels on faces; then training ...",
+        "evaluating the frozen backbone and raw pixels on faces; then training ...",
         "compiling the training step; then 12 steps of 16 images ...",
         "testing against the frozen backbone, making the report ...",
     ]
@@ -214,7 +214,7 @@ def test_a_stopped_run_resumes_exactly(config, run, tmp_path, stopping, capsys, 
     assert f"stopped by {signal.Signals(number).name} after step 7" in capsys.readouterr().err
     stopping(after=0, number=number)
     assert call(train, *command) == 0
-    assert "going on from step 7 of 12" in capsys.readouterr().out
+    assert "resuming from step 7 of 12" in capsys.readouterr().out
     (step, stopped), (_, whole) = final_state(workdir), final_state(run)
     assert step == 12 and all(np.array_equal(a, b) for a, b in zip(stopped, whole, strict=True))
     losses = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
@@ -232,7 +232,7 @@ def test_split_classes_change_nothing_and_a_run_resumes_without_them(config, run
     assert call(train, *command, "--config.train.model_parallel=8", "--config.train.fsdp=8") == 75
     stopping(after=0, number=signal.SIGTERM)
     assert call(train, *command, "--override_resume") == 0
-    assert "going on from step 7 of 12" in capsys.readouterr().out
+    assert "resuming from step 7 of 12" in capsys.readouterr().out
     (_, found), (_, whole) = final_state(workdir), final_state(run)
     assert [leaf.shape for leaf in found] == [leaf.shape for leaf in whole]
     losses, expected = ([r["train/loss"] for r in read_metrics(w) if "train/loss" in r] for w in (workdir, run))
@@ -289,7 +289,7 @@ def test_a_run_signaled_before_its_first_step_can_start_again(config, tmp_path, 
     with Checkpoints(tmp_path / "run" / CHECKPOINTS, read_only=True) as checkpoints:
         assert checkpoints.latest() == 0
     assert call(train, *command) == 0
-    assert "going on from step 0 of 2" in capsys.readouterr().out
+    assert "resuming from step 0 of 2" in capsys.readouterr().out
 
 
 def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsys):
@@ -325,7 +325,7 @@ def test_a_finished_run_only_reports_again(run, config, capsys):
     assert again["benchmarks"] == json.loads(before)["benchmarks"]
     # The last line on the terminal is the verdict, over few, generated people.
     *_, generated, headline, rests, written = filter(None, out.splitlines())
-    assert "faces are generated" in generated and written.startswith("written: ")
+    assert "faces are synthetic" in generated and written.startswith("written: ")
     assert again["changes"]["faces"]["few"] and again["generated"] == ["faces"]
     people = f"{again['changes']['faces']['people']} people"
     assert headline == f"Too few people to say whether DA-LoRA differs from the frozen backbone: {people}."
@@ -350,7 +350,7 @@ def test_a_corrupted_checkpoint_is_named_and_the_previous_one_resumed(run, confi
     assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
     out = capsys.readouterr().out
     assert "checkpoint 12 is not used: the content of" in out and "set aside in set_aside/12" in out
-    assert "going on from step 10 of 12" in out
+    assert "resuming from step 10 of 12" in out
     (_, again), (_, whole) = final_state(workdir), final_state(run)
     assert all(np.array_equal(a, b) for a, b in zip(again, whole, strict=True))
 
@@ -365,7 +365,7 @@ def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
     assert call(train, *words, "--override_resume", "--config.adapter.alpha=2") == 2
     assert "config.adapter.alpha cannot change within a run" in capsys.readouterr().err
     assert call(train, *words, "--override_resume") == 0
-    assert "going on with changed settings" in capsys.readouterr().out
+    assert "resuming with changed settings" in capsys.readouterr().out
     assert final_state(workdir)[0] == 15
     assert json.loads((workdir / "run.json").read_text())["config"]["train"]["epochs"] == 5
 

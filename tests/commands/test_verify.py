@@ -115,21 +115,21 @@ def test_the_verdict_is_in_capitals_only_if_hardly_any_stranger_passes(same, ris
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (ONE, "12.3: such a distance is 12 times as likely of one person as of two people"),
-        (TWO, "0.02: such a distance is 50 times as likely of two people as of one person"),
+        (ONE, "12.3: such a distance is 12 times as likely for one person as for two people"),
+        (TWO, "0.02: such a distance is 50 times as likely for two people as for one person"),
         (
             Likelihood(300.0, "at least", 0.01, 300.0),
-            "300: such a distance is at least 300 times as likely of one",
+            "300: such a distance is at least 300 times as likely for one",
         ),
         (
             Likelihood(0.01, "at most", 0.01, 300.0),
-            "0.01: such a distance is at least 100 times as likely of two",
+            "0.01: such a distance is at least 100 times as likely for two",
         ),
     ],
 )
 def test_a_likelihood_ratio_states_its_direction_and_limits(found, said):
     assert str(found).startswith(said)
-    assert str(found).endswith("up to 100 times of two people, 300 times of one)")
+    assert str(found).endswith("up to 100 times for two people, 300 times for one)")
 
 
 def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):

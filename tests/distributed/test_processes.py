@@ -139,7 +139,7 @@ def test_a_run_resumes_after_a_lost_process(config, tmp_path):
         lose(pair, 0)  # the one that writes
 
     with start_two(config, workdir, command) as pair:
-        resumed_from = int(pair[0].line("going on from step").split()[4].replace(",", ""))
+        resumed_from = int(pair[0].line("resuming from step").split()[3].replace(",", ""))
         assert resumed_from >= 4  # the last one may not have been complete
         until(lambda: any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)), *pair)
         # A signal to either stops both at the same step.

@@ -43,7 +43,7 @@ def test_the_harder_group_has_more_false_accepts_and_the_spread_is_reported():
     assert report.accuracy_std == pytest.approx((asian.accuracy - african.accuracy) / 2)
     assert report.skewed_error_ratio == pytest.approx((1 - african.accuracy) / (1 - asian.accuracy))
     text = report.text("rfw")
-    assert text.startswith("rfw, group by group") and f"spread {200 * report.accuracy_std:.2f} points" in text
+    assert text.startswith("rfw, by group") and f"spread {200 * report.accuracy_std:.2f} points" in text
 
 
 def test_the_groups_of_one_list():

@@ -115,7 +115,7 @@ def test_ties_count_against_the_probe(rows, people, gallery, crowded):
     others = Faces(units[8:], -1 - np.arange(4)) if crowded else None
     known = np.isin(probes.person, enrolled.person)
     if not known.any():
-        with pytest.raises(InputError, match="no probe shows a person of the gallery"):
+        with pytest.raises(InputError, match="no probe is of a person in the gallery"):
             identify(enrolled, probes, others)
         return
     whole = Faces(*(np.concatenate(pair) for pair in zip(enrolled, others, strict=True))) if others else enrolled
@@ -144,7 +144,7 @@ def test_a_gallery_of_few_people_has_a_short_cmc():
     assert found.tpir_at_fpir == {"1e-1": None, "1e-2": None, "1e-3": None}
     said = found.lines("mine")
     assert said[0] == "mine: 3 probes of 3 people, rank-1 100.00%"
-    assert said[1].endswith("(95%, 3 people: too few to say)")
+    assert said[1].endswith("(95%, 3 people: too few to tell)")
 
 
 def test_two_galleries_are_published_as_one(faces):

@@ -74,7 +74,7 @@ def test_an_interval_says_how_many_people_it_rests_on():
         figures(design, HIGH, np.random.default_rng(3)).intervals for design in (SHARED, Design("", 5, 20, 600))
     )
     assert (many.people, many.few, many.resting_on) == (40, False, "40 people")
-    assert (few.people, few.few, few.resting_on) == (5, True, "5 people: too few to say")
+    assert (few.people, few.few, few.resting_on) == (5, True, "5 people: too few to tell")
     assert few.auc[1] - few.auc[0] > 2 * (many.auc[1] - many.auc[0])
 
 

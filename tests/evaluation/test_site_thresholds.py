@@ -77,7 +77,7 @@ def test_a_rate_beyond_the_pile_reports_how_many_photographs_it_takes(alone):
 
 def test_uninformative_piles_are_refused():
     pile = Place(2.0, 0.05, np.random.default_rng(1)).seen(np.arange(60) // 10)
-    with pytest.raises(InputError, match="12 photographs say nothing about strangers; expected 20 or more"):
+    with pytest.raises(InputError, match="12 photographs are too few; expected 20 or more"):
         site_thresholds(pile[:12])
     with pytest.raises(InputError, match=r"% of the pairs .* look like doubles; expected photographs of many people"):
         site_thresholds(pile)

@@ -120,15 +120,15 @@ def test_domains_are_named_by_what_is_shown_of_them():
     )
     assert "no difference is shown on any" in by_domain(one(0.1, 0.4, 0.1, 0.4, age=same))
     assert detail(verdict) == (
-        "Accuracy +10.00 (+9.00 to +11.00) points and AUC +0.1000 (+0.0900 to +0.1100), in brackets 95% intervals, "
+        "Accuracy +10.00 (+9.00 to +11.00) points, AUC +0.1000 (+0.0900 to +0.1100), with 95% intervals, "
         "over 600 pairs of 40 people."
     )
 
 
 def test_generated_faces_are_distinguished_from_photographs():
     assert on_generated((), ("lfw",)) == ""
-    assert on_generated(("faces",), ("faces",)).startswith("These benchmarks' faces are generated.")
-    assert on_generated(("faces",), ("faces", "lfw")).startswith("The faces of faces are generated.")
+    assert on_generated(("faces",), ("faces",)).startswith("These benchmarks' faces are synthetic.")
+    assert on_generated(("faces",), ("faces", "lfw")).startswith("The faces of faces are synthetic.")
 
 
 # What they hold.

@@ -96,7 +96,7 @@ def test_an_existing_folder_is_replaced_only_with_overwrite(workdirs, tmp_path, 
         ("dalora", ["--format=merged", "--mix=1,1,1"], "sums to 3"),
         ("dalora", ["--format=merged", "--mix=mean"], "--data"),
         ("dalora", ["--format=merged", "--mix=mean", "--data=/nowhere"], "/nowhere"),
-        ("nothing", ["--format=peft"], "holds no run"),
+        ("nothing", ["--format=peft"], "contains no run"),
     ],
 )
 def test_bad_input_gives_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):

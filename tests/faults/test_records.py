@@ -42,7 +42,7 @@ def test_what_was_left_out_is_on_the_page(run, tmp_path):
     (workdir / "scores" / "faces.npz").write_bytes(b"x")
     assert call(report, str(workdir), f"--out={tmp_path / 'pages'}") == 0
     page = (tmp_path / "pages" / "run.html").read_text()
-    assert "metrics.jsonl: line " in page and "is damaged" in page and "faces.npz: is no archive" in page
+    assert "metrics.jsonl: line " in page and "is damaged" in page and "faces.npz: not an archive" in page
 
 
 def test_the_log_repairs_a_truncated_last_line_and_refuses_other_damage(run, tmp_path):

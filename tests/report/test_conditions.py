@@ -65,7 +65,7 @@ def test_an_interval_is_shown_with_the_people_it_rests_on():
     around = SubsetIntervals((0.712, 0.868), (0.801, 0.955), people=24, few=False)
     for found, said in (
         (around, ("71.2 to 86.8 100 pairs 24 people", ".801 to .955 100 pairs 24 people")),
-        (dataclasses.replace(around, people=3, few=True), ("too few to say 100 pairs 3 people",) * 2),
+        (dataclasses.replace(around, people=3, few=True), ("too few to tell 100 pairs 3 people",) * 2),
     ):
         entry = benchmark_result(0.8, cells=(cell("pose", "pose", 0.8, 0.9, intervals=found),))
         page = words(conditions_section({"faces": entry}, FROZEN, {}))

@@ -57,7 +57,7 @@ def test_the_page_describes_the_run(run):
     for figure in (faces["accuracy"], frozen["accuracy"], *(d["accuracy"] for d in faces["domains"].values())):
         assert f"{100 * figure:.2f}%" in page
     low, high = faces["intervals"]["accuracy"]
-    assert f"{100 * low:.1f} to {100 * high:.1f}" in page and "6 people: too few to say" in page
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in page and "6 people: too few to tell" in page
     assert f"{100 * faces['gates']['agreement']:.2f}%" in page
     assert results["environment"]["jax"] in page and results["environment"]["processor"] in page
     for row in results["parameters"]:
@@ -65,7 +65,7 @@ def test_the_page_describes_the_run(run):
     assert "finished, 16 steps" in page and "router block:2" in page and "not measured" not in page
     assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
     assert f"adaptface train --config={run.parent / 'small.py'} --workdir={run}" in page
-    assert "These benchmarks' faces are generated." in page and "○ Too few people to say" in page
+    assert "These benchmarks' faces are synthetic." in page and "○ Too few people to say" in page
     assert "Verify it on photographs of people" in page and "▲" not in page and "▼" not in page
 
 
@@ -130,7 +130,7 @@ def test_the_answer_is_colored_as_the_verdict_is_and_not_as_the_sign():
 
 def test_a_difference_that_was_not_tested_is_not_claimed():
     page = words(answer("DA-LoRA", RESULTS, {}))
-    assert "was not tested: the scores of their pairs are not kept" in page and "raised" not in page
+    assert "was not tested: the scores of their pairs are not stored" in page and "raised" not in page
 
 
 def test_averages_are_compared_only_with_averages():
@@ -202,7 +202,7 @@ def test_a_corrupted_run_gives_one_line_and_writes_nothing(run, tmp_path, capsys
 
 def test_a_folder_that_is_not_a_run(run, tmp_path, capsys):
     assert call(report, run, tmp_path, f"--out={tmp_path / 'out'}") == 2
-    assert f"error: {tmp_path} holds no run" in capsys.readouterr().err
+    assert f"error: {tmp_path} contains no run" in capsys.readouterr().err
     assert call(report, run, run, f"--out={tmp_path / 'out'}") == 2
     assert "is given twice" in capsys.readouterr().err
     (tmp_path / "file").write_text("")

@@ -48,7 +48,7 @@ def test_bad_flags_give_one_line(said, tmp_path, capsys):
             status, error = said(*words)
             assert status == 2 and error.count("\n") == 1 and expected in error, error
     assert call(serve, f"--run={tmp_path}", "--port=0") == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
 
 
 def test_another_host_gives_a_warning(said):

@@ -35,8 +35,8 @@ def test_the_header_counts_the_domains():
 
 
 def test_it_reports_when_nothing_is_learned_from_them():
-    assert lines(config("lora"))[0].endswith("; they teach nothing: adapter.kind=lora has no gates")
-    assert lines(config(domain_loss_weight=0.0))[0].endswith("; they teach nothing: adapter.domain_loss_weight=0")
+    assert lines(config("lora"))[0].endswith("; they are not used: adapter.kind=lora has no gates")
+    assert lines(config(domain_loss_weight=0.0))[0].endswith("; they are not used: adapter.domain_loss_weight=0")
     assert lines(config(data={"train": GENERATED + ",labels=none"})) == []
 
 
@@ -55,8 +55,8 @@ def test_it_reports_unused_labels_and_images_without_a_row(tmp_path):
 def test_there_must_be_an_expert_for_each_domain():
     two = config(data={"domains": "pose:condition=pose; ordinary"})
     expected = (
-        r"^adapter\.num_domains: 3 experts, and the images have 2 domains \(pose, ordinary\); expected one expert for "
-        r"each: set adapter\.num_domains=2, or data\.domains$"
+        r"^adapter\.num_domains: 3 experts, and the images have 2 domains \(pose, ordinary\); expected one expert per "
+        r"domain: set adapter\.num_domains=2, or data\.domains$"
     )
     with pytest.raises(InputError, match=expected):
         check_domains(two, open_training(two.data))

@@ -125,7 +125,7 @@ def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(
     with StopSignals() as stop:
         loop.train(slow_plan(), tmp_path, stop, NothingToJudge(), profile=2)
     said = capsys.readouterr().out
-    assert f"step      {2 * WIDTH**3 * PRODUCTS / 1e9:,.0f} GFLOP of products" in said
+    assert f"step      {2 * WIDTH**3 * PRODUCTS / 1e9:,.0f} GFLOP in matrix products" in said
     assert f"a trace of 2 steps is in {tmp_path}/plugins/profile" in said
     (perfetto,) = tmp_path.glob("plugins/profile/*/perfetto_trace.json.gz")
     names = {event.get("name") for event in json.loads(gzip.decompress(perfetto.read_bytes()))["traceEvents"]}
