@@ -4,8 +4,8 @@
         --config.data.train=/data/faces --benchmark test=/data/test.bin
 
 The training folder holds a labels.csv with the columns of `data.domains` (README, "Labels and domains"; `adaptface
-annotate` makes pose and light). Expect 147,456 adapter parameters, as many as LoRA of rank 48 has, beside which the
-README sets it ("Where domains help").
+annotate` makes pose and light). Expect 147,456 adapter parameters, as many as LoRA of rank 48, with which the README
+compares it ("Where domains help").
 """
 
 from adaptface_jax.config import inherit

@@ -1,4 +1,4 @@
-"""The doctor on a benchmark's conditions: how many images of each, and what every two of them are judged on."""
+"""The doctor on a benchmark's conditions: the images of each, and the pairs and people behind every cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BENCHMARK = Benchmark(
 )
 
 
-def test_images_of_each_condition_and_the_pairs_and_people_of_each_two():
+def test_images_per_condition_and_pairs_and_people_per_cell():
     images, pose, both = conditions(BENCHMARK)
     assert said(images) == ("conditions", OK)
     assert images.what == "pose 3, light 3 of 6 images, 1 unknown"

@@ -1,4 +1,4 @@
-"""What the pages of classification runs say, alone and side by side."""
+"""The pages of classification runs, alone and side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WHY = "no better score in 3 evaluations (train.patience)"
 
 
 def words(page: str) -> str:
-    """The text of a page, its tags taken out."""
+    """The text of a page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
@@ -61,7 +61,7 @@ def classes(tmp_path_factory) -> Path:
 # The page of a run.
 
 
-def test_the_page_tells_a_run_of_attributes(attributes):
+def test_the_page_describes_a_run_of_attributes(attributes):
     run = read_run(attributes)
     page, validation, test = words(run_page(run)), run.results.validation, run.results.test
     assert (
@@ -81,7 +81,7 @@ def test_the_page_tells_a_run_of_attributes(attributes):
         assert f"<figcaption>{title}</figcaption>" in run_page(run)
 
 
-def test_the_page_tells_a_run_of_classes(classes):
+def test_the_page_describes_a_run_of_classes(classes):
     run = read_run(classes)
     page, found = words(run_page(run)), run.results.validation
     assert f"The ResNet reaches {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
@@ -92,7 +92,7 @@ def test_the_page_tells_a_run_of_classes(classes):
     assert f"{right:,} of 1,000 images of 20 classes on the diagonal" in run_page(run)
 
 
-def test_of_many_classes_the_ends_are_shown_and_all_are_folded():
+def test_for_many_classes_the_extremes_are_shown_and_the_rest_folded():
     found = of_classes(0.5, 60, each=5)
     shown, folded = labels_section(results_of(found)).split("<details>")
     order = by_f1(found.labels)
@@ -102,7 +102,7 @@ def test_of_many_classes_the_ends_are_shown_and_all_are_folded():
 
 
 @pytest.mark.parametrize("kind", ["attributes", "classes"])
-def test_the_page_is_a_whole_document_that_names_no_other_place(kind, request):
+def test_the_page_is_self_contained(kind, request):
     page = run_page(read_run(request.getfixturevalue(kind)))
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     places = set(re.findall(r"""(?:src|href)=["']?([^"'>]*)""", page))
@@ -123,7 +123,7 @@ def test_a_run_that_ended_early_says_why(tmp_path):
     assert f"ended early after 50 of 200 steps: {WHY}" in page and "not finished" not in page
 
 
-def test_a_run_that_goes_on_says_so(tmp_path):
+def test_a_run_in_progress_says_so(tmp_path):
     results = results_of(of_attributes(0.9))
     rows = rows_of(results)
     page = words(run_page(read_run(write_classification_run(tmp_path, None, rows[:33]))))
@@ -132,7 +132,7 @@ def test_a_run_that_goes_on_says_so(tmp_path):
     assert "nothing has been evaluated yet" in words(run_page(read_run(write_classification_run(tmp_path, None, []))))
 
 
-def test_below_the_baselines_is_said():
+def test_a_run_below_the_baselines_is_reported():
     found = dataclasses.replace(of_attributes(0.9), macro_f1=0.25, accuracy=0.75)
     page = words(answer("The CNN", results_of(found)))
     assert "Macro F1 is 5.00 points below the best baseline, random (30.00%)" in page
@@ -161,7 +161,7 @@ def test_a_matrix_takes_its_colors_from_the_page():
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory) -> dict[str, Path]:
-    """Three runs that differ in skill and settings, the second best going on."""
+    """Three runs that differ in skill and settings, the second best in progress."""
     folder = tmp_path_factory.mktemp("several")
     results = {name: results_of(of_attributes(skill)) for name, skill in (("low", 0.7), ("high", 0.95))}
     runs = {name: written(folder / name, found, learning_rate=0.1) for name, found in results.items()}
@@ -170,7 +170,7 @@ def several(tmp_path_factory) -> dict[str, Path]:
     return runs
 
 
-def test_the_best_run_stands_first(several, tmp_path):
+def test_the_best_run_comes_first(several, tmp_path):
     assert call(report, *several.values(), f"--out={tmp_path}") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["high.html", "index.html", "low.html", "middle.html"]
     page = (tmp_path / "index.html").read_text()
@@ -196,7 +196,7 @@ def test_runs_that_differ_in_much_have_a_table_of_it(several, tmp_path):
     assert "resnet of 2, 2, 2 blocks at 64 px" in text
 
 
-def test_a_run_that_goes_on_stands_at_its_best_evaluation(several, tmp_path):
+def test_a_run_in_progress_is_ranked_by_its_best_evaluation(several, tmp_path):
     rows = rows_of(results_of(of_attributes(0.85)))
     worse = {"step": 60, "eval/validation/macro_f1": 0.1, "eval/validation/accuracy": 0.1, "eval/validation/loss": 9.0}
     found = standing(read_run(write_classification_run(tmp_path, None, [*rows, worse])))
@@ -204,7 +204,7 @@ def test_a_run_that_goes_on_stands_at_its_best_evaluation(several, tmp_path):
     assert standing(read_run(write_classification_run(tmp_path, None, rows[:5]))) is None
 
 
-def test_a_loss_that_is_no_number_is_not_available(several, tmp_path):
+def test_a_non_finite_loss_is_not_available(several, tmp_path):
     rows = [
         {"step": 10, "eval/validation/macro_f1": None, "eval/validation/accuracy": 0.2, "eval/validation/loss": None},
         {"step": 20, "eval/validation/macro_f1": 0.3, "eval/validation/accuracy": 0.4, "eval/validation/loss": None},
@@ -233,7 +233,7 @@ def test_one_run_alone_is_a_page_too(attributes, tmp_path):
     assert "1 run side by side" in _side_by_side([attributes], tmp_path)
 
 
-def test_faces_and_classes_do_not_stand_side_by_side(attributes, tmp_path, capsys):
+def test_faces_and_classes_are_not_compared(attributes, tmp_path, capsys):
     faces = tmp_path / "faces"
     faces.mkdir()
     record = {"config": dataclasses.asdict(Config()), "backbone": {"source": "random"}}
@@ -244,7 +244,7 @@ def test_faces_and_classes_do_not_stand_side_by_side(attributes, tmp_path, capsy
     assert error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_a_run_within_chance_of_the_next_is_not_ahead(several, tmp_path):
+def test_a_run_within_chance_of_the_next_is_not_called_better(several, tmp_path):
     """The same run twice."""
     shutil.copytree(several["high"], tmp_path / "again")
     assert call(report, several["high"], tmp_path / "again", f"--out={tmp_path / 'out'}") == 0
