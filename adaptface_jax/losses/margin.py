@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -60,22 +61,59 @@ def target_with_margin(
     margin: jax.Array | None = None,
 ) -> jax.Array:
     """The target's cosine [B] after the margin. margin: float32 [B], sampled for each image; None: `config.margin`."""
-    if config.name == "cosface":
-        return cosine - (config.margin if margin is None else margin)
-    if config.name == "magface":
-        low, high, least, most, _ = config.magface
-        margin = least + (most - least) * (norms - low) / (high - low)
-    if config.name in ("arcface", "curricularface", "magface"):
-        m, of = (config.margin, math) if margin is None else (margin, jnp)
-        sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
-        shifted = cosine * of.cos(m) - sine * of.sin(m)
-        return jnp.where(cosine > of.cos(math.pi - m), shifted, cosine - m * of.sin(m))
-    if config.name == "combined":
-        m1, m2, m3 = config.margins
-        return jnp.cos(jnp.clip(m1 * angle(cosine) + m2, 0, math.pi)) - m3
+    return MARGINS[config.name](config, cosine, norms, statistics, margin)
+
+
+Margin = Callable[[LossConfig, jax.Array, jax.Array, NormStatistics, jax.Array | None], jax.Array]
+
+
+def _cosface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    return cosine - (config.margin if margin is None else margin)
+
+
+def _arcface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    m, of = (config.margin, math) if margin is None else (margin, jnp)
+    sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
+    shifted = cosine * of.cos(m) - sine * of.sin(m)
+    return jnp.where(cosine > of.cos(math.pi - m), shifted, cosine - m * of.sin(m))
+
+
+def _magface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    low, high, least, most, _ = config.magface
+    return _arcface(config, cosine, norms, statistics, least + (most - least) * (norms - low) / (high - low))
+
+
+def _combined(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    m1, m2, m3 = config.margins
+    return jnp.cos(jnp.clip(m1 * angle(cosine) + m2, 0, math.pi)) - m3
+
+
+def _adaface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
     quality = jnp.clip(ADAFACE_H * (norms - statistics.mean) / (statistics.std + EPS), -1, 1)
     shifted = jnp.clip(angle(cosine) - config.margin * quality, EPS, math.pi - EPS)
     return jnp.cos(shifted) - config.margin * (1 + quality)
+
+
+# `loss.name` -> (config, cosine [B], norms [B], statistics, drawn margins or None) -> the target's cosine after it. A
+# new margin is a row here and a choice of `loss.name` in the schema.
+MARGINS: dict[str, Margin] = {
+    "cosface": _cosface,
+    "arcface": _arcface,
+    "adaface": _adaface,
+    "combined": _combined,
+    "curricularface": _arcface,  # the same of the target: it hardens the others
+    "magface": _magface,
+}
 
 
 def angle(cosine: jax.Array) -> jax.Array:
