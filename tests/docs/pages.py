@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _spec = importlib.util.spec_from_file_location("handbook", ROOT / "tools" / "handbook.py")
 assert _spec is not None and _spec.loader is not None

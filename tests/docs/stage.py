@@ -13,6 +13,7 @@ from types import ModuleType
 from PIL import Image
 
 from adaptface_jax.data.synthetic_faces.generate import Population
+from tests.align.scenes import placement, scene
 from tests.docs.pages import ROOT
 from tests.finished_run import SETTINGS
 from tests.running import SMALL, call
@@ -30,10 +31,10 @@ EXTRAS = set(
 )  # fmt: skip
 
 
-def lay_out(folder: Path, finished_run: Path, trains_itself: bool) -> None:
-    """Six generated people in `faces/`, two crops of one of them and one of another, and a small run in `runs/demo`.
+def lay_out(folder: Path, finished_run: Path | None, photographs: bool) -> None:
+    """Six generated people in `faces/`, crops of two of them beside it, and a small run in `runs/demo`.
 
-    trains_itself: whether the page makes `runs/demo`.
+    finished_run: None where the page makes `runs/demo`. photographs: whether it needs the people in larger scenes, too.
     """
     for person, name in enumerate(PEOPLE):
         (folder / "faces" / name).mkdir(parents=True)
@@ -41,8 +42,15 @@ def lay_out(folder: Path, finished_run: Path, trains_itself: bool) -> None:
             Image.fromarray(Population(5).picture(person, number)[0]).save(folder / "faces" / name / f"{number}.png")
     for name, of in (("anna.jpg", "anna/0.png"), ("anna2.jpg", "anna/1.png"), ("somebody.jpg", "bert/0.png")):
         Image.open(folder / "faces" / of).save(folder / name, quality=95)
-    if not trains_itself:
+    if finished_run is not None:
         shutil.copytree(finished_run, folder / "runs" / "demo")
+    if photographs:
+        for person, name in enumerate(PEOPLE):
+            (folder / "photographs" / name).mkdir(parents=True)
+            for number in range(4):
+                face = Population(5).picture(person, 3 * number + 1)[0]  # none of hard pose
+                room = scene(face, placement(face, 1.2, 0, (300, 240)), number)
+                Image.fromarray(room).save(folder / "photographs" / name / f"{number}.jpg")
 
 
 def lines_of(text: str) -> list[list[str]]:
@@ -123,6 +131,4 @@ def check_script(words: list[str]) -> None:
     assert not unknown, f"{place.name} has no {unknown}"
 
 
-OTHERS = set(
-    ". cd cp curl docker export git mkdir mpirun rsync scp srun sbatch taskset tensorboard tfds torchrun".split()
-)
+OTHERS = set(". cd cp curl docker export git mkdir mpirun rsync scp srun sbatch tensorboard tfds torchrun".split())
