@@ -41,3 +41,11 @@ def test_every_results_file_that_a_page_names_is_there(page):
     place = "" if page.name == "performance.md" else "benchmarks/results/"  # that page leaves it out
     named = set(re.findall(rf"`{place}(?:benchmarks/results/)?(\w+\.json)`", page.read_text(encoding="utf-8")))
     assert named - NOT_YET_MEASURED <= {file.name for file in RESULTS.glob("*.json")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_of_the_repository_that_a_page_names_is_there(page):
+    named = re.findall(
+        r"`((?:adaptface_jax|benchmarks|tests|tools|configs)/[\w./]+)`", page.read_text(encoding="utf-8")
+    )
+    assert not [name for name in named if not (ROOT / name).exists() and Path(name).name not in NOT_YET_MEASURED]
