@@ -1,4 +1,4 @@
-"""Benchmarks of whole photographs are told from those of aligned crops."""
+"""Benchmarks of full photographs are distinguished from those of aligned crops."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_crops_and_photographs(crops):
         assert ("adaptface align" in found.advice) == (severity == WARNING)
 
 
-def test_without_the_detector_the_sizes_are_said(monkeypatch):
+def test_without_the_detector_the_sizes_are_reported(monkeypatch):
     def missing():
         raise InputError("not installed")
 

@@ -22,7 +22,8 @@ POSES, LIGHT = ("frontal", "left", "right"), ("good", "dark", "")
 
 @pytest.fixture
 def faces(tmp_path):
-    """Twelve people of six small images, one person of one; labels of pose and light, the light of a third unknown."""
+    """Twelve people with six small images each, one person with one; labels of pose and light, a third without
+    light."""
     folder, lines = tmp_path / "faces", ["path,pose,light"]
     for person in range(PEOPLE):
         (folder / f"p{person:02d}").mkdir(parents=True)
@@ -128,19 +129,19 @@ def test_conditions_are_crossed(faces, capsys):
         (["--domains=pose=lefd"], "no image has pose = 'lefd'"),
     ],
 )
-def test_wrong_words_are_one_line(faces, capsys, words, said):
+def test_bad_arguments_give_one_line(faces, capsys, words, said):
     assert call(command, faces, f"--out={faces / 'pairs.csv'}", *words) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not (faces / "pairs.csv").exists()
 
 
-def test_another_file_is_not_written_over(faces, capsys):
+def test_an_existing_file_is_not_overwritten(faces, capsys):
     (faces / "pairs.csv").write_text("mine")
     assert call(command, faces, f"--out={faces / 'pairs.csv'}") == 2
     assert "exists with other content" in capsys.readouterr().err and (faces / "pairs.csv").read_text() == "mine"
 
 
-def test_images_that_are_no_files_make_no_list(tmp_path, capsys):
+def test_images_that_are_not_files_make_no_list(tmp_path, capsys):
     assert call(command, "synthetic:identities=8,images=3,seed=1", f"--out={tmp_path / 'pairs.csv'}") == 2
     assert "its images are not separate files" in capsys.readouterr().err
 
@@ -167,7 +168,7 @@ def test_either_people_or_holdout(faces, capsys):
     assert "not allowed with" in capsys.readouterr().err
 
 
-def test_people_that_the_training_set_has_not_are_an_error(faces, tmp_path):
+def test_people_missing_from_the_training_set_are_an_error(faces, tmp_path):
     (faces / "pairs.csv").write_text("path1,path2,same\np01/0.png,p01/1.png,1\np01/0.png,p02/1.png,0\n")
     other = tmp_path / "other"
     for name in ("p01", "p03", "p04"):

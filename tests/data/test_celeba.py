@@ -1,4 +1,4 @@
-"""CelebA's published folder: which image has which attributes and is of which part; and what is refused."""
+"""CelebA's published folder: the attributes and split of each image; and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adaptface_jax.data.splits import open_splits
 from .packing import encoded, picture
 
 NAMES = ("Smiling", "Wearing_Hat", "Male", "Young")
-# Image i: the attributes, and the part.
+# Image i: the attributes, and the split.
 ROWS = {
     "000001.jpg": ((1, -1, 1, -1), 0),
     "000002.jpg": ((-1, 1, -1, 1), 0),
@@ -180,7 +180,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(celeba, case):
+def test_refusals_give_one_line(celeba, case):
     change, reason = REFUSED[case]
     change(celeba)
     with pytest.raises(InputError, match=reason) as caught:
@@ -189,7 +189,7 @@ def test_what_is_refused_is_one_line(celeba, case):
     assert str(celeba) in str(caught.value)
 
 
-def test_attributes_that_the_set_has_not(celeba):
+def test_attributes_missing_from_the_set(celeba):
     with pytest.raises(InputError, match=r"no attribute 'Smilling'; did you mean Smiling\?"):
         open_splits(str(celeba), ("Male", "Smilling"))
     with pytest.raises(InputError, match="no attribute 'zzz'; it has Smiling, Wearing_Hat, Male, Young"):

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read right.
+"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read correctly.
 
 Four tables: images (what a record holds), sets (what `data.train` names), records of a set that opens, benchmarks.
 """
@@ -48,7 +48,7 @@ def png(width: int, height: int, data: bytes = b"", before: bytes = b"", bits: i
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """JPEG with another size in its frame header."""
+    """A JPEG with another size in its frame header."""
     place = JPEG.index(b"\xff\xc0") + 5
     return JPEG[:place] + struct.pack(">HH", height, width) + JPEG[place + 4 :]
 
@@ -134,7 +134,7 @@ BITS = Image.fromarray(GRAY).convert("1")
 PALETTE = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
 BROKEN_EXIF = b"Exif\0\0MM\0*\xff\xff\xff\xf0"
 
-# What looks odd and is read right: (file, its pixels, greatest mean difference).
+# What looks odd and is read correctly: (file, its pixels, greatest mean difference).
 ODD = {
     "gray PNG: repeated over the channels": (encoded(GRAY), rgb(GRAY), 0),
     "gray JPEG": (encoded(GRAY, "JPEG", quality=100), rgb(GRAY), 2),
@@ -289,7 +289,7 @@ FILES = {
     **{f"a file that is {name}": of_image(content) for name, content in IMAGES.items()},
 }
 
-# These change what is listed: the damage is there when the set is opened. The others come while it is open.
+# These change what is listed: the damage exists when the set is opened. The others happen while it is open.
 LISTED = {"a bad image whose name holds a line break", "a bad image whose name is no UTF-8"}
 
 
@@ -338,7 +338,7 @@ RECORDS = {
 
 
 def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
-    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, of weight 0."""
+    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, with zero weight."""
     options = {"seed": 0, "threads": 0}
     count = len(source)
     with pytest.raises(InputError, match=damaged) as caught:
@@ -434,7 +434,7 @@ def flat(*labels: float) -> Callable[[Path], Path]:
 
 
 def layout(*ranges: tuple[float, float], first: float = 5.0, end: float = 7.0) -> Callable[[Path], Path]:
-    """Four images of two identities, and what the identity records say of them."""
+    """Four images of two identities, and their identity records."""
 
     def build(place: Path) -> Path:
         images = [(key, header((key - 1) // 2 * 1.0) + PNG) for key in range(1, 5)]
@@ -461,7 +461,7 @@ def shard_described(**changes) -> Callable[[Path], Path]:
 
 
 def made(*steps: Callable[[Path], object]) -> Callable[[Path], Path]:
-    """Good identity folders, and what is done to them."""
+    """Good identity folders, with a change."""
 
     def build(place: Path) -> Path:
         folder = folders(place / "faces")
@@ -621,7 +621,7 @@ def read_all(place: Path) -> None:
 
 
 @pytest.mark.parametrize("at", range(0, 640, 37))
-def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
+def test_a_rec_truncated_anywhere_gives_one_line(tmp_path, at):
     place = records(tmp_path)
     content = (place / "train.rec").read_bytes()
     (place / "train.rec").write_bytes(content[: len(content) * at // 640])
@@ -630,23 +630,24 @@ def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
     assert "\n" not in str(caught.value)
 
 
-# --- sets that look odd and are read right --------------------------------------------------------------------------
+# --- sets that look odd and are read correctly
+# --------------------------------------------------------------------------
 
 
-def test_labels_with_gaps_are_compacted_and_said(tmp_path):
+def test_labels_with_gaps_are_compacted_and_reported(tmp_path):
     source = open_source(str(flat(7.0, 3.0, 7.0, 12.0)(tmp_path)))
     assert source.labels.tolist() == [1, 0, 1, 2]
     assert list(source.class_names) == ["3", "7", "12"]
     assert source.description.endswith("labels 3 to 12 with gaps mapped to 0 to 2, property claims 2 identities")
 
 
-def test_a_property_that_lies_is_said(tmp_path):
+def test_a_wrong_property_is_reported(tmp_path):
     source = open_source(str(changed("property", lambda c: b"85742,112,112", records)(tmp_path)))
     assert source.num_classes == 2
     assert source.description.endswith("property claims 85742 identities")
 
 
-def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
+def test_what_is_not_an_identity_or_image_is_skipped(tmp_path):
     place = folders(tmp_path / "faces")
     (place / "nobody").mkdir()
     (place / "loop").symlink_to(place)
@@ -663,7 +664,7 @@ def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
     assert np.bincount(source.labels).tolist() == [1, 4, 4, 4]
 
 
-def test_a_link_into_another_place_is_an_identity(tmp_path):
+def test_a_link_elsewhere_is_an_identity(tmp_path):
     place, elsewhere = folders(tmp_path / "faces"), folders(tmp_path / "elsewhere", people=1)
     (place / "p9").symlink_to(elsewhere / "p0")
     assert open_source(str(place)).num_classes == 4
@@ -702,7 +703,7 @@ def test_the_tables_hold_at_least_forty_kinds():
 # --- the count ------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_met(tmp_path):
+def test_a_record_counts_once_however_often_and_in_however_many_sessions_it_is_met(tmp_path):
     log = BadRecords(tmp_path, 2)
     log.add(BadRecord("a", "reason a"))
     log.add(BadRecord("a", "reason a"))
@@ -716,7 +717,7 @@ def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_m
     assert keys == ["a", "b\n\udcff", "c"]
 
 
-def test_a_line_that_was_cut_by_a_kill_is_met_again(tmp_path):
+def test_a_line_truncated_by_a_kill_is_met_again(tmp_path):
     BadRecords(tmp_path, 9).add(BadRecord("a", "x"))
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole + b'{"key": "b", "rea')
@@ -741,7 +742,7 @@ def test_skipping_changes_no_other_row_and_does_not_depend_on_threads(tmp_path, 
         np.testing.assert_array_equal(batch["label"], other["label"])
 
 
-def test_a_batch_without_a_readable_record_weighs_nothing(tmp_path):
+def test_a_batch_without_a_readable_record_has_zero_weight(tmp_path):
     place = folders(tmp_path / "faces", 2, 2)
     for file in place.rglob("*.png"):
         file.write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Tables of labels: what people write is read, what is wrong with one is one line, millions of rows stay small."""
+"""Tables of labels: common spellings are read, errors give one line, millions of rows stay small."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ["anna/1.jpg", "anna/2.jpg", "bert/1.jpg", "bert/2.jpg"]
 
 @pytest.fixture
 def table(tmp_path):
-    """table(content) -> what it is read as for KEYS."""
+    """table(content) -> the labels read for KEYS."""
 
     def read(content: str | bytes, keys=KEYS, **options) -> LabelTable:
         file = tmp_path / "labels.csv"
@@ -106,7 +106,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_table_is_one_line(table, name):
+def test_a_bad_table_gives_one_line(table, name):
     content, expected = WRONG[name]
     with pytest.raises(InputError) as error:
         table(content)
@@ -114,12 +114,12 @@ def test_a_wrong_table_is_one_line(table, name):
     assert expected in message and "labels.csv: " in message and "\n" not in message
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+def test_an_unreadable_file_gives_one_line(tmp_path):
     with pytest.raises(InputError, match=r"labels\.csv: cannot be read \(No such file or directory\)"):
         read_labels(tmp_path / "labels.csv", KEYS)
 
 
-def test_keys_that_are_written_alike_cannot_be_told_apart(table):
+def test_keys_spelled_alike_are_ambiguous(table):
     with pytest.raises(InputError, match=r"line 2, 'a/1.jpg', is the key of several images"):
         table("path,pose\na/1.jpg,up\n", ["a/1.jpg", "a\\1.jpg"])
 

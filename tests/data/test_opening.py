@@ -1,4 +1,4 @@
-"""What a path opens: records, identity folders, generated faces; whole or the first part of them."""
+"""What a path opens: records, identity folders, generated faces; all or the first part of them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_generated_faces_open_by_their_specification():
     assert source.domain_names == ("pose", "age", "light")
 
 
-def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):
+def test_what_cannot_be_trained_on_gives_one_line(faces, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     flat = tmp_path / "flat"
@@ -143,7 +143,7 @@ def test_benchmarks_open_by_ending(tmp_path, shared_data):
 def test_the_digest_of_keys_is_that_of_each_key_in_order(faces, tmp_path):
     packed = write_records(tmp_path / "packed", identity_payloads({1.0: [b"a", b"b"], 2.0: [b"c"]}))
     named = tmp_path / "named"
-    for name in ("a", "b\udcff"):  # bytes that are no UTF-8
+    for name in ("a", "b\udcff"):  # bytes that are not UTF-8
         (named / name).mkdir(parents=True)
         (named / name / "1.png").write_bytes(encoded(picture(0, 8, 8)))
     (named / "train.csv").write_text("image,label\na/1.png,4\n")

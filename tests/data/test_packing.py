@@ -1,4 +1,5 @@
-"""Packed shards are the source in another form: same records, same order, same batches; packing survives any end."""
+"""Packed shards are the source in another form: same records, same order, same batches; packing survives any
+interruption."""
 
 from __future__ import annotations
 
@@ -80,7 +81,7 @@ def test_folders_records_and_shards_give_the_same_batches(folders, tmp_path):
         for batch, other in zip(expected, taken(form), strict=True):
             for name in batch:
                 np.testing.assert_array_equal(batch[name], other[name])
-    # What resuming compares is the same too; where the files lie may change.
+    # What resuming compares is the same too; the files may move.
     one, other = describe_source(forms[0]), describe_source(forms[2])
     assert {**one, "source": ""} == {**other, "source": ""}
 
@@ -119,7 +120,7 @@ TABLE = 'file,pose,note\np0/0.png,left,\np3/4.png,frontal,"quoted, and so"\n'
 
 @pytest.fixture
 def labeled(folders):
-    """The folders, with labels of two images written as a spreadsheet does."""
+    """The folders, with labels of two images written as by a spreadsheet."""
     (folders / "labels.csv").write_text(TABLE.replace(",", ";").replace("; and", ", and"), "utf-8-sig", newline="\r\n")
     return folders
 
@@ -145,7 +146,7 @@ def test_other_labels_are_another_pack(labeled, folders, tmp_path):
     assert files(shards_folder) == before
 
 
-def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labeled, tmp_path):
+def test_corrupted_labels_of_a_pack_are_refused_until_repacked(labeled, tmp_path):
     source = open_source(str(labeled), labels=str(labeled / "labels.csv"))
     table = tmp_path / "shards" / "labels.csv"
     pack(source, table.parent, Limit(shards=2))
@@ -278,7 +279,7 @@ def test_killed_outright_the_same_files_come_out(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_packing_again_repairs_a_damaged_shard_and_keeps_the_others(folders, tmp_path, damage):
+def test_repacking_repairs_a_corrupted_shard_and_keeps_the_others(folders, tmp_path, damage):
     source, folder = open_source(str(folders)), tmp_path / "shards"
     pack(source, folder, Limit(shards=3))
     before = files(folder)
@@ -354,7 +355,7 @@ def test_the_command(folders, tmp_path, capsys):
         (["SRC", "SRC/p0/0.png"], "is a file; expected a folder"),
     ],
 )
-def test_wrong_commands_are_one_line(folders, tmp_path, capsys, words, expected):
+def test_bad_commands_give_one_line(folders, tmp_path, capsys, words, expected):
     places = {"SRC": str(folders), "DST": str(tmp_path / "shards"), "SRC/p0/0.png": str(folders / "p0/0.png")}
     assert call(command, *(places.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err

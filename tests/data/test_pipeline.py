@@ -21,7 +21,7 @@ SIZE = 8
 
 @dataclasses.dataclass
 class Numbered:
-    """Record i is an image of the value i, of class i % 3."""
+    """Record i is an image of value i and class i % 3."""
 
     size: int
     num_classes: int = 3
@@ -106,7 +106,7 @@ def test_epochs_are_shuffled_anew():
 def test_the_seed_decides_the_order():
     source = Numbered(64)
     assert order(made(source)) == order(made(source))
-    # Not even one epoch late does another seed give the same order.
+    # Another seed does not give the same order even one epoch later.
     epochs = {seed: order(made(source, batch_size=64, count=4, seed=seed)) for seed in range(4)}
     assert len({tuple(epoch) for epochs in epochs.values() for epoch in epochs}) == 16
 

@@ -115,7 +115,7 @@ def faces(tmp_path) -> Path:
 SAID = "skipped: 11 files (5 outside any identity folder, 5 in @eaDir, 1 .db)"
 
 
-def test_a_person_is_all_that_lies_in_the_folder(faces):
+def test_a_person_is_everything_in_the_folder(faces):
     source = open_source(str(faces))
     assert source.class_names == ["p0", "p1", "p2", "p3"]
     assert [int((source.labels == person).sum()) for person in range(4)] == [10, 5, 10, 5]
@@ -128,7 +128,7 @@ def test_a_person_is_all_that_lies_in_the_folder(faces):
     assert len(ImageFiles(faces)) == 35
 
 
-def test_the_doctor_says_whether_pictures_are_missed(faces):
+def test_the_doctor_reports_missed_images(faces):
     found = selection(open_source(str(faces)))
     assert found.severity is Severity.WARNING and SAID in found.what and "30 images" in found.what
     for name in FORMS:
@@ -137,7 +137,7 @@ def test_the_doctor_says_whether_pictures_are_missed(faces):
     assert selection(open_source("synthetic:identities=3")).severity is Severity.OK
 
 
-def test_the_parts_of_a_set_are_no_people(tmp_path):
+def test_the_splits_of_a_set_are_not_people(tmp_path):
     for part in ("train", "test"):
         put(tmp_path / part, {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
     with pytest.raises(
@@ -174,7 +174,7 @@ def test_links_back_into_the_set_are_followed_once(tmp_path):
     assert source.skipped_files.others["link to a folder in the dataset, or a system folder"] == 4
 
 
-def test_links_to_nothing_and_pipes_are_no_images(tmp_path):
+def test_broken_links_and_pipes_are_not_images(tmp_path):
     put(tmp_path, {"p0": [("0.png", FILES["PNG"], True)]})
     (tmp_path / "p0" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "p0" / "self.jpg").symlink_to("self.jpg")
@@ -216,7 +216,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, caps
     assert "1 whose names no list can hold" in capsys.readouterr().out
 
 
-def test_packed_sets_say_what_lies_beside_them(faces):
+def test_packed_sets_report_the_files_next_to_them(faces):
     write_records(faces, identity_payloads({0.0: [b"a", b"b"], 1.0: [b"c"]}))
     said = "skipped: 41 files (35 in separate files next to the records, 5 in @eaDir, 1 .db)"
     for path in (faces, faces / "train.rec"):
@@ -255,7 +255,7 @@ def test_heic_without_its_extra_is_named(tmp_path):
         decode(HEIC, "x")
 
 
-def test_the_commands_say_it(faces, tmp_path, capsys):
+def test_the_commands_report_it(faces, tmp_path, capsys):
     def said(module, *words) -> str:
         assert call(module, *words) == 0
         return capsys.readouterr().out

@@ -61,7 +61,7 @@ def test_its_validation_part_is_as_annotated(tiny):
     assert validation.description == f"Tiny-ImageNet val in {tiny}"
 
 
-def test_words_may_be_missing_and_unlabeled_images_are_passed_over(tiny):
+def test_words_may_be_missing_and_unlabeled_images_are_skipped(tiny):
     (tiny / "words.txt").unlink()
     (tiny / "test" / "images").mkdir(parents=True)
     splits = open_splits(str(tiny))
@@ -108,7 +108,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(tiny, case):
+def test_refusals_give_one_line(tiny, case):
     change, reason = REFUSED[case]
     change(tiny)
     with pytest.raises(InputError, match=reason) as caught:

@@ -1,4 +1,4 @@
-"""Lists of pairs as people have them: the same pairs in any form are one benchmark, and what is refused is named."""
+"""Lists of pairs as found in practice: the same pairs in any form are one benchmark, and refusals are named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def image(person: str, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Five people of three images; a Mac's decomposed accents."""
+    """Five people with three images each; a Mac's decomposed accents."""
     root = tmp_path_factory.mktemp("people")
     for person in PEOPLE:
         name = unicodedata.normalize("NFD", person)
@@ -60,7 +60,7 @@ HEADERS = [
 
 @st.composite
 def dialects(draw) -> tuple[list, bytes, str]:
-    """Pairs, a list of them in some form, and what it is called."""
+    """Pairs, a list of them in some form, and its name."""
     pairs = draw(PAIRS)
     form = draw(st.sampled_from(["table", "pandas", "label first", "two lines", "lfw", "kaggle", "lfw names"]))
     same, different = draw(st.sampled_from(SPELLINGS))
@@ -145,7 +145,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         ("path1,path2,same,distance\n", "column 'distance' is unknown"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(folder, text, words):
+def test_errors_are_reported_with_their_line(folder, text, words):
     (folder / "wrong.txt").write_text(text)
     with pytest.raises(InputError, match=words):
         open_benchmark(f"{folder}:wrong.txt")
@@ -171,7 +171,7 @@ def test_rfws_four_lists_are_one_benchmark_of_groups(tmp_path):
     assert len(one.issame) == 20 and one.pair_domain is None
 
 
-def test_bcolz_arrays_name_the_form_to_take_instead(tmp_path):
+def test_bcolz_arrays_name_the_format_to_use_instead(tmp_path):
     for name in ("meta/sizes", "meta/storage", "data/__0.blp"):
         (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "lfw" / name).write_bytes(b"{}")

@@ -1,4 +1,4 @@
-"""IJB 1:N, TinyFace and distractors: their published layouts, and what is wrong with one."""
+"""IJB 1:N, TinyFace and distractors: their published layouts, and errors in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 8
 
 
 def points(person: np.ndarray, noise: float = 0.6) -> np.ndarray:
-    """Raw embeddings, float32 [M, WIDTH]: alike for one person."""
+    """Raw embeddings, float32 [M, WIDTH]: similar for one person."""
     numbers, place = np.unique(person, return_inverse=True)
     rng = np.random.default_rng(2)
     centers = rng.normal(size=(len(numbers), WIDTH))
@@ -83,7 +83,7 @@ def test_with_lists_of_one_to_many_pairs_need_not_be_there_and_without_them_noth
         ("probe_mixed", None, "2 files are .* and 0 end in"),
     ],
 )
-def test_what_is_wrong_with_a_list_of_one_to_many_is_said(tmp_path, name, text, words):
+def test_errors_in_a_one_to_many_list_are_reported(tmp_path, name, text, words):
     write_ijb(tmp_path)
     file = tmp_path / "meta" / f"ijbc_1N_{name}.csv"
     if text is None:
@@ -126,11 +126,11 @@ def test_every_image_of_tinyface_is_a_row(tmp_path):
 
 
 def test_an_aligned_copy_with_other_endings_goes_with_the_published_lists(tmp_path):
-    """What the lists do not name is passed over, and said."""
+    """What the lists do not name is skipped, and reported."""
     write_tinyface(tmp_path)
     write_list(tmp_path / "probe_img_ID_pairs.mat", "probe", ["1_7.jpg", "2_7.jpg"], [4, 3])
     found = open_tinyface(tmp_path)
-    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list wins over names
+    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list takes precedence over names
     assert found.skipped_files.lines() == ["skipped: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
 
 
@@ -167,7 +167,7 @@ def broken_list(folder, kind: str) -> None:
         ("short", "2 names in probe_set and 1 numbers in probe_ids"),
     ],
 )
-def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
+def test_errors_in_a_matlab_list_are_reported(tmp_path, kind, words):
     write_tinyface(tmp_path)
     broken_list(tmp_path, kind)
     with pytest.raises(InputError, match=words) as caught:
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
     assert "\n" not in str(caught.value)
 
 
-def test_names_that_say_nobody_and_folders_that_are_none_are_refused(tmp_path):
+def test_names_without_a_person_and_invalid_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not hold Gallery_Match and Probe"):
         open_tinyface(tmp_path)
     write_tinyface(tmp_path, lists=False)

@@ -1,4 +1,4 @@
-"""IJB's 1:1 protocol on a miniature, against a plain loop, and its lists."""
+"""IJB's 1:1 protocol on a miniature set, against a plain loop, and its lists."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of a person's faces are alike; lengths vary as those of a network do."""
+    """Embeddings of a person's faces are similar; lengths vary like a network's."""
     rng, person = np.random.default_rng(1), np.zeros(len(benchmark.images), int)
     person[benchmark.image] = (benchmark.names[benchmark.template] - 3) // 7
     centers = rng.normal(size=(PEOPLE, WIDTH))
@@ -49,7 +49,7 @@ def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_loop(folder, embeddings, keys) -> tuple[dict[int, np.ndarray], list[float], list[int]]:
-    """The protocol as its text says it, from the files."""
+    """The protocol as published, from the files."""
     quality = {line.split()[0]: float(line.split()[-1]) for line in read(folder, "name_5pts_score")}
     media: dict[int, dict[int, list[np.ndarray]]] = {}
     for line in read(folder, "face_tid_mid"):
@@ -131,7 +131,7 @@ def test_loose_crops_are_cut_by_their_landmarks_and_crops_are_left_alone(folder)
         ("name_5pts_score", "1.png 1 2 3 4 5 6 7 8 9 10 0.9\n", "has no landmarks"),
     ],
 )
-def test_what_is_wrong_with_a_list_is_said(folder, name, text, words):
+def test_errors_in_a_list_are_reported(folder, name, text, words):
     (folder / "meta" / f"ijbc_{name}.txt").write_text(text)
     with pytest.raises(InputError, match=words) as caught:
         open_ijb(folder)
@@ -149,8 +149,8 @@ def test_missing_lists_and_images_are_named(folder):
         open_ijb(folder / "nowhere")
 
 
-def test_a_template_without_a_detector_score_weighs_its_faces_alike(folder):
-    """As if each had another score, the same for all; it is named."""
+def test_a_template_without_a_detector_score_weights_its_faces_equally(folder):
+    """As if all had the same score; it is named."""
     file = folder / "meta" / "ijbc_name_5pts_score.txt"
     of_template = {line.split()[0] for line in read(folder, "face_tid_mid") if line.split()[1] == "5"}
     texts = {}

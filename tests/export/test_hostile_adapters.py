@@ -170,7 +170,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_folder_is_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
+def test_a_hostile_folder_gives_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     damage, message = HOSTILE[case]
     export(tmp_path / "peft", config(), DINOV2)
@@ -233,7 +233,7 @@ ROUTERS = {
 
 
 @pytest.mark.parametrize("case", ROUTERS)
-def test_an_export_of_dalora_is_whole_or_refused(case, tmp_path):
+def test_an_export_of_dalora_is_complete_or_refused(case, tmp_path):
     damage, message = ROUTERS[case]
     export(tmp_path, config("dalora"), DINOV2)
     damage(tmp_path)

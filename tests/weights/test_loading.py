@@ -52,7 +52,7 @@ def test_parameters_are_those_of_the_definition(goldens, name, feature, random):
     assert_matches_definition(backbone, 32)
 
 
-def test_the_identity_says_what_the_weights_are(goldens):
+def test_the_identity_describes_the_weights(goldens):
     folder = goldens / "backbones" / "tiny_clip"
     assert load_backbone(str(folder), "tiny_clip", 20).identity == {
         "name": "tiny_clip",
