@@ -131,8 +131,8 @@ def test_shards_are_one_mapping(tmp_path):
     [
         ({"c": "model-00001-of-00002.safetensors"}, "assigns 'c' to model-00001-of-00002.safetensors"),
         ({"a": "model-00002-of-00002.safetensors"}, "holds 'b'|holds 'a'|assigns 'a'"),
-        ({"c": "absent.safetensors"}, "no file of this folder"),
-        ({"c": "../escape.safetensors"}, "no file of this folder"),
+        ({"c": "absent.safetensors"}, "not in this folder"),
+        ({"c": "../escape.safetensors"}, "not in this folder"),
         ({"c": 3}, "no weight_map"),
     ],
 )
