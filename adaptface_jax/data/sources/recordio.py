@@ -120,7 +120,7 @@ class RecordFile:
             images[start:end] = lengths > needed
             labels[start:end, 0] = np.where(flags > 0, heads["own"][:, 0], heads["label"])
             labels[start:end, 1] = np.where(flags > 1, heads["own"][:, 1], np.nan)
-            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or damaged
+            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or corrupted
                 found, image = self.read_image(int(keys[place]))
                 counts[place], images[place], labels[place] = len(found), bool(image), (*found[:2], np.nan)[:2]
             start = end
