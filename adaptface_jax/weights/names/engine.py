@@ -343,9 +343,9 @@ def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
         if row is not None:
             shape, wanted = reading.shapes[tensor], _file_shape(row, Slot("pos_embed", None, row.part), spec)
             if len(shape) == len(wanted) and (*shape[:-2], shape[-1]) == (*wanted[:-2], wanted[-1]):
-                beside = wanted[-2] - spec.native_grid**2  # the position of CLS, if the file has it here
-                grid = math.isqrt(max(shape[-2] - beside, 0))
-                if grid != spec.native_grid and grid and grid * grid + beside == shape[-2]:
+                leading = wanted[-2] - spec.native_grid**2  # the position of CLS, if the file has it here
+                grid = math.isqrt(max(shape[-2] - leading, 0))
+                if grid != spec.native_grid and grid and grid * grid + leading == shape[-2]:
                     return dataclasses.replace(spec, native_size=grid * spec.patch_size)
     return spec
 
