@@ -165,7 +165,7 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; {expected}") from None
     if table.shape[1] != 2 or (table < 0).any():
-        raise InputError(f"{path}: a line is not two counts; {expected}")
+        raise InputError(f"{path}: a line is not two non-negative integers; {expected}")
     keys, offsets = table[:, 0].copy(), table[:, 1].copy()
     del table
     if not (keys[1:] > keys[:-1]).all():
