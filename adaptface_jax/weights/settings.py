@@ -71,7 +71,7 @@ def settle(
         stats, statistics_from = found.stats, found.stats_from
     else:
         known = _STATISTICS[spec.family]
-        stats, statistics_from = spec.stats, f"assumed: {known}; --mean and --std set others"
+        stats, statistics_from = spec.stats, f"assumed: {known}; override with --mean and --std"
     settled = dataclasses.replace(spec, activation=computed, stats=stats)
     return Settled(settled, activation_from, statistics_from, found.files, found.unknown)
 
