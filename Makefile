@@ -9,6 +9,7 @@
 #   make test-onnx    the ONNX export in ONNX Runtime, in .venv-onnx: its converter wants an older Orbax
 #   make quality      check lint, formatting and types
 #   make style        format, and fix lint where possible
+#   make docs         the handbook as pages in site/; any warning is an error
 #   make bench        time the training step here and in transformers + PEFT
 #   make bench-gpu    the same on an accelerator, every size, in under ten minutes; into benchmarks/results/gpu.json
 #
@@ -33,7 +34,7 @@ NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_optim
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
 
-.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style bench bench-gpu
+.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)-run
@@ -91,6 +92,10 @@ style: $(INSTALLED)-dev
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
+docs: $(INSTALLED)-docs
+	$(RUN) -m mkdocs build --strict --quiet
+	@echo "the handbook: site/index.html"
+
 bench: $(INSTALLED)-peers
 	$(RUN) benchmarks/train_step.py
 
@@ -110,6 +115,10 @@ $(INSTALLED)-test: $(INSTALLED)-python pyproject.toml
 
 $(INSTALLED)-dev: $(INSTALLED)-python pyproject.toml
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(INSTALLED)-docs: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 # torch first, or PEFT's requirement would pick a build.

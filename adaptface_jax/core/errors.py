@@ -11,7 +11,7 @@ class InputError(Exception):
     ...     af.open("builtin", image_size=30)
     ... except af.InputError as error:
     ...     print(error)
-    backbone.image_size: 30 is no multiple of demo's patch size 14; the nearest is 28
+    backbone.image_size: 30 is not a multiple of demo's patch size 14; the nearest is 28
     """
 
 

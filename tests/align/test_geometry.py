@@ -74,7 +74,7 @@ def test_a_mirrored_face_is_turned_and_never_mirrored():
 
 @pytest.mark.parametrize("points", [np.ones((5, 2)), np.full((5, 2), np.nan)])
 def test_coincident_landmarks_are_an_error(points):
-    with pytest.raises(InputError, match="in one point"):
+    with pytest.raises(InputError, match="at one point"):
         similarity(points, TEMPLATE)
 
 

@@ -66,7 +66,7 @@ def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, c
         (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, beside 28"),
         (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, beside 16"),
         (settings("dalora"), "its gates is 3 of rank 4 at block:1, beside none"),
-        (settings("full"), "is a full fine-tuning, a backbone of its own and no adapter"),
+        (settings("full"), "is a full fine-tuning, a separate backbone and not an adapter"),
         (None, "has a different backbone"),
     ],
 )

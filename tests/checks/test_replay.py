@@ -278,9 +278,9 @@ def nudged(plan, step: int = 8) -> None:
 
 def checkpoint_faults(plan) -> list[tuple[str, str]]:
     told = read_testimony(Path("run"))
-    sound, findings = checkpoint_steps(told)
+    intact, findings = checkpoint_steps(told)
     again = Again(told, plan, 1e-3)
-    return wrong([*findings, *filter(None, map(again.kept, sound))])
+    return wrong([*findings, *filter(None, map(again.kept, intact))])
 
 
 def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):

@@ -179,7 +179,7 @@ def test_a_run_is_opened_over_the_devices_of_this_machine(tmp_path):
     ("model", "fsdp", "words"),
     [
         (1, 3, r"train\.fsdp: 3 does not divide the 8 devices; choose a divisor"),
-        (4, 2, r"train\.fsdp: 2 is no multiple of train\.model_parallel 4.*; choose a multiple of 4"),
+        (4, 2, r"train\.fsdp: 2 is not a multiple of train\.model_parallel 4.*; choose a multiple of 4"),
     ],
 )
 def test_devices_that_cannot_be_grouped_so_are_refused(model, fsdp, words):

@@ -171,7 +171,7 @@ def test_a_process_whose_peers_never_come_ends_by_itself(config, tmp_path, index
     with start(config, tmp_path / "run", *words) as child:
         status, _, error = child.end()
     assert (status, len(own_lines(error))) == (1, 1)
-    assert error.startswith("error: the other processes of the run were not met within 2 s at " + place)
+    assert error.startswith("error: the other processes of the run did not connect within 2 s at " + place)
     assert not (tmp_path / "run").exists()
 
 
@@ -233,7 +233,10 @@ def test_flags_that_make_no_sense_are_refused(arguments, message):
 
 
 def test_a_port_that_is_taken_is_refused():
-    with listen_for_all(0) as taken, pytest.raises(InputError, match=r"no port to listen at .*; choose another one"):
+    with (
+        listen_for_all(0) as taken,
+        pytest.raises(InputError, match=r"cannot listen on this port .*; choose another one"),
+    ):
         processes.join(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
 
 

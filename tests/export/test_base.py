@@ -134,5 +134,5 @@ def test_only_what_transformers_loads_by_name_is_a_base_by_name(source, rule, ro
 
 
 def test_a_size_that_patches_do_not_fill_is_refused():
-    with pytest.raises(InputError, match=r"--image_size: 100 is no multiple of demo's patch size 14"):
+    with pytest.raises(InputError, match=r"--image_size: 100 is not a multiple of demo's patch size 14"):
         base_of_weights("builtin", 100)

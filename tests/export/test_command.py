@@ -110,7 +110,7 @@ def test_bad_input_gives_one_line_status_2_and_nothing_written(workdirs, kind, w
     ("words", "expected"),
     [
         (["--format=merged", "--weights=builtin"], "--weights: belongs to --format=base"),
-        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is no multiple"),
+        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is not a multiple"),
         (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is not a run"),
         (["--format=base", "--weights=/nowhere.pth"], "/nowhere.pth: no such file"),
         (["--format=base"], "--run --weights"),

@@ -134,7 +134,7 @@ def test_any_adapter_is_read_for_what_its_tensors_are(data, tmp_path_factory):
     assert_same_update(update(again, tree["adapter"], spec), expected)
     for word in aside:
         assert word in start.content
-    assert ("put aside" in start.content) == bool(aside)
+    assert ("set aside" in start.content) == bool(aside)
 
 
 def test_a_fused_layer_comes_apart_where_the_run_adapts_its_parts(tmp_path):
@@ -248,5 +248,5 @@ def test_an_adapter_of_the_hub(tmp_path):
     server.shutdown()
     server.server_close()
     assert (result.returncode, result.stderr) == (0, "")
-    assert "source='owner/demo'" in result.stdout and "1 layers as timm_dinov2 names them" in result.stdout
+    assert "source='owner/demo'" in result.stdout and "1 layers in the naming of timm_dinov2" in result.stdout
     assert not any("pytorch_model.bin" in path for path in handler.asked)

@@ -161,7 +161,7 @@ def test_adapters_in_half_precision_are_read(tmp_path):
         ({"patch": True}, {}, r"trained patch embedding; set backbone.train_patch_embed=True"),
         ({"kind": "dalora"}, {}, r"3 experts of DA-LoRA; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
         ({"kind": "dalora"}, {"kind": "dalora", "num_domains": 2}, r"adapter.num_domains=3"),
-        ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"looks at 'block:1'"),
+        ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"uses 'block:1'"),
         ({}, {"alpha": 0.0}, r"adapter.alpha: 0"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_head_of_another_width_is_skipped_and_reported(tmp_path):
     first = fresh(again, DINOV2)
     started, start = start_from(again, DINOV2, first)
     assert_equal(started["head"], first["head"])
-    assert "head not used: it is [16, 16], ours [8, 16]" in start.content
+    assert "head is not used: it is [16, 16], ours [8, 16]" in start.content
 
 
 # A run.
@@ -213,5 +213,5 @@ def test_without_an_adapter_there_is_nothing_to_start(kind):
 
 def test_a_path_that_is_not_a_folder_is_refused(tmp_path):
     again = config(folder=tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"adapter.init_from: .*nowhere is no folder"):
+    with pytest.raises(InputError, match=r"adapter.init_from: .*nowhere is not a folder"):
         start_from(again, DINOV2, fresh(again, DINOV2))

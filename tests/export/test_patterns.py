@@ -135,7 +135,7 @@ def test_settings_take_precedence_over_the_folder(tmp_path):
     with pytest.raises(InputError, match=r"adapter.rank_pattern: gives blocks.1.attn.proj less than the rank 3.*leave"):
         start_from(low, DINOV2, fresh(low, DINOV2))
     without = named("tiny_reg4", folder=tmp_path, rank=4, blocks=(0,))
-    with pytest.raises(InputError, match=r"adapter.blocks: 0 leave out block 1"):
+    with pytest.raises(InputError, match=r"adapter.blocks: 0 lacks block 1"):
         start_from(without, DINOV2, fresh(without, DINOV2))
 
 

@@ -46,7 +46,7 @@ def test_out_and_in_again_is_bit_exact(case, tmp_path):
     assert_equal(started, tree)
     assert "head" in start.content and len(start.sha256) == 64
     if wanted.get("kind") != "dalora" and "clip" not in case:
-        assert f"as transformers {layout} names them" in start.content
+        assert f"in the naming of transformers {layout}" in start.content
 
 
 def test_the_folder_is_what_peft_expects(tmp_path):

@@ -139,5 +139,5 @@ def test_auto_takes_what_the_machine_can(monkeypatch, machine, count, head_dim, 
     monkeypatch.setattr(jax, "device_count", lambda: count)
     assert chosen("auto", head_dim, dtype) == expected
     if machine.platform == "gpu" and expected == "whole":
-        with pytest.raises(InputError, match=r"backbone\.attention: cudnn is not possible here"):
+        with pytest.raises(InputError, match=r"backbone\.attention: cudnn is not available here"):
             chosen("cudnn", head_dim, dtype)

@@ -155,8 +155,13 @@ def test_products_of_rotated_queries_and_keys_depend_only_on_their_distance():
     [
         ("insightface_vitb9", [112], 224, "224 is not 112, the one size that insightface_vitb9 takes"),
         ("cvlface_vitb8", [112], 120, "120 is not 112"),
-        ("siglip_so400m14", [384, 378, 224], 380, "no multiple of siglip_so400m14's patch size 14; the nearest is 378"),
-        ("dinov3_vits16", [224, 112, 256], 225, "no multiple of dinov3_vits16's patch size 16; the nearest is 224"),
+        (
+            "siglip_so400m14",
+            [384, 378, 224],
+            380,
+            "not a multiple of siglip_so400m14's patch size 14; the nearest is 378",
+        ),
+        ("dinov3_vits16", [224, 112, 256], 225, "not a multiple of dinov3_vits16's patch size 16; the nearest is 224"),
     ],
 )
 def test_sizes(name, good, bad, said):

@@ -84,7 +84,7 @@ def test_places_that_are_empty_or_changed_touch_no_other():
     ("config", "told"),
     [
         (models.config(rank=2, targets=("fc1",)), "adapts fc1"),
-        (models.config(rank=9, targets=("qkv",)), "has rank 9, and there is room for 8"),
+        (models.config(rank=9, targets=("qkv",)), "has rank 9, above the limit 8"),
         (PLAIN[3], "trains the patch embedding"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_page_describes_a_run_of_attributes(attributes):
     assert (
         f"The CNN reaches {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
     )
-    assert f"every attribute right of {percent(test.exact_match)} of the images" in page
+    assert f"All attributes are correct for {percent(test.exact_match)} of the images" in page
     gain = 100 * (test.macro_f1 - 0.3)
     assert f"Macro F1 is {gain:.2f} points above the best baseline, random (30.00%)" in page
     assert f"this run {percent(validation.macro_f1)} {percent(test.macro_f1)} {percent(validation.accuracy)}" in page
@@ -85,7 +85,7 @@ def test_the_page_describes_a_run_of_classes(classes):
     run = read_run(classes)
     page, found = words(run_page(run)), run.results.validation
     assert f"The ResNet reaches {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
-    assert "Every class has about as many images as every other: 5.00% of each split." in page
+    assert "Every class has about the same number of images: 5.00% of each split." in page
     for pair in most_confused(found.confusion, list(found.labels)):
         assert f"{pair.true} {pair.predicted} {pair.images:,} {percent(pair.share)}" in page
     right = sum(row[i] for i, row in enumerate(found.confusion))
@@ -129,7 +129,7 @@ def test_a_run_in_progress_says_so(tmp_path):
     page = words(run_page(read_run(write_classification_run(tmp_path, None, rows[:33]))))
     reached = results.validation.macro_f1 * (0.4 + 0.6 * 30 / 50)
     assert "not finished: step 30 of 50" in page and f"On validation so far: {percent(reached)} macro F1" in page
-    assert "nothing is evaluated yet" in words(run_page(read_run(write_classification_run(tmp_path, None, []))))
+    assert "nothing has been evaluated yet" in words(run_page(read_run(write_classification_run(tmp_path, None, []))))
 
 
 def test_a_run_below_the_baselines_is_reported():
@@ -177,7 +177,7 @@ def test_the_best_run_comes_first(several, tmp_path):
     assert re.findall(r'<a href="([a-z]*)\.html">', page) == ["high", "middle", "low"]
     text, found = words(page), {name: standing(read_run(run)) for name, run in several.items()}
     ahead = found["high"].accuracy - found["middle"].accuracy > 2 * noise(found["high"].accuracy, 400)
-    said = "high is ahead, with" if ahead else "No run is shown to be ahead. high has"
+    said = "high is better, with" if ahead else "No run is shown to be better. high has"
     assert f"{said} the highest macro F1 on validation: {percent(found['high'].macro_f1)}" in text
     assert f"middle, has {signed(found['middle'].macro_f1 - found['high'].macro_f1)} points in macro F1" in text
     assert "run train.learning_rate train.weight_decay macro F1, validation test" in text
@@ -240,7 +240,7 @@ def test_faces_and_classes_are_not_compared(attributes, tmp_path, capsys):
     (faces / "run.json").write_text(to_json(record | {"data": {"source": "made", "images": 640, "classes": 5}}))
     assert call(report, faces, attributes, f"--out={tmp_path / 'out'}") == 2
     error = capsys.readouterr().err
-    assert f"{faces} is a face training and {attributes} one of classification; name runs of one kind" in error
+    assert f"{faces} is a face run and {attributes} a classification run; name runs of one kind" in error
     assert error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
@@ -248,4 +248,4 @@ def test_a_run_within_chance_of_the_next_is_not_called_better(several, tmp_path)
     """The same run twice."""
     shutil.copytree(several["high"], tmp_path / "again")
     assert call(report, several["high"], tmp_path / "again", f"--out={tmp_path / 'out'}") == 0
-    assert "No run is shown to be ahead." in words((tmp_path / "out" / "index.html").read_text())
+    assert "No run is shown to be better." in words((tmp_path / "out" / "index.html").read_text())

@@ -41,9 +41,9 @@ def run(change: float, p: float, path: str = "lfw.bin", finished: bool = True) -
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (run(0.1, 1e-4), "Verify it on other people"),
-        (run(0.1, 0.3), "Verify it on more people"),
-        (run(0.1, 1e-4, "synthetic:seed=1"), "these faces are generated"),
+        (run(0.1, 1e-4), "Evaluate it on other people"),
+        (run(0.1, 0.3), "Evaluate it on more people"),
+        (run(0.1, 1e-4, "synthetic:seed=1"), "these faces are synthetic"),
         (run(-0.1, 1e-4), "adaptface doctor --run=RUN"),
         (run(0.1, 1e-4, finished=False), "the same command again"),
     ],
@@ -51,7 +51,7 @@ def run(change: float, p: float, path: str = "lfw.bin", finished: bool = True) -
 def test_the_next_steps_follow_the_verdict(made, said):
     page = next_steps(made)
     assert said in page and "made" in page
-    assert ("lr_finder" in page) == (said in ("Verify it on more people", "adaptface doctor --run=RUN"))
+    assert ("lr_finder" in page) == (said in ("Evaluate it on more people", "adaptface doctor --run=RUN"))
 
 
 def test_every_command_of_the_next_steps_exists():

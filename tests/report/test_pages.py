@@ -66,7 +66,7 @@ def test_the_page_describes_the_run(run):
     assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
     assert f"adaptface train --config={run.parent / 'small.py'} --workdir={run}" in page
     assert "These benchmarks' faces are synthetic." in page and "○ Too few people to say" in page
-    assert "Verify it on photographs of people" in page and "▲" not in page and "▼" not in page
+    assert "Evaluate it on photographs of people" in page and "▲" not in page and "▼" not in page
 
 
 def test_the_parameters_are_those_of_the_model(run):
@@ -189,7 +189,7 @@ def test_a_run_in_progress_says_so(run, tmp_path, capsys):
     assert "not finished: step 8 of 16" in page and "Accuracy so far: faces" in page
     (going / "metrics.jsonl").unlink()
     assert call(report, going, f"--out={tmp_path / 'out'}") == 0
-    assert "nothing is verified yet" in words((tmp_path / "out" / "going.html").read_text())
+    assert "nothing has been evaluated yet" in words((tmp_path / "out" / "going.html").read_text())
 
 
 def test_a_corrupted_run_gives_one_line_and_writes_nothing(run, tmp_path, capsys):

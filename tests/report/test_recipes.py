@@ -79,16 +79,16 @@ def test_recipes_are_compared_over_their_seeds(named, scores):
     low, high = found.accuracy_interval
     assert f"{signed(low)} to {signed(high)}" in page and "raised" in page
     assert "small 1, 2, 3 72.00% ± 1.00%" in page  # the mean of 71, 72 and 73%, and their standard deviation
-    assert "Left out" not in page
+    assert "Omitted" not in page
 
 
 def test_seeds_without_a_partner_are_left_out_and_reported(named, scores):
     fewer = {name: kept for name, kept in named.items() if name != "large-3"}
     page = words(section(fewer, scores))
-    assert "means over 2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
+    assert "means over 2 seeds" in page and "small → large on faces: seed 3 is in only one of them" in page
     alone = {name: kept if name.startswith("small") else {} for name, kept in scores.items()}
     page = words(section(named, alone))
-    assert "under two seeds have kept scores of the same pairs in both" in page
+    assert "fewer than two seeds have stored scores of the same pairs in both" in page
 
 
 def test_two_recipes_whose_runs_have_equal_names_are_distinguished():
@@ -104,7 +104,7 @@ def test_the_headline_is_of_recipes_where_every_run_is_a_seed_of_one(named, scor
     of_runs = judged(compared(scores, ["faces"]))
     seeds = {name: kept for name, kept in named.items() if name != "other"}
     assert words(headline(seeds, of_runs, recipes, of_recipes)) == (
-        "▲ large is ahead of small, and has the highest accuracy on faces, 80.00% mean over seeds."
+        "▲ large is better than small, and has the highest accuracy on faces, 80.00% mean over seeds."
     )
     assert "mean over seeds" not in words(headline(named, of_runs, recipes, of_recipes))
 

@@ -58,7 +58,7 @@ def test_the_page_over_several_runs_names_it(run, tmp_path):
     (plain / "run.json").write_text(json.dumps(record))
     assert call(report, run, plain, f"--out={tmp_path / 'both'}") == 0
     page = re.sub(r"<[^>]+>", " ", (tmp_path / "both" / "index.html").read_text())
-    assert "What the gates are worth" in page and re.search(
+    assert "The gain from the gates" in page and re.search(
         r"plain → small\s+\+0\.00\s+AUC \+0\.00: too few people", page
     )
 

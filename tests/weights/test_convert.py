@@ -121,7 +121,7 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
     result = run(demo, "--out", tmp_path / "out", "--position_rule", "dinov2", "--activation", "quick_gelu")
     assert (result.returncode, result.stderr) == (0, "")
     assert "dinov2, native grid 8 x 8" in result.stdout
-    assert "quick_gelu (as asked for)" in result.stdout
+    assert "quick_gelu (as requested)" in result.stdout
     description = json.loads((tmp_path / "out" / "backbone.json").read_text())
     assert (description["position_rule"], description["activation"]) == ("dinov2", "quick_gelu")
     identity = load_backbone(str(tmp_path / "out"), "demo", 56).identity
@@ -130,7 +130,7 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
 
 def test_given_statistics_take_precedence_and_are_recorded(demo, tmp_path):
     lines = convert_work.convert(str(demo), tmp_path / "out", mean="0.5", std="0.1,0.2,0.3")
-    assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as asked for)" in lines
+    assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as requested)" in lines
     stats = load_backbone(str(tmp_path / "out"), "demo", 56).spec.stats
     assert (stats.mean, stats.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
     assert any(
@@ -167,7 +167,7 @@ def test_weights_of_unknown_activation_ask_for_it(goldens, tmp_path):
         assert load_backbone(str(tmp_path / activation), "tiny_clip", 20).spec.activation == activation
     lines = convert_work.inspect(tmp_path / "ViT.safetensors")
     assert any("openai_clip: tiny_clip" in line for line in lines)
-    assert any("nothing tells its activation" in line for line in lines)
+    assert any("its activation is unknown" in line for line in lines)
 
 
 def test_inspect_describes_a_file(demo, tmp_path):
@@ -184,7 +184,7 @@ def test_inspect_describes_a_file(demo, tmp_path):
         "embeddings.mask_token",
         "bicubic, native grid 8 x 8",
         "gelu (config.json)",
-        "beside it   config.json",
+        "settings    config.json",
         "\nencoder.layer.{0..3}.attention.attention.query.weight  F32  [128, 128]\n",
     ):
         assert text in result.stdout
@@ -217,13 +217,13 @@ def test_inspect_a_converted_folder(demo, tmp_path):
     assert f"a converted folder of demo, from {demo}" in text
     assert "blocks/attn/qkv/kernel  F32  [4, 128, 384]" in text
     (tmp_path / "out" / "backbone.json").write_text("{}")
-    assert "a converted folder, unsound: " in inspect(tmp_path / "out")
+    assert "a converted folder, corrupted: " in inspect(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("content", "container"),
     [
-        (archives.archive(archives.state()), "PyTorch (a zip archive around a pickle, which is not run)"),
+        (archives.archive(archives.state()), "PyTorch (a zip archive with a pickle, which is not executed)"),
         (
             archives.script(archives.program(archives.module(x=archives.tensor()))),
             "TorchScript archive (its code is not run)",

@@ -58,8 +58,8 @@ def test_it_states_its_image_statistics_and_has_one_size(published, tmp_path, ca
     dialects.save(tmp_path / "model.safetensors", published)
     assert call(convert, tmp_path / "model.safetensors", f"--out={tmp_path / 'out'}") == 0
     printed = capsys.readouterr().out
-    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (assumed: 0.5, as every face ViT of InsightFace and CVLface" in printed
-    assert "activation  relu6 (as every face ViT)" in printed
+    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (assumed: 0.5, as in every face ViT of InsightFace and CVLface" in printed
+    assert "activation  relu6 (as in every face ViT)" in printed
     with pytest.raises(InputError, match="28 is not 22, the one size that tiny_face takes"):
         load_backbone(str(tmp_path / "out"), "tiny_face", 28)
     assert load_backbone(str(tmp_path / "out"), "tiny_face", 22).spec == BACKBONES["tiny_face"]

@@ -78,9 +78,9 @@ def test_timm_states_it_in_the_architecture(folder, architecture, activation):
     [
         ({"architecture": "vit_small_patch4_dinov2"}, "has family clip"),
         ({"architecture": "vit_base_patch16_clip_224"}, "has patch_size 4"),
-        ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": 3}, "pretrained_cfg is no object"),
+        ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": 3}, "pretrained_cfg is not an object"),
         ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": {"mean": [1]}}, "pretrained_cfg is mean"),
-        ({"hidden_act": "gelu"}, "nothing tells its activation"),
+        ({"hidden_act": "gelu"}, "its activation is unknown"),
     ],
 )
 def test_what_timm_says_must_agree_with_the_shapes(folder, config, message):
@@ -113,7 +113,7 @@ def test_open_clip_states_it_in_its_config(folder, model, activation):
         ({"model_cfg": {"vision_cfg": VISION | {"layers": 12}}}, "layers is 12, but tiny_clip"),
         ({"model_cfg": {"vision_cfg": VISION | {"head_width": 64}}}, "head_width is 64, but tiny_clip"),
         ({"model_cfg": {"vision_cfg": VISION, "quick_gelu": "no"}}, "quick_gelu is 'no'; expected true or false"),
-        ({"model_cfg": []}, "model_cfg is no object"),
+        ({"model_cfg": []}, "model_cfg is not an object"),
         ({"model_cfg": {"vision_cfg": VISION}, "preprocess_cfg": {"mean": 3, "std": 4}}, "preprocess_cfg is mean 3"),
     ],
 )
@@ -128,7 +128,7 @@ def test_the_settings_of_another_project_are_not_used(folder):
     """timm's GELU differs from that of OpenAI's own names."""
     path = folder("openai_clip")
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224"})
-    with pytest.raises(InputError, match=r"nothing tells its activation; put its open_clip_config\.json beside it"):
+    with pytest.raises(InputError, match=r"its activation is unknown; put its open_clip_config\.json next to it"):
         loaded(path)
 
 
@@ -137,7 +137,7 @@ def test_the_container_distinguishes_openai_from_open_clip(tmp_path):
     arguments = spec, "tiny_clip", tables.OPENAI_CLIP
     assert settle(*arguments, "torchscript", tmp_path).spec == spec
     for container in ("safetensors", "torch"):
-        with pytest.raises(InputError, match="nothing tells its activation"):
+        with pytest.raises(InputError, match="its activation is unknown"):
             settle(*arguments, container, tmp_path)
         assert settle(*arguments, container, tmp_path, "gelu").spec.activation == "gelu"
 
@@ -303,7 +303,7 @@ def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
     path = folder("timm_clip")
     bytes_ = {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": bytes_})
-    with pytest.raises(InputError, match=r"statistics of 0 to 255.*--mean and --std"):
+    with pytest.raises(InputError, match=r"on a 0 to 255 scale.*--mean and --std"):
         loaded(path)
 
 
@@ -312,4 +312,4 @@ def test_what_is_assumed_is_reported(folder):
     assert published.settled.statistics_from.startswith("assumed: those of OpenAI's CLIP")
     assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "put"]
     write(folder("hf_clip"), "config.json", {"hidden_act": "gelu", "new_thing": 3})
-    assert read_weights(folder("hf_clip"), "x").remarks[-1] == "not known, passed over: config.json: new_thing is 3"
+    assert read_weights(folder("hf_clip"), "x").remarks[-1] == "unknown, ignored: config.json: new_thing is 3"

@@ -122,7 +122,7 @@ def check(place: Place) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="adaptface_wheel_") as folder:
         check(install(Path(folder)))
-    print("the wheel stands alone")
+    print("the wheel is self-contained")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
@@ -19,6 +20,9 @@ from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
+# How a path that is no file begins -> what opens it, given the whole path and `data.domains`. A new form is a row here.
+PREFIXES: dict[str, Callable[[str, str], Benchmark]] = {SYNTHETIC: open_synthetic_benchmark}
+
 
 def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
@@ -31,8 +35,9 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     images gives their conditions, unless the list itself (columns domain1, domain2, or CFP's views) does.
     Raises InputError if nothing exists at the path, or not what its name implies.
     """
-    if path.startswith(SYNTHETIC):
-        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC), domains)
+    for prefix, opened in PREFIXES.items():
+        if path.startswith(prefix):
+            return opened(path, domains)
     file = Path(path)
     if file.is_file() and file.suffix == ".bin":
         return open_bin(file)

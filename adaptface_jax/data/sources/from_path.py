@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.config.schema import DataConfig
@@ -68,12 +69,15 @@ def open_source(
     return source
 
 
+# How a path that is no file begins -> what opens it, given the whole path. A new kind of set is a row here.
+PREFIXES: dict[str, Callable[[str], Source]] = {SYNTHETIC: open_synthetic, TFDS: TfdsSource}
+
+
 def open_form(path: str) -> Source:
     """The dataset at a path, by its content, whatever its classes; raises InputError if there is none."""
-    if path.startswith(SYNTHETIC):
-        return open_synthetic(path.removeprefix(SYNTHETIC))
-    if path.startswith(TFDS):
-        return TfdsSource(path)
+    for prefix, opened in PREFIXES.items():
+        if path.startswith(prefix):
+            return opened(path)
     folder = Path(path)
     if not folder.is_dir():
         return _open_file(folder)
