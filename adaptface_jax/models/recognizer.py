@@ -157,7 +157,7 @@ class Recognizer:
 
             def routed(features: jax.Array) -> Gates:
                 gates = each(lambda params, rows: router.gates(params, rows, router_key))(trainable["router"], features)
-                acting = router.greatest_alone(gates) if adapter.gate == "top1" else gates
+                acting = router.top_gate(gates) if adapter.gate == "top1" else gates
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:

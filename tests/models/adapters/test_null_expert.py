@@ -81,9 +81,9 @@ def test_hard_gates_are_one_and_zero_exactly_and_learn_as_the_soft_ones():
     def value(logits, form):
         return jnp.sum(form(jax.nn.softmax(logits)) * worth)
 
-    hard = router.greatest_alone(jax.nn.softmax(logits))
+    hard = router.top_gate(jax.nn.softmax(logits))
     assert np.array_equal(hard, np.eye(3, dtype=np.float32)[np.argmax(logits, axis=1)])
-    slopes = [jax.grad(value)(logits, form) for form in (router.greatest_alone, lambda gate: gate)]
+    slopes = [jax.grad(value)(logits, form) for form in (router.top_gate, lambda gate: gate)]
     np.testing.assert_allclose(*slopes, atol=1e-6)
 
 
