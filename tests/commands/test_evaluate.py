@@ -112,7 +112,7 @@ def test_searches_are_listed_and_stored_with_the_run(data, tmp_path_factory, cap
     shown = searches_section(read_run(run).searches.found)
     assert "ijby_mean" in shown and "step 7" in shown and "Rank-1 by the number of distractors" in shown
     (run / FILE).write_text("{")
-    assert read_run(run).searches.found == {} and "left out" in read_run(run).searches.remarks[0]
+    assert read_run(run).searches.found == {} and "skipped" in read_run(run).searches.remarks[0]
 
 
 def test_flags_that_make_no_sense_give_one_line(data, capsys):
