@@ -490,7 +490,7 @@ def twins(one: str, other: str) -> Callable[[Path], Path]:
             (place / "faces" / name).mkdir(parents=True)
             (place / "faces" / name / "0.png").write_bytes(PNG)
         if len(os.listdir(place / "faces")) < 2:
-            pytest.skip("a file system that does not tell them apart")
+            pytest.skip("a file system that does not distinguish them")
         return place / "faces"
 
     return build
