@@ -176,7 +176,7 @@ ODD = {
     "EXIF-rotated PNG: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), exif=orientation(6)), RGB, 0),
     "EXIF-mirrored PNG": (encoded(np.ascontiguousarray(RGB[:, ::-1]), exif=orientation(2)), RGB, 0),
     "an orientation that does not exist: as stored": (encoded(RGB, exif=orientation(99)), RGB, 0),
-    "broken EXIF, sound pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
+    "broken EXIF, valid pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
     "EXIF of garbage": (encoded(RGB, exif=b"Exif\0\0garbage"), RGB, 0),
     "broken EXIF in a JPEG": (encoded(RGB, "JPEG", quality=100, subsampling=0, exif=BROKEN_EXIF), RGB, 2),
     "animated PNG: the first frame": (saved(FRAMES[0], save_all=True, append_images=FRAMES[1:]), RGB, 0),
@@ -490,7 +490,7 @@ def twins(one: str, other: str) -> Callable[[Path], Path]:
             (place / "faces" / name).mkdir(parents=True)
             (place / "faces" / name / "0.png").write_bytes(PNG)
         if len(os.listdir(place / "faces")) < 2:
-            pytest.skip("a file system that does not tell them apart")
+            pytest.skip("a file system that does not distinguish them")
         return place / "faces"
 
     return build

@@ -94,8 +94,8 @@ def test_invalid_files_are_refused_with_one_line(tmp_path, content):
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damage_is_an_input_error_or_harmless(tmp_path_factory, data):
-    sound = safetensors.numpy.save({"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.zeros(2, np.float16)})
-    damaged = bytearray(sound)
+    valid = safetensors.numpy.save({"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.zeros(2, np.float16)})
+    damaged = bytearray(valid)
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "x.safetensors"

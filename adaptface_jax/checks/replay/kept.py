@@ -146,15 +146,15 @@ def files(recorded: RecordedRun) -> Iterator[Finding]:
 
 def checkpoint_steps(recorded: RecordedRun) -> tuple[list[int], list[Finding]]:
     """The steps whose checkpoints are intact by their manifests, and what is wrong with the others."""
-    sound, findings = [], []
+    intact, findings = [], []
     with Checkpoints(recorded.workdir / CHECKPOINTS, read_only=True) as checkpoints:
         for step in checkpoints.complete():
             try:
                 checkpoints.choose(str(step))
-                sound.append(step)
+                intact.append(step)
             except InputError as error:
                 findings.append(fault("checkpoint", str(error).removeprefix("--checkpoint: "), RESTORE))
-    return sound, findings
+    return intact, findings
 
 
 def _listed(texts: list[str]) -> str:
