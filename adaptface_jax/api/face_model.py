@@ -210,10 +210,11 @@ class FaceModel:
         """Are two photographs of one person?
 
         Args:
-          first, second: images as in `embed`, one each.
+          first: an image as in `embed`.
+          second: another.
           far: decide at this false accept rate, at which the run measured a threshold; None for the smallest known one.
-          benchmark: the one it was measured on; None for the first. threshold: a squared distance of unit embeddings,
-            0..4, instead of both.
+          benchmark: the one it was measured on; None for the first.
+          threshold: a squared distance of unit embeddings, 0..4, instead of both.
           align: as in `embed`; images of 112x112 are taken as aligned crops, all others are aligned.
 
         Raises InputError for an image that cannot be read or aligned, and where no threshold is known.

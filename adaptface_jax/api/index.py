@@ -181,9 +181,12 @@ class Index:
         """The people most like each image.
 
         Args:
-          images: as in `FaceModel.embed`. top: how many for each image (fewer where the index has fewer).
-          far, benchmark, threshold: as in `FaceModel.verify`; where none is given and no threshold is known, nothing
-            is decided and `SearchResult.note` says so.
+          images: as in `FaceModel.embed`.
+          top: how many for each image (fewer where the index has fewer).
+          far: as in `FaceModel.verify`, as are the next two; where none is given and no threshold is known, nothing is
+            decided and `SearchResult.note` says so.
+          benchmark: as there.
+          threshold: as there.
 
         Equally similar people come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
         where a threshold is asked for that is not known, and for images that cannot be read or aligned.

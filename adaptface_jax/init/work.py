@@ -53,5 +53,5 @@ def remarks(people: People, proposal: Proposal) -> list[str]:
         lines.append(
             f"The report goes by {people.conditions}; --config=small_faces_conditions trains an expert for each"
         )
-    lines.append("The packaged backbone is small; README, Train, has the way with DINOv2 and CLIP")
+    lines.append("The packaged backbone is small; the handbook, Your own faces, has the way with DINOv2 and CLIP")
     return lines
