@@ -1,7 +1,8 @@
 """What the handbook takes from the code when it is built: a hook of MkDocs, which mkdocs.yml names.
 
 A line `<!-- generated: settings -->` in a page of docs/ becomes the tables of every setting, from the schema;
-`commands` what each command's `--help` says; `recipes` the list of recipes, from the first lines of configs/.
+`commands` what each command's `--help` says; `recipes` the list of recipes, from the first lines of configs/; `steps`
+the measured training steps, from benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from adaptface_jax.cli.parser import Parser  # noqa: E402
 from adaptface_jax.config import recipes  # noqa: E402
 from adaptface_jax.config.classification import ClassificationConfig  # noqa: E402
 from adaptface_jax.config.schema import Config, sections  # noqa: E402
+from tools.step_table import step_table  # noqa: E402
 
 GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
@@ -112,4 +114,9 @@ def recipe_list() -> str:
     return "\n".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "commands": command_help, "recipes": recipe_list}
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "commands": command_help,
+    "recipes": recipe_list,
+    "steps": step_table,
+}
