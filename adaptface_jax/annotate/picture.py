@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from adaptface_jax.align.geometry import CROP_SIZE
 
-# The face without hair and surroundings: an ellipse about the template, half axes as a fraction of the crop.
+# The face without hair and background: an ellipse around the template, half axes as fractions of the crop.
 _MIDDLE, _HALF = ((CROP_SIZE - 1) / 2, 60.0), (0.34 * CROP_SIZE, 0.42 * CROP_SIZE)
 
-# Pixels of the crop: smaller detail is noise, and the steps of an image in eight bits.
+# In pixels of the crop: finer detail is noise and eight-bit quantization.
 _FINEST = 1.0
 
 
@@ -22,8 +22,8 @@ class Picture:
     """brightness: mean luminance of the face, 0..255. contrast: its standard deviation.
 
     side: left half of the image against right, (l - r) / (l + r) of their mean luminances, -1..1.
-    detail: variance of the Laplacian (of a Gaussian of one pixel) over the variance of the luminance, so that neither
-    light nor contrast counts; the less, the more blurred.
+    detail: variance of the Laplacian (of a Gaussian of one pixel) over the variance of the luminance, so independent
+    of light and contrast; the lower, the more blurred.
     """
 
     brightness: float
@@ -43,9 +43,9 @@ _LEFT = np.arange(CROP_SIZE) < _MIDDLE[0]
 
 
 def look(crop: np.ndarray, seen: np.ndarray | None = None) -> Picture:
-    """What the face of a crop, uint8 [112, 112, 3], looks like.
+    """The lighting and sharpness of the face in a crop, uint8 [112, 112, 3].
 
-    seen: bool [112, 112], which pixels of the crop are of the photograph; None for all. A face of which none is seen is
+    seen: bool [112, 112], which pixels of the crop come from the photograph; None for all. A face outside them is
     measured on the whole crop.
     """
     luminance = np.asarray(Image.fromarray(crop).convert("L"), np.float64)

@@ -2,8 +2,8 @@
 
 Sources: CosFace (arXiv 1801.09414), ArcFace (1801.07698, with InsightFace's monotonic continuation beyond pi - m),
 AdaFace (2204.00964), the combined margin cos(m1 t + m2) - m3 of ArcFace's section 3, CurricularFace (2004.00288),
-MagFace (2103.06627). Beside them ElasticFace (2109.09416), whose margin is drawn for each image, and sub-centers
-(Sub-center ArcFace, ECCV 2020): a class has several rows, and the nearest to an image is its center.
+MagFace (2103.06627). Also ElasticFace (2109.09416), whose margin is sampled for each image, and sub-centers
+(Sub-center ArcFace, ECCV 2020): a class has several rows, and the one nearest to an image is its center.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NormStatistics(NamedTuple):
 
 
 class MarginOutput(NamedTuple):
-    """loss [B]; target_cosine [B], before the margin; margin [B], what it takes off that cosine; statistics for the
+    """loss [B]; target_cosine [B], before the margin; margin [B], how much it reduces that cosine; statistics for the
     next step; penalty [B], MagFace's on the norms, with its weight, or None."""
 
     loss: jax.Array
@@ -60,7 +60,7 @@ def target_with_margin(
     statistics: NormStatistics,
     margin: jax.Array | None = None,
 ) -> jax.Array:
-    """The target's cosine [B] after the margin. margin: float32 [B], drawn for each image; None: `config.margin`."""
+    """The target's cosine [B] after the margin. margin: float32 [B], sampled for each image; None: `config.margin`."""
     return MARGINS[config.name](config, cosine, norms, statistics, margin)
 
 
@@ -117,12 +117,12 @@ MARGINS: dict[str, Margin] = {
 
 
 def angle(cosine: jax.Array) -> jax.Array:
-    """arccos away from +-1, where its gradient is infinite."""
+    """arccos, clipped away from +-1, where its gradient is infinite."""
     return jnp.arccos(jnp.clip(cosine, -1 + EPS * EPS, 1 - EPS * EPS))
 
 
 def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStatistics:
-    """Moving averages over the batch, as AdaFace keeps them (sample standard deviation)."""
+    """Moving averages over the batch, as in AdaFace (sample standard deviation)."""
     old, new = MOMENTUM, 1 - MOMENTUM
     return NormStatistics(
         old * statistics.mean + new * jnp.mean(norms), old * statistics.std + new * jnp.std(norms, ddof=1)
@@ -143,7 +143,7 @@ def quality_norms(
 
 
 def norm_penalty(config: LossConfig, norms: jax.Array) -> jax.Array | None:
-    """MagFace's lambda_g g(a) [B], g(a) = 1 / a + a / u_a^2, of norms that `quality_norms` gives; None for others."""
+    """MagFace's lambda_g g(a) [B], g(a) = 1 / a + a / u_a^2, of norms from `quality_norms`; None for others."""
     if config.name != "magface":
         return None
     _, high, _, _, weight = config.magface
@@ -158,7 +158,7 @@ def hardened(cosine: jax.Array, target: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.Array | None:
-    """ElasticFace's margins [count], from a normal distribution; None where all have the same."""
+    """ElasticFace's margins [count], from a normal distribution; None if all are the same."""
     if not config.margin_std:
         return None
     if key is None:
@@ -167,7 +167,7 @@ def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.
 
 
 def rows_of_centers(config: LossConfig, centers: jax.Array) -> jax.Array:
-    """Class centers [C, K d], whose K sub-centers stand side by side, as unit rows [C K, d]."""
+    """Class centers [C, K d], whose K sub-centers are concatenated, as unit rows [C K, d]."""
     return unit(centers.reshape(centers.shape[0] * config.subcenters, -1))
 
 
@@ -214,8 +214,8 @@ def margin_loss(
     """Cross-entropy of s * (cosines, the target's after its margin).
 
     embeddings [B, d] raw (normalized here), centers [C, d] (with K sub-centers [C, K d]), labels int [B]. key: of the
-    margins, where they are drawn. weights: float32 [C], of each class's exponential in the sum, where the classes are a
-    sample (1 for those of `labels`); None: 1.
+    margins, if they are sampled. weights: float32 [C], of each class's exponential in the sum, if the classes are
+    sampled (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
     cosine = cosines(unit(embeddings), rows_of_centers(config, centers), product_dtype(config))

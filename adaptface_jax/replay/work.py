@@ -31,7 +31,7 @@ from adaptface_jax.training.run import recorded_config
 
 
 def work(args: argparse.Namespace) -> None:
-    """Look at what was kept, run windows again, say the verdict, leave with 1 where something differs."""
+    """Check what was kept, run windows again, print the verdict, exit with 1 if something differs."""
     began = time.monotonic()
     told = read_testimony(Path(args.run))
     print(f"adaptface_jax {__version__} replay: the run in {told.workdir}, {told.trained:,} steps", flush=True)
@@ -53,29 +53,29 @@ def _sections(told: Testimony, args: argparse.Namespace, began: float) -> Iterat
     record = told.first_record
     plan = _plan(told, recorded_config(told.workdir, record))
     yield Section("sources", "what it was trained from", tuple(sources(told, plan)))
-    sound, findings = checkpoint_steps(told)
+    intact, findings = checkpoint_steps(told)
     again = Again(told, plan, args.tolerance)
-    for step in list(sound):
+    for step in list(intact):
         if (finding := again.kept(step)) is not None:
             findings.append(finding)
-            sound.remove(step)
-    held = f"{plural(len(sound), 'checkpoint')}: {', '.join(f'{step:,}' for step in sound[-8:])}"
-    yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as the training had it"),))
+            intact.remove(step)
+    held = f"{plural(len(intact), 'checkpoint')}: {', '.join(f'{step:,}' for step in intact[-8:])}"
+    yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as in the training"),))
     if args.exported:
-        yield Section("exported", args.exported, (exported(Path(args.exported), plan, again, sound),))
+        yield Section("exported", args.exported, (exported(Path(args.exported), plan, again, intact),))
     if any(name in ORDER for name in changed(record, plan.record)):
-        yield Section("windows", "none", (note("steps", "not run again: their records are not there any more"),))
+        yield Section("windows", "none", (note("steps", "not replayed: their records no longer exist"),))
         return
-    yield _windows(told, args, again, plan, sound, began)
+    yield _windows(told, args, again, plan, intact, began)
 
 
 def _windows(
-    told: Testimony, args: argparse.Namespace, again: Again, plan: Plan, sound: list[int], began: float
+    told: Testimony, args: argparse.Namespace, again: Again, plan: Plan, intact: list[int], began: float
 ) -> Section:
     allowed = int(args.share / 100 * told.trained)
     known = sorted({*told.states, *told.logged})
     stops = [sitting.step for sitting in told.sittings]
-    starts = [step for step in (0, *sound) if step or not told.sittings or told.sittings[0].step == 0]
+    starts = [step for step in (0, *intact) if step or not told.sittings or told.sittings[0].step == 0]
     windows = choose_windows(starts, known, stops, args.windows, allowed, args.seed)
     findings: list[Finding] = []
     for reason in dict.fromkeys(", ".join(unlike(told.sitting_of(window.start))) for window in windows):
@@ -91,7 +91,7 @@ def _windows(
         findings.append(again.run(window))
     if len(windows) < args.windows:
         why = f"{len(windows)} of {args.windows} windows: {plural(len(starts), 'start')}, {args.share:g}% of the steps"
-        findings.append(note("windows", why, "checkpoint.keep_every keeps more checkpoints; --share runs more steps"))
+        findings.append(note("windows", why, "checkpoint.keep_every keeps more checkpoints; --share replays more"))
     findings.append(_cost(told, own, windows, time.monotonic() - began))
     return Section("windows", f"--seed={args.seed}", tuple(findings))
 
@@ -105,12 +105,12 @@ def _cost(told: Testimony, config: AnyConfig, windows: list[Window], seconds: fl
             trained += config.train.batch_size * (step - before) / row["train/images_per_second"]
         before = step
     if trained:
-        what += f" beside {trained:,.0f} s of training ({100 * seconds / trained:.2g}%)"
+        what += f" compared with {trained:,.0f} s of training ({100 * seconds / trained:.2g}%)"
     return note("cost", what, steps=steps, seconds=seconds, training_seconds=trained)
 
 
 def _plan(told: Testimony, config: AnyConfig) -> Plan:
-    """The run's own plan, without what is only looked at."""
+    """The run's own plan, without what is only monitored."""
     record = told.first_record
     if isinstance(config, Config):
         return recognition.prepare(_alone(config), record)  # type: ignore[arg-type]
@@ -118,10 +118,10 @@ def _plan(told: Testimony, config: AnyConfig) -> Plan:
 
 
 def _alone(config: AnyConfig) -> AnyConfig:
-    """The settings without benchmarks and trackers: they change nothing that is trained."""
+    """The settings without benchmarks and trackers, which do not affect training."""
     quiet = dataclasses.replace(config, monitor=dataclasses.replace(config.monitor, wandb=False, images=False))
     if isinstance(quiet, Config):
-        # Nor does it over how many devices the frozen blocks are split: there may be others here.
+        # Nor does the number of devices that share the frozen blocks: this machine may have another number.
         train = dataclasses.replace(quiet.train, fsdp=here(quiet.train.fsdp))
         return dataclasses.replace(quiet, data=dataclasses.replace(quiet.data, benchmarks={}), train=train)
     return quiet
@@ -130,7 +130,7 @@ def _alone(config: AnyConfig) -> AnyConfig:
 def _verdict(told: Testimony, wrong: list[Finding]) -> str:
     if wrong:
         names = ", ".join(dict.fromkeys(finding.check for finding in wrong))
-        return f"NOT AS IT WAS: {plural(len(wrong), 'difference')}: {names}"
+        return f"CHANGED: {plural(len(wrong), 'difference')}: {names}"
     if not told.lines:
-        return "PROVEN as far as a run without evidence can be: what was run again is equal"
-    return "PROVEN: everything that was kept is as it was, and what was run again is equal"
+        return "PROVEN as far as a run without evidence can be: what was replayed is equal"
+    return "PROVEN: everything that was kept is unchanged, and what was replayed is equal"

@@ -1,4 +1,4 @@
-"""What was run: model, data, settings, parameters, time, versions and machine."""
+"""The facts of a run: model, data, settings, parameters, time, versions and machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from adaptface_jax.report.tables import table
 
 
 def training_seconds(run: AnyRun) -> float | None:
-    """Time spent in steps, from the logged speeds: without compilations, evaluations and pauses; None without rows."""
+    """Time spent in steps, from the logged speeds, without compilations, evaluations and pauses; None without rows."""
     steps, speed = column(run.rows, "train/images_per_second")
     if not len(steps):
         return None
     taken, last = 0.0, 0
     for step, images_per_second in zip(steps.tolist(), speed.tolist(), strict=True):
-        if not images_per_second > 0:  # no speed that was ever measured
+        if not images_per_second > 0:  # no speed was ever measured
             return None
         taken += (step - last) * run.config.train.batch_size / images_per_second
         last = step
@@ -33,7 +33,7 @@ def training_seconds(run: AnyRun) -> float | None:
 
 
 def facts(run: AnyRun) -> list[tuple[str, str]]:
-    """(name, words) of what a reader asks first."""
+    """(name, text) of the facts at the top of the section."""
     rows = recognition_facts(run) if isinstance(run, FaceRun) else classification_facts(run)
     rows += [
         ("steps", f"{run.last_step:,} of {run.planned:,}, {run.config.train.batch_size} images each"),
@@ -46,7 +46,7 @@ def facts(run: AnyRun) -> list[tuple[str, str]]:
     if results and results.run and results.run.best_checkpoint is not None:
         rows.append(("best checkpoint", f"step {results.run.best_checkpoint:,}"))
     if results and results.reported:
-        rows.append(("report made", results.reported))
+        rows.append(("report created", results.reported))
     return rows
 
 
@@ -73,7 +73,11 @@ def classification_facts(run: ClassificationRun) -> list[tuple[str, str]]:
         rows.append(("train data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} labels"))
     train = run.config.train
     rate = f"{train.optimizer}, {train.schedule} learning rate from {train.learning_rate:g}"
-    return [*rows, ("optimizer", f"{rate}, weight decay {train.weight_decay:g}"), ("best by", run.config.eval.metric)]
+    return [
+        *rows,
+        ("optimizer", f"{rate}, weight decay {train.weight_decay:g}"),
+        ("selected by", run.config.eval.metric),
+    ]
 
 
 def architecture(config: ClassificationConfig) -> str:
@@ -91,9 +95,9 @@ def adapter(config: Config) -> str:
     words = places.words(given)
     if given.kind == "lora":
         return f"LoRA, {words}"
-    shared = f" beside a shared one of rank {given.shared_rank}" if given.shared_rank else ""
+    shared = f" plus a shared one of rank {given.shared_rank}" if given.shared_rank else ""
     null = " and the frozen model" if given.null_expert else ""
-    alone = ", the greatest gate alone" if given.gate == "top1" else ""
+    alone = ", top-1 gate" if given.gate == "top1" else ""
     count = lora.experts(given)
     return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {given.router}{alone}"
 
@@ -111,7 +115,7 @@ def about_section(run: AnyRun) -> str:
         rows = [("", (name, value)) for name, value in results.environment.items() if name != "command"]
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
-        side.append('<p class="note">Versions and parameters are recorded when the run ends.</p>')
+        side.append('<p class="note">Versions and parameters are recorded at the end of the run.</p>')
     settings = dataclasses.asdict(run.config)
     changed = [
         ("", (name, text(now), text(before)))
@@ -137,7 +141,7 @@ def parameters_table(rows: Sequence[ParameterCount]) -> str:
 
 
 def text(value: Any) -> str:
-    """A setting's value as the command line takes it."""
+    """A setting's value as on the command line."""
     if isinstance(value, tuple | list):
         return ",".join(map(str, value)) or "none"
     if isinstance(value, bool):

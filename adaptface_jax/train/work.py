@@ -33,7 +33,7 @@ from adaptface_jax.training.summary import utc_now
 
 
 class Verifier:
-    """The judge of a face training (`training.loop.Judge`): pairs of the benchmarks, the frozen backbone beside them.
+    """Evaluates a face training (`training.loop.Judge`): the benchmarks' pairs, next to the frozen backbone.
 
     results, scores: of the latest evaluation.
     """
@@ -71,7 +71,7 @@ class Verifier:
         return mean_accuracy(self.results)
 
     def _guard(self, progress: Progress) -> None:
-        """Say where a guarded benchmark has fallen, and note it where that ends the run."""
+        """Report guarded benchmarks that have fallen, and note it if that ends the run."""
         guarded, wanted = self._plan.config.eval, set(self._plan.config.eval.guard)
         before: dict[str, PairScores] = {}
         if wanted and processes.primary():
@@ -87,7 +87,7 @@ class Verifier:
         return self._objection
 
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
-        """The final model's curves, faces for those who asked for them, and its row in the table of runs."""
+        """The final model's curves, faces if asked for, and its row in the table of runs."""
         plan, scores = self._plan, self.scores
         write_each(self._workdir / SCORES, scores if processes.primary() else {})
         if drawn:
@@ -100,7 +100,7 @@ class Verifier:
 
 
 def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Results:
-    """What the run came to."""
+    """The run's results."""
     return Results(
         benchmarks=dict(judge.results),
         frozen=judge.baseline.frozen,
@@ -114,8 +114,8 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
 
 
 def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path) -> None:
-    """Write and print what the run came to."""
-    with Phase("testing against the frozen backbone, making the report"):
+    """Write and print the run's results."""
+    with Phase("testing against the frozen backbone, writing the report"):
         results = results_of(plan, judge, ending)
         run = read_run(workdir, results=results)
         if isinstance(run, FaceRun):

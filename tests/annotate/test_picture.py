@@ -23,7 +23,7 @@ def texture() -> np.ndarray:
     return 100 + 15 * smooth / smooth.std()
 
 
-def test_brightness_and_contrast_are_of_the_luminance_of_the_face():
+def test_brightness_and_contrast_measure_the_luminance_of_the_face():
     seen = look(color(np.where(FACE, 80, 250)))
     assert (seen.brightness, seen.contrast, seen.side) == (80, 0, 0)
     red = np.zeros((112, 112, 3), np.uint8)
@@ -44,7 +44,7 @@ def test_detail_falls_with_blur_and_not_with_light_or_contrast(texture):
     assert darker == pytest.approx(detail[0], rel=0.1)
 
 
-def test_what_lies_outside_the_photograph_does_not_count(texture):
+def test_pixels_outside_the_photograph_do_not_count(texture):
     whole = look(color(texture))
     seen = np.ones((112, 112), bool)
     seen[:, :30] = False

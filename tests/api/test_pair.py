@@ -13,7 +13,7 @@ from adaptface_jax.verify import __main__ as verify
 from tests.running import call
 
 
-def test_it_is_what_the_command_says(trained, run, paths, tmp_path, capsys):
+def test_it_matches_the_command(trained, run, paths, tmp_path, capsys):
     out = tmp_path / "out.json"
     assert call(verify, f"--run={run}", paths[0], paths[1], "--far=1e-1", f"--output={out}") == 0
     said, written = capsys.readouterr().out, json.loads(out.read_text())
@@ -32,7 +32,7 @@ def test_it_is_what_the_command_says(trained, run, paths, tmp_path, capsys):
     assert f"note: {decision.note}" in said and f"{paths[0].name}: {decision.photographs[0].taken}" in said
 
 
-def test_embeddings_give_the_similarity_that_is_decided_on(trained, paths):
+def test_the_similarity_comes_from_the_embeddings(trained, paths):
     faces = trained.embed(paths[:2])
     assert (faces.embeddings @ faces.embeddings.T)[0, 1] == pytest.approx(
         trained.verify(*paths[:2], threshold=1.2).similarity, abs=1e-6
@@ -49,7 +49,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(run, crops):
     model = af.open("builtin", image_size=28, results=run / "results.json")
     decision = model.verify(crops[0], crops[1], far=0.1, benchmark="lfw")
     assert decision.same and decision.gates is None and decision.gate_names == ()
-    assert decision.note == "the threshold was measured at step 9, this is a backbone that no run adapted"
+    assert decision.note == "the threshold was measured at step 9, this is an unadapted backbone"
     assert model.verify(crops[0], crops[1], threshold=1).note is None
 
 
@@ -65,7 +65,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(run, crops):
         ({"align": 3}, "align: 3 is not known"),
     ],
 )
-def test_a_wrong_question_is_one_line_in_the_words_of_python(trained, crops, arguments, said):
+def test_bad_arguments_give_one_line_in_python_terms(trained, crops, arguments, said):
     with pytest.raises(af.InputError) as error:
         trained.verify(crops[0], crops[1], **arguments)
     assert str(error.value).startswith(said) and "\n" not in str(error.value) and "--" not in str(error.value)

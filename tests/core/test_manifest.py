@@ -1,4 +1,4 @@
-"""A folder is believed only when every file is as it was written."""
+"""A folder is trusted only if every file is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
     return tmp_path / "step"
 
 
-def test_a_complete_folder_is_believed_and_its_facts_may_grow(folder):
+def test_a_complete_folder_is_trusted_and_its_facts_may_grow(folder):
     assert verify(folder).facts == {"step": 7, "accuracy": None}
     change_facts(folder, accuracy=0.5)
     assert verify(folder).facts == {"step": 7, "accuracy": 0.5}
@@ -54,7 +54,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_named(folder, damage, message):
+def test_corruption_is_named(folder, damage, message):
     damage(folder)
     with pytest.raises(Damaged, match=message):
         verify(folder)

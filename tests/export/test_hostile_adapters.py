@@ -109,7 +109,7 @@ HOSTILE = {
     "config is no JSON": (text("adapter_config.json", "{'r': 4}"), "not readable as JSON"),
     "config is a list": (text("adapter_config.json", "[]"), "expected an object"),
     "config is empty": (text("adapter_config.json", ""), "not readable as JSON"),
-    "config is no text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
+    "config is not text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
     "config nests without end": (text("adapter_config.json", "[" * 10**5), "not readable as JSON"),
     "config says a key twice": (text("adapter_config.json", '{"r": 4, "r": 8}'), "occurs twice"),
     "config holds NaN": (text("adapter_config.json", '{"lora_alpha": NaN}'), "NaN"),
@@ -170,7 +170,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_folder_is_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
+def test_a_hostile_folder_gives_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     damage, message = HOSTILE[case]
     export(tmp_path / "peft", config(), DINOV2)
@@ -233,7 +233,7 @@ ROUTERS = {
 
 
 @pytest.mark.parametrize("case", ROUTERS)
-def test_an_export_of_dalora_is_whole_or_refused(case, tmp_path):
+def test_an_export_of_dalora_is_complete_or_refused(case, tmp_path):
     damage, message = ROUTERS[case]
     export(tmp_path, config("dalora"), DINOV2)
     damage(tmp_path)

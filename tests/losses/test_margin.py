@@ -52,7 +52,7 @@ def reference(config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["cosface", "arcface", "adaface", "combined"])
-def test_value_equals_the_papers_formula(name):
+def test_the_value_is_the_papers_formula(name):
     config = LossConfig(name=name, scale=32.0, margin=0.4)
     out = margin_loss(
         config, jnp.asarray(EMBEDDINGS, jnp.float32), jnp.asarray(CENTERS, jnp.float32), LABELS, init_statistics()

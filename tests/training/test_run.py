@@ -1,4 +1,4 @@
-"""The record of a run: a damaged one is a line that names the file, whatever command reads it."""
+"""The record of a run: a corrupted one gives a line that names the file, whatever command reads it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def config(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(("content", "words"), DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_record_is_one_line_for_every_command(config, tmp_path, capsys, content, words):
+def test_a_corrupted_record_gives_one_line_for_every_command(config, tmp_path, capsys, content, words):
     path = tmp_path / "run" / "run.json"
     path.parent.mkdir()
     path.write_text(content if isinstance(content, str) else json.dumps(content))

@@ -56,7 +56,7 @@ def test_a_tree_by_its_own_paths(name, made_tree):
     assert_same(engine.to_tree(fit, leaves), trees.unflatten(leaves))
 
 
-def test_what_is_known_and_of_no_use_is_dropped_by_name():
+def test_known_but_unused_tensors_are_dropped_by_name():
     dinov2 = file_shapes(HF_DINOV2, BACKBONES["tiny_dinov2"])
     fit = engine.identify(dinov2)
     assert (fit.name, fit.dropped) == ("tiny_dinov2", ("embeddings.mask_token",))
@@ -124,7 +124,7 @@ def test_the_nearest_layout_is_named():
         engine.identify(shapes)
 
 
-def test_names_of_another_model_are_said_to_be_unknown():
+def test_names_of_another_model_are_reported_as_unknown():
     with pytest.raises(InputError, match=r"none of its 2 tensor names is known \(bert.a, bert.b\)"):
         engine.identify({"bert.a": (1,), "bert.b": (2,)})
 
@@ -152,7 +152,7 @@ def test_rows_are_unambiguous(table):
             assert len({row.name for row in rows}) == len(rows)
 
 
-def test_every_known_backbone_is_told_apart_in_every_dialect():
+def test_every_known_backbone_is_recognized_in_every_dialect():
     for table in TABLES:
         for name, spec in BACKBONES.items():
             if spec.family == table.family:

@@ -1,4 +1,4 @@
-"""The converted folder is written whole or not at all, and read back with every field checked."""
+"""The converted folder is written atomically, and read back with every field checked."""
 
 from __future__ import annotations
 

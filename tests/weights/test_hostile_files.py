@@ -1,4 +1,4 @@
-"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing of them runs."""
+"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing in them runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def deep(opening: bytes, closing: bytes, levels: int) -> bytes:
 
 
 def nested_members() -> bytes:
-    """Every header agrees with the directory, and x/data/1 lies within x/data/0."""
+    """Every header agrees with the directory, and x/data/1 is inside x/data/0."""
     inner = packed([("x/data/1", STORAGE)])
     inner = inner[: inner.index(b"PK\1\2")]
     outer = packed([("x/data.pkl", state()), ("x/data/0", inner)])
@@ -312,7 +312,7 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(tmp_path, monkey
     check_refused(tmp_path / "x", tmp_path)
 
 
-def test_the_files_that_the_table_starts_from_are_sound(tmp_path):
+def test_the_files_that_the_table_starts_from_are_valid(tmp_path):
     for content, container in ((SOUND, "torch"), (SCRIPT, "torchscript"), (TENSOR, "safetensors")):
         (tmp_path / "x").write_bytes(content)
         tensors = open_weights(tmp_path / "x")

@@ -1,4 +1,4 @@
-"""Weight files are read lazily, in their dtype, and refused with one line where they are unsound."""
+"""Weight files are read lazily, in their dtype, and refused with one line if invalid."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("content", UNSOUND.values(), ids=UNSOUND)
-def test_unsound_files_are_refused_with_one_line(tmp_path, content):
+def test_invalid_files_are_refused_with_one_line(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"not a sound safetensors file|is neither a safetensors file nor") as caught:
@@ -214,10 +214,10 @@ def test_zip_files_that_torch_did_not_write(tmp_path):
         open_weights(tmp_path / "x.zip")
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_not_a_file(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_weights(tmp_path / "absent.pth")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         open_weights(Path(os.devnull))
 
 

@@ -1,4 +1,4 @@
-"""What torch wrote is read bit by bit without torch (goldens: tests/goldens/make_torch_files.py)."""
+"""What torch wrote is read bit for bit without torch (goldens: tests/goldens/make_torch_files.py)."""
 
 from __future__ import annotations
 

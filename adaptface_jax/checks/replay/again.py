@@ -1,4 +1,4 @@
-"""Steps of a run computed again, and compared with what it left: records, metrics, the whole state."""
+"""Recomputes steps of a run and compares them with what it stored: records, metrics, the whole state."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from adaptface_jax.training.plan import Plan, placed_batches
 from adaptface_jax.training.run import abstract_state
 from adaptface_jax.training.step import TrainState, init_state, make_step
 
-# Of a sitting and of this machine: where they are equal, and the device is a CPU, every bit is.
-# (How many cores share a sum decides the order in which it is added up.)
+# Of a session and of this machine: if these are equal, and the device is a CPU, so is every bit.
+# (The number of cores that share a sum determines the order of its additions.)
 SAME = (
     "adaptface_jax", "jax", "jaxlib", "flax", "optax", "numpy", "processor", "cores", "devices", "processes", "platform"
 )  # fmt: skip
 
 
 class Again:
-    """A plan's own step, from the states that the run kept.
+    """A plan's own step, from the states that the run stored.
 
-    tolerance: greatest relative difference of a metric, and in norm of a parameter, where bits need not be equal.
+    tolerance: largest relative difference of a metric, and in norm of a parameter, if bits need not be equal.
     """
 
     def __init__(self, told: Testimony, plan: Plan, tolerance: float) -> None:
@@ -51,7 +51,7 @@ class Again:
         self.names = leaf_names(self._like)
 
     def start(self, step: int) -> TrainState:
-        """The state after `step`, as the run kept it, or as it began."""
+        """The state after `step`, as the run stored it, or its initial state."""
         if step == 0:
             trees = jax.tree.map(lambda leaf: leaf.copy(), (self._plan.trainable, self._plan.statistics))
             return place(self._plan.mesh, init_state(trees[0], self._optimizer, trees[1]))
@@ -59,7 +59,7 @@ class Again:
             return checkpoints.restore(step, self._like)
 
     def kept(self, step: int) -> Finding | None:
-        """What is wrong with the state of a checkpoint (0: with the run's beginning) against its fingerprint."""
+        """What is wrong with the state of a checkpoint (0: the initial state), by its fingerprint."""
         try:
             state = self.start(step)
         except InputError as error:
@@ -68,8 +68,8 @@ class Again:
         if not wrong:
             return None
         more = f" and {len(wrong) - 1} more of {len(self.names)} arrays" if len(wrong) > 1 else ""
-        what = f"checkpoint {step:,}" if step else "the first state, made anew,"
-        return fault("checkpoint", f"{what} is not the state that the training had: {wrong[0]}{more}", _RESTORE)
+        what = f"checkpoint {step:,}" if step else "the initial state, computed again,"
+        return fault("checkpoint", f"{what} is not the state from training: {wrong[0]}{more}", _RESTORE)
 
     def _other_leaves(self, step: int, state: TrainState) -> list[str]:
         known = self._told.states.get(step)
@@ -79,11 +79,11 @@ class Again:
         return [name for name, a, b in zip(self.names, known, found, strict=False) if a != b]
 
     def _comparable(self, sitting: Sitting | None) -> bool:
-        """Whether the arrays have the shapes that they had: class centers are padded to the devices."""
+        """Whether the arrays have the same shapes as then: class centers are padded to the devices."""
         return sitting is not None and sitting.environment.get("devices") == surroundings()["devices"]
 
     def run(self, window: Window) -> Finding:
-        """Compute its steps, and compare wherever something is known; ends at the first difference."""
+        """Recompute its steps, comparing wherever something is known; ends at the first difference."""
         plan, told = self._plan, self._told
         sitting = told.sitting_of(window.start)
         exact = not unlike(sitting)
@@ -102,7 +102,7 @@ class Again:
             if step in told.seen:
                 digest = seen.take()
                 if sitting is not None and sitting.environment.get("processes") == "1" and digest != told.seen[step]:
-                    wrong.append("other records, or records with other content")
+                    wrong.append("different records, or records with different content")
             if step in told.logged:
                 found = {f"train/{name}": float(value) for name, value in jax.device_get(metrics).items()}
                 differing, most = compare(told.logged[step], found, 0 if exact else self._tolerance)
@@ -117,14 +117,16 @@ class Again:
         if (worst := self._distance(window.end, state)) is not None:
             name, difference = worst
             if difference > (0 if exact else self._tolerance):
-                return fault(title, f"step {window.end:,}: {name} is {difference:.2g} off its checkpoint", _DIFFERS)
+                return fault(
+                    title, f"step {window.end:,}: {name} differs from its checkpoint by {difference:.2g}", _DIFFERS
+                )
             furthest = max(furthest, difference)
-        how = "bit for bit" if not furthest else f"within {furthest:.1g}, {self._tolerance:g} are allowed"
-        what = f"{plural(compared, 'row')} of metrics" + (f" (the last loss {loss:.4f})" if compared else "")
+        how = "bit for bit" if not furthest else f"within {furthest:.1g} (tolerance {self._tolerance:g})"
+        what = f"{plural(compared, 'row')} of metrics" + (f" (last loss {loss:.4f})" if compared else "")
         return ok(title, f"{plural(window.steps, 'step')}: {what}, records and parameters equal {how}")
 
     def _distance(self, step: int, state: TrainState) -> tuple[str, float] | None:
-        """The parameter that is furthest from the checkpoint of `step`, and its relative distance in norm."""
+        """The parameter that differs most from the checkpoint of `step`, and its relative distance in norm."""
         with Checkpoints(self._told.workdir / CHECKPOINTS, read_only=True) as checkpoints:
             if step not in checkpoints.complete():
                 return None
@@ -140,13 +142,13 @@ class Again:
 
 
 _RESTORE = "restore it from a copy of the run's folder"
-_DIFFERS = "what was changed stands above, if it was seen; else the run was not made as its records say"
+_DIFFERS = "see the changes listed above, if any; otherwise the run was not trained as its records say"
 
 
 def unlike(sitting: Sitting | None) -> list[str]:
-    """What keeps a sitting and this machine from computing the same bits, in words; empty where nothing does."""
+    """What keeps a session and this machine from computing the same bits, in words; empty if nothing does."""
     if sitting is None:
-        return ["the run did not keep where it was trained"]
+        return ["the run did not record where it was trained"]
     here = surroundings()
     found = [
         f"{name} was {sitting.environment.get(name)}, is {here.get(name)}"
@@ -154,14 +156,14 @@ def unlike(sitting: Sitting | None) -> list[str]:
         if sitting.environment.get(name) != here.get(name)
     ]
     if here["platform"] != "cpu":
-        found.append(f"a {here['platform']} need not repeat its bits")
+        found.append(f"a {here['platform']} may not reproduce its bits")
     return found
 
 
 def compare(row: Mapping[str, Any], found: Mapping[str, float], tolerance: float) -> tuple[list[str], float]:
-    """What of a row of metrics is not found again, the loss first, in words; and the greatest relative difference.
+    """What of a row of metrics is not reproduced, the loss first, in words; and the largest relative difference.
 
-    A value that the row lacks is not compared; null stands for what is not finite.
+    A value that the row lacks is not compared; null stands for a non-finite value.
     """
     wrong, most = [], 0.0
     for tag in sorted(found, key=lambda tag: (tag != "train/loss", tag)):
@@ -174,7 +176,7 @@ def compare(row: Mapping[str, Any], found: Mapping[str, float], tolerance: float
             difference = abs(was - now) / max(abs(was), abs(now), 1e-30) if was != now else 0.0
         most = max(most, difference)
         if difference > tolerance:
-            wrong.append(f"{tag} was {was!r}, is {now!r} again")
+            wrong.append(f"{tag} was {was!r}, is now {now!r}")
     more = [f"and {len(wrong) - 2} more metrics"] if len(wrong) > 2 else []
     return wrong[:2] + more, most
 

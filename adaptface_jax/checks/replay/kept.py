@@ -1,4 +1,4 @@
-"""Whether what a run left is what it wrote: its settings, every line of its metrics, its results, its evidence."""
+"""Whether the files of a run are unchanged: its settings, every line of its metrics, its results, its evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptface_jax.training.evidence import EVIDENCE, file_digest, rows_digests,
 from adaptface_jax.training.monitor import METRICS_FILE
 from adaptface_jax.training.run import RUN_FILE, read_record
 
-_SHOWN = 4  # of many differences
+_SHOWN = 4  # differences at most
 
 RESTORE = "restore it from a copy of the run's folder, or train again"
 
@@ -30,25 +30,25 @@ def kept(told: Testimony) -> Iterator[Finding]:
 
 
 def evidence(told: Testimony) -> Iterator[Finding]:
-    """The chain over the lines of the evidence itself."""
+    """The hash chain over the lines of the evidence itself."""
     for number, reason in told.broken[:_SHOWN]:
         yield fault("evidence", f"{EVIDENCE}: line {number} {reason}", RESTORE)
     if told.broken:
         return
     if told.lines:
-        yield ok("evidence", f"{plural(len(told.lines), 'line')}, {plural(len(told.sittings), 'sitting')}, unbroken")
+        yield ok("evidence", f"{plural(len(told.lines), 'line')}, {plural(len(told.sittings), 'session')}, unbroken")
     elif "keep_every" in told.record["config"].get("checkpoint", {}):
-        yield fault("evidence", f"{EVIDENCE} is gone, or empty", RESTORE)
+        yield fault("evidence", f"{EVIDENCE} is missing, or empty", RESTORE)
     else:
         yield note(
             "evidence",
-            f"none: the run is of a version that left no {EVIDENCE}",
-            "single images, lines of metrics, settings and results cannot be proved; losses and checkpoints can",
+            f"none: the run is from a version that wrote no {EVIDENCE}",
+            "single images, lines of metrics, settings and results cannot be verified; losses and checkpoints can",
         )
 
 
 def settings(told: Testimony) -> Iterator[Finding]:
-    """run.json, and its copies with the checkpoints, against what the sittings had."""
+    """run.json, and its copies with the checkpoints, against what the sessions had."""
     records = [dict(sitting.record) for sitting in told.sittings]
     places = {RUN_FILE: told.record}
     for folder in sorted((told.workdir / CHECKPOINTS).glob("[0-9]*")):
@@ -72,7 +72,7 @@ def settings(told: Testimony) -> Iterator[Finding]:
         ]
         yield fault("settings", f"{name}: {_listed(changes)}", RESTORE)
     if good:
-        yield ok("settings", f"{RUN_FILE} is as the training had it" if records else "as the checkpoints have them")
+        yield ok("settings", f"{RUN_FILE} is as in training" if records else "as in the checkpoints")
 
 
 def metrics(told: Testimony) -> Iterator[Finding]:
@@ -88,22 +88,26 @@ def metrics(told: Testimony) -> Iterator[Finding]:
     unknown = [count for count, digest in wholes if count <= len(found) and whole(found[:count]) != digest]
     if len(found) < len(written):
         where = f"from step {steps[wrong[0]]:,} on" if wrong else "the last ones"
-        yield fault("metrics", f"{plural(len(written) - len(found), 'row')} of {METRICS_FILE} gone, {where}", RESTORE)
+        yield fault(
+            "metrics", f"{plural(len(written) - len(found), 'row')} of {METRICS_FILE} missing, {where}", RESTORE
+        )
     elif len(found) > len(written) and (wrong or told.ended):
         where = f"step {steps[wrong[0] if wrong else len(written)]:,}"
-        yield fault("metrics", f"{len(found) - len(written)} more in {METRICS_FILE} than was written: {where}", RESTORE)
+        yield fault(
+            "metrics", f"{len(found) - len(written)} more in {METRICS_FILE} than were written: {where}", RESTORE
+        )
     elif wrong or unknown:
         rows = [f"step {steps[i]:,} ({_about(told.rows[i])})" for i in wrong] or [f"a step up to {steps[-1]:,}"]
-        yield fault("metrics", f"{METRICS_FILE}: not as it was written: {_listed(rows)}", RESTORE)
+        yield fault("metrics", f"{METRICS_FILE}: changed since it was written: {_listed(rows)}", RESTORE)
     else:
-        yield ok("metrics", f"{plural(min(len(found), len(written)), 'row')} as they were written")
+        yield ok("metrics", f"{plural(min(len(found), len(written)), 'row')} unchanged")
         if len(found) > len(written):
             extra = plural(len(found) - len(written), "row")
-            yield note("metrics", f"{extra} after the last line of evidence: the run was killed, or goes on")
+            yield note("metrics", f"{extra} after the last line of evidence: the run was killed, or is still running")
 
 
 def _written(told: Testimony) -> tuple[list[str | None], list[tuple[int, str]]]:
-    """The digests of the rows, None where a kill lost one, and number and digest of those that each sitting found."""
+    """The digests of the rows, None if a kill lost one, and number and digest of those that each session found."""
     written: list[str | None] = []
     wholes = []
     for line in told.lines:
@@ -121,25 +125,25 @@ def _about(row: Any) -> str:
 
 
 def files(told: Testimony) -> Iterator[Finding]:
-    """What was made of the run: results, scores, baselines."""
+    """The outputs of the run: results, scores, baselines."""
     wrong = []
     for name, digest in told.files.items():
         path = told.workdir / name
         try:
             if file_digest(path) != digest:
-                wrong.append(f"{name} is not as it was written")
+                wrong.append(f"{name} has changed since it was written")
         except OSError:
-            wrong.append(f"{name} is gone, or cannot be read")
+            wrong.append(f"{name} is missing, or cannot be read")
     for what in wrong:
         yield fault("results", what, RESTORE)
     if not told.ended:
-        yield note("results", "not proved: the run has not ended")
+        yield note("results", "not verified: the run has not ended")
     elif not wrong:
-        yield ok("results", f"{plural(len(told.files), 'file')} as they were written")
+        yield ok("results", f"{plural(len(told.files), 'file')} unchanged")
 
 
 def checkpoint_steps(told: Testimony) -> tuple[list[int], list[Finding]]:
-    """The steps whose checkpoints are sound by their manifests, and what is wrong with the others."""
+    """The steps whose checkpoints are intact by their manifests, and what is wrong with the others."""
     sound, findings = [], []
     with Checkpoints(told.workdir / CHECKPOINTS, read_only=True) as checkpoints:
         for step in checkpoints.complete():

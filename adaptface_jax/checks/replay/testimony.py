@@ -1,4 +1,4 @@
-"""What a run's folder says of its training, read for a proof: the records, the metrics and the evidence beside them."""
+"""What a run's folder records about its training, read for verification: run record, metrics and evidence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptface_jax.training.run import recorded_config, required_record
 
 
 class Sitting(NamedTuple):
-    """step: after which it began. record: as run.json held it. environment: `evidence.surroundings`.
+    """step: after which it started. record: the content of run.json then. environment: `evidence.surroundings`.
 
     leaves: names of the arrays of the state.
     """
@@ -30,9 +30,9 @@ class Sitting(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Testimony:
-    """record: run.json as it is now. rows: of metrics.jsonl; remarks: what of them could not be read.
+    """record: run.json as it is now. rows: of metrics.jsonl; remarks: which of them could not be read.
 
-    lines: the evidence as far as it can be read; broken: those of its lines that are not as they were written.
+    lines: the readable evidence; broken: those of its lines that were altered or damaged.
     """
 
     workdir: Path
@@ -50,12 +50,12 @@ class Testimony:
 
     @functools.cached_property
     def states(self) -> dict[int, list[int]]:
-        """Step -> fingerprints of the state after it, as it was left."""
+        """Step -> fingerprints of the state after it, as the run recorded them."""
         return {line["step"]: line["state"] for line in reversed(self.lines) if "state" in line}
 
     @functools.cached_property
     def seen(self) -> dict[int, str]:
-        """Step -> digest of the records that trained the steps since the line before."""
+        """Step -> digest of the records that trained the steps since the previous line."""
         return {line["step"]: line["records"] for line in self.lines if "records" in line}
 
     @functools.cached_property
@@ -70,7 +70,7 @@ class Testimony:
 
     @property
     def first_record(self) -> Mapping[str, Any]:
-        """What the run is made of: as its last sitting had it, or where there is no evidence as run.json has it."""
+        """The run's record: that of its last session, or without evidence that of run.json."""
         return self.sittings[-1].record if self.sittings else self.record
 
     def sitting_of(self, step: int) -> Sitting | None:
@@ -79,17 +79,17 @@ class Testimony:
 
     @property
     def ended(self) -> bool:
-        """Whether its last sitting came to results."""
+        """Whether its last session produced results."""
         return bool(self.lines) and "files" in self.lines[-1]
 
     @property
     def files(self) -> dict[str, str]:
-        """Name -> sha256 of what was made of the run, as it was last made."""
+        """Name -> sha256 of the run's output files, as last written."""
         return {name: digest for line in self.lines for name, digest in line.get("files", {}).items()}
 
 
 def read_testimony(workdir: Path) -> Testimony:
-    """Raises InputError where there is no run, its run.json is damaged, or nothing was trained."""
+    """Raises InputError if there is no run, its run.json is damaged, or nothing was trained."""
     record = required_record(workdir, "")
     config = recorded_config(workdir, record)
     remarks: list[str] = []
@@ -99,7 +99,7 @@ def read_testimony(workdir: Path) -> Testimony:
     try:
         trained = found.trained and [sitting.record["config"] for sitting in found.sittings]
     except (TypeError, KeyError):
-        raise InputError(f"{workdir}: its evidence is of another form; restore the file") from None
+        raise InputError(f"{workdir}: its evidence has an unknown form; restore the file") from None
     if not trained and not found.trained:
-        raise InputError(f"{workdir}: no step was trained, so there is nothing to run again")
+        raise InputError(f"{workdir}: no step was trained, so there is nothing to replay")
     return found

@@ -1,1 +1,1 @@
-"""What each project writes beside its weights, and what of it changes the function that they compute."""
+"""The settings that each project stores next to its weights, and which of them change the function they compute."""

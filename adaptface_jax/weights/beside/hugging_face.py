@@ -1,7 +1,7 @@
 """transformers: `config.json`, and the image processor in `processor_config.json` or `preprocessor_config.json`.
 
 Format: transformers 5.24 (`Dinov2Config`, `Dinov2WithRegistersConfig`, `DINOv3ViTConfig`, `CLIPConfig`,
-`CLIPVisionConfig`, `SiglipConfig`, `SiglipVisionConfig`, the image processors), and what version 4 wrote.
+`CLIPVisionConfig`, `SiglipConfig`, `SiglipVisionConfig`, the image processors), and the files of version 4.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MODEL_TYPES = {
     "dinov3": ("dinov3_vit",),
     "siglip": ("siglip", "siglip_vision_model", "siglip2", "siglip2_vision_model"),
 }
-# What only training, text, labels or generation use, and what the tensors themselves decide (image_size ...).
+# Used only by training, text, labels or generation, or determined by the tensors themselves (image_size ...).
 _HARMLESS = words("""
     _name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation architectures
     auto_map transformers_version torch_dtype dtype id2label label2id num_labels problem_type finetuning_task
@@ -56,7 +56,7 @@ _OFF: dict[str, tuple] = {"quantization_config": ({},), "pruned_heads": ({},), "
 # The same functions under other names.
 _GELU = {"gelu_python": "gelu", **dict.fromkeys(("gelu_pytorch_tanh", "gelu_new", "gelu_fast"), "gelu_tanh")}
 
-# Where an image processor does not say its statistics, its class does.
+# The default statistics of each class of image processors.
 _PROCESSORS = {
     **dict.fromkeys(
         ("CLIPImageProcessor", "CLIPFeatureExtractor", "BitImageProcessor", "ChineseCLIPImageProcessor"), CLIP
@@ -69,7 +69,7 @@ _IMAGES = Rules(
     read=words(
         "image_mean image_std do_normalize do_rescale rescale_factor image_processor_type feature_extractor_type"
     ),
-    # Faces come cropped and are brought to the model's size here.
+    # Faces come cropped and are resized to the model's size here.
     harmless=words("""
         do_resize size resample do_center_crop crop_size crop_pct do_pad pad_size size_divisor default_to_square
         do_convert_rgb data_format input_data_format return_tensors device disable_grouping processor_class auto_map
@@ -79,7 +79,7 @@ _IMAGES = Rules(
 
 
 def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """What stands beside weights that transformers named; raises InputError where it contradicts the row of `name`."""
+    """The settings next to weights in transformers' naming; raises InputError if they contradict the row of `name`."""
     activation, files, unknown = None, [], []
     config = beside(path, CONFIG)
     if config is not None:
@@ -97,15 +97,15 @@ def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
 
 
 def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, list[str]]:
-    """The activation, and what is not known here."""
+    """The activation, and the unknown settings."""
     unknown: list[str] = []
     vision = settings
     if "vision_config" in settings or settings.get("vision_config_dict") is not None:
-        # The rest of a config around a vision tower is about other parts.
+        # Everything around the vision tower's config is about other parts.
         unknown += Rules(fixed=_OFF, harmless=frozenset(settings) - _OFF.keys()).check(config, name, settings)
         vision = inner(config, settings, "vision_config")
         if overlay := inner(config, settings, "vision_config_dict"):
-            # An older form that transformers lets win, with its class's default where it does not say the activation.
+            # An older form, which takes precedence in transformers, with its class's default activation if unset.
             vision = {**vision, "hidden_act": "quick_gelu", **overlay}
     same: dict[str, Any] = {
         "hidden_size": spec.width,
@@ -121,7 +121,7 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
         same |= {"use_gated_mlp": spec.mlp == "swiglu", "key_bias": False}
         same |= dict.fromkeys(("query_bias", "value_bias", "proj_bias", "mlp_bias"), True)
         if spec.mlp == "swiglu":
-            # Here silu belongs to the layer, there it is the activation.
+            # silu belongs to the layer here, but is the activation there.
             off = {**_OFF, "hidden_act": ("silu",)}
             vision = {"hidden_act": "gelu", **vision}
     elif spec.family == "dinov2":
@@ -137,7 +137,7 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
     kind = vision.get("model_type")
     if kind is not None and kind not in _MODEL_TYPES[spec.family]:
         unknown.append(f"{CONFIG}: model_type is {quoted(kind)}")
-    # The default of a missing entry is that of the family, here as in transformers.
+    # A missing entry has the family's default, as in transformers.
     activation = spec.activation if "hidden_act" in off else vision.get("hidden_act", spec.activation)
     activation = _GELU.get(activation, activation) if isinstance(activation, str) else activation
     if activation not in list(ACTIVATIONS):
@@ -146,7 +146,7 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
 
 
 def _image_processor(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
-    """Its settings: where they are nested among those of a processor, these come first, as in transformers 5."""
+    """The image processor's settings; those nested in a processor's take precedence, as in transformers 5."""
     whole = beside(path, PROCESSOR)
     if whole is not None:
         settings = read_json(whole)
@@ -158,7 +158,7 @@ def _image_processor(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
 
 
 def _statistics(where: Path, settings: Mapping[str, Any]) -> tuple[ImageStats | None, str]:
-    """Ours, and what says so; None where neither the settings nor their class do."""
+    """Our statistics, and their origin; None if neither the settings nor their class define them."""
     source, factor = where.name, 1.0
     if flag(where, settings, "do_rescale", True):
         factor = _factor(where, settings.get("rescale_factor"))
@@ -180,15 +180,15 @@ def _statistics(where: Path, settings: Mapping[str, Any]) -> tuple[ImageStats | 
             return None, ""
         if stats is None:
             raise InputError(
-                f"{where}: do_rescale and rescale_factor are not the usual ones, and image_mean and image_std are not "
-                "there; add them, or set the statistics when converting: --mean and --std"
+                f"{where}: do_rescale and rescale_factor are unusual, and image_mean and image_std are missing; "
+                "add them, or set the statistics when converting: --mean and --std"
             )
-    return rescaled(stats, factor), source if usual else f"{source}, brought to images in 0 to 1"
+    return rescaled(stats, factor), source if usual else f"{source}, converted to a 0 to 1 scale"
 
 
 def _factor(where: Path, value: Any) -> float:
     if value is None:
         return 1 / 255
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-12 < value < 1e12:
-        raise InputError(f"{where}: rescale_factor is {quoted(value)}; expected a positive number, as 1/255")
+        raise InputError(f"{where}: rescale_factor is {quoted(value)}; expected a positive number, e.g. 1/255")
     return float(value)

@@ -1,6 +1,6 @@
 """open_clip: `open_clip_config.json`, a `model_cfg` with the `vision_cfg` of its tower, and a `preprocess_cfg`.
 
-Format: open_clip 3.3, `CLIPVisionCfg`, `PreprocessCfg` and `TimmModel`. A file of its `model_configs` is read too.
+Format: open_clip 3.3, `CLIPVisionCfg`, `PreprocessCfg` and `TimmModel`. Files from its `model_configs` are read too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OPEN_CLIP = "open_clip_config.json"
 
 _MODEL = Rules(
     read=words("vision_cfg quick_gelu"),
-    # The text tower, the loss, and what the tensors themselves decide.
+    # The text tower, the loss, and what the tensors themselves determine.
     harmless=words("""
         embed_dim text_cfg multimodal_cfg custom_text init_logit_scale init_logit_bias nonscalar_logit_scale output_dict
         cast_dtype
@@ -40,7 +40,7 @@ _NATIVE_OFF = words("""
     attentional_pool no_ln_pre final_ln_after_pool global_average_pool input_patchnorm qk_norm scaled_cosine_attn
     scale_heads scale_attn_inner scale_attn scale_fc timm_model_name
 """)
-# Of a tower of timm's only these count in open_clip.
+# Settings that open_clip ignores for a timm tower, or that the tensors determine.
 _TRUNK_HARMLESS = words("""
     image_size timm_model_pretrained timm_proj timm_proj_bias timm_drop timm_drop_path patch_dropout output_tokens
     layers width head_width mlp_ratio patch_size
@@ -48,9 +48,9 @@ _TRUNK_HARMLESS = words("""
 
 
 def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool) -> Found:
-    """What stands beside weights that open_clip named; `trunk`: a tower of timm's within it.
+    """The settings next to weights in open_clip's naming; `trunk`: whether the tower is a timm model.
 
-    Raises InputError where it contradicts the row of `name`.
+    Raises InputError if they contradict the row of `name`.
     """
     config = beside(path, OPEN_CLIP)
     if config is None:
@@ -95,20 +95,20 @@ def _native(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: s
     head = vision.get("head_width", 64)
     if head != spec.width // spec.heads:
         raise InputError(
-            f"{config}: head_width is {quoted(head)}, but {name}, whose shapes these are, has "
+            f"{config}: head_width is {quoted(head)}, but {name}, which these shapes match, has "
             f"{spec.width // spec.heads}"
         )
     return rules.check(config, name, vision)
 
 
 def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, tuple[str, ...]]:
-    """The activation of timm's model, and what is not known here."""
+    """The activation of the timm model, and the unknown settings."""
     pool = vision.get("timm_pool", "avg")
     expected = POOLS[spec.pooling]
     if pool not in expected and pool is not None:
         raise InputError(
-            f"{config}: timm_pool is {quoted(pool)}; expected {expected[0]!r}: with anything else these weights "
-            "compute another feature, for which there is no form here"
+            f"{config}: timm_pool is {quoted(pool)}; expected {expected[0]!r}: any other value computes a feature "
+            "that is not supported"
         )
     args = inner(config, vision, "timm_model_kwargs")
     more = check_arguments(config, args, spec, name)
@@ -117,7 +117,7 @@ def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: st
     architecture = vision.get("timm_model_name")
     if not isinstance(architecture, str):
         raise InputError(
-            f"{config}: timm_model_name is {quoted(architecture)}, but {name} stands under `trunk`, as models of "
-            "timm's do; take the config of these weights"
+            f"{config}: timm_model_name is {quoted(architecture)}, but {name} is under `trunk`, like timm models; use "
+            "the config of these weights"
         )
     return activation_of(config, "timm_model_name", architecture, args, spec, name), unknown

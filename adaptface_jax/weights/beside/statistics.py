@@ -1,4 +1,4 @@
-"""Image statistics as projects write them, as ours: mean and standard deviation of channels in [0, 1]."""
+"""Projects' image statistics converted to ours: mean and standard deviation of channels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def image_statistics(where: object, key: str, mean: Any, std: Any) -> ImageStats
 
 
 def given_statistics(where: Path, key: str, settings: Mapping[str, Any]) -> ImageStats | None:
-    """`mean` and `std` of settings, for images in 0 to 1; None where neither is there.
+    """`mean` and `std` in settings, on a 0 to 1 scale; None if both are missing.
 
-    Raises InputError where they are no statistics, and for those of bytes.
+    Raises InputError if they are not statistics, or on a 0 to 255 scale.
     """
     mean, std = settings.get("mean"), settings.get("std")
     if mean is None and std is None:
         return None
     stats = image_statistics(where, key, mean, std)
-    if max(stats.std) > 2:  # of values in [0, 1] no deviation is above 0.5
+    if max(stats.std) > 2:  # for values in [0, 1] no deviation exceeds 0.5
         raise InputError(
-            f"{where}: {key} is mean {quoted(mean)}, std {quoted(std)}, statistics of 0 to 255, which this "
-            "project applies to images in 0 to 1; set them when converting: --mean and --std"
+            f"{where}: {key} is mean {quoted(mean)}, std {quoted(std)}, on a 0 to 255 scale, but this project "
+            "applies them on a 0 to 1 scale; set them when converting: --mean and --std"
         )
     return stats
 
 
 def rescaled(stats: ImageStats | None, factor: float) -> ImageStats:
-    """The statistics with which (x / 255 - mean) / std is (x * factor - stats.mean) / stats.std, or x * factor alone.
+    """The statistics with which (x / 255 - mean) / std is (x * factor - stats.mean) / stats.std, or just x * factor.
 
-    x: bytes. Exact but for the last digits, of which 12 are kept.
+    x: bytes. Exact to the 12 digits that are kept.
     """
     mean, std = (stats.mean, stats.std) if stats else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     scale = factor * _WHITE

@@ -1,4 +1,4 @@
-"""timm: `config.json` with an architecture, its `model_args` and its `pretrained_cfg` (in older files unnested).
+"""timm: `config.json` with an architecture, its `model_args` and its `pretrained_cfg` (not nested in older files).
 
 Format: timm 1.0.31, `timm/models/_pretrained.py`, `_hub.py` and `vision_transformer.py`.
 """
@@ -19,18 +19,18 @@ from adaptface_jax.weights.beside.hugging_face import CONFIG
 from adaptface_jax.weights.beside.rules import Found, Rules, beside, inner, mlp_ratio, words
 from adaptface_jax.weights.beside.statistics import given_statistics
 
-# By `BackboneSpec.pooling`. token: what the head is given is then the class token, or all tokens.
+# By `BackboneSpec.pooling`. token: the head then gets the class token, or all tokens.
 POOLS = {"class": ("token", ""), "probe": ("map",), "flat": ()}
 # timm's own default for DINOv3, whose authors use the class token.
 _MEAN_TOO = (*POOLS["class"], "avg")
-# Those whose models compute GELU by tanh, of SigLIP's.
+# The SigLIP architectures that compute GELU with tanh.
 _TANH = re.compile(r"_patch32_siglip|large_patch16_siglip(?:_gap)?_512|so400m_patch16|giantopt")
 
 _TOP_READ = words("architecture model_args pretrained_cfg")
 _TOP_HARMLESS = words("num_classes num_features labels label_names label_descriptions")
 _PRETRAINED = Rules(
     read=words("mean std"),
-    # Where the weights are from, labels, and how images are cropped: faces come cropped.
+    # The origin of the weights, labels, and how images are cropped: faces come cropped.
     harmless=words("""
         url file hf_hub_id hf_hub_filename hf_hub_revision source architecture tag custom_load state_dict input_size
         test_input_size min_input_size fixed_input_size interpolation crop_pct test_crop_pct crop_mode num_classes
@@ -38,7 +38,7 @@ _PRETRAINED = Rules(
         origin_url paper_name paper_ids notes
     """),
 )
-# Training, and what the tensors themselves decide.
+# Training, and what the tensors themselves determine.
 _ARGS_HARMLESS = words("""
     img_size num_classes init_values drop_rate pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate
     drop_path_rate weight_init fix_init dynamic_img_size dynamic_img_pad device dtype pretrained strict_img_size
@@ -54,7 +54,7 @@ _ARGS_OFF = words(
 
 
 def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """What stands beside weights that timm named; raises InputError where it contradicts the row of `name`."""
+    """The settings next to weights in timm's naming; raises InputError if they contradict the row of `name`."""
     config = beside(path, CONFIG)
     settings = {} if config is None else read_json(config)
     architecture = settings.get("architecture")
@@ -86,9 +86,9 @@ def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
 def activation_of(
     where: Path, key: str, architecture: str, args: Mapping[str, Any], spec: BackboneSpec, name: str
 ) -> str:
-    """The activation of a model of timm's with these arguments.
+    """The activation of a timm model with these arguments.
 
-    Raises InputError where the architecture contradicts the row of `name`, and for an activation that is not known.
+    Raises InputError if the architecture contradicts the row of `name`, and for an unknown activation.
     """
     family = next((family for family in ("siglip", "clip", "dinov3") if family in architecture), "dinov2")
     facts: dict[str, Any] = {"family": family}
@@ -100,8 +100,8 @@ def activation_of(
     for fact, value in facts.items():
         if value != getattr(spec, fact):
             raise InputError(
-                f"{where}: {key} is {quoted(architecture)}, but {name}, whose shapes these are, has {fact} "
-                f"{getattr(spec, fact)}; take the config of these weights"
+                f"{where}: {key} is {quoted(architecture)}, but {name}, which these shapes match, has {fact} "
+                f"{getattr(spec, fact)}; use the config of these weights"
             )
     activation = args.get("act_layer")
     if activation is None:
@@ -118,9 +118,9 @@ def _pools(spec: BackboneSpec) -> tuple[str, ...]:
 
 
 def check_arguments(where: Path, args: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, ...]:
-    """The arguments of a `VisionTransformer`, or of the `Eva` that DINOv3 is there, against the row of `name`.
+    """Checks the arguments of a `VisionTransformer`, or of `Eva`, timm's DINOv3, against the row of `name`.
 
-    Returns those that are not known here.
+    Returns the unknown ones.
     """
     same: dict[str, Any] = {
         "patch_size": spec.patch_size,
@@ -138,7 +138,7 @@ def check_arguments(where: Path, args: Mapping[str, Any], spec: BackboneSpec, na
         read |= {"mlp_ratio", "mlp_layer"}
     fixed: dict[str, Any] = {
         **dict.fromkeys(("proj_bias", "final_norm"), (True,)),
-        "qkv_bias": (True, False) if spec.rotary else (True,),  # those of the keys apart, the tensors decide
+        "qkv_bias": (True, False) if spec.rotary else (True,),  # except for the keys', the tensors determine it
         "class_token": (spec.class_token,),
         **dict.fromkeys(_ARGS_OFF - read, (False, "")),
         **(_EVA if spec.rotary else {}),

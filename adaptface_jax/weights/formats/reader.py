@@ -46,7 +46,7 @@ def open_file(path: Path) -> Tensors:
     """The tensors of one file; raises InputError as `open_weights`."""
     try:
         if not path.is_file():
-            raise InputError(f"{path}: {'is no regular file' if path.exists() else 'no such file or folder'}")
+            raise InputError(f"{path}: {'is not a regular file' if path.exists() else 'no such file or folder'}")
         with open(path, "rb") as stream:
             head = stream.read(512)
     except OSError as error:

@@ -15,7 +15,7 @@ from adaptface_jax.weights.formats.tensors import Entry, Tensors
 
 
 def open_shards(index: Path, open_file: Callable[[Path], Tensors]) -> Tensors:
-    """Each shard by `open_file`; raises InputError where they do not hold exactly what the index places in them."""
+    """Each shard by `open_file`; raises InputError if they do not hold exactly what the index places in them."""
     weight_map = read_json(index).get("weight_map")
     if (
         not weight_map

@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 class Tensors(Mapping[str, np.ndarray]):
     """Tensors of one or more files. Indexing reads that tensor alone, in the file's dtype.
 
-    Raises InputError where there are none, for names that cannot be shown and for sizes that no array can have; when a
+    Raises InputError if there are none, for names that cannot be shown and for sizes that no array can have; when a
     tensor is read, for a dtype other than F32, F16 and BF16 (not before: integers may be dropped).
     """
 

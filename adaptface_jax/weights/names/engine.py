@@ -81,7 +81,7 @@ def identify(
     """The table and the known backbone that fit a tower in the file `where` exactly.
 
     Of several towers the one of the backbone `wanted` is taken, then a moving average of the weights; `under` names
-    the module that holds it. Raises InputError where several are left, and where none fits: naming the network that
+    the module that holds it. Raises InputError if several are left, and if none fits: naming the network that
     the file holds, or the nearest pair and all that differs.
     """
     readings = _readings(shapes, under)

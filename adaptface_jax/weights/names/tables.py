@@ -85,7 +85,7 @@ class Table:
 
     project: whose files these are, so which settings beside them speak of them.
     rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`, or ROTARY.
-    activation: None where names and shapes are the same for different ones.
+    activation: None if names and shapes are the same for different ones.
     folded: with registers, the position of CLS is already added to cls_token. trunk: a model of timm's in open_clip.
     """
 

@@ -38,7 +38,7 @@ def unwrapped(names: Iterable[str], prefix: str) -> Mapping[str, str]:
 
 
 def prefixes(table: Table, names: Iterable[str]) -> list[str]:
-    """What may stand before the names of `table`, "" where nothing does, in the order of the file."""
+    """What may stand before the names of `table`, "" if nothing does, in the order of the file."""
     found: dict[str, None] = {}
     for name in names:
         for anchor in table.anchors:

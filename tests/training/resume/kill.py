@@ -1,11 +1,11 @@
-"""Kills a small training at random moments, again and again, and compares what comes out with a run left alone.
+"""Kills a small training at random moments, again and again, and compares the result with an uninterrupted run.
 
     python -m tests.training.resume.kill --kills 50 --seed 0
 
-Half of the kills are SIGTERM, half SIGKILL, at moments drawn over the whole of a sitting: imports, data, compilation,
+Half of the kills are SIGTERM, half SIGKILL, at moments drawn over a whole session: imports, data, compilation,
 steps, saves, evaluation, the report. Each killed run is resumed (and killed again) until the kills are used up and it
-ends by itself. Then parameters, losses, evaluations and the sequence of record keys must equal the uninterrupted
-run's, bit for bit, and no process may be left. Prints a line per kill; exit status 1 where anything differs.
+ends by itself. Then parameters, losses, evaluations and the sequence of record keys must equal the uninterrupted run's,
+bit for bit, and no process may be left. Prints a line per kill; exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Runner:
-    """Sittings of one training in `workdir`."""
+    """Sessions of one training in `workdir`."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.config, self.workdir, self.keys = root / "config.py", root / name, root / f"{name}.keys"
@@ -98,7 +98,7 @@ class Runner:
         return started(sys.executable, *words, env=one_device() | {"JAX_PLATFORMS": "cpu"})
 
     def finish(self) -> tuple[int, str]:
-        """A sitting that nobody kills: its status and its last words."""
+        """A session that is not killed: its status and last line."""
         with self.start() as sitting:
             return last_words(sitting)
 
@@ -130,13 +130,13 @@ class Runner:
 
 
 def last_words(sitting: Child) -> tuple[int, str]:
-    """Its status, and the last line of what it complained of, when it has ended."""
+    """Its status, and the last line of its errors, when it has ended."""
     status, _, error = sitting.end()
     return status, error.strip().splitlines()[-1] if error.strip() else ""
 
 
 def left_over(session: int) -> list[int]:
-    """Processes of a sitting's session that still live."""
+    """Processes of a session that are still alive."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -162,8 +162,8 @@ def compare(ours: Outcome, whole: Outcome) -> list[str]:
 def kill_run(
     root: Path, name: str, whole: Outcome, numbers: list[signal.Signals], length: float, rng: random.Random, say: Say
 ) -> tuple[int, list[str]]:
-    """One training, killed by these signals in turn as long as it has not ended by itself; how many kills that were,
-    and what is wrong, a line each."""
+    """One training, killed by these signals in turn until it ends by itself; the number of kills, and what is wrong, a
+    line each."""
     runner, wrong, kills = Runner(root, name), [], 0
     for number in numbers:
         delay = rng.uniform(0, length)
@@ -172,7 +172,7 @@ def kill_run(
                 sitting.process.wait(delay)
             except subprocess.TimeoutExpired:
                 sitting.process.send_signal(number)
-            else:  # it was over before its time had come
+            else:  # it ended before its time
                 status, error = last_words(sitting)
                 if status:
                     wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")

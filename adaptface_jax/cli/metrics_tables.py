@@ -1,4 +1,4 @@
-"""The figures of benchmarks on a terminal: in 80 columns, or all of them."""
+"""The metrics of benchmarks on a terminal: in 80 columns, or all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = tuple[str, DomainVerification | BenchmarkResult, DomainVerification | Benc
 
 
 def narrow(results: BenchmarkResults, frozen: BenchmarkResults) -> str:
-    """A row a benchmark, below it a row for each two conditions, the frozen backbone's figures beside them where known;
+    """One row per benchmark, below it one per pair of conditions, next to the frozen backbone's metrics where known;
     then how many people the intervals rest on."""
     rows = [row for name, entry in results.items() for row in _rows(name, entry, frozen.get(name))]
     titles = ["benchmark", "pairs", "accuracy", "95% interval", "AUC", *(["frozen", "its AUC"] if frozen else [])]
@@ -30,7 +30,7 @@ def narrow(results: BenchmarkResults, frozen: BenchmarkResults) -> str:
 
 
 def wide(results: BenchmarkResults, frozen: BenchmarkResults) -> str:
-    """Every figure, and matrices of conditions."""
+    """Every metric, and matrices of conditions."""
     titles, rows = benchmark_rows(results)
     if frozen:
         titles = [*titles, "frozen", "its AUC"]
@@ -44,7 +44,7 @@ def wide(results: BenchmarkResults, frozen: BenchmarkResults) -> str:
 
 
 def aligned(markdown: str) -> str:
-    """A table of Markdown with its columns under each other."""
+    """A Markdown table with its columns aligned."""
     titles, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in markdown.split("\n"))
     return text_table(titles, rows)
 

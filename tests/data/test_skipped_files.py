@@ -1,4 +1,4 @@
-"""Files in = used + named as passed over: whatever the nesting, the endings and the odd files beside them."""
+"""Files in = used + named as skipped: whatever the nesting, the endings and the odd files beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import ImageFiles, images_below
 from adaptface_jax.data.image_formats import SUFFIXES, reads_heif
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.parts import open_parts
 from adaptface_jax.embed import __main__ as embed
@@ -82,11 +82,11 @@ def test_every_file_is_read_or_counted(tree, beside):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         made = put(folder, tree, beside)
-        passed = PassedOver()
-        found = [name.replace(os.sep, "/") for name in images_below(folder, passed)]
+        skipped = SkippedFiles()
+        found = [name.replace(os.sep, "/") for name in images_below(folder, skipped)]
         assert sorted(found) == sorted(name for name, read in made.items() if read)
-        assert passed.total == len(made) - len(found)
-        assert len(passed.lines()) == (passed.total > 0) and "\n" not in "".join(passed.lines())
+        assert skipped.total == len(made) - len(found)
+        assert len(skipped.lines()) == (skipped.total > 0) and "\n" not in "".join(skipped.lines())
         people = {name.split("/")[0] for name in found if "/" in name}
         if len({name.casefold() for name in people}) < 2:
             return
@@ -94,7 +94,7 @@ def test_every_file_is_read_or_counted(tree, beside):
         keys = [source.key(index) for index in range(len(source))]
         assert sorted(keys) == sorted(name for name in found if "/" in name)
         assert [source.class_names[label] for label in source.labels] == [key.split("/")[0] for key in keys]
-        assert len(source) + source.passed_over.total + ("labels.csv" in made) == len(made)
+        assert len(source) + source.skipped_files.total + ("labels.csv" in made) == len(made)
 
 
 FORMS = {"0.jpg": "JPEG", "1.jfif": "JPEG", "2.tif": "TIFF", "3.gif": "GIF", "4.avif": "AVIF"}
@@ -112,23 +112,23 @@ def faces(tmp_path) -> Path:
     return folder
 
 
-SAID = "passed over: 11 files (5 directly in the folder, of no identity, 5 in @eaDir, 1 .db)"
+SAID = "skipped: 11 files (5 outside any identity folder, 5 in @eaDir, 1 .db)"
 
 
-def test_a_person_is_all_that_lies_in_the_folder(faces):
+def test_a_person_is_everything_in_the_folder(faces):
     source = open_source(str(faces))
     assert source.class_names == ["p0", "p1", "p2", "p3"]
     assert [int((source.labels == person).sum()) for person in range(4)] == [10, 5, 10, 5]
     assert source.key(5) == "p0/young/0.jpg" and source[5].label == 0
-    assert source.description.endswith(", 15 of the images in folders below theirs")
-    assert source.passed_over.lines() == [SAID]
+    assert source.description.endswith(", 15 of the images in subfolders")
+    assert source.skipped_files.lines() == [SAID]
     assert {decode(source[index].image, "x").shape for index in range(len(source))} == {(16, 16, 3)}
-    assert open_source(str(faces), max_identities=2).passed_over.lines() == [SAID]
-    assert ImageFiles(faces).passed_over.lines() == ["passed over: 6 files (5 in @eaDir, 1 .db)"]
+    assert open_source(str(faces), max_identities=2).skipped_files.lines() == [SAID]
+    assert ImageFiles(faces).skipped_files.lines() == ["skipped: 6 files (5 in @eaDir, 1 .db)"]
     assert len(ImageFiles(faces)) == 35
 
 
-def test_the_doctor_says_whether_pictures_are_missed(faces):
+def test_the_doctor_reports_missed_images(faces):
     found = selection(open_source(str(faces)))
     assert found.severity is Severity.WARNING and SAID in found.what and "30 images" in found.what
     for name in FORMS:
@@ -137,24 +137,26 @@ def test_the_doctor_says_whether_pictures_are_missed(faces):
     assert selection(open_source("synthetic:identities=3")).severity is Severity.OK
 
 
-def test_the_parts_of_a_set_are_no_people(tmp_path):
+def test_the_splits_of_a_set_are_not_people(tmp_path):
     for part in ("train", "test"):
         put(tmp_path / part, {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
-    with pytest.raises(InputError, match=r"holds the parts test, train of a set, no identities; name one .*/train$"):
+    with pytest.raises(
+        InputError, match=r"holds the parts test, train of a dataset, not identities; name one .*/train$"
+    ):
         open_source(str(tmp_path))
     assert open_source(str(tmp_path / "train")).num_classes == 2
     put(tmp_path, {"notes/x": [("0.png", FILES["PNG"], True)], "": [("loose.png", FILES["PNG"], True)]})
     parts = open_parts(str(tmp_path))
     assert set(parts) == {"train", "test"} and parts["train"].class_names == ["anna", "bert"]
-    assert parts["train"].passed_over.lines() == [
-        "passed over: 2 files (1 directly in the folder, of no part, 1 in notes, no part of the set)"
+    assert parts["train"].skipped_files.lines() == [
+        "skipped: 2 files (1 outside any part folder, 1 in notes, not a part of the dataset)"
     ]
 
 
 def test_a_folder_around_the_set_names_the_set(tmp_path):
     put(tmp_path / "lfw", {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
     with pytest.raises(
-        InputError, match=r"every image in a folder below its identity's: 1 .*; are these people\? .*lfw$"
+        InputError, match=r"every image in a subfolder of its identity's folder: 1 .*; are these people\? .*lfw$"
     ):
         open_source(str(tmp_path))
 
@@ -169,17 +171,17 @@ def test_links_back_into_the_set_are_followed_once(tmp_path):
     source = open_source(str(folder))
     assert [source.key(index) for index in range(3)] == ["p0/0.png", "p1/a/0.png", "p1/in/0.png"]
     assert len(source) == len(made) + 1
-    assert source.passed_over.others["link to a folder of the set, or of no one"] == 4
+    assert source.skipped_files.others["link to a folder in the dataset, or a system folder"] == 4
 
 
-def test_links_to_nothing_and_pipes_are_no_images(tmp_path):
+def test_broken_links_and_pipes_are_not_images(tmp_path):
     put(tmp_path, {"p0": [("0.png", FILES["PNG"], True)]})
     (tmp_path / "p0" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "p0" / "self.jpg").symlink_to("self.jpg")
     os.mkfifo(tmp_path / "p0" / "pipe.jpg")
     images = ImageFiles(tmp_path)
     assert len(images) == 1
-    assert images.passed_over.lines() == ["passed over: 3 files (2 link to nothing, 1 pipe or device)"]
+    assert images.skipped_files.lines() == ["skipped: 3 files (2 broken link, 1 pipe or device)"]
 
 
 DAMAGED = {"cut.jpg": FILES["JPEG"][:200], "empty.png": b"", "words.gif": WORDS}
@@ -197,14 +199,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, caps
     assert len(rows["paths"]) == len(rows["embeddings"]) == 36 and not set(DAMAGED) & {
         Path(path).name for path in rows["paths"].tolist()
     }
-    assert "36 embeddings" in out and "unreadable: 3 images, left out" in out
+    assert "36 embeddings" in out and "unreadable: 3 images, skipped" in out
     assert all(f"/p1/{name}: cannot decode the image" in out for name in DAMAGED)
-    assert 36 + 3 + ImageFiles(faces).passed_over.total == files
+    assert 36 + 3 + ImageFiles(faces).skipped_files.total == files
     probes = put(tmp_path / "probes", {"p0": [("0.png", FILES["PNG"], True), ("1.png", WORDS, False)]})
     words = (f"--gallery={faces}", f"--probes={tmp_path / 'probes'}", "--threshold=1")
     assert probes and call(evaluate, *model, *words) == 0
     out = capsys.readouterr().out
-    assert "unreadable: 4 images, left out" in out and "1 not searched" in out
+    assert "unreadable: 4 images, skipped" in out and "1 not searched" in out
     assert call(clean, faces, *model, f"--out={tmp_path / 'c.csv'}", "--threshold=1") == 0
     with open(tmp_path / "c.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         unread = [row["image"] for row in csv.DictReader(file) if row["kind"] == "unreadable"]
@@ -214,24 +216,24 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, caps
     assert "1 whose names no list can hold" in capsys.readouterr().out
 
 
-def test_packed_sets_say_what_lies_beside_them(faces):
+def test_packed_sets_report_the_files_next_to_them(faces):
     write_records(faces, identity_payloads({0.0: [b"a", b"b"], 1.0: [b"c"]}))
-    said = "passed over: 41 files (35 in files of their own beside the records, 5 in @eaDir, 1 .db)"
+    said = "skipped: 41 files (35 in separate files next to the records, 5 in @eaDir, 1 .db)"
     for path in (faces, faces / "train.rec"):
-        assert open_source(str(path)).passed_over.lines() == [said]
+        assert open_source(str(path)).skipped_files.lines() == [said]
     packed = faces.parent / "packed"
     assert call(pack, faces, packed) == 0
     put(packed, {"more": [("0.png", FILES["PNG"], False)]})
-    beside = "in files of their own beside the records"
-    assert open_source(str(packed)).passed_over.lines() == [f"passed over: 1 file (1 {beside})"]
+    beside = "in separate files next to the records"
+    assert open_source(str(packed)).skipped_files.lines() == [f"skipped: 1 file (1 {beside})"]
     hub = faces.parent / "hub"
     table = pa.table({"image": pa.array([FILES["PNG"]] * 20, pa.binary()), "label": [0, 1] * 10})
     put(hub, {"data": [("0.png", FILES["PNG"], False), ("README.md", WORDS, False)]})
     for name in ("train-00000-of-00001.parquet", "val.parquet", "extra.parquet"):
         parquet.write_table(table, hub / "data" / name)
     parts = open_parts(str(hub))
-    assert parts["train"].passed_over.lines() == [f"passed over: 3 files (1 {beside}, 1 .md, 1 .parquet)"]
-    assert not parts["validation"].passed_over.total
+    assert parts["train"].skipped_files.lines() == [f"skipped: 3 files (1 {beside}, 1 .md, 1 .parquet)"]
+    assert not parts["validation"].skipped_files.total
 
 
 def test_a_crop_keeps_its_name_and_its_colors():
@@ -246,21 +248,21 @@ def test_heic_without_its_extra_is_named(tmp_path):
     put(tmp_path, {"p0": [("0.png", FILES["PNG"], True), ("1.heic", HEIC, False), ("2.HEIC", FILES["JPEG"], True)]})
     images = ImageFiles(tmp_path)
     assert len(images) == 2
-    (line,) = images.passed_over.lines()
+    (line,) = images.skipped_files.lines()
     assert "1 HEIC (to read them: pip install 'adaptface_jax[heic]')" in line
-    assert images.passed_over.pictures.total() == 1
-    with pytest.raises(InputError, match=r"^x: is a HEIC image; pip install 'adaptface_jax\[heic\]'"):
+    assert images.skipped_files.images.total() == 1
+    with pytest.raises(InputError, match=r"^x: is a HEIC image; run pip install 'adaptface_jax\[heic\]'"):
         decode(HEIC, "x")
 
 
-def test_the_commands_say_it(faces, tmp_path, capsys):
+def test_the_commands_report_it(faces, tmp_path, capsys):
     def said(module, *words) -> str:
         assert call(module, *words) == 0
         return capsys.readouterr().out
 
     model = ("--backbone=builtin", "--image_size=28")
     out = said(embed, *model, f"--images={faces}", f"--out={tmp_path / 'a.npz'}")
-    assert out.splitlines()[-1] == "passed over: 6 files (5 in @eaDir, 1 .db)"
+    assert out.splitlines()[-1] == "skipped: 6 files (5 in @eaDir, 1 .db)"
     probes = put(tmp_path / "probes", {"p0": [("0.png", FILES["PNG"], True)]})
     assert probes and SAID in said(evaluate, *model, f"--gallery={faces}", f"--probes={tmp_path / 'probes'}")
     assert said(pack, faces, tmp_path / "packed").splitlines()[-1] == SAID
@@ -272,10 +274,10 @@ def test_the_commands_say_it(faces, tmp_path, capsys):
 
 
 def test_other_kinds_are_summed_up():
-    passed = PassedOver()
+    skipped = SkippedFiles()
     for number in range(12):
-        passed.others[f".e{number}"] += 1
-    passed.pictures[".jp2"] += 2000
-    (line,) = passed.lines()
-    assert line.startswith("passed over: 2,012 files (2,000 .jp2, 1 .e0, ") and line.endswith("5 of other kinds)")
-    assert dataclasses.replace(passed).total == 2012
+        skipped.others[f".e{number}"] += 1
+    skipped.images[".jp2"] += 2000
+    (line,) = skipped.lines()
+    assert line.startswith("skipped: 2,012 files (2,000 .jp2, 1 .e0, ") and line.endswith("5 of other kinds)")
+    assert dataclasses.replace(skipped).total == 2012
