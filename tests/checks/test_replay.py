@@ -278,9 +278,9 @@ def nudged(plan, step: int = 8) -> None:
 
 def checkpoint_faults(plan) -> list[tuple[str, str]]:
     recorded = read_recorded_run(Path("run"))
-    sound, findings = checkpoint_steps(recorded)
+    intact, findings = checkpoint_steps(recorded)
     replayer = Replayer(recorded, plan, 1e-3)
-    return wrong([*findings, *filter(None, map(replayer.kept, sound))])
+    return wrong([*findings, *filter(None, map(replayer.kept, intact))])
 
 
 def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
