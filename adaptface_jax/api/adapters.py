@@ -58,8 +58,8 @@ class Adapters:
         config = several.common([model.recognizer.config for model in models])
         self.recognizer = dataclasses.replace(first.recognizer, config=config)
         self.embedder = Embedder(self.recognizer, mesh, batch_size, first.stored_size)
-        trees = [self._as_slot(model, one) for model, one in zip(models, names, strict=True)]
-        stack = several.empty_slots(trees[0], len(trees))
+        trees = [self._alone(model, one) for model, one in zip(models, names, strict=True)]
+        stack = several.slots(trees[0], len(trees))
         for place, tree in enumerate(trees):
             stack = several.put(stack, place, tree)
         self.held = Held(names, jax.device_put(stack, sharding(mesh)))
@@ -71,15 +71,13 @@ class Adapters:
         names = (*held.names[:place], name, *held.names[place + 1 :])
         if names.count(name) > 1:
             raise InputError(f"adapters: {shown(name)} is already open")
-        tree = self._as_slot(open_same_backbone(Path(name), str(checkpoint), self._first, self._mesh), name)
+        tree = self._alone(open_same_backbone(Path(name), str(checkpoint), self._first, self._mesh), name)
         self.held = Held(names, jax.device_put(several.put(held.stack, place, tree), sharding(self._mesh)))
 
-    def _as_slot(self, model: Model, name: str) -> several.Tree:
+    def _alone(self, model: Model, name: str) -> several.Tree:
         with _naming(name):
-            combined = self.recognizer.config
-            return several.as_slot(
-                model.frozen, model.trainable, model.recognizer.config, combined, model.recognizer.spec
-            )
+            form = self.recognizer.config
+            return several.alone(model.frozen, model.trainable, model.recognizer.config, form, model.recognizer.spec)
 
 
 class Choice(Iterator[np.ndarray]):

@@ -45,12 +45,12 @@ def built(configs):
 
 
 def side_by_side(frozen, found, count=None):
-    combined = several.common([recognizer.config for recognizer, _ in found])
-    trees = [several.as_slot(frozen, tree, one.config, combined, models.SPEC) for one, tree in found]
-    stack = several.empty_slots(trees[0], count or len(trees))
+    form = several.common([recognizer.config for recognizer, _ in found])
+    trees = [several.alone(frozen, tree, one.config, form, models.SPEC) for one, tree in found]
+    stack = several.slots(trees[0], count or len(trees))
     for place, tree in enumerate(trees):
         stack = several.put(stack, place, tree)
-    return Recognizer(models.SPEC, combined, jnp.float32), stack
+    return Recognizer(models.SPEC, form, jnp.float32), stack
 
 
 @pytest.mark.parametrize("configs", [PLAIN, BLOCK, FROZEN], ids=["lora", "block:1", "frozen"])
@@ -73,7 +73,7 @@ def test_places_that_are_empty_or_changed_touch_no_other():
     pixels, which = models.images(4), np.array([0, 1, 0, 1], np.int32)
     before = embed(frozen, stack | {several.WHICH: which}, pixels).embedding
     put = several.put(
-        stack, 1, several.as_slot(frozen, models.made(found[0][1], 7), PLAIN[0], recognizer.config, models.SPEC)
+        stack, 1, several.alone(frozen, models.made(found[0][1], 7), PLAIN[0], recognizer.config, models.SPEC)
     )
     after = embed(frozen, put | {several.WHICH: which}, pixels).embedding
     np.testing.assert_array_equal(after[::2], before[::2])
@@ -91,4 +91,4 @@ def test_places_that_are_empty_or_changed_touch_no_other():
 def test_adapters_that_do_not_fit_are_named(config, told):
     frozen, found = built([config])
     with pytest.raises(InputError, match=told):
-        several.as_slot(frozen, found[0][1], config, several.common([PLAIN[0]]), models.SPEC)
+        several.alone(frozen, found[0][1], config, several.common([PLAIN[0]]), models.SPEC)

@@ -64,9 +64,7 @@ def classes(tmp_path_factory) -> Path:
 def test_the_page_describes_a_run_of_attributes(attributes):
     run = read_run(attributes)
     page, validation, test = words(run_page(run)), run.results.validation, run.results.test
-    assert (
-        f"The CNN has {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
-    )
+    assert f"The CNN has {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
     assert f"All attributes are correct for {percent(test.exact_match)} of the images" in page
     gain = 100 * (test.macro_f1 - 0.3)
     assert f"Macro F1 is {gain:.2f} points above the best baseline, random (30.00%)" in page

@@ -81,15 +81,15 @@ def gates(adapter: AdapterConfig) -> str:
     return f"{adapter.num_domains} of rank {places.widest(adapter)}{shared} at {adapter.router}{null}{alone}"
 
 
-def as_slot(frozen: Mapping[str, Any], trainable: Tree, config: Config, combined: Config, spec: BackboneSpec) -> Tree:
-    """One model's trainable tree in the form of `combined` (`common`); the class centers are omitted.
+def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, form: Config, spec: BackboneSpec) -> Tree:
+    """One model's trainable tree in the layout of `form` (`common`); the class centers are omitted.
 
     Raises InputError if it needs targets or ranks that do not fit.
     """
     result: Tree = {name: trainable[name] for name in ("router", "head") if name in trainable}
-    if combined.adapter.kind != "none":
-        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, combined.adapter, spec)
-    if combined.backbone.train_patch_embed:
+    if form.adapter.kind != "none":
+        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, form.adapter, spec)
+    if form.backbone.train_patch_embed:
         own = trainable.get("backbone", {"patch_embed": frozen["backbone"]["patch_embed"]})
         result["backbone"] = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), own)
     elif "backbone" in trainable:
@@ -97,9 +97,9 @@ def as_slot(frozen: Mapping[str, Any], trainable: Tree, config: Config, combined
     return result
 
 
-def _factors(factors: Mapping[str, Any], config: AdapterConfig, combined: AdapterConfig, spec: BackboneSpec) -> Tree:
-    length = lora.width(combined)
-    if beyond := [target for target in factors if target not in combined.targets]:
+def _factors(factors: Mapping[str, Any], config: AdapterConfig, form: AdapterConfig, spec: BackboneSpec) -> Tree:
+    length = lora.width(form)
+    if beyond := [target for target in factors if target not in form.targets]:
         raise InputError(f"adapts {beyond[0]}, which none of the others did; include it when they are opened")
     if factors and lora.width(config) > length:
         raise InputError(f"has rank {lora.width(config)}, above the limit {length}; include it when they are opened")
@@ -107,7 +107,7 @@ def _factors(factors: Mapping[str, Any], config: AdapterConfig, combined: Adapte
     if factors:
         factors, scale = lora.applied(factors, spec, config)
     result = {}
-    for target, (din, dout) in lora.target_shapes(spec, combined.targets).items():
+    for target, (din, dout) in lora.target_shapes(spec, form.targets).items():
         a, b = jnp.zeros((spec.depth, din, length)), jnp.zeros((spec.depth, length, dout))
         if target in factors:
             ranks = factors[target]["a"].shape[-1]
@@ -117,8 +117,8 @@ def _factors(factors: Mapping[str, Any], config: AdapterConfig, combined: Adapte
     return result
 
 
-def empty_slots(tree: Tree, count: int) -> Tree:
-    """`count` empty slots for trees like this one (`as_slot`)."""
+def slots(tree: Tree, count: int) -> Tree:
+    """`count` empty slots for trees like this one (`alone`)."""
     return _by_axis(lambda axis, leaf: jnp.stack([jnp.zeros_like(leaf)] * count, axis), tree)
 
 
