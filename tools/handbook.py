@@ -44,6 +44,12 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     return output
 
 
+def on_post_build(config: Any, **_: Any) -> None:
+    """MkDocs calls this in the end: a page that is opened from a disk wants the index of words as a script."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
+
+
 def filled(markdown: str) -> str:
     """The text with its generated parts; raises KeyError where a part is none of PARTS."""
     return GENERATED.sub(lambda found: PARTS[found[1]](), markdown)

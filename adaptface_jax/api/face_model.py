@@ -210,11 +210,12 @@ class FaceModel:
         """Do two photographs show the same person?
 
         Args:
-          first, second: images as in `embed`, one each.
+          first: an image as in `embed`.
+          second: another.
           far: decide at this false accept rate, for which the run measured a threshold; None for the smallest known
-          one.
-          benchmark: the one it was measured on; None for the first. threshold: a squared distance between unit
-          embeddings, 0..4, instead of both.
+            one.
+          benchmark: the one it was measured on; None for the first.
+          threshold: a squared distance between unit embeddings, 0..4, instead of both.
           align: as in `embed`; 112x112 images are treated as aligned crops, all others are aligned.
 
         Raises InputError for an image that cannot be read or aligned, and if no threshold is known.

@@ -181,9 +181,12 @@ class Index:
         """The people most similar to each image.
 
         Args:
-          images: as in `FaceModel.embed`. top: how many for each image (fewer where the index has fewer).
-          far, benchmark, threshold: as in `FaceModel.verify`; where none is given and no threshold is known, nothing
-            is decided and `SearchResult.note` says so.
+          images: as in `FaceModel.embed`.
+          top: how many for each image (fewer where the index has fewer).
+          far: as in `FaceModel.verify`, as are the next two; where none is given and no threshold is known, nothing is
+            decided and `SearchResult.note` says so.
+          benchmark: as there.
+          threshold: as there.
 
         Ties come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
         where the threshold asked for is not known, and for images that cannot be read or aligned.

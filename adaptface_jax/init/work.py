@@ -53,5 +53,5 @@ def remarks(people: People, proposal: Proposal) -> list[str]:
         lines.append(
             f"The report has results by {people.conditions}; --config=small_faces_conditions trains an expert for each"
         )
-    lines.append("The packaged backbone is small; for DINOv2 and CLIP see the handbook, Weights")
+    lines.append("The packaged backbone is small; for DINOv2 and CLIP see the handbook, Your own faces")
     return lines

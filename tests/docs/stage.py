@@ -6,14 +6,16 @@ import importlib
 import re
 import shlex
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from PIL import Image
 
+from adaptface_jax import __main__
 from adaptface_jax.data.synthetic_faces.generate import Population
-from tests.align.scenes import placement, scene
 from tests.docs.pages import ROOT
 from tests.finished_run import SETTINGS
 from tests.running import SMALL, call
@@ -21,9 +23,9 @@ from tests.running import SMALL, call
 PEOPLE = ("anna", "bert", "chloe", "dora", "emil", "fay")
 IMAGES = 6
 
-# A training on a page is run with these settings at the end of its line: the shapes of `finished_run`.
-IN_SMALL = SMALL | SETTINGS | {"train.steps": 4, "train.warmup_steps": 0}
-DATA = {"data.train": "--config.data.train=", "data.benchmarks": "--benchmark"}  # only where the page names none
+# A training on a page is run with these settings at the end of its line, so that the demo is the run of `finished_run`.
+IN_SMALL = SMALL | SETTINGS | {"adapter.domain_loss_weight": 0.1, "train.steps": "none"}
+BENCHMARK = "faces=synthetic:identities=6,images=9,seed=2,pairs=220"  # enough pairs for a threshold at FAR 1e-1
 
 MAKE = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 EXTRAS = set(
@@ -31,26 +33,23 @@ EXTRAS = set(
 )  # fmt: skip
 
 
-def lay_out(folder: Path, finished_run: Path | None, photographs: bool) -> None:
-    """Six generated people in `faces/`, crops of two of them beside it, and a small run in `runs/demo`.
+def demo_run(finished_run: Path, folder: Path) -> Path:
+    """The finished run with a threshold: a page's `adaptface train --config=demo` finds it, and nothing to do."""
+    shutil.copytree(finished_run, folder / "demo")
+    assert run(["train", "--config=demo", f"--workdir={folder / 'demo'}"]) == 0
+    return folder / "demo"
 
-    finished_run: None where the page makes `runs/demo`. photographs: whether it needs the people in larger scenes, too.
-    """
+
+def lay_out(folder: Path, demo: Path) -> None:
+    """The demo's run in `runs/demo`, generated people in `faces/` and in `crops/`, crops of two of them beside it."""
+    shutil.copytree(demo, folder / "runs" / "demo")
     for person, name in enumerate(PEOPLE):
         (folder / "faces" / name).mkdir(parents=True)
         for number in range(IMAGES):
             Image.fromarray(Population(5).picture(person, number)[0]).save(folder / "faces" / name / f"{number}.png")
+    shutil.copytree(folder / "faces", folder / "crops")
     for name, of in (("anna.jpg", "anna/0.png"), ("anna2.jpg", "anna/1.png"), ("somebody.jpg", "bert/0.png")):
         Image.open(folder / "faces" / of).save(folder / name, quality=95)
-    if finished_run is not None:
-        shutil.copytree(finished_run, folder / "runs" / "demo")
-    if photographs:
-        for person, name in enumerate(PEOPLE):
-            (folder / "photographs" / name).mkdir(parents=True)
-            for number in range(4):
-                face = Population(5).picture(person, 3 * number + 1)[0]  # none of hard pose
-                room = scene(face, placement(face, 1.2, 0, (300, 240)), number)
-                Image.fromarray(room).save(folder / "photographs" / name / f"{number}.jpg")
 
 
 def lines_of(text: str) -> list[list[str]]:
@@ -75,28 +74,27 @@ def ours(words: list[str]) -> list[str] | None:
 def run(words: list[str]) -> int:
     """One of our commands, within this process; a training in small."""
     command, *rest = words
-    if command in ("train", "lr_finder") and "--help" not in rest:
-        rest += small(rest)
-    return call(module_of(command), *rest)
+    if command.startswith("-"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["adaptface", *words])
+            return __main__.main()
+    return call(module_of(command), *rest, *(small(rest) if command == "train" else ()))
 
 
 def small(words: list[str]) -> list[str]:
-    """What is put at the end of a training's line."""
-    result = []
-    for name, value in IN_SMALL.items():
-        if name in DATA and any(word.startswith(DATA[name]) for word in words):
-            continue
-        if isinstance(value, dict):
-            result += [f"--benchmark={key}={path}" for key, path in value.items()]
-        else:
-            result.append(f"--config.{name}={value}")
-    return result
+    """What is put at the end of a training's line; the page's own data stay."""
+    result = [
+        f"--config.{name}={value}" for name, value in IN_SMALL.items() if name not in ("data.train", "data.benchmarks")
+    ]
+    if not any(word.startswith("--config.data.train=") for word in words):
+        result.append(f"--config.data.train={IN_SMALL['data.train']}")
+    return result if any(word.startswith("--benchmark") for word in words) else [*result, f"--benchmark={BENCHMARK}"]
 
 
 def parse(words: list[str]) -> None:
     """The line of one of our commands, read as the command reads it: flags and settings, not what they name."""
     command, *rest = words
-    if rest not in (["--help"], ["--help-all"]):
+    if not command.startswith("-") and rest not in (["--help"], ["--help-all"]):
         module_of(command).parser().parse(rest)
 
 

