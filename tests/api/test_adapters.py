@@ -94,5 +94,5 @@ def test_names_that_do_not_fit_the_images(model, backbone, crops):
         backbone.embed(crops[:2], adapters="runs/a")
     with pytest.raises(af.InputError, match="is named twice"):
         af.open(model.adapters[0], adapters=[model.adapters[0]])
-    with pytest.raises(af.InputError, match="need a run to go with"):
+    with pytest.raises(af.InputError, match="require a run"):
         af.open("builtin", adapters=[model.adapters[0]])
