@@ -30,7 +30,8 @@ PIP := $(RUN) -m pip install --quiet
 INSTALLED := $(VENV)/installed
 
 # The tests that a new jax or flax breaks first: settings, models, losses, the training step, checkpoints, a command.
-NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_optim.py tests/training/test_checkpoint.py \
+NEWEST_TESTS := tests/config tests/models/adapters/test_lora.py tests/losses/test_margin.py \
+  $(patsubst %,tests/models/test_%.py,attention parameters positions) tests/training/test_optim.py tests/training/test_checkpoint.py \
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
 

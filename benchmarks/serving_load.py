@@ -105,15 +105,15 @@ async def measured(address: str, pid: int, clients: int, seconds: float) -> dict
     }
 
 
-async def refusals(address: str, sound: bytes) -> dict[str, Any]:
+async def refusals(address: str, valid: bytes) -> dict[str, Any]:
     """The answers to hostile uploads, and to a valid one after them."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
-    sent = {"a PNG of 60,000 x 60,000": bomb, "text as JPEG": b"hello", "100 MB": sound + bytes(100_000_000)}
+    sent = {"a PNG of 60,000 x 60,000": bomb, "text as JPEG": b"hello", "100 MB": valid + bytes(100_000_000)}
     result = {}
     async with httpx.AsyncClient(base_url=address, timeout=120) as session:
-        for name, data in {**sent, "a valid one after them": sound}.items():
-            files = {"first": ("a.jpg", data, "image/jpeg"), "second": sound}
+        for name, data in {**sent, "a valid one after them": valid}.items():
+            files = {"first": ("a.jpg", data, "image/jpeg"), "second": valid}
             answer = await session.post("/verify", files=files)
             result[name] = [answer.status_code, answer.json().get("error", "answered")]
     return result

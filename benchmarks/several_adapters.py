@@ -42,8 +42,8 @@ def ours(problem: Problem) -> dict[int, Callable[[], object]]:
     config = configuration(problem)
     alone = Recognizer(spec, config, compute_dtype(problem.dtype))
     frozen, trainable = alone.init(random_params(spec, problem.image_size, config.seed), None)
-    room = several.common([config])
-    together, tree = dataclasses.replace(alone, config=room), several.alone(frozen, trainable, config, room, spec)
+    form = several.common([config])
+    together, tree = dataclasses.replace(alone, config=form), several.alone(frozen, trainable, config, form, spec)
     shape = (problem.batch_size, problem.source_size, problem.source_size, 3)
     images = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), sharding(mesh, "batch"))
     frozen = jax.device_put(frozen, sharding(mesh))
@@ -51,7 +51,7 @@ def ours(problem: Problem) -> dict[int, Callable[[], object]]:
     def of(count: int) -> Callable[[], object]:
         given = trainable
         if count != ONE:
-            given = several.rooms(tree, count)
+            given = several.slots(tree, count)
             for place in range(count):
                 given = several.put(given, place, tree)
             given |= {several.WHICH: np.arange(problem.batch_size, dtype=np.int32) % count}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib.metadata
 import os
 import tempfile
 from pathlib import Path
@@ -17,6 +19,8 @@ os.environ["XLA_FLAGS"] = " ".join(
         FAKE_DEVICES,
         # Small programs that run a few times: optimizing them would take most of the tests' time.
         "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",
+        *(("--xla_cpu_use_fusion_emitters=false",) if importlib.metadata.version("jaxlib").startswith("0.10.") else ()),
         # On a busy machine the devices synchronize late; XLA would abort the program after 40 s.
         f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE}",
     )
@@ -32,6 +36,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import hypothesis
 import pytest
+
+# What jax traces is hundreds of thousands of objects, which the collector would look through again and again.
+gc.set_threshold(100_000, 50, 100)
 
 # The first call of a jitted function compiles: a deadline per example would measure that.
 hypothesis.settings.register_profile("jax", deadline=None)

@@ -45,7 +45,7 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """MkDocs calls this in the end: pages that are opened from a disk look for the index of words as a script."""
+    """MkDocs calls this in the end: a page that is opened from a disk wants the index of words as a script."""
     index = Path(config.site_dir) / "search" / "search_index.json"
     index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A whole folder of photographs to a folder of crops with the same names, resumable."""
+"""A folder of photographs to a folder of crops with the same names, resumable."""
 
 from __future__ import annotations
 

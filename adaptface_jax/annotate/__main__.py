@@ -35,9 +35,15 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="what data.train takes, or a folder of images at any depth")
     result.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE.csv", help="the table; train finds SRC/labels.csv"
+        "source", metavar="SRC", help="anything that data.train takes, or a folder of images at any depth"
+    )
+    result.add_argument(
+        "--out",
+        type=output_file,
+        required=True,
+        metavar="FILE.csv",
+        help="the table to write; `train` finds SRC/labels.csv",
     )
     result.add_argument(
         "--processes", type=int, default=cores(), metavar="N", help="worker processes [one per core: %(default)s]"

@@ -59,7 +59,7 @@ class Adapters:
         self.recognizer = dataclasses.replace(first.recognizer, config=config)
         self.embedder = Embedder(self.recognizer, mesh, batch_size, first.stored_size)
         trees = [self._alone(model, one) for model, one in zip(models, names, strict=True)]
-        stack = several.rooms(trees[0], len(trees))
+        stack = several.slots(trees[0], len(trees))
         for place, tree in enumerate(trees):
             stack = several.put(stack, place, tree)
         self.held = Held(names, jax.device_put(stack, sharding(mesh)))
@@ -76,8 +76,8 @@ class Adapters:
 
     def _alone(self, model: Model, name: str) -> several.Tree:
         with _naming(name):
-            room = self.recognizer.config
-            return several.alone(model.frozen, model.trainable, model.recognizer.config, room, model.recognizer.spec)
+            form = self.recognizer.config
+            return several.alone(model.frozen, model.trainable, model.recognizer.config, form, model.recognizer.spec)
 
 
 class Choice(Iterator[np.ndarray]):

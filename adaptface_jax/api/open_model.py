@@ -52,14 +52,14 @@ def open_model(
       checkpoint: "best", "latest" or a step; of a run.
       image_size: input size in pixels of a backbone; None for 224, or its training size if smaller.
       stored_size: pixels that images are first resized to, for a backbone (a run has its own); None for image_size, or
-      112 if that is smaller.
+        112 if that is smaller.
       feature: for a backbone, "cls" or "projected" (CLIP).
       dtype: "float32", "bfloat16" or "auto" (bfloat16 on an accelerator), to store and compute the frozen part in; None
-      for a run's own, or "auto".
+        for a run's own, or "auto".
       results: where thresholds come from, a file of `evaluate --output`; None for the run's results.json.
       batch_size: images per forward pass, at most.
       adapters: further runs on the backbone of a run, at their best checkpoints, among which `embed` chooses for each
-      image; they share its image sizes, head and kind of gates, while their ranks and targets may differ.
+        image; they share its image sizes, head and kind of gates, while their ranks and targets may differ.
 
     Raises InputError if the source is none of these, or the other arguments do not fit it.
 

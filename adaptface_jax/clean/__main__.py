@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="what data.train takes")
+    result.add_argument("source", metavar="SRC", help="anything that data.train takes")
     add_model_flags(result)
     result.add_argument(
         "--out",

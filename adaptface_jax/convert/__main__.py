@@ -44,7 +44,9 @@ def parser() -> Parser:
         choices=sorted({spec.activation for spec in BACKBONES.values()}),
         help="overrides the settings next to the weights",
     )
-    result.add_argument("--position_rule", choices=sorted(POSITION_RULES), help="[that of the weights' project]")
+    result.add_argument(
+        "--position_rule", choices=sorted(POSITION_RULES), help="how positions are resized [as in the weights' project]"
+    )
     result.add_argument(
         "--mean", metavar="M", help="image means on a 0 to 1 scale, one or three: 0.5 or 0.48,0.46,0.41"
     )

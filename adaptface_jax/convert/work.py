@@ -10,11 +10,11 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import ImageStats
 from adaptface_jax.weights import folder, hub
-from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.inspection import inspect, statistics_line
 from adaptface_jax.weights.loading import read_weights
 from adaptface_jax.weights.names.differences import listed
 from adaptface_jax.weights.names.tables import PROJECTS
+from adaptface_jax.weights.sidecar.statistics import image_statistics
 
 
 def convert(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Mapping, Sequence
 
@@ -61,6 +62,11 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     days, hours = divmod(whole // 3600, 24)
     return f"{f'{days:,} d ' if days else ''}{hours} h {whole % 3600 // 60:02d} min"
+
+
+def utc_minute(seconds: float) -> str:
+    """ "2026-01-02 03:04 UTC": a time given in seconds since 1970."""
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

@@ -6,7 +6,7 @@ pairs, all are treated as doubles and excluded. The number of strangers there is
 distribution: the logarithm of a distribution function with a log-concave density is concave (Bagnoli and Bergstrom,
 "Log-concave probability and its applications", 2005), so it is below its extended chord.
 
-Remaining doubles are counted as strangers: they make a threshold stricter than requested, never laxer. All may remain
+Remaining doubles are counted as strangers: they make a threshold stricter than requested, never looser. All may remain
 if they are a tenth of the pairs or more. Their number is bounded by how close the genuine pairs of a benchmark are: no
 more of a share p of doubles can be below a distance than there are pairs (Blanchard, Lee and Scott, "Semi-supervised
 novelty detection", 2010).

@@ -42,7 +42,7 @@ def parser() -> Parser:
     )
     held.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or what fraction [%(default)s]")
     result.add_argument("--pairs", type=int, default=3000, metavar="N", help="at most this many [%(default)s]")
-    result.add_argument("--seed", type=int, default=0, help="draws the people and the pairs [%(default)s]")
+    result.add_argument("--seed", type=int, default=0, help="random seed for the people and the pairs [%(default)s]")
     result.add_argument("--labels", default="", metavar="FILE", help="label table [SRC/labels.csv]")
     result.add_argument("--domains", default="", metavar="TERMS", help="conditions to cross, as in data.domains")
     return result

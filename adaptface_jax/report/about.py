@@ -12,7 +12,7 @@ from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.text import duration
+from adaptface_jax.core.text import duration, utc_minute
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import table
@@ -39,14 +39,24 @@ def facts(run: AnyRun) -> list[tuple[str, str]]:
         ("steps", f"{run.last_step:,} of {run.planned:,}, {run.config.train.batch_size} images each"),
         ("seed", str(run.config.seed)),
     ]
-    seconds = training_seconds(run)
-    if seconds:
-        rows.append(("training time", f"{duration(seconds)} in steps"))
+    rows += time_facts(run)
     results = run.results
     if results and results.run and results.run.best_checkpoint is not None:
         rows.append(("best checkpoint", f"step {results.run.best_checkpoint:,}"))
     if results and results.reported:
         rows.append(("report created", results.reported))
+    return rows
+
+
+def time_facts(run: AnyRun) -> list[tuple[str, str]]:
+    """When it ran, and for how long, as far as that is recorded."""
+    rows, times, seconds = [], run.times, training_seconds(run)
+    if times:
+        rows += [("began", utc_minute(times.begun)), ("ended", utc_minute(times.ended))]
+        several = f", in {times.sessions} sessions" if times.sessions > 1 else ""
+        rows.append(("duration", f"{duration(times.spent)}{several}"))
+    if seconds:
+        rows.append(("training time", f"{duration(seconds)} in steps"))
     return rows
 
 
@@ -116,16 +126,19 @@ def about_section(run: AnyRun) -> str:
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
         side.append('<p class="note">Versions and parameters are recorded at the end of the run.</p>')
-    settings = dataclasses.asdict(run.config)
-    changed = [
-        ("", (name, text(now), text(before)))
-        for name, before, now in trees.difference(dataclasses.asdict(type(run.config)()), settings)
-    ]
+    changed = [("", row) for row in changed_settings(run)]
     differing = table("Settings that differ from the defaults", ["setting", "value", "default"], changed, "wrap", 3)
-    everything = [("", (name, text(value))) for name, value in trees.flatten(settings, ".").items()]
+    settings = trees.flatten(dataclasses.asdict(run.config), ".")
+    everything = [("", (name, text(value))) for name, value in settings.items()]
     listed = table("", ["setting", "value"], everything, "wrap", 2)
     whole = f"<details><summary>All settings</summary>{listed}</details>"
     return f'{command}<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
+
+
+def changed_settings(run: AnyRun) -> list[tuple[str, str, str]]:
+    """(name, value, default) of the settings that differ from their defaults."""
+    found = trees.difference(dataclasses.asdict(type(run.config)()), dataclasses.asdict(run.config))
+    return [(name, text(now), text(before)) for name, before, now in found]
 
 
 def parameters_table(rows: Sequence[ParameterCount]) -> str:

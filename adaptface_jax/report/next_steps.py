@@ -14,8 +14,17 @@ Step = tuple[str, str]  # reason, command
 
 def next_steps(run: AnyRun) -> str:
     """The section's HTML. RUN is a placeholder for the run's folder, which may move."""
-    name = run.workdir.resolve().name
-    return section(_of_faces(run) if isinstance(run, FaceRun) else _of_classes(run), f"RUN is the folder {name}.")
+    return section(steps_of(run), lead_of(run))
+
+
+def steps_of(run: AnyRun) -> Iterator[Step]:
+    """What can be done with a run."""
+    return _of_faces(run) if isinstance(run, FaceRun) else _of_classes(run)
+
+
+def lead_of(run: AnyRun) -> str:
+    """What RUN stands for."""
+    return f"RUN is the folder {run.workdir.resolve().name}."
 
 
 def section(steps: Iterable[Step], lead: str) -> str:

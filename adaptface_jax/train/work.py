@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from adaptface_jax.checks.run.records import FaceRun, read_run
 from adaptface_jax.cli.training import run_training
@@ -22,6 +23,7 @@ from adaptface_jax.evaluation.markdown import results_markdown, verdict_lines
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, write_results
 from adaptface_jax.evaluation.statistics.paired_test import changes
+from adaptface_jax.report.experiment import experiment_markdown
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.training.averaging import used
 from adaptface_jax.training.loop import Ending
@@ -117,11 +119,11 @@ def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path
     """Write and print the run's results."""
     with Phase("testing against the frozen backbone, writing the report"):
         results = results_of(plan, judge, ending)
-        run = read_run(workdir, results=results)
-        if isinstance(run, FaceRun):
-            results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
+        run = cast(FaceRun, read_run(workdir, results=results))
+        results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
+        run = cast(FaceRun, read_run(workdir, results=results))
         if processes.primary():
-            write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
+            write_results(workdir, results, experiment_markdown(run), run_page(run))
     print(results_markdown(results))
     print("\n".join(verdict_lines(results)))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")

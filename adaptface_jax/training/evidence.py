@@ -7,13 +7,15 @@ saved step, and `evidence.records`, the content of every record when it was read
 
 state: a fingerprint of each array of the training state after the step. records: which records trained the steps since
 the previous line, and their content. rows: a digest of each line of `metrics.jsonl` since then; kept: number and
-digest of those that a session found. sitting: a session's settings and data (run.json), versions and devices. Every
-line ends with `chain`, a digest of the line and of the previous `chain`.
+digest of those that a session found. sitting: a session's settings and data (run.json), versions and devices. time:
+when the line was written, in seconds since 1970 UTC. Every line ends with `chain`, a digest of the line and of the
+previous `chain`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -206,6 +208,7 @@ def whole(digests: Sequence[str]) -> str:
 
 def _append(workdir: Path, line: Line, chain: str) -> str:
     """Append a line after the one that ends with `chain`; returns the chain of the new one."""
+    line["time"] = round(time.time(), 3)
     line["chain"] = linked(chain, line)
     with open(workdir / EVIDENCE, "a", encoding="utf-8") as file:
         file.write(to_json(line) + "\n")
@@ -222,7 +225,8 @@ def _digest(text: str) -> str:
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    "step": int, "chain": str, "state": list, "rows": list, "records": str, "kept": list, "sitting": dict, "files": dict
+    "step": int, "chain": str, "state": list, "rows": list, "records": str, "kept": list, "sitting": dict,
+    "files": dict, "time": (int, float),
 }  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
+import time
 from typing import Any
 
 import jax
 
 from adaptface_jax.core import trees
+from adaptface_jax.core.text import utc_minute
 from adaptface_jax.core.version import __version__
 from adaptface_jax.training.plan import Plan
 
@@ -31,7 +32,7 @@ def expected_line(expected: tuple[float, float]) -> str:
 
 def utc_now() -> str:
     """The current minute, for reports."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return utc_minute(time.time())
 
 
 def first_loss_line(loss: float, expected: tuple[float, float]) -> str:

@@ -15,11 +15,11 @@ from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, ROTARY, BackboneSpec
-from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.formats.reader import SINGLE, open_weights
 from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.transforms import Shape
+from adaptface_jax.weights.sidecar.statistics import image_statistics
 
 DESCRIPTION = "backbone.json"
 CONTENT = "converted weights"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.weights.beside.hugging_face import CONFIG, PREPROCESSOR, PROCESSOR
-from adaptface_jax.weights.beside.open_clip import OPEN_CLIP
 from adaptface_jax.weights.formats.reader import INDEX, SINGLE
+from adaptface_jax.weights.sidecar.hugging_face import CONFIG, PREPROCESSOR, PROCESSOR
+from adaptface_jax.weights.sidecar.open_clip import OPEN_CLIP
 
 FILES = (CONFIG, PREPROCESSOR, PROCESSOR, OPEN_CLIP, SINGLE, INDEX, "model-*-of-*.safetensors")
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"

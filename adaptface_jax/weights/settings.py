@@ -13,12 +13,12 @@ from typing import Any
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BackboneSpec, Family, ImageStats
-from adaptface_jax.weights.beside.hugging_face import CONFIG, read_hugging_face
-from adaptface_jax.weights.beside.open_clip import OPEN_CLIP, read_open_clip
-from adaptface_jax.weights.beside.rules import Found
-from adaptface_jax.weights.beside.timm import read_timm
 from adaptface_jax.weights.formats.tensors import Container
 from adaptface_jax.weights.names.tables import Table
+from adaptface_jax.weights.sidecar.hugging_face import CONFIG, read_hugging_face
+from adaptface_jax.weights.sidecar.open_clip import OPEN_CLIP, read_open_clip
+from adaptface_jax.weights.sidecar.rules import Found
+from adaptface_jax.weights.sidecar.timm import read_timm
 
 AS_ASKED = "as requested"
 _STATISTICS: dict[Family, str] = {
@@ -63,7 +63,7 @@ def settle(
     `activation` and `statistics` override the files. Raises InputError if the settings contradict the row (the same
     shapes would compute something else), and if nothing determines the activation.
     """
-    found = _beside(spec, name, table, path)
+    found = _settings_found(spec, name, table, path)
     computed, activation_from = _activation(spec, table, container, path, found, activation)
     if statistics is not None:
         stats, statistics_from = statistics, AS_ASKED
@@ -71,7 +71,7 @@ def settle(
         stats, statistics_from = found.stats, found.stats_from
     else:
         known = _STATISTICS[spec.family]
-        stats, statistics_from = spec.stats, f"assumed: {known}; --mean and --std set others"
+        stats, statistics_from = spec.stats, f"assumed: {known}; override with --mean and --std"
     settled = dataclasses.replace(spec, activation=computed, stats=stats)
     return Settled(settled, activation_from, statistics_from, found.files, found.unknown)
 
@@ -97,7 +97,7 @@ def _activation(
     return table.activation, _ONE.get(spec.family, f"assumed: no {CONFIG} next to the file")
 
 
-def _beside(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:
+def _settings_found(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:
     match table.project:
         case "hf":
             return read_hugging_face(spec, name, path)

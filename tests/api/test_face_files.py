@@ -60,7 +60,7 @@ def test_a_name_that_is_not_text_is_refused_for_parquet(tmp_path, capsys):
     Image.new("RGB", (112, 112)).save(os.fsencode(tmp_path) + b"/caf\xe9.png")
     words = ["--backbone=builtin", "--image_size=28", "--batch_size=8", f"--images={tmp_path}"]
     assert call(embed, *words, f"--out={tmp_path / 'faces.parquet'}") == 2
-    assert r"caf\udce9.png: this name is no UTF-8" in capsys.readouterr().err
+    assert r"caf\udce9.png: this name is not UTF-8" in capsys.readouterr().err
     assert call(embed, *words, f"--out={tmp_path / 'faces.npz'}") == 0
     assert np.load(tmp_path / "faces.npz")["paths"].tolist() == ["caf\udce9.png"]
 

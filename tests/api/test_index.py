@@ -139,9 +139,9 @@ def test_usearch_reads_it(people, shots, trained, tmp_path):
     ("change", "said"),
     [
         (lambda folder: (folder / "templates.fbin").unlink(), "holds no face index (no templates.fbin)"),
-        (lambda folder: (folder / "names.jsonl").write_text('"x"\n' * 4), "the index is damaged (names.jsonl"),
-        (lambda folder: (folder / "manifest.json").unlink(), "the index is damaged (it has no manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("{}"), "the index is damaged (its manifest.json"),
+        (lambda folder: (folder / "names.jsonl").write_text('"x"\n' * 4), "the index is corrupted (names.jsonl"),
+        (lambda folder: (folder / "manifest.json").unlink(), "the index is corrupted (it has no manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "the index is corrupted (its manifest.json"),
         (lambda folder: (folder / "templates.fbin").write_bytes(b"\0" * 264), "the content of templates.fbin"),
         (lambda folder: (folder / "templates.fbin").write_bytes(b"\0" * 9), "templates.fbin has 9 bytes"),
         (shutil.rmtree, "holds no face index"),

@@ -46,7 +46,7 @@ def test_dtype_is_that_of_the_computation(run, crops, trained):
     [
         ("runs/2026/absent", {}, "runs/2026/absent: no such file or folder"),
         ("EMPTY", {}, "EMPTY"),
-        ("builtin", {"checkpoint": "latest"}, "checkpoint: builtin is no run"),
+        ("builtin", {"checkpoint": "latest"}, "checkpoint: builtin is not a run"),
         ("builtin", {"image_size": 30}, "30 is not a multiple"),
         ("builtin", {"feature": "tokens"}, "feature: 'tokens' is not known; expected one of cls, projected"),
         ("builtin", {"feature": "projected"}, "has no projection"),

@@ -27,7 +27,7 @@ def test_images_per_condition_and_pairs_and_people_per_cell():
     assert said(pose) == ("pose with pose", NOTE) and pose.what == "2 pairs, 1 genuine, of 2 people"
     assert "too few to tell" in pose.advice
     assert said(both) == ("pose with light", NOTE) and both.what == "2 pairs, 2 genuine, of 2 people"
-    assert "one kind alone" in both.advice and both.numbers == {"pairs": 2, "genuine": 2, "people": 2}
+    assert "one kind of pair only" in both.advice and both.numbers == {"pairs": 2, "genuine": 2, "people": 2}
 
 
 def test_a_benchmark_of_unknown_conditions_says_nothing_and_one_of_unused_labels_does():

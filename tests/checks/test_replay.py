@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adaptface_jax.checks.finding import Finding, Severity
-from adaptface_jax.checks.replay.again import Again
 from adaptface_jax.checks.replay.exported import exported
 from adaptface_jax.checks.replay.kept import checkpoint_steps, kept
+from adaptface_jax.checks.replay.recorded_run import read_recorded_run
+from adaptface_jax.checks.replay.replayer import Replayer
 from adaptface_jax.checks.replay.sources import sources
-from adaptface_jax.checks.replay.testimony import read_testimony
 from adaptface_jax.checks.replay.windows import Window, choose_windows
 from adaptface_jax.core import manifest
 from adaptface_jax.distributed.mesh import make_mesh
@@ -93,7 +93,7 @@ def wrong(findings) -> list[tuple[str, str]]:
 
 
 def plan_of(run: Path):
-    record = read_testimony(run).first_record
+    record = read_recorded_run(run).first_record
     config = recorded_config(run, record)
     return prepare(dataclasses.replace(config, data=dataclasses.replace(config.data, benchmarks={})), record)
 
@@ -207,13 +207,13 @@ KEPT = {
 @pytest.mark.parametrize(("tamper", "check", "what"), KEPT.values(), ids=KEPT)
 def test_changes_in_the_records_are_named(root, tamper, check, what):
     tamper()
-    found = wrong(kept(read_testimony(Path("run"))))
+    found = wrong(kept(read_recorded_run(Path("run"))))
     assert [name for name, _ in found] == [check] and re.search(what, found[0][1])
 
 
 def test_a_changed_record_gives_status_1(root, capsys, monkeypatch):
     edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95')()
-    monkeypatch.setattr(Again, "run", lambda self, window: Finding("steps", Severity.OK, "not checked"))
+    monkeypatch.setattr(Replayer, "run", lambda self, window: Finding("steps", Severity.OK, "not checked"))
     assert call(replay, "run") == 1
     assert capsys.readouterr().out.rstrip().splitlines()[-1] == "CHANGED: 1 difference: results"
 
@@ -257,30 +257,30 @@ SOURCES = {
 @pytest.mark.parametrize(("tamper", "checks", "what"), SOURCES.values(), ids=SOURCES)
 def test_changes_in_data_and_backbone_are_named(root, tamper, checks, what):
     tamper()
-    found = wrong(sources(read_testimony(Path("run")), plan_of(Path("run"))))
+    found = wrong(sources(read_recorded_run(Path("run")), plan_of(Path("run"))))
     assert [name for name, _ in found] == checks
     assert re.search(what, "\n".join(text for _, text in found))
 
 
 def nudged(plan, step: int = 8) -> None:
     """One bit of one trained weight, in a checkpoint that its manifest calls intact."""
-    told = read_testimony(Path("run"))
-    state = Again(told, plan, 1e-3).start(step)
+    recorded = read_recorded_run(Path("run"))
+    state = Replayer(recorded, plan, 1e-3).start(step)
     head = state.trainable["head"]
     kernel = np.array(head["kernel"])
     kernel.view(np.uint32)[1, 2] ^= 1
     changed = jax.device_put(kernel, head["kernel"].sharding)
     state = dataclasses.replace(state, trainable=state.trainable | {"head": head | {"kernel": changed}})
     shutil.rmtree(f"run/checkpoints/{step}")
-    with Checkpoints(Path("run/checkpoints"), keep=9, record=told.record) as checkpoints:
+    with Checkpoints(Path("run/checkpoints"), keep=9, record=recorded.record) as checkpoints:
         checkpoints.save(step, state)
 
 
 def checkpoint_faults(plan) -> list[tuple[str, str]]:
-    told = read_testimony(Path("run"))
-    sound, findings = checkpoint_steps(told)
-    again = Again(told, plan, 1e-3)
-    return wrong([*findings, *filter(None, map(again.kept, sound))])
+    recorded = read_recorded_run(Path("run"))
+    intact, findings = checkpoint_steps(recorded)
+    replayer = Replayer(recorded, plan, 1e-3)
+    return wrong([*findings, *filter(None, map(replayer.kept, intact))])
 
 
 def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
@@ -297,15 +297,15 @@ def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
 
 
 def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
-    told = read_testimony(Path("run"))
-    again = Again(told, plan, 1e-3)
-    assert wrong([exported(Path("exported"), plan, again, [4, 8, 12])]) == []
+    recorded = read_recorded_run(Path("run"))
+    replayer = Replayer(recorded, plan, 1e-3)
+    assert wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])]) == []
     file = next(Path("exported").rglob("domain_1/adapter_model.safetensors"))
     tensors = safetensors.numpy.load_file(file)
     name = next(name for name in sorted(tensors) if "lora_B" in name)
     tensors[name].view(np.uint32)[0, 0] ^= 1
     safetensors.numpy.save_file(tensors, file)
-    ((check, what),) = wrong([exported(Path("exported"), plan, again, [4, 8, 12])])
+    ((check, what),) = wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])])
     assert check == "exported" and re.search(
         r"matches no checkpoint; the nearest is 12, from which adapter\.\S+ differs", what
     )
@@ -331,18 +331,18 @@ def test_a_consistent_forgery_is_found_by_replaying(root, plan):
             line["state"][3] ^= 1
 
     forge(told_otherwise)
-    told = read_testimony(Path("run"))
-    assert wrong(kept(told)) == []
-    again = Again(told, plan, 1e-3)
-    assert wrong([again.run(Window(0, 4))]) == []
-    assert re.search(r"step 6: train/loss was \d+\.0\d+, is \d+\.\d+ again", again.run(Window(4, 8)).what)
-    assert re.search(r"step 10: 1 of \d+ arrays of the state differ, first", again.run(Window(8, 12)).what)
-    elsewhere = types.MappingProxyType({**told.sittings[0].environment, "processor": "another"})
-    told.sittings[0] = told.sittings[0]._replace(environment=elsewhere)
-    found = again.run(Window(8, 12))
+    recorded = read_recorded_run(Path("run"))
+    assert wrong(kept(recorded)) == []
+    replayer = Replayer(recorded, plan, 1e-3)
+    assert wrong([replayer.run(Window(0, 4))]) == []
+    assert re.search(r"step 6: train/loss was \d+\.0\d+, is now \d+\.\d+", replayer.run(Window(4, 8)).what)
+    assert re.search(r"step 10: 1 of \d+ arrays of the state differ, first", replayer.run(Window(8, 12)).what)
+    elsewhere = types.MappingProxyType({**recorded.sessions[0].environment, "processor": "another"})
+    recorded.sessions[0] = recorded.sessions[0]._replace(environment=elsewhere)
+    found = replayer.run(Window(8, 12))
     assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # only the evidence was wrong
     repainted()
-    assert "different records, or records with different content" in again.run(Window(0, 12)).what
+    assert "different records, or records with different content" in replayer.run(Window(0, 12)).what
 
 
 def test_a_resumed_run_is_proven_across_its_sessions(root):
@@ -351,19 +351,19 @@ def test_a_resumed_run_is_proven_across_its_sessions(root):
     with open("run/metrics.jsonl", "ab") as file:
         file.truncate(Path("run/metrics.jsonl").stat().st_size - 5)
     assert call(train, "--config=small.py", "--workdir=run") == 0
-    told = read_testimony(Path("run"))
-    assert [sitting.step for sitting in told.sittings] == [0, 8] and told.ended
-    assert wrong(kept(told)) == []
+    recorded = read_recorded_run(Path("run"))
+    assert [session.step for session in recorded.sessions] == [0, 8] and recorded.ended
+    assert wrong(kept(recorded)) == []
     without_line("run/metrics.jsonl", 2)()
-    assert [name for name, _ in wrong(kept(read_testimony(Path("run"))))] == ["metrics"]
+    assert [name for name, _ in wrong(kept(read_recorded_run(Path("run"))))] == ["metrics"]
 
 
 def test_a_run_of_an_older_version_is_proven_as_far_as_it_can_be(goldens, capsys):
-    found = kept(read_testimony(goldens / "run_before_layout"))
+    found = kept(read_recorded_run(goldens / "run_before_layout"))
     assert wrong(found) == []
-    told = read_testimony(goldens / "run_before_layout")
-    assert [finding.check for finding in kept(told) if finding.severity is Severity.NOTE] == ["evidence"]
-    assert told.trained == 8 and told.sitting_of(0) is None
+    recorded = read_recorded_run(goldens / "run_before_layout")
+    assert [finding.check for finding in kept(recorded) if finding.severity is Severity.NOTE] == ["evidence"]
+    assert recorded.trained == 8 and recorded.session_of(0) is None
 
 
 def test_what_cannot_be_replayed_gives_one_line(root, capsys):

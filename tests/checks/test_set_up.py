@@ -51,7 +51,7 @@ def config(config_file) -> Config:
 
 
 @dataclasses.dataclass
-class Sound:
+class ValidSetUp:
     """A valid set-up examined by the command: its output, and what it compiled."""
 
     status: int
@@ -65,8 +65,8 @@ class Sound:
 
 
 @pytest.fixture(scope="module")
-def sound(config_file, tmp_path_factory) -> Sound:
-    folder, kept, out = tmp_path_factory.mktemp("sound"), {}, io.StringIO()
+def valid(config_file, tmp_path_factory) -> ValidSetUp:
+    folder, kept, out = tmp_path_factory.mktemp("valid"), {}, io.StringIO()
 
     def keep(name, function):
         def call(*args):
@@ -83,17 +83,17 @@ def sound(config_file, tmp_path_factory) -> Sound:
         words = (f"--config={config_file}", f"--workdir={folder / 'run'}", f"--output={folder / 'found.json'}")
         status = commands.call(doctor, *words)
     findings = json.loads((folder / "found.json").read_text())
-    return Sound(status, out.getvalue(), findings, folder / "run", *kept.values())
+    return ValidSetUp(status, out.getvalue(), findings, folder / "run", *kept.values())
 
 
 @pytest.fixture(scope="module")
-def set_up(sound) -> setup_checks.SetUp:
-    return sound.set_up
+def set_up(valid) -> setup_checks.SetUp:
+    return valid.set_up
 
 
 @pytest.fixture(scope="module")
-def embedder(sound) -> Embedder:
-    return sound.embedder
+def embedder(valid) -> Embedder:
+    return valid.embedder
 
 
 @pytest.fixture(scope="module")
@@ -136,19 +136,19 @@ def png(image: np.ndarray) -> bytes:
 # A valid set-up.
 
 
-def test_a_valid_set_up_has_no_fault_and_no_warning(sound):
-    found = sound.findings["findings"]
+def test_a_valid_set_up_has_no_fault_and_no_warning(valid):
+    found = valid.findings["findings"]
     # The machine's current speed is not the set-up's fault.
     assert {f["check"] for f in found if f["severity"] in ("fault", "warning")} <= {"speed"}
-    assert sound.status == sound.findings["faults"] == 0
+    assert valid.status == valid.findings["faults"] == 0
     assert {
         "weights", "image statistics", "readable", "class balance", "labels", "duplicates", "labels fit images",
         "domain pose", "domain age", "domain light",
         "pairs", "consistency", "overlap", "frozen backbone", "memory", "disk", "loss", "gradients", "speed",
     } <= {f["check"] for f in found}  # fmt: skip
-    assert sound.out.splitlines()[-1].startswith(("✓ valid: ", "! no fault"))
-    assert "\033" not in sound.out, "colors are for terminals"
-    assert not sound.workdir.exists(), "the doctor writes nothing"
+    assert valid.out.splitlines()[-1].startswith(("✓ valid: ", "! no fault"))
+    assert "\033" not in valid.out, "colors are for terminals"
+    assert not valid.workdir.exists(), "the doctor writes nothing"
 
 
 # Many faults at once, through the command.
@@ -417,38 +417,38 @@ def test_image_statistics_of_another_model(set_up):
 # The training step.
 
 
-def test_the_first_loss_is_the_expected_one(set_up, sound):
-    assert said(rehearsal.first_loss(sound.rehearsed, set_up.plan.expected_loss)) == ("loss", OK)
+def test_the_first_loss_is_the_expected_one(set_up, valid):
+    assert said(rehearsal.first_loss(valid.rehearsed, set_up.plan.expected_loss)) == ("loss", OK)
     mean, std = set_up.plan.expected_loss
-    assert said(rehearsal.first_loss(sound.rehearsed, (mean + 20, std))) == ("loss", WARNING)
+    assert said(rehearsal.first_loss(valid.rehearsed, (mean + 20, std))) == ("loss", WARNING)
 
 
-def test_every_trained_part_has_a_gradient(sound):
-    finding = rehearsal.gradients(sound.rehearsed)
+def test_every_trained_part_has_a_gradient(valid):
+    finding = rehearsal.gradients(valid.rehearsed)
     assert said(finding) == ("gradients", OK)
     assert set(finding.numbers) == {"adapter", "router", "head", "centers"}
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.0, "always zero"), (float("nan"), "not finite")])
-def test_a_part_without_a_gradient(sound, value, word):
-    metrics = tuple({**row, "grad_norm/head": value} for row in sound.rehearsed.metrics)
-    finding = rehearsal.gradients(dataclasses.replace(sound.rehearsed, metrics=metrics))
+def test_a_part_without_a_gradient(valid, value, word):
+    metrics = tuple({**row, "grad_norm/head": value} for row in valid.rehearsed.metrics)
+    finding = rehearsal.gradients(dataclasses.replace(valid.rehearsed, metrics=metrics))
     assert said(finding) == ("gradients", FAULT) and "head: " in finding.what and word in finding.what
 
 
-def test_a_loss_that_is_not_finite(sound):
-    metrics = tuple({**row, "loss": float("nan")} for row in sound.rehearsed.metrics)
-    finding = rehearsal.first_loss(dataclasses.replace(sound.rehearsed, metrics=metrics), (26.0, 1.0))
+def test_a_loss_that_is_not_finite(valid):
+    metrics = tuple({**row, "loss": float("nan")} for row in valid.rehearsed.metrics)
+    finding = rehearsal.first_loss(dataclasses.replace(valid.rehearsed, metrics=metrics), (26.0, 1.0))
     assert said(finding) == ("loss", FAULT)
 
 
-def test_the_plan_outlives_its_rehearsal(set_up, sound):
+def test_the_plan_outlives_its_rehearsal(set_up, valid):
     """The step donates its state; the opened model must stay intact."""
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(set_up.plan.model.trainable))
 
 
-def test_a_batch_too_large_for_the_memory(sound):
-    compiled = sound.compiled
+def test_a_batch_too_large_for_the_memory(valid):
+    compiled = valid.compiled
     total = 8 * compiled.total_bytes
     assert compiled.work_bytes > 0
     assert said(rehearsal.memory(compiled, 2 * total, 8)) == ("memory", OK)

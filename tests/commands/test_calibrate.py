@@ -97,7 +97,7 @@ def test_verify_reads_it_from_a_file_or_from_the_run(run, pile, found, tmp_path,
     assert af.open(run).rule(far=0.1).threshold.value == value
     assert af.open(run).rule(far=0.1, benchmark="lfw").threshold == af.Threshold(4.0, "1e-1", "lfw")
     assert call(verify, *words, "--far=1e-4") == 2
-    assert "it takes about 448 photographs, here were 64); expected one of 1e-1" in capsys.readouterr().err
+    assert "it takes about 448 photographs, and there were 64); expected one of 1e-1" in capsys.readouterr().err
     assert call(verify, *words, f"--results={found}", "--benchmark=lfw") == 2
     assert "holds the thresholds of a site" in capsys.readouterr().err
     (run / SITE).unlink()

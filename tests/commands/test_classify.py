@@ -253,7 +253,7 @@ def test_settings_of_the_other_task_are_refused(run, config, tmp_path, capsys):
         (train, (f"--config={config}", f"--workdir={tmp_path}"), "takes those of recognition"),
         (evaluate, (f"--run={run}", f"--benchmark=a={run}"), "a"),
         (classify, ("--config=celeba_cnn",), "--config and --workdir train a classifier"),
-        (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to a training"),
+        (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to training"),
         (classify, ("--config=celeba_cnn", f"--workdir={run}", "--split=test"), "--split: belongs to --evaluate"),
         (classify, (f"--evaluate={tmp_path}",), "contains no run"),
     ):

@@ -112,19 +112,19 @@ def test_searches_are_listed_and_stored_with_the_run(data, tmp_path_factory, cap
     shown = searches_section(read_run(run).searches.found)
     assert "ijby_mean" in shown and "step 7" in shown and "Rank-1 by the number of distractors" in shown
     (run / FILE).write_text("{")
-    assert read_run(run).searches.found == {} and "left out" in read_run(run).searches.remarks[0]
+    assert read_run(run).searches.found == {} and "skipped" in read_run(run).searches.remarks[0]
 
 
 def test_flags_that_make_no_sense_give_one_line(data, capsys):
     people = (f"--gallery={data / 'known'}", f"--probes={data / 'seen'}")
     cases = {
-        (f"--benchmark=mine={data}", "--hits=x.csv"): "--hits: is of a search of --probes",
-        (f"--ijb={data / 'IJBX'}", f"--distractors={data / 'seen'}"): "--distractors: is of searches; give --ijb with",
-        (f"--ijb={data / 'IJBX'}", f"--ijb={data / 'IJBX'}"): "another folder is called ijbx, too",
+        (f"--benchmark=mine={data}", "--hits=x.csv"): "--hits: is for a search of --probes",
+        (f"--ijb={data / 'IJBX'}", f"--distractors={data / 'seen'}"): "--distractors: is for searches; give --ijb with",
+        (f"--ijb={data / 'IJBX'}", f"--ijb={data / 'IJBX'}"): "another folder is also called ijbx",
         (*people, "--hits=x.txt"): "--hits: x.txt ends in neither .csv nor .json",
         (*people, "--record"): "--record: stores metrics with a run; give --run",
         (*people, "--far=1e-3"): "--backbone: no threshold is stored with it",
-        (*people, f"--distractors={data / 'seen'}"): "--distractors: ann is among the people, too (3 are)",
+        (*people, f"--distractors={data / 'seen'}"): "--distractors: ann is also in the gallery or the probes (3 are)",
         (): "nothing to evaluate",
         (f"--gallery={data / 'known'}",): "--gallery and --probes belong together",
         (f"--gallery={data / 'known'}", f"--probes={data}/known/"): "--probes: is the gallery itself",

@@ -217,7 +217,7 @@ def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_p
             end = child.end()
             if number == signal.SIGTERM:
                 assert end.status == 75
-                line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to go on\n"
+                line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to resume\n"
                 assert end.error == line
                 assert by_name(out)["seed=1"]["state"] == "stopped"
             else:

@@ -146,5 +146,5 @@ def test_an_index_whose_run_is_missing_asks_for_it(people, index, run, tmp_path,
 
     change_facts(copy, opened=manifest["facts"]["opened"] | {"run": str(tmp_path / "gone")})
     assert call(identify, f"--index={copy}", people / "bo") == 2
-    assert "gone, which is not there; name it with --run" in capsys.readouterr().err
+    assert "gone, which does not exist; name it with --run" in capsys.readouterr().err
     assert call(identify, f"--index={copy}", f"--run={moved}", "--far=1e-1", people / "bo") == 0

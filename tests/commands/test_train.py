@@ -114,7 +114,7 @@ def test_whatever_takes_long_reports_progress(told_run):
         "opening data, model and benchmarks ...",
         "evaluating the frozen backbone and raw pixels on faces; then training ...",
         "compiling the training step; then 12 steps of 16 images ...",
-        "testing against the frozen backbone, making the report ...",
+        "testing against the frozen backbone, writing the report ...",
     ]
 
 

@@ -43,13 +43,13 @@ DAMAGE = {
     "truncated": (lambda f: (f / "a.bin").write_bytes(b"ab"), "a.bin has 2 bytes, not 10,240"),
     "emptied": (lambda f: (f / "d" / "b.bin").write_bytes(b""), "d/b.bin has 0 bytes"),
     "missing": (lambda f: (f / "d" / "b.bin").unlink(), "d/b.bin is missing"),
-    "added": (lambda f: (f / "c.bin").write_bytes(b""), "c.bin was not there"),
+    "added": (lambda f: (f / "c.bin").write_bytes(b""), "c.bin did not exist"),
     "no manifest": (lambda f: (f / manifest.NAME).unlink(), "never finished"),
-    "empty manifest": (lambda f: (f / manifest.NAME).write_text(""), "manifest.json is damaged"),
-    "manifest of another kind": (lambda f: (f / manifest.NAME).write_text("[1]"), "manifest.json is damaged"),
-    "flipped manifest": (lambda f: flip(f / manifest.NAME), "manifest.json is damaged"),
-    "better accuracy written in": (lambda f: edit(f, facts={"step": 7, "accuracy": 1}), "manifest.json is damaged"),
-    "bad file entry": (lambda f: edit(f, files={"a.bin": 3}), "manifest.json is damaged"),
+    "empty manifest": (lambda f: (f / manifest.NAME).write_text(""), "manifest.json is corrupted"),
+    "manifest of another kind": (lambda f: (f / manifest.NAME).write_text("[1]"), "manifest.json is corrupted"),
+    "flipped manifest": (lambda f: flip(f / manifest.NAME), "manifest.json is corrupted"),
+    "better accuracy written in": (lambda f: edit(f, facts={"step": 7, "accuracy": 1}), "manifest.json is corrupted"),
+    "bad file entry": (lambda f: edit(f, files={"a.bin": 3}), "manifest.json is corrupted"),
 }
 
 

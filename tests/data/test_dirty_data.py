@@ -176,7 +176,7 @@ ODD = {
     "EXIF-rotated PNG: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), exif=orientation(6)), RGB, 0),
     "EXIF-mirrored PNG": (encoded(np.ascontiguousarray(RGB[:, ::-1]), exif=orientation(2)), RGB, 0),
     "an orientation that does not exist: as stored": (encoded(RGB, exif=orientation(99)), RGB, 0),
-    "broken EXIF, sound pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
+    "broken EXIF, valid pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
     "EXIF of garbage": (encoded(RGB, exif=b"Exif\0\0garbage"), RGB, 0),
     "broken EXIF in a JPEG": (encoded(RGB, "JPEG", quality=100, subsampling=0, exif=BROKEN_EXIF), RGB, 2),
     "animated PNG: the first frame": (saved(FRAMES[0], save_all=True, append_images=FRAMES[1:]), RGB, 0),
@@ -490,7 +490,7 @@ def twins(one: str, other: str) -> Callable[[Path], Path]:
             (place / "faces" / name).mkdir(parents=True)
             (place / "faces" / name / "0.png").write_bytes(PNG)
         if len(os.listdir(place / "faces")) < 2:
-            pytest.skip("a file system that does not tell them apart")
+            pytest.skip("a file system that does not distinguish them")
         return place / "faces"
 
     return build
@@ -567,8 +567,8 @@ SETS = {
     "an infinite label": (flat(0.0, np.inf), "record 1: the label inf is not a non-negative integer"),
     "one label": (flat(3.0, 3.0, 3.0), "1 identity"),
     "identities that overlap": (layout((1.0, 4.0), (3.0, 5.0)), "two identities claim images"),
-    "an identity beyond the images": (layout((1.0, 3.0), (3.0, 9.0)), "an identity of images 3 to 9"),
-    "an identity that ends before it starts": (layout((3.0, 1.0), (3.0, 5.0)), "an identity of images 3 to 1"),
+    "an identity beyond the images": (layout((1.0, 3.0), (3.0, 9.0)), "an identity with images 3 to 9"),
+    "an identity that ends before it starts": (layout((3.0, 1.0), (3.0, 5.0)), "an identity with images 3 to 1"),
     "an identity record that is an image": (layout((1.0, 3.0), end=6.0, first=4.0), "expected two keys"),
     "identities at keys that are not there": (layout((1.0, 3.0), (3.0, 5.0), end=99.0), "the key is not in the index"),
     "identities at keys that are no counts": (layout((1.0, 3.0), (3.0, 5.0), end=7.5), "expected two keys"),
@@ -586,7 +586,7 @@ SETS = {
     "a description that lies of the classes": (described(classes=2), "says 12 records of 2 classes"),
     "a description that names a file elsewhere": (
         shard_described(file="../faces"),
-        "shards is missing or of another kind",
+        "shards is missing or of the wrong type",
     ),
     "a description that lies of a shard's records": (shard_described(records=5), "12 records, 13 in its shards"),
     "a description that lies of a shard's size": (shard_described(bytes=5), "has .* bytes, dataset.json says 5"),

@@ -197,7 +197,7 @@ def test_a_changed_byte_gives_one_line_or_changes_nothing(hub, seed):
 def test_an_implausible_label(tmp_path):
     images = {"image": pa.array(IMAGES[:2]), "label": pa.array([0, 10**12])}
     write(tmp_path / "train.parquet", pa.table(images))
-    with pytest.raises(InputError, match="the label 1000000000000 is above the number of images"):
+    with pytest.raises(InputError, match="the label 1000000000000 exceeds the number of images"):
         open_parts(str(tmp_path))
 
 

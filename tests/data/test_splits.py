@@ -155,7 +155,7 @@ REFUSED = {
     ),
     "another class in test": (
         one_with(GOOD, test={"a": 1, "zebra": 1}),
-        r"class folders in .*test: the class 'zebra' is none of the 2 of the training part",
+        r"class folders in .*test: the class 'zebra' is not among the 2 of the training part",
     ),
     "two validation parts": (one_with(GOOD, val=GOOD, valid=GOOD), "holds both val and valid; expected one validation"),
     "an empty test part": (lambda f: (one_with(GOOD, val=GOOD)(f), (f / "test").mkdir()), "test: no classes found"),

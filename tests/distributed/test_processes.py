@@ -89,7 +89,7 @@ def own_lines(error: str) -> list[str]:
 
 def losses(workdir: Path) -> dict[int, float]:
     rows = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
-    assert len(dict(rows)) == len(rows), "a step stands there twice"
+    assert len(dict(rows)) == len(rows), "a step is logged twice"
     return dict(rows)
 
 

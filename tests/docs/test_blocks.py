@@ -76,7 +76,7 @@ def shell(block: Block, capsys: pytest.CaptureFixture) -> str | None:
 
 
 def python(block: Block, names: dict[str, object], capsys: pytest.CaptureFixture) -> str | None:
-    """What a block printed that ran; None for one that was only looked at."""
+    """What a block printed that ran; None for one that was not run."""
     tree = ast.parse(block.text)
     if block.needs:
         look_up(tree)

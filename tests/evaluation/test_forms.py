@@ -222,7 +222,7 @@ def test_the_list_takes_precedence_over_labels_in_the_order_of_the_run(faces):
 def test_labels_of_another_set_are_refused(faces):
     (faces / "pairs.csv").write_text("a/1.png,a/2.png,1\na/1.png,b/1.png,0\n")
     (faces / "labels.csv").write_text("path,pose\nx.png,left\n")
-    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image"):
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is for an image"):
         open_benchmark(str(faces), "pose=left; light=bad")
 
 

@@ -61,7 +61,7 @@ def test_gates_proportional_to_the_labels_agree_with_all_of_them_however_the_exp
         (np.eye(3), ONE_EACH[:2], "expected .M, K. and .M, 3."),
         (np.eye(3), np.eye(3)[:, :2], "expected .M, K. and .M, 3."),
         (np.eye(3), 0 * ONE_EACH, "no image has a known domain"),
-        (np.full((3, 3), np.nan), ONE_EACH, "not finite"),
+        (np.full((3, 3), np.nan), ONE_EACH, "non-finite"),
     ],
 )
 def test_mismatched_inputs_are_refused(gates, domain, words):

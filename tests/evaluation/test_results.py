@@ -215,7 +215,7 @@ def test_pixels_come_before_the_frozen_backbone(results):
 
 
 def test_gates_of_images_of_unknown_domain_are_averaged():
-    assert "mean gate is 0.250, 0.750" in results_markdown(Results({"lfw": plain(gate_mean=(0.25, 0.75))}))
+    assert "The mean gate is 0.250, 0.750" in results_markdown(Results({"lfw": plain(gate_mean=(0.25, 0.75))}))
 
 
 def test_the_five_benchmarks_have_means_by_category_and_published_results():

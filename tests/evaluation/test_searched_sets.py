@@ -107,7 +107,7 @@ def test_tinyface_is_found_where_it_is_and_by_its_lists_or_names(tmp_path, inner
     named = open_tinyface(tmp_path)
     assert dict(zip(named.paths, named.person, strict=True)) == dict(zip(listed.paths, listed.person, strict=True))
     shutil.rmtree(tmp_path / inner / "Gallery_Distractor")
-    assert "no distractors (Gallery_Distractor is not there)" in open_tinyface(tmp_path).said
+    assert "no distractors (Gallery_Distractor is missing)" in open_tinyface(tmp_path).said
 
 
 def test_every_image_of_tinyface_is_a_row(tmp_path):
@@ -159,11 +159,11 @@ def broken_list(folder, kind: str) -> None:
     [
         ("text", "is not a readable MATLAB file"),
         ("cut", "is not a readable MATLAB file"),
-        ("other", "holds no probe_set and probe_ids"),
+        ("other", "does not hold probe_set and probe_ids"),
         ("gone", r"1 of 2 images are missing from Probe, e\.g\. 9_9\.png"),
         ("twice", "1_7 is listed twice"),
-        ("half", "no number of a person"),
-        ("negative", "no number of a person"),
+        ("half", "an invalid name or person number"),
+        ("negative", "an invalid name or person number"),
         ("short", "2 names in probe_set and 1 numbers in probe_ids"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_run_on_weights_of_8_bits_is_exported_with_the_exact_ones(workdirs, tm
     (run / RUN_FILE).write_text(json.dumps(record))
     assert call(export, f"--run={run}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
     assert (
-        "weights: the backbone's own; the run and its figures are of those rounded to int8" in capsys.readouterr().out
+        "weights: the backbone's own; the run and its metrics are of those quantized to int8" in capsys.readouterr().out
     )
     name = "encoder.layer.3.mlp.fc1.weight"
     ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
@@ -86,7 +86,7 @@ def test_an_existing_folder_is_replaced_only_with_overwrite(workdirs, tmp_path, 
         ("lora", ["--format=merged", "--with_base"], "--with_base: belongs to --format=peft"),
         ("lora", ["--format=merged", "--weights=builtin"], "--weights"),
         ("lora", ["--format=base", "--image_size=28"], "--image_size"),
-        ("lora", ["--format=peft", "--push_to_hub=a/b/c"], "--push_to_hub: 'a/b/c' names no repository"),
+        ("lora", ["--format=peft", "--push_to_hub=a/b/c"], "--push_to_hub: 'a/b/c' is not a repository"),
         ("lora", ["--format=torchscript"], "--format"),
         ("lora", ["--format=peft", "--layout=v3"], "--layout"),
         ("lora", ["--format=peft", "--checkpoint=8"], "--checkpoint"),
@@ -111,7 +111,7 @@ def test_bad_input_gives_one_line_status_2_and_nothing_written(workdirs, kind, w
     [
         (["--format=merged", "--weights=builtin"], "--weights: belongs to --format=base"),
         (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is not a multiple"),
-        (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is no run"),
+        (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is not a run"),
         (["--format=base", "--weights=/nowhere.pth"], "/nowhere.pth: no such file"),
         (["--format=base"], "--run --weights"),
     ],

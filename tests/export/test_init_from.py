@@ -159,7 +159,7 @@ def test_adapters_in_half_precision_are_read(tmp_path):
         ({"targets": ("q", "v")}, {"targets": ("q",)}, r"do not cover v.*set adapter.targets=q,v"),
         ({"targets": ("proj",), "rank": 5}, {"rank": 4}, r"too low for proj.*needs rank 5; set adapter.rank=5"),
         ({"patch": True}, {}, r"trained patch embedding; set backbone.train_patch_embed=True"),
-        ({"kind": "dalora"}, {}, r"3 experts of DA-LoRA; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
+        ({"kind": "dalora"}, {}, r"3 DA-LoRA experts; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
         ({"kind": "dalora"}, {"kind": "dalora", "num_domains": 2}, r"adapter.num_domains=3"),
         ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"uses 'block:1'"),
         ({}, {"alpha": 0.0}, r"adapter.alpha: 0"),

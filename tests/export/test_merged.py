@@ -178,7 +178,7 @@ def test_what_is_not_a_mixture_is_refused(text):
 
 def test_dalora_is_never_merged_unasked(made):
     model = made(*DALORA)
-    with pytest.raises(InputError, match=r"weighs its 3 experts for every image.*--mix=mean --data"):
+    with pytest.raises(InputError, match=r"weights its 3 experts per image.*--mix=mean --data"):
         choose_mix(None, model, None, MESH)
     with pytest.raises(InputError, match="--data=SOURCE"):
         choose_mix("mean", model, None, MESH)

@@ -132,7 +132,7 @@ def test_settings_take_precedence_over_the_folder(tmp_path):
         assert adopted(given_) is given_
         start_from(given_, DINOV2, fresh(given_, DINOV2))
     low = named("tiny_reg4", folder=tmp_path, rank=4, rank_pattern={"blocks.1.attn.proj": 2})
-    with pytest.raises(InputError, match=r"adapter.rank_pattern: gives blocks.1.attn.proj less than the rank 3.*leave"):
+    with pytest.raises(InputError, match=r"adapter.rank_pattern: gives blocks.1.attn.proj less than its rank 3.*omit"):
         start_from(low, DINOV2, fresh(low, DINOV2))
     without = named("tiny_reg4", folder=tmp_path, rank=4, blocks=(0,))
     with pytest.raises(InputError, match=r"adapter.blocks: 0 lacks block 1"):

@@ -41,7 +41,7 @@ def test_the_whole_folder_arrives_in_the_repository(tmp_path):
 
 @pytest.mark.parametrize(
     ("token", "expected"),
-    [(None, "hf auth login"), ("reads", "no right to write to owner/name (status 403)"), ("away", "be reached")],
+    [(None, "hf auth login"), ("reads", "may not write to owner/name (status 403)"), ("away", "be reached")],
 )
 def test_refusals_of_the_hub_give_one_line_and_the_folder_stays(token, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))

@@ -113,7 +113,7 @@ def trials(folder: Path) -> Iterator[Trial]:
     everywhere = places(folder)
     dangling = folder / "dangling"
     dangling.symlink_to("nothing")
-    nothing = "is a link to nothing, which is not there"
+    nothing = "is a link to nothing, which does not exist"
     for flags, own in (
         (FILES, {str(folder / "folder"): "is a folder"}),
         (FOLDERS, {str(folder / "file"): "is a file", str(dangling): nothing, str(dangling / "x"): nothing}),

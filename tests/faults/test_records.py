@@ -47,17 +47,17 @@ def test_what_was_left_out_is_on_the_page(run, tmp_path):
 
 def test_the_log_repairs_a_truncated_last_line_and_refuses_other_damage(run, tmp_path):
     shutil.copy(run / METRICS_FILE, tmp_path)
-    sound = read_metrics(tmp_path)
+    valid = read_metrics(tmp_path)
     for tail in ('{"step": 13, "tra', "\0" * 100):
         with (tmp_path / METRICS_FILE).open("a") as file:
             file.write(tail)
         with Monitor(tmp_path, resume_step=100) as monitor:
             monitor.scalars(100, {"x": 1})
-        assert read_metrics(tmp_path) == [*sound, {"step": 100, "x": 1.0}]
+        assert read_metrics(tmp_path) == [*valid, {"step": 100, "x": 1.0}]
         shutil.copy(run / METRICS_FILE, tmp_path)
     with (tmp_path / METRICS_FILE).open("a") as file:
         file.write("garbage\n")
-    with pytest.raises(InputError, match=rf"metrics.jsonl: line {len(sound) + 1} is damaged .*; remove it"):
+    with pytest.raises(InputError, match=rf"metrics.jsonl: line {len(valid) + 1} is damaged .*; remove it"):
         Monitor(tmp_path, resume_step=100)
 
 

@@ -55,7 +55,7 @@ def judged(found: Answer, *statuses: int) -> str:
     if found.status not in statuses:
         return f"{STATUS} {found.status}, expected {' or '.join(map(str, statuses))}: {line}"
     if found.status == 2 and not (line.startswith("error: ") and line.isprintable() and len(line) <= LONGEST):
-        return f"{STATUS} 2 without one sound line: {line[:LONGEST]!r}"
+        return f"{STATUS} 2 without one valid line: {line[:LONGEST]!r}"
     if found.status == 0 and line:
         return f"{STATUS} 0 with a complaint: {line}"
     return ""

@@ -47,13 +47,13 @@ def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=base) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sound, folder = Path(place, "sound"), Path(place, "set")
-        sound.mkdir()
-        reader.make(sound)
-        shutil.copytree(sound, folder)
+        valid, folder = Path(place, "valid"), Path(place, "set")
+        valid.mkdir()
+        reader.make(valid)
+        shutil.copytree(valid, folder)
         reader.read(folder)  # the valid set must be readable, or the rest means nothing
         targets = sorted(
-            {path.relative_to(sound) for form in reader.damaged for path in sound.glob(form) if path.is_file()}
+            {path.relative_to(valid) for form in reader.damaged for path in valid.glob(form) if path.is_file()}
         )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         slowest = 0.0
@@ -82,9 +82,9 @@ def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str
             finally:
                 signal.alarm(0)
             slowest = max(slowest, time.perf_counter() - start)
-            for path in sound.rglob("*") if reader.mend else [sound / target]:
+            for path in valid.rglob("*") if reader.mend else [valid / target]:
                 if path.is_file():
-                    shutil.copyfile(path, folder / path.relative_to(sound))
+                    shutil.copyfile(path, folder / path.relative_to(valid))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     counts = f"{read:6,} read {refused:6,} refused {len(fallen):3} fell"
     print(f"{name:20} {examples:6,} examples: {counts}, slowest {slowest:.2f} s, memory +{grown:,.0f} MB", flush=True)

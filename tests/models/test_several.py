@@ -45,12 +45,12 @@ def built(configs):
 
 
 def side_by_side(frozen, found, count=None):
-    room = several.common([recognizer.config for recognizer, _ in found])
-    trees = [several.alone(frozen, tree, one.config, room, models.SPEC) for one, tree in found]
-    stack = several.rooms(trees[0], count or len(trees))
+    form = several.common([recognizer.config for recognizer, _ in found])
+    trees = [several.alone(frozen, tree, one.config, form, models.SPEC) for one, tree in found]
+    stack = several.slots(trees[0], count or len(trees))
     for place, tree in enumerate(trees):
         stack = several.put(stack, place, tree)
-    return Recognizer(models.SPEC, room, jnp.float32), stack
+    return Recognizer(models.SPEC, form, jnp.float32), stack
 
 
 @pytest.mark.parametrize("configs", [PLAIN, BLOCK, FROZEN], ids=["lora", "block:1", "frozen"])

@@ -72,7 +72,9 @@ def test_torchscript(tmp_path, how, dtype):
 
 def test_a_pickled_module_is_refused_with_the_way_out(tmp_path, model):
     torch.save(model, tmp_path / "x.pth")
-    message = r"it asks for 'torch\.nn\.modules.*nothing of it was run; save the state dict alone: torch\.save\(model\."
+    message = (
+        r"it asks for 'torch\.nn\.modules.*none of it was executed; save only the state dict: torch\.save\(model\."
+    )
     with pytest.raises(InputError, match=message):
         open_weights(tmp_path / "x.pth")
 

@@ -124,7 +124,7 @@ def test_plots_and_misclassified_pairs(ask, run):
     kept = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     for tag in wrong:
         (picture,) = kept.Images(tag)
-        assert picture.width == 2 * 112 + 448, "two faces and what is said of them"
+        assert picture.width == 2 * 112 + 448, "two faces and their caption"
 
 
 def test_a_pair_is_shown_with_its_distance_and_image_names():

@@ -83,7 +83,7 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
     assert said(files[1]) == ("They do not pass as the same person", strangers.format(100))
     assert said(files[0]) == ("They pass as the same person", strangers.format(100))
     says, risk = said(files[1], threshold="4")
-    assert says == "They pass the threshold that was chosen by hand" and "is not known" in risk
+    assert says == "They pass the threshold that was set manually" and "is unknown" in risk
 
 
 def judging(rule, answers, *words, **options):

@@ -114,6 +114,6 @@ def test_another_risk_decides_again_and_a_bad_file_is_reported(tab, address, fil
     assert "They pass, but so does 1 stranger in 10" in shown(tab, "decision", ".answer")
     drop(tab, "second", b"this is no picture")
     assert shown(tab, "decision", ".problem") == (
-        "Second: 18 bytes of no known form; expected JPEG, PNG, WEBP, GIF, TIFF, AVIF or HEIC."
+        "Second: 18 bytes of unknown format; expected JPEG, PNG, WEBP, GIF, TIFF, AVIF or HEIC."
     )
     assert not [text for text in tab.complaints if "415" not in text]

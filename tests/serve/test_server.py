@@ -53,7 +53,7 @@ def test_bad_flags_give_one_line(said, tmp_path, capsys):
 
 def test_another_host_gives_a_warning(said):
     _, error = said("--host=0.0.0.0", "--port=0", "--index=absent.idx")
-    assert error.startswith("warning: --host=0.0.0.0: whoever reaches this machine")
+    assert error.startswith("warning: --host=0.0.0.0: anyone who reaches this machine")
 
 
 def test_a_signal_stops_it_after_requests_in_progress(run, people):

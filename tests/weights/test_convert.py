@@ -143,10 +143,10 @@ def test_given_statistics_take_precedence_and_are_recorded(demo, tmp_path):
     [
         ({"mean": "0.5"}, "--std: is missing"),
         ({"std": "0.5"}, "--mean: is missing"),
-        ({"mean": "0.5,0.5", "std": "0.2"}, "--mean and --std: what was given"),
-        ({"mean": "x", "std": "0.2"}, "--mean and --std: what was given"),
-        ({"mean": "0.5", "std": "0"}, "--mean and --std: what was given"),
-        ({"mean": "1e", "std": "0.2"}, "--mean and --std: what was given"),
+        ({"mean": "0.5,0.5", "std": "0.2"}, "--mean and --std: the given values"),
+        ({"mean": "x", "std": "0.2"}, "--mean and --std: the given values"),
+        ({"mean": "0.5", "std": "0"}, "--mean and --std: the given values"),
+        ({"mean": "1e", "std": "0.2"}, "--mean and --std: the given values"),
         ({"mean": "123.7,116,103", "std": "58,57,57"}, "of images in 0 to 255"),
     ],
 )
@@ -226,7 +226,7 @@ def test_inspect_a_converted_folder(demo, tmp_path):
         (archives.archive(archives.state()), "PyTorch (a zip archive with a pickle, which is not executed)"),
         (
             archives.script(archives.program(archives.module(x=archives.tensor()))),
-            "TorchScript archive (its code is not run)",
+            "TorchScript archive (its code is not executed)",
         ),
     ],
 )

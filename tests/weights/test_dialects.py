@@ -135,9 +135,9 @@ def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
     with pytest.raises(InputError) as caught:
         engine.identify(shapes, "FILE")
     text = str(caught.value)
-    assume("a size that is not known" not in text)  # one that gives the width is missing, the other misshapen
-    assert text.startswith(f"FILE: fits no known layout; the nearest is {name} as {row}: missing (1): {missing}; ")
-    assert f"; extra (1): {extra} [7]; misshapen (1): {misshapen} [" in text
+    assume("is an unknown size" not in text)  # one that gives the width is missing, the other misshapen
+    assert text.startswith(f"FILE: matches no known layout; the nearest is {name} as {row}: missing (1): {missing}; ")
+    assert f"; extra (1): {extra} [7]; wrong shape (1): {misshapen} [" in text
 
 
 def test_from_the_original_to_timm_the_position_of_cls_is_folded(goldens):
@@ -181,5 +181,5 @@ def test_a_non_finite_weight_is_refused_by_name(written, goldens, value, dtype):
     tensors["blocks.1.mlp.fc2.weight"] = tensors["blocks.1.mlp.fc2.weight"].copy()
     tensors["blocks.1.mlp.fc2.weight"][2, 5] = value
     dialects.save(folder / "model.safetensors", tensors, dtype)
-    with pytest.raises(InputError, match=r"blocks\.1\.mlp\.fc2\.weight holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"blocks\.1\.mlp\.fc2\.weight contains NaN or infinity"):
         load_backbone(str(folder), "tiny_dinov2", 20)

@@ -60,7 +60,7 @@ def test_known_but_unused_tensors_are_dropped_by_name():
     dinov2 = file_shapes(HF_DINOV2, BACKBONES["tiny_dinov2"])
     fit = engine.identify(dinov2)
     assert (fit.name, fit.dropped) == ("tiny_dinov2", ("embeddings.mask_token",))
-    with pytest.raises(InputError, match=r"misshapen \(1\): embeddings.mask_token \[2, 16\], expected \[1, 16\]"):
+    with pytest.raises(InputError, match=r"wrong shape \(1\): embeddings.mask_token \[2, 16\], expected \[1, 16\]"):
         engine.identify(dinov2 | {"embeddings.mask_token": (2, 16)})
 
     spec = BACKBONES["tiny_clip"]
@@ -100,7 +100,7 @@ def test_one_report_names_what_is_missing_extra_and_misshapen(data):
     shapes = {tensor: shape for tensor, shape in expected.items() if tensor not in missing}
     shapes |= {tensor: (*shape[:-1], shape[-1] + 1) for tensor, shape in expected.items() if tensor in misshapen}
     shapes |= dict.fromkeys(extra, (7,))
-    with pytest.raises(InputError, match=r"missing \(2\).*; extra \(2\).*; misshapen \(3\)") as caught:
+    with pytest.raises(InputError, match=r"missing \(2\).*; extra \(2\).*; wrong shape \(3\)") as caught:
         engine.match(table, name, shapes, "file.safetensors")
     text = str(caught.value)
     assert text.startswith("file.safetensors: ")

@@ -99,7 +99,7 @@ def test_weights_of_another_backbone_are_named(goldens, tmp_path):
 
 
 def test_nothing_is_found_in_no_weights():
-    with pytest.raises(InputError, match="no weights are named"):
+    with pytest.raises(InputError, match="names no weights"):
         inspect_backbone("")
 
 

@@ -59,7 +59,7 @@ def test_image_statistics_of_the_preprocessor(goldens, tmp_path):
 def test_hugging_face_uses_quick_gelu_by_default(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.weights.spec.activation == "quick_gelu"
-    assert published.settled.activation_from == "assumed: no config.json beside the file"
+    assert published.settled.activation_from == "assumed: no config.json next to the file"
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_no_backbone_of_ours_is_mistaken_for_another_network():
         tensors = shapes_of(tensors_of(name))
         anchor = next(key for key in tensors if key.endswith(("cls_token", "class_embedding")))
         del tensors[anchor]
-        with pytest.raises(InputError, match="fits no known layout; the nearest is"):
+        with pytest.raises(InputError, match="matches no known layout; the nearest is"):
             engine.identify(tensors)
 
 
@@ -232,7 +232,5 @@ def test_an_unknown_size_is_reported(monkeypatch):
     shapes = shapes_of(tensors_of("openai_clip"))
     for name in TINY:
         monkeypatch.delitem(BACKBONES, name)
-    with pytest.raises(
-        InputError, match=r"names as in openai_clip, of width 16 and 2 blocks, a size that is not known"
-    ):
+    with pytest.raises(InputError, match=r"names as in openai_clip, but width 16 with 2 blocks is an unknown size"):
         engine.identify(shapes)

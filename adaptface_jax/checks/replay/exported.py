@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, ok
-from adaptface_jax.checks.replay.again import Again
+from adaptface_jax.checks.replay.replayer import Replayer
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.training.fingerprint import leaf_names
 from adaptface_jax.training.plan import Plan
@@ -18,7 +18,7 @@ from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.weights.peft.start import start_from
 
 
-def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Finding:
+def exported(folder: Path, plan: Plan, replayer: Replayer, steps: Sequence[int]) -> Finding:
     """Compares a folder of `export --format=peft` with the checkpoints of `steps`, bit for bit; names the nearest one.
 
     What the folder does not contain, such as the class centers, is not compared.
@@ -42,7 +42,7 @@ def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Fi
     found = {name: held[name] for name in parts}
     names, differing = leaf_names(found), dict[int, list[str]]()
     for step in steps:
-        trained = again.start(step).trainable
+        trained = replayer.start(step).trainable
         pairs = zip(jax.tree.leaves({name: trained[name] for name in parts}), jax.tree.leaves(found), strict=True)
         differing[step] = [name for name, pair in zip(names, pairs, strict=True) if not np.array_equal(*pair)]
     nearest = min(reversed(steps), key=lambda step: len(differing[step]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok
-from adaptface_jax.checks.replay.testimony import Testimony
+from adaptface_jax.checks.replay.recorded_run import RecordedRun
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.processors import cores
@@ -28,10 +28,10 @@ PLACE = "source"
 ORDER = ("images", "keys_sha256")
 
 
-def sources(told: Testimony, plan: Plan) -> Iterator[Finding]:
+def sources(recorded: RecordedRun, plan: Plan) -> Iterator[Finding]:
     """plan: the run's own, built again."""
-    yield from backbone(told.first_record, plan.record)
-    yield from data(told, plan)
+    yield from backbone(recorded.first_record, plan.record)
+    yield from data(recorded, plan)
 
 
 def backbone(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,9 +55,9 @@ def changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [name for name, _, _ in trees.difference(was["data"], now["data"]) if name != PLACE]
 
 
-def data(told: Testimony, plan: Plan) -> Iterator[Finding]:
+def data(recorded: RecordedRun, plan: Plan) -> Iterator[Finding]:
     """The training set as a whole, then every record that was read."""
-    was, now = told.first_record, plan.record
+    was, now = recorded.first_record, plan.record
     names = changed(was, now)
     for name in names:
         if name == "images":
@@ -65,9 +65,9 @@ def data(told: Testimony, plan: Plan) -> Iterator[Finding]:
     others = [_NAMES.get(name, name) for name in names if name != "images"]
     if others:
         yield fault("data", f"different from training: {', '.join(others)}", _RESTORE)
-    rows = read_rows(told.workdir / RECORDS)
-    sealed = told.files.get(RECORDS)
-    if rows is None or not len(rows) or (sealed is not None and file_digest(told.workdir / RECORDS) != sealed):
+    rows = read_rows(recorded.workdir / RECORDS)
+    sealed = recorded.files.get(RECORDS)
+    if rows is None or not len(rows) or (sealed is not None and file_digest(recorded.workdir / RECORDS) != sealed):
         yield note(
             "records", "single images and labels are not verified: what the run recorded of them is missing or changed"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from adaptface_jax.checks.run.history import Rows
+from adaptface_jax.checks.run.times import Times, read_times
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
@@ -57,9 +58,18 @@ class Run(Generic[Settings, Outcome]):
         return max((row["step"] for row in self.rows), default=0)
 
     @property
+    def epoch(self) -> int:
+        """Steps of an epoch; 0 where the number of images is not recorded."""
+        return int(self.record["data"].get("images", 0)) // self.config.train.batch_size
+
+    @property
     def planned(self) -> int:
-        epoch = self.record["data"].get("images", 0) // self.config.train.batch_size
-        return self.config.train.steps or self.config.train.epochs * epoch
+        return self.config.train.steps or self.config.train.epochs * self.epoch
+
+    @functools.cached_property
+    def times(self) -> Times | None:
+        """When it began and ended, and how long it took; None where that is not recorded."""
+        return read_times(self.workdir)
 
     @property
     def ended_early(self) -> str:

@@ -20,7 +20,8 @@ from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
-# How a path that is no file begins -> what opens it, given the whole path and `data.domains`. A new form is a row here.
+# The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
+# of benchmark is a row here.
 PREFIXES: dict[str, Callable[[str, str], Benchmark]] = {SYNTHETIC: open_synthetic_benchmark}
 
 

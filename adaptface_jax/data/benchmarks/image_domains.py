@@ -15,7 +15,7 @@ _JOIN = "+"
 
 @dataclasses.dataclass
 class ImageDomains:
-    """The conditions in the rows read so far. said: number of an image -> its conditions, and where first named."""
+    """The conditions in the rows read so far. said: image number -> its conditions, and the line first naming them."""
 
     said: dict[int, tuple[tuple[str, ...], Line]] = dataclasses.field(default_factory=dict)
 

@@ -74,7 +74,7 @@ def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> B
             line.refuse("a path is empty", "two images")
         fold = whole(cells["fold"]) if "fold" in cells else None
         if fold is not None and not is_number(fold):
-            line.refuse(f"fold is {fold!r}", "a whole number")
+            line.refuse(f"fold is {fold!r}", "an integer")
         pairs.add(cells["path1"], cells["path2"], same, None if fold is None else int(fold))
         domains.append(cells.get("domain", ""))
         for image, column in zip(pairs.index[-2:], _OF_IMAGES, strict=True):

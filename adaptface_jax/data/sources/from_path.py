@@ -69,7 +69,7 @@ def open_source(
     return source
 
 
-# How a path that is no file begins -> what opens it, given the whole path. A new kind of set is a row here.
+# The prefix of a path that is not a file -> the function that opens the full path. A new kind of dataset is a row here.
 PREFIXES: dict[str, Callable[[str], Source]] = {SYNTHETIC: open_synthetic, TFDS: TfdsSource}
 
 

@@ -89,8 +89,8 @@ class InsightFaceSource(Source):
             gaps = np.flatnonzero(people != np.arange(first, first + len(people)))
             self._records.read(first + int(gaps[0] if len(gaps) else len(people)))  # it is not in the index
         found = self._records.contents(people)
-        sound = (found.counts == 2) & _are_counts(found.labels).all(axis=1)
-        for key in people[~sound][:1].tolist():
+        valid = (found.counts == 2) & _are_counts(found.labels).all(axis=1)
+        for key in people[~valid][:1].tolist():
             self._counts(key, self._records.read_image(key)[0])
         start, stop = found.labels.astype(np.float64).T
         for place in np.flatnonzero(~((start >= 1) & (start <= stop) & (stop <= first)))[:1].tolist():

@@ -120,7 +120,7 @@ class RecordFile:
             images[start:end] = lengths > needed
             labels[start:end, 0] = np.where(flags > 0, heads["own"][:, 0], heads["label"])
             labels[start:end, 1] = np.where(flags > 1, heads["own"][:, 1], np.nan)
-            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or damaged
+            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or corrupted
                 found, image = self.read_image(int(keys[place]))
                 counts[place], images[place], labels[place] = len(found), bool(image), (*found[:2], np.nan)[:2]
             start = end
@@ -165,7 +165,7 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; {expected}") from None
     if table.shape[1] != 2 or (table < 0).any():
-        raise InputError(f"{path}: a line is not two counts; {expected}")
+        raise InputError(f"{path}: a line is not two non-negative integers; {expected}")
     keys, offsets = table[:, 0].copy(), table[:, 1].copy()
     del table
     if not (keys[1:] > keys[:-1]).all():

@@ -62,7 +62,7 @@ def parse_spec(spec: str) -> Spec:
         elif value.isascii() and value.isdigit():
             values[key] = int(value)
         else:
-            raise fail(text, f"{part!r} must be a whole number")
+            raise fail(text, f"{part!r} must be an integer")
     parsed = Spec(**values)  # type: ignore[arg-type]
     if parsed.identities < 2 or parsed.images < 1:
         raise fail(text, "there must be at least 2 identities with 1 image each")

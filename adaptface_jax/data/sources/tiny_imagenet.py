@@ -54,14 +54,14 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
     labels = np.repeat(np.arange(len(wnids), dtype=np.int32), counts)
     annotated = _annotations(folder, wnids)
     train = ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}")
-    judged = [f"val/images/{name}" for name in annotated]
-    own = {*files, *judged, CLASSES, WORDS, str(ANNOTATIONS)}
+    validation = [f"val/images/{name}" for name in annotated]
+    own = {*files, *validation, CLASSES, WORDS, str(ANNOTATIONS)}
     train.skipped_files = skipped_beside(folder, own, "of no class")
     return {
         "train": train,
         "validation": ListedFiles(
             folder,
-            TextArray.of(judged),
+            TextArray.of(validation),
             np.fromiter(annotated.values(), np.int32, len(annotated)),
             names,
             f"Tiny-ImageNet val {place}",

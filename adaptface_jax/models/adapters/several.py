@@ -81,15 +81,15 @@ def gates(adapter: AdapterConfig) -> str:
     return f"{adapter.num_domains} of rank {places.widest(adapter)}{shared} at {adapter.router}{null}{alone}"
 
 
-def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, room: Config, spec: BackboneSpec) -> Tree:
-    """One model's trainable tree in the form of `room` (`common`); the class centers are omitted.
+def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, form: Config, spec: BackboneSpec) -> Tree:
+    """One model's trainable tree in the layout of `form` (`common`); the class centers are omitted.
 
     Raises InputError if it needs targets or ranks that do not fit.
     """
     result: Tree = {name: trainable[name] for name in ("router", "head") if name in trainable}
-    if room.adapter.kind != "none":
-        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, room.adapter, spec)
-    if room.backbone.train_patch_embed:
+    if form.adapter.kind != "none":
+        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, form.adapter, spec)
+    if form.backbone.train_patch_embed:
         own = trainable.get("backbone", {"patch_embed": frozen["backbone"]["patch_embed"]})
         result["backbone"] = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), own)
     elif "backbone" in trainable:
@@ -97,9 +97,9 @@ def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, room: Conf
     return result
 
 
-def _factors(factors: Mapping[str, Any], config: AdapterConfig, room: AdapterConfig, spec: BackboneSpec) -> Tree:
-    length = lora.width(room)
-    if beyond := [target for target in factors if target not in room.targets]:
+def _factors(factors: Mapping[str, Any], config: AdapterConfig, form: AdapterConfig, spec: BackboneSpec) -> Tree:
+    length = lora.width(form)
+    if beyond := [target for target in factors if target not in form.targets]:
         raise InputError(f"adapts {beyond[0]}, which none of the others did; include it when they are opened")
     if factors and lora.width(config) > length:
         raise InputError(f"has rank {lora.width(config)}, above the limit {length}; include it when they are opened")
@@ -107,7 +107,7 @@ def _factors(factors: Mapping[str, Any], config: AdapterConfig, room: AdapterCon
     if factors:
         factors, scale = lora.applied(factors, spec, config)
     result = {}
-    for target, (din, dout) in lora.target_shapes(spec, room.targets).items():
+    for target, (din, dout) in lora.target_shapes(spec, form.targets).items():
         a, b = jnp.zeros((spec.depth, din, length)), jnp.zeros((spec.depth, length, dout))
         if target in factors:
             ranks = factors[target]["a"].shape[-1]
@@ -117,7 +117,7 @@ def _factors(factors: Mapping[str, Any], config: AdapterConfig, room: AdapterCon
     return result
 
 
-def rooms(tree: Tree, count: int) -> Tree:
+def slots(tree: Tree, count: int) -> Tree:
     """`count` empty slots for trees like this one (`alone`)."""
     return _by_axis(lambda axis, leaf: jnp.stack([jnp.zeros_like(leaf)] * count, axis), tree)
 

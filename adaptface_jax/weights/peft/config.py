@@ -127,11 +127,11 @@ def read_config(path: Path) -> PeftConfig:
     saved = given.get("modules_to_save") or []
     if not _names(saved):
         raise refuse("modules_to_save", "a list of module names or null")
-    for key, sound, expected in (
+    for key, valid, expected in (
         ("r", _rank, f"an integer from 1 to {MAX_RANK}"),
         ("lora_alpha", _positive, "a positive number"),
     ):
-        if not sound(given.get(key)):
+        if not valid(given.get(key)):
             raise refuse(key, expected)
     return PeftConfig(
         rank=given["r"],
@@ -145,14 +145,14 @@ def read_config(path: Path) -> PeftConfig:
     )
 
 
-def _pattern(path: Path, given: Mapping[str, Any], key: str, sound: Callable[[Any], bool]) -> dict[str, Any]:
+def _pattern(path: Path, given: Mapping[str, Any], key: str, valid: Callable[[Any], bool]) -> dict[str, Any]:
     value = given.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"{path}: {key} is {quoted(value)}; expected an object of module names and numbers")
     if not are_few(value):
         raise InputError(f"{path}: {key} has more than {MAX_PATTERNS} patterns; name the modules instead")
     for name, number in value.items():
-        if not is_quick(name) or not sound(number):
+        if not is_quick(name) or not valid(number):
             raise InputError(
                 f"{path}: {key} has {quoted(name)}: {quoted(number)}; expected a module's name, or a plain pattern of "
                 "names, and a valid number"

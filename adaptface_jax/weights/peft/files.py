@@ -115,10 +115,11 @@ class _Plan:
         return {
             name: shape
             for name, shape in shapes.items()
-            if not name.startswith(root) or (name.startswith(prefix) and not self._is_beside(name.removeprefix(prefix)))
+            if not name.startswith(root)
+            or (name.startswith(prefix) and not self._is_outside(name.removeprefix(prefix)))
         }
 
-    def _is_beside(self, name: str) -> bool:
+    def _is_outside(self, name: str) -> bool:
         """Whether a name is of a head, or of a fully trained module that no tower has."""
         module = name.rpartition(".")[0]
         return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))

@@ -52,7 +52,7 @@ def get_config():
 """
 
 # Runs the training, and notes the keys of each batch that is trained on.
-SITTING = """
+SESSION = """
 import json, sys
 import numpy as np
 from adaptface_jax.train import __main__ as train
@@ -89,9 +89,9 @@ class Runner:
 
     def __init__(self, root: Path, name: str) -> None:
         self.config, self.workdir, self.keys = root / "config.py", root / name, root / f"{name}.keys"
-        self.script = root / "sitting.py"
+        self.script = root / "session.py"
         self.config.write_text(CONFIG)
-        self.script.write_text(SITTING)
+        self.script.write_text(SESSION)
 
     def start(self) -> AbstractContextManager[Child]:
         words = (self.script, self.keys, f"--config={self.config}", f"--workdir={self.workdir}")
@@ -99,8 +99,8 @@ class Runner:
 
     def finish(self) -> tuple[int, str]:
         """A session that is not killed: its status and last line."""
-        with self.start() as sitting:
-            return last_words(sitting)
+        with self.start() as session:
+            return last_words(session)
 
     def outcome(self) -> Outcome:
         import hashlib
@@ -129,9 +129,9 @@ class Runner:
         return Outcome(leaves, scalars, batches)
 
 
-def last_words(sitting: Child) -> tuple[int, str]:
+def last_words(session: Child) -> tuple[int, str]:
     """Its status, and the last line of its errors, when it has ended."""
-    status, _, error = sitting.end()
+    status, _, error = session.end()
     return status, error.strip().splitlines()[-1] if error.strip() else ""
 
 
@@ -167,19 +167,19 @@ def kill_run(
     runner, wrong, kills = Runner(root, name), [], 0
     for number in numbers:
         delay = rng.uniform(0, length)
-        with runner.start() as sitting:
+        with runner.start() as session:
             try:
-                sitting.process.wait(delay)
+                session.process.wait(delay)
             except subprocess.TimeoutExpired:
-                sitting.process.send_signal(number)
+                session.process.send_signal(number)
             else:  # it ended before its time
-                status, error = last_words(sitting)
+                status, error = last_words(session)
                 if status:
-                    wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")
+                    wrong.append(f"{name}: a session that nobody killed ended with {status}: {error}")
                 break
             kills += 1
-            status, error = last_words(sitting)
-            alive = left_over(sitting.process.pid)
+            status, error = last_words(session)
+            alive = left_over(session.process.pid)
         say(f"{name} kill {kills}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
         allowed = {0, 75, -number} if number == signal.SIGTERM else {0, -number}
         if status not in allowed:
@@ -190,7 +190,7 @@ def kill_run(
             wrong.append(f"{name}: a traceback after {number.name}")
     status, error = runner.finish()
     if status:
-        return kills, [*wrong, f"{name}: the last sitting ended with {status}: {error}"]
+        return kills, [*wrong, f"{name}: the last session ended with {status}: {error}"]
     return kills, wrong + compare(runner.outcome(), whole)
 
 

@@ -15,9 +15,9 @@ from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.beside.hugging_face import CONFIG
-from adaptface_jax.weights.beside.rules import Found, Rules, beside, inner, mlp_ratio, words
-from adaptface_jax.weights.beside.statistics import given_statistics
+from adaptface_jax.weights.sidecar.hugging_face import CONFIG
+from adaptface_jax.weights.sidecar.rules import Found, Rules, inner, mlp_ratio, sidecar, words
+from adaptface_jax.weights.sidecar.statistics import given_statistics
 
 # By `BackboneSpec.pooling`. token: the head then gets the class token, or all tokens.
 POOLS = {"class": ("token", ""), "probe": ("map",), "flat": ()}
@@ -55,7 +55,7 @@ _ARGS_OFF = words(
 
 def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
     """The settings next to weights in timm's naming; raises InputError if they contradict the row of `name`."""
-    config = beside(path, CONFIG)
+    config = sidecar(path, CONFIG)
     settings = {} if config is None else read_json(config)
     architecture = settings.get("architecture")
     if config is None or not isinstance(architecture, str):

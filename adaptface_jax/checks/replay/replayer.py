@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, ok
-from adaptface_jax.checks.replay.testimony import Sitting, Testimony
+from adaptface_jax.checks.replay.recorded_run import RecordedRun, Session
 from adaptface_jax.checks.replay.windows import Window
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural
@@ -31,14 +31,14 @@ SAME = (
 )  # fmt: skip
 
 
-class Again:
+class Replayer:
     """A plan's own step, from the states that the run stored.
 
     tolerance: largest relative difference of a metric, and in norm of a parameter, if bits need not be equal.
     """
 
-    def __init__(self, told: Testimony, plan: Plan, tolerance: float) -> None:
-        self._told, self._plan, self._tolerance = told, plan, tolerance
+    def __init__(self, recorded: RecordedRun, plan: Plan, tolerance: float) -> None:
+        self._recorded, self._plan, self._tolerance = recorded, plan, tolerance
         config = plan.config
         rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
         self._optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
@@ -55,7 +55,7 @@ class Again:
         if step == 0:
             trees = jax.tree.map(lambda leaf: leaf.copy(), (self._plan.trainable, self._plan.statistics))
             return place(self._plan.mesh, init_state(trees[0], self._optimizer, trees[1]))
-        with Checkpoints(self._told.workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        with Checkpoints(self._recorded.workdir / CHECKPOINTS, read_only=True) as checkpoints:
             return checkpoints.restore(step, self._like)
 
     def kept(self, step: int) -> Finding | None:
@@ -72,21 +72,21 @@ class Again:
         return fault("checkpoint", f"{what} is not the state from training: {wrong[0]}{more}", _RESTORE)
 
     def _other_leaves(self, step: int, state: TrainState) -> list[str]:
-        known = self._told.states.get(step)
-        if known is None or not self._comparable(self._told.sitting_of(step)):
+        known = self._recorded.states.get(step)
+        if known is None or not self._comparable(self._recorded.session_of(step)):
             return []
         found = jax.device_get(self._fingerprint(state)).tolist()
         return [name for name, a, b in zip(self.names, known, found, strict=False) if a != b]
 
-    def _comparable(self, sitting: Sitting | None) -> bool:
+    def _comparable(self, session: Session | None) -> bool:
         """Whether the arrays have the same shapes as then: class centers are padded to the devices."""
-        return sitting is not None and sitting.environment.get("devices") == surroundings()["devices"]
+        return session is not None and session.environment.get("devices") == surroundings()["devices"]
 
     def run(self, window: Window) -> Finding:
         """Recompute its steps, comparing wherever something is known; ends at the first difference."""
-        plan, told = self._plan, self._told
-        sitting = told.sitting_of(window.start)
-        exact = not unlike(sitting)
+        plan, recorded = self._plan, self._recorded
+        session = recorded.session_of(window.start)
+        exact = not differences(session)
         title = f"{window.start:,} to {window.end:,}"
         state, seen = self.start(window.start), Seen()
         everywhere = sharding(plan.mesh)
@@ -99,13 +99,17 @@ class Again:
                 self._compiled = self._step.lower(plan.frozen, state, batch, key).compile()
             state, metrics = self._compiled(plan.frozen, state, batch, key)
             wrong = []
-            if step in told.seen:
+            if step in recorded.seen:
                 digest = seen.take()
-                if sitting is not None and sitting.environment.get("processes") == "1" and digest != told.seen[step]:
+                if (
+                    session is not None
+                    and session.environment.get("processes") == "1"
+                    and digest != recorded.seen[step]
+                ):
                     wrong.append("different records, or records with different content")
-            if step in told.logged:
+            if step in recorded.logged:
                 found = {f"train/{name}": float(value) for name, value in jax.device_get(metrics).items()}
-                differing, most = compare(told.logged[step], found, 0 if exact else self._tolerance)
+                differing, most = compare(recorded.logged[step], found, 0 if exact else self._tolerance)
                 furthest, compared, loss = max(furthest, most), compared + 1, found["train/loss"]
                 wrong += differing
             if exact and (leaves := self._other_leaves(step, state)):
@@ -127,7 +131,7 @@ class Again:
 
     def _distance(self, step: int, state: TrainState) -> tuple[str, float] | None:
         """The parameter that differs most from the checkpoint of `step`, and its relative distance in norm."""
-        with Checkpoints(self._told.workdir / CHECKPOINTS, read_only=True) as checkpoints:
+        with Checkpoints(self._recorded.workdir / CHECKPOINTS, read_only=True) as checkpoints:
             if step not in checkpoints.complete():
                 return None
         try:
@@ -145,15 +149,15 @@ _RESTORE = "restore it from a copy of the run's folder"
 _DIFFERS = "see the changes listed above, if any; otherwise the run was not trained as its records say"
 
 
-def unlike(sitting: Sitting | None) -> list[str]:
+def differences(session: Session | None) -> list[str]:
     """What keeps a session and this machine from computing the same bits, in words; empty if nothing does."""
-    if sitting is None:
+    if session is None:
         return ["the run did not record where it was trained"]
     here = surroundings()
     found = [
-        f"{name} was {sitting.environment.get(name)}, is {here.get(name)}"
+        f"{name} was {session.environment.get(name)}, is {here.get(name)}"
         for name in SAME
-        if sitting.environment.get(name) != here.get(name)
+        if session.environment.get(name) != here.get(name)
     ]
     if here["platform"] != "cpu":
         found.append(f"a {here['platform']} may not reproduce its bits")

@@ -20,10 +20,10 @@ def image_statistics(where: object, key: str, mean: Any, std: Any) -> ImageStats
     try:
         (m0, m1, m2), (s0, s1, s2) = (_three(values) for values in (mean, std))
         stats = ImageStats((m0, m1, m2), (s0, s1, s2))
-        sound = bool(np.isfinite((*stats.mean, *stats.std)).all()) and min(stats.std) > 0
+        valid = bool(np.isfinite((*stats.mean, *stats.std)).all()) and min(stats.std) > 0
     except (TypeError, ValueError, OverflowError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise InputError(
             f"{where}: {key} is mean {quoted(mean)}, std {quoted(std)}; expected mean and std of three channels"
         )

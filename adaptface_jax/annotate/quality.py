@@ -18,7 +18,7 @@ _FINEST = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class Quality:
     """brightness: mean luminance of the face, 0..255. contrast: its standard deviation.
 
     side: left half of the image against right, (l - r) / (l + r) of their mean luminances, -1..1.
@@ -42,7 +42,7 @@ FACE = _face()
 _LEFT = np.arange(CROP_SIZE) < _MIDDLE[0]
 
 
-def look(crop: np.ndarray, seen: np.ndarray | None = None) -> Picture:
+def quality_of(crop: np.ndarray, seen: np.ndarray | None = None) -> Quality:
     """The lighting and sharpness of the face in a crop, uint8 [112, 112, 3].
 
     seen: bool [112, 112], which pixels of the crop come from the photograph; None for all. A face outside them is
@@ -55,7 +55,7 @@ def look(crop: np.ndarray, seen: np.ndarray | None = None) -> Picture:
     inside = luminance[face]
     left, right = (luminance[:, half][face[:, half]].mean() for half in (_LEFT, ~_LEFT))
     edges = ndimage.gaussian_laplace(luminance, _FINEST)[ndimage.binary_erosion(face)]
-    return Picture(
+    return Quality(
         brightness=float(inside.mean()),
         contrast=float(inside.std()),
         side=float((left - right) / max(left + right, 1.0)),

@@ -13,9 +13,9 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.models.specs import BackboneSpec
-from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, mlp_ratio, words
-from adaptface_jax.weights.beside.statistics import given_statistics
-from adaptface_jax.weights.beside.timm import POOLS, activation_of, check_arguments
+from adaptface_jax.weights.sidecar.rules import Found, Rules, flag, inner, mlp_ratio, sidecar, words
+from adaptface_jax.weights.sidecar.statistics import given_statistics
+from adaptface_jax.weights.sidecar.timm import POOLS, activation_of, check_arguments
 
 OPEN_CLIP = "open_clip_config.json"
 
@@ -52,7 +52,7 @@ def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool) -> Fo
 
     Raises InputError if they contradict the row of `name`.
     """
-    config = beside(path, OPEN_CLIP)
+    config = sidecar(path, OPEN_CLIP)
     if config is None:
         return Found()
     settings = read_json(config)

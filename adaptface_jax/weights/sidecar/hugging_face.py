@@ -17,8 +17,8 @@ from adaptface_jax.core.text import quoted
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.layers.rotary import BASE
 from adaptface_jax.models.specs import CLIP, HALF, IMAGENET, BackboneSpec, ImageStats
-from adaptface_jax.weights.beside.rules import Found, Rules, beside, flag, inner, words
-from adaptface_jax.weights.beside.statistics import image_statistics, rescaled
+from adaptface_jax.weights.sidecar.rules import Found, Rules, flag, inner, sidecar, words
+from adaptface_jax.weights.sidecar.statistics import image_statistics, rescaled
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -81,7 +81,7 @@ _IMAGES = Rules(
 def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
     """The settings next to weights in transformers' naming; raises InputError if they contradict the row of `name`."""
     activation, files, unknown = None, [], []
-    config = beside(path, CONFIG)
+    config = sidecar(path, CONFIG)
     if config is not None:
         activation, unknown_here = _model(config, read_json(config), spec, name)
         files.append(config)
@@ -147,13 +147,13 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
 
 def _image_processor(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
     """The image processor's settings; those nested in a processor's take precedence, as in transformers 5."""
-    whole = beside(path, PROCESSOR)
+    whole = sidecar(path, PROCESSOR)
     if whole is not None:
         settings = read_json(whole)
         for key in ("image_processor", "feature_extractor"):
             if key in settings:
                 return whole, inner(whole, settings, key)
-    alone = beside(path, PREPROCESSOR)
+    alone = sidecar(path, PREPROCESSOR)
     return None if alone is None else (alone, read_json(alone))
 
 

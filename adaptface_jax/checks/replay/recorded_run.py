@@ -16,7 +16,7 @@ from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import recorded_config, required_record
 
 
-class Sitting(NamedTuple):
+class Session(NamedTuple):
     """step: after which it started. record: the content of run.json then. environment: `evidence.surroundings`.
 
     leaves: names of the arrays of the state.
@@ -29,7 +29,7 @@ class Sitting(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Testimony:
+class RecordedRun:
     """record: run.json as it is now. rows: of metrics.jsonl; remarks: which of them could not be read.
 
     lines: the readable evidence; broken: those of its lines that were altered or damaged.
@@ -44,9 +44,9 @@ class Testimony:
     broken: list[Broken]
 
     @functools.cached_property
-    def sittings(self) -> list[Sitting]:
+    def sessions(self) -> list[Session]:
         """In order; empty for a run without evidence."""
-        return [Sitting(line["step"], **line["sitting"]) for line in self.lines if "sitting" in line]
+        return [Session(line["step"], **line["sitting"]) for line in self.lines if "sitting" in line]
 
     @functools.cached_property
     def states(self) -> dict[int, list[int]]:
@@ -71,11 +71,11 @@ class Testimony:
     @property
     def first_record(self) -> Mapping[str, Any]:
         """The run's record: that of its last session, or without evidence that of run.json."""
-        return self.sittings[-1].record if self.sittings else self.record
+        return self.sessions[-1].record if self.sessions else self.record
 
-    def sitting_of(self, step: int) -> Sitting | None:
+    def session_of(self, step: int) -> Session | None:
         """The one that trained the steps after `step`."""
-        return next((sitting for sitting in reversed(self.sittings) if sitting.step <= step), None)
+        return next((session for session in reversed(self.sessions) if session.step <= step), None)
 
     @property
     def ended(self) -> bool:
@@ -88,16 +88,16 @@ class Testimony:
         return {name: digest for line in self.lines for name, digest in line.get("files", {}).items()}
 
 
-def read_testimony(workdir: Path) -> Testimony:
+def read_recorded_run(workdir: Path) -> RecordedRun:
     """Raises InputError if there is no run, its run.json is damaged, or nothing was trained."""
     record = required_record(workdir, "")
     config = recorded_config(workdir, record)
     remarks: list[str] = []
     rows = read_metrics(workdir, remarks.append)
     lines, broken = read_evidence(workdir)
-    found = Testimony(workdir, record, config, rows, tuple(remarks), lines, broken)
+    found = RecordedRun(workdir, record, config, rows, tuple(remarks), lines, broken)
     try:
-        trained = found.trained and [sitting.record["config"] for sitting in found.sittings]
+        trained = found.trained and [session.record["config"] for session in found.sessions]
     except (TypeError, KeyError):
         raise InputError(f"{workdir}: its evidence has an unknown form; restore the file") from None
     if not trained and not found.trained:

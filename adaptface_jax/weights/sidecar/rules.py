@@ -84,7 +84,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def beside(path: Path, name: str) -> Path | None:
+def sidecar(path: Path, name: str) -> Path | None:
     """The named file in a folder, or next to a file."""
     file = (path if path.is_dir() else path.parent) / name
     return file if file.is_file() else None
