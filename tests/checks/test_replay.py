@@ -198,7 +198,7 @@ KEPT = {
         edited(f"run/{EVIDENCE}", r'("step": 6, .*"state": \[)\d+', r"\g<1>7"), "evidence", "line 6 was changed"
     ),
     "a line of evidence taken out": (
-        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or an earlier one removed"
+        without_line(f"run/{EVIDENCE}", 4), "evidence", "line 5 was changed, or an earlier one removed"
     ),
     "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is gone"),
 }  # fmt: skip
