@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pyproject.toml cannot express: the recipes in configs/ go into the wheel as adaptface_jax/recipes."""
 
 import shutil

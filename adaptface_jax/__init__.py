@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapt frozen vision foundation models to face recognition with LoRA and Domain-Aware LoRA.
 
     import adaptface_jax as af

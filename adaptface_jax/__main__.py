@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All commands under one name: `adaptface train ...` is `python -m adaptface_jax.train ...`.
 
 The list of commands is read from the package without importing anything, so that it appears at once.

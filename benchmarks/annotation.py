@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels by `annotate` compared with labels by people.
 
     python benchmarks/annotation.py --train=FOLDER --test=FOLDER --work=SCRATCH --out=benchmarks/results/NAME.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What class centers cost: memory of a step at 1.4 million classes, and time and memory of real steps at 100,000.
 
     python benchmarks/class_centers.py --out=benchmarks/results/class_centers.json

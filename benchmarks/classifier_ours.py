@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The step of the classification studies as `classify` runs it, starting from uint8 images."""
 
 from __future__ import annotations

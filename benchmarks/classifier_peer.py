@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same networks in torch, on images that are normalized already; `torch_channels_last` in that memory format."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps per second of the two classification studies, here and in torch, in one run on one machine.
 
     python benchmarks/classifier_step.py --out benchmarks/results/NAME.json

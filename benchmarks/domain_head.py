@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The domain head: removes the effect of an image's conditions from its embedding, in closed form.
 
 u = unit(e) - center - sum_k p_k(x) mu_k, then unit(u S^(-1/2)). Everything is fitted on training images: mu, the effect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What domain-aware adaptation gains on real faces: every variant compared with LoRA of the same size, over seeds.
 
     python benchmarks/domain_variants.py --train=FILM/train --test=FILM/test --out=benchmarks/results/domains_film.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of evaluation: the metrics of five benchmarks from embeddings, and a pass of ViT-S compared with embedding
 alone.
 

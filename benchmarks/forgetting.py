@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a face model loses when it is adapted to a hard condition, and what keeps it: on generated people.
 
     python benchmarks/forgetting.py --work=/tmp/forgetting --out=benchmarks/results/forgetting.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step at any size, compiled from shapes only: nothing of the model is allocated."""
 
 from __future__ import annotations

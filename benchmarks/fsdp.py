@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a frozen tree takes on each device when it is sharded over several: ViT-g/14, from shapes only.
 
     python benchmarks/fsdp.py --out=benchmarks/results/fsdp.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Probes searched among a million people, here and by FAISS's flat index, in turns in one process.
 
     pip install faiss-cpu

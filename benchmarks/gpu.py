@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every training step on one accelerator in under ten minutes, against torch + PEFT compiled with flash attention.
 
     python benchmarks/gpu.py --out benchmarks/results/NAME.json          all groups, as far as --deadline allows

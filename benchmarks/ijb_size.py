@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of evaluation at IJB-C's size: synthetic embeddings through templates, pairs and searches to the metrics.
 
     python benchmarks/ijb_size.py --out=benchmarks/results/ijb_size.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What intervals and paired tests promise: how often a 95% interval covers, how often equal models are called
 different.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The peak throughput of this device: square bfloat16 products with float32 sums, in sequence, by jax."""
 
 from __future__ import annotations

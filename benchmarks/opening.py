@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What opening a training set costs, by the number of its records: seconds, memory, and how they grow.
 
     python benchmarks/opening.py --folder=/tmp/sets --largest=10000000 --out=benchmarks/results/opening.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The step of `adaptface train`: uint8 images in, resized and normalized on the device."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same training step in transformers + PEFT, tuned as its users would tune it.
 
 Images come already resized and normalized, AdamW is the fused one, attention is `sdpa`; in bfloat16 the frozen weights

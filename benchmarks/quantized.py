@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What 8-bit kernels cost: features and verification accuracy, compared with the exact weights of the same backbone.
 
     python benchmarks/quantized.py --out=benchmarks/results/quantized.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast batches are read, compared with bare decoding of the same images, and what scaled decoding of JPEGs saves.
 
     python benchmarks/reading.py --out=benchmarks/results/reading.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a router gains: accuracy, gate entropy and agreement with the true domains for each choice.
 
     python benchmarks/routers.py --out=benchmarks/results/routers.json

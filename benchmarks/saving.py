@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a checkpoint costs the loop: the stall of each save, and how long it takes to be complete on disk.
 
     python benchmarks/saving.py --out=benchmarks/results/saving.json

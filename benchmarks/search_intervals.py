@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often the 95% intervals of rank-1 and TPIR contain the expectation, with simulated people.
 
     python benchmarks/search_intervals.py --draws 150

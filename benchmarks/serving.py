@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What both sides of the benchmark share: the measured problem, and a worker that waits on a pipe.
 
 Only one worker runs at a time; the others wait in `readline`, warm and idle.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page under load: many clients for a while, then hostile uploads; answers, times and the server's memory.
 
     python benchmarks/serving_load.py --run=runs/demo --out=benchmarks/results/serving_load.json

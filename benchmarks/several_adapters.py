@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of one adapter per image within a batch, here and with PEFT's `adapter_names`.
 
     python benchmarks/several_adapters.py --out benchmarks/results/several_adapters.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a measurement: its numbers with the machine they hold for."""
 
 from __future__ import annotations

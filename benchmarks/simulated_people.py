@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks of simulated embeddings, whose true metrics can be computed: for `intervals.py` and the tests.
 
 An embedding of an image is its person's center, plus what this model makes of that person, plus what it makes of that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sites whose strangers are more similar than a benchmark's, and piles of their photographs: for `site_thresholds.py`
 and the tests.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage of thresholds from unlabeled photographs, on sites whose strangers are more similar than a benchmark's
 (`simulated_sites.py`).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short trainings on images held in memory at one size, for benchmarks with many of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The basis of the rule of `adaptface init` (config/starter.py): its settings compared with half and twice each number.
 
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\

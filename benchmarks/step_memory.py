@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training step needs of a device's memory, from shapes only: ViT-S and ViT-B at 112 and 224 px.
 
     python benchmarks/step_memory.py --out=benchmarks/results/step_memory.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images per second of one training step, here and in transformers + PEFT, in one run on one machine.
 
     python benchmarks/train_step.py                        both dtypes, every variant

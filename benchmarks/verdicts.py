@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often pages claim a difference: for equal models, and for models that differ by twice the interval.
 
     python benchmarks/verdicts.py --out=benchmarks/results/verdicts.json

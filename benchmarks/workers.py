@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variants of a step in separate processes that take turns, and the machine they run on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Five attributes of CelebA with a small CNN from scratch: the first of the two classification studies.
 
     adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba

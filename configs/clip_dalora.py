@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXP-004: CLIP ViT-B/16 with Domain-Aware LoRA, K = 3, on CASIA-WebFace. The original planned it and never ran it.
 
     adaptface convert openai/clip-vit-base-patch16 --out weights/clip_b16

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXP-003: DINOv2 ViT-S/14 with Domain-Aware LoRA, K = 3, on CASIA-WebFace.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small

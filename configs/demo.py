@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo: Domain-Aware LoRA on generated faces, with the packaged backbone.
 
     adaptface train --config=demo --workdir=runs/demo

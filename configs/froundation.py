@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FRoundation (arXiv 2410.23831): DINOv2 ViT-S/14, rsLoRA on q and v, no head, RandAugment, warm restarts.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small

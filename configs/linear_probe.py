@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A linear probe: the head and the class centers train, the backbone stays frozen.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXP-001: DINOv2 ViT-S/14 with LoRA on CASIA-WebFace.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small

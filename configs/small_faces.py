@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small set of real faces (tens of identities) with the packaged backbone: LoRA, a low scale, light augmentation.
 
     adaptface train --config=small_faces --workdir=runs/small \\

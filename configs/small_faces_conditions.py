@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small set of real faces with labels: an expert that is always on, and one for each condition and for none.
 
     adaptface train --config=small_faces_conditions --workdir=runs/conditions \\

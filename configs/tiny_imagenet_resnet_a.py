@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model A of the Tiny-ImageNet study: nine residual blocks, cosine decay.
 
     adaptface classify --config=tiny_imagenet_resnet_a --workdir=runs/tiny_a --config.data.path=/data/tiny-imagenet-200

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model B of the Tiny-ImageNet study: six residual blocks, cosine decay.
 
     adaptface classify --config=tiny_imagenet_resnet_b --workdir=runs/tiny_b --config.data.path=/data/tiny-imagenet-200

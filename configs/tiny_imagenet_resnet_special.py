@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model Special of the Tiny-ImageNet study: more augmentation and dropout, warm-up, cosine restarts, early stopping.
 
     adaptface classify --config=tiny_imagenet_resnet_special --workdir=runs/tiny_special \\

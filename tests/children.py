@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs that tests start: waited for patiently, and ended with all their children, however the test ends."""
 
 from __future__ import annotations

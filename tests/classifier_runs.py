@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Twenty steps of a small classifier on synthetic batches, as this project runs them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small finished run, whose records, pages and images tests inspect."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Classification runs without training: the answers of a synthetic classifier, as results, as a log and as a folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small models for tests: the demo backbone with synthetic weights, every leaf away from its initial value."""
 
 from __future__ import annotations

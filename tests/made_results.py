@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Invented metrics, for tests of what is made from metrics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run folders without training: a synthetic backbone in the Hugging Face layout, synthetic trained values, one
 checkpoint."""
 

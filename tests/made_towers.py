@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DINOv3, SigLIP and face ViTs in every published dialect, written out as in `made_weights` for DINOv2 and CLIP."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights written in every published dialect by plain NumPy, from the names that transformers writes.
 
 Nothing here is shared with the package's own tables: each writer spells out a dialect independently.

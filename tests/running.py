@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands as a user types them, run within the tests' own process, and the config file of a small run."""
 
 from __future__ import annotations

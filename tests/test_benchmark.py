@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark script still runs; its measurements are not checked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a project of this kind is expected to have: license lines, a citation, a changelog, policies, images."""
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from adaptface_jax.core.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = sorted((ROOT / "docker").iterdir())
+LICENSED = ("adaptface_jax", "benchmarks", "configs", "docs", "tests", "tools")
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 
 
@@ -68,3 +70,10 @@ def test_an_image_runs_as_a_plain_user_and_keeps_no_caches(path):
     assert installs and all("--no-cache-dir" in words for words in installs)
     assert not [words for step, words in steps if "apt-get install" in words and "--no-install-recommends" not in words]
     assert not [words for step, words in steps if step == "ADD"]
+
+
+def test_every_python_file_names_its_license():
+    """In its first line, as SPDX has it."""
+    files = [ROOT / "setup.py", *(file for folder in LICENSED for file in (ROOT / folder).rglob("*.py"))]
+    first = "# SPDX-License-Identifier: Apache-2.0\n"
+    assert not [str(file) for file in files if not file.read_text(encoding="utf-8").startswith(first)]

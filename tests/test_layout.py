@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The structure of the package: allowed imports, sole importers, and the length of files."""
 
 from __future__ import annotations

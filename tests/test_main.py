@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adaptface`: the list of commands, how one is started, and the error for an unknown one."""
 
 from __future__ import annotations

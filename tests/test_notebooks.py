@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The notebooks of examples/: every cell runs, in order, on smaller runs than a reader's; none is kept with outputs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run from before the packages were reorganized: it opens, evaluates, exports, reports and resumes."""
 
 from __future__ import annotations

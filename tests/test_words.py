@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One English throughout: phrases that are not used, and American spelling, in code, tests, handbook and examples."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adaptface convert` under its former name."""
 
 from adaptface_jax.cli.command import run_command

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the handbook takes from the code when it is built: a hook of MkDocs, which mkdocs.yml names.
 
 A line `<!-- generated: settings -->` in a page of docs/ becomes the tables of every setting, from the schema;

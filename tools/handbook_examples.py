@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An extension of griffe, which mkdocs.yml names: the doctests in docstrings are shown as code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take the picture of a run's report that README.md shows, with a headless Chromium.
 
     adaptface train --config=demo --workdir=runs/demo

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The handbook's table of training steps, from the files that `benchmarks/train_step.py` wrote."""
 
 from __future__ import annotations

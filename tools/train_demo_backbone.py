@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the packaged `demo` backbone on generated faces and write it in the Hugging Face Dinov2 layout.
 
     python tools/train_demo_backbone.py --steps 5000 --part 0.5 --learning_rate 7e-4 --contrast 0.5 \\

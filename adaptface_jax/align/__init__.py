@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs to aligned face crops, by five landmarks: the input that recognition models are trained on."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Align every photograph in a folder: the largest face of each, by five landmarks, as a 112x112 crop.
 
     adaptface align photographs/ crops/

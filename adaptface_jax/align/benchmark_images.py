@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a benchmark's images are what a model was trained on: crops that a face fills, not whole photographs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One photograph to the crop of its face: detected anywhere, then detected again upright."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Face detection: boxes and five landmarks, from the detector that the extra `align` installs.
 
 CenterFace (Xu et al., "CenterFace: joint face detection and alignment using face as point", 2019) as the package

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of photographs to a folder of crops with the same names, resumable."""
 
 from __future__ import annotations

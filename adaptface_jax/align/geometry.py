@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The best-fitting similarity transform from five landmarks to the template of the published face datasets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of several faces in a photograph is cropped; LFW's rule is the center."""
 
 PREFER = ("largest", "center")

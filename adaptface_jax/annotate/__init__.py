@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image labels computed from pixels: head pose, lighting and sharpness."""

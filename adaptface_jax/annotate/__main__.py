@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label every image in a dataset from its pixels: head pose, lighting and sharpness.
 
     adaptface annotate crops/ --out=crops/labels.csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements to the words of a condition, by thresholds."""
 
 from __future__ import annotations

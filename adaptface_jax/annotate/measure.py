@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One image to the numbers from which its labels are derived."""
 
 from __future__ import annotations

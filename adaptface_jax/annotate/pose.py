@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Head pose from five landmarks: a 3D mean face under scaled orthographic projection.
 
 The fit is that of DeMenthon and Davis, "Model-based object pose in 25 lines of code", 1995 (POS), its two rows replaced

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a face is lit and how sharp it is, from the pixels of its aligned crop."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of a dataset: the measurements and the conditions derived from them, one row per image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The images of a dataset, measured by several processes, each with its own detector."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several runs on one backbone; each image uses one of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages for a caller in Python: where a command's check says `--far`, they say `far`."""
 
 from __future__ import annotations

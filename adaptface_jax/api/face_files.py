@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embeddings in a file: `.npz` for NumPy, `.parquet` for tables and databases."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An opened model: images in, embeddings, decisions and galleries out."""
 
 from __future__ import annotations

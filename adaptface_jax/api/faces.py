@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model computes from images: embeddings to compare, and what they were made from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What identifies a model: equal fingerprints mean comparable embeddings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of probes searched in a folder of known people: the metrics, and who was found in each image."""
 
 from __future__ import annotations

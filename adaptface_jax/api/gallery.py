@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Templates of people on the device, in blocks of one shape, with exact search.
 
 Everything here is immutable: a change returns a new gallery that shares the unchanged blocks, so only a changed block

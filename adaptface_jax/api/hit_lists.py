@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Search results: on the terminal, as a table, as JSON, and as a sheet of images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The people in a gallery that a face is most similar to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A gallery of people to search photographs in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An index on disk: templates in the layout of the large-scale search benchmarks, names, and a manifest.
 
 `.fbin` (big-ann-benchmarks, read by usearch and DiskANN): int32 rows, int32 columns, then the rows in float32, all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opening a model by run, folder, file or hub id."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two photographs compared."""
 
 from __future__ import annotations

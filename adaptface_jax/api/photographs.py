@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From images in any form, one at a time, to the faces that the model takes."""
 
 from __future__ import annotations

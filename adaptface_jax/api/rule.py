@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When two faces count as one person: a threshold, and what is known about it."""
 
 from __future__ import annotations

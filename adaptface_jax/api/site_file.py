@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file of a site's thresholds: what `calibrate` writes, and `verify`, `identify` and a model's `results` read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The name of the file with a site's thresholds."""
 
 SITE = "site_thresholds.json"  # in the folder of a run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A threshold for your own photographs, without labels.
 
     adaptface calibrate --run=runs/exp003 photographs/

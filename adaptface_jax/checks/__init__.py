@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Diagnostics of set-ups and runs: findings with their likely causes, for the doctor and for the report."""

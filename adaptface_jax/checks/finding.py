@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The finding of a check, and the summary of all findings in one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The findings for the terminal: one section per subject, one mark per line, the verdict last."""
 
 from __future__ import annotations

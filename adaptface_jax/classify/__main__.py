@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train an image classifier from scratch, for face attributes or small images, or evaluate one.
 
     adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """List probable label errors in a face dataset: twins, outliers, and people who are also in a benchmark.
 
     adaptface clean crops/ --run=runs/exp003 --out=suspects.csv --sheet=suspects.jpg

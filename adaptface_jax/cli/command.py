@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One way to run a command: exit statuses and one-line errors.
 
 Exit status: 0 done (also --help), 2 bad configuration or input (one line, no traceback), 75 stopped by a signal with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled programs are cached for the next command: a step that took half a minute to compile starts at once."""
 
 from __future__ import annotations

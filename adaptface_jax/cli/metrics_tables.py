@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The metrics of benchmarks on a terminal: in 80 columns, or all of them."""
 
 from __future__ import annotations

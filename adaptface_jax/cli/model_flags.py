@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flags that name the model a command works on: a run's checkpoint, or a bare frozen backbone.
 
 `api.open_model.open_from_flags` opens it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flags that name what a command writes: refused at once if it cannot be written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words of a command line: flags, and settings as `--config.a.b=value`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a command line: a recipe or config file with the changes of `--config.a.b=value` and flags."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table to read on a terminal as it is, or as Markdown."""
 
 from __future__ import annotations

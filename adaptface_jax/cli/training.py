@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every training command does around its loop: the check that a run resumes unchanged, the lock."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a config file imports: `defaults()`, every setting at its default, and `inherit(...)`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting of the two classification studies, its default and its check."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From text to a checked `Config`: the ConfigDict that config files change, and its freezing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Config files: the recipes that come with the package, by name, and a user's own, by path.
 
 A config file is Python with `get_config()`, which returns a ConfigDict:

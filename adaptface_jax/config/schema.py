@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting of face training, with default and check; what all trainings share (`LoopConfig` ...).
 
 A config file's `get_config()` returns a ConfigDict made by `defaults()` or `inherit()` and changed there; the command

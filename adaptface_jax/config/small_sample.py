@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--overfit_small`: the settings under which a valid model must overfit a few images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings for a first run on a folder of people, by the number of images.
 
 The rule is defined only here; `benchmarks/starter_rule.py` measures half and twice each of its numbers.

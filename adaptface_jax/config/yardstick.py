@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a DA-LoRA has to beat: the plain LoRA of the same size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert published weights of vision models into a folder that `backbone.weights` accepts.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays from untrusted `.npz` archives: a small file may claim terabytes."""
 
 from __future__ import annotations

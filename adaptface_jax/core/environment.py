@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run runs on: versions, system, processor, devices."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a command ends early: each has a one-line message and an exit status (`cli.command.run_command`)."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files and folders that are never half-written, and exclusive access to a folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flag values: parsed from text by argparse, or refused in one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packages that dependencies import if they are installed, though nothing here needs them."""
 
 from __future__ import annotations

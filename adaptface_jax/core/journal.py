@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The outcome of each item, one JSON line each: work killed at any moment can resume."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON that every reader accepts, and JSON objects from untrusted files."""
 
 from __future__ import annotations

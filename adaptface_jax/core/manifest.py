@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder's contents by sha256: written when it is complete, checked before it is used.
 
 A folder without a valid manifest was never finished, or is corrupted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an output can be written, checked before anything is computed for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much can be computed at a time."""
 
 from __future__ import annotations

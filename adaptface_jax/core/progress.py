@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress while it happens: phases by name, loops by count; bars on a terminal, lines elsewhere.
 
 Nothing that takes long is silent: a thread reports again what is running after `gap` silent seconds.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The part of the pickle machine that builds plain values; pickled formats extend it by name.
 
 A pickle is a program. A reader made from this one runs only the instructions that it lists, resolves the names that it

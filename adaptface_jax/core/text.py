@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text from files, libraries and users as part of one line, safe for a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nested dictionaries, of arrays or of settings: flattening by path, overlaying, counting, comparing."""
 
 from __future__ import annotations

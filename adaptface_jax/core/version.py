@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The version of this package, stated only here."""
 
 __version__ = "0.2.0"

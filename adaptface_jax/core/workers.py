@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Items processed by several processes, each with its own tools, the results in order."""
 
 from __future__ import annotations

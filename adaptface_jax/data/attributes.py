@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which attributes of a multi-label dataset are learned."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records that could not be read: each counted once, logged, and limited in number."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encoded or decoded images to uint8 RGB, on the host, with Pillow."""
 
 from __future__ import annotations

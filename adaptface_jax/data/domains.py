@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains of images, derived from their labels: the conditions in which an image was taken, any number of them.
 
 pose=left|right; age=old|child; light=bad     a domain each, named after its column: any of these values

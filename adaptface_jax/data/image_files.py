@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files on disk: which files in a folder are images, and reading one completely and safely."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The image file formats that are read: their extensions, and the first bytes by which they are recognized."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Concatenated sequences."""
 
 from __future__ import annotations

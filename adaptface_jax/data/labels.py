@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels of images in a table: what is known about each besides its identity.
 
 path,pose,light            the first column is the record's key, whatever its name; any further columns

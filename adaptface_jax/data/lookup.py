@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the images in a list are on disk, however the list spells their paths."""
 
 from __future__ import annotations

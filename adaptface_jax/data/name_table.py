@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables with a file name and small integers per line, parsed as one array: CelebA's lists have 202,599 lines.
 
 000001.jpg -1  1  1 -1      columns separated by spaces, or by commas in a .csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The orientation stored in an image file. Pillow's own reader warns about, or refuses, an image whose metadata is
 corrupted although its pixels are intact; here such an image is simply not rotated."""
 

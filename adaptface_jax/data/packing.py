@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing a source as ArrayRecord shards (data/sources/array_record.py describes their content), resumably.
 
 A shard is written under a temporary name, read back record by record, and only then renamed. `unfinished.json` lists

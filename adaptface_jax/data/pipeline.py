@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a source to batches of uint8 images on the host: order, decoding, batching, prefetch.
 
 Everything is a function of (seed, step): a run that resumes at a step sees the same batches as if uninterrupted. Grain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images of which some cannot be read: the others are used, and the unreadable ones are recorded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every data source provides: encoded or decoded images with a label and a key, and what else is known."""
 
 from __future__ import annotations

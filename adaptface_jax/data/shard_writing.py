@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shards written sequentially by one process, while others encode the next records and check the previous shards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files in a folder that are not read, by reason: counted while it is listed, reported in one line."""
 
 from __future__ import annotations

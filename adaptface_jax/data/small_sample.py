@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A few images of a source, to overfit on (`data.overfit_small`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three parts of a dataset in a classification study: as published, or split off its training part."""
 
 from __future__ import annotations

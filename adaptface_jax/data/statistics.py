@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mean and standard deviation of a dataset's pixels, by which a network's input is normalized."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The size at which images are transferred to the device: the dataset's, if uniform, and at most the model's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many short strings in two arrays: millions of keys cost their bytes, not a Python object each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists in text files, line by line, with errors that name the line."""
 
 from __future__ import annotations

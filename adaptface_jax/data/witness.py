@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training run saw of each record: short digests of its image and its label, recorded as it is read."""
 
 from __future__ import annotations

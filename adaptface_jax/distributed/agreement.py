@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks that inputs are the same in every process of a run, before they are used."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory of computations on the CPU: kept between steps instead of reallocated.
 
 A step on the CPU allocates gigabytes, and glibc returns them to the system when they are freed: at the next step the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiler options for some models, if the compiler supports them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flags that connect the processes of one run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frozen tree split over a group of devices: each has a part of every block, a step gathers one block at a time.
 
 The kernels of the blocks, which are nearly all of it (99.8% of ViT-g), are split; vectors, the patch embedding and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A relay in front of jax's coordinator: the processes of a run detect the loss of another before jax's runtime does.
 
 jax's client aborts the program, with log lines of its runtime and status 134, when its connection breaks, and its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The device mesh, and which array axis is split over which mesh axis."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The peak performance of accelerators, from the manufacturers' data sheets."""
 
 from __future__ import annotations

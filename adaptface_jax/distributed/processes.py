@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes that train one run together: how they connect, agree, and share the rows of a batch.
 
 Every process runs the same program on its own devices; the mesh spans all of them. Only the first one writes.

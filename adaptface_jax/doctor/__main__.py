@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find what is wrong with a set-up before a long run, or with a run after it.
 
     adaptface doctor --config=dalora --config.data.train=/data/faces --benchmark lfw=lfw.bin

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embed a folder of images.
 
     adaptface embed --run=runs/exp003 --images=faces/ --out=faces.npz

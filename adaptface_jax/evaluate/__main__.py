@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verify a trained run, or a frozen backbone, on benchmarks; or search people in a gallery.
 
     adaptface evaluate --run=runs/exp003 --benchmark lfw=/data/lfw.bin --output=lfw.json

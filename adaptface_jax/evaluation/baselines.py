@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The baselines of a run: raw pixels and the unadapted backbone on the same benchmarks."""
 
 from __future__ import annotations

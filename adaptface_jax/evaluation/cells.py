@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics by pairs of conditions: an image of one condition with an image of another, or of the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distances of pairs from raw embeddings."""
 
 from __future__ import annotations

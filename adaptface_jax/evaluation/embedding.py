@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embeds images in batches, the host decoding ahead of the device."""
 
 from __future__ import annotations

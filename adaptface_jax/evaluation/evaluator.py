@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluates a recognizer on verification benchmarks: metrics per benchmark and domain, and use of the gates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ten-fold accuracy: in each fold, pairs are judged at the threshold that is best on the other folds.
 
 Folds that a list gives are kept. Without any, they are contiguous tenths in file order, as in LFW's protocol and

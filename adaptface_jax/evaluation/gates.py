@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gates of a DA-LoRA model on images whose domain is known."""
 
 from __future__ import annotations

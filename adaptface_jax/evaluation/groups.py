@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fairness across groups of people: the accuracy and false accepts of each group at one threshold.
 
 A group is a `domain` of a list's pairs (RFW as one benchmark), or each of RFW's four lists if they are separate

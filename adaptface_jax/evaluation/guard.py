@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of a model on benchmarks that it should not get worse on: old and new are compared on the same pairs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sentences on whether a model differs from another, for pages, Markdown and the terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Identification (1:N): probes are searched in a gallery of known people.
 
 Closed set: rank, CMC and mean average precision of the probes whose person is in the gallery. Open set: TPIR at FPIR

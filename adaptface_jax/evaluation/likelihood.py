@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The likelihood ratio of a distance, one person against two, estimated from a benchmark's pairs."""
 
 from __future__ import annotations

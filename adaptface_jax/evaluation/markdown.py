@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of a run for people, as tables in Markdown: in the terminal, and as parts of `results.md`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of a `results.md`: tables and lists of facts, and how figures are written in them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scores of a model for every pair of a benchmark, and their file, to compare runs without embedding again.
 
 A file has, for each benchmark NAME, the arrays NAME/distance, NAME/issame, NAME/accepted, NAME/index and, for models

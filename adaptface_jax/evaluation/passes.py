@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forward passes over batches, each read after the next is dispatched, so that the device never waits for the host."""
 
 from __future__ import annotations

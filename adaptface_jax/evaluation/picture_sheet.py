@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A contact sheet: rows of faces, with text next to each."""
 
 from __future__ import annotations

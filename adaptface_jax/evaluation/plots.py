@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of runs, drawn the same for TensorBoard and for the report pages.
 
 Matplotlib takes a second to import, so only drawing code imports this.

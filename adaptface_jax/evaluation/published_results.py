@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Published results on the five benchmarks, and which of a run's results are comparable with them.
 
 LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, in percent. An average is over all five and compared only with such averages.

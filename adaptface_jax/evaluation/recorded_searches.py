@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches stored with the run that they evaluate: `identification.json`, and a folder next to it for TensorBoard."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of a run: one tree of dataclasses, which is `results.json`.
 
 Later versions add fields with defaults, so that older files can be read; fields equal to their default are omitted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The risk of false accepts at a threshold, in plain words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exact ROC of pair distances and its metrics."""
 
 from __future__ import annotations

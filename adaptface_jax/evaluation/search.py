@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ranks the rows of a gallery by their similarity to probes, on the device, in blocks of both."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thresholds for the faces of one site, from unlabeled photographs taken there.
 
 Nearly all pairs of such photographs are of two people, so the distances of all pairs are those of strangers, apart

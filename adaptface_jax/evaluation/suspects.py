@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Probable mistakes in a set of people, by embeddings: one person in two folders, images of somebody else, and people
 who are also in a benchmark.
 

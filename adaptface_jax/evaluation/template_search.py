@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IJB's 1:N protocol: mixed probes, each searched in both galleries, and the mean of the two as usually published."""
 
 from __future__ import annotations

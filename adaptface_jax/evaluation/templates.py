@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification of templates (IJB-B, IJB-C 1:1): sets of faces compared as one embedding each.
 
 InsightFace's protocol: raw embeddings (their length reflects the model's confidence), times the detector's score if it

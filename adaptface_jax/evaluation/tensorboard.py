@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An evaluation in TensorBoard: curves, distributions, and on request images of faces."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The distance below which two faces count as the same person, at a chosen false accept rate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TinyFace: every image of the gallery is one row, and so is every distractor."""
 
 from __future__ import annotations

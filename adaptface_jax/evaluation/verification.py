@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Face verification from embeddings, by the LFW protocol.
 
 Huang et al., "Labeled Faces in the Wild", 2007, in the form of InsightFace's evaluation: ten

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's model in the formats of other tools."""

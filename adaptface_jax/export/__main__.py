@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export a trained run, or a bare backbone, for other tools.
 
     adaptface export --run=runs/exp003 --format=merged --mix=mean --data=/data/faces --out=merged/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--format=base`: a backbone without any adapter, for transformers, and for PEFT to add an adapter to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model card: the metadata the hub reads at the top of README.md, and the metrics below it.
 
 Format: huggingface_hub, `ModelCardData` and `EvalResult` (the hub's model-index).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripts in the READMEs of exported folders, which run unchanged, and the synthetic face that they read."""
 
 from __future__ import annotations

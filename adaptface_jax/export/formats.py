@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be written, and which flags belong to which format."""
 
 from __future__ import annotations

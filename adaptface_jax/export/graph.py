@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One model as a pure function of images: what both graph formats export."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The adapted backbone as plain Hugging Face weights: LoRA folded in."""
 
 from __future__ import annotations

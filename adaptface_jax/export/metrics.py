@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exported checkpoint's own metrics on the benchmarks of its run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One fixed mixture in place of DA-LoRA's per-image gates: as given, or the mean over a data set, and what it costs."""
 
 from __future__ import annotations

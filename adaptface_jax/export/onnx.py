@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX through jax2onnx (extra `onnx`): one file for ONNX Runtime and everything else that reads ONNX."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The README.md of exported weights: how to run them with transformers and PEFT."""
 
 from __future__ import annotations

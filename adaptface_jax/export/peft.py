@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The adapter as PEFT folders, named for transformers 4 or 5; every value is kept bit for bit.
 
 Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md.

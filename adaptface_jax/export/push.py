@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Upload an exported folder to a repository on the Hugging Face hub."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every exported folder has: the model's head, and a record of what it is, without local paths."""
 
 from __future__ import annotations

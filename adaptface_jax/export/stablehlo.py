@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """StableHLO through `jax.export`: one file that JAX runs without this package."""
 
 from __future__ import annotations

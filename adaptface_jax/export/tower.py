@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A complete backbone as plain Hugging Face weights: nothing in this package is needed to use them.
 
 Source of the layout: transformers (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPVisionModel`,

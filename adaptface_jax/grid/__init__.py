@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many runs of one recipe: every combination of some settings' values, in sequence or one per device."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a recipe with every combination of some settings' values, and rank the results.
 
     adaptface grid --config=lora --out=runs/grid --sweep train.learning_rate=1e-4,1e-3 --sweep adapter.rank=8,16

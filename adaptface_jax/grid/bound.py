@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program that does not outlive its parent, run by its path: bound.py PARENT_ID ARGUMENTS OF PYTHON.
 
 Linux sends it SIGTERM when its parent is gone, even if killed: a training then saves, and the next grid finds the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sub-runs as processes: one per device, their output in a file, signals passed on to them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sub-run's outcome, from the files it left."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a grid is and how far it has come: `grid.json`, written atomically after every change."""
 
 from __future__ import annotations

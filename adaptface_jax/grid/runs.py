@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sub-runs of one command: which come next, and how they ended."""
 
 from __future__ import annotations

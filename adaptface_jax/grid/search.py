@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Combinations drawn in sequence by Optuna's TPE sampler (extra `optuna`, imported where it is used).
 
 Each draw has its own study, built from what has ended so far and seeded by its number: a resumed grid draws what an

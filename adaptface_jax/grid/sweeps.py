@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a grid varies: `train.learning_rate=1e-4,1e-3`, checked and named before anything starts."""
 
 from __future__ import annotations

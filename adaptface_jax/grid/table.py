@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sub-runs of a grid, best first: `grid.md` and the printed table."""
 
 from __future__ import annotations

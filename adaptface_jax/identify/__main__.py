@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is this? Search photographs among the people of an index.
 
     adaptface identify --run=runs/exp003 --people=known/ --index=people.idx

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a folder of people to the commands that train a model on it."""

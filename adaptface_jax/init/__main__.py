@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inspect a folder of people and print the commands from there to a report and a decision.
 
     adaptface init photographs/

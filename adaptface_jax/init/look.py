@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contents of a folder of people, as far as the proposed commands depend on them."""
 
 from __future__ import annotations

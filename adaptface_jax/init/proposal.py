@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands from a folder of people to a report and a decision, in order."""
 
 from __future__ import annotations

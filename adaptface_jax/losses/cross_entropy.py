@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cross-entropy of classes, and of binary attributes."""
 
 from __future__ import annotations

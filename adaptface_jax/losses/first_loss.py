@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expected first loss of a run: a simulation with random embeddings and centers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distillation of features from the frozen model, against forgetting."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Margin softmax losses on the cosines of unit embeddings and unit class centers, all in float32.
 
 Sources: CosFace (arXiv 1801.09414), ArcFace (1801.07698, with InsightFace's monotonic continuation beyond pi - m),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The class centers of a step: the classes of its images, and a uniform sample of the others.
 
 Source: Partial FC (arXiv 2203.15565). Each shard of classes keeps a fixed number of rows: those of all classes of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The margin softmax with the class centers split over the mesh's `model` axis, without holding all logits at once.
 
 Every device holds C / m class centers and goes through them in chunks, keeping for each image of its group the cosine

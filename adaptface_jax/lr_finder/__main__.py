@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find a learning rate: a short training from a run's own initial values, with an increasing rate.
 
     adaptface lr_finder --config=celeba_cnn --out=runs/lr --config.data.path=/data/celeba

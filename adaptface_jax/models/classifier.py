@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An image classifier as pure functions of its parameters and its running moments, as NNX modules define it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small plain network for attributes: three convolutions, each normalized, and the mean over the image.
 
 conv1/{kernel [3, 3, 3, w], bias}    norm1/{scale, bias}    head/{kernel [channels, out], bias}    (w = 64)

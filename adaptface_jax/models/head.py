@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """After the backbone: the embedding head, and the class centers that training compares embeddings with."""
 
 from __future__ import annotations

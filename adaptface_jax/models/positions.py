@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Position embeddings resampled to another grid, as in the source of the weights.
 
 Each axis is one small matrix, so the whole resampling is two matrix products on the host in float64.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frozen kernels in 8 bits: int8 levels and one float32 scale for each output channel, symmetric around zero.
 
 Sources: LLM.int8() (arXiv 2208.07339) for the form, QLoRA (arXiv 2305.14314) for an exact low-rank update on top.

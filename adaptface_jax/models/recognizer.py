@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The face recognizer: a frozen tree and a trainable tree in, embeddings out.
 
     frozen    = {"backbone": {...}}                                  (empty for full fine-tuning)

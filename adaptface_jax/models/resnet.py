@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A residual network of three stages, with Dropout2d inside each block (blocks as in arXiv 1512.03385, figure 2).
 
     conv/kernel [3, 3, 3, w]      norm/{scale, bias}                              (w = 64)

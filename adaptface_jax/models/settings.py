@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the settings of a model fit its backbone: image size, feature, adapted layers, router."""
 
 from __future__ import annotations

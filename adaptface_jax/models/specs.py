@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of data: backbone sizes, image statistics, position-embedding rules.
 
 A new size is a new row here; no other file lists backbones.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One vision transformer for all families of backbones, scanned over its depth.
 
 The parameters of all blocks are stacked on a leading depth axis, so a tree looks like

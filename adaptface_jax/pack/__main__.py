@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pack any training set into ArrayRecord shards: a few large files, random access, checksums.
 
     adaptface pack /data/casia-webface /data/casia-shards --shard_mb=256

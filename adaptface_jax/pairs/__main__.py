@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw verification pairs from identity folders, of people who are then held out of training.
 
     adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prove a run: its files are unchanged, and steps of it, computed again, give the same result.
 
     adaptface replay runs/exp003

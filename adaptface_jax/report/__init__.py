@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTML report: a self-contained page per run (`results.html`), and a page that compares several runs."""

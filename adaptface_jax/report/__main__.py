@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make report pages: one for each run, and one that compares all of them.
 
     adaptface report runs/exp001 runs/exp003 --out=report

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The facts of a run: model, data, settings, parameters, time, versions and machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark results: whether training helped, and where; the tables; comparison with published results."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several face runs side by side: their table, overlaid curves, and whether the differences are significant."""
 
 from __future__ import annotations

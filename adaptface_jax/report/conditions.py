@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results by condition: the pairs of each two conditions, and their gain over the frozen backbone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of evaluation/plots.py for a page: inline SVG with the colors and fonts of the page's style."""
 
 from __future__ import annotations

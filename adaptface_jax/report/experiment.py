@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`results.md` of a face training: the report of an experiment, every section filled from the records of the run.
 
 General, configuration, final results, progress, analysis, comparison, files and next steps. What the run has no record

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gates of DA-LoRA: which expert is active for which images, and how that developed in training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A matrix of conditions by conditions as a chart: values as text, gains as color."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values of a chart: shown under the pointer by CSS only, and as a collapsed table below the chart."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Next steps for a run: commands to type, chosen by its records."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of paired tests: whether two models differ significantly on the same pairs."""
 
 from __future__ import annotations

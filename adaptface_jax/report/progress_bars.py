@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The course of a training in plain text: a line and a bar for each epoch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of one recipe over several seeds as one: their means, and whether two recipes differ significantly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of a face training: whether it helped, where, and its training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a run, and what each is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`results.html`: one run on one page."""
 
 from __future__ import annotations

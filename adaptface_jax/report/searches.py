@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches that were stored with a run: identification rates and gallery sizes."""
 
 from __future__ import annotations

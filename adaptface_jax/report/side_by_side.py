@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The common parts of pages that compare runs of any kind: names, settings that differ, overlaid curves."""
 
 from __future__ import annotations

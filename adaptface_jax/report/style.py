@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTML skeleton of a page and its style: light and dark, wide and narrow, no external resources."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The elements of every chart: a frame with axes, lines and labels, as inline SVG.
 
 Colors and fonts come from the page's style through classes, so that a chart follows light and dark mode.

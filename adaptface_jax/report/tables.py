@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables as HTML, and number formats."""
 
 from __future__ import annotations

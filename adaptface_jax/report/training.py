@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training curves: loss, accuracy, and other logged values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The work of `adaptface report`."""
 
 from __future__ import annotations

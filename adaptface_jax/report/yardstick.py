@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every DA-LoRA compared with the plain LoRA of the same size: the gain from its gates."""
 
 from __future__ import annotations

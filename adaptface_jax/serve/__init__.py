@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """A page and a JSON interface for one run: compare two photographs, search for a photograph. See `__main__`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serve a run on a local web page: compare two photographs, search for a photograph.
 
     adaptface serve --run=runs/exp003

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's answers about photographs, as plain values for JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The routes of the page and of the JSON interface, and what guards them.
 
 No request is answered whose Host is not this server (another site may point its own name at this machine: DNS

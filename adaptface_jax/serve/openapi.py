@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The description of the JSON interface, OpenAPI 3.1, served as `/openapi.json`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page: fixed files; the browser is told to run nothing else."""
 
 from __future__ import annotations

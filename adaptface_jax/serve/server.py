@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A socket, and the application serving it until a signal stops it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uploads: forms with photographs, bounded in bytes, number and time, and never on disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train an adapter on faces and verify it.
 
     adaptface train --config=dalora --workdir=runs/exp003 --benchmark lfw=/data/lfw.bin

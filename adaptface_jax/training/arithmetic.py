@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compute and memory cost of a training step.
 
 The compiler's own cost analysis counts the body of a loop once, whatever its length, and skips kernels that are

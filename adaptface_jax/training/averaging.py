@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A moving average of the trained weights, used for evaluation and inference; the optimizer updates the latest ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizer's rule for the class centers, of which a step may use only some rows.
 
 Each row has its own moments and step count: a row that is not sampled keeps them, and its center, unchanged, and Adam

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the trainable state: the latest ones, the best one and milestones. The one importer of Orbax.
 
     checkpoints/1200/             a complete step: Orbax's files, a copy of the run's run.json, and manifest.json with

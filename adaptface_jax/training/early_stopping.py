@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When to end a training early: no better score for a while, or a loss that is low enough."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run records so that it can be verified later (`adaptface replay`): `evidence.jsonl`, one line per logged or
 saved step, and `evidence.records`, the content of every record when it was read.
 

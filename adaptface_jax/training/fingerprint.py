@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A number for each array of a state that changes with any of its bits, computed on the devices."""
 
 from __future__ import annotations

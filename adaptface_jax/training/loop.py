@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: from the latest intact checkpoint to the last step, with evaluations, saves and early stops."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sweep of the learning rate: which rates a model can be trained at, from a few steps of its own training.
 
 The rate grows geometrically from step to step while the loss is recorded (Smith, arXiv 1506.01186, section 3.3). Loss

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop's metrics: read from the device one row behind, so that the host never waits for the current step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run logs while it trains: TensorBoard events and `metrics.jsonl`, from the same call.
 
 The one importer of tensorboardX.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Diagnostics of a run whose loss or gradients stay non-finite: what is known, and the batches to inspect."""
 
 from __future__ import annotations

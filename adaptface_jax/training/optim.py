@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizers, and the learning-rate schedules."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run before its first step, whatever it trains, and its batches."""
 
 from __future__ import annotations

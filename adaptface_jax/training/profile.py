@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A trace of some steps of a run, for TensorBoard's profiler and for Perfetto."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run on disk: its record, whether it is the same run, and the shapes of its state."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step of any model: its loss, gradients of the trainable tree, the optimizer. One jitted function."""
 
 from __future__ import annotations

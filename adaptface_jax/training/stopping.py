@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stop signals: SIGTERM, SIGINT, SIGHUP and SIGUSR1, at any moment of a run."""
 
 from __future__ import annotations

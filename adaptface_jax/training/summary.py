@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every run prints about itself: its machine, its first loss and the expected one, its settings as a table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs the scalars of a run to Weights & Biases too (`monitor.wandb`, extra `wandb`): numbers and settings, no images.
 
 The one importer of wandb, where it is used.

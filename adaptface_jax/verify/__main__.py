@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verify two photographs: do they show the same person?
 
     adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-3

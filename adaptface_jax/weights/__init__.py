@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Published weights: files -> name tables -> our parameter tree, and the tree back to names."""

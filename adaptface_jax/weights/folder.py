@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The converted folder: `model.safetensors` holds our tree by path, `backbone.json` describes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Locating weights: a local path first, else a Hugging Face hub id, downloaded into the hub's own cache."""
 
 from __future__ import annotations

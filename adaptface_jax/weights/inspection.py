@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A readable description of a weight file from its header alone: no tensor is read (its sha256 is streamed)."""
 
 from __future__ import annotations

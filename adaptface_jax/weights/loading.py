@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the setting `backbone.weights` to parameters at the size that a run uses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What shapes do not determine: the settings that each project stores next to its weights, checked against a backbone.
 
 Hugging Face: config.json, processor_config.json, preprocessor_config.json. timm: config.json (with "architecture").

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of the handbook, as SVG beside this file.
 
     python docs/figures/draw.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs with a known face: a tight portrait placed, scaled and rotated in a larger scene."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks of full photographs are distinguished from those of aligned crops."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Five points mapped to the template, and the pixels with them."""
 
 from __future__ import annotations

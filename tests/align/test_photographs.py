@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces found and aligned in photographs: scenes made here around the faces of the AT&T set."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`annotate`: one row per image of a set; it resumes after a kill at any moment, and overwrites nobody's table."""
 
 from __future__ import annotations

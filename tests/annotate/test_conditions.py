@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From numbers to words, by thresholds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Yaw, pitch and roll of the mean face turned in space come back from its five landmarks."""
 
 from __future__ import annotations

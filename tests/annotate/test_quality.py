@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Light and sharpness of crops made here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models opened once: the packaged backbone, and a DA-LoRA run with thresholds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs opened side by side: each image is embedded as by its own run, and a swap compiles nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images of every kind to unit embeddings: bit-identical to the commands, in bounded memory, from many threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every public name is documented, with an example that runs."""
 
 from __future__ import annotations

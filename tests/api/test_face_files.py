@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embeddings as a file: what is in it, and what is refused before anything is computed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exact search in blocks on the device, against NumPy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People added, found, removed, saved and read back; what is refused."""
 
 from __future__ import annotations

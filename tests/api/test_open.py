@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `open` accepts, and how it refuses the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two photographs compared from Python: the decision of the `verify` command."""
 
 from __future__ import annotations

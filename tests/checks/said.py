@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A finding's text, with its form checked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Findings from the records of a classification run: the checks common to all runs, and those of labels."""
 
 from __future__ import annotations

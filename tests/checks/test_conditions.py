@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor on a benchmark's conditions: the images of each, and the pairs and people behind every cell."""
 
 from __future__ import annotations

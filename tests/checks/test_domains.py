@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor on domains: only people with images both in and outside a domain teach the gates more than identity."""
 
 from __future__ import annotations

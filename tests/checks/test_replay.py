@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that proves itself: unchanged it is proven, and any change in it or its sources is named."""
 
 from __future__ import annotations

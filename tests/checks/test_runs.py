@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor after a run: the symptoms of what went wrong, each under its name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor before a run: each planted fault is found under its name, and a valid set-up has none."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A threshold from a folder of photographs: what is printed, stored, used by `verify` and from Python, and refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command of the classification studies: what a run writes, how it resumes, stops early, is evaluated and
 refused."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`clean`: planted faults in a folder of people are listed and shown, and nothing in it changes."""
 
 from __future__ import annotations

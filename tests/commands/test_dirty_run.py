@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run on dirty data: it fails after saving its state, or skips and counts; either way it resumes exactly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m adaptface_jax.evaluate`: several kinds of benchmarks in one command."""
 
 from __future__ import annotations

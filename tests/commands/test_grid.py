@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A grid of small runs: what it starts, skips, ranks and refuses, and how it resumes however it ended."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--help` and unknown flags: answered before the numerical libraries are imported."""
 
 from __future__ import annotations

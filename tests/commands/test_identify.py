@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`identify`: people indexed, photographs searched; what is printed, written and refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search for a learning rate on a small training: what it prints, writes, refuses and leaves unchanged."""
 
 from __future__ import annotations

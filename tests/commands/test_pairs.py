@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`pairs`, and the training set without the people that it holds out."""
 
 from __future__ import annotations

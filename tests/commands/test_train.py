@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands on a small run: what they print, write, refuse and resume."""
 
 from __future__ import annotations

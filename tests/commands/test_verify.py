@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two photographs compared: what is printed, stored and refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings: names, types, bounds and error messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Config files: packaged recipes, a user's own, inheritance and error messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Archives of arrays: what they claim is bounded before it is unpacked."""
 
 from __future__ import annotations

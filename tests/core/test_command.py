@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a command ends: its streams, statuses, and common failures in one line."""
 
 from __future__ import annotations

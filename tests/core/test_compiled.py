@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled programs are cached for the next command, unless a user chose otherwise."""
 
 from __future__ import annotations

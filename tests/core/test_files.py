@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON is valid for every reader, and files change atomically."""
 
 from __future__ import annotations

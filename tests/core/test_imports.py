@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hidden package behaves as if not installed, until the block ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder is trusted only if every file is unchanged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An output that cannot be written is refused before anything is computed; others are written correctly."""
 
 from __future__ import annotations

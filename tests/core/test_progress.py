@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An activity is reported when it starts, and again if it takes long."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small writers of the outside formats, from the formats' descriptions, so that tests can make and break them."""
 
 from __future__ import annotations

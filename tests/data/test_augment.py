@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """On the device: resizing and normalizing like Pillow and torchvision, and changes determined only by their key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification packs are read completely, whoever wrote them; any other pickle does nothing at all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CelebA's published folder: the attributes and split of each image; and what is refused."""
 
 from __future__ import annotations

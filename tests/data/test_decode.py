@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any image a face set may hold becomes uint8 RGB; anything else is one line that names it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read correctly.
 
 Four tables: images (what a record holds), sets (what `data.train` names), records of a set that opens, benchmarks.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains are made from labels by terms: several may hold, ordinary means none holds, unknown is neither."""
 
 from __future__ import annotations

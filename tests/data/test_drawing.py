@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairs drawn from identities, whatever the people, their images and conditions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """InsightFace records: both layouts and label forms, split frames, and inconsistent files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random misalignment: its range, and that the same key gives the same shift."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of labels: common spellings are read, errors give one line, millions of rows stay small."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A set with attributes works like one with classes: batches, digests, selections, evaluation."""
 
 from __future__ import annotations

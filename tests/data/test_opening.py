@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a path opens: records, identity folders, generated faces; all or the first part of them."""
 
 from __future__ import annotations

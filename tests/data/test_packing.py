@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packed shards are the source in another form: same records, same order, same batches; packing survives any
 interruption."""
 

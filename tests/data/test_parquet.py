@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image sets in Parquet files, as the hub hosts them: every row once, in order; and what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order of training is a function of seed and step; evaluation keeps the order it is given."""
 
 from __future__ import annotations

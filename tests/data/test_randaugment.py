@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each operation is Pillow's, at torchvision's magnitudes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files in = used + named as skipped: whatever the nesting, the endings and the odd files around them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Three splits of a set: the published ones, and those split off its training part, the same every time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channel statistics cover all pixels, as in training."""
 
 from __future__ import annotations

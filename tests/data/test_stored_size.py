@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The size at which images go to the device: the set's own, if it has one, so that the model loses nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated faces: who, in which domain, the same on every machine, and verification pairs drawn from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts stored end to end come back unchanged, whatever the file name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sets prepared by TensorFlow Datasets, read without TensorFlow and without the network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny-ImageNet's published folder: classes in wnids.txt's order; and what is refused."""
 
 from __future__ import annotations

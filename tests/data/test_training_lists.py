@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sets named by a list, and records not called train: read correctly, or refused with the format to use."""
 
 from __future__ import annotations

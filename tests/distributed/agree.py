@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One of two processes: for each setting of both schemas, whether changing it in the second process is refused.
 
 First, that both know what either found (`processes.anywhere`).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """On a CPU a second step reuses the memory of the first, and the kernel need not provide it again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frozen blocks sharded over devices: the results of one device, each holding its part, gathered one block at a
 time."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The relay in front of the coordinator: bytes pass unchanged, and only a loss is reported."""
 
 from __future__ import annotations

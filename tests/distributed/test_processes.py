@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two processes of one run on one machine: the losses of one process, output once, and no waiting for the dead."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the code on the pages must not leave behind for other tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages of the handbook and README.md, taken apart: their blocks of code, their headings, their links."""
 
 from __future__ import annotations

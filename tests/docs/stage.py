@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the code on a page finds: the folder it runs in, and how a shell's commands are run or checked."""
 
 from __future__ import annotations

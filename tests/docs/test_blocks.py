@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The code on the pages runs.
 
 A page is a story: its blocks run in order, in one folder (see `stage`), and what they leave is there for the next.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the handbook draws and tabulates is what the package and the results files hold."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every message that the handbook quotes is one that the program says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every link of README.md and the handbook leads somewhere; what is generated on the pages is what the code has."""
 
 from __future__ import annotations

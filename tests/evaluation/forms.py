@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One set of pairs in every published format, for tests."""
 
 from __future__ import annotations

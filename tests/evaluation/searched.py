@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic sets of people to search for, in the published layouts."""
 
 from __future__ import annotations

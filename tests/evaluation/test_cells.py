@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Condition by condition: the pairs of each cell, and their metrics at the thresholds of the full benchmark."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks in every published format: the same pairs give the same metrics, and errors are named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gates are compared with the domains that images are known to have."""
 
 from __future__ import annotations

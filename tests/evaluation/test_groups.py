@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of pairs at one threshold: who is falsely accepted more often, and the spread of accuracies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model lost where it should not: by the paired test, and only if significant."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searching a gallery, against plain loops and scikit-learn."""
 
 from __future__ import annotations

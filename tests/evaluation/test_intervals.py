@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intervals contain the expectation over people and images as often as stated; `benchmarks/intervals.py` has more."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much likelier a distance is for one person than for two, and what a threshold accepts falsely, in words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of pairs as found in practice: the same pairs in any form are one benchmark, and refusals are named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scores of a run are stored, and read back or refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The paired test calls equal models equal and better ones better, on the people that both were tested on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is in the pairs, and their contribution to the variance of a metric."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures hold the curves and pairs they are given."""
 
 from __future__ import annotations

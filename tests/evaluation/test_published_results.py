@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The published results, and which of a run's metrics may be compared with them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of a run: one typed tree, valid JSON for scripts, a page for people, written atomically."""
 
 from __future__ import annotations

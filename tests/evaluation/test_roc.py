@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROC is exact, and so is every metric read from it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IJB 1:N, TinyFace and distractors: their published layouts, and errors in them."""
 
 from __future__ import annotations

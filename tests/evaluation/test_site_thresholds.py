@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thresholds from unlabeled photographs: what they promise, and how doubles affect them."""
 
 from __future__ import annotations

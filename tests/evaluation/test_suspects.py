@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Planted twins, outliers and shared people are found by embeddings, and a valid set has none."""
 
 from __future__ import annotations

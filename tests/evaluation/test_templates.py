@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IJB's 1:1 protocol on a miniature set, against a plain loop, and its lists."""
 
 from __future__ import annotations

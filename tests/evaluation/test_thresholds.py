@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stored thresholds: what they accept, and which one is chosen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Claims about differences hold for a whole page together, and the sentences follow them."""
 
 from __future__ import annotations

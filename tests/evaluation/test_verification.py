@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification is InsightFace's evaluation, to the last digit, and clearly reports what it cannot evaluate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters for the tests of PEFT folders: their values, what they change, and how they are written."""
 
 from __future__ import annotations

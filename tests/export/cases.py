@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small synthetic models whose exports are compared with the recognizer itself, and its outputs for some images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A local hub: the few calls of an upload, and what it received."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--format=base` and a backbone's source: any weights in the Hugging Face layout, without local paths."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model card: the hub's metadata of an export, and which metrics it may hold."""
 
 from __future__ import annotations

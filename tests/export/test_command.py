@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m adaptface_jax.export` as it is typed: what it prints, writes and refuses."""
 
 from __future__ import annotations

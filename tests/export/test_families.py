@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DINOv3, SigLIP and face ViTs are exported as graphs like the others; face ViTs as weights in InsightFace's names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters made by others: in any naming, under any prefix, with a classifier, a text tower, patterns, as .bin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PEFT folders from the internet: refused in one line, whatever is wrong with them, and nothing in them runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adapter.init_from`: a PEFT folder becomes the first values of a run, exactly, or is refused in one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--format=merged`: plain Hugging Face weights that compute what the run computes."""
 
 from __future__ import annotations

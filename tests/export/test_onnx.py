@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ONNX file in ONNX Runtime (`make test-onnx`, which installs the extra)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Patterns of rank and alpha to PEFT and back: initialization keeps those of its folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--format=peft`: adapter folders as PEFT writes them, every value kept bit for bit."""
 
 from __future__ import annotations

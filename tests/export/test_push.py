@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--push_to_hub`: the folder in a repository, or one line with the reason, and the folder kept."""
 
 from __future__ import annotations

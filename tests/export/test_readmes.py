@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripts in the READMEs of exported folders: they run unchanged, from any folder, and give our embedding."""
 
 from __future__ import annotations

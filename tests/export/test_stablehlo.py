@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The StableHLO artifact: one file that plain JAX runs, with the embeddings of the recognizer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of every kind, tried on every command; prints their number and every wrong outcome.
 
     python -m tests.faults --full           200 outputs, 500 edits of records, 300 settings, 100 kills and more

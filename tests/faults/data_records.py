@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Edits of data files and of the records of unfinished work: tables, lists, packs, journals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands killed (SIGKILL) at any moment: the old output is intact, or the new one complete, and the next start
 finishes the work and leaves no scratch files.
 

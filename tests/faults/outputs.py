@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs that cannot be written, as flags of every command: each is refused before anything is computed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Edits of records, as by disks, editors and people, and each command's response to them."""
 
 from __future__ import annotations

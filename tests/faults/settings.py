@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting: its valid and invalid values, and command lines made from both."""
 
 from __future__ import annotations

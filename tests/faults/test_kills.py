@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Killed commands leave the old or a complete new output, and the next start cleans up after them."""
 
 from __future__ import annotations

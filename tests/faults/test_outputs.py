@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every flag that names an output, at every kind of unwritable place."""
 
 from __future__ import annotations

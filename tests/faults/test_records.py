@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Corrupted records: each is named in one line, or left out and reported; never a traceback, and nothing is lost."""
 
 from __future__ import annotations

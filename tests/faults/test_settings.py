@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting: valid values come back unchanged from a run's record, invalid ones never pass the check."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One trial: a command meets a fault, and whether its response is right."""
 
 from __future__ import annotations

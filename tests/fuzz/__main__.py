@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever an external file holds, its reader gives values or a one-line InputError, in bounded time.
 
     python -m tests.fuzz --examples=15000 --only=Parquet,labels.csv

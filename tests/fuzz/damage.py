@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Corrupted files: other bytes, other words in lists, other values in JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small valid set for every reader of external files, and how it is read."""
 
 from __future__ import annotations

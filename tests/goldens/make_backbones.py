@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Goldens of the backbones: tiny transformers models with synthetic weights, and their outputs.
 
 Writes backbones/NAME/{model.safetensors, config.json, expected.npz} and positions.npz next to this file:

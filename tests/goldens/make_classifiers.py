@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes classifiers.npz: twenty steps of some cases of tests/classifier_runs.py in torch.
 
     python -m tests.goldens.make_classifiers

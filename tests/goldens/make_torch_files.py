@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Goldens of the torch readers: tiny files as torch writes them, and their contents.
 
 Writes torch_files/*.pth, *.pt and torch_files/expected.npz ("FILE:TENSOR" -> float32 values) next to this file:

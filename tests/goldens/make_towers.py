@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Goldens of DINOv3, SigLIP and face ViTs: tiny models with synthetic weights, their outputs, and a run of twenty
 steps.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """As many programs at a time as devices: what each sees, how its exit is reported, how all are stopped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Combinations drawn by Optuna: seeded, resumable, integers for integers, none twice."""
 
 from __future__ import annotations

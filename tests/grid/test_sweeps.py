@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `--sweep` accepts: values, lists, ranges; the names of sub-runs; what is refused."""
 
 from __future__ import annotations

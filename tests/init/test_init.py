@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adaptface init`: what it finds in a folder of people, and that the commands it prints work."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Margin losses against plain float64 formulas."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CurricularFace, MagFace, ElasticFace and sub-center ArcFace against their papers' formulas in float64."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sampled class centers against plain NumPy: what is drawn, what its sum estimates, which rows are trained."""
 
 from __future__ import annotations

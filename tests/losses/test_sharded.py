@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sharded, chunked head against the dense one: the same losses and gradients, whatever the mesh and the chunks."""
 
 from __future__ import annotations

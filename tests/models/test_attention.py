@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The attention implementations: equal in value and gradient, chosen by machine, lowered for others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks of the classification studies: exact sizes, torch's results, the same on any number of devices."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What families besides DINOv2 and CLIP do differently: rotary positions, token pooling, their own heads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last block computes only the class token: the same feature and gradients for less arithmetic."""
 
 from __future__ import annotations

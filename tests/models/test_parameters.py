@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exact sizes of the published experiments, from the packaged recipes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Positions at another grid equal torch's bicubic interpolation by each of the three rules."""
 
 from __future__ import annotations

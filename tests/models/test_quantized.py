@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """8-bit kernels: how far they and their results are from the exact ones."""
 
 from __future__ import annotations

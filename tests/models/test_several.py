@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters of several models side by side: every image is embedded as by its own model."""
 
 from __future__ import annotations

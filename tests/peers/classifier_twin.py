@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two networks in torch, taking the parameters, the batches and the dropout masks of this project."""
 
 from __future__ import annotations

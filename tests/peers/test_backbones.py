@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Full-size DINOv2-S/14 (with and without registers) and CLIP B/16 against transformers, on synthetic weights.
 
 Each model is built from its config, saved, converted with the command's function and loaded again.

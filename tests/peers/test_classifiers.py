@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two networks here and in torch: the same twenty steps, running moments and Dropout2d masks included."""
 
 from __future__ import annotations

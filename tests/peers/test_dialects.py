@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every dialect against transformers, live: synthetic weights, written out in the dialect, in the project's own files.
 
 torch hub and OpenAI publish torch files, so these are saved by torch here, and read without it.

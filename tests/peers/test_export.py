@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports reloaded where they belong: merged weights in transformers, adapters in PEFT.
 
 Adapters named for transformers 4 do not fit the modules of version 5; that layout is compared name by name with modules

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the installed torch writes is read correctly without torch."""
 
 from __future__ import annotations

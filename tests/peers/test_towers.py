@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DINOv3, SigLIP and the large CLIPs against transformers and timm, on synthetic weights: features, exports, and
 training.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same run twice: LoRA + CosFace under AdamW here and in transformers + PEFT, step by step.
 
 Both start from the same backbone, adapter, head and centers and see the same batches in the same order, float32.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small finished run, which these tests inspect in TensorBoard, in a browser and as text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages in a real browser: everything shows, nothing is requested, nothing overflows, wide and narrow."""
 
 from __future__ import annotations

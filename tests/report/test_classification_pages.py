@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages of classification runs, alone and side by side."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The matrix of conditions on the pages: its values, its gains, and its readability."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`results.md` is the report of an experiment: every section is there, and every number is one of the records."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every page ends with next steps, and shows how the run was started."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages: the metrics of the run, whether it helped and where, and errors in a folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that differ only in the seed are one recipe, and recipes are compared over seeds and people."""
 
 from __future__ import annotations

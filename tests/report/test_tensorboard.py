@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a real TensorBoard serves for a run, over its HTTP interface."""
 
 from __future__ import annotations

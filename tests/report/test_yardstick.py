@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A DA-LoRA is compared with the plain LoRA of the same size, or its settings are shown."""
 
 from __future__ import annotations

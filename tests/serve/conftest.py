@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A DA-LoRA run with thresholds and an index of two people, opened once and answering in this process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The answers of the JSON interface: the numbers of the Python interface, in the form that /openapi.json promises."""
 
 from __future__ import annotations

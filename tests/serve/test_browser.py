@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page in a real browser: two photographs dropped become a decision, one is found; wide, narrow, light, dark."""
 
 from __future__ import annotations

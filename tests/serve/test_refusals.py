@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mistaken or malicious requests: refused with a status and one line, and the next request is answered."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command: what it refuses before it starts, what it prints, and how it ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step computes, counted in its traced program."""
 
 from __future__ import annotations

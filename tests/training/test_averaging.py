@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The moving average of the trained weights: its values, its contents, and that runs are opened with it."""
 
 from __future__ import annotations

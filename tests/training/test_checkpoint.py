@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: what is kept, what is trusted, and what a failed save does."""
 
 from __future__ import annotations

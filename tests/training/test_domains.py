@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run prints about its domains, what it refuses, and what it records."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Twenty steps of LoRA on a face ViT, against the same run on InsightFace's own code (tests/goldens/make_towers.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Staying close to the frozen model: the distance, on which images, and its cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop and the device: how far it runs ahead."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sweep of the learning rate: on a parabola with a known best rate, and on given losses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run wrote can be read back, by TensorBoard and line by line, and nothing is logged twice."""
 
 from __future__ import annotations

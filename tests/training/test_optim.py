@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schedules and weight decay."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of a run: a corrupted one gives a line that names the file, whatever command reads it."""
 
 from __future__ import annotations

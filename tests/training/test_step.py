@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step: shardings, accumulation, transfers, compilation."""
 
 from __future__ import annotations

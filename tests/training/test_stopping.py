@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signals while a thread works, while nothing may be interrupted, and before."""
 
 from __future__ import annotations

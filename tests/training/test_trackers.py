@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scalars at Weights & Biases, a network service: here a module that records what it receives."""
 
 from __future__ import annotations

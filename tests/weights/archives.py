@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torch archives and safetensors files written byte by byte, so that they can hold what torch never would."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny rows besides the known backbones, and their goldens from transformers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converted weights compute what transformers computes from the same file (goldens, float32)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adaptface_jax.convert` as it is typed: what it prints, its exit status, and a local hub."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every published dialect, written independently (tests/made_weights.py), loads and computes the goldens."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Name tables fit files exactly, report every difference at once, and map both ways bit for bit."""
 
 from __future__ import annotations

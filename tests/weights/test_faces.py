@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a face ViT file may lack, and unsupported backbones: one line that names it, exit status 2."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The converted folder is written atomically, and read back with every field checked."""
 
 from __future__ import annotations

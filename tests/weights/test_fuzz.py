@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever a weight file holds, reading it gives tensors or a one-line InputError."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Malformed and malicious weight files are refused with one line, in bounded memory, and nothing in them runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `backbone.weights` accepts, and what a backbone says about itself."""
 
 from __future__ import annotations

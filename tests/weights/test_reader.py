@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight files are read lazily, in their dtype, and refused with one line if invalid."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings next to weights are trusted where shapes cannot decide, and refused where they contradict them."""
 
 from __future__ import annotations

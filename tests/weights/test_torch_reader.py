@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What torch wrote is read bit for bit without torch (goldens: tests/goldens/make_torch_files.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever wraps a tower is removed: any prefix, in any naming, next to heads, text towers and other copies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is an installed copy self-contained? `make test-wheel` runs this.
 
     python tests/wheel/check.py

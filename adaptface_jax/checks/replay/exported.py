@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an exported adapter has the values of a run's checkpoint."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the files of a run are unchanged: its settings, every line of its metrics, its results, its evidence."""
 
 from __future__ import annotations

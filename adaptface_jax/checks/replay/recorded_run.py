@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run's folder records about its training, read for verification: run record, metrics and evidence."""
 
 from __future__ import annotations

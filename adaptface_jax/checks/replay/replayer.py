@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recomputes steps of a run and compares them with what it stored: records, metrics, the whole state."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the inputs of a run are unchanged: its backbone, and every record that it read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which steps of a run are replayed: windows that start at a stored state and end at a known one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the metrics of a classification run: against the baselines, label by label, and over time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The embeddings of a trained model on some benchmark images: do they still distinguish images?"""
 
 from __future__ import annotations

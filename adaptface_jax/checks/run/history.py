@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the rows of `metrics.jsonl`: loss, learning rate, gradients, gates and time waiting for data."""
 
 from __future__ import annotations

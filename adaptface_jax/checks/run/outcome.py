@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the verification metrics of a run: against chance, against the frozen backbone, and over time."""
 
 from __future__ import annotations

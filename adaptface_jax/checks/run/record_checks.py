@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the records of a run: its training and its results."""
 
 from __future__ import annotations

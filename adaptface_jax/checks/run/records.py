@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The records in a run's folder, during the run or after it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All checks of a run, during the run or after it: its records, and its model on some images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a run began and ended, by the clock that its evidence was written with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels and truth values checked with the unadapted backbone: faces it finds similar should have the same label.
 
 A new adapter changes nothing, so the features of the new model are the frozen backbone's.

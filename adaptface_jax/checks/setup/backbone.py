@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which backbone this is, and whether its images are prepared as in its own training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The identities of a training set: how many, how balanced, and whether a loss can use the labels."""
 
 from __future__ import annotations

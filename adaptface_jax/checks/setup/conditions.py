@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The conditions of a benchmark's images: how many each has, and how many pairs each two of them have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The domains of the training images: whether each has enough people, and the same people outside it."""
 
 from __future__ import annotations

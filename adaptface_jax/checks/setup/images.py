@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training images: readability, sizes, contents, colors, duplicates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A verification benchmark: images with content, pairs that can be evaluated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step itself: compiled, compared with the device's memory, run on real batches and timed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One pass over images: whether they are readable, how large, how bright, and digests of their content."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether training uses every image in the set's folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings that are allowed but rarely intended: learning rate, schedule, scale, disk space."""
 
 from __future__ import annotations

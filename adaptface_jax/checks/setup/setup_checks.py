@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All checks before a run, in the order in which they are made."""
 
 from __future__ import annotations

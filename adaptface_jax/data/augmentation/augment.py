@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image processing on the device: uint8 batches to normalized floats, and random augmentations with explicit keys."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The random augmentations of the classification studies, on the device, as torchvision applies them to PIL images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torchvision's ColorJitter on PIL images: brightness, contrast, saturation and hue in a random order per image.
 
 The first three are one operation, Pillow's `Image.blend` with black, the mean gray or the gray image. An image goes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hue shift, identical to Pillow's for every color: RGB to its "HSV" of three bytes, a new H, and back to RGB.
 
 Source: `rgb2hsv_row` and `hsv2rgb` in Pillow's libImaging/Convert.c, and torchvision's adjust_hue. Pillow's

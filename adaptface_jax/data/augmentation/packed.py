@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An image as one int32 per pixel, red in the lowest byte, then green and blue.
 
 Images stay in this form between augmentations: one gather replaces three, one per channel, and XLA for CPUs, which

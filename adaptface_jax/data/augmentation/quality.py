@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images degraded on the device: blur, low resolution, JPEG compression, a cutout.
 
 The strength is drawn per image; zero strength leaves it unchanged. Low resolution and blur along an axis are matrices

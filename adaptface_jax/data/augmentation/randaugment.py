@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RandAugment (arXiv 1909.13719) with the 13 operations of FRoundation (arXiv 2410.23831), on the device.
 
 Every operation equals Pillow's on uint8, with torchvision's ranges. Selected one by one under `vmap`, all of them would

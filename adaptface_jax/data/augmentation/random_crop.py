@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torchvision's RandomResizedCrop on PIL images, back to the original size of the image.
 
 A part of an image is enlarged or kept, never reduced, so Pillow's antialiased bilinear filter has two taps. Their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torchvision's RandomRotation on PIL images: nearest neighbor, same size, black corners."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An affine transform as Pillow computes it: nearest neighbor in fixed point, black outside."""
 
 from __future__ import annotations

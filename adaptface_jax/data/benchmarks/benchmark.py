@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A verification benchmark: images and the pairs drawn from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the one kind of pickle that verification packs use, and nothing else.
 
 The allowed instructions build lists, tuples, bytes, numbers, and stand-ins for the NumPy calls that a pack may name.

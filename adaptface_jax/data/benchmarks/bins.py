@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """InsightFace verification packs (`.bin`): a pickle of encoded images and whether each pair of them matches."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Celebrities in Frontal-Profile, as published: Sengupta et al., "Frontal to Profile Face Verification in the Wild",
 2016.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The conditions of a benchmark's images in terms of a run's domains, in the order of its experts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distractors: additional people in a gallery, whom no probe shows."""
 
 from __future__ import annotations

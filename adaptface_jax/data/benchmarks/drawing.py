@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification pairs drawn from identities: half genuine, half impostor, people evenly, conditions crossed."""
 
 from __future__ import annotations

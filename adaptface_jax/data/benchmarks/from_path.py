@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the path in `--benchmark NAME=PATH` to a verification benchmark."""
 
 from __future__ import annotations

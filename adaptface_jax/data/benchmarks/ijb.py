@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IJB-B and IJB-C by their published lists: faces, the templates and media they belong to, pairs of templates.
 
     FOLDER/meta/ijbc_face_tid_mid.txt            image template media

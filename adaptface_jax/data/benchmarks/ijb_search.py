@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IJB-B and IJB-C 1:N by their published lists: the templates of two galleries, and mixed probes searched in each.
 
     FOLDER/meta/ijbc_1N_gallery_G1.csv     TEMPLATE_ID,SUBJECT_ID,..., one row per face; IJB-B: S1 and S2

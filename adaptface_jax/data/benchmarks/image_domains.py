@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The conditions of single images as the rows of a pair list name them: `pose`, `pose+light`, `ordinary`."""
 
 from __future__ import annotations

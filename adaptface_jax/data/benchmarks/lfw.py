@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LFW's own format: one folder per person, and `pairs.txt`.
 
     10	300                                     folds, and genuine pairs in each, followed by as many impostor pairs

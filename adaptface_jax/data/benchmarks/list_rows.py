@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of a pair list in any of the usual formats: its separator, and the kind of each row.
 
 anna/1.jpg,anna/7.jpg,1          a pair: two paths and whether they are the same person (or with that label first)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pair list in any of its formats, recognized by its rows, not by its name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any folder's pairs as a table: `path1,path2,same`, with or without a header; with one also `fold`, `domain` (the
 category of a pair) and `domain1,domain2` (the conditions of the two images).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairs in a text file over a folder of images, as a benchmark; each image file is read (and embedded) once."""
 
 from __future__ import annotations

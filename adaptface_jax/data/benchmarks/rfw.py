@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Racial Faces in the Wild, as published: a list and a folder of people for each of four groups.
 
     txts/African/African_pairs.txt       LFW's format without a header: `m.0abc 1 2`, `m.0abc 1 m.0xyz 3`; 10 folds

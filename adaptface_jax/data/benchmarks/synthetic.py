@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification pairs of generated faces, whose people, poses, ages and light are known."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TinyFace as published: faces of a few pixels, searched among other images of the same people and many distractors.
 
     FOLDER/Gallery_Match/12_3.jpg                   ID_n.jpg

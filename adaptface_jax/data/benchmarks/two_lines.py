@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists with half a pair per line, `path label`: two lines are a pair, and the label is on both.
 
 Zheng and Deng, "Cross-Pose LFW", 2018 (pairs_CPLFW.txt, pairs_CALFW.txt): some copies have a line of column names.

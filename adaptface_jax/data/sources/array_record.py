@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of ArrayRecord shards, as `adaptface pack` writes it. Nothing in it is a pickle.
 
     shard-00000.array_record ...   the records, in order; record i never changes its place

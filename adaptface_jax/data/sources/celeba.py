@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CelebA as published (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
 
     img_align_celeba/000001.jpg ...   or one folder deeper, as in one download

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder per class: `DIR/CLASS/*.png`, or `DIR/train/CLASS`, `DIR/val/CLASS` and `DIR/test/CLASS`."""
 
 from __future__ import annotations

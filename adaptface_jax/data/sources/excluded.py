@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training set without the people in a pair list (`data.exclude`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One folder per identity, or per class of any other kind, with image files inside."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the setting `data.train` to a source."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """InsightFace training sets: `train.rec`, `train.idx` and `property` in one folder; or, as written by im2rec, any
 `NAME.rec` and `NAME.idx`."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels of a training set from a named table or the one in its folder, and the domains derived from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files that a list names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any set of images, whether or not a model could be trained on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image datasets in Parquet files, as hosted on the Hugging Face hub.
 
     data/train-00000-of-00002.parquet, data/validation-... (val-, valid-), data/test-...     or without data/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names under which the parts of a dataset are published."""
 
 from __future__ import annotations

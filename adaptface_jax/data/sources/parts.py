@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the setting `data.path` to the published parts of a classification dataset."""
 
 from __future__ import annotations

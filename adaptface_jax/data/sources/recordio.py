@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MXNet RecordIO with an index: keys, frames and image headers. Knows nothing of identities.
 
 Format: little-endian frames of u32 magic, u32 `part << 29 | length`, payload, zero padding to 4 bytes; a payload that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A part of a dataset, with the classes of the whole dataset."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Some records of a source."""
 
 from __future__ import annotations

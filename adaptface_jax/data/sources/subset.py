@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first part of a training set (`data.max_identities`, `data.max_per_identity`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated faces as a training source and as a verification benchmark.
 
     synthetic:identities=64,images=24,seed=1            people to train on

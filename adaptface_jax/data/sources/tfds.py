@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labeled image datasets prepared by TensorFlow Datasets, read without TensorFlow.
 
     tfds:lfw    tfds:NAME    tfds:NAME/CONFIG:1.2.0:SPLIT    SPLIT as TFDS writes it (train[:80%], train+test)

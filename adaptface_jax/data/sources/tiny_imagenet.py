@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny-ImageNet as published (Stanford CS231n; 200 classes of ImageNet, 64 x 64 pixels).
 
 wnids.txt                     the classes, one per line, in order

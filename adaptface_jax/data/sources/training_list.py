@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training lists: a text file with one line per image, its path and its label.
 
 images/00000000.jpg<TAB>0           label.txt of InsightFace's Paddle code; also spaces, commas, semicolons, label first

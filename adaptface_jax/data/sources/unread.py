@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dataset formats that are not read, and what to do with each: reported if nothing else was found."""
 
 from __future__ import annotations

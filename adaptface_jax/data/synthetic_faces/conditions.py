@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How an image was taken: pose, age, light, expression and camera, drawn per domain."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People and images by number: the same (seed, identity, picture) is the same image on every machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The surface of a head: a grid of points on a deformed ellipsoid, and how it deforms with expression and age."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a head and the conditions of an image to pixels: pose, light, splatting, backdrop and camera."""
 
 from __future__ import annotations

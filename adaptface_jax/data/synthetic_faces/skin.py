@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The colors of a head: layers that belong to the person, and the eyes, mouth and glasses painted per image."""
 
 from __future__ import annotations

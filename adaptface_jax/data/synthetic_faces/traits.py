@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The traits of a generated person: numbers for the shape, and choices for skin, hair, beard and glasses."""
 
 from __future__ import annotations

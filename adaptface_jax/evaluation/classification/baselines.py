@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a classifier has to beat: predictions that ignore the image, and a linear model of the pixels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluates a classifier on a whole split, the host decoding ahead of the device."""
 
 from __future__ import annotations

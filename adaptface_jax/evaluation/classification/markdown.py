@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`results.md` of a classification run: the report for people, in tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A classifier's metrics on one split, as scikit-learn defines them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The confusion matrix of a classifier, drawn the same for TensorBoard and for the report pages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which labels a classifier recognizes best and worst, and which classes it confuses."""
 
 from __future__ import annotations

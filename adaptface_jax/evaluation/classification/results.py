@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of a classification run: one tree of dataclasses, which is its `results.json`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An evaluation of a classifier in TensorBoard: the confusion matrix, and samples of the augmentation."""
 
 from __future__ import annotations

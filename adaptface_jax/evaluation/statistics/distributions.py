@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The distribution of the scores of genuine and impostor pairs."""
 
 from __future__ import annotations

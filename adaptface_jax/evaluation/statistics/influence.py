@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The influence of each pair on a metric's deviation from its expectation (Hampel, "The influence curve", 1974).
 
 All functions take distances, float64 [N], small for similar pairs, and issame, bool [N] with both kinds present, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """95% intervals of the metrics of a benchmark: over draws of people, not of pairs.
 
 An interval covers the metric's expectation over draws of people and of their images in the same design: as many

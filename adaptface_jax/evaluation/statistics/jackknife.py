@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sampling error of a metric of pairs, from the choice of the people.
 
 Pairs are not independent: a genuine pair belongs to one person, an impostor pair to two, and all pairs of a person

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paired tests: do two models, or two recipes over several seeds, differ on the same pairs?
 
 The effect of each pair on the difference of two metrics is summed by person, as for one metric (see `jackknife`), and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The people in the images of a benchmark's pairs, which intervals and tests treat as independent."""
 
 from __future__ import annotations

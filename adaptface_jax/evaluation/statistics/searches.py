@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """95% intervals of search metrics: over draws of people, not of probes.
 
 A search is an event between two people, the one in the probe and the most similar other: all searches for a person,

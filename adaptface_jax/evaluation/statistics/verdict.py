@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verdicts on differences: raised, lowered, or none shown, controlled for all tests of one page together.
 
 Accuracy and AUC, on every benchmark and in every domain, are many tests, some of which would report a difference by

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """LoRA and Domain-Aware LoRA: which layers, initial values, merging, routing."""

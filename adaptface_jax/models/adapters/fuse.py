@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Low-rank factors of the slices of a layer -> one pair of factors of the whole layer, exactly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Low-rank adapters of a backbone: their shapes, initial values and merging into the weights.
 
 A tree of adapters maps each target to factors stacked over the depth L, experts side by side on the rank axis:

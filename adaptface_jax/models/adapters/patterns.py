@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`rank_pattern` and `alpha_pattern` of PEFT: untrusted regular expressions, matched only if that is fast.
 
 PEFT matches `(.*\\.)?(KEY)$` against a module's name, and the first key that matches counts.

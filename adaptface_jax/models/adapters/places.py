@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where an adapter acts and how strongly: the rank and the scale of every target in every block.
 
 A place is a target in a block. `adapter.rank_pattern` and `adapter.alpha_pattern` refer to it by its name, such as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The domain classifier of DA-LoRA: one weight per expert for every image, and losses that keep the experts in use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters of several models on one backbone, each image with its own.
 
 Every trainable leaf gets an axis of M models: {"a": [L, M, in, R], "b": [L, M, R, out]} of a target, [M, ...] of

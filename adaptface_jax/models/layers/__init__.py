@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers of the vision transformer, where adapters are applied."""

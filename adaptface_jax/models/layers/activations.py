@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activation functions as torch defines them, and those of the classifiers by their names in the settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Implementations of softmax(q k' / sqrt(d)) v, equal up to rounding, and the choice for a machine.
 
 All take q, k, v [B, T, heads, d] and return [B, T, heads, d], of which the policy of `remat` keeps what the backward

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attention over one image at a time, with a custom backward pass: for processors that depend on their cache.
 
 The scores of one image (ViT-S at 224 px: 1.6 MB) stay in the cache between the products that make and use them; those

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Multi-head self-attention with a fused qkv projection."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batch normalization, with its running moments as state (arXiv 1502.03167; the rules are torch.nn.BatchNorm2d's)."""
 
 from __future__ import annotations

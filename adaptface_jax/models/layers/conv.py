@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolution and pooling over NHWC images, as torch pads them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dense layers: a backbone module to which adapters are applied, and a plain pytree for head and router."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dropout with an explicit key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The low-rank update of a dense layer: one expert (LoRA) or K gated ones (DA-LoRA), one code path."""
 
 from __future__ import annotations

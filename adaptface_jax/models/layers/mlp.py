@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feed-forward half of a block: two layers, or SwiGLU."""
 
 from __future__ import annotations

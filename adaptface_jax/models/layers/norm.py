@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LayerNorm and LayerScale: parameters as NNX modules, arithmetic in the dtype of the tokens."""
 
 from __future__ import annotations

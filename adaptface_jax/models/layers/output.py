@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last layer of a classifier."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pooling all tokens into one feature, for models without a class token."""
 
 from __future__ import annotations

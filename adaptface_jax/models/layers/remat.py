@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a block keeps for its backward pass.
 
 The results that only a weight product or the attention can recompute are kept: q, k, v, the attended values, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rotary positions: queries and keys are rotated by the position of their patch, instead of a table added to tokens.
 
 Feature i of a head and feature i + d/2 are a pair that is rotated; the first d/4 pairs rotate with the row, the others

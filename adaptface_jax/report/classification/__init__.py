@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages of classification runs: one run, and several side by side."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several classification runs side by side, the best first: their table, differences, and overlaid curves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training curves of a classifier: loss, accuracy and F1, in training and on the validation images."""
 
 from __future__ import annotations

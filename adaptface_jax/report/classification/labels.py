@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A classifier label by label: which it recognizes, which it confuses, and how frequent they are."""
 
 from __future__ import annotations

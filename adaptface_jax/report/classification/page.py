@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of a classification run: its scores, its training, and which labels it recognizes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scores of a classifier: in one sentence, compared with the baselines, and on each split."""
 
 from __future__ import annotations

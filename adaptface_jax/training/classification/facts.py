@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report of a classification run states first."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A classification run before its first step: its three splits opened, measured and counted, its model built."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A few training images before and after augmentation, for runs that log images."""
 
 from __future__ import annotations

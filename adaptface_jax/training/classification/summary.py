@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a classification run prints before it starts: model, data, distribution of its labels, first loss."""
 
 from __future__ import annotations

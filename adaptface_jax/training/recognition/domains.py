@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The domains of the images of a face training: whether they match the experts, and how many there are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report of a face training states first."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a face training should not forget: images of the old domain, whose features stay those of the frozen model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of face training: augment, embed, margin on the target logit, balance of the gates, what is kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recognizer with its two trees on the devices, built from a config."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face training before its first step: data, weights and benchmarks opened, checked and counted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face training on disk: its record, and reopening it."""
 
 from __future__ import annotations

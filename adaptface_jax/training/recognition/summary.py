@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run prints before it starts: devices, backbone, parameters, data, expected first loss."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kind of a file by its first bytes and, for kinds without readable weights, what to do instead."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight files of every supported kind, recognized by their content, not by their names."""
 
 from __future__ import annotations

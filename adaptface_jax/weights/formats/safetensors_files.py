@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Safetensors files.
 
 Format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the tensors).

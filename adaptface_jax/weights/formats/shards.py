@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shards that an index file names: safetensors or torch archives, read like single files.
 
 Format: transformers' `save_pretrained`, `model.safetensors.index.json` and `pytorch_model.bin.index.json`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors in files as a lazy mapping: names, shapes and dtypes are known before anything is read."""
 
 from __future__ import annotations

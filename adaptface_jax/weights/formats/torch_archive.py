@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Archives from torch.save (since torch 1.6) and torch.jit.save, read without torch and without executing anything.
 
 Layout: an uncompressed zip file of NAME/data.pkl (the structure), NAME/data/KEY (one storage each, raw elements) and

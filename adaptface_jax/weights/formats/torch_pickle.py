@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pickle inside a torch archive, read as names and locations of tensors; torch is not needed.
 
 For a state dict, torch.save writes dictionaries, numbers, text, and for every tensor one call that names a storage, an

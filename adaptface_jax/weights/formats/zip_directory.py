@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The locations of the members of an uncompressed zip file. Nothing is unpacked: like torch, we read archives in place.
 
 Format: PKWARE APPNOTE 6.3. Python's zipfile trusts the central directory; this reader checks it against the local

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every published naming of a vision tower, as tables: DINOv2 and CLIP here, the others in neighboring files.
 
 Whatever surrounds a tower (`module.`, `visual.`, `teacher.backbone.`, heads) does not belong here: see `wrappers`.

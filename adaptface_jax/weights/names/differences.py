@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One report of all differences between a file and its expected content."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DINOv3's names in Hugging Face (`DINOv3ViTModel`), its authors' code (facebookresearch/dinov3) and timm (`Eva`)."""
 
 from __future__ import annotations

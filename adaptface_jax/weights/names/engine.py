@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names in files <-> our tree, through a name table in which every name is matched exactly once on both sides."""
 
 from __future__ import annotations

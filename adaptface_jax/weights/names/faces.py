@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of face ViTs: InsightFace's `arcface_torch`, and CVLface, which kept them (under `net.`)."""
 
 from __future__ import annotations

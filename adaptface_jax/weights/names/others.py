@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unsupported networks, recognized by a few of their tensor names: one line instead of hundreds of differences.
 
 Names as published by their projects (timm, transformers, open_clip, torchvision, CVLface, PEFT).

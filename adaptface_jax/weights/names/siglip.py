@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of SigLIP's and SigLIP 2's vision towers in Hugging Face (`SiglipVisionModel`), timm and open_clip."""
 
 from __future__ import annotations

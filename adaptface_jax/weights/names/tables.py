@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Name tables: one row per tensor name, with its place in our tree. The tables are in `dialects`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How one tensor in a file becomes one leaf of our tree (or a slice of it), and back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What surrounds a tower in a file: the prefix that wrappers gave its names, other copies of it, heads.
 
 Compilers, parallel training and trainers prefix every name (`_orig_mod.`, `module.`, `model.`, `state_dict.`,

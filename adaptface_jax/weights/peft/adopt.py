@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that starts from a PEFT adapter with different ranks per layer adopts them, as patterns."""
 
 from __future__ import annotations

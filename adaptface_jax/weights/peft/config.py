@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`adapter_config.json` of PEFT: its content, and which of its settings are supported.
 
 Format: PEFT 0.21, `LoraConfig`. An unknown setting must be off: a newer one may change the meaning of the tensors.

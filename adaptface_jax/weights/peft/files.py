@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PEFT adapter folders: `adapter_config.json` and the tensors, every one of which is accounted for.
 
 Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md. A pickled adapter is read as a torch archive, and nothing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two namings in which adapters are written; `weights.peft.names` describes them."""
 
 from typing import Literal

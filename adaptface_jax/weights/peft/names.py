@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PEFT's names of the layers that an adapter changes: rows of the weights' own tables.
 
 transformers 4 ("v4") names modules like the published weights, which version 5 ("v5") still writes; version 5 renames

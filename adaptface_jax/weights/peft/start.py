@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Initializing a run's adapter (`adapter.init_from`): a PEFT folder's exact values in our trainable tree.
 
 A folder is one PEFT adapter, or the output of our own DA-LoRA export:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which tensors of an adapter belong to the vision tower, whatever its naming and prefix."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """transformers: `config.json`, and the image processor in `processor_config.json` or `preprocessor_config.json`.
 
 Format: transformers 5.24 (`Dinov2Config`, `Dinov2WithRegistersConfig`, `DINOv3ViTConfig`, `CLIPConfig`,

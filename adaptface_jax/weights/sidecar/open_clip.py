@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """open_clip: `open_clip_config.json`, a `model_cfg` with the `vision_cfg` of its tower, and a `preprocess_cfg`.
 
 Format: open_clip 3.3, `CLIPVisionCfg`, `PreprocessCfg` and `TimmModel`. Files from its `model_configs` are read too.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A project's settings checked against a closed list: followed, refused by name, harmless, or reported as unknown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Projects' image statistics converted to ours: mean and standard deviation of channels in [0, 1]."""
 
 from __future__ import annotations

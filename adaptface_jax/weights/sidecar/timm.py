@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """timm: `config.json` with an architecture, its `model_args` and its `pretrained_cfg` (not nested in older files).
 
 Format: timm 1.0.31, `timm/models/_pretrained.py`, `_hub.py` and `vision_transformer.py`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A batch of images gets flips, rotations, color changes and crops in torchvision's order, each image by its own
 key."""
 

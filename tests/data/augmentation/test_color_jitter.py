@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Colors change as torchvision's ColorJitter changes them on PIL images, level for level."""
 
 from __future__ import annotations

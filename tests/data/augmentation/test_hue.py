@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hue of every color is shifted as Pillow and torchvision shift it."""
 
 from __future__ import annotations

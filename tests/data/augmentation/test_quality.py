@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Degraded images: blur, low resolution, JPEG and a hole, each compared with its definition or a library's."""
 
 from __future__ import annotations

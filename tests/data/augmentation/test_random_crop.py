@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A random part of an image, chosen as RandomResizedCrop chooses it and enlarged as Pillow enlarges it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A random angle, and Pillow's rotation by it."""
 
 from __future__ import annotations

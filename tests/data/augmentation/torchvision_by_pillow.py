@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torchvision's definitions on PIL images, in a few lines of Pillow: transforms.functional and RandomResizedCrop."""
 
 from __future__ import annotations

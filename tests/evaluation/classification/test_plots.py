@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The confusion matrix as a figure, and what TensorBoard gets from an evaluation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ranking of labels, and which classes are confused with each other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LoRA and DA-LoRA as arithmetic: the equalities that must hold."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A gate without an expert: its share of an image stays the frozen model's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ranks, alphas and blocks that differ by layer: what each place gets, and that nothing else matters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measures that keep the experts alive."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kills a small training at random moments, again and again, and compares the result with an uninterrupted run.
 
     python -m tests.training.resume.kill --kills 50 --seed 0

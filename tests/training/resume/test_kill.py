@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The short form of `kill.py`: a training killed twice ends like an uninterrupted one."""
 
 from __future__ import annotations
