@@ -1,20 +1,21 @@
-# Every target sets up what it needs in .venv and installs again only when pyproject.toml changed.
+# Every target sets up what it needs in .venv, and reinstalls only when pyproject.toml has changed.
 #
 #   make install      everything a user needs
 #   make demo         train DA-LoRA on the built-in set and print its verification report
-#   make test         every test that needs no torch and no ONNX, then the next two
+#   make test         every test without torch and ONNX, then the next two
 #   make test-wheel   the wheel, in a bare environment and an empty folder
-#   make test-newest  some tests on the newest jax, in .venv-newest, where .venv has too old a Python for it
+#   make test-newest  some tests on the newest jax, in .venv-newest if the Python of .venv is too old for it
 #   make test-peers   the live comparisons with transformers and PEFT (installs torch)
 #   make test-onnx    the ONNX export in ONNX Runtime, in .venv-onnx: its converter wants an older Orbax
-#   make quality      lint, formatting and types, changing nothing
-#   make style        format, and fix what can be fixed
+#   make quality      check lint, formatting and types
+#   make style        format, and fix lint where possible
+#   make docs         the handbook as pages in site/; any warning is an error
 #   make bench        time the training step here and in transformers + PEFT
 #   make bench-gpu    the same on an accelerator, every size, in under ten minutes; into benchmarks/results/gpu.json
 #
 # PYTHON=python3.12          another interpreter for a new .venv
-# PEERS_TORCH="torch==..."   another torch for test-peers and bench; pip options may follow, such as a wheel index of
-#                            CPU builds: the default build brings gigabytes of CUDA libraries on Linux
+# PEERS_TORCH="torch==..."   another torch for test-peers and bench; pip options may follow, such as a wheel index for
+#                            CPU builds: on Linux the default build pulls in gigabytes of CUDA libraries
 # WORKERS=4                  test processes
 #
 # Accelerators: .venv/bin/python -m pip install '.[cuda]', or '.[tpu]'
@@ -29,26 +30,27 @@ PIP := $(RUN) -m pip install --quiet
 INSTALLED := $(VENV)/installed
 
 # The tests that a new jax or flax breaks first: settings, models, losses, the training step, checkpoints, a command.
-NEWEST_TESTS := tests/config tests/models tests/losses tests/training/test_optim.py tests/training/test_checkpoint.py \
+NEWEST_TESTS := tests/config tests/models/adapters/test_lora.py tests/losses/test_margin.py \
+  $(patsubst %,tests/models/test_%.py,attention parameters positions) tests/training/test_optim.py tests/training/test_checkpoint.py \
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
 
-.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style bench bench-gpu
+.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)-run
-	@$(GO_ON)
+	@$(NEXT)
 
 demo: $(INSTALLED)-run
 	$(VENV)/bin/adaptface train --config=demo --workdir=runs/demo
-	@$(GO_ON)
+	@$(NEXT)
 	@echo "The demo's curves: $(VENV)/bin/tensorboard --logdir runs"
 
-define GO_ON
+define NEXT
 echo; \
-echo "To go on:  . $(VENV)/bin/activate"; \
-echo "           adaptface init FOLDER_OF_PEOPLE     # looks at it, prints the commands for it"; \
-echo "adaptface --help lists the commands; without the first line they are $(VENV)/bin/adaptface"
+echo "Next:  . $(VENV)/bin/activate"; \
+echo "       adaptface init FOLDER_OF_PEOPLE     # inspects it, prints the commands for it"; \
+echo "adaptface --help lists the commands; without activation, use $(VENV)/bin/adaptface"
 endef
 
 test: $(INSTALLED)-test
@@ -59,10 +61,10 @@ test: $(INSTALLED)-test
 test-wheel: $(INSTALLED)-test
 	$(RUN) tests/wheel/check.py
 
-# jax 0.11 and later want Python 3.12. A python3.12 on the PATH may be a shim that does not run: pyenv has them by path.
+# jax 0.11 and later want Python 3.12. A python3.12 on the PATH may be a broken shim: pyenv's are tried by path.
 test-newest: $(INSTALLED)-test
 	@if $(RUN) -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then \
-	  echo "test-newest: passed over, the Python of $(VENV) has the newest jax"; exit; \
+	  echo "test-newest: skipped, the Python of $(VENV) already has the newest jax"; exit; \
 	fi; \
 	for python in python3.13 python3.12 python3.14 \
 	    $$(ls -d "$$(pyenv root 2> /dev/null)"/versions/3.1[2-9].*[0-9]/bin/python 2> /dev/null | sort -rV); do \
@@ -70,7 +72,7 @@ test-newest: $(INSTALLED)-test
 	    $(MAKE) VENV=.venv-newest PYTHON=$$python newest; exit; \
 	  fi; \
 	done; \
-	echo "test-newest: passed over, no Python 3.12 to 3.14 that can make virtual environments was found"
+	echo "test-newest: skipped, found no Python 3.12 to 3.14 that can create virtual environments"
 
 newest: $(INSTALLED)-test
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(NEWEST_TESTS)
@@ -91,16 +93,20 @@ style: $(INSTALLED)-dev
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
+docs: $(INSTALLED)-docs
+	$(RUN) -m mkdocs build --strict --quiet
+	@echo "the handbook: site/index.html"
+
 bench: $(INSTALLED)-peers
 	$(RUN) benchmarks/train_step.py
 
-# Where a Python has jax for the device and torch already: make bench-gpu GPU_PYTHON=python3
+# If a Python already has torch and jax for the device: make bench-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(RUN)
 bench-gpu: $(if $(filter $(RUN),$(GPU_PYTHON)),$(INSTALLED)-peers)
 	$(GPU_PYTHON) benchmarks/gpu.py --out benchmarks/results/gpu.json
 
 $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
-	@echo "installing jax, flax and the rest into $(VENV), a minute or a few ..."
+	@echo "installing jax, flax and other packages into $(VENV), this takes a few minutes ..."
 	$(RUN) -m pip install --editable .
 	@touch $@
 
@@ -112,7 +118,11 @@ $(INSTALLED)-dev: $(INSTALLED)-python pyproject.toml
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-# torch on its own first, or PEFT's requirement would pick a build.
+$(INSTALLED)-docs: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+# torch first, or PEFT's requirement would pick a build.
 $(INSTALLED)-peers: $(INSTALLED)-python pyproject.toml
 	$(PIP) $(PEERS_TORCH)
 	$(PIP) --editable '.[test,peers]'
@@ -126,6 +136,6 @@ $(INSTALLED)-python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is not Python 3.11 or newer; name one with: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
-	  echo "error: $(PYTHON) cannot make virtual environments; install its venv package (Debian: python3-venv)" >&2; exit 1; }
+	  echo "error: $(PYTHON) cannot create virtual environments; install its venv package (Debian: python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the recipes of configs/ travel in the wheel, as adaptface_jax/recipes."""
+"""What pyproject.toml cannot express: the recipes in configs/ go into the wheel as adaptface_jax/recipes."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ class BuildWithRecipes(build_py):
         if self.editable_mode:
             super().run()
             return
-        shutil.rmtree(self.build_lib, ignore_errors=True)  # files that are gone would travel from an older build
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # deleted files would survive from an older build
         super().run()
         folder = Path(self.build_lib) / "adaptface_jax" / "recipes"
         self.mkpath(str(folder))

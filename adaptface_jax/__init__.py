@@ -4,11 +4,11 @@
 
     model = af.open("runs/exp003")                # a run, a converted folder, a weight file, a hub id, or "builtin"
     faces = model.embed(["a.jpg", "b.jpg"])       # faces.embeddings: unit float32 [N, E]; faces.gates; faces.paths
-    model.verify("a.jpg", "b.jpg", far=1e-3)      # similarity, decision, threshold and where it comes from
-    people = model.index("people/")               # a folder for each person
+    model.verify("a.jpg", "b.jpg", far=1e-3)      # similarity, decision, threshold and its source
+    people = model.index("people/")               # one folder per person
     people.search(["c.jpg"], top=5, far=1e-4)
 
-What is named here is imported when it is first used.
+These names are imported on first use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adaptface_jax.api.faces import Faces
     from adaptface_jax.api.hits import Hit
     from adaptface_jax.api.index import Index, SearchResult
-    from adaptface_jax.api.open_model import open_model as open  # noqa: A004  (as `Image.open`, behind the package's name)
+    from adaptface_jax.api.open_model import open_model as open  # noqa: A004  (like `Image.open`, used with the package name)
     from adaptface_jax.api.pair import PairDecision
     from adaptface_jax.api.photographs import Photograph
     from adaptface_jax.core.errors import InputError

@@ -1,6 +1,6 @@
-"""The commands under one name: `adaptface train ...` is `python -m adaptface_jax.train ...`.
+"""All commands under one name: `adaptface train ...` is `python -m adaptface_jax.train ...`.
 
-The list of commands is read from the package, and nothing is imported for it, so that it comes at once.
+The list of commands is read from the package without importing anything, so that it appears at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent
 
 
 def main() -> int:
-    """Run the command that the first word names, or list the commands; the exit status."""
+    """Run the command named by the first word, or list the commands; returns the exit status."""
     word = sys.argv[1] if len(sys.argv) > 1 else "--help"
     known = commands()
     if word in known:
@@ -34,23 +34,23 @@ def main() -> int:
         print(f"adaptface_jax {adaptface_jax.__version__}")
     else:
         near = difflib.get_close_matches(word, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(known)}"
         print(f"error: {word!r} is not a command; {hint} (see adaptface --help)", file=sys.stderr)
         return 2
     return 0
 
 
 def say_loading(word: str, wait: Callable[[float], None] = time.sleep) -> None:
-    """Say every few seconds that the libraries of a command are being loaded, until they are."""
+    """Report every few seconds that a command's libraries are being loaded, until they are."""
     wait(2.0)
-    # Its function is there once all that the file imports is.
+    # Its function exists once everything the file imports is loaded.
     while not hasattr(sys.modules.get(f"{adaptface_jax.__name__}.{word}.work"), "work"):
         print(f"adaptface {word}: loading jax and the rest ...", file=sys.stderr, flush=True)
         wait(2.5)
 
 
 def commands() -> dict[str, str]:
-    """Name -> the first line of its docstring, for what runs as a program: a package with a `__main__`."""
+    """Name -> the first line of its docstring, for everything that runs as a program: a package with a `__main__`."""
     result = {}
     for file in PACKAGE.glob("*/__main__.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def overview(known: dict[str, str]) -> str:
             "",
             *(f"  {name:{width}}  {line}" for name, line in known.items()),
             "",
-            "adaptface COMMAND --help says more about each; adaptface --version names the version.",
+            "adaptface COMMAND --help describes each; adaptface --version prints the version.",
         ]
     )
 

@@ -1,15 +1,15 @@
-"""What `annotate` says of faces beside what people said of them.
+"""Labels by `annotate` compared with labels by people.
 
     python benchmarks/annotation.py --train=FOLDER --test=FOLDER --work=SCRATCH --out=benchmarks/results/NAME.json
 
 Both folders hold identity folders and a labels.csv with the columns film, pose (frontal, left, right, up, down) and
-light (bad, medium, high). Thresholds are chosen on the first, figures are of the second. SCRATCH keeps what was
-measured, so that the same call goes on after a stop.
+light (bad, medium, high). Thresholds are chosen on the first, results are for the second. SCRATCH keeps the
+measurements, so that the same call resumes after a stop.
 
-Of each condition: AUC of its score, of poses over the images with a face; the threshold of the best accuracy on the
-first set; and at the shipped one accuracy, balanced accuracy and what was taken for what. `film_share` is the AUC of an
-oracle that knows only which part of a film's images people called dark, `within_film` the AUC of brightness over pairs
-of images of one film: what the labels themselves allow.
+For each condition: AUC of its score (poses: over images with a face); the threshold of the best accuracy on the first
+set; and at the shipped one accuracy, balanced accuracy and the confusion matrix. `film_share` is the AUC of an oracle
+that knows only which part of a film's images people called dark, `within_film` the AUC of brightness over pairs of
+images of one film: what the labels themselves allow.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from adaptface_jax.core.progress import Progress
 from adaptface_jax.data.sources.loose_images import open_images
 from adaptface_jax.data.synthetic_faces.generate import Population
 
-Row = tuple[dict[str, str], Measures]  # what people say of an image, and what was measured
+Row = tuple[dict[str, str], Measures]  # the label by people, and what was measured
 
 
 class Condition:
-    """Images that people put in one class against those of another. score: the larger, the more of the condition."""
+    """Images that people put in one class against those of another. score: larger means more of the condition."""
 
     def __init__(
         self, column: str, yes: Sequence[str], no: Sequence[str], score: Callable[[Measures], float], shipped: float
@@ -107,7 +107,8 @@ def main() -> None:
 
 
 def of_generated(identities: int = 20, pictures: int = 12) -> dict[str, float]:
-    """The same of generated faces, whose yaw and exposure are known: turned is 20 degrees or more, dark 0.2 or less."""
+    """The same for generated faces, whose yaw and exposure are known: turned is 20 degrees or more, dark 0.2 or
+    less."""
     people, measurer = Population(seed=1), Measurer()
     made = [
         (people.conditions(identity, picture), measurer(people.picture(identity, picture)[0]))
@@ -125,7 +126,7 @@ def of_generated(identities: int = 20, pictures: int = 12) -> dict[str, float]:
 
 
 def rows_of(folder: Path, out: Path) -> list[Row]:
-    """Measures what is not measured yet; leaves out unreadable images and those not in the folder's labels.csv."""
+    """Measures what is missing; leaves out unreadable images and those not in the folder's labels.csv."""
     source = open_images(str(folder))
     with Progress(len(source), label=folder.name, unit="image") as progress:
 
@@ -138,7 +139,7 @@ def rows_of(folder: Path, out: Path) -> list[Row]:
 
 
 def confusion(rows: Sequence[Row], column: str, limits: Thresholds) -> Mapping[str, Mapping[str, int]]:
-    """What people say -> what is said here -> how many."""
+    """Label by people -> label here -> count."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row, measures in rows:
         counts[row[column]][conditions(measures, limits)[column] or "no face"] += 1
@@ -146,7 +147,8 @@ def confusion(rows: Sequence[Row], column: str, limits: Thresholds) -> Mapping[s
 
 
 def light_limits(rows: Sequence[Row]) -> dict[str, float]:
-    """How well people's label of dark light can be told from the film alone, and within one film from brightness."""
+    """How well people's label of dark light can be predicted from the film alone, and within one film from
+    brightness."""
     films: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for row, measures in rows:
         films[row["film"]].append((row["light"] == "bad", -measures.brightness))

@@ -3,9 +3,9 @@
     python benchmarks/class_centers.py --out=benchmarks/results/class_centers.json
 
 memory: the real step (LoRA on ViT-S/14 at 112 px, embedding 512, global batch 1,024, centers split over 8 devices),
-compiled for 8 host devices from shapes alone; nothing is allocated. What `memory_analysis()` says, each device's.
-steps: the demo backbone, embedding 512, batch 128, 100,000 classes on one device, each setting in a process of its own,
-all settings in turns; the median step, its CPU seconds, and the greatest resident memory of the process.
+compiled for 8 host devices from shapes only; nothing is allocated. Per device, by `memory_analysis()`.
+steps: the demo backbone, embedding 512, batch 128, 100,000 classes on one device, each setting in its own process, all
+settings in turns; the median step, its CPU seconds, and the peak resident memory of the process.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def memory(setting: str) -> dict[str, Any]:
 
 
 def steps(setting: str) -> dict[str, Any]:
-    """Real steps at MANY classes: seconds of each but the first, and the process's greatest memory."""
+    """Real steps at MANY classes: seconds of each but the first, and the process's peak memory."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -112,7 +112,7 @@ def steps(setting: str) -> dict[str, Any]:
 
 
 def child(part: str, setting: str) -> dict[str, Any]:
-    """`part` of one setting in a process of its own."""
+    """`part` of one setting in its own process."""
     command = [sys.executable, __file__, f"--part={part}", f"--setting={setting}"]
     found = subprocess.run(command, env={**os.environ, "JAX_PLATFORMS": "cpu"}, check=True, stdout=subprocess.PIPE)
     return json.loads(found.stdout.splitlines()[-1])

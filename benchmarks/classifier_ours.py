@@ -1,4 +1,4 @@
-"""The step of the classification studies as `classify` runs it, from uint8 images on."""
+"""The step of the classification studies as `classify` runs it, starting from uint8 images."""
 
 from __future__ import annotations
 

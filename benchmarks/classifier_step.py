@@ -3,10 +3,9 @@
     python benchmarks/classifier_step.py --out benchmarks/results/NAME.json
 
 The networks of the recipes celeba_cnn (batches of 64) and tiny_imagenet_resnet (batches of 32) at 64 px, float32 on a
-CPU. Every variant lives in a process of its own, warmed up; they take turns in short rounds. A ratio is the median over
+CPU. Every variant runs in its own process, warmed up; they take turns in short rounds. A ratio is the median over
 rounds of the quotient within a round, against the faster of torch's two memory formats in it. `ours` takes uint8
-images and normalizes them, `ours_augmented` also augments them as the recipe says; torch gets normalized ones for
-nothing.
+images and normalizes them, `ours_augmented` also augments them as the recipe says; torch gets normalized ones for free.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The domain head: what an image's conditions did to its embedding, taken out again in closed form.
+"""The domain head: removes the effect of an image's conditions from its embedding, in closed form.
 
 u = unit(e) - center - sum_k p_k(x) mu_k, then unit(u S^(-1/2)). Everything is fitted on training images: mu, the effect
-of each condition, by least squares within people; p by a logistic regression on frozen features; S, the scatter within
-people that is left, with a ridge. Measured by domain_variants.py; it did not pay there, so it is not in the package.
+of each condition, by least squares within people; p by a logistic regression on frozen features; S, the remaining
+scatter within people, with a ridge. Measured by domain_variants.py; it did not pay there, so it is not in the package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 RIDGE = 1.0  # times the mean variance of a direction
 
-# name -> (whether the conditions' effects are taken out, whether what is left is whitened)
+# name -> (whether the conditions' effects are removed, whether the rest is whitened)
 HEADS = {
     "centered": (False, False),
     "whitened": (False, True),
@@ -72,7 +72,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def within_people(rows: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """What is left of each row without its person's mean."""
+    """Each row minus its person's mean."""
     count = np.bincount(person)
     sums = np.zeros((len(count), rows.shape[1]))
     np.add.at(sums, person, rows)

@@ -1,4 +1,4 @@
-"""What domain-aware adaptation is worth on real faces: every variant beside LoRA of its own size, over seeds.
+"""What domain-aware adaptation gains on real faces: every variant compared with LoRA of the same size, over seeds.
 
     python benchmarks/domain_variants.py --train=FILM/train --test=FILM/test --out=benchmarks/results/domains_film.json
     python benchmarks/domain_variants.py --train=PHOTOS --test=PHOTOS/photos.bin --labels=labels.csv \\
@@ -7,9 +7,9 @@
 Trains each variant with the settings of configs/small_faces.py on images that are stored (and seen) at --stored pixels,
 so that five seeds of each fit into hours on two cores. `cross` are the benchmark's pairs that are not easy, by its own
 sorting. Differences are to lora48, which has as many parameters; intervals and p-values resample people and seeds
-(adaptface_jax.evaluation.statistics). A run that is in --work already is not made again.
+(adaptface_jax.evaluation.statistics). Runs already in --work are not repeated.
 
-`annotated` takes the conditions of --made, a table of `adaptface annotate`, in place of people's labels; `... + head`
+`annotated` takes the conditions from --made, a table of `adaptface annotate`, instead of people's labels; `... + head`
 are heads fitted to lora48 afterwards (domain_head.py).
 """
 
@@ -133,14 +133,14 @@ def targets(variant: Variant, data: Data) -> np.ndarray | None:
 
 
 class Runs:
-    """Trainings and what became of the pairs, each kept in the work folder."""
+    """Trainings and their pair scores, each kept in the work folder."""
 
     def __init__(self, data: Data, options: argparse.Namespace) -> None:
         self.data, self.options, self.mesh = data, options, make_mesh()
         options.work.mkdir(parents=True, exist_ok=True)
 
     def scores(self, name: str, seed: int) -> dict[str, PairScores]:
-        """The scores of a variant, and of the heads that were fitted to it."""
+        """The scores of a variant, and of the heads fitted to it."""
         file = self.options.work / f"{name.replace(' / ', '_over_').replace(', ', '_').replace(' ', '_')}-{seed}.npz"
         if not file.exists():
             start = time.monotonic()
@@ -180,7 +180,7 @@ class Runs:
         )  # fmt: skip
 
     def _heads(self, train: Embeddings, test: Embeddings) -> dict[str, PairScores]:
-        """Of embeddings with the mirror image's added, as the protocol takes them."""
+        """From embeddings summed with the mirror image's, as in the protocol."""
         frozen = self._frozen_features
         known = domain_head.TrainingImages(
             train.embedding, frozen[0], self.data.labels, targets(VARIANTS["dalora"], self.data) > 0
@@ -215,7 +215,7 @@ class Runs:
 
 
 def rows_of(runs: Sequence[dict[str, PairScores]]) -> list[dict[str, Any]]:
-    """A row for each variant: its areas and ten-fold accuracy over seeds, and what differs from the yardstick."""
+    """A row per variant: AUC and ten-fold accuracy over seeds, and the differences to the yardstick."""
     rows = []
     for name in runs[0]:
         mine = [run[name] for run in runs]

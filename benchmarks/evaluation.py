@@ -1,9 +1,10 @@
-"""What judging costs: the figures of five benchmarks from embeddings, and a pass of ViT-S against embedding alone.
+"""The cost of evaluation: the metrics of five benchmarks from embeddings, and a pass of ViT-S compared with embedding
+alone.
 
     python benchmarks/evaluation.py --out=benchmarks/results/evaluation.json
 
-Figures: 5 x 6,000 pairs of 512 dimensions with flip test, every figure with its interval. Pass: JPEG images
-of 112 px decoded on the host, embedded and judged, against the same compiled function on a batch on the device.
+Metrics: 5 x 6,000 pairs of 512 dimensions with flip test, every metric with its interval. Pass: JPEG images of 112 px
+decoded on the host, embedded and evaluated, compared with the same compiled function on a batch on the device.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def pairs(count: int, images: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def figures_seconds(repeats: int) -> float:
-    """Fastest of some passes over five benchmarks of 6,000 pairs, from embeddings to figures."""
+    """Fastest of some passes over five benchmarks of 6,000 pairs, from embeddings to metrics."""
     rng = np.random.default_rng(1)
     index, issame = np.arange(12_000, dtype=np.int32), pairs(6_000, 12_000)[1]
     first = rng.standard_normal((6_000, 512)).astype(np.float32)
@@ -56,7 +57,7 @@ def figures_seconds(repeats: int) -> float:
 
 
 def jpeg(rng: np.random.Generator) -> bytes:
-    """A made image that compresses about as a face does."""
+    """A synthetic image that compresses about like a face."""
     small = rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(small).resize((112, 112), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=95)

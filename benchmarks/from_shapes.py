@@ -1,4 +1,4 @@
-"""The training step of any size, compiled from shapes alone: nothing of the model is allocated."""
+"""The training step at any size, compiled from shapes only: nothing of the model is allocated."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from adaptface_jax.training.step import make_step
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """Bytes on each device. held: all that a step is given and gives back, the frozen tree too. work: beside it."""
+    """Bytes on each device. held: inputs and outputs of a step, including the frozen tree. work: temporary."""
 
     held: int
     work: int
 
 
 def abstract_trees(config: Config, classes: int, mesh: Mesh) -> tuple[Recognizer, Any, Any]:
-    """The recognizer, and the shapes of its two trees; those of the frozen one say where each leaf lies."""
+    """The recognizer, and the shapes of its two trees, with the sharding of the frozen one."""
     size, fsdp = config.backbone.image_size, config.train.fsdp
     spec, dtype = backbone_spec(config.backbone.name), compute_dtype(config.backbone.dtype)
     recognizer = Recognizer(spec, config, dtype, mesh if fsdp > 1 else None)
@@ -43,12 +43,12 @@ def abstract_trees(config: Config, classes: int, mesh: Mesh) -> tuple[Recognizer
 
 
 def placed(tree: Any, where: Any) -> Any:
-    """Shapes with where they lie."""
+    """Shapes with their sharding."""
     return jax.tree.map(lambda x, to: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=to), tree, where)
 
 
 def compile_step(config: Config, classes: int) -> tuple[Held, str]:
-    """What a step holds on each of the devices that are here, and its compiled program as text."""
+    """What a step holds on each local device, and its compiled program as text."""
     train, size = config.train, config.backbone.image_size
     mesh = make_mesh(model=train.model_parallel, fsdp=train.fsdp)
     recognizer, frozen, trainable = abstract_trees(config, classes, mesh)

@@ -1,13 +1,13 @@
-"""What a frozen tree takes on each device when it is split over several: ViT-g/14, from shapes alone.
+"""What a frozen tree takes on each device when it is sharded over several: ViT-g/14, from shapes only.
 
     python benchmarks/fsdp.py --out=benchmarks/results/fsdp.json
 
 The real step (LoRA of rank 16 on dinov2_vitg14 at 224 px, remat, embedding 512, 10,572 classes, global batch 64) is
 compiled for 8 host devices with train.fsdp 1, 2, 4 and 8, and with backbone.quantize=int8; nothing of the model is
 allocated. frozen: bytes of the frozen tree on each device, as accelerators store it (bfloat16) and in float32. held:
-all that the step in float32 is given and gives back; work: what it needs beside that by `memory_analysis()`. (In
-float32, since a CPU's program in bfloat16 widens the stack of blocks before its loop, which no accelerator does.)
-gathered: the largest array that the devices gather, and whether every gathering of a kernel stands within a loop.
+inputs and outputs of the step in float32; work: what it needs besides, by `memory_analysis()`. (In float32, since a
+CPU's program in bfloat16 widens the stack of blocks before its loop, which no accelerator does.)
+gathered: the largest array that the devices gather, and whether every gather of a kernel is inside a loop.
 """
 
 from __future__ import annotations

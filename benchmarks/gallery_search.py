@@ -3,10 +3,10 @@
     pip install faiss-cpu
     python benchmarks/gallery_search.py --probes=1024 --rounds=2 --out=benchmarks/results/gallery_search.json
 
-Made unit embeddings of 512 dimensions; every second probe shows somebody of the gallery. Here each probe's rank, the
-most alike stranger and the similarity with its own person are found, exactly; FAISS (`IndexFlatIP`) finds the 20 most
-alike rows. Both have the same cores. Memory is what the search takes beyond the gallery itself, programs included.
-FAISS is needed for this comparison alone.
+Synthetic unit embeddings of 512 dimensions; every second probe shows somebody in the gallery. Here each probe's rank,
+the most similar stranger and the similarity to its own person are found, exactly; FAISS (`IndexFlatIP`) finds the 20
+most similar rows. Both have the same cores. Memory is what the search takes beyond the gallery itself, programs
+included. FAISS is needed only for this comparison.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIDTH, DEPTH, WHOLE = 512, 20, 100_000
 
 
 def made(people: int, probes: int) -> tuple[Faces, Faces]:
-    """A row a person, and probes of every second one."""
+    """One row per person, and probes of every second one."""
     rng = np.random.default_rng(0)
     gallery = rng.standard_normal((people, WIDTH), np.float32)
     for start in range(0, people, 1 << 14):
@@ -48,7 +48,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def agreement(found: Ranking, labels: np.ndarray, person: np.ndarray) -> float:
-    """The share of probes for which both name the same row first, whoever's it is."""
+    """The share of probes for which both rank the same row first."""
     first = np.where(found.own[:, 0] > found.nearest[:, 0], person, found.row[:, 0])
     return float((first == labels[:, 0]).mean())
 

@@ -1,14 +1,14 @@
 """Every training step on one accelerator in under ten minutes, against torch + PEFT compiled with flash attention.
 
-    python benchmarks/gpu.py --out benchmarks/results/NAME.json          all groups, as far as --deadline lets them
+    python benchmarks/gpu.py --out benchmarks/results/NAME.json          all groups, as far as --deadline allows
     python benchmarks/gpu.py --groups s224 b224 --deadline 300           only these
 
 It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. First the device's matmul
-peak is measured, then groups of variants of one backbone, image size and batch, the most telling first. Within a group
-the variants live in processes of their own, compiled and warm, and take turns: a ratio is the median over rounds of the
-quotient within a round. `share` is the products that a step needs (`training/arithmetic.py`) over what the measured
-peak would do in its time; torch is given the same count. The file is written after every group; what the deadline cut
-off, or the memory, is named in it.
+peak is measured, then groups of variants of one backbone, image size and batch, the most informative first. Within a
+group the variants run in their own processes, compiled and warm, and take turns: a ratio is the median over rounds of
+the quotient within a round. `share` is the matrix products of a step (`training/arithmetic.py`) over what the measured
+peak would do in its time; torch is given the same count. The file is written after every group; what did not fit the
+deadline, or the memory, is named in it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ GROUPS = {
 
 
 class Deadline:
-    """Ends the worker that is busy when the time is over, and lets no other start."""
+    """Ends the busy worker when time is up, and starts no other."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -65,14 +65,14 @@ class Deadline:
         return self._end - time.monotonic()
 
     def start(self, script: str, problem: Any) -> tuple[Worker | None, str]:
-        """A worker that is warm, or None and why there is none."""
+        """A warm worker, or None and the reason."""
         if self.left() <= 0:
             return None, "not started: the deadline"
         worker = Worker(HERE / script, problem)
         return (worker, "") if self._within(worker, worker.warm) else (None, self._reason(worker))
 
     def run(self, worker: Worker, steps: int) -> bool:
-        """Whether the worker did its steps."""
+        """Whether the worker completed its steps."""
         return self.left() > 0 and self._within(worker, lambda: worker.run(steps))
 
     def _within(self, worker: Worker, work: Any) -> bool:
@@ -92,7 +92,7 @@ class Deadline:
 
 
 def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak: float) -> list[dict[str, Any]]:
-    """A row for each variant; one that could not be measured says why."""
+    """A row per variant; one that could not be measured gives the reason."""
     workers: dict[str, Worker] = {}
     missing: dict[str, str] = {}
     for variant in group.variants:

@@ -1,10 +1,10 @@
-"""What judging costs at IJB-C's size: made embeddings through templates, pairs and searches to the figures.
+"""The cost of evaluation at IJB-C's size: synthetic embeddings through templates, pairs and searches to the metrics.
 
     python benchmarks/ijb_size.py --out=benchmarks/results/ijb_size.json
 
 469,375 faces in 23,124 templates of 3,531 people, 15,658,489 pairs with 19,557 genuine ones, detector scores; 1:N with
-two galleries and 19,593 probes. Raw embeddings of 512 dimensions; what is timed begins where they are there. For
-each phase seconds, CPU seconds of all threads, and the greatest resident memory so far, the embeddings included.
+two galleries and 19,593 probes. Raw embeddings of 512 dimensions; timing starts once they exist. For each phase:
+seconds, CPU seconds of all threads, and the peak resident memory so far, including the embeddings.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What intervals and paired tests hold: how often a 95% interval covers, how often equal models are called different.
+"""What intervals and paired tests promise: how often a 95% interval covers, how often equal models are called
+different.
 
     python benchmarks/intervals.py --out=benchmarks/results/intervals.json
 
-Rows that --out has already are not made again, so that hours can be spread.
+Rows already in --out are not repeated, so that the hours can be spread.
 Draws people, images and pairs over and over (`simulated_people.py`): four designs, three levels, with and without noise
-of people. What is to be covered is the figure's mean over all draws of a row: its expectation over people and images of
-that design. Equal models have the same expectation over people, and noise of their own for people and images; equal
+of people. The target of coverage is the metric's mean over all draws of a row: its expectation over people and images
+of that design. Equal models have the same expectation over people, and noise of their own for people and images; equal
 recipes have noise of seeds as well. With R replications a share of 5% has a standard error of sqrt(0.05 * 0.95 / R).
 """
 
@@ -33,7 +34,7 @@ SEEDS = (3, 5)
 
 
 def one_row(design: Design, level: str, of_people: float, replications: int) -> dict[str, Any]:
-    """Coverage of every figure, and false alarms of the paired test of two runs."""
+    """Coverage of every metric, and false alarms of the paired test of two runs."""
     rng = np.random.default_rng([1, design.people, design.pairs, int(100 * LEVELS[level]), int(10 * of_people)])
     found: dict[str, list[tuple[float, float, float]]] = {}
     alarms = np.zeros(2)
@@ -58,7 +59,7 @@ def one_row(design: Design, level: str, of_people: float, replications: int) -> 
 
 
 def with_intervals(metrics: Verification) -> dict[str, tuple[float, float, float]]:
-    """Figure -> its value and the ends of its interval; of those that have one."""
+    """Metric -> its value and the ends of its interval, for those that have one."""
     around = metrics.intervals
     assert around is not None
     assert around.eer is not None
@@ -126,7 +127,7 @@ def main() -> None:
         waiting = {
             pool.submit(make, *case): name for name, cases in tables.items() for make, case in cases[len(found[name]) :]
         }
-        for future, name in waiting.items():  # in order, so that what is kept is a beginning
+        for future, name in waiting.items():  # in order, so that what is kept is a prefix
             found[name].append(future.result())
             show(found | {"standard_error_of_5_percent": math.sqrt(0.05 * 0.95 / args.replications)}, args.out)
     print(table(*found.values()))

@@ -1,4 +1,4 @@
-"""The most that this device computes: square bfloat16 products with float32 sums, one after the other, by jax."""
+"""The peak throughput of this device: square bfloat16 products with float32 sums, in sequence, by jax."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Squares:
 def build(problem: Squares) -> Ready:
     shape = (problem.size, problem.size)
     first = jax.random.normal(jax.random.key(0), shape, jnp.bfloat16)
-    # Orthogonal rows in the mean: the numbers stay of one size from product to product.
+    # Orthogonal rows on average: magnitudes stay the same from product to product.
     second = jax.random.normal(jax.random.key(1), shape, jnp.bfloat16) / jnp.bfloat16(problem.size**0.5)
 
     def chained(x: jax.Array, y: jax.Array) -> jax.Array:

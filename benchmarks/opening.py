@@ -2,9 +2,9 @@
 
     python benchmarks/opening.py --folder=/tmp/sets --largest=10000000 --out=benchmarks/results/opening.json
 
-Made sets of tiny records, a hundred to a class, in `--folder`, each removed after it was measured: InsightFace records
-with identity ranges and flat ones, and folders (up to a million files). Each opening runs in a process of its own that
-has imported everything: CPU seconds of opening, of the digests that a run's record needs, and of the first and the last
+Synthetic sets of tiny records, a hundred per class, in `--folder`, each removed after measuring: InsightFace records
+with identity ranges and flat ones, and folders (up to a million files). Each opening runs in its own process that has
+imported everything: CPU seconds of opening, of the digests that a run's record needs, and of the first and the last
 batch of a shuffled epoch; the growth of its resident memory. The exponent is the slope of log(seconds) over
 log(records) from 10^4 to 10^6.
 """
@@ -77,7 +77,7 @@ def measure(folder: Path) -> dict[str, Any]:
     from adaptface_jax.training.run import describe_source
 
     def resident() -> int:
-        """The greatest so far; `getrusage` would begin with what the process had before it became this program."""
+        """The peak so far; `getrusage` would include what the process had before it became this program."""
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
 

@@ -26,7 +26,7 @@ from adaptface_jax.training.optim import optimizer, schedule
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
-# variant -> settings of `adapter`; `frozen` is a forward pass alone. lora48 is as large as each DA-LoRA.
+# variant -> settings of `adapter`; `frozen` is only a forward pass. lora48 is as large as each DA-LoRA.
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"kind": "lora"},
     "lora48": {"kind": "lora", "rank": 48, "alpha": 48.0},

@@ -1,12 +1,12 @@
-"""What 8-bit kernels cost: features, and accuracy of verification, beside the exact weights of the same backbone.
+"""What 8-bit kernels cost: features and verification accuracy, compared with the exact weights of the same backbone.
 
     python benchmarks/quantized.py --out=benchmarks/results/quantized.json
     python benchmarks/quantized.py --train --out=benchmarks/results/quantized.json   # and the demo trained on both
 
-made: dinov2_vits14 at 112 px with made weights, whose kernels have outputs of different size, heavy tails and a few
-strong inputs, as trained ones have; demo: the packaged backbone on the images of the demo's benchmark. Of the features
-of each image: relative L2 distance and cosine to the exact ones. accuracy: of the demo's benchmark (LFW protocol) by
-the frozen features, and with --train by the demo's recipe trained on each, for --seeds seeds.
+made: dinov2_vits14 at 112 px with synthetic weights, whose kernels have outputs of different scale, heavy tails and a
+few strong inputs, like trained ones; demo: the packaged backbone on the images of the demo's benchmark. For the
+features of each image: relative L2 distance and cosine to the exact ones. accuracy: of the demo's benchmark (LFW
+protocol) by the frozen features, and with --train by the demo's recipe trained on each, for --seeds seeds.
 """
 
 from __future__ import annotations

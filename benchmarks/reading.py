@@ -1,10 +1,10 @@
-"""How fast batches are read, beside bare decoding of the same pictures, and what scaled decoding of JPEGs saves.
+"""How fast batches are read, compared with bare decoding of the same images, and what scaled decoding of JPEGs saves.
 
     python benchmarks/reading.py --out=benchmarks/results/reading.json
 
-Made JPEGs (smooth noise, quality 95) in memory: crops of 112 px for the batches, photographs of 1,024 px for the
-scaling. Bare decoding is Pillow's, in as many threads, with nothing around it. Each round times both, one after the
-other; ratios are of the same round. CPU seconds stand beside the wall's, which other programs disturb.
+Synthetic JPEGs (smooth noise, quality 95) in memory: crops of 112 px for the batches, photographs of 1,024 px for the
+scaling. Bare decoding is Pillow's, in as many threads, with nothing around it. Each round times both in sequence;
+ratios are within a round. CPU seconds are given too, since other programs disturb wall time.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(args.rounds):
             plain = timed(lambda: list(pool.map(bare, crops, chunksize=BATCH)))
-            for _ in range(threads + 3):  # what was read ahead meanwhile
+            for _ in range(threads + 3):  # what was prefetched meanwhile
                 next(data)
             ours = timed(lambda: [next(data) for _ in range(len(crops) // BATCH)])
             wall.append((len(crops) / plain[0], len(crops) / ours[0]))

@@ -1,11 +1,11 @@
-"""What a router is worth: accuracy, gate entropy and agreement with the true domains of each choice.
+"""What a router gains: accuracy, gate entropy and agreement with the true domains for each choice.
 
     python benchmarks/routers.py --out=benchmarks/results/routers.json
     python benchmarks/routers.py --faces=att=TRAIN=BENCHMARK ...   further data sets: name, training set, benchmark
 
 Trains LoRA and DA-LoRA with the settings of configs/demo.py: both routers, with and without the balance loss, with and
-without domain labels. Each run is `python -m adaptface_jax.train` in a folder of its own; figures come from its
-results.json and metrics.jsonl. What each costs is in benchmarks/train_step.py.
+without domain labels. Each run is `python -m adaptface_jax.train` in its own folder; numbers come from its results.json
+and metrics.jsonl. What each costs is in benchmarks/train_step.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def variants(labeled: bool) -> dict[str, list[str]]:
 
 
 def run(words: list[str], workdir: Path) -> dict[str, Any]:
-    """Train once and read what came out."""
+    """Train once and read the results."""
     command = [sys.executable, "-m", "adaptface_jax.train", f"--config={ROOT / 'configs/demo.py'}"]
     subprocess.run([*command, f"--workdir={workdir}", *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     entry = next(iter(json.loads((workdir / "results.json").read_text())["benchmarks"].values()))

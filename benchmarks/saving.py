@@ -86,7 +86,7 @@ def main() -> None:
             if number > args.every:
                 (with_save if saving else plain).append(time.perf_counter() - before)
             if saving and number % (2 * args.every) == 0:
-                # Every other save is waited for; the others run beside the steps that follow.
+                # Every other save is waited for; the others overlap with the next steps.
                 checkpoints.wait()
                 complete.append(time.perf_counter() - start)
     milliseconds = {

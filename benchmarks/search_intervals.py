@@ -1,8 +1,8 @@
-"""How often the 95% intervals of rank-1 and of TPIR hold their expectation, with made people.
+"""How often the 95% intervals of rank-1 and TPIR contain the expectation, with simulated people.
 
     python benchmarks/search_intervals.py --draws 150
 
-Each draw has other people, some harder than others, an image of each known one in the gallery and probes of all. The
+Each draw has other people, some harder than others, an image of each known one in the gallery, and probes of all. The
 expectation is the mean over the draws.
 """
 
@@ -33,7 +33,7 @@ def draw(rng: np.random.Generator, known: int, strangers: int, probes: int, nois
 
 
 def main() -> None:
-    """A row for each design and figure."""
+    """A row per design and metric."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)

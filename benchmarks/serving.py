@@ -1,6 +1,6 @@
 """What both sides of the benchmark share: the measured problem, and a worker that waits on a pipe.
 
-Only one worker runs at a time; the others sit in `readline`, warm and idle.
+Only one worker runs at a time; the others wait in `readline`, warm and idle.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Problem:
 class Ready:
     """A compiled, warmed-up variant.
 
-    run(steps) -> seconds for so many steps, finished on the device; peak_bytes() -> the most the device held, or None
-    where the process' own memory is what counts.
+    run(steps) -> seconds for these steps, finished on the device; peak_bytes() -> the device's peak, or None where the
+    process' own memory counts.
     """
 
     run: Callable[[int], float]
@@ -72,6 +72,6 @@ def serve(build: Callable[[Any], Ready], kind: type = Problem) -> None:
 
 
 def peak_rss() -> int:
-    """The most memory that this process has held so far, in bytes."""
+    """The peak memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -2,9 +2,8 @@
 
     python benchmarks/serving_load.py --run=runs/demo --out=benchmarks/results/serving_load.json
 
-Each client compares two photographs of 112 x 112 pixels again and again, over a connection of its own. The server is a
-process of its own, which the clients share the processors with. A client that is told to try again (503) counts as
-refused.
+Each client repeatedly compares two photographs of 112 x 112 pixels over its own connection. The server is a separate
+process that shares the processors with the clients. A client that is told to try again (503) counts as refused.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def served(run: str) -> Iterator[tuple[str, int]]:
-    """The address and the process of a server that then ends by SIGTERM, with status 0."""
+    """The address and process of a server, ended by SIGTERM with status 0."""
     words = [sys.executable, "-m", "adaptface_jax.serve", f"--run={run}", "--port=0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -106,15 +105,15 @@ async def measured(address: str, pid: int, clients: int, seconds: float) -> dict
     }
 
 
-async def refusals(address: str, sound: bytes) -> dict[str, Any]:
-    """What became of hostile uploads, and of a sound one after them."""
+async def refusals(address: str, valid: bytes) -> dict[str, Any]:
+    """The answers to hostile uploads, and to a valid one after them."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
-    sent = {"a PNG of 60,000 x 60,000": bomb, "text as JPEG": b"hello", "100 MB": sound + bytes(100_000_000)}
+    sent = {"a PNG of 60,000 x 60,000": bomb, "text as JPEG": b"hello", "100 MB": valid + bytes(100_000_000)}
     result = {}
     async with httpx.AsyncClient(base_url=address, timeout=120) as session:
-        for name, data in {**sent, "a sound one after them": sound}.items():
-            files = {"first": ("a.jpg", data, "image/jpeg"), "second": sound}
+        for name, data in {**sent, "a valid one after them": valid}.items():
+            files = {"first": ("a.jpg", data, "image/jpeg"), "second": valid}
             answer = await session.post("/verify", files=files)
             result[name] = [answer.status_code, answer.json().get("error", "answered")]
     return result
@@ -132,7 +131,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def resident(pid: int) -> int:
-    """MiB of memory that a process holds."""
+    """MiB of memory that a process uses."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) >> 10

@@ -1,11 +1,11 @@
-"""What it costs that the images of a batch have adapters of their own, here and with PEFT's `adapter_names`.
+"""The cost of one adapter per image within a batch, here and with PEFT's `adapter_names`.
 
     python benchmarks/several_adapters.py --out benchmarks/results/several_adapters.json
 
 DINOv2 ViT-S/14 with random weights, LoRA of rank 16 on q, k, v and the output projection, a head of 512 (here one for
-each adapter; PEFT gathers none): a forward pass of 32 images, of which one after the other has another of 1, 4, 16 and
-32 adapters, beside the pass with one adapter for all. The goal is at most 1.10 of that. All take turns in one process;
-ratios are medians within rounds. On a busy machine CPU seconds tell more than the clock.
+each adapter; PEFT gathers none): a forward pass of 32 images that cycle through 1, 4, 16 and 32 adapters, compared with
+one adapter for all. The goal is at most 1.10 of that. All take turns in one process; ratios are medians within rounds.
+On a busy machine CPU seconds are more reliable than wall time.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def ours(problem: Problem) -> dict[int, Callable[[], object]]:
     config = configuration(problem)
     alone = Recognizer(spec, config, compute_dtype(problem.dtype))
     frozen, trainable = alone.init(random_params(spec, problem.image_size, config.seed), None)
-    room = several.common([config])
-    together, tree = dataclasses.replace(alone, config=room), several.alone(frozen, trainable, config, room, spec)
+    form = several.common([config])
+    together, tree = dataclasses.replace(alone, config=form), several.alone(frozen, trainable, config, form, spec)
     shape = (problem.batch_size, problem.source_size, problem.source_size, 3)
     images = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), sharding(mesh, "batch"))
     frozen = jax.device_put(frozen, sharding(mesh))
@@ -51,7 +51,7 @@ def ours(problem: Problem) -> dict[int, Callable[[], object]]:
     def of(count: int) -> Callable[[], object]:
         given = trainable
         if count != ONE:
-            given = several.rooms(tree, count)
+            given = several.slots(tree, count)
             for place in range(count):
                 given = several.put(given, place, tree)
             given |= {several.WHICH: np.arange(problem.batch_size, dtype=np.int32) % count}

@@ -1,4 +1,4 @@
-"""The end of a measurement: its figures with the machine they hold for."""
+"""The end of a measurement: its numbers with the machine they hold for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adaptface_jax.core.json_io import to_json
 
 
 def show(result: dict[str, Any], out: Path | None) -> None:
-    """Print the figures, and write them where a file is named."""
+    """Print the numbers, and write them if a file is named."""
     text = to_json(result | {"machine": environment(), "load_average": os.getloadavg()[0]}, indent=2)
     print(text)
     if out:

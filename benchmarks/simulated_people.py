@@ -1,8 +1,8 @@
-"""Benchmarks of made embeddings, of whose figures anything can be known: for `intervals.py` and the tests.
+"""Benchmarks of simulated embeddings, whose true metrics can be computed: for `intervals.py` and the tests.
 
 An embedding of an image is its person's center, plus what this model makes of that person, plus what it makes of that
-image: the louder the harder the person is. Pairs are drawn as protocols draw them: as many genuine as impostor ones in
-every tenth, over people and images that many pairs share.
+image: noisier for harder people. Pairs are drawn as in protocols: as many genuine as impostor ones in every tenth, over
+people and images shared by many pairs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.verification import judge_pairs
 
-WIDTH = 16  # of the embeddings: few, so that some people are like others
+WIDTH = 16  # of the embeddings: few, so that some people are similar
 MIDDLING, HIGH, HIGHEST = 1.8, 0.75, 0.5  # noise of an image: AUCs of about 0.74, 0.97 and 0.995
 
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """people and images of each; 0 people: every pair has people of its own. pairs: genuine and impostor ones.
+    """people and images of each; 0 people: every pair has its own people. pairs: genuine and impostor ones.
 
     known: whether the source says whose face an image is; else genuine pairs alone do.
     """
@@ -39,7 +39,7 @@ DESIGNS = (
     Design("10 people x 10 images, 600 pairs", 10, 10, 600),
     Design("60 people x 50 images, 3,000 pairs", 60, 50, 3000),
 )
-# Beyond what is promised: too few people, and people of whom genuine pairs tell too little.
+# Beyond what is promised: too few people, and people joined by too few genuine pairs.
 BEYOND = (
     Design("5 people x 20 images, 600 pairs", 5, 20, 600),
     Design("60 people x 50 images, 3,000 pairs, people unknown", 60, 50, 3000, known=False),
@@ -74,7 +74,7 @@ class People:
         """What one model makes of the pairs; models with the same arguments are equally good.
 
         noise: of an image. of_people: of a person, in this model alone, and how people differ in difficulty.
-        of_seed: how far the noise is off by the luck of training, as a logarithm.
+        of_seed: how much the noise varies with the training seed, as a logarithm.
         """
         scale = of_people / 2 * (self._difficulty + rng.standard_normal(len(self._difficulty)))
         loud = noise * np.exp(scale + of_seed * rng.standard_normal())

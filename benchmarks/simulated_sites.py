@@ -1,7 +1,7 @@
-"""Sites whose strangers are more alike than a benchmark's, and piles of their photographs: for `site_thresholds.py` and
-the tests.
+"""Sites whose strangers are more similar than a benchmark's, and piles of their photographs: for `site_thresholds.py`
+and the tests.
 
-Made embeddings: people are points around a center of their own place; the farther out it lies, the more alike are
+Simulated embeddings: people are points around their site's center; the farther out it is, the more similar are
 strangers, so that all impostor scores are shifted.
 """
 
@@ -47,7 +47,7 @@ PILES = (
 class Place:
     """Where faces come from: embeddings of people around a common center.
 
-    center: how far out it lies; the farther, the more alike are strangers.
+    center: how far out it is; the farther, the more similar are strangers.
     """
 
     def __init__(self, center: float, noise: float, rng: np.random.Generator) -> None:
@@ -76,14 +76,14 @@ class Place:
 
 
 def people_of_pile(pile: Pile, rng: np.random.Generator) -> np.ndarray:
-    """Whose each photograph is, int [N]."""
+    """The person of each photograph, int [N]."""
     counts = np.where(rng.random(pile.photographs) < pile.several, pile.more, 1)
     return np.repeat(np.arange(len(counts)), counts)[: pile.photographs]
 
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What became of one site. known: whether the pile gave a threshold. inside: whether the promised FAR is in the
+    """The outcome for one site. known: whether the pile yielded a threshold. inside: whether the promised FAR is in the
     threshold's interval, far_inside: the true FAR in that of the FAR. true: the FAR at the threshold. benchmark: the
     FAR at that of the benchmark, benchmark_inside: whether it is in the benchmark's interval. shift: of the scores."""
 
@@ -99,7 +99,7 @@ class Held:
 
 
 def one_site(pile: Pile, rng: np.random.Generator, fresh: int = FRESH) -> Held:
-    """A benchmark, and a site whose strangers are more alike, with its pile."""
+    """A benchmark, and a site whose strangers are more similar, with its pile."""
     benchmark, site = (Place(center, pile.noise, rng) for center in (2.0, rng.uniform(2.5, 5.0)))
     genuine, impostor = benchmark.doubles(BENCHMARK_PAIRS), benchmark.strangers(BENCHMARK_PAIRS)
     distances, issame = np.append(genuine, impostor), np.arange(2 * BENCHMARK_PAIRS) < BENCHMARK_PAIRS

@@ -1,13 +1,13 @@
-"""What a threshold from unlabeled photographs of a site holds, on sites whose strangers are more alike than a
-benchmark's (`simulated_sites.py`).
+"""Coverage of thresholds from unlabeled photographs, on sites whose strangers are more similar than a benchmark's
+(`simulated_sites.py`).
 
     python benchmarks/site_thresholds.py --out=benchmarks/results/site_thresholds.json
 
-Rows that --out has already are not made again. How far the scores are shifted is drawn for every site. Piles of
+Rows already in --out are not repeated. How far the scores are shifted is drawn for every site. Piles of
 strangers alone, of some people with a second photograph, of every person with several (seen by two models), and of a
-model that tells people badly apart. The true FAR of a threshold is counted on fresh pairs of strangers of the same
+model that distinguishes people poorly. The true FAR of a threshold is counted on fresh pairs of strangers of the same
 site. The interval holds where the promised FAR lies between the true FARs at the two ends of the threshold's interval.
-The benchmark's threshold is judged by its own interval of the FAR: whether that holds the true one.
+The benchmark's threshold is evaluated by its own interval of the FAR: whether that contains the true one.
 """
 
 from __future__ import annotations

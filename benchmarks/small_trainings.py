@@ -1,4 +1,4 @@
-"""Short trainings on images that are held in memory at one size, for the benchmarks that make many of them."""
+"""Short trainings on images held in memory at one size, for benchmarks with many of them."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def trained(
 ) -> Any:
     """The trainable tree after `config.train.steps`, from the model's own or another one.
 
-    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; beside each batch half as many of them.
-    told: steps between two lines that say the loss; 0 none.
+    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; with each batch, half as many of them.
+    told: steps between two printed losses; 0 none.
     """
     size, seed = config.train.batch_size, config.seed
     rate = optim.schedule(config.train, len(labels) // size, config.train.steps)

@@ -1,12 +1,12 @@
-"""What the rule of `adaptface init` (config/starter.py) rests on: settings beside half and twice of each figure.
+"""The basis of the rule of `adaptface init` (config/starter.py): its settings compared with half and twice each number.
 
     python benchmarks/starter_rule.py --faces=att=10=ATT/packed=ATT/att.bin --faces=att=30=ATT/packed=ATT/att.bin \\
         --rate=3e-3 --out=benchmarks/results/starter_rule.json
 
-Trains the rule's settings (with --rate, at another rate) and their neighbors, one figure changed at a time, on the
+Trains the rule's settings (with --rate, at another rate) and their neighbors, one number changed at a time, on the
 first people of each set with the packaged backbone, images at --stored pixels, and verifies on the set's pairs.
-Differences are to the middle cell, paired over seeds, with people resampled. A cell that is in --work already is not
-trained again.
+Differences are to the middle cell, paired over seeds, with people resampled. Cells already in --work are not trained
+again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FIGURES = ("learning_rate", "steps", "rank")
 
 
 def cells(middle: Starter) -> Iterator[tuple[str, Starter]]:
-    """The middle, then each of its figures halved and doubled."""
+    """The middle, then each of its numbers halved and doubled."""
     yield MIDDLE, middle
     for name in FIGURES:
         for word, factor in (("/ 2", 0.5), ("x 2", 2)):
@@ -70,7 +70,7 @@ class Cells:
         work.mkdir(parents=True, exist_ok=True)
 
     def scores(self, name: str, settings: Starter, seed: int) -> PairScores:
-        """What became of the pairs."""
+        """The pair scores."""
         file = self.work / f"{name.replace(' / ', '_over_').replace(' ', '_')}-{seed}.npz"
         if not file.exists():
             start = time.monotonic()
@@ -94,7 +94,7 @@ def figures(scores: PairScores) -> str:
 
 
 def row(name: str, settings: Starter, runs: list[PairScores], middle: list[PairScores]) -> dict[str, Any]:
-    """The figures of a cell over seeds, and what differs from the middle one's."""
+    """The results of a cell over seeds, and the differences to the middle one."""
     areas = [roc_curve(one.distance, one.issame).auc() for one in runs]
     found = {
         "cell": name,

@@ -5,10 +5,10 @@
     python benchmarks/train_step.py --variants lora peft   only these
 
 The step: DINOv2 ViT-S/14 at 224 px with random weights, LoRA of rank 16 on q, k, v and the output projection, a linear
-head of 512, CosFace over 10,572 classes, AdamW. Every variant lives in a process of its own, warmed up; they take turns
-in short rounds, so that a change in the machine's speed meets all of them. Images/s is the median over rounds, a ratio
-the median over rounds of the quotient within a round. On a CPU that other programs share, pin the
-run to one core (`taskset -c 0`) and compare CPU seconds per image: threads that wait for each other distort the rest.
+head of 512, CosFace over 10,572 classes, AdamW. Every variant runs in its own process, warmed up; they take turns in
+short rounds, so that a change in the machine's speed affects all of them. Images/s is the median over rounds, a ratio
+the median over rounds of the quotient within a round. On a CPU that other programs share, pin the run to one core
+(`taskset -c 0`) and compare CPU seconds per image: threads that wait for each other distort the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REFERENCES = ("peft", "lora", "lora48", "frozen_torch")  # what the others are d
 
 
 def measure(problems: list[Problem], rounds: int, steps: int) -> list[dict[str, Any]]:
-    """A row of results for each variant; the problems differ in nothing else."""
+    """A row of results per variant; the problems differ only in that."""
     scripts = [HERE / ("peer.py" if problem.variant in PEERS else "ours.py") for problem in problems]
     workers = take_turns([Worker.ready(*each) for each in zip(scripts, problems, strict=True)], rounds, steps)
     times = {worker.problem.variant: worker.seconds for worker in workers}

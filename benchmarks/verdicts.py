@@ -1,13 +1,13 @@
-"""How often pages claim a difference: of models that are equal, and of models that differ by twice the interval.
+"""How often pages claim a difference: for equal models, and for models that differ by twice the interval.
 
     python benchmarks/verdicts.py --out=benchmarks/results/verdicts.json
 
-A draw makes people, images and pairs (`simulated_people.py`), a frozen backbone and two runs over them, then the whole
-pages: of the first run, its Markdown and its findings, and the page over both runs. Equal: all three have the same
-expectation. Different: the images of the first run alone are so much less noisy that the expected difference of the
-accuracies is twice the half-width of its 95% interval (2 below), or twice its whole width (4). A page claims a
-difference where any word or color of it does; its drawn curves, which claim nothing, are left out. The share of R
-draws has the standard error sqrt(p (1 - p) / R).
+A draw simulates people, images and pairs (`simulated_people.py`), a frozen backbone and two runs over them, then writes
+the pages: of the first run, its Markdown and its findings, and the page comparing both runs. Equal: all three have the
+same expectation. Different: the images of the first run alone are so much less noisy that the expected difference of
+the accuracies is twice the half-width of its 95% interval (2 below), or twice its whole width (4). A page claims a
+difference where any word or color of it does; its drawn curves, which claim nothing, are left out. The share of R draws
+has the standard error sqrt(p (1 - p) / R).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from adaptface_jax.report.run_page import run_page
 
 LEVELS = {"middling": MIDDLING, "high": HIGH}
 CONDITIONS = np.array(["pose", "age", "light"])
-# What a page says or paints where it takes a difference for shown, and nowhere else.
+# What a page says or colors only where it considers a difference significant.
 CLAIM = re.compile(r'class="(?:\w+ )?(?:up|down|mixed)\b|\b(?:raised|lowered|ahead of)\b(?! the two)')
 
 
 def claims(page: str) -> list[str]:
-    """The places where a page, HTML or Markdown, claims a difference; its style and its fixed notes apart."""
+    """The places where a page, HTML or Markdown, claims a difference, apart from its style and fixed notes."""
     body = re.sub(r"<style>.*?</style>", "", page, flags=re.S)
     return [found[0] for found in CLAIM.finditer(body)]
 
@@ -65,7 +65,7 @@ def entry(scores: PairScores) -> BenchmarkResult:
 
 
 def made_run(workdir: Path, seed: int, frozen: PairScores, adapted: PairScores) -> FaceRun:
-    """A finished run of which nothing lies on disk."""
+    """A finished run with nothing on disk."""
     results = Results({"faces": entry(adapted)}, frozen={"faces": entry(frozen)})
     results = dataclasses.replace(results, changes=changes({"faces": frozen}, {"faces": adapted}))
     record = {"backbone": {"source": "made"}, "data": {"source": "made", "images": 640, "classes": 40}}
@@ -82,7 +82,7 @@ def made_run(workdir: Path, seed: int, frozen: PairScores, adapted: PairScores) 
 
 
 def pages(workdir: Path, frozen: PairScores, first: PairScores, second: PairScores) -> dict[str, str]:
-    """What is said of two runs, by kind of page."""
+    """The claims about two runs, by kind of page."""
     runs = {
         name: made_run(workdir, i, frozen, scores) for i, (name, scores) in enumerate({"a": first, "b": second}.items())
     }
@@ -96,7 +96,7 @@ def pages(workdir: Path, frozen: PairScores, first: PairScores, second: PairScor
 
 
 def drawn(design: Design, rng: np.random.Generator, noises: tuple[float, float, float]) -> list[PairScores]:
-    """What the frozen backbone and two runs make of the same people."""
+    """The scores of the frozen backbone and two runs on the same people."""
     people = People(design, rng)
     conditions = np.eye(3, dtype=np.uint8)[rng.integers(0, 3, len(people.person))]
     return [with_domains(people.seen(rng, noise), conditions) for noise in noises]
@@ -119,7 +119,7 @@ def ratio(design: Design, before: float, after: float, draws: int) -> dict[str, 
 
 
 def noise_of(design: Design, before: float, wanted: float, draws: int) -> float:
-    """Of the better model, so that its accuracy differs by so many half-widths."""
+    """The noise of the better model, so that its accuracy differs by this many half-widths."""
     low, high = 0.1 * before, before
     for _ in range(9):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Variants of a step in processes of their own that take turns, and the machine that they run on."""
+"""Variants of a step in separate processes that take turns, and the machine they run on."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class Worker:
 
 
 def take_turns(workers: list[Worker], rounds: int, steps: int) -> list[Worker]:
-    """Rounds of so many steps each; the workers end with their times in `seconds`, and closed."""
+    """Rounds of this many steps each; afterwards the workers are closed, with their times in `seconds`."""
     try:
         for number in range(rounds):
-            # Alternating directions: nobody always follows the same one.
+            # Alternating directions: no worker always follows the same one.
             for worker in workers if number % 2 == 0 else reversed(workers):
                 worker.run(steps)
     finally:

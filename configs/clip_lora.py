@@ -4,7 +4,7 @@
     adaptface train --config=clip_lora --workdir=runs/exp002 \\
         --config.data.train=/data/casia-webface --benchmark lfw=/data/lfw.bin
 
-Expect the header to say how many of the parameters train; no published figure belongs to this recipe
+Expect the header to say how many of the parameters train; there is no published result for this recipe
 (FRoundation, whose recipe is froundation, reports 92.13% on average with CLIP B/16 and LoRA).
 """
 

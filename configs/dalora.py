@@ -14,5 +14,5 @@ from adaptface_jax.config import inherit
 def get_config():
     config = inherit(__file__, "lora.py")
     config.adapter.kind = "dalora"
-    config.adapter.balance_weight = 0.5  # without domain labels the gates would collapse (README, "Which router")
+    config.adapter.balance_weight = 0.5  # without domain labels the gates would collapse (docs/dalora.md, "Routers")
     return config

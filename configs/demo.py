@@ -3,7 +3,7 @@
     adaptface train --config=demo --workdir=runs/demo
 
 Expect the report to compare raw pixels, the frozen backbone and the adapted one on people never trained on, overall,
-for hard poses, ages and light, and for each two of them: the adapted model gains more than 10 points over the frozen
+for hard poses, ages and light, and for each pair of them: the adapted model gains more than 10 points over the frozen
 one, and the gates find the true domain of nine images in ten.
 """
 

@@ -1,4 +1,4 @@
-"""A linear probe: the head and the class centers train, the backbone stays as it is.
+"""A linear probe: the head and the class centers train, the backbone stays frozen.
 
     adaptface convert facebook/dinov2-small --out weights/dinov2_small
     adaptface train --config=linear_probe --workdir=runs/probe \\

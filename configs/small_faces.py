@@ -3,7 +3,7 @@
     adaptface train --config=small_faces --workdir=runs/small \\
         --config.data.train=/data/faces --benchmark test=/data/test.bin
 
-Expect minutes on a CPU. The figures on 30 identities of the AT&T faces stand in the README.
+Expect minutes on a CPU. The results on 30 identities of the AT&T faces are in docs/own-faces.md.
 """
 
 from adaptface_jax.config import inherit

@@ -3,9 +3,8 @@
     adaptface train --config=small_faces_conditions --workdir=runs/conditions \\
         --config.data.train=/data/faces --benchmark test=/data/test.bin
 
-The training folder holds a labels.csv with the columns of `data.domains` (README, "Labels and domains"; `adaptface
-annotate` makes pose and light). Expect 147,456 adapter parameters, as many as LoRA of rank 48 has, beside which the
-README sets it ("Where domains help").
+The training folder holds a labels.csv with the columns of `data.domains` (docs/data.md; `adaptface annotate` makes pose
+and light). Expect 147,456 adapter parameters, as many as LoRA of rank 48, with which docs/dalora.md compares it.
 """
 
 from adaptface_jax.config import inherit

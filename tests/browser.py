@@ -1,4 +1,4 @@
-"""A headless Chromium spoken to over its DevTools pipe, with the standard library alone."""
+"""A headless Chromium driven over its DevTools pipe, using only the standard library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def executable() -> str | None:
-    """The browser's path, None where none is installed."""
+    """The browser's path, or None if none is installed."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -39,7 +39,7 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 class Page:
-    """One tab. `requests` and `complaints` grow while it loads: addresses asked for, and what the console says."""
+    """One tab. `requests` and `complaints` grow while it loads: requested URLs, and console messages."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer

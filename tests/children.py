@@ -1,4 +1,4 @@
-"""Programs that tests start: waited for with patience, and ended with all they started, however the test ends."""
+"""Programs that tests start: waited for patiently, and ended with all their children, however the test ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, TypeVar
 
-# Seconds until something that never comes is given up. A busy machine may take a hundred times as long as a quiet one.
+# Seconds until waiting is given up. A busy machine may take a hundred times as long as an idle one.
 PATIENCE = 900
 
 FAKE_DEVICES = "--xla_force_host_platform_device_count=8"
@@ -28,7 +28,7 @@ class Ended(NamedTuple):
 
 
 class Child:
-    """A program that runs. What it says goes to files: no pipe fills up, and none is left open."""
+    """A running program. Its output goes to files: no pipe fills up, and none is left open."""
 
     def __init__(self, process: subprocess.Popen[bytes], out: IO[bytes], error: IO[bytes]) -> None:
         self.process, self._out, self._error = process, out, error
@@ -53,13 +53,13 @@ class Child:
 
 
 def one_device() -> dict[str, str]:
-    """The environment of a process of its own, which has one device where these tests have eight."""
+    """The environment of a separate process with one device, where these tests have eight."""
     return os.environ | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(FAKE_DEVICES, "")}
 
 
 @contextlib.contextmanager
 def started(*words: object, **options: Any) -> Iterator[Child]:
-    """The program `words` as a session of its own; `options` are those of Popen."""
+    """The program `words` in its own session; `options` are those of Popen."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         process = subprocess.Popen(
             [str(word) for word in words], stdin=subprocess.DEVNULL, stdout=out, stderr=error, start_new_session=True,
@@ -80,10 +80,10 @@ def ran(*words: object, **options: Any) -> Ended:
 
 
 def until(happened: Callable[[], Found], *needed: Child) -> Found:
-    """What `happened` gives once it gives something true; fails where a program that it needs has ended before."""
+    """The first truthy value of `happened`; fails if a program it needs has ended before."""
     limit = time.monotonic() + PATIENCE
     while True:
-        ended = [child for child in needed if child.process.poll() is not None]  # before the last look
+        ended = [child for child in needed if child.process.poll() is not None]  # before the last check
         if found := happened():
             return found
         for child in ended:
@@ -93,5 +93,5 @@ def until(happened: Callable[[], Found], *needed: Child) -> Found:
 
 
 def _text(file: IO[bytes]) -> str:
-    # The program writes at the same offset, which may not move.
+    # The program writes through the same offset, which must not move.
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")

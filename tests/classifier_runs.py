@@ -1,4 +1,4 @@
-"""Twenty steps of a small classifier on made batches, as this project takes them."""
+"""Twenty steps of a small classifier on synthetic batches, as this project runs them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KEY = 7
 
 
 def made(model: ModelConfig, seed: int = 0):
-    """(parameters, moments) with scales, biases and moments that none of them starts with; a flat dictionary each."""
+    """(parameters, moments) with scales, biases and moments away from their initial values; a flat dictionary each."""
     rng = np.random.default_rng(seed)
     params, moments = Classifier(model, OUTPUTS, jnp.float32).init(seed)
 

@@ -1,8 +1,10 @@
-"""What every test may use."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib.metadata
 import os
 import tempfile
 from pathlib import Path
@@ -15,15 +17,17 @@ os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
         FAKE_DEVICES,
-        # Small programs that run a few times: most of the tests' time would go into making them fast.
+        # Small programs that run a few times: optimizing them would take most of the tests' time.
         "--xla_backend_optimization_level=0",
-        # On a busy machine the devices meet late; XLA would end the program after 40 s.
+        "--xla_cpu_parallel_codegen_split_count=1",
+        *(("--xla_cpu_use_fusion_emitters=false",) if importlib.metadata.version("jaxlib").startswith("0.10.") else ()),
+        # On a busy machine the devices synchronize late; XLA would abort the program after 40 s.
         f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE}",
     )
 )
 
-# The tests start the same small programs again and again, in this process, in xdist's and in those of their own: each
-# is compiled once a session. Workers find the folder in the environment; who made it removes it.
+# The tests run the same small programs again and again, in this process, in xdist's and in child processes: each is
+# compiled once per session. Workers find the folder in the environment; its creator removes it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
     atexit.register(compiled.cleanup)
@@ -33,6 +37,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import hypothesis
 import pytest
 
+# What jax traces is hundreds of thousands of objects, which the collector would look through again and again.
+gc.set_threshold(100_000, 50, 100)
+
 # The first call of a jitted function compiles: a deadline per example would measure that.
 hypothesis.settings.register_profile("jax", deadline=None)
 hypothesis.settings.load_profile("jax")
@@ -40,22 +47,22 @@ hypothesis.settings.load_profile("jax")
 
 @pytest.fixture(scope="session")
 def goldens() -> Path:
-    """What other programs, or earlier versions of this one, computed; their README says which."""
+    """Outputs of other programs, or of earlier versions of this one; see their README."""
     return Path(__file__).resolve().parent / "goldens"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real faces kept beside a checkout; a user's machine has none."""
+    """Real faces kept next to a checkout; a user's machine has none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("no shared data beside this checkout")
+        pytest.skip("no shared data next to this checkout")
     return folder
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
-    """A small finished run with every record; its settings stand beside it in `small.py`."""
+    """A small finished run with every record; its settings are next to it in `small.py`."""
     from tests.finished_run import write_finished_run  # the package may be imported once jax's environment is set
 
     return write_finished_run(tmp_path_factory.mktemp("finished"))

@@ -1,4 +1,4 @@
-"""A small finished run, whose records, pages and pictures tests look at."""
+"""A small finished run, whose records, pages and images tests inspect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG, WORKDIR = "small.py", "small"
 
 
 def write_finished_run(folder: Path) -> Path:
-    """Four epochs of DA-LoRA, verified twice, with pictures: `folder`/small, its settings in `folder`/small.py."""
+    """Four epochs of DA-LoRA, verified twice, with images: `folder`/small, its settings in `folder`/small.py."""
     config = write_config(folder / CONFIG, SETTINGS)
     assert call(train, f"--config={config}", f"--workdir={folder / WORKDIR}") == 0
     return folder / WORKDIR

@@ -1,4 +1,4 @@
-"""Classification runs without a training: what a made classifier answered, as results, as a log and as a folder."""
+"""Classification runs without training: the answers of a synthetic classifier, as results, as a log and as a folder."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def of_attributes(skill: float, images: int = 400, seed: int = 0, checkpoint: in
 def of_classes(
     skill: float, classes: int, each: int = 50, seed: int = 0, checkpoint: int | None = 40, long: bool = True
 ) -> SplitResult:
-    """`each` images of every class; those that are not right go to the next class or anywhere."""
+    """`each` images per class; errors go to the next class or anywhere."""
     rng = np.random.default_rng(seed)
     true = np.repeat(np.arange(classes), each)
     difficulty = np.linspace(0.4, -0.4, classes)[true]
@@ -93,7 +93,7 @@ def results_of(
 
 
 def rows_of(results: ClassificationResults, steps: int = 50, every: int = 10) -> list[dict]:
-    """The log of a run that came to these results on validation: a row a step, an evaluation every so many."""
+    """The log of a run with these validation results: one row per step, regular evaluations."""
     rng, final = np.random.default_rng(0), results.validation
     rows: list[dict] = []
     for step in range(1, steps + 1):
@@ -123,7 +123,8 @@ def write_classification_run(
     model: ModelConfig | None = None,
     **train: float,
 ) -> Path:
-    """A folder with record, log and, where the run is over, results; 640 images, 64 a step, 5 epochs. No checkpoint."""
+    """A folder with record, log and, if the run is finished, results; 640 images, 64 per step, 5 epochs. No
+    checkpoint."""
     config = ClassificationConfig(model=model or ModelConfig())
     settings = {"batch_size": 64, "epochs": 5, "learning_rate": 1e-3, **train}
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **settings))

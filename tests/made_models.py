@@ -1,4 +1,4 @@
-"""Small models for tests: the demo backbone with made weights, whose every leaf is away from its initial value."""
+"""Small models for tests: the demo backbone with synthetic weights, every leaf away from its initial value."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def made(tree: Any, seed: int = 0) -> Any:
 def build(
     settings: Config, classes: int | None = 10, dtype: Any = jnp.float32, spec: BackboneSpec = SPEC
 ) -> tuple[Recognizer, Any, Any]:
-    """(recognizer, frozen, trainable) with a made backbone."""
+    """(recognizer, frozen, trainable) with a synthetic backbone."""
     recognizer = Recognizer(spec, settings, dtype)
     frozen, trainable = recognizer.init(made(vit.random_params(recognizer.built_spec, SIZE, 0)), classes)
     return recognizer, frozen, trainable
@@ -56,7 +56,7 @@ def images(batch: int = 4, seed: int = 0) -> jax.Array:
 
 
 def batch(size: int = 16, classes: int = 10, seed: int = 0) -> dict[str, np.ndarray]:
-    """A host batch as the pipeline gives it."""
+    """A host batch as from the pipeline."""
     rng = np.random.default_rng(seed)
     return {
         "image": rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8),

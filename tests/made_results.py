@@ -1,4 +1,4 @@
-"""Figures that nobody measured, for tests of what is made of figures."""
+"""Invented metrics, for tests of what is made from metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Run folders without a training: a made backbone in the Hugging Face layout, made trainable values, one checkpoint."""
+"""Run folders without training: a synthetic backbone in the Hugging Face layout, synthetic trained values, one
+checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ from tests.made_results import benchmark_result
 
 
 def write_backbone(folder: Path, spec: BackboneSpec) -> None:
-    """Made weights of `spec` as Hugging Face publishes them: biases, norms and layer scales far from 0 and 1."""
+    """Synthetic weights of `spec` as Hugging Face publishes them: biases, norms and layer scales far from 0 and 1."""
     rng = np.random.default_rng(5)
     leaves = {}
     for path, shape in engine.tree_shapes(spec).items():
@@ -44,7 +45,7 @@ def write_backbone(folder: Path, spec: BackboneSpec) -> None:
 
 
 def write_run(workdir: Path, config: Config, classes: int = 4) -> Model:
-    """A run at step 7 whose every trainable value is away from its start; returns its model."""
+    """A run at step 7 with every trainable value away from its initial one; returns its model."""
     mesh = make_mesh()
     model = build_model(config, classes, mesh)
     model = dataclasses.replace(model, trainable=models.made(model.trainable, seed=1))

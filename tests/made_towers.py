@@ -1,4 +1,4 @@
-"""DINOv3, SigLIP and face ViTs in every published dialect, as `made_weights` writes DINOv2 and CLIP: by hand."""
+"""DINOv3, SigLIP and face ViTs in every published dialect, written out as in `made_weights` for DINOv2 and CLIP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests import made_weights
 from tests.made_weights import Dialect, Tensors, _depth, _fused, _pair, as_saved, bare, trunk
 
 _DINOV3 = BackboneSpec("dinov3", 16, 2, 2, 64, 4, 20, 3, norm_eps=1e-5)
-# 22 px are cut to 5 x 5 patches of 4, as 112 px are to 12 x 12 of 9 and 384 px to 27 x 27 of 14.
+# 22 px are cropped to 5 x 5 patches of 4, like 112 px to 12 x 12 of 9 and 384 px to 27 x 27 of 14.
 _CUT = BackboneSpec("siglip", 16, 2, 2, 64, 4, 22, activation="gelu_tanh", stats=HALF)
 # Their goldens come from tests/goldens/make_towers.py.
 TINY = {
@@ -38,7 +38,7 @@ def dinov3_modules(hf: Tensors) -> Tensors:
 
 
 def _vit(hf: Tensors, block: str, names: tuple[tuple[str, str], ...]) -> Tensors:
-    """The layers of every block that ViTs name alike, and the fused weight of its attention."""
+    """The layers of every block with the same name in all ViTs, and the fused attention weight."""
     result: Tensors = {}
     for i in range(_depth(hf)):
         for theirs, ours in names:
@@ -47,7 +47,7 @@ def _vit(hf: Tensors, block: str, names: tuple[tuple[str, str], ...]) -> Tensors
 
 
 def hub_dinov3(hf: Tensors) -> Tensors:
-    """The names of DINOv3's authors: one bias for queries, keys and values, of which a mask hides the keys'."""
+    """The names of DINOv3's authors: one bias for queries, keys and values, with a mask that hides the keys'."""
     names = ("norm1", "norm1"), ("attention.o_proj", "attn.proj"), ("norm2", "norm2")
     result = {
         "cls_token": hf["embeddings.cls_token"],
@@ -157,7 +157,7 @@ def dialect(name: str) -> Dialect:
 
 
 def write_settings(folder: Path, name: str) -> None:
-    """What timm and open_clip write beside a tower of SigLIP, whose activation nothing else tells."""
+    """What timm and open_clip write next to a SigLIP tower, the only source of its activation."""
     if name.startswith("timm_siglip"):
         tower = {"timm_model_name": "vit_tiny_patch4_siglip_22", "timm_pool": "map"}
         tanh = {"act_layer": "gelu_tanh"}

@@ -1,6 +1,6 @@
 """Weights written in every published dialect by plain NumPy, from the names that transformers writes.
 
-Nothing here is shared with the package's own tables: each writer states a dialect once more, by hand.
+Nothing here is shared with the package's own tables: each writer spells out a dialect independently.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adaptface_jax.models.specs import CLIP, BackboneSpec
 Tensors = dict[str, np.ndarray]
 
 _DINOV2 = BackboneSpec("dinov2", 16, 2, 2, 64, 4, 20)
-# Rows beside the known backbones; their goldens come from tests/goldens/make_backbones.py.
+# Rows besides the known backbones; their goldens come from tests/goldens/make_backbones.py.
 TINY = {
     "tiny_dinov2": _DINOV2,
     "tiny_reg4": dataclasses.replace(_DINOV2, registers=4),
@@ -49,7 +49,7 @@ def save(file: Path, tensors: Tensors, dtype: str = "F32") -> None:
 
 
 def rounded(tensors: Tensors, dtype: str) -> Tensors:
-    """What a file of this dtype holds of them, in float32."""
+    """Their values in a file of this dtype, in float32."""
     if dtype == "BF16":
         cut = {name: np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFF0000) for name, x in tensors.items()}
         return {name: bits.view(np.float32) for name, bits in cut.items()}
@@ -122,7 +122,7 @@ def hub(hf: Tensors) -> Tensors:
 
 
 def hub_chunked(hf: Tensors) -> Tensors:
-    """Training checkpoints: a chunk's number before the block's, which goes on counting."""
+    """Training checkpoints: a chunk's number before the block's, which keeps counting."""
     return {
         name.replace("blocks.0.", "blocks.0.0.").replace("blocks.1.", "blocks.1.1."): x for name, x in hub(hf).items()
     }
@@ -188,7 +188,7 @@ def _some(*names: str) -> Tensors:
 class Dialect(NamedTuple):
     """rules: how its project resizes positions, without and with registers. beside: what else such a file holds.
 
-    table: what the package calls the naming, without the prefix.
+    table: the package's name for the naming, without the prefix.
     """
 
     write: Callable[[Tensors], Tensors]
@@ -212,12 +212,12 @@ _TEXT = _some(
 
 
 def trunk(write: Callable[[Tensors], Tensors]) -> Callable[[Tensors], Tensors]:
-    """A model of timm's within open_clip."""
+    """A timm model within open_clip."""
     return lambda hf: {f"trunk.{name}": x for name, x in write(hf).items()}
 
 
 def projected_trunk(hf: Tensors) -> Tensors:
-    """The same, with the projection that open_clip puts beside it."""
+    """The same, with the projection that open_clip adds."""
     result = trunk(timm_clip)(hf)
     del result["trunk.head.bias"]
     return result | {"head.proj.weight": result.pop("trunk.head.weight")}
@@ -271,7 +271,7 @@ def dialect(name: str) -> Dialect:
 
 
 def write_settings(folder: Path, name: str, activation: str) -> None:
-    """The settings that the project of a CLIP dialect writes beside its weights."""
+    """The settings that the project of a CLIP dialect writes next to its weights."""
     quick = activation == "quick_gelu"
     architecture = f"vit_tiny_patch4_clip_{'quickgelu_' if quick else ''}20"
     if "in open_clip" in name:

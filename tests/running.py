@@ -1,4 +1,4 @@
-"""The commands as a user gives them, run within the tests' own process, and the config file of a small run."""
+"""The commands as a user types them, run within the tests' own process, and the config file of a small run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from adaptface_jax.cli import command
 
-# The packaged backbone's shape at its smallest, with DA-LoRA; random weights unless the settings name some. The course
-# of the rate is part of the compiled step: constant, so that runs of any length share it.
+# The packaged backbone's shape at its smallest, with DA-LoRA; random weights unless the settings name some. The
+# schedule is part of the compiled step: constant, so that runs of any length share it.
 SMALL = {
     "backbone.name": "demo",
     "backbone.image_size": 28,
@@ -33,7 +33,7 @@ def call(module: ModuleType, *words: object) -> int:
 
 
 def write_config(path: Path, settings: dict[str, Any]) -> Path:
-    """A config file of the SMALL settings and these."""
+    """A config file with the SMALL settings and these."""
     lines = [f"    c.{name} = {value!r}" for name, value in (SMALL | settings).items()]
     head = ["from adaptface_jax.config import defaults", "", "def get_config():", "    c = defaults()"]
     path.write_text("\n".join([*head, *lines, "    return c", ""]))

@@ -1,4 +1,4 @@
-"""The benchmark script still runs; what it measures is nobody's promise."""
+"""The benchmark script still runs; its measurements are not checked."""
 
 from __future__ import annotations
 

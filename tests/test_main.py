@@ -1,4 +1,4 @@
-"""`adaptface`: the list of commands, how one is started, and what a wrong word says."""
+"""`adaptface`: the list of commands, how one is started, and the error for an unknown one."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def test_the_list_imports_next_to_nothing():
     assert not {"jax", "numpy", "flax", "ml_collections", "argparse"} & set(words)
 
 
-@pytest.mark.parametrize(("word", "near"), [("trian", "did you mean train"), ("zzz", "there are align, annotate")])
-def test_a_word_that_is_no_command(word, near, capsys, monkeypatch):
+@pytest.mark.parametrize(("word", "near"), [("trian", "did you mean train"), ("zzz", "the commands are align")])
+def test_an_unknown_command(word, near, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["adaptface", word, "--help"])
     assert __main__.main() == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and near in err and repr(word) in err
 
 
-def test_loading_is_said_until_it_is_done(capsys, monkeypatch):
+def test_loading_is_reported_until_it_is_done(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "adaptface_jax.train.work", types.ModuleType("loading"))
     waited = []
 

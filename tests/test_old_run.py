@@ -1,4 +1,4 @@
-"""A run of the version before the packages were laid out anew: it opens, evaluates, exports, reports and goes on."""
+"""A run from before the packages were reorganized: it opens, evaluates, exports, reports and resumes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ COMMAND = (
     f"--benchmark=faces={FACES}",
 )  # fmt: skip
 PEOPLE = "synthetic:identities=10,images=8,seed=2"
-ROUNDING = 1e-5  # of another processor, or of the same sums in another order
+ROUNDING = 1e-5  # from another processor, or the same sums in another order
 
 
 @pytest.fixture(scope="session")
 def outputs(goldens) -> dict[str, np.ndarray]:
-    """What the version that trained it made of it: embeddings of twelve faces, and every 97th value of its exports."""
+    """Outputs of the version that trained it: embeddings of twelve faces, and every 97th value of its exports."""
     return safetensors.numpy.load_file(goldens / "run_before_layout.safetensors")
 
 
@@ -50,7 +50,7 @@ def run(goldens, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def pairs(goldens, tmp_path_factory) -> Path:
-    """The pairs that it was verified on: later versions draw others from the same pictures."""
+    """The pairs that it was verified on: later versions draw others from the same images."""
     folder, source = tmp_path_factory.mktemp("pairs"), open_source(PEOPLE)
     for number in range(len(source)):
         Image.fromarray(decode(source[number].image, "made")).save(folder / f"{number:02}.png")
@@ -67,14 +67,14 @@ def faces() -> np.ndarray:
     return np.stack([decode(source[number].image, "made") for number in range(12)])
 
 
-def test_it_evaluates_to_its_own_figures(run, pairs, tmp_path):
+def test_it_evaluates_to_its_own_metrics(run, pairs, tmp_path):
     written = f"--output={tmp_path / 'found.json'}", f"--scores={tmp_path / 'found.npz'}"
     assert call(evaluate, f"--run={run}", f"--benchmark=faces={pairs}", *written) == 0
     found = json.loads((tmp_path / "found.json").read_text())["benchmarks"]["faces"]
     kept = json.loads((run / "results.json").read_text())["benchmarks"]["faces"]
     for name in ("accuracy", "accuracy_std", "fold_accuracies", "threshold", "best_threshold_accuracy", "pairs"):
         assert found[name] == pytest.approx(kept[name], abs=1e-6)
-    for name in ("auc", "eer"):  # one pair more or less, where two distances are nearly the same
+    for name in ("auc", "eer"):  # one pair more or less, if two distances are nearly equal
         assert found[name] == pytest.approx(kept[name], abs=1e-4)
     with np.load(tmp_path / "found.npz") as scores, np.load(run / "scores" / "faces.npz") as before:
         np.testing.assert_array_equal(scores["faces/accepted"], before["faces/accepted"])
@@ -115,7 +115,7 @@ def test_it_exports_to_a_graph_of_the_same_outputs(run, faces, outputs, tmp_path
         assert relative(values, outputs[f"stablehlo:{name}"]) < ROUNDING
 
 
-def test_its_report_is_made(run, tmp_path):
+def test_its_report_is_written(run, tmp_path):
     assert call(report, run, f"--out={tmp_path / 'pages'}") == 0
     page = (tmp_path / "pages" / "run.html").read_text()
     assert "65.67" in page and "builtin" in page and page.count("<svg ") >= 4
@@ -127,19 +127,19 @@ def losses(workdir: Path) -> dict[int, float]:
 
 
 def stopped_after_4(run: Path) -> None:
-    """As if its training had been stopped there."""
+    """As if its training had stopped there."""
     shutil.rmtree(run / "checkpoints" / "8")
     (run / "results.json").unlink()
     lines = (run / "metrics.jsonl").read_text().splitlines(True)
     (run / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 4))
 
 
-def test_it_goes_on_with_the_losses_it_had(run, goldens, capsys):
+def test_it_resumes_with_the_losses_it_had(run, goldens, capsys):
     stopped_after_4(run)
     assert max(losses(run)) == 4
     assert call(train, *COMMAND, f"--workdir={run}") == 0
     out = capsys.readouterr().out
-    assert "going on from step 4 of 8" in out and "other settings" not in out
+    assert "resuming from step 4 of 8" in out and "different settings" not in out
     found, before = losses(run), losses(goldens / "run_before_layout")
     assert list(found) == list(before) == list(range(1, 9))
     np.testing.assert_allclose(list(found.values()), list(before.values()), rtol=1e-4)
@@ -147,7 +147,7 @@ def test_it_goes_on_with_the_losses_it_had(run, goldens, capsys):
 
 
 def without(run: Path, *names: str) -> None:
-    """The record as a version wrote it that did not know these settings."""
+    """The record as written by a version without these settings."""
     record = json.loads((run / "run.json").read_text())
     for name in names:
         section, _, leaf = name.partition(".")
@@ -158,12 +158,12 @@ def without(run: Path, *names: str) -> None:
     (run / "run.json").write_text(json.dumps(record))
 
 
-def test_settings_that_its_version_did_not_know_are_no_difference(run):
+def test_settings_unknown_to_its_version_are_not_a_difference(run):
     without(run, "train.unroll", "adapter.use_rslora", "augment")
     assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 0
 
 
-def test_settings_that_its_version_did_not_know_had_their_defaults(run, capsys):
+def test_settings_unknown_to_its_version_had_their_defaults(run, capsys):
     without(run, "adapter.domain_loss_weight")
     assert call(train, *COMMAND, f"--workdir={run}", "--dry_run") == 2
     assert "(config.adapter.domain_loss_weight was 0.1, now 1.0)" in capsys.readouterr().err

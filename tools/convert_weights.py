@@ -1,4 +1,4 @@
-"""`adaptface convert` under its first name."""
+"""`adaptface convert` under its former name."""
 
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.convert.__main__ import main, parser

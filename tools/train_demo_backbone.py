@@ -3,15 +3,15 @@
     python tools/train_demo_backbone.py --steps 5000 --part 0.5 --learning_rate 7e-4 --contrast 0.5 \\
         --pool /tmp/pool.npy --out adaptface_jax/assets/demo_backbone
 
-Identities come from a seed of their own (RESERVED_SEED), which `synthetic:` refuses. Like a foundation model, the class
-token is taught everything alike: who it is (a portrait, and the contrast of persons), how the picture was taken, and
-what it looks like. Who it is, is in there but does not rule the cosine: that is what an adapter has to bring out.
+Identities come from a separate seed (RESERVED_SEED), which `synthetic:` refuses. Like a foundation model, the class
+token learns everything at once: who it is (a portrait, and the contrast of persons), how the image was taken, and what
+it looks like. Identity is in there but does not dominate the cosine: an adapter has to bring it out.
 
-The packaged file came about in three goes, and this one command has not been run end to end: 2,500 steps
-of an earlier form of this script (portrait and contrast on ordinary pictures, a learned readout), about 1,100 more
-of it, then 2,600 steps of this one with --start and --part 0.35. The pictures were rendered before the hard domains
+The packaged file was trained in three stages, and this one command has not been run end to end: 2,500 steps
+of an earlier form of this script (portrait and contrast on ordinary images, a learned readout), about 1,100 more
+of it, then 2,600 steps of this one with --start and --part 0.35. The images were rendered before the hard domains
 were made harder, so a new run gives a similar file and not the same one. Result of that file: in the last 50 steps
-34% of the pictures found the other one of their person among 63; frozen, 91.5% on the AT&T faces and 71.8% on
+34% of the images found the other one of their person among 63; frozen, 91.5% on the AT&T faces and 71.8% on
 `synthetic:identities=40,images=12,seed=2,pairs=600` (raw pixels: 87.3% and 57.8%).
 """
 
@@ -49,7 +49,7 @@ CELLS = 7
 
 
 class PatchDropout(ViT):
-    """Sees KEEP random patches, others for each image (arXiv 2212.00794): the cost falls with their number."""
+    """Sees KEEP random patches, different for each image (arXiv 2212.00794): the cost falls with their number."""
 
     def tokens(self, images: tuple[jax.Array, jax.Array]) -> jax.Array:
         """(images, key) -> the class token and the kept patches, [B, 1 + KEEP, D]."""
@@ -101,12 +101,12 @@ def write_asset(params: dict, out: pathlib.Path) -> None:
         "use_mask_token": True, "drop_path_rate": 0.0, "attention_probs_dropout_prob": 0.0,
         "hidden_dropout_prob": 0.0, "initializer_range": 0.02, "torch_dtype": "float16",
     }  # fmt: skip
-    (out / "model.safetensors").chmod(0o644)  # it is written for its owner alone
+    (out / "model.safetensors").chmod(0o644)  # it is written readable only by its owner
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def portrait_targets(portraits: np.ndarray) -> np.ndarray:
-    """What every person looks like in one fixed frontal picture: uint8 [P, S, S, 3] -> float32 [P, PARTS].
+    """What every person looks like in one fixed frontal image: uint8 [P, S, S, 3] -> float32 [P, PARTS].
 
     Principal components of the small portraits, half whitened: what is most visible counts most, and pose, light, age
     and expression do not count.
@@ -121,7 +121,7 @@ def portrait_targets(portraits: np.ndarray) -> np.ndarray:
 
 
 def condition_targets(conditions: Iterable[Conditions]) -> np.ndarray:
-    """How each picture was taken, standardized: float32 [N, 12]. The first two change sign in a mirror."""
+    """How each image was taken, standardized: float32 [N, 12]. The first two change sign when mirrored."""
     rows = [
         (c.yaw, (1 - c.ambient) * np.sin(np.deg2rad(c.azimuth)), c.pitch, c.age, c.ambient, np.log(c.exposure), c.smile,
          c.mouth, c.scale, c.elevation, c.gray, c.contrast)
@@ -135,7 +135,7 @@ def initial(pool: np.ndarray, seed: int) -> dict:
     """Parameters that a narrow network learns from quickly.
 
     Patches are whitened by the principal components of real ones, positions are sines, and attention starts out looking
-    at what is alike and near (arXiv 2305.09828).
+    at similar and nearby patches (arXiv 2305.09828).
     """
     rng, params = np.random.default_rng(seed), jax.device_get(random_params(SPEC, SIZE, seed))
     width, patch, heads, grid = SPEC.width, SPEC.patch_size, SPEC.heads, SPEC.native_grid
@@ -189,7 +189,7 @@ def contrast(feature: jax.Array, temperature: float) -> tuple[jax.Array, jax.Arr
 
 
 def cached(path: pathlib.Path | None, picture: Callable[[int], np.ndarray], count: int) -> np.ndarray:
-    """The first `count` pictures, uint8 [count, S, S, 3], from `path` where they have been rendered before."""
+    """The first `count` images, uint8 [count, S, S, 3], from `path` if they have been rendered before."""
     if path and path.exists():
         return np.load(path, mmap_mode="r")[:count]
     pictures = np.stack([picture(i) for i in range(count)])
@@ -208,9 +208,9 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=0.85, help="share of the steps that see only KEEP patches")
     parser.add_argument("--contrast", type=float, default=0.3, help="weight of the contrast of persons")
     parser.add_argument("--conditions", type=float, default=1.2, help="scale of the conditions in the class token")
-    parser.add_argument("--picture", type=float, default=0.6, help="scale of the picture itself in the class token")
+    parser.add_argument("--picture", type=float, default=0.6, help="scale of the image itself in the class token")
     parser.add_argument("--temperature", type=float, default=0.1)
-    parser.add_argument("--start", type=pathlib.Path, help="go on from these weights")
+    parser.add_argument("--start", type=pathlib.Path, help="start from these weights")
     parser.add_argument("--pool", type=pathlib.Path, help="render once to this .npy and reuse it")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -222,7 +222,7 @@ def main() -> None:
     portraits = cached(args.pool and args.pool.with_suffix(".portraits.npy"), plain.portrait, args.identities)
     who = portrait_targets(portraits)
     how = args.conditions * condition_targets(people.conditions(*numbers) for people, *numbers in place)
-    # The class token is asked for everything in fixed directions of its own, so their shares of a cosine are set here.
+    # The class token encodes everything in fixed directions, so their shares of a cosine are set here.
     readout = np.linalg.qr(np.random.default_rng(4).standard_normal((SPEC.width, SPEC.width)))[0].astype(np.float32)
     splits = np.cumsum([PARTS, how.shape[1], CELLS * CELLS])
     graph, _ = definition(SPEC, SIZE)
@@ -244,7 +244,7 @@ def main() -> None:
             seen = nnx.merge(part_graph if part else graph, params["vit"])(
                 (x, second) if part else x, return_blocks=True
             )
-            patches = standardize(seen.blocks[-1][:, 1:], 1e-6)  # their mean learns sooner than the class token
+            patches = standardize(seen.blocks[-1][:, 1:], 1e-6)  # their mean learns earlier than the class token
             error_mean = jnp.square(linear(params["mean"], jnp.mean(patches, axis=1)) - wanted)
             parts = jnp.split(seen.feature @ readout, splits, axis=-1)[:3]
             seen_picture = x.reshape(args.batch, CELLS, SIZE // CELLS, CELLS, SIZE // CELLS, 3).mean((2, 4, 5))

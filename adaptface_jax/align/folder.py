@@ -1,4 +1,4 @@
-"""A whole folder of photographs to a folder of crops with the same names, resumable."""
+"""A folder of photographs to a folder of crops with the same names, resumable."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from adaptface_jax.data.decode import decode
 from adaptface_jax.data.image_files import ImageFiles, read_file
 from adaptface_jax.data.image_formats import FORMATS
 
-# A line for each photograph that is more than one face and one crop: {"path", "faces"} or {"path", "error"}, and of one
-# without a face whether its middle was taken; before them one about the options.
+# A line for each photograph that is not simply one face and one crop: {"path", "faces"} or {"path", "error"}, and for
+# one without a face whether its center was cropped; the first line holds the options.
 JOURNAL = "align.jsonl"
 NO_FACE = "no_face.txt"
 MIDDLE = "middle"
 _ABOUT = ""
 _NUMBERED = re.compile(r"\.face\d+(\.[^.]*)?$")
 
-# The forms that hold a crop as well as its photograph was held.
+# The formats that store a crop as faithfully as they stored its photograph.
 KEPT = ("JPEG", "PPM", "BMP", "WEBP", "TIFF")
 QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -47,8 +47,8 @@ Found = tuple[dict[str, Any], dict[str, bytes]]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """prefer, margin: as in Aligner. every: a crop of each face, NAME.face1.jpg the preferred one's. fallback: where no
-    face is found, the middle of the photograph is its crop."""
+    """prefer, margin: as in Aligner. every: a crop of each face, NAME.face1.jpg the preferred one's. fallback: crop the
+    center of a photograph in which no face is found."""
 
     prefer: str = PREFER[0]
     margin: float = 0.0
@@ -56,15 +56,15 @@ class Options:
     fallback: bool = False
 
     def noted(self) -> dict[str, Any]:
-        """What all crops of a folder have in common; the fallback may come later."""
+        """What all crops in a folder must share; the fallback may be added later."""
         return {"prefer": self.prefer, "margin": self.margin, "every": self.every}
 
 
 @dataclasses.dataclass
 class Outcome:
     """Paths relative to the source, sorted. aligned: how many have a crop of a face, `kept` of them from before.
-    crops: how many there are, with those of the middle. several: how many showed several faces. no_face: in which none
-    was found, middle: how many of them have their middle. unreadable: with the reason."""
+    crops: how many there are, center crops included. several: how many showed several faces. no_face: those without a
+    face, middle: how many of them were cropped at the center. unreadable: with the reason."""
 
     aligned: int = 0
     crops: int = 0
@@ -76,10 +76,10 @@ class Outcome:
 
 
 def check_apart(source: Path, target: Path) -> None:
-    """Raise InputError where one of the folders lies in the other."""
+    """Raise InputError if one of the folders is inside the other."""
     inside, outside = source.resolve(), target.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
-        raise InputError(f"{target}: is, holds or lies in {source}; expected a folder of its own for the crops")
+        raise InputError(f"{target}: overlaps with {source}; expected a separate folder for the crops")
 
 
 def align_folder(
@@ -90,14 +90,14 @@ def align_folder(
     processes: int,
     show: Callable[[int, Outcome], None],
 ) -> Outcome:
-    """Writes the crop of every one of the images below `source` to the same place and name below `target`.
+    """Writes the crop of each image under `source` to the same relative path under `target`.
 
-    What has a crop or a line in `target`/align.jsonl is not looked at again: killed at any moment, the same call goes
-    on. `target`/no_face.txt lists, at the end, the photographs in which no face was found.
+    Images that have a crop or a line in `target`/align.jsonl are not processed again: if killed at any moment, the same
+    call resumes. At the end, `target`/no_face.txt lists the photographs in which no face was found.
 
     show: called with how many are done and the outcome so far.
-    Raises InputError where the crops there were made with other options, where a photograph has the name of another
-    one's numbered crop, or the extra `align` is missing; RunError where a process dies.
+    Raises InputError if existing crops were made with other options, if a photograph is named like a numbered crop of
+    another one, or if the extra `align` is missing; RunError if a process dies.
     """
     names = [os.path.relpath(path, source) for path in images.paths]
     if options.every and (taken := next((name for name in names if _NUMBERED.search(name)), None)):
@@ -146,12 +146,12 @@ class _Line:
 
 
 def kind_of(name: str, line: dict[str, Any]) -> type:
-    """Of a line of the journal."""
+    """The type of a line of the journal."""
     return dict if name == _ABOUT else _Line
 
 
 def open_journal(target: Path, options: Options) -> Journal:
-    """The journal of a folder of crops; raises InputError where these were made with other options."""
+    """The journal of a folder of crops; raises InputError if these were made with other options."""
     fresh = not target.is_dir() or not any(target.iterdir())
     target.mkdir(parents=True, exist_ok=True)
     journal = Journal(target / JOURNAL, kind_of)
@@ -160,7 +160,7 @@ def open_journal(target: Path, options: Options) -> Journal:
     if about != options.noted():
         given = " ".join(f"--{'all' if name == 'every' else name}={value}" for name, value in about.items())
         raise InputError(
-            f"{shown(str(target))}: its crops were made with {given}; give the same, or choose another DST"
+            f"{shown(str(target))}: its crops were made with {given}; use the same options, or choose another DST"
         )
     if _ABOUT not in journal.lines:
         journal.add(_ABOUT, about)
@@ -168,7 +168,7 @@ def open_journal(target: Path, options: Options) -> Journal:
 
 
 def is_done(target: Path, name: str, line: dict[str, Any] | None, options: Options) -> bool:
-    """Whether there is nothing left to do for a photograph of which the journal holds this line."""
+    """Whether a photograph with this line in the journal needs no more work."""
     if line is None:
         return not options.every and (target / name).exists()
     if "error" in line:
@@ -181,17 +181,17 @@ def is_done(target: Path, name: str, line: dict[str, Any] | None, options: Optio
 
 
 def numbered(name: str, place: int) -> str:
-    """The crop of the face at this place, from 1, of all that a photograph shows."""
+    """The file name of the crop of a photograph's face number `place`, from 1."""
     stem, suffix = os.path.splitext(name)
     return f"{stem}.face{place}{suffix}"
 
 
 def align_named(aligner: Aligner, source: Path, target: Path, options: Options, name: str) -> Found:
-    """Aligns one photograph; its crops are in the format that its name says.
+    """Aligns one photograph; the crops are in the format that its suffix names.
 
-    Returns what is to be noted of it, and the crops by name that are to be written when that is done: killed in
-    between, the line asks for them, where a crop without its line would be taken for that of one face. A single
-    face's crop, of which nothing is to be noted, is written here.
+    Returns the journal line, and the crops by name to be written after it: if killed in between, the line calls for
+    them, whereas a crop without its line would pass for that of a single face. The crop of a single face, which needs
+    no line, is written here.
     """
     try:
         photograph = decode(read_file(os.path.join(source, name)), shown(os.path.join(source, name)))
@@ -217,10 +217,10 @@ def _worker(source: Path, target: Path, options: Options) -> functools.partial[F
 
 
 def encoded(image: np.ndarray, suffix: str) -> bytes:
-    """The bytes of an image file that is named so: lossless, or JPEG of quality 95 without chroma subsampling.
+    """The bytes of an image file with this suffix: lossless, or JPEG at quality 95 without chroma subsampling.
 
-    A crop keeps the name of its photograph; where that is of a form that loses colors or cannot be written (GIF, AVIF,
-    HEIC, none), what stands in the file is PNG, which readers know by its first bytes.
+    A crop keeps the name of its photograph; if that format loses colors or cannot be written (GIF, AVIF, HEIC, none),
+    the file holds PNG data, which readers recognize by its first bytes.
     """
     kind = next((name for name in KEPT if suffix in FORMATS[name]), "PNG")
     file = io.BytesIO()

@@ -1,8 +1,8 @@
-"""Which of several faces of a photograph is taken."""
+"""Which of several faces in a photograph is cropped; LFW's rule is the center."""
 
 PREFER = ("largest", "center")
 
 
 def today(word: str) -> str:
-    """`center` where a command line, or the journal of a folder, has the spelling of version 0.1.0."""
+    """`center` for the spelling of version 0.1.0 on a command line or in the journal of a folder."""
     return "center" if word == "centre" else word

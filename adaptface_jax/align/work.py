@@ -17,7 +17,7 @@ from adaptface_jax.training.stopping import StopSignals
 
 
 def work(args: argparse.Namespace) -> None:
-    """Align, say what came out."""
+    """Align and report the outcome."""
     target = Path(args.target)
     if not 0 <= args.margin <= 2:
         raise InputError(f"--margin: {args.margin:g} is out of range; expected 0 to 2, e.g. 0.25")
@@ -26,35 +26,35 @@ def work(args: argparse.Namespace) -> None:
     options = Options(args.prefer, args.margin, args.all, args.fallback is not None)
     images = ImageFiles(Path(args.source))
     check_apart(Path(args.source), target)
-    busy = f"another process writes in {shown(args.target)}; wait for it, or choose another folder"
+    busy = f"another process is writing to {shown(args.target)}; wait for it, or choose another folder"
     progress = Progress(len(images), label="aligning", unit="image")
     with StopSignals() as stop, stop.at_once(), disk_may_fill(target), locked(target, busy), progress:
         found = functools.partial(show, progress)
         outcome = align_folder(images, Path(args.source), target, options, args.processes, found)
-    print("\n".join([*outcome_lines(args.target, outcome, options, len(images)), *images.passed_over.lines()]))
+    print("\n".join([*outcome_lines(args.target, outcome, options, len(images)), *images.skipped_files.lines()]))
 
 
 def outcome_lines(target: str, outcome: Outcome, options: Options, images: int) -> list[str]:
-    """What was written, and what is not one crop of one face."""
+    """What was written, and the photographs that did not simply yield one crop of one face."""
     kept = f" ({outcome.kept:,} kept from before)" if outcome.kept else ""
     lines = [f"written: {target}, {outcome.crops:,} crops{kept} of {images:,} images"]
     if outcome.several:
         taken = (
-            "all were" if options.every else "the largest was" if options.prefer == PREFER[0] else "the middle one was"
+            "all were" if options.every else "the largest was" if options.prefer == PREFER[0] else "the center one was"
         )
-        lines.append(f"several faces in {outcome.several:,}: {taken} taken, see {JOURNAL}")
+        lines.append(f"several faces in {outcome.several:,}: {taken} cropped, see {JOURNAL}")
     if outcome.no_face:
         middle = outcome.middle
         instead = (
-            f", the middle of {middle:,} was taken instead" if middle else "; --fallback=center takes their middle"
+            f", the center of {middle:,} was cropped instead" if middle else "; --fallback=center crops their centers"
         )
         lines.append(f"no face in {len(outcome.no_face):,}: see {NO_FACE}{instead}")
     if outcome.unreadable:
         first = next(iter(outcome.unreadable.values()))
-        lines.append(f"unreadable {len(outcome.unreadable):,}, first {first}; see {JOURNAL}")
+        lines.append(f"unreadable {len(outcome.unreadable):,}, the first: {first}; see {JOURNAL}")
     return lines
 
 
 def show(progress: Progress, done: int, outcome: Outcome) -> None:
-    """The count, and how many had no face."""
+    """The progress, and how many had no face."""
     progress.show(done, {"no face": str(len(outcome.no_face))})

@@ -1,1 +1,1 @@
-"""Labels of images made from their pixels: how a head is turned, how it is lit, how sharp the picture is."""
+"""Image labels computed from pixels: head pose, lighting and sharpness."""

@@ -1,16 +1,16 @@
-"""Label every image of a set from its pixels: how the head is turned, how it is lit, how sharp it is.
+"""Label every image in a dataset from its pixels: head pose, lighting and sharpness.
 
     adaptface annotate crops/ --out=crops/labels.csv
     adaptface train --config.data.train=crops/ --config.data.domains="pose=left|right; light=dark; ordinary" ...
 
-SRC is anything that data.train takes, or any folder of images: photographs or crops, of which the largest face counts.
-The table has a row an image: the numbers yaw, pitch, roll (degrees), brightness (0 to 255), contrast, side (left half
-against right, -1 to 1), detail, face_size (pixels between the eyes), faces; and made of them by thresholds the words
-pose (frontal, left, right, up, down), light (good, dark, uneven) and sharpness (sharp, blurred). Age cannot be told
-from these. The extra `align` brings the detector.
+SRC is anything that data.train takes, or any folder of images: photographs or crops, in which the largest face counts.
+The table has one row per image: the numbers yaw, pitch, roll (degrees), brightness (0 to 255), contrast, side (left
+half against right, -1 to 1), detail, face_size (pixels between the eyes), faces; and, from these by thresholds, the
+words pose (frontal, left, right, up, down), light (good, dark, uneven) and sharpness (sharp, blurred). Age cannot be
+derived from them. The extra `align` installs the detector.
 
-Killed at any moment, the same command goes on. With other thresholds it only writes the table anew: what was measured
-stands in a journal beside it.
+If killed at any moment, the same command resumes. With other thresholds it only rewrites the table: the measurements
+are kept in a journal next to it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from adaptface_jax.core.processors import cores
 
 
 def main(args: argparse.Namespace) -> None:
-    """Open the set, measure, write the table, say what came out."""
+    """Open the dataset, measure, write the table, report the outcome."""
     from adaptface_jax.annotate.work import work
 
     work(args)
@@ -35,12 +35,18 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="what data.train takes, or a folder of images at any depth")
     result.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE.csv", help="the table; train finds SRC/labels.csv"
+        "source", metavar="SRC", help="anything that data.train takes, or a folder of images at any depth"
     )
     result.add_argument(
-        "--processes", type=int, default=cores(), metavar="N", help="processes that measure [one a core: %(default)s]"
+        "--out",
+        type=output_file,
+        required=True,
+        metavar="FILE.csv",
+        help="the table to write; `train` finds SRC/labels.csv",
+    )
+    result.add_argument(
+        "--processes", type=int, default=cores(), metavar="N", help="worker processes [one per core: %(default)s]"
     )
     for field in dataclasses.fields(Thresholds):
         result.add_argument(

@@ -1,4 +1,4 @@
-"""From what was measured to the words of a condition, by thresholds."""
+"""Measurements to the words of a condition, by thresholds."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ if TYPE_CHECKING:  # the thresholds are flags, whose help needs no images
 
 
 def threshold(default: float, doc: str) -> float:
-    """A field of `Thresholds` with what it decides."""
+    """A field of `Thresholds`, documented."""
     return dataclasses.field(default=default, metadata={"doc": doc})
 
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where a condition begins. `turned`, `tilted` and `dark` agree best with people's labels of film faces
-    (benchmarks/annotation.py); one in twenty photographs of the web is `uneven`; of a hundred sharp ones about one is
-    `blurred`, and three quarters of the same blurred by 1.5 pixels of the 112x112 crop (standard deviation).
+    """Where a condition begins. `turned`, `tilted` and `dark` agree best with human labels of film faces
+    (benchmarks/annotation.py); one in twenty web photographs is `uneven`; about one in a hundred sharp ones is
+    `blurred`, and so are three quarters of them after a blur of 1.5 pixels of the 112x112 crop (standard deviation).
     """
 
     turned: float = threshold(23.0, "degrees of yaw from which a pose is left or right")
-    tilted: float = threshold(15.0, "degrees of pitch from which one that is not is up or down")
+    tilted: float = threshold(15.0, "degrees of pitch from which any other pose is up or down")
     dark: float = threshold(57.0, "brightness, 0..255, below which light is dark")
     uneven: float = threshold(0.25, "|side|, 0..1, from which light that is not dark is uneven")
-    blurred: float = threshold(0.011, "detail below which a picture is blurred")
+    blurred: float = threshold(0.011, "detail below which an image is blurred")
 
 
-# The columns of words, the possible ones of each in the order in which they are counted.
+# The columns of words, with the possible values of each in the order in which they are counted.
 WORDS = {
     "pose": ("frontal", "left", "right", "up", "down"),
     "light": ("good", "dark", "uneven"),
@@ -37,7 +37,7 @@ WORDS = {
 
 
 def conditions(measures: Measures, limits: Thresholds) -> dict[str, str]:
-    """The word of each column of WORDS; empty where it cannot be told."""
+    """The word for each column of WORDS; empty if unknown."""
     return {
         "pose": _pose(measures, limits),
         "light": _light(measures, limits),

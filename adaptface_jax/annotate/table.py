@@ -1,4 +1,4 @@
-"""The table of a set: what was measured, and the conditions made of it, a row an image."""
+"""The table of a dataset: the measurements and the conditions derived from them, one row per image."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.labels import UNKNOWN, Column, LabelTable, encode_labels
 from adaptface_jax.data.record import Keys, Source
 
-# Digits after the point: more would be noise, and make a column's values as many as its rows.
+# Decimals: more would be noise, and give a column as many distinct values as it has rows.
 DIGITS = {
     "yaw": 1, "pitch": 1, "roll": 1, "brightness": 1, "contrast": 1, "side": 3, "detail": 4, "face_size": 1, "faces": 0,
 }  # fmt: skip
 
-# The journal's line about itself, and the form of its other lines: another one is not gone on with.
+# The journal's line about itself, and the format version of its other lines: a journal of another one is not resumed.
 _ABOUT, _FORM = "", 1
 
 
 @dataclasses.dataclass
 class Annotated:
-    """measures: of each key, those that could be read. unreadable: of each other key, why. kept: how many of both were
-    known from before."""
+    """measures: by key, of the images that could be read. unreadable: by key, why the others could not. kept: how many
+    of both were known from before."""
 
     measures: dict[str, Measures] = dataclasses.field(default_factory=dict)
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -59,28 +59,28 @@ def _kind_of(key: str, line: dict[str, Any]) -> type:
 
 
 def journal_of(out: Path) -> Path:
-    """Where what was measured stands, beside the table."""
+    """Where the measurements are kept, next to the table."""
     return out.with_name(f"{out.stem}.annotate.jsonl")
 
 
 def open_journal(out: Path, path: str) -> Journal:
-    """The journal of a table of the set at `path`.
+    """The journal of a table of the dataset at `path`.
 
-    Raises InputError where it is of another set, or where the table is there and its content is not this journal's.
+    Raises InputError if it belongs to another dataset, or if the table exists and was not written from this journal.
     """
     place = journal_of(out)
     journal = Journal(place, _kind_of)
-    # Relative, so that a set that is moved with its table stays known.
+    # Relative, so that a dataset moved together with its table is still recognized.
     about = {"source": os.path.relpath(path, out.parent) if os.path.isdir(path) else path, "form": _FORM}
     known = journal.lines.get(_ABOUT, about)
     if any(known.get(name) != value for name, value in about.items()):
         raise InputError(
-            f"{shown(str(place))}: holds the measures of {shown(str(known.get('source')))}, or of another version; "
+            f"{shown(str(place))}: holds measurements of {shown(str(known.get('source')))}, or of another version; "
             "choose another --out, or delete it"
         )
     if out.exists() and _sha256(out.read_bytes()) not in known.get("written", ()):
         raise InputError(
-            f"{shown(str(out))}: was not written by this command, or changed since; move it away, or choose another"
+            f"{shown(str(out))}: was not written by this command, or changed since; move it, or choose another --out"
         )
     if _ABOUT not in journal.lines:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def open_journal(out: Path, path: str) -> Journal:
 def annotate(
     path: str, source: Source, journal: Journal, processes: int, show: Callable[[int, Annotated], None]
 ) -> Annotated:
-    """Measure what the journal does not know yet; `show` is called with how many are done and what came out so far."""
+    """Measure what the journal does not hold yet; `show` is called with how many are done and the outcome so far."""
     found = Annotated()
     missing = []
     for index, key in enumerate(Keys(source)):
@@ -116,7 +116,7 @@ def _note(found: Annotated, key: str, line: dict[str, Any]) -> None:
 
 
 def label_table(source: Source, found: Annotated, limits: Thresholds, place: str) -> LabelTable:
-    """A row for every record in the source's order; empty cells for one that cannot be read."""
+    """One row per record in the source's order; empty cells for one that cannot be read."""
     cells: dict[str, list[str]] = {name: [] for name in (*DIGITS, *WORDS)}
     for key in Keys(source):
         measures = found.measures.get(key)
@@ -128,11 +128,11 @@ def label_table(source: Source, found: Annotated, limits: Thresholds, place: str
 
 
 def write_table(out: Path, source: Source, table: LabelTable, journal: Journal) -> None:
-    """The table at `out`, whole, and that it is this journal's."""
+    """Writes the table at `out` atomically, after noting in the journal that it belongs to it."""
     content = encode_labels(table, Keys(source))
     about = journal.lines[_ABOUT]
     written = [*about.get("written", ()), _sha256(content)]
-    # First the journal: killed in between, the table is still the one before and may be written over.
+    # The journal first: if killed in between, the table is still the previous one and may be overwritten.
     journal.add(_ABOUT, about | {"written": list(dict.fromkeys(written))})
     write_bytes(out, content)
 

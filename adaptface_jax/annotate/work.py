@@ -20,16 +20,16 @@ from adaptface_jax.training.stopping import StopSignals
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open the set, measure, write the table, say what came out."""
+    """Open the dataset, measure, write the table, report the outcome."""
     out = Path(args.out)
     limits = Thresholds(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Thresholds)})
     if args.processes < 1:
         raise InputError(f"--processes: {args.processes} is out of range; expected at least 1")
     if out.suffix != ".csv":
-        raise InputError(f"--out: {shown(args.out)} does not end in .csv; expected a table, as labels.csv")
+        raise InputError(f"--out: {shown(args.out)} does not end in .csv; expected a table, e.g. labels.csv")
     check_inside(out.parent, (journal_of(out).name,))
     source = open_images(args.source)
-    busy = f"--out: another process writes in {shown(str(out.parent))}; wait for it, or choose another folder"
+    busy = f"--out: another process is writing to {shown(str(out.parent))}; wait for it, or choose another folder"
     with StopSignals() as stop, stop.at_once(), disk_may_fill(out.parent), locked(out.parent, busy):
         journal = open_journal(out, args.source)
         print(f"annotating {source.description}: {len(source):,} images, --processes={args.processes}")
@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> None:
             found = annotate(args.source, source, journal, args.processes, show)
         table = label_table(source, found, limits, args.out)
         write_table(out, source, table, journal)
-    print("\n".join([*outcome_lines(out, table, found), *source.passed_over.lines()]))
+    print("\n".join([*outcome_lines(out, table, found), *source.skipped_files.lines()]))
 
 
 def threshold_lines(limits: Thresholds) -> list[str]:
@@ -55,7 +55,7 @@ def threshold_lines(limits: Thresholds) -> list[str]:
 
 
 def outcome_lines(out: Path, table: LabelTable, found: Annotated) -> list[str]:
-    """Images, conditions, and what has none."""
+    """How many images, each condition's count, and the images that have none."""
     journal = journal_of(out).name
     kept = f" ({found.kept:,} measured before)" if found.kept else ""
     lines = [f"written: {shown(str(out))}, {len(table):,} images{kept}"]
@@ -64,12 +64,12 @@ def outcome_lines(out: Path, table: LabelTable, found: Annotated) -> list[str]:
         lines.append(f"  {name:10}" + ", ".join(f"{word} {counts[word]:,}" for word in words))
     faces = [measures.faces for measures in found.measures.values()]
     if without := faces.count(0):
-        lines.append(f"no face in {without:,}: no pose; light and sharpness are those of the whole image as a crop")
+        lines.append(f"no face in {without:,}: no pose; light and sharpness are of the whole image")
     if several := sum(number > 1 for number in faces):
         lines.append(f"several faces in {several:,}: the largest was measured")
     if found.unreadable:
         lines.append(
-            f"unreadable {len(found.unreadable):,}, without labels, first {next(iter(found.unreadable.values()))}; "
-            f"see {journal}"
+            f"unreadable {len(found.unreadable):,}, without labels, "
+            f"the first: {next(iter(found.unreadable.values()))}; see {journal}"
         )
     return lines

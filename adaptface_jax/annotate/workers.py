@@ -1,4 +1,4 @@
-"""The images of a set measured by several processes, each with its own detector."""
+"""The images of a dataset, measured by several processes, each with its own detector."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from adaptface_jax.data.sources.loose_images import open_images
 def measured(path: str, source: Source, indices: Sequence[int], processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The key of each record at `indices` and its Measures as a dict, or {"error": why it cannot be read}; in order.
 
-    path: where `source` was opened, since each process opens it anew.
-    Raises InputError where the extra `align` is not installed, RunError where a process dies.
+    path: where `source` was opened, since each process reopens it.
+    Raises InputError if the extra `align` is not installed, RunError if a process dies.
     """
     work = functools.partial(measured_record, Measurer(), source)
     return spread(work, functools.partial(_worker, path), indices, processes)
 
 
 def measured_record(measurer: Measurer, source: Source, index: int) -> tuple[str, dict[str, Any]]:
-    """The key of a record, and its measures or why it has none."""
+    """The key of a record, and its measures or the reason why it has none."""
     key = source.key(index)
     try:
         return key, dataclasses.asdict(measurer(decode(source[index].image, shown(key))))

@@ -1,4 +1,4 @@
-"""Messages for a caller in Python: what the commands' checks say of `--far` is of the argument `far`."""
+"""Messages for a caller in Python: where a command's check says `--far`, they say `far`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from adaptface_jax.core.errors import InputError
 
 _FLAG = re.compile(r"(?<!\S)--(?=[a-z])")
-_COMMAND = re.compile(r"adaptface [a-z].*$")  # a command to type is left as it is
+_COMMAND = re.compile(r"adaptface [a-z].*$")  # a command to type stays as it is
 
 
 @contextlib.contextmanager
 def named_in_python() -> Iterator[None]:
-    """An InputError of the block names flags as arguments are written."""
+    """An InputError raised in the block names arguments instead of flags."""
     try:
         yield
     except InputError as error:

@@ -15,7 +15,7 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.models.recognizer import Recognizer
 
 ENDINGS = (".npz", ".parquet")
-GROUP = 4096  # rows that a Parquet file is written, and held, at a time
+GROUP = 4096  # rows of a Parquet file written, and held in memory, at a time
 
 
 def check_face_file(out: Path, names: Sequence[str]) -> None:
@@ -27,7 +27,7 @@ def check_face_file(out: Path, names: Sequence[str]) -> None:
     if out.suffix == ".npz":
         return
     try:
-        import pyarrow.parquet  # noqa: F401  (a tenth of a second that .npz need not wait for)
+        import pyarrow.parquet  # noqa: F401  (.npz need not wait a tenth of a second for it)
     except ImportError:
         raise InputError("--out: .parquet needs pyarrow; install it with: pip install pyarrow, or write .npz") from None
     for name in names:
@@ -35,16 +35,16 @@ def check_face_file(out: Path, names: Sequence[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{shown(name)}: this name is no UTF-8, which .parquet holds; rename it, or write .npz"
+                f"{shown(name)}: this name is not UTF-8, which .parquet requires; rename it, or write .npz"
             ) from None
 
 
 def write_faces(out: Path, batches: Iterator[Faces], recognizer: Recognizer) -> None:
-    """Write faces, whole or not at all, as they come: `.npz` holds all of them in memory, `.parquet` GROUP of them.
+    """Write faces atomically, as they arrive: `.npz` holds all of them in memory, `.parquet` GROUP of them.
 
-    .npz: arrays `embeddings` (raw, float32 [N, E]), `features` (float32 [N, d]), `paths` and, of DA-LoRA, `gates`
+    .npz: arrays `embeddings` (raw, float32 [N, E]), `features` (float32 [N, d]), `paths` and, for DA-LoRA, `gates`
     (float32 [N, K]). .parquet: the same as columns `path`, `embedding`, `feature`, `gates`, lists of float32. `paths`
-    are those of the faces.
+    are the faces' own.
     """
     with whole_file(out) as file:
         if out.suffix == ".npz":

@@ -34,11 +34,11 @@ class FaceModel:
     """A model that `open` opened. Any number of threads may use one at once.
 
     model: the recognizer and its two trees. mesh: the devices they are on.
-    facts: what it is, for output files: {"run", "step", "backbone"}, or {"backbone", "image_size"} of a backbone alone.
+    facts: what it is, for output files: {"run", "step", "backbone"}, or {"backbone", "image_size"} of a bare backbone.
 
-    A forward pass is compiled for numbers of images that are powers of two, up to `batch_size`, each when it first
-    occurs; the last pass of many images is padded. An image's values are the same bits in every pass of one size,
-    whatever images are beside it; another size changes them by some 1e-6.
+    A forward pass is compiled for batch sizes that are powers of two, up to `batch_size`, each when first needed; the
+    last pass of many images is padded. An image's values are bit-identical in every pass of one size, whatever the
+    other images; another size changes them by about 1e-6.
 
     >>> import adaptface_jax as af
     >>> model = af.open("builtin", image_size=28)
@@ -47,11 +47,11 @@ class FaceModel:
     """
 
     def __init__(self, model: Model, mesh: Mesh, facts: dict[str, Any], results: Path | None, batch_size: int) -> None:
-        """results: the file that thresholds are read from, None where there is none."""
+        """results: the file that thresholds are read from, or None."""
         self.model, self.mesh, self.facts = model, mesh, facts
         self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
         self._results, self._batch_size = results, batch_size
-        own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on are its crops
+        own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on counts as crops
         self.side_by_side: Adapters | None = None  # where further adapters were asked for
         self._cropper = Cropper(model.stored_size, (CROP_SIZE, own))
 
@@ -67,7 +67,7 @@ class FaceModel:
 
     @property
     def seen_as(self) -> dict[str, Any]:
-        """What the embeddings of a backbone depend on beside `facts`: {"stored_size", "feature"}."""
+        """What the embeddings of a backbone depend on besides `facts`: {"stored_size", "feature"}."""
         return {"stored_size": self.stored_size, "feature": self.model.recognizer.config.backbone.feature}
 
     @property
@@ -82,21 +82,21 @@ class FaceModel:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """The runs that `embed(adapters=...)` chooses among, this one first; none but where `open` was given some."""
+        """The runs that `embed(adapters=...)` chooses among, this one first; empty unless `open` was given some."""
         return () if self.side_by_side is None else self.side_by_side.held.names
 
     def swap(self, old: str | os.PathLike[str], new: str | os.PathLike[str], checkpoint: str | int = "best") -> None:
-        """Put another run in the place of one of `adapters`; nothing is compiled for it.
+        """Replace one of `adapters` with another run; nothing is recompiled.
 
-        Raises InputError where it is of another backbone, or needs more than there is room for (a greater rank, other
-        layers than any of those opened); then all stays as it is.
+        Raises InputError, and changes nothing, where it has another backbone or does not fit (a greater rank, other
+        layers than any of those opened).
         """
         with named_in_python():
             self._several().swap(old, new, checkpoint)
 
     def _several(self) -> Adapters:
         if self.side_by_side is None:
-            raise InputError("adapters: none were opened beside this one; name them in open(..., adapters=[...])")
+            raise InputError("adapters: none were opened with this one; name them in open(..., adapters=[...])")
         return self.side_by_side
 
     def embed(
@@ -112,8 +112,8 @@ class FaceModel:
 
         Args:
           images: one image or any iterable of them, also a generator, in one pass: a path, the bytes of a file, a
-            Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are taken
-            as aligned crops, and resized to `stored_size` first.
+            Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are treated
+            as aligned crops, and first resized to `stored_size`.
           flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
             were measured (`eval.flip`).
           align: "auto" finds and aligns the largest face of every image that is not 112x112 (or of the size at which a
@@ -121,7 +121,7 @@ class FaceModel:
           pad: always use passes of `batch_size` images, so that an image's bits do not depend on how many come with it:
             `embed(..., flip=False, pad=True).raw` is what the `embed` command writes.
           adapters: the run whose adapter an image gets, a name of `self.adapters` for all or one for each, in one pass
-            whatever they are; None: this run's own. Equal to each run alone to 1e-5.
+            whatever they are; None: this run's own. Equal to each run by itself to 1e-5.
 
         Raises InputError for an image that cannot be read or has no face to align, named by its path or number.
 
@@ -144,7 +144,7 @@ class FaceModel:
         pad: bool = False,
         adapters: Chosen | None = None,
     ) -> Iterator[Faces]:
-        """`embed`, a forward pass at a time, as it is done: for more images than memory holds the embeddings of.
+        """`embed`, yielding each forward pass as it finishes: for more embeddings than memory holds.
 
         >>> import adaptface_jax as af, numpy as np
         >>> model = af.open("builtin", image_size=28, batch_size=16)
@@ -181,12 +181,12 @@ class FaceModel:
             chosen.end()
 
     def photographs(self, paths: Sequence[str], align: Align) -> Readable:
-        """Photographs in files, of which some may not be readable, or show no face, for `embed_readable`."""
+        """Photographs in files, some of which may be unreadable or show no face, for `embed_readable`."""
         return Readable(Photographs(paths, self._cropper, align), paths)
 
     def embed_readable(self, images: Readable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """A forward pass at a time: unit embeddings, as they are compared, float32 [M, E], of the images that can be
-        read, and which of the images of the pass these are, bool [N].
+        """A forward pass at a time: unit embeddings to compare, float32 [M, E], of the images that can be read, and
+        which images of the pass these are, bool [N].
         """
         start = 0
         for found in self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images))):
@@ -207,16 +207,18 @@ class FaceModel:
         *,
         align: Align = "auto",
     ) -> PairDecision:
-        """Are two photographs of one person?
+        """Do two photographs show the same person?
 
         Args:
-          first, second: images as in `embed`, one each.
-          far: decide at this false accept rate, at which the run measured a threshold; None for the smallest known one.
-          benchmark: the one it was measured on; None for the first. threshold: a squared distance of unit embeddings,
-            0..4, instead of both.
-          align: as in `embed`; images of 112x112 are taken as aligned crops, all others are aligned.
+          first: an image as in `embed`.
+          second: another.
+          far: decide at this false accept rate, for which the run measured a threshold; None for the smallest known
+            one.
+          benchmark: the one it was measured on; None for the first.
+          threshold: a squared distance between unit embeddings, 0..4, instead of both.
+          align: as in `embed`; 112x112 images are treated as aligned crops, all others are aligned.
 
-        Raises InputError for an image that cannot be read or aligned, and where no threshold is known.
+        Raises InputError for an image that cannot be read or aligned, and if no threshold is known.
 
         >>> import adaptface_jax as af, numpy as np
         >>> one, other = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
@@ -228,28 +230,28 @@ class FaceModel:
         return self.compare((self.photograph(first, 0, align), self.photograph(second, 1, align)), rule)
 
     def photograph(self, image: ImageLike, number: int = 0, align: Align = "auto") -> Photograph:
-        """One image as `verify` sees it; number: names pixels in errors. Raises InputError as it does."""
+        """One image as `verify` sees it; number: identifies pixels in errors. Raises InputError as it does."""
         return self._cropper(image, number, align)
 
     def compare(self, photographs: tuple[Photograph, Photograph], rule: Rule) -> PairDecision:
-        """`verify` of photographs that are already taken, by a rule that is already chosen."""
+        """`verify` for photographs that are already read, by a rule that is already chosen."""
         images = [photograph.image for photograph in photographs]
         parts = self._run(iter([Window(images)]), self.flip, self.embedder.rows_for(len(images)))
-        return decide(photographs, Embeddings.joined(list(parts)), self.judging(rule))
+        return decide(photographs, Embeddings.joined(list(parts)), self.applied(rule))
 
-    def judging(self, rule: Rule) -> Rule:
-        """A rule as it holds for this model, with what makes it doubtful."""
-        return rule.judging(self.facts.get("step"), lambda: self.fingerprint)
+    def applied(self, rule: Rule) -> Rule:
+        """A rule as it applies to this model, with its caveat."""
+        return rule.applied(self.facts.get("step"), lambda: self.fingerprint)
 
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
-        """How `verify` decides, with the same arguments. Raises InputError where no threshold is known."""
+        """How `verify` decides, with the same arguments. Raises InputError if no threshold is known."""
         with named_in_python():
-            return self.judging(choose_rule(self._results, far, benchmark, threshold))
+            return self.applied(choose_rule(self._results, far, benchmark, threshold))
 
     def index(self, folder: str | os.PathLike[str] | None = None, *, align: Align = "auto") -> Index:
-        """A gallery to search: of a folder with a folder for each person, or empty.
+        """A gallery to search: from a folder with one folder per person, or empty.
 
-        align: as in `verify`, for the people and for what is searched.
+        align: as in `verify`, for the people and for the probes.
         Warns of images that cannot be read or aligned, which are left out; raises InputError for a folder without
         people.
 
@@ -269,7 +271,7 @@ class FaceModel:
     def load_index(self, folder: str | os.PathLike[str], *, align: Align = "auto") -> Index:
         """The gallery that `Index.save` wrote to a folder.
 
-        Raises InputError where the folder holds none, is damaged, or has the templates of another model.
+        Raises InputError if the folder holds none, is corrupted, or has the templates of another model.
 
         >>> import adaptface_jax as af, numpy as np, tempfile
         >>> model = af.open("builtin", image_size=28)

@@ -1,4 +1,4 @@
-"""What a model says about images: embeddings to compare, and what they were made of."""
+"""What a model computes from images: embeddings to compare, and what they were made from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Faces:
     """N images embedded, in the order they were given.
 
     embeddings: float32 [N, E], unit length, to compare: with the flip test the sum of the raw embeddings of image and
-      mirror image, brought to unit length. `embeddings @ embeddings.T` are the cosine similarities s that thresholds
-      speak of: their squared distance is 2 - 2 s.
-    raw: float32 [N, E], of the images alone, not normalized: what the `embed` command writes.
+      mirror image, scaled to unit length. `embeddings @ embeddings.T` are the cosine similarities s; thresholds apply
+      to the squared distance, 2 - 2 s.
+    raw: float32 [N, E], of the images without flip, not normalized: what the `embed` command writes.
     features: float32 [N, d], before the head. gates: float32 [N, K], rows that sum to 1; None without DA-LoRA.
     paths: N of them, None for images that came as pixels.
 
@@ -44,13 +44,13 @@ class Faces:
 
     @classmethod
     def of(cls, found: Embeddings, paths: Sequence[str | None]) -> Self:
-        """Of what the model gave; raises InputError where that is not finite."""
+        """From the model's output; raises InputError if that is not finite."""
         units = unit_embeddings(found.embedding, found.flipped).astype(np.float32)
         return cls(units, found.embedding, found.feature, found.gate, tuple(paths))
 
     @classmethod
     def joined(cls, parts: Sequence[Self], recognizer: Recognizer) -> Self:
-        """Parts end to end; of no part, no faces of this recognizer."""
+        """Parts concatenated; without any part, no faces of this recognizer."""
         experts = recognizer.num_domains
         widths = {"embeddings": recognizer.embedding_dim, "raw": recognizer.embedding_dim}
         widths |= {"features": recognizer.feature_dim} | ({"gates": experts} if experts else {})

@@ -1,4 +1,4 @@
-"""What makes two opened models the same one: equal fingerprints give comparable embeddings."""
+"""What identifies a model: equal fingerprints mean comparable embeddings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from adaptface_jax.training.recognition.model import Model
 
 
 def fingerprint(model: Model) -> str:
-    """sha256 of everything that embeddings depend on but the precision: wherever the files lie, it is the same.
+    """sha256 of everything embeddings depend on except the precision; independent of where the files are.
 
-    The backbone by the sha256 of its source, the settings of the model, and every trained value but the class centers.
+    The backbone by the sha256 of its source, the settings of the model, and every trained value except the class
+    centers.
     """
     config = model.recognizer.config
     settings = {
@@ -30,7 +31,7 @@ def fingerprint(model: Model) -> str:
     }
     if model.stored_size != STORED_SIZE:  # the size of all models before it could be chosen
         settings["stored_size"] = model.stored_size
-    if config.backbone.quantize != "none":  # before it could be chosen none was
+    if config.backbone.quantize != "none":  # before it could be chosen, nothing was quantized
         settings["quantize"] = config.backbone.quantize
     digest = hashlib.sha256(to_json(settings).encode())
     for path, leaf in sorted(trees.flatten(model.trainable).items()):

@@ -1,4 +1,4 @@
-"""A folder of probes searched in a folder of known people: the figures, and who was found on each image."""
+"""A folder of probes searched in a folder of known people: the metrics, and who was found in each image."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from adaptface_jax.evaluation.identification import Identification, identify, pe
 from adaptface_jax.evaluation.search import Faces
 from adaptface_jax.evaluation.thresholds import Threshold
 
-TOP = 5  # people listed of each probe
+TOP = 5  # people listed per probe
 
 
 class Found(NamedTuple):
-    """The figures, and the people most like each probe; distractors, who have no names, are not among these."""
+    """The metrics, and the people most similar to each probe; distractors have no names and are not listed."""
 
-    figures: Identification
+    metrics: Identification
     searched: list[Searched]
 
 
 class FolderSearch:
-    """gallery, probes: folders with a folder a person; names that both have are one person (Unicode NFC)."""
+    """gallery, probes: folders with one folder per person; the same name in both is one person (Unicode NFC)."""
 
     def __init__(self, gallery: Path, probes: Path) -> None:
         self.gallery, self.probes = FolderSource(gallery), FolderSource(probes)
@@ -46,15 +46,15 @@ class FolderSearch:
         self.images = Readable(Files(self.paths), self.paths)
 
     def first_image(self, name: str) -> str:
-        """The path of the first image of somebody in the gallery that can be read."""
+        """The path of the first readable image of a person in the gallery."""
         own = self.gallery.labels == self.gallery.class_names.index(name)
         return self.paths[int(np.argmax(own & self.images.read(0, len(self.gallery))))]
 
     def search(self, rows: np.ndarray, distractors: Faces | None, limit: Threshold | None) -> Found:
-        """rows: float [N, E], raw embeddings of `images`; those that cannot be read count nowhere. distractors: by
-        negative numbers. limit: what judges.
+        """rows: float [N, E], raw embeddings of `images`; unreadable ones are left out. distractors: with negative
+        numbers. limit: the threshold that decides.
 
-        Raises InputError where no image of the gallery can be read, and where no probe shows a person of it.
+        Raises InputError if no image of the gallery can be read, and if no probe shows a person in it.
         """
         count = len(self.gallery)
         own, seen = self.images.read(0, count), self.images.read(count)
@@ -63,7 +63,7 @@ class FolderSearch:
         people, label = np.unique(self.gallery.labels[own], return_inverse=True)
         templates = person_templates(rows[:count][own], label)
         units = unit_embeddings(rows[count:][seen]).astype(np.float32)
-        figures = identify(
+        metrics = identify(
             Faces(templates, people),
             Faces(units, self.person[seen]),
             distractors,
@@ -79,4 +79,4 @@ class FolderSearch:
             else Searched(path, problem=unread[number].removeprefix(f"{shown(path)}: "))
             for number, (path, read) in enumerate(zip(self.paths[count:], seen, strict=True), start=count)
         ]
-        return Found(figures, found)
+        return Found(metrics, found)

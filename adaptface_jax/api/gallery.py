@@ -1,8 +1,8 @@
-"""Templates of people on the device, in blocks of one shape, searched exactly.
+"""Templates of people on the device, in blocks of one shape, with exact search.
 
-Everything here is immutable: a change gives a new gallery that shares the blocks it leaves alone, so only a changed
-block crosses to the device again, and a search under way is not disturbed. Every block has the same number of rows, so
-another person never compiles anything again.
+Everything here is immutable: a change returns a new gallery that shares the unchanged blocks, so only a changed block
+is copied to the device again, and a running search is not disturbed. Every block has the same number of rows, so adding
+a person never recompiles anything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROBES = 256  # searched at a time
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """templates: float32 [ROWS, E] on the device, unit rows; those beyond the names mean nothing. names: of people."""
+    """templates: float32 [ROWS, E] on the device, unit rows; those beyond the names are padding. names: of people."""
 
     templates: jax.Array
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Gallery:
         return (np.asarray(block.templates)[: len(block.names)] for block in self.blocks)
 
     def added(self, names: Sequence[str], templates: np.ndarray) -> Gallery:
-        """With more people at the end. templates: float32 [n, E], unit rows."""
+        """With more people appended. templates: float32 [n, E], unit rows."""
         blocks, start = list(self.blocks), 0
         while start < len(names):
             if not blocks or len(blocks[-1].names) == ROWS:
@@ -62,7 +62,7 @@ class Gallery:
         return dataclasses.replace(self, blocks=tuple(blocks))
 
     def removed(self, number: int) -> Gallery:
-        """Without a person, whose number the last one takes."""
+        """Without one person, whose number passes to the last one."""
         blocks = list(self.blocks)
         place, row = divmod(number, ROWS)
         last = blocks[-1]
@@ -76,20 +76,20 @@ class Gallery:
         return dataclasses.replace(self, blocks=tuple(blocks if blocks[-1].names else blocks[:-1]))
 
     def nearest(self, probes: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """The `top` people most like each probe, the best first, of equal ones the one with the lower number.
+        """The `top` people most similar to each probe, best first; ties go to the lower number.
 
         Args: probes: float32 [P, E], unit rows. top: at least 1; at most len(self) are found.
         Returns (similarities float32 [P, T], numbers int32 [P, T]), in float32 at the highest precision.
         """
         top = min(top, len(self))
-        width = 1 << max(top - 1, 0).bit_length()  # few different ones, for each is compiled anew
+        width = 1 << max(top - 1, 0).bit_length()  # few different ones, since each is compiled
         rows = min(1 << max(len(probes) - 1, 0).bit_length(), PROBES)
         parts = []
         for start in range(0, len(probes), rows):
             part = np.zeros((rows, self.width), np.float32)
             count = min(rows, len(probes) - start)
             part[:count] = probes[start : start + count]
-            # Put where the blocks are: what is free to be anywhere would be compiled for on its own.
+            # Put where the blocks are: an uncommitted array would trigger a compilation of its own.
             nobody = np.full((rows, width), -np.inf, np.float32), np.zeros((rows, width), np.int32)
             best = jax.device_put(nobody, jax.local_devices()[0])
             for place, held in enumerate(self.blocks):
@@ -102,7 +102,7 @@ class Gallery:
 
 
 def block(names: tuple[str, ...], parts: Sequence[np.ndarray]) -> Block:
-    """A block of the rows of `parts`, filled up."""
+    """A block of the rows of `parts`, padded."""
     filled = sum(len(part) for part in parts)
     empty = np.zeros((ROWS - filled, parts[0].shape[1]), np.float32)
     return Block(jax.device_put(np.concatenate([*parts, empty]), jax.local_devices()[0]), names)
@@ -112,11 +112,11 @@ def block(names: tuple[str, ...], parts: Sequence[np.ndarray]) -> Block:
 def _merged(
     best: tuple[jax.Array, jax.Array], templates: jax.Array, probes: jax.Array, start: int, count: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The best so far, similarities and numbers [P, T], with those of one more block, whose first number is `start`."""
+    """The best so far, similarities and numbers [P, T], merged with one more block whose first number is `start`."""
     scores = jnp.matmul(probes, templates.T, precision=jax.lax.Precision.HIGHEST)
     scores = jnp.where(jnp.arange(ROWS) < count, scores, -jnp.inf)
     found, row = jax.lax.top_k(scores, min(best[0].shape[1], ROWS))
-    # Those found before have lower numbers and stand first, and of equal values top_k takes the first.
+    # Earlier hits have lower numbers and come first, and top_k breaks ties by order.
     similarity, place = jax.lax.top_k(jnp.concatenate([best[0], found], axis=1), best[0].shape[1])
     numbers = jnp.concatenate([best[1], row + start], axis=1)
     return similarity, jnp.take_along_axis(numbers, place, axis=1)

@@ -1,4 +1,4 @@
-"""Searches told: on the terminal, as a table, as JSON, and as a sheet of pictures."""
+"""Search results: on the terminal, as a table, as JSON, and as a sheet of images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from adaptface_jax.evaluation.thresholds import described
 
 LISTS = (".csv", ".json")
 COLUMNS = ("image", "rank", "person", "similarity", "passes", "problem")
-PICTURES = 200  # rows of a sheet, at most
+PICTURES = 200  # rows of a sheet at most
 
 
 @dataclasses.dataclass(frozen=True)
 class Searched:
-    """image: a path. hits: the best first. problem: why it could not be searched, "" where it was."""
+    """image: a path. hits: best first. problem: why it could not be searched, or ""."""
 
     image: str
     hits: tuple[Hit, ...] = ()
@@ -35,7 +35,7 @@ class Searched:
 
     @property
     def person(self) -> str | None:
-        """Who it is: the best hit where that passes; None for nobody, and where nothing is judged."""
+        """Who it is: the best hit if that passes; None for nobody, and where nothing is decided."""
         return self.hits[0].name if self.hits and self.hits[0].same else None
 
     def __str__(self) -> str:
@@ -54,8 +54,8 @@ class Searched:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """found: of each image. rule: what judged, as it holds for the model; None where `why` says why nothing did.
-    people: in the gallery. where: the file that the threshold is from."""
+    """found: for each image. rule: what decided, as it applies to the model; None if `why` says why nothing did.
+    people: in the gallery. where: the file the threshold is from."""
 
     found: Sequence[Searched]
     rule: Rule | None
@@ -65,16 +65,16 @@ class Search:
 
     @property
     def chance(self) -> float | None:
-        """That a stranger's image finds somebody; None where no FAR is known to hold."""
+        """The chance that a stranger's image matches somebody; None if no FAR is known to hold."""
         return None if self.rule is None else self.rule.false_hit_chance(self.people)
 
     @property
     def note(self) -> str | None:
-        """What is to be said of the rule: what makes it doubtful, or why there is none."""
+        """The rule's caveat, or why there is no rule."""
         return self.why if self.rule is None else self.rule.note
 
     def lines(self) -> list[str]:
-        """What came of it, and what judged, for people."""
+        """The outcome, and the rule that decided, as text."""
         unsearched = sum(bool(one.problem) for one in self.found)
         counts = [plural(len(self.found), "image") + f" searched among {plural(self.people, 'person', 'people')}"]
         if self.rule is not None:
@@ -91,10 +91,10 @@ class Search:
             result.append(f"note: {self.note}")
         if self.chance is not None:
             line = (
-                f"among {self.people:,} about {100 * self.chance:.3g}% of strangers' images find somebody "
+                f"among {self.people:,} about {100 * self.chance:.3g}% of strangers' images match somebody "
                 "(1 - (1 - FAR)^N, as if comparisons were independent)"
             )
-            result.append(line if self.chance <= 0.01 else f"{line}; for 1% take a FAR of {0.01 / self.people:.0e}")
+            result.append(line if self.chance <= 0.01 else f"{line}; for 1% choose a FAR of {0.01 / self.people:.0e}")
         return result
 
     def report(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Search:
         }
 
     def table(self) -> bytes:
-        """A row for each person found of each image (COLUMNS), and one for an image that was not searched."""
+        """One row per image and person found (COLUMNS), and one per image that was not searched."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -130,13 +130,13 @@ class Search:
 
 
 def check_list(out: str | None, flag: str) -> None:
-    """Raise InputError for a file that `write_list` has no form for."""
+    """Raise InputError for a file whose format `write_list` does not know."""
     if out and Path(out).suffix.lower() not in LISTS:
         raise InputError(f"{flag}: {shown(out)} ends in neither {' nor '.join(LISTS)}; choose one of them")
 
 
 def write_list(out: Path, search: Search, facts: dict[str, Any]) -> None:
-    """Write a search whole, as JSON (with `facts`, of the model) or as a table, by the ending."""
+    """Write a search atomically, as JSON (with `facts` about the model) or as a table, by the file's ending."""
     if out.suffix.lower() == ".csv":
         write_bytes(out, search.table())
     else:
@@ -146,9 +146,9 @@ def write_list(out: Path, search: Search, facts: dict[str, Any]) -> None:
 def write_hit_sheet(
     out: Path, search: Search, pictures: Callable[[int], Sequence[bytes | np.ndarray]], columns: int
 ) -> str:
-    """Write a picture of the first searches: each image, beside it `columns` - 1 others, and who was found.
+    """Write a sheet of the first searches: each image, next to it `columns` - 1 others, and who was found.
 
-    pictures: of a number of an image, itself and the others. Returns what to say of it.
+    pictures: given an image's number, that image and the others. Returns the line to print.
     """
     places = [place for place, one in enumerate(search.found) if not one.problem]
     rows = [Row(pictures(place), _said(search.found[place])) for place in places[:PICTURES]]

@@ -1,4 +1,4 @@
-"""Who a face is most like, among the people of a gallery."""
+"""The people in a gallery that a face is most similar to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adaptface_jax.evaluation.thresholds import Threshold
 @dataclasses.dataclass(frozen=True)
 class Hit:
     """One person found. similarity: cosine with that person's template, -1..1. same: whether the squared distance
-    2 - 2 * similarity is below the threshold; None where none is known.
+    2 - 2 * similarity is below the threshold; None if none is known.
 
     >>> import adaptface_jax as af
     >>> print(af.Hit("anna", 0.75, True))
@@ -27,7 +27,7 @@ class Hit:
 
 
 def hits(gallery: Gallery, units: np.ndarray, top: int, limit: Threshold | None) -> Iterator[tuple[Hit, ...]]:
-    """The `top` people most like each face, the best first. units: float32 [P, E]; limit: None judges nothing."""
+    """The `top` people most similar to each face, best first. units: float32 [P, E]; limit: None decides nothing."""
     for row in zip(*(found.tolist() for found in gallery.nearest(units, top)), strict=True):
         yield tuple(
             Hit(gallery.name(number), similarity, None if limit is None else 2 - 2 * similarity < limit.value)

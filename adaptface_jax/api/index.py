@@ -1,4 +1,4 @@
-"""A gallery of people that photographs are searched in."""
+"""A gallery of people to search photographs in."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class Embeds(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """hits: for each image the people most like it, the best first. threshold: what decided; None where none is known.
-    note: why it is not known, or what makes it doubtful, or None. people: N, in the index. false_hit_chance: that a
-    stranger's image finds somebody, 1 - (1 - FAR)^N, which grows with the people in the index, as if the N comparisons
-    were independent; None where the threshold was not measured at a FAR with this model.
+    """hits: for each image the people most similar to it, best first. threshold: what decided; None if none is
+    known.
+    note: why it is not known, or its caveat, or None. people: N, in the index. false_hit_chance: that a stranger's
+    image matches somebody, 1 - (1 - FAR)^N, which grows with the people in the index, as if the N comparisons were
+    independent; None if the threshold was not measured at a FAR with this model.
 
     >>> import adaptface_jax as af
     >>> found = af.SearchResult(((af.Hit("anna", 0.75, True),),), af.Threshold(1.2, "1e-4", "lfw"), None, 10_000, 0.632)
@@ -69,10 +70,9 @@ class Index:
     of that person, at unit length.
 
     The search is exact and on the device, in float32, up to a million people (2 GB at 512 dimensions); for more, `save`
-    writes a file that libraries of approximate search read. Any number of threads may search, also while others add and
-    remove.
+    writes a file that approximate-search libraries read. Any number of threads may search while others add and remove.
 
-    With N people in the index a threshold at FAR f lets a stranger's image find somebody with a chance of about
+    With N people in the index a threshold at FAR f lets a stranger's image match somebody with a chance of about
     1 - (1 - f)^N (`SearchResult.false_hit_chance`): 10,000 people at 1e-4 are 63%. Choose f well below 1 / N.
 
     >>> import adaptface_jax as af, numpy as np
@@ -102,39 +102,39 @@ class Index:
 
     @property
     def people(self) -> list[str]:
-        """The names, in the order of adding; `remove` gives the last one the place of the one removed."""
+        """The names, in the order added; `remove` moves the last one into the place of the one removed."""
         return list(self._gallery.names())
 
     def add(self, name: str, images: Images) -> None:
-        """A new person, of one or more images (as in `FaceModel.embed`).
+        """Add a person, from one or more images (as in `FaceModel.embed`).
 
-        Raises InputError for a name that is there already, no image, and images that cannot be read or aligned.
+        Raises InputError for a name already in the index, no image, and images that cannot be read or aligned.
         """
         self._refuse([name])
         faces = [part.embeddings for part in self._model.embed_batches(images, align=self._align)]
         if not faces:
-            raise InputError(f"{shown(name)}: no image; expected at least one of every person")
+            raise InputError(f"{shown(name)}: no image; expected at least one per person")
         self._extend([name], person_templates(np.concatenate(faces), np.zeros(sum(map(len, faces)), np.int32)))
 
     def add_folder(
         self, folder: str | os.PathLike[str], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> None:
-        """Everybody in a folder with a folder of images for each person, named by it: all of them or nobody.
+        """Add everybody in a folder with one folder of images per person, named by it: all of them or nobody.
 
-        progress: called with how many images are done, and how many there are.
-        Warns of pictures in it that are of nobody, of those that cannot be read or aligned, which are left out, and of
-        people who have none but such, who are left out, too.
+        progress: called with the number of images done and the total.
+        Warns of images that belong to nobody, of those that cannot be read or aligned, which are left out, and of
+        people without a usable image, who are left out too.
 
         Raises InputError for a folder without people or without an image that can be read and aligned, and for names
-        that are there already.
+        already in the index.
         """
         source = FolderSource(Path(folder))
-        if source.passed_over.pictures.total():
-            warnings.warn(f"{shown(str(folder))}: {source.passed_over.lines()[0]}", stacklevel=2)
+        if source.skipped_files.images.total():
+            warnings.warn(f"{shown(str(folder))}: {source.skipped_files.lines()[0]}", stacklevel=2)
         self._refuse(source.class_names)
         paths = [os.path.join(source.folder, source.key(number)) for number in range(len(source))]
         images = self._model.photographs(paths, self._align)
-        rows, owner = np.empty((0, self._gallery.width), np.float32), np.empty(0, np.int32)  # of people not yet whole
+        rows, owner = np.empty((0, self._gallery.width), np.float32), np.empty(0, np.int32)  # of incomplete people
         people: list[int] = []
         templates, done = [], 0
         for embeddings, read in self._model.embed_readable(images):
@@ -154,16 +154,16 @@ class Index:
             more = f" and {len(lost) - LISTED:,} more" if len(lost) > LISTED else ""
             said = f"{', '.join(map(shown, lost[:LISTED]))}{more}"
             count = plural(len(lost), "person", "people")
-            warnings.warn(f"{count} without an image that can be used, left out: {said}", stacklevel=2)
+            warnings.warn(f"{count} without a usable image, left out: {said}", stacklevel=2)
         if images.unreadable:
             warnings.warn("\n".join(images.lines("not usable")), stacklevel=2)
         self._extend(names, np.concatenate(templates))
 
     def remove(self, name: str) -> None:
-        """Forget a person. Raises InputError where there is none of that name."""
+        """Remove a person. Raises InputError if nobody has that name."""
         with self._changing:
             if name not in self._number:
-                raise InputError(f"{shown(str(name))}: is not in the index")
+                raise InputError(f"{shown(str(name))}: not in the index")
             number = self._number.pop(name)
             last = len(self._gallery) - 1
             if number != last:
@@ -178,15 +178,18 @@ class Index:
         benchmark: str | None = None,
         threshold: float | None = None,
     ) -> SearchResult:
-        """The people most like each image.
+        """The people most similar to each image.
 
         Args:
-          images: as in `FaceModel.embed`. top: how many for each image (fewer where the index has fewer).
-          far, benchmark, threshold: as in `FaceModel.verify`; where none is given and no threshold is known, nothing
-            is decided and `SearchResult.note` says so.
+          images: as in `FaceModel.embed`.
+          top: how many for each image (fewer where the index has fewer).
+          far: as in `FaceModel.verify`, as are the next two; where none is given and no threshold is known, nothing is
+            decided and `SearchResult.note` says so.
+          benchmark: as there.
+          threshold: as there.
 
-        Equally similar people come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
-        where a threshold is asked for that is not known, and for images that cannot be read or aligned.
+        Ties come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
+        where the threshold asked for is not known, and for images that cannot be read or aligned.
         """
         if top < 1:
             raise InputError(f"top: {top} is out of range; expected at least 1")
@@ -206,12 +209,12 @@ class Index:
         return SearchResult(tuple(found), limit, rule.note, len(gallery), rule.false_hit_chance(len(gallery)))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the index to a new folder, whole or not at all; `FaceModel.load_index` reads it.
+        """Write the index to a new folder atomically; `FaceModel.load_index` reads it.
 
         templates.fbin: int32 N, int32 E, then float32 [N, E], little-endian: for `usearch.io.load_matrix` and others.
-        names.jsonl: a JSON string a person, in the same order. manifest.json: the model, and sha256 sums.
-        overwrite: an index that is in the folder gives way.
-        Raises InputError where the folder is a file or holds anything else.
+        names.jsonl: one JSON string per person, in the same order. manifest.json: the model, and sha256 sums.
+        overwrite: replace an index that is in the folder.
+        Raises InputError if the folder is a file or holds anything else.
         """
         gallery = self._gallery
         facts = {"model": self._model.fingerprint, "opened": self._model.facts, **self._model.seen_as}
@@ -229,9 +232,9 @@ class Index:
     def _refuse(self, names: Sequence[str]) -> None:
         for name in names:
             if not isinstance(name, str) or not name:
-                raise InputError(f"name: {name!r} is none; expected text")
+                raise InputError(f"name: {name!r} is not a name; expected text")
             if name in self._number:
-                raise InputError(f"{shown(name)}: is in the index already; remove it first, then add all its images")
+                raise InputError(f"{shown(name)}: already in the index; remove it first, then add all its images")
 
     def _extend(self, names: Sequence[str], templates: np.ndarray) -> None:
         with self._changing:

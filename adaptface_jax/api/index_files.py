@@ -26,14 +26,14 @@ _VALUE = np.dtype("<f4")
 
 
 def check_place(folder: Path, *, overwrite: bool) -> None:
-    """Raises InputError where `write_index` would, before anything is computed for it."""
+    """Raises InputError if `write_index` would, before anything is computed for it."""
     check_folder(folder, overwrite=overwrite, marker=TEMPLATES, what=WHAT)
 
 
 def write_index(folder: Path, gallery: Gallery, facts: dict[str, Any], *, overwrite: bool) -> None:
-    """Write the gallery whole or not at all. facts: about the model, `model` its fingerprint.
+    """Write the gallery atomically. facts: about the model; `model` is its fingerprint.
 
-    Raises InputError where the folder is a file, or holds anything but an older index that may be overwritten.
+    Raises InputError if the folder is a file, or holds anything other than an index that may be overwritten.
     """
     with whole_folder(folder, overwrite=overwrite, marker=TEMPLATES, what=WHAT) as scratch:
         with open(scratch / TEMPLATES, "wb") as file:
@@ -48,7 +48,7 @@ def write_index(folder: Path, gallery: Gallery, facts: dict[str, Any], *, overwr
 def read_index(folder: Path, model: str) -> Gallery:
     """The gallery in a folder.
 
-    model: the fingerprint that it must have. Raises InputError where it has another, is damaged, or there is none.
+    model: the fingerprint it must have. Raises InputError if it has another, is corrupted, or does not exist.
     """
     where = shown(str(folder))
     if not (folder / TEMPLATES).is_file():
@@ -57,18 +57,18 @@ def read_index(folder: Path, model: str) -> Gallery:
         facts = verify(folder).facts
         if facts.get("model") != model:
             raise InputError(
-                f"{where}: is an index of another model ({described(facts)}), whose embeddings cannot be compared with "
-                "this one's; open that model, or index the people anew"
+                f"{where}: is the index of another model ({described(facts)}), whose embeddings are not comparable "
+                "with this one's; open that model, or index the people again"
             )
         return _read(folder)
     except (Damaged, ValueError, OSError) as error:
-        raise InputError(f"{where}: the index is damaged ({error}); save it anew") from None
+        raise InputError(f"{where}: the index is corrupted ({error}); save it again") from None
 
 
 def flags_of(folder: Path) -> dict[str, Any]:
-    """The flags (`cli.model_flags`) that open the model of an index, without `--`.
+    """The flags (`cli.model_flags`) that open an index's model, without `--`.
 
-    Raises InputError where the folder holds no index, or the model is not where it was.
+    Raises InputError if the folder holds no index, or the model has moved.
     """
     where = shown(str(folder))
     if not (folder / TEMPLATES).is_file():
@@ -83,10 +83,10 @@ def flags_of(folder: Path) -> dict[str, Any]:
             found = {"backbone": opened["backbone"]["source"], "image_size": opened["image_size"]}
             found |= {name: facts[name] for name in ("stored_size", "feature") if name in facts}
     except (Damaged, KeyError, TypeError) as error:
-        raise InputError(f"{where}: the index is damaged ({error}); save it anew") from None
+        raise InputError(f"{where}: the index is corrupted ({error}); save it again") from None
     if "run" in found and not Path(found["run"]).is_dir():
         raise InputError(
-            f"{where}: was made with the run {shown(found['run'])}, which is not there; name it with --run"
+            f"{where}: was made with the run {shown(found['run'])}, which does not exist; name it with --run"
         )
     return found
 
@@ -95,7 +95,7 @@ def _read(folder: Path) -> Gallery:
     with open(folder / TEMPLATES, "rb") as file, open(folder / NAMES, encoding="ascii") as names:
         count, width = np.fromfile(file, _HEADER, 2).tolist()
         if min(count, width) < 0 or os.fstat(file.fileno()).st_size != 8 + 4 * count * width:
-            raise ValueError(f"{TEMPLATES} is not of {count} x {width} numbers")
+            raise ValueError(f"{TEMPLATES} does not hold {count} x {width} numbers")
         gallery = Gallery(width)
         for start in range(0, count, ROWS):
             rows = min(ROWS, count - start)
@@ -105,7 +105,7 @@ def _read(folder: Path) -> Gallery:
 
 
 def described(facts: dict[str, Any]) -> str:
-    """The model of an index, for people."""
+    """The model of an index, as text."""
     opened = facts.get("opened") or {}
     name = (opened.get("backbone") or {}).get("name", "unknown")
     return f"{shown(str(opened['run']))}, step {opened.get('step')}" if "run" in opened else f"backbone {name}"

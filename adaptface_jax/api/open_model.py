@@ -1,4 +1,4 @@
-"""Opening a model by whatever names it."""
+"""Opening a model by run, folder, file or hub id."""
 
 from __future__ import annotations
 
@@ -46,28 +46,29 @@ def open_model(
     """Open a model.
 
     Args:
-      source: the folder of a training run, or a frozen backbone alone: a converted folder, a weight file or folder in
-        any published naming, a hub id, or "builtin" (the small packaged one). A run wins over weights beside it.
+      source: the folder of a training run, or a bare frozen backbone: a converted folder, a weight file or folder in
+        any published naming, a hub id, or "builtin" (the small packaged one). A run takes precedence over weights next
+        to it.
       checkpoint: "best", "latest" or a step; of a run.
-      image_size: input size in pixels of a backbone; None for 224, or what it was trained at where that is less.
-      stored_size: pixels that images are brought to before that, of a backbone (a run has its own); None for
-        image_size, or 112 where that is less.
-      feature: of a backbone, "cls" or "projected" (CLIP).
-      dtype: "float32", "bfloat16" or "auto" (bfloat16 on an accelerator), to hold and compute the frozen part in; None
+      image_size: input size in pixels of a backbone; None for 224, or its training size if smaller.
+      stored_size: pixels that images are first resized to, for a backbone (a run has its own); None for image_size, or
+        112 if that is smaller.
+      feature: for a backbone, "cls" or "projected" (CLIP).
+      dtype: "float32", "bfloat16" or "auto" (bfloat16 on an accelerator), to store and compute the frozen part in; None
         for a run's own, or "auto".
-      results: where thresholds are known from, a file of `evaluate --output`; None for the run's results.json.
-      batch_size: images in a forward pass, at most.
+      results: where thresholds come from, a file of `evaluate --output`; None for the run's results.json.
+      batch_size: images per forward pass, at most.
       adapters: further runs on the backbone of a run, at their best checkpoints, among which `embed` chooses for each
-        image; they have its image sizes, head and kind of gates, and their ranks and targets are their own.
+        image; they share its image sizes, head and kind of gates, while their ranks and targets may differ.
 
-    Raises InputError where the source is none of these, or the other arguments do not suit it.
+    Raises InputError if the source is none of these, or the other arguments do not fit it.
 
     >>> import adaptface_jax as af
     >>> af.open("builtin", image_size=28).embedding_dim
     128
     >>> af.open("builtin", adapters=["runs/exp003"])
     Traceback (most recent call last):
-    adaptface_jax.core.errors.InputError: adapters: stand beside a run, and builtin is none
+    adaptface_jax.core.errors.InputError: adapters: require a run, and builtin is not one
     >>> af.open("runs/2026/absent")
     Traceback (most recent call last):
     adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
@@ -76,7 +77,7 @@ def open_model(
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         if adapters and not is_run:
-            raise InputError(f"adapters: stand beside a run, and {shown(os.fspath(source))} is none")
+            raise InputError(f"adapters: require a run, and {shown(os.fspath(source))} is not one")
         keep_memory = False  # the process is the caller's
         if not is_run:
             return open_backbone(wanted, make_mesh(keep_memory=keep_memory))
@@ -88,10 +89,10 @@ def open_model(
 
 
 def open_from_flags(args: argparse.Namespace, images: Sequence[Any] | None = None) -> FaceModel:
-    """The model of a command's flags (`cli.model_flags`); raises InputError as `open_model`, naming flags.
+    """The model a command's flags (`cli.model_flags`) name; raises InputError as `open_model` does, naming flags.
 
-    images: those that the command is about, encoded or decoded; a backbone gets them at their own size (AUTO of
-    `data.stored_size`), and None as `open_model` does. Says at which size the model sees them.
+    images: those the command works on, encoded or decoded; a backbone gets them at their own size (AUTO of
+    `data.stored_size`); None: as `open_model`. Prints the size at which the model sees them.
     """
     results = getattr(args, "results", None)
     wanted = Wanted(
@@ -133,11 +134,11 @@ class Wanted:
 
 
 def open_trained(wanted: Wanted, keep_memory: bool = True) -> FaceModel:
-    """A run at a checkpoint. Raises InputError where there is none, and for what only a backbone has."""
+    """A run at a checkpoint. Raises InputError if there is none, and for arguments of a backbone."""
     feature = None if wanted.feature == CLS else wanted.feature
     given = {"image_size": wanted.image_size, "stored_size": wanted.stored_size, "feature": feature}
     if name := next((name for name, value in given.items() if value is not None), ""):
-        raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; leave it out")
+        raise InputError(f"--{name}: {shown(wanted.source)} is a run, which has its own; omit it")
     workdir = Path(wanted.source)
     mesh = run_mesh(workdir, keep_memory=keep_memory)
     model, step = open_run(workdir, str(wanted.checkpoint), mesh, wanted.dtype)
@@ -146,12 +147,12 @@ def open_trained(wanted: Wanted, keep_memory: bool = True) -> FaceModel:
 
 
 def open_backbone(wanted: Wanted, mesh: Mesh, images: Sequence[Any] | None = None) -> FaceModel:
-    """A backbone whose feature is the embedding. Raises InputError where there is none, and for what only a run has.
+    """A backbone whose feature is the embedding. Raises InputError if there is none, and for arguments of a run.
 
-    images: what it will be given, where that is known.
+    images: its future input, where known.
     """
     if wanted.checkpoint != BEST:
-        raise InputError(f"--checkpoint: {shown(wanted.source)} is no run, so it has none; leave it out")
+        raise InputError(f"--checkpoint: {shown(wanted.source)} is not a run, so it has none; omit it")
     name = inspect_backbone(wanted.source)
     size = wanted.image_size or min(224, BACKBONES[name].native_size)
     backbone = BackboneConfig(

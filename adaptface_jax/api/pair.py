@@ -17,14 +17,13 @@ from adaptface_jax.evaluation.thresholds import Threshold
 
 @dataclasses.dataclass(frozen=True)
 class PairDecision:
-    """Whether two photographs show one person.
+    """Whether two photographs show the same person.
 
     similarity: cosine of the two unit embeddings, -1..1. squared_distance: 2 - 2 * similarity, 0..4.
-    same: whether the squared distance is below the threshold. threshold: its value, the FAR and the benchmark it
-    stands for. note: what makes the threshold doubtful, one line, or None. risk: what the threshold lets pass,
-    likelihood: how much likelier the distance is of one person than of two, by a benchmark's pairs; None where that is
-    not known.
-    photographs: the two, and how each was taken. gates: float32 [2, K], gate_names: K of them; None and () without
+    same: whether the squared distance is below the threshold. threshold: its value, FAR and benchmark. note: the
+    threshold's caveat, one line, or None. risk: what the threshold accepts falsely; likelihood: how much likelier the
+    distance is for one person than for two, by a benchmark's pairs; None if unknown.
+    photographs: the two, and how each was cropped. gates: float32 [2, K], gate_names: K of them; None and () without
     DA-LoRA.
 
     >>> import adaptface_jax as af, numpy as np
@@ -47,7 +46,7 @@ class PairDecision:
 
 
 def decide(photographs: tuple[Photograph, Photograph], found: Embeddings, rule: Rule) -> PairDecision:
-    """The decision on two photographs that are embedded, by a rule as it holds for their model (`Rule.judging`)."""
+    """The decision on two embedded photographs, by a rule as it applies to their model (`Rule.applied`)."""
     distance = float(pair_distances(found.embedding, found.flipped)[0])
     return PairDecision(
         similarity=1 - distance / 2,

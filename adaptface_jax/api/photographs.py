@@ -1,4 +1,4 @@
-"""Images as callers have them, one at a time, to faces that the model takes."""
+"""From images in any form, one at a time, to the faces that the model takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.image_files import read_file
 
-# A path, an encoded file, what Pillow opened, or uint8 [H, W, 3]; [N, H, W, 3] is N of them.
+# A path, an encoded file, a Pillow image, or uint8 [H, W, 3]; [N, H, W, 3] is N of them.
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 Images = ImageLike | Iterable[ImageLike]
 Align = bool | Literal["auto"]
@@ -30,17 +30,17 @@ _ONE = (str, os.PathLike, bytes, Image.Image, np.ndarray)
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """One image, and how its face was taken.
+    """One image, and how its face was cropped.
 
     name: its path, or "image 0" for pixels. path: None for pixels. image: uint8 [H, W, 3], RGB, what the model sees
     (resized to its size): the crop where it was aligned, else the whole image. faces: how many faces the detector found
-    in it, of which the largest was aligned; None where the image was taken as a crop.
+    in it, of which the largest was aligned; None if the image counted as a crop.
 
     >>> import adaptface_jax as af, numpy as np
     >>> crop = np.zeros((112, 112, 3), np.uint8)
     >>> decision = af.open("builtin", image_size=28).verify(crop + 9, crop + 99, threshold=1.2)
     >>> print(decision.photographs[0])
-    image 0: 112x112, taken as an aligned crop
+    image 0: 112x112, used as an aligned crop
     """
 
     name: str
@@ -53,17 +53,17 @@ class Photograph:
 
     @property
     def taken(self) -> str:
-        """How its face was taken, in words."""
+        """How its face was cropped, in words."""
         if self.faces is None:
             height, width = self.image.shape[:2]
-            return f"{width}x{height}, taken as an aligned crop"
+            return f"{width}x{height}, used as an aligned crop"
         return "aligned" + (f", the largest of {self.faces} faces" if self.faces > 1 else "")
 
 
 class Cropper:
-    """Reads images and aligns what is to be aligned; threads may share one.
+    """Reads images and aligns those that need it; thread-safe.
 
-    stored: side in pixels of what the model sees. crops: sides of the images that "auto" takes as aligned crops.
+    stored: side in pixels of what the model sees. crops: sides of the images that "auto" treats as aligned crops.
     """
 
     def __init__(self, stored: int = CROP_SIZE, crops: Sequence[int] = (CROP_SIZE,)) -> None:
@@ -75,14 +75,14 @@ class Cropper:
         """One image, turned upright.
 
         align: "auto" aligns all but aligned crops, True all, False none.
-        Raises InputError where it is no image, shows no face that could be aligned, or the extra `align` is missing.
+        Raises InputError if it is not an image, shows no face to align, or the extra `align` is missing.
         """
         path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
         name = f"image {number}" if path is None else path
         if path is not None:
             pixels = decode(read_file(path), shown(path))
         elif isinstance(image, Image.Image):
-            with self._lock:  # Pillow reads a file when its pixels are first wanted
+            with self._lock:  # Pillow reads a file when its pixels are first needed
                 pixels = decode(image, name)
         elif isinstance(image, bytes | np.ndarray):
             pixels = decode(image, name)
@@ -112,11 +112,11 @@ EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
 
 
 def each_image(images: Images) -> Iterator[Any]:
-    """The images one at a time, arrays of N images taken apart. Raises InputError for what holds no images."""
+    """The images one at a time, arrays of N images split up. Raises InputError for what holds no images."""
     if not isinstance(images, _ONE) and not isinstance(images, Iterable):
         raise InputError(f"images: is a {type(images).__name__}; expected {EXPECTED}, or any number of them")
     for item in (images,) if isinstance(images, _ONE) else images:
-        # Arrays of other libraries; a Pillow image is one, too, and is better than its bare pixels.
+        # Arrays of other libraries; a Pillow image converts too, but holds more than its pixels.
         array = np.asarray(item) if hasattr(item, "__array__") and not isinstance(item, _ONE) else item
         if isinstance(array, np.ndarray) and array.ndim == 4:
             yield from array
@@ -127,8 +127,8 @@ def each_image(images: Images) -> Iterator[Any]:
 def read_ahead(
     photograph: Callable[[str], Photograph], paths: Sequence[str], rows: int
 ) -> Iterator[list[tuple[str, Photograph | InputError]]]:
-    """The photographs in files, `rows` at a time, each beside its path, read and aligned by threads; of one that cannot
-    be used, why."""
+    """The photographs in files, `rows` at a time, each with its path, read and aligned by threads; for an unusable one,
+    the reason."""
 
     def one(path: str) -> tuple[str, Photograph | InputError]:
         try:
@@ -142,7 +142,7 @@ def read_ahead(
 
 
 class Photographs(Sequence[np.ndarray]):
-    """The photographs in some files; indexed it gives what the model sees of one, uint8 [stored, stored, 3], or raises
+    """The photographs in some files; indexing gives what the model sees, uint8 [stored, stored, 3], or raises
     InputError as `Cropper` does.
     """
 
@@ -157,13 +157,13 @@ class Photographs(Sequence[np.ndarray]):
 
 
 class Part(Sequence[Any]):
-    """Some images in a row; indexed it gives what the model sees of one, uint8 [stored, stored, 3].
+    """Consecutive images; indexing gives what the model sees of one, uint8 [stored, stored, 3].
 
     paths: of each image, None for pixels. ready: whether there is nothing to read, resize or align.
     """
 
     def __init__(self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, seen: bool = False) -> None:
-        """start: the number of the first image. seen: whether pixels are what the model sees already."""
+        """start: the number of the first image. seen: whether pixels are already what the model sees."""
         self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
         self.paths = [os.fspath(item) if is_path(item) else None for item in items]
         self.ready = all((seen and not is_path(item)) or cropper.sees(item, align) for item in items)
@@ -179,10 +179,10 @@ class Part(Sequence[Any]):
 
 
 def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator[Part]:
-    """All images in parts; what the caller holds anyway (a list, a tuple, an array) is one.
+    """All images in parts; what the caller already holds (a list, a tuple, an array) is one part.
 
-    Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time,
-    of `size` images or of a quarter as many whose pixels it gives; of those only what the model sees is kept.
+    Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time:
+    `size` images, or a quarter as many if it yields pixels; of those only what the model sees is kept.
     """
     items = each_image(images)
     if isinstance(images, list | tuple | np.ndarray):
@@ -209,11 +209,11 @@ def is_path(image: object) -> bool:
 
 
 def is_pixels(image: object, size: int) -> bool:
-    """Whether an image is uint8 [size, size, 3] already."""
+    """Whether an image is already uint8 [size, size, 3]."""
     return isinstance(image, np.ndarray) and image.shape == (size, size, 3) and image.dtype == np.uint8
 
 
 def check_align(align: object) -> None:
-    """Raise InputError for what is no `Align`."""
+    """Raise InputError for anything but an `Align`."""
     if align not in (True, False, "auto"):
         raise InputError(f"align: {align!r} is not known; expected 'auto', True or False")

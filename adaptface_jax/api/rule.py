@@ -29,11 +29,11 @@ OF_ANOTHER = "the threshold of this site was measured with another model; run ad
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """threshold: of the squared distance. step: of the run at which it was measured, None where that is unknown.
-    benchmarks: the figures of the file that it may come from. risk: what it lets pass, calibration: what distances
-    say, None where that is not known. fingerprint: of the model that a site's threshold was measured with. note: what
-    makes it doubtful for the model that judges by it, one line, or None. foreign: whether that is another model than a
-    site's threshold was measured with, so that its FAR does not hold."""
+    """threshold: of the squared distance. step: of the run at which it was measured, None if unknown. benchmarks: the
+    results in the file it may come from. risk: what it accepts falsely; calibration: what distances mean; None if
+    unknown. fingerprint: of the model that a site's threshold was measured with. note: the caveat for the model that
+    uses it, one line, or None. foreign: whether that is a different model from the one a site's threshold was measured
+    with, so that its FAR does not hold."""
 
     threshold: Threshold
     step: int | None = None
@@ -44,24 +44,25 @@ class Rule:
     note: str | None = None
     foreign: bool = False
 
-    def judging(self, step: int | None, fingerprint: Callable[[], str]) -> Rule:
-        """As it holds for a model of this step (None: of no run) and of the fingerprint that the call gives."""
+    def applied(self, step: int | None, fingerprint: Callable[[], str]) -> Rule:
+        """As it applies to a model of this step (None: not from a run) and with the fingerprint that the call
+        returns."""
         if self.fingerprint is not None and self.fingerprint != fingerprint():
             return dataclasses.replace(self, risk=None, note=OF_ANOTHER, foreign=True)
         if self.threshold.benchmark is None or self.step in (None, step):
             return self
-        this = "a backbone that no run adapted" if step is None else f"the checkpoint of step {step}"
+        this = "an unadapted backbone" if step is None else f"the checkpoint of step {step}"
         return dataclasses.replace(self, note=f"the threshold was measured at step {self.step}, this is {this}")
 
     def false_hit_chance(self, people: int) -> float | None:
         """The chance that a stranger's image is within the threshold of one of so many people, 1 - (1 - FAR)^N: as if
-        the N comparisons were independent. None where no FAR is known to hold."""
+        the N comparisons were independent. None if no FAR is known to hold."""
         if self.foreign or self.threshold.far is None:
             return None
         return -math.expm1(people * math.log1p(-float(self.threshold.far)))
 
     def gate_names(self, experts: int) -> tuple[str, ...]:
-        """A name for each gate: the domain on whose images it is the largest, where a benchmark shows one for each."""
+        """A name for each gate: the domain on whose images it is the largest, if a benchmark shows one for each."""
         for entry in self.benchmarks.values():
             mean = entry.gates.mean if entry.gates else {}
             largest = {int(np.argmax(gate)): name for name, gate in mean.items()}
@@ -71,7 +72,7 @@ class Rule:
 
 
 def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Rule | None, str | None]:
-    """The rule that `choose` finds, or why there is none; raises its InputError where one was asked for."""
+    """The rule that `choose` finds, or why there is none; raises its InputError if one was asked for."""
     try:
         return choose(), None
     except InputError as error:
@@ -83,12 +84,12 @@ def if_known(choose: Callable[[], Rule], asked: bool) -> tuple[Rule | None, str 
 def choose_rule(
     results: Path | None, far: float | None = None, benchmark: str | None = None, threshold: float | None = None
 ) -> Rule:
-    """The threshold given, else the one stored at a FAR: of this site, where `calibrate` left any, or of a benchmark.
+    """The threshold given, else the one stored at a FAR: of this site if `calibrate` wrote any, or of a benchmark.
 
     Args:
-      results: a run's results.json, what `evaluate --output` or what `calibrate` wrote; None where there is none.
-        Beside a run's results.json a site's thresholds win, unless a benchmark is named.
-      far, benchmark: as in `choose_threshold`. threshold: a squared distance of unit embeddings, 0..4.
+      results: a run's results.json, or what `evaluate --output` or `calibrate` wrote; None if there is none. A
+      site's thresholds next to a run's results.json take precedence, unless a benchmark is named.
+      far, benchmark: as in `choose_threshold`. threshold: a squared distance between unit embeddings, 0..4.
 
     Raises InputError, which names the flags of `verify`, for values out of range and where no threshold is known.
     """
@@ -118,7 +119,7 @@ def choose_rule(
 
 
 def known_rules(results: Path, benchmark: str | None = None) -> dict[str, Rule]:
-    """FAR -> its rule, where there is one; the arguments are those of `choose_rule`."""
+    """FAR -> its rule, if there is one; the arguments are those of `choose_rule`."""
     rules = {}
     for far in FAR_TARGETS:
         with contextlib.suppress(InputError):
@@ -128,7 +129,7 @@ def known_rules(results: Path, benchmark: str | None = None) -> dict[str, Rule]:
 
 
 def kept_scores(results: Path | None, benchmark: str) -> PairScores | None:
-    """What a run kept of a benchmark's pairs beside its results.json; None where it kept nothing."""
+    """The scores of a benchmark's pairs that a run kept next to its results.json; None if it kept none."""
     if results is None or results.name != RESULTS:
         return None
     path = results.parent / SCORES / f"{benchmark}.npz"
@@ -140,7 +141,7 @@ def _own_rule(results: Path | None, far: float | None, benchmark: str | None, th
         raise InputError(f"--threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
     if benchmark is not None or far is not None:
         name = "--far" if benchmark is None else "--benchmark"
-        raise InputError(f"{name}: names whose threshold is taken, and --threshold gives one; leave one out")
+        raise InputError(f"{name}: selects a stored threshold, and --threshold gives one; omit one")
     exists = results is not None and results.exists() and read_site_file(results) is None
     stored = read_results(results).benchmarks if results and exists else {}
     name = next(iter(stored), "")
@@ -153,7 +154,7 @@ def _own_rule(results: Path | None, far: float | None, benchmark: str | None, th
 
 def _site_rule(site: SiteFile, results: Path, far: float | None, benchmark: str | None) -> Rule:
     if benchmark is not None:
-        raise InputError(f"--benchmark: {results} holds the thresholds of a site; leave it out")
+        raise InputError(f"--benchmark: {results} holds the thresholds of a site; omit it")
     known = {name: found.value for name, found in site.site.at_far.items()}
     name = known_at(known, far, "this site", site.wanted(far) or "--benchmark=NAME takes that of a benchmark")
     found = site.site.at_far[name]

@@ -15,7 +15,7 @@ from adaptface_jax.evaluation.site_thresholds import SiteThresholds
 
 @dataclasses.dataclass(frozen=True)
 class SiteFile:
-    """site: the thresholds. pile: the name of the folder they are from. fingerprint: of the model that they belong to.
+    """site: the thresholds. pile: the name of the folder they are from. fingerprint: of the model they belong to.
     model: what it was opened from."""
 
     site: SiteThresholds
@@ -24,22 +24,22 @@ class SiteFile:
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def wanted(self, far: float | None) -> str:
-        """What a FAR without a threshold takes, "" where that is not known."""
+        """What a threshold at this FAR would take, or "" if unknown."""
         for name, count in self.site.needed.items():
             if far is not None and math.isclose(float(name), far):
-                return f"it takes about {count:,} photographs, here were {self.site.photographs:,}"
+                return f"it takes about {count:,} photographs, and there were {self.site.photographs:,}"
         return ""
 
 
 def write_site_file(path: Path, file: SiteFile) -> None:
-    """Writes it whole or not at all."""
+    """Writes it atomically."""
     write_text(path, to_json(file, indent=2) + "\n")
 
 
 def read_site_file(path: Path) -> SiteFile | None:
-    """None where there is no such file, or one of other content that reads as JSON.
+    """None if there is no such file, or a JSON file of another kind.
 
-    Raises InputError for one that is damaged.
+    Raises InputError for a corrupted one.
     """
     if not path.exists():
         return None

@@ -1,3 +1,3 @@
-"""What the file of a site's thresholds is called."""
+"""The name of the file with a site's thresholds."""
 
 SITE = "site_thresholds.json"  # in the folder of a run

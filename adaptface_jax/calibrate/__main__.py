@@ -4,14 +4,14 @@
     adaptface verify --run=runs/exp003 anna.jpg somebody.jpg --far=1e-2
 
 The folder holds photographs as they come, of as many people as possible and few of each, at any depth; all their pairs
-together show how alike strangers are here, and no list of who is who is needed. Pairs that can only be of one person
-are left out; those that remain make a threshold stricter than asked for, never laxer. Each FAR gets a threshold with
-95% intervals, or the number of photographs that it takes.
+together show how similar strangers are here, and no labels are needed. Pairs that can only be of one person are left
+out; any that remain make a threshold stricter than asked for, never looser. Each FAR gets a threshold with 95%
+intervals, or the number of photographs it would take.
 
-The thresholds are kept in the run, where `verify`, `identify` and `adaptface_jax.open` take them before those of its
+The thresholds are kept in the run, where `verify`, `identify` and `adaptface_jax.open` prefer them to those of its
 benchmarks; --out writes them to a file that `--results` (in Python `results`) names. Photographs of 112x112 pixels, or
-of the size at which the run was trained, are taken as aligned crops; of all others the extra `align` finds and aligns
-the largest face.
+of the run's training size, are treated as aligned crops; in all others the extra `align` finds and aligns the largest
+face.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from adaptface_jax.cli.parser import Parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """List the photographs, open the model, embed, find the thresholds, say and keep them."""
+    """List the photographs, open the model, embed, find the thresholds, print and store them."""
     from adaptface_jax.calibrate.work import work
 
     work(args)

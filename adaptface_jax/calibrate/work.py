@@ -25,14 +25,14 @@ from adaptface_jax.evaluation.risk import counted, passing
 from adaptface_jax.evaluation.site_thresholds import SiteThresholds, check_enough, site_thresholds
 from adaptface_jax.training.run import RESULTS
 
-MOST = 3000  # photographs: their 4.5 million pairs take some 2 GB
-SHOWN = 5  # problems that are said one by one
+MOST = 3000  # photographs: their 4.5 million pairs take about 2 GB
+SHOWN = 5  # problems that are listed one by one
 
 
 def work(args: argparse.Namespace) -> None:
-    """List the photographs, open the model, embed, find the thresholds, say and keep them."""
+    """List the photographs, open the model, embed, find the thresholds, print and store them."""
     if not (args.out or args.run):
-        raise InputError("--out: a backbone has no folder to keep thresholds in; name a file")
+        raise InputError("--out: a backbone has no folder to store thresholds in; name a file")
     out = Path(args.out) if args.out else Path(args.run) / SITE
     check_file(str(out))
     files = ImageFiles(Path(args.pile))
@@ -40,7 +40,7 @@ def work(args: argparse.Namespace) -> None:
         check_enough(len(files))
     paths = chosen(files.paths)
     if len(paths) < len(files.paths):
-        print(f"{len(paths):,} of {len(files.paths):,} photographs are taken, drawn at random")
+        print(f"{len(paths):,} of {len(files.paths):,} photographs are used, drawn at random")
     model = open_from_flags(args, files)
     rows, problems = [], []
     with Progress(len(paths), label="embedded", unit="image") as progress:
@@ -49,21 +49,21 @@ def work(args: argparse.Namespace) -> None:
             problems += [str(one) for _, one in part if isinstance(one, InputError)]
             rows.append(model.embed(crops).embeddings)
             progress.show(sum(map(len, rows)) + len(problems), {})
-    for line in [*said_problems(problems), *files.passed_over.lines()]:
+    for line in [*problem_lines(problems), *files.skipped_files.lines()]:
         print(line)
     with of_pile(args.pile):
         site = site_thresholds(np.concatenate(rows), genuine_distances(args.run))
-        print("\n".join(said(site)))
+        print("\n".join(threshold_lines(site)))
         if not site.at_far:
             least = min(site.needed.values())
-            raise InputError(f"{site.photographs:,} photographs tell no threshold; give about {least:,}")
+            raise InputError(f"{site.photographs:,} photographs are too few for any threshold; give about {least:,}")
     write_site_file(out, SiteFile(site, Path(os.path.abspath(args.pile)).name, model.fingerprint, model.facts))
     print(f"written: {shown(str(out))}")
 
 
 @contextlib.contextmanager
 def of_pile(pile: str) -> Iterator[None]:
-    """An InputError of the block begins with the folder."""
+    """An InputError raised in the block begins with the folder."""
     try:
         yield
     except InputError as error:
@@ -78,7 +78,7 @@ def chosen(paths: Sequence[str]) -> list[str]:
 
 
 def genuine_distances(run: str | None) -> np.ndarray | None:
-    """Those of the first benchmark whose pairs the run kept; None where it kept none."""
+    """Those of the first benchmark whose pair scores the run kept; None if it kept none."""
     results = Path(run or "") / RESULTS
     if run is None or not results.exists():
         return None
@@ -86,22 +86,22 @@ def genuine_distances(run: str | None) -> np.ndarray | None:
     return next((scores.distance[scores.issame] for scores in kept if scores is not None), None)
 
 
-def said_problems(problems: Sequence[str]) -> list[str]:
-    """Photographs that were passed over, and why."""
-    lines = [f"passed over: {problem}" for problem in problems[:SHOWN]]
-    return lines + [f"passed over: {len(problems) - SHOWN:,} photographs more"] * (len(problems) > SHOWN)
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """Photographs that were skipped, and why."""
+    lines = [f"skipped: {problem}" for problem in problems[:SHOWN]]
+    return lines + [f"skipped: {len(problems) - SHOWN:,} more photographs"] * (len(problems) > SHOWN)
 
 
-def said(site: SiteThresholds) -> list[str]:
-    """The thresholds for people."""
+def threshold_lines(site: SiteThresholds) -> list[str]:
+    """The thresholds as lines of text."""
     if site.doubles_at_most is None:
-        most = "no benchmark of the run tells how many more there may be"
+        most = "no benchmark of the run shows how many more there may be"
     else:
         most = f"all doubles together are at most {100 * site.doubles_at_most:.2g}%"
     lines = [
         f"{plural(site.photographs, 'photograph')}, {plural(site.pairs, 'pair')}",
         f"doubles (pairs of one person): {100 * site.doubles:.2g}% left out, {most}",
-        "what remains of them makes a threshold stricter than asked for, not laxer; intervals are of 95%",
+        "any that remain make a threshold stricter than asked for, not looser; intervals are 95%",
     ]
     for name in sorted({*site.at_far, *site.needed}, key=float, reverse=True):
         if (found := site.at_far.get(name)) is not None:
@@ -109,5 +109,5 @@ def said(site: SiteThresholds) -> list[str]:
             risk = passing(float(name), found.far_interval)
             lines.append(f"FAR {name}: threshold {found.value:.4f} ({low:.4f} to {high:.4f}), {risk}")
         else:
-            lines.append(f"FAR {name}: not known; it takes about {counted(site.needed[name])} photographs")
+            lines.append(f"FAR {name}: unknown; it takes about {counted(site.needed[name])} photographs")
     return lines

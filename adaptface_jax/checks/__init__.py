@@ -1,1 +1,1 @@
-"""What the records of a run say of it: findings with their likely causes, for the doctor and for the report."""
+"""Diagnostics of set-ups and runs: findings with their likely causes, for the doctor and for the report."""

@@ -1,4 +1,4 @@
-"""What a check says, and all that was said in one line."""
+"""The finding of a check, and the summary of all findings in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKS = {Severity.OK: "✓", Severity.NOTE: "·", Severity.WARNING: "!", Severit
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """check: the name of what was looked at. what: one line. advice: the likely cause or what to do, one line.
+    """check: the name of what was checked. what: one line. advice: the likely cause or what to do, one line.
 
     numbers: the numbers behind it, for scripts.
     """
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """The findings about one thing; `subject` says which."""
+    """The findings about one subject, which `subject` names."""
 
     title: str
     subject: str
@@ -74,7 +74,7 @@ def share(part: int, whole: int) -> str:
 
 
 def verdict(sections: Iterable[Section]) -> tuple[Severity, str]:
-    """The worst severity, and the sum of it all in one line."""
+    """The worst severity, and a summary in one line."""
     findings = [finding for section in sections for finding in section.findings]
     count = Counter(finding.severity for finding in findings)
     faults, warnings = count[Severity.FAULT], count[Severity.WARNING]
@@ -83,7 +83,7 @@ def verdict(sections: Iterable[Section]) -> tuple[Severity, str]:
         return Severity.FAULT, f"{plural(faults, 'fault')}{also}: {_names(findings, Severity.FAULT)}"
     if warnings:
         return Severity.WARNING, f"no fault, {plural(warnings, 'warning')}: {_names(findings, Severity.WARNING)}"
-    return Severity.OK, f"sound: {plural(len(findings), 'check')}, no fault, no warning"
+    return Severity.OK, f"valid: {plural(len(findings), 'check')}, no fault, no warning"
 
 
 def _names(findings: Iterable[Finding], severity: Severity) -> str:

@@ -1,4 +1,4 @@
-"""The findings for people: a section a subject, a mark a line, the verdict last."""
+"""The findings for the terminal: one section per subject, one mark per line, the verdict last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLORS = {Severity.OK: "32", Severity.NOTE: "2", Severity.WARNING: "33", Severit
 
 
 class Report:
-    """Writes to `stream`: colors only on a terminal, marks that its encoding has."""
+    """Writes to `stream`: colors only on a terminal, marks that its encoding supports."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -26,7 +26,7 @@ class Report:
             self._marks, self._arrow = PLAIN, "->"
 
     def section(self, section: Section) -> None:
-        """One section, flushed: the next may take a while."""
+        """One section, flushed, since the next may take a while."""
         subject = f"  {section.subject}" if section.subject else ""
         lines = ["", self._paint("1", section.title) + subject]
         for finding in section.findings:
@@ -51,7 +51,7 @@ class Report:
 
 
 def as_json(sections: Sequence[Section], subject: str) -> dict[str, Any]:
-    """What `--output` holds: subject, verdict, the number of faults and warnings, and every finding."""
+    """The content of `--output`: subject, verdict, the number of faults and warnings, and every finding."""
     worst, text = verdict(sections)
     findings = [
         {

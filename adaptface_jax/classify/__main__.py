@@ -1,10 +1,10 @@
-"""Train an image classifier from scratch, for attributes of faces or for small pictures, or measure one.
+"""Train an image classifier from scratch, for face attributes or small images, or evaluate one.
 
     adaptface classify --config=celeba_cnn --workdir=runs/celeba --config.data.path=/data/celeba
     adaptface classify --config=tiny_imagenet_resnet --workdir=runs/tiny --config.data.path=/data/tiny-imagenet-200
     adaptface classify --evaluate=runs/celeba --split=test --output=celeba_test.json
 
-Running the same command again goes on where the run stopped. The test split is looked at when it is asked for.
+Running the same command again resumes the run. The test split is used only when asked for.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from adaptface_jax.data.sources.part_words import WORDS
 def main(args: argparse.Namespace) -> None:
     """Train or evaluate."""
     if args.evaluate is None and (args.config is None or args.workdir is None):
-        raise InputError("--config and --workdir train a classifier, --evaluate=RUN measures one; give either")
+        raise InputError("--config and --workdir train a classifier, --evaluate=RUN evaluates one; give either")
     for flag in ("split", "checkpoint", "data", "output") if args.evaluate is None else ():
         if getattr(args, flag) is not None:
             raise InputError(f"--{flag}: belongs to --evaluate=RUN")
     for flag in () if args.evaluate is None else ("config", "workdir", "overfit_small"):
         if getattr(args, flag) is not None:
-            raise InputError(f"--{flag}: belongs to a training, not to --evaluate")
+            raise InputError(f"--{flag}: belongs to training, not to --evaluate")
     from adaptface_jax.classify.work import work
 
     work(args)
@@ -39,11 +39,11 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(ClassificationConfig,), config_required=False)
     add_training_flags(result, workdir_required=False)
-    result.add_argument("--evaluate", metavar="RUN", help="measure a trained run in place of training one")
+    result.add_argument("--evaluate", metavar="RUN", help="evaluate a trained run instead of training one")
     result.add_argument("--split", choices=tuple(WORDS), help="of the run's data [test]")
     result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")
-    result.add_argument("--data", metavar="PATH", help="where the run's data lies now, if it has moved")
-    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the figures here")
+    result.add_argument("--data", metavar="PATH", help="where the run's data is now, if it has moved")
+    result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the metrics here")
     return result
 
 

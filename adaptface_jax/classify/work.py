@@ -43,7 +43,7 @@ VALIDATION, TEST = "validation", "test"
 
 
 class Examiner:
-    """The judge of a classification run (`training.loop.Judge`): the validation split, blind answers beside it."""
+    """Evaluates a classification run (`training.loop.Judge`): the validation split, next to blind baselines."""
 
     def __init__(self, plan: ClassificationPlan, _: Path) -> None:
         self._plan = plan
@@ -82,11 +82,11 @@ class Examiner:
         if self.result is None or drawn:
             return
         tensorboard.confusion(monitor, step, self.result, VALIDATION)
-        figures = scalars(self.result, VALIDATION)
-        monitor.hparams(trees.flatten(self._plan.record["config"], "."), figures)
+        metrics = scalars(self.result, VALIDATION)
+        monitor.hparams(trees.flatten(self._plan.record["config"], "."), metrics)
 
     def of(self, split: str, step: int, state: TrainState) -> SplitResult:
-        """A checkpoint on a split."""
+        """A checkpoint evaluated on a split."""
         return self._evaluate(state.trainable, state.statistics, parts(self._plan)[split], step)
 
     @property
@@ -97,13 +97,14 @@ class Examiner:
 
 
 def words(result: SplitResult) -> str:
-    """The figures of a split in one line."""
+    """The metrics of a split in one line."""
     exact = "" if result.exact_match is None else f", exact match {100 * result.exact_match:.2f}%"
     return f"loss {result.loss:.4f}, accuracy {100 * result.accuracy:.2f}%, macro F1 {result.macro_f1:.4f}{exact}"
 
 
 def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: Path) -> ClassificationResults:
-    """What the run came to: its best checkpoint on the validation split, and on what else it was asked for before."""
+    """The run's results: its best checkpoint on the validation split, and on the test split if that was asked for
+    before."""
     step, state = restored(plan, workdir, "best")
     baselines: dict[str, dict[str, BaselineScore]] = judge.baselines
     if plan.config.eval.pixel_baseline:
@@ -123,7 +124,7 @@ def results_of(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdi
 
 
 def known_test(workdir: Path, step: int) -> SplitResult | None:
-    """What an earlier report of the same checkpoint says of the test split."""
+    """The test result in an earlier report of the same checkpoint."""
     if not (workdir / RESULTS).exists():
         return None
     kept = read_classification(workdir / RESULTS)
@@ -137,10 +138,10 @@ def write(workdir: Path, results: ClassificationResults) -> None:
 
 
 def report(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: Path) -> None:
-    """Write and print what the run came to; a run that learns by heart has only its loss."""
+    """Write and print the run's results; an overfitting run (`--overfit_small`) has only its loss."""
     if not plan.evaluated:
         return
-    with Phase("measuring the best checkpoint, making the report"):
+    with Phase("evaluating the best checkpoint, writing the report"):
         results = results_of(plan, judge, ending, workdir)
         if processes.primary():
             write(workdir, results)
@@ -149,7 +150,7 @@ def report(plan: ClassificationPlan, judge: Examiner, ending: Ending, workdir: P
 
 
 def evaluate_run(args: argparse.Namespace) -> None:
-    """A trained classifier on one of its splits, kept with the run's results where it is the best checkpoint."""
+    """Evaluate a trained classifier on one of its splits; the best checkpoint's result joins the run's results."""
     workdir = Path(args.evaluate)
     plan, step = open_classifier(workdir, args.checkpoint, args.data or "")
     source = parts(plan)[args.split]
@@ -168,7 +169,7 @@ def evaluate_run(args: argparse.Namespace) -> None:
         added = dataclasses.replace(kept, test=result) if on_test else dataclasses.replace(kept, validation=result)
         write(workdir, added)
         seal(workdir, (RESULTS, MARKDOWN))
-        print(f"the {args.split} figures are now in {workdir}/results.html, results.md and results.json")
+        print(f"the {args.split} metrics are now in {workdir}/results.html, results.md and results.json")
 
 
 def work(args: argparse.Namespace) -> None:

@@ -37,14 +37,14 @@ from adaptface_jax.evaluation.suspects import (
     twins,
 )
 
-MOST = 200  # rows of a sheet
+MOST = 200  # rows in a sheet
 UNREADABLE = "unreadable"  # the kind of a row without another image
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open the set and the model, embed, look for suspects, write and say what came out."""
+    """Open the dataset and the model, embed, find suspects, write, report the outcome."""
     if args.threshold is not None and not -1 <= args.threshold <= 1:
-        raise InputError(f"--threshold: {args.threshold:g} is no cosine; expected -1 to 1")
+        raise InputError(f"--threshold: {args.threshold:g} is not a cosine; expected -1 to 1")
     check_sheet(args.sheet)
     source = open_source(args.source)
     benchmarks = {name: open_benchmark(path) for name, path in named_paths(args.benchmark).items()}
@@ -75,35 +75,35 @@ def work(args: argparse.Namespace) -> None:
     if args.sheet:
         write_bytes(args.sheet, sheet(suspects[:MOST], images, names, Path(args.sheet).suffix))
     lines = outcome_lines(source.description, suspects, threshold, args)
-    for line in (*lines, *images.lines(), *source.passed_over.lines()):
+    for line in (*lines, *images.lines(), *source.skipped_files.lines()):
         print(line)
 
 
 def people_in(units: np.ndarray, person: np.ndarray) -> People:
-    """The people of some images: unit embeddings [N, E], and of whom each is, any numbers, int [N]."""
+    """The people in some images: unit embeddings [N, E], and the person of each, any integers, int [N]."""
     names, label = np.unique(person, return_inverse=True)
     return People.of(units, label, len(names))
 
 
 def numbered(one: Suspect, images: np.ndarray, others: np.ndarray) -> Suspect:
-    """A suspect by the numbers that its images have among all of them."""
+    """A suspect with its images' numbers among all images."""
     return dataclasses.replace(one, image=int(images[one.image]), other=int(others[one.other]))
 
 
 def outcome_lines(
     description: str, suspects: Sequence[Suspect], threshold: float, args: argparse.Namespace
 ) -> list[str]:
-    """How many of each kind, and by what."""
+    """How many of each kind, and by what threshold."""
     counts = {kind: sum(one.kind == kind for one in suspects) for kind in (SHARED, TWINS, OUTLIER)}
-    how = "given" if args.threshold is not None else "95% of people's halves are more alike"
+    how = "given" if args.threshold is not None else "exceeded by the two halves of 95% of the people"
     lines = [
         f"{description}: nothing was changed",
         f"twins     {plural(counts[TWINS], 'pair')} of people at a similarity of {threshold:.3f} or more ({how})",
-        f"outliers  {plural(counts[OUTLIER], 'image')} nearer to somebody else than to their own person",
+        f"outliers  {plural(counts[OUTLIER], 'image')} closer to someone else than to their own person",
     ]
     if args.benchmark:
         lines.append(
-            f"shared    {plural(counts[SHARED], 'person', 'people')} of the benchmarks as alike to one of the set"
+            f"shared    {plural(counts[SHARED], 'person', 'people')} in the benchmarks as similar to one in the dataset"
         )
     lines.append(f"written: {shown(args.out)}" + (f", {shown(args.sheet)}" if args.sheet else ""))
     if args.sheet and len(suspects) > MOST:
@@ -112,7 +112,7 @@ def outcome_lines(
 
 
 def table(suspects: Sequence[Suspect], names: Sequence[str], unreadable: Sequence[str]) -> bytes:
-    """A row a suspect, the likeliest of each kind first, then one for each image that cannot be read."""
+    """One row per suspect, the most likely of each kind first, then one per image that cannot be read."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["kind", "image", "other", "similarity", "own"])
@@ -126,7 +126,7 @@ def table(suspects: Sequence[Suspect], names: Sequence[str], unreadable: Sequenc
 def sheet(
     suspects: Sequence[Suspect], images: Sequence[bytes | np.ndarray], names: Sequence[str], suffix: str
 ) -> bytes:
-    """A picture with a row a suspect: its two images, and what they are."""
+    """An image with one row per suspect: its two images and their names."""
     rows = []
     for one in suspects:
         own = "" if one.own is None else f", own {one.own:.2f}"

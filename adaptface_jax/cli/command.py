@@ -1,7 +1,7 @@
 """One way to run a command: exit statuses and one-line errors.
 
 Exit status: 0 done (also --help), 2 bad configuration or input (one line, no traceback), 75 stopped by a signal with
-what was trained saved, 130 interrupted, 1 anything else (one line where the reason is known, such as a full disk).
+all progress saved, 130 interrupted, 1 anything else (one line where the reason is known, such as a full disk).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_is_full
 from adaptface_jax.core.text import one_line, shown
 
-STOPPED = 75  # EX_TEMPFAIL: run the same command again to go on
-INTERRUPTED = 130  # as a shell tells of Ctrl-C
-ADDRESSES = 2 << 30  # bytes that jax and its libraries map at least; with fewer they end in the middle of themselves
+STOPPED = 75  # EX_TEMPFAIL: run the same command again to resume
+INTERRUPTED = 130  # as shells report Ctrl-C
+ADDRESSES = 2 << 30  # bytes that jax and its libraries map at least; with fewer they crash
 
 
 def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> NoReturn:
-    """Parse the command line, call `main`, leave with the status that says how it went.
+    """Parse the command line, call `main`, exit with the status that says how it went.
 
-    `main` imports what does the work, so that help and misspelled words are answered without waiting for jax.
+    `main` imports what does the work, so that help and misspelled flags are answered without waiting for jax.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # of notes in images; the images are judged by decode()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; decode() decides on the images
     _open_streams()
     try:
         _check_surroundings()
@@ -68,32 +68,32 @@ def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> N
 
 
 def _part() -> bool:
-    """Part from the processes that train the same run, before an early end; whether there were any."""
-    met = sys.modules.get("adaptface_jax.distributed.processes")  # which only that work imports
+    """Leave the processes that train the same run, before an early exit; whether there were any."""
+    met = sys.modules.get("adaptface_jax.distributed.processes")  # imported only by such work
     return met is not None and met.part()
 
 
 def _check_surroundings() -> None:
-    """Raises InputError where nothing could be computed, or not as it is meant."""
+    """Raises InputError if the environment would break or change the computation."""
     if os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false"):
         raise InputError("JAX_ENABLE_X64: everything here is float32 or bfloat16; unset the variable")
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < ADDRESSES:
         raise InputError(
-            f"ulimit -v: {limit >> 10:,} kB of addresses are allowed, and jax takes more than {ADDRESSES >> 10:,}; "
+            f"ulimit -v: {limit >> 10:,} kB of address space are allowed, and jax needs more than {ADDRESSES >> 10:,}; "
             "raise the limit (ulimit -v unlimited), or limit the resident memory instead"
         )
 
 
 def in_one_line(error: Exception) -> tuple[int, str] | None:
-    """(status, line) of what may go wrong anywhere: the disk, the memory, the machine; None for a fault of ours."""
+    """(status, line) for what may go wrong anywhere: disk, memory, machine; None for a bug of ours."""
     text = str(error)
     if disk_is_full(error):
-        return 1, f"error: {_place(error)}the disk is full; what was there before is intact, make room and run again"
+        return 1, f"error: {_place(error)}the disk is full; earlier files are intact, free some space and run again"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return 1, f"error: {_place(error)}{one_line(error)}"
     if isinstance(error, MemoryError):
-        return 1, f"error: the memory of this machine does not suffice ({one_line(error)}); {_SMALLER}"
+        return 1, f"error: this machine has too little memory ({one_line(error)}); {_SMALLER}"
     if "RESOURCE_EXHAUSTED" in text:
         asked = re.search(r"\d[\d.]* ?(?:[KMGT]i?B|bytes)", text)
         return 1, f"error: the device is out of memory ({asked[0] if asked else one_line(error)} asked for); {_SMALLER}"
@@ -105,12 +105,12 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
 
 
 def _of_backends(error: Exception) -> bool:
-    """Whether jax found no device at all, which it does not put into words."""
+    """Whether jax found no device at all, which it reports without a message."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, AssertionError) and bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
 
 
-_SMALLER = "take a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
+_SMALLER = "choose a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
 _MACHINE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
     errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM, errno.ENOENT, errno.ESTALE,
@@ -122,12 +122,12 @@ def _place(error: Exception) -> str:
     if isinstance(name, str | bytes):
         return f"{shown(os.fsdecode(name))}: "
     frames = traceback.extract_tb(error.__traceback__)
-    locks = bool(frames) and "multiprocessing" in frames[-1].filename  # whose semaphores are files there
-    return "/dev/shm, which threads and processes share memory by: " if locks else ""
+    locks = bool(frames) and "multiprocessing" in frames[-1].filename  # its semaphores are files there
+    return "/dev/shm, through which processes share memory: " if locks else ""
 
 
 def _open_streams() -> None:
-    """Make standard output and error take any text: closed ones swallow it, others escape what they cannot show."""
+    """Make standard output and error accept any text: closed ones discard it, others escape what they cannot encode."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -137,7 +137,7 @@ def _open_streams() -> None:
 
 
 def leave(status: int, line: str, at_once: bool = False) -> NoReturn:
-    """End the program with its last line; `at_once`, as of several processes, without waiting for threads."""
+    """End the program with its last line; `at_once`, as among several processes, without waiting for threads."""
     print(line, file=sys.stderr, flush=True)
     if _part() or at_once:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the compiler made is kept for the next command: a step that took half a minute to compile starts at once."""
+"""Compiled programs are cached for the next command: a step that took half a minute to compile starts at once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def keep_compiled() -> Path | None:
-    """Let jax keep compiled programs in the user's cache; the folder, or None where a user chose or has none.
+    """Let jax cache compiled programs in the user's cache folder; that folder, or None if the user chose or has
+    none.
 
-    jax names each program by its text, its options, the versions of jax and its compiler and the devices; programs for
-    a CPU also lie in a folder of that CPU, since a home may be shared by unlike machines. The variable
-    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing.
+    jax keys each program by its text, options, devices and the versions of jax and its compiler; programs for a CPU
+    also go into a folder for that CPU, since different machines may share a home. The variable
+    JAX_COMPILATION_CACHE_DIR names another folder; empty, it turns the cache off.
     """
     if VARIABLE in os.environ:
         return None
     folder = _cache() / "adaptface_jax" / __version__ / _machine()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a machine without a home, or with one that is read-only: compiled anew each time, as ever
+    except OSError:  # no home, or a read-only one: programs are compiled every time
         return None
-    os.environ[VARIABLE] = str(folder)  # for jax, if it comes later, and for processes that are started
+    os.environ[VARIABLE] = str(folder)  # for jax, if imported later, and for child processes
     if "jax" in sys.modules:
         import jax
 
@@ -41,7 +42,7 @@ def _cache() -> Path:
 
 
 def _machine() -> str:
-    """A word for this processor and what it can."""
+    """A hash of this processor and its features."""
     features = sys.platform
     with contextlib.suppress(OSError):
         listing = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

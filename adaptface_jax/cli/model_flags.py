@@ -1,4 +1,4 @@
-"""The flags that name the model a command works on: a run's checkpoint, or a frozen backbone alone.
+"""The flags that name the model a command works on: a run's checkpoint, or a bare frozen backbone.
 
 `api.open_model.open_from_flags` opens it.
 """
@@ -11,7 +11,7 @@ DTYPES, FEATURES = ("auto", "float32", "bfloat16"), ("cls", "projected")
 
 
 def add_model_flags(parser: Parser, batch_size: int | None = None, required: bool = True) -> None:
-    """The flags that name a model; `batch_size` where the command knows it; `required` where nothing else names one."""
+    """The flags that name a model; `batch_size` if the command fixes it; `required` unless something else names one."""
     which = parser.add_mutually_exclusive_group(required=required)
     which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")
     which.add_argument("--backbone", metavar="DIR", help="converted folder, local file, hub id or `builtin`")
@@ -21,7 +21,7 @@ def add_model_flags(parser: Parser, batch_size: int | None = None, required: boo
         "--stored_size",
         type=int,
         metavar="PX",
-        help="size at which images of --backbone are read [their own]",
+        help="size at which --backbone reads images [their own]",
     )
     parser.add_argument("--feature", choices=FEATURES, default=FEATURES[0], help="feature of --backbone [cls]")
     parser.add_argument("--dtype", choices=DTYPES, help="to compute in [the run's own; auto]")

@@ -1,4 +1,4 @@
-"""Flags that name what a command writes: refused at once where it could not be written in the end."""
+"""Flags that name what a command writes: refused at once if it cannot be written."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line; with `settings`, `--config.a.b=value` overrides a recipe.
 
-    settings: the kinds of settings that the command takes, none for a command without any.
+    settings: the kinds of settings that the command takes; empty for none.
     config_required: whether a command with settings also works without `--config` (`.config` is then None).
     """
 
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see --help)")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The parsed flags; where settings are taken, `.config` is the frozen ones of `.recipe` with `.changes`."""
+        """The parsed flags; with settings, `.config` holds the frozen ones of `.recipe` with `.changes`."""
         plain, changes = split_settings(arguments) if self.settings else (list(arguments), [])
         known, rest = self.parse_known_args(plain)
         if rest:
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
         if self.settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self.settings and known.config is not None:
-            from adaptface_jax.cli.settings import read_settings  # with libraries that a help does without
+            from adaptface_jax.cli.settings import read_settings  # with libraries that --help does not need
 
             known.recipe, known.changes = known.config, changes
             known.config = read_settings(known, self.settings)
@@ -73,7 +73,7 @@ class _HelpAll(argparse.Action):
 
 
 def program() -> str | None:
-    """The command that runs, as it is typed, `adaptface train`; None where Python was not started on a command."""
+    """The running command as it is typed, `adaptface train`; None if Python was not started on a command."""
     spec = sys.modules["__main__"].__spec__
     parts = spec.name.split(".") if spec else []
     return f"adaptface {parts[1]}" if parts[:1] == ["adaptface_jax"] and len(parts) > 1 else None

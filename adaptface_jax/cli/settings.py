@@ -1,4 +1,4 @@
-"""The settings of a command line: a recipe or a config file with what `--config.a.b=value` and flags change in it."""
+"""The settings of a command line: a recipe or config file with the changes of `--config.a.b=value` and flags."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from adaptface_jax.models.settings import checked
 
 
 def read_settings(known: argparse.Namespace, kinds: Sequence[type[AnyConfig]]) -> AnyConfig:
-    """The frozen settings of `known.recipe` with `known.changes`, and what the flags of a training change.
+    """The frozen settings of `known.recipe` with `known.changes`, and what the training flags change.
 
-    kinds: those that the command takes. Raises InputError for any others, and for the first wrong one.
+    kinds: those that the command takes. Raises InputError for any other, and for the first invalid setting.
     """
     config = recipes.load(known.recipe)
     kind = overrides.schema_of(config)

@@ -1,4 +1,4 @@
-"""A table that is read on a terminal as it is, and by whatever reads Markdown."""
+"""A table to read on a terminal as it is, or as Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of one width each; the first is text, the others are numbers."""
+    """Columns of equal width; the first is text, the others are numbers."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (titles, *rows)]
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

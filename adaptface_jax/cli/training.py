@@ -1,4 +1,4 @@
-"""What every command that trains does around its loop: the check that a run goes on as it was, the lock."""
+"""What every training command does around its loop: the check that a run resumes unchanged, the lock."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def run_training(
     judge_of: Callable[[AnyPlan, Path], AnyJudge],
     report: Callable[[AnyPlan, AnyJudge, Ending, Path], None],
 ) -> None:
-    """The story of a run: check everything, say it, train, report.
+    """The course of a run: check everything, print it, train, report.
 
-    prepare: from the record of the run that may go on, or None, to the plan. report: by every process after training;
+    prepare: from the record of the run to resume, or None, to the plan. report: called by every process after training;
     the primary one writes. A signal ends it, and the same command makes the report again.
     """
     workdir = Path(args.workdir)

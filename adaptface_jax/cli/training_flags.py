@@ -1,4 +1,4 @@
-"""The flags of every command that trains."""
+"""The flags of every training command."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from adaptface_jax.distributed.flags import add_process_flags
 
 
 def add_training_flags(parser: Parser, workdir_required: bool = True) -> None:
-    """The flags of every command that trains."""
+    """The flags of every training command."""
     parser.add_argument(
         "--workdir",
         type=output_folder,
         required=workdir_required,
         metavar="DIR",
-        help="the run's folder; an existing run goes on",
+        help="the run's folder; an existing run is resumed",
     )
     parser.add_argument(
-        "--override_resume", action="store_true", help="go on with changed settings that do no harm (epochs, logging)"
+        "--override_resume", action="store_true", help="resume with changed settings that do no harm (epochs, logging)"
     )
     parser.add_argument(
         "--overfit_small",
         type=whole_number(),
         metavar="N",
-        help="learn N images by heart, without augmentation and decay: a sound model's loss goes to 0",
+        help="overfit N images, without augmentation and decay: a valid model's loss goes to 0",
     )
     parser.add_argument(
         "--profile", type=whole_number(), default=0, metavar="N", help="trace N steps, for TensorBoard and Perfetto"

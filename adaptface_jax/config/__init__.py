@@ -1,4 +1,4 @@
-"""What a config file imports: `defaults()`, every setting as it is unless changed, and `inherit(...)`."""
+"""What a config file imports: `defaults()`, every setting at its default, and `inherit(...)`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["defaults", "inherit"]
 
 
 def __getattr__(name: str) -> Any:
-    # The schema is also for those who read no config files, and have no library for them.
+    # The schema must also import without the library that config files need.
     if name == "defaults":
         from adaptface_jax.config.overrides import defaults
 

@@ -16,7 +16,7 @@ class ModelConfig:
     image_size: int = setting(64, "pixels", low=8, high=4096, first=True)
     channels_block3: int = setting(256, "cnn: channels of the last convolution", low=1, high=65_536)
     blocks: tuple[int, ...] = setting((2, 2, 2), "resnet: residual blocks of each of the three stages")
-    width: int = setting(64, "channels of the first stage; each further one has twice as many", low=1, high=16_384)
+    width: int = setting(64, "channels of the first stage; each later one has twice as many", low=1, high=16_384)
     activation: str = setting("relu", "leaky is torch's, slope 0.01", choices=("relu", "leaky", "elu", "gelu", "selu"))
     batch_norm: bool = setting(True, "resnet: normalize after each convolution")
     residual: bool = setting(True, "resnet: add each block's input to its output")
@@ -29,13 +29,13 @@ class ModelConfig:
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     flip: bool = setting(True, "mirror each image with probability 1/2")
-    rotation: float = setting(0.0, "greatest angle in degrees", low=0, high=180)
+    rotation: float = setting(0.0, "largest angle in degrees", low=0, high=180)
     brightness: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
     contrast: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
     saturation: float = setting(0.0, "factors from 1 - this to 1 + this", low=0)
-    hue: float = setting(0.0, "greatest turn of the color circle, which is 1", low=0, high=0.5)
-    crop_scale: tuple[float, ...] | None = setting(None, "least and greatest share of the area of a random crop")
-    crop_ratio: tuple[float, ...] = setting((3 / 4, 4 / 3), "least and greatest width over height of a random crop")
+    hue: float = setting(0.0, "largest hue shift, as a fraction of the color circle", low=0, high=0.5)
+    crop_scale: tuple[float, ...] | None = setting(None, "smallest and largest area fraction of a random crop")
+    crop_ratio: tuple[float, ...] = setting((3 / 4, 4 / 3), "smallest and largest width / height of a random crop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,10 @@ class ClassificationDataConfig(ReadingConfig):
         "", "a folder (CelebA, Tiny-ImageNet, a folder per class, Parquet shards) or tfds:NAME", first=True
     )
     attributes: tuple[str, ...] = setting((), "CelebA: the attributes to learn; empty for all", first=True)
-    test_fraction: float = setting(0.1, "share of the training part that is kept for testing", low=0.01, high=0.9)
-    split_seed: int = setting(42, "of that split, stratified by class", low=0, high=2**32 - 1)
-    mean: tuple[float, ...] | None = setting(None, "of each channel, 0 to 1; none measures the training images")
-    std: tuple[float, ...] | None = setting(None, "of each channel; none measures the training images")
+    test_fraction: float = setting(0.1, "share of the training part that is held out for testing", low=0.01, high=0.9)
+    split_seed: int = setting(42, "seed of that split, stratified by class", low=0, high=2**32 - 1)
+    mean: tuple[float, ...] | None = setting(None, "per channel, 0 to 1; none measures the training images")
+    std: tuple[float, ...] | None = setting(None, "per channel; none measures the training images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ClassificationEvalConfig:
     batch_size: int = setting(256, "images per forward pass", low=1, high=2**20)
     metric: str = setting(
         "macro_f1",
-        "what chooses the best checkpoint and stops early",
+        "what selects the best checkpoint and early stopping",
         choices=("macro_f1", "accuracy", "loss"),
         first=True,
     )
@@ -79,13 +79,13 @@ class ClassificationConfig:
 
 
 def check(config: ClassificationConfig) -> None:
-    """Raise InputError where two settings contradict each other; single values are checked by `overrides.freeze`."""
+    """Raise InputError if two settings contradict each other; single values are checked by `overrides.freeze`."""
     check_loop(config.train)
     model, data, augment = config.model, config.data, config.augment
     if len(model.blocks) != 3 or min(model.blocks) < 1 or max(model.blocks) > 1000:
         raise InputError(f"model.blocks: {model.blocks} is not three counts from 1 to 1000, like 2,2,2")
     if (data.mean is None) != (data.std is None):
-        raise InputError("data.mean and data.std belong together; give both, or none to measure them")
+        raise InputError("data.mean and data.std belong together; set both, or neither to measure them")
     for name, values in (("data.mean", data.mean), ("data.std", data.std)):
         if values is not None and (len(values) != 3 or min(values) < 0 or max(values) > 1):
             raise InputError(f"{name}: {values} is not three numbers from 0 to 1, of red, green and blue")
@@ -93,4 +93,4 @@ def check(config: ClassificationConfig) -> None:
         raise InputError(f"data.std: {data.std} divides by zero")
     for name, values, high in (("crop_scale", augment.crop_scale, 1.0), ("crop_ratio", augment.crop_ratio, 100.0)):
         if values is not None and (len(values) != 2 or not 0 < values[0] <= values[1] <= high):
-            raise InputError(f"augment.{name}: {values} is not a least and a greatest value above 0, at most {high:g}")
+            raise InputError(f"augment.{name}: {values} is not two ordered values above 0, at most {high:g}")

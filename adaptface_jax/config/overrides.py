@@ -1,4 +1,4 @@
-"""Text into a checked `Config`: the ConfigDict that config files change, and its freezing."""
+"""From text to a checked `Config`: the ConfigDict that config files change, and its freezing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adaptface_jax.core.text import shortened
 
 AnyConfig = Config | ClassificationConfig
 
-# What `task` says -> the settings that such a training has. A record or a file that does not say is of faces.
+# `task` -> the settings of such a training. A record or file without one is of face training.
 SCHEMAS: dict[str, type[AnyConfig]] = {kind().task: kind for kind in (Config, ClassificationConfig)}
 
 
@@ -26,12 +26,12 @@ LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 1e38  # what int32 and float32 hold
 
 
 def defaults(task: str = "recognition") -> ConfigDict:
-    """The default settings of "recognition" or "classification", locked: a config file invents no new ones."""
+    """The default settings of "recognition" or "classification", locked: a config file cannot add new ones."""
     return thawed(SCHEMAS[task]())
 
 
 def thawed(config: AnyConfig) -> ConfigDict:
-    """Frozen settings as what config files and flags change."""
+    """Frozen settings as the ConfigDict that config files and flags change."""
     tree = dataclasses.asdict(config)
     benchmarks = tree["data"].pop("benchmarks", None)
     adapter = tree.pop("adapter", None)
@@ -46,7 +46,7 @@ def thawed(config: AnyConfig) -> ConfigDict:
 
 
 def schema_of(config: ConfigDict | dict[str, Any]) -> type[AnyConfig]:
-    """The settings that a config has, by its `task`; raises InputError where there is no such task."""
+    """The schema of a config, by its `task`; raises InputError for an unknown task."""
     task = config.get("task", Config().task)
     if not isinstance(task, str) or task not in SCHEMAS:
         raise InputError(f"task: {shortened(repr(task), 60)} is not one of {', '.join(SCHEMAS)}")
@@ -110,14 +110,14 @@ def parse(name: str, text: str, kind: Any) -> Any:
 
 
 def _parse_pattern(name: str, text: str, kind: type) -> dict[str, Any]:
-    """`a=1,b=2`, also in parentheses; raises ValueError where an item is none."""
+    """`a=1,b=2`, also in parentheses; raises ValueError for anything else."""
     text = text[1:-1] if text[:1] == "(" and text[-1:] == ")" else text
     result: dict[str, Any] = {}
     for item in [] if text.lower() == "none" else text.split(","):
         key, _, value = item.rpartition("=")
         key = key.strip(" '\"")
         if key in result:
-            raise InputError(f"--config.{name}: {shortened(key, 80)} is there twice")
+            raise InputError(f"--config.{name}: {shortened(key, 80)} is given twice")
         if not key:
             raise ValueError
         result[key] = kind(value)
@@ -125,7 +125,7 @@ def _parse_pattern(name: str, text: str, kind: type) -> dict[str, Any]:
 
 
 def describe(kind: Any) -> str:
-    """The words for a type, for people."""
+    """A type in words."""
     if isinstance(kind, UnionType):
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
@@ -142,7 +142,7 @@ def describe(kind: Any) -> str:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether `value` may stand for `kind` (an int may stand for a float)."""
+    """Whether `value` is valid for `kind` (an int is valid for a float)."""
     if isinstance(kind, UnionType):
         return any(fits(value, option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:

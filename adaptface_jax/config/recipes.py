@@ -9,7 +9,7 @@ A config file is Python with `get_config()`, which returns a ConfigDict:
         config.adapter.num_domains = 4
         return config
 
-It is run as it is, so take no config file from a stranger.
+It is executed, so use no config file from an untrusted source.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from typing import TYPE_CHECKING
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line
 
-if TYPE_CHECKING:  # who asks for the names alone, as a help does, is answered without it
+if TYPE_CHECKING:  # listing names, as --help does, does not need it
     from ml_collections import ConfigDict
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# The config files that are being read, each inherited by the one before.
+# The config files being read, each inherited by the one before.
 _reading: list[Path] = []
 
 
 def folder() -> Path:
-    """Where the recipes are: within an installed package, beside the package in a checkout."""
+    """Where the recipes are: inside an installed package, next to the package in a checkout."""
     packaged = PACKAGE / "recipes"
     return packaged if packaged.is_dir() else PACKAGE.parent / "configs"
 
 
 def names() -> list[str]:
-    """The recipes' names, sorted: what `load` and `inherit` take for a path."""
+    """The recipes' names, sorted: what `load` and `inherit` accept besides paths."""
     return sorted(file.stem for file in folder().glob("*.py"))
 
 
 def load(source: str | Path) -> ConfigDict:
     """The settings of a recipe ("dalora") or of a config file ("mine.py"), as `--config` takes them.
 
-    A word with a slash or an ending is a path. Raises InputError, one line that begins with `--config`.
+    Anything with a slash or an extension is a path. Raises InputError, one line that begins with `--config`.
     """
     try:
         return _read(_find(source))
@@ -60,7 +60,7 @@ def inherit(source: str, neighbor: str | None = None) -> ConfigDict:
         inherit("small_faces")          a recipe that comes with the package
         inherit(__file__, "base.py")    the config file at this path from the folder of the one that calls
 
-    Raises InputError where there is no such recipe or file, and where it is broken.
+    Raises InputError if the recipe or file does not exist or is broken.
     """
     return _read(_find(source) if neighbor is None else _existing(Path(source).parent / neighbor))
 
@@ -73,16 +73,16 @@ def _find(source: str | Path) -> Path:
     if source in known:
         return folder() / f"{source}.py"
     near = difflib.get_close_matches(source, known, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}."
-    raise InputError(f"no recipe is called {source!r}; {hint} A file of your own is named with its ending: {source}.py")
+    hint = f"did you mean {', '.join(near)}?" if near else f"the recipes are {', '.join(known)}."
+    raise InputError(f"no recipe is called {source!r}; {hint} Name your own file with its extension: {source}.py")
 
 
 def _existing(path: Path) -> Path:
     if path.is_file():
         return path
     if path.stem in names():
-        raise InputError(f"no file at {path}; the recipe that comes with the package is called {path.stem}")
-    raise InputError(f"no file at {path}; recipes that come with the package: {', '.join(names())}")
+        raise InputError(f"no file at {path}; the packaged recipe is called {path.stem}")
+    raise InputError(f"no file at {path}; packaged recipes: {', '.join(names())}")
 
 
 def _read(path: Path) -> ConfigDict:
@@ -102,7 +102,7 @@ def _read(path: Path) -> ConfigDict:
         raise InputError(f"{path}: {error}") from None
     except ImportError as error:
         raise InputError(f"{path}: {_explained(error)}") from error
-    except Exception as error:  # a typing mistake in the user's own file
+    except Exception as error:  # an error in the user's own file
         raise InputError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
     finally:
         _reading.pop()
@@ -114,7 +114,7 @@ def _read(path: Path) -> ConfigDict:
 
 
 def _explained(error: ImportError) -> str:
-    """What could not be imported; config files of older versions import from places that are gone."""
+    """What could not be imported; config files of older versions import from modules that no longer exist."""
     text = f"{type(error).__name__}: {one_line(error)}"
     ours = (error.name or "").startswith("adaptface_jax")
     return text + ("; write: from adaptface_jax.config import defaults, inherit" if ours else "")

@@ -1,4 +1,4 @@
-"""Every setting of face training, its default and its check; what every training has (`LoopConfig` ...) is shared.
+"""Every setting of face training, with default and check; what all trainings share (`LoopConfig` ...).
 
 A config file's `get_config()` returns a ConfigDict made by `defaults()` or `inherit()` and changed there; the command
 line overrides single settings (`--config.adapter.rank=8`); `overrides.freeze` turns the result into a `Config`.
@@ -67,9 +67,9 @@ class AdapterConfig:
     use_rslora: bool = setting(False, "scale by alpha / sqrt(rank)")
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
     num_domains: int = setting(3, "gates of DA-LoRA, an expert each", low=2, high=256)
-    null_expert: bool = setting(False, "dalora: the last gate's expert is nothing: the frozen model, no parameters")
-    gate: str = setting("soft", "dalora: all experts by their gates, or the greatest alone", choices=("soft", "top1"))
-    shared_rank: int = setting(0, "dalora: rank of one more expert, which every image gets in full", low=0, high=4096)
+    null_expert: bool = setting(False, "dalora: the last expert is the frozen model itself, without parameters")
+    gate: str = setting("soft", "dalora: all experts, weighted by the gates, or the top one", choices=("soft", "top1"))
+    shared_rank: int = setting(0, "dalora: rank of an extra expert applied in full to every image", low=0, high=4096)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
     )
@@ -77,14 +77,15 @@ class AdapterConfig:
     domain_loss_weight: float = setting(0.1, "weight of the cross-entropy on known domain labels", low=0)
 
     def alpha_at(self, rank: int) -> float:
-        """The alpha with which a LoRA of that rank scales its update as this one; at its own rank exactly its alpha."""
+        """The alpha with which a LoRA of that rank scales its update like this one; at the same rank, the same
+        alpha."""
         more = rank / self.rank
         return self.alpha * (math.sqrt(more) if self.use_rslora else more)
 
     def at_rank(self, rank: int) -> AdapterConfig:
-        """The LoRA of that rank whose update is scaled as this one's in every layer: its patterns follow in proportion.
+        """The LoRA of that rank whose update is scaled like this one's in every layer; patterns scale in proportion.
 
-        Ranks are whole where `models.settings.check_model` takes the settings.
+        Ranks stay whole for settings that `models.settings.check_model` accepts.
         """
         return dataclasses.replace(
             self,
@@ -123,21 +124,21 @@ class LossConfig:
     magface: tuple[float, ...] = setting(
         (10.0, 110.0, 0.45, 0.8, 35.0), "magface: least and greatest norm, the margins there, weight of the norms' loss"
     )
-    subcenters: int = setting(1, "centers of a class, of which the nearest counts (sub-center ArcFace)", low=1, high=64)
+    subcenters: int = setting(1, "centers per class, of which the nearest counts (sub-center ArcFace)", low=1, high=64)
     margins: tuple[float, ...] = setting((1.0, 0.3, 0.2), "m1, m2, m3 of the combined margin cos(m1 t + m2) - m3")
     sample_rate: float = setting(
-        1.0, "share of the class centers that a step draws beside those of its images; 1: all", low=1e-4, high=1
+        1.0, "share of the class centers that a step samples besides those of its images; 1: all", low=1e-4, high=1
     )
     dtype: str = setting(
         "float32",
-        "of the cosines' products, sums are float32; auto is float32 on a CPU, else bfloat16",
+        "of the cosines' products (sums are float32); auto is float32 on a CPU, else bfloat16",
         choices=("auto", "float32", "bfloat16"),
     )
     optimizer: str = setting(
         "same", "of the class centers; same: train.optimizer", choices=("same", "adamw", "adam", "sgd")
     )
     learning_rate: float | None = setting(
-        None, "peak learning rate of the class centers, on the same course; none: train.learning_rate", low=0
+        None, "peak learning rate of the class centers, on the same schedule; none: train.learning_rate", low=0
     )
     keep_weight: float = setting(
         0.0, "weight of the cosine distance to the frozen model's feature, on data.keep or the batch itself", low=0
@@ -154,24 +155,24 @@ class AugmentConfig:
         0.0, "greatest random shift, scale and rotation, as a fraction of the image", low=0, high=0.5
     )
     blur: float = setting(0.0, "greatest standard deviation of a blur, as a fraction of the width", low=0, high=0.5)
-    low_resolution: float = setting(0.0, "least side, as a fraction of the image's; 0 off", low=0, high=1)
-    jpeg: int = setting(0, "lowest quality of a JPEG-like loss, 1 to 100; 0 off", low=0, high=100)
+    low_resolution: float = setting(0.0, "smallest side, as a fraction of the image's; 0 off", low=0, high=1)
+    jpeg: int = setting(0, "lowest quality of simulated JPEG, 1 to 100; 0 off", low=0, high=100)
     cutout: float = setting(0.0, "greatest area of a gray hole, as a fraction of the image's", low=0, high=1)
     worsened: float = setting(
-        0.5, "share of the images that blur, low_resolution, jpeg and cutout change, each up to that", low=0, high=1
+        0.5, "share of images degraded by blur, low_resolution, jpeg and cutout, each up to its setting", low=0, high=1
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadingConfig:
-    """How images are read, whatever they are for."""
+    """How images are read, for any training."""
 
-    overfit_small: int | None = setting(None, "train on so many images alone, as --overfit_small does", low=1)
+    overfit_small: int | None = setting(None, "train on only this many images, as --overfit_small does", low=1)
     threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0, high=1024)
     bad_records: str = setting(
-        "fail", "an unreadable image ends the run, or is logged and weighs nothing", choices=("fail", "skip")
+        "fail", "an unreadable image ends the run, or is logged and gets zero weight", choices=("fail", "skip")
     )
-    max_bad_records: int = setting(100, "skip: one more bad record than this ends the run", low=0)
+    max_bad_records: int = setting(100, "skip: more bad records than this end the run", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,14 +183,14 @@ class DataConfig(ReadingConfig):
     max_per_identity: int | None = setting(None, "the first N images of each identity", low=1)
     stored_size: int | str = setting(
         "auto",
-        "pixels that images cross to the device at; auto: the set's own, up to backbone.image_size",
+        "pixels at which images go to the device; auto: the set's own, up to backbone.image_size",
         low=16,
         high=4096,
     )
-    labels: str = setting("", "a table of labels of the images; empty for labels.csv in the training folder")
-    domains: str = setting("", "domains made of the labels, e.g. pose=left|right; light=bad; ordinary")
-    keep: str = setting("", "pictures of the old domain, as data.train names a set, for loss.keep_weight")
-    exclude: str = setting("", "a list of pairs, as --benchmark takes it, whose people are left out of training")
+    labels: str = setting("", "a table of image labels; empty for labels.csv in the training folder")
+    domains: str = setting("", "domains made from the labels, e.g. pose=left|right; light=bad; ordinary")
+    keep: str = setting("", "images of the old domain, in the form of data.train, for loss.keep_weight")
+    exclude: str = setting("", "a list of pairs, as for --benchmark, whose people are left out of training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,12 +198,12 @@ class LoopConfig:
     """Optimizer, learning rate and length of any training."""
 
     optimizer: str = setting(
-        "adamw", "adam's decay is an L2 loss, adamw's is decoupled", choices=("adamw", "adam", "sgd")
+        "adamw", "adam's decay is an L2 penalty, adamw's is decoupled", choices=("adamw", "adam", "sgd")
     )
     momentum: float = setting(0.9, "sgd: Nesterov's is not used", low=0, high=1)
     batch_size: int = setting(128, "images per optimizer step over all devices", low=1, high=2**20, first=True)
     epochs: int = setting(40, "passes over the data", low=1, first=True)
-    steps: int | None = setting(None, "optimizer steps; wins over epochs", low=1, first=True)
+    steps: int | None = setting(None, "optimizer steps; takes precedence over epochs", low=1, first=True)
     learning_rate: float = setting(1e-4, "peak learning rate", low=0, first=True)
     weight_decay: float = setting(0.05, "not on biases and norms", low=0)
     warmup_steps: int = setting(0, "linear warm-up from 0", low=0)
@@ -216,18 +217,18 @@ class LoopConfig:
     grad_accum: int = setting(1, "parts a batch is split into", low=1)
     clip_norm: float | None = setting(None, "clip the global gradient norm", low=1e-12)
     log_every: int = setting(10, "steps between two rows of metrics", low=1)
-    max_skipped: int = setting(10, "stop after so many steps in a row that were not finite; 0 never", low=0)
-    patience: int = setting(0, "stop early after so many evaluations without a better score; 0 never", low=0)
+    max_skipped: int = setting(10, "stop after this many non-finite steps in a row; 0 never", low=0)
+    patience: int = setting(0, "stop early after this many evaluations without a better score; 0 never", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
-    model_parallel: int = setting(1, "devices that the class centers are split over", low=1)
-    fsdp: int = setting(1, "devices that the frozen blocks are split over; a step gathers one block at a time", low=1)
+    model_parallel: int = setting(1, "devices that share the class centers", low=1)
+    fsdp: int = setting(1, "devices that share the frozen blocks; a step gathers one block at a time", low=1)
     ema: float = setting(
-        0.0, "decay of a moving average of what is trained, which is verified and used; 0 off", low=0, high=0.999999
+        0.0, "decay of a moving average of the trained weights, then verified and used; 0 off", low=0, high=0.999999
     )
-    keep_batch: int = setting(0, "images of data.keep beside each batch; 0: as many as the batch has", low=0)
+    keep_batch: int = setting(0, "images of data.keep with each batch; 0: as many as the batch has", low=0)
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -239,19 +240,19 @@ class EvalConfig:
     flip: bool = setting(True, "sum the embeddings of image and mirror image")
     guard: tuple[str, ...] = setting((), "benchmarks on which the run must not fall below the frozen backbone")
     guard_points: float = setting(0.0, "points of accuracy that a guarded benchmark may lose", low=0, high=100)
-    guard_action: str = setting("warn", "what a loss beyond that does", choices=("warn", "stop"))
+    guard_action: str = setting("warn", "what happens when it loses more", choices=("warn", "stop"))
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
     every_steps: int = setting(1000, "steps between two saves; the last step is always saved", low=1)
-    keep: int = setting(2, "latest checkpoints kept, beside the best one", low=1)
-    keep_every: int = setting(0, "steps between two that are saved and kept for good, for `replay`; 0 none", low=0)
+    keep: int = setting(2, "latest checkpoints kept, besides the best one", low=1)
+    keep_every: int = setting(0, "steps between checkpoints that are kept permanently, for `replay`; 0 none", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class MonitorConfig:
-    images: bool = setting(False, "face pictures and embeddings in TensorBoard: biometric data")
+    images: bool = setting(False, "face images and embeddings in TensorBoard: biometric data")
     wandb: bool = setting(False, "send the scalars to Weights & Biases too (extra `wandb`)")
 
 
@@ -274,9 +275,9 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Raise InputError where two settings contradict each other.
+    """Raise InputError if two settings contradict each other.
 
-    Single values are checked by `overrides.freeze`, what depends on the backbone by `models.settings.check_model`.
+    Single values are checked by `overrides.freeze`, those that depend on the backbone by `models.settings.check_model`.
     """
     adapter = config.adapter
     check_loop(config.train)
@@ -285,56 +286,54 @@ def check(config: Config) -> None:
     check_margins(config.loss)
     if config.loss.learning_rate is not None and not config.train.learning_rate:
         raise InputError(
-            f"loss.learning_rate: {config.loss.learning_rate:g} follows the course of train.learning_rate, which is 0; "
-            "give that a rate, or leave this one out"
+            f"loss.learning_rate: {config.loss.learning_rate:g} follows the schedule of train.learning_rate, which "
+            "is 0; set that rate, or omit this one"
         )
     for name in config.data.benchmarks:
         if not is_name(name):
-            raise InputError(f"data.benchmarks: {name!r} is no name of a benchmark; expected letters, digits, - and _")
+            raise InputError(f"data.benchmarks: {name!r} is not a benchmark name; expected letters, digits, - and _")
     if adapter.kind == "full":
         asked = {"train.fsdp": config.train.fsdp > 1, "backbone.quantize": config.backbone.quantize != "none"}
         for name, given in asked.items():
             if given:
                 raise InputError(
-                    f"{name}: is for frozen weights, and adapter.kind=full trains all of them; leave it out, or choose "
+                    f"{name}: is for frozen weights, and adapter.kind=full trains all of them; omit it, or choose "
                     "another adapter.kind"
                 )
     if adapter.kind != "dalora" and (adapter.null_expert or adapter.gate != "soft"):
         name = "null_expert" if adapter.null_expert else "gate"
-        raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or leave it out")
+        raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or omit it")
     if adapter.null_expert and config.backbone.train_patch_embed:
         raise InputError(
             "backbone.train_patch_embed: adapter.null_expert keeps the frozen model for some images, and a trained "
-            "patch embedding changes it for all; leave one of them off"
+            "patch embedding changes it for all; turn one of them off"
         )
     if adapter.null_expert and adapter.init_from:
-        raise InputError(
-            "adapter.init_from: no PEFT folder holds an adapter with a null expert; leave one of the two out"
-        )
+        raise InputError("adapter.init_from: no PEFT folder holds an adapter with a null expert; omit one of the two")
     if config.loss.keep_weight and (adapter.kind == "full" or not moves(config)):
         why = "keeps no frozen model to stay near" if adapter.kind == "full" else "leaves the feature as it is"
-        raise InputError(f"loss.keep_weight: adapter.kind={adapter.kind} {why}; use lora or dalora, or leave it out")
+        raise InputError(f"loss.keep_weight: adapter.kind={adapter.kind} {why}; use lora or dalora, or omit it")
     if config.data.keep and not config.loss.keep_weight:
-        raise InputError("data.keep: is for loss.keep_weight, which is 0; set that, e.g. to 10, or leave this out")
+        raise InputError("data.keep: is for loss.keep_weight, which is 0; set that, e.g. to 10, or omit this")
     if config.train.keep_batch and not config.data.keep:
-        raise InputError("train.keep_batch: counts images of data.keep, and none is given; name it, or leave this out")
+        raise InputError("train.keep_batch: counts images of data.keep, and none is given; set it, or omit this")
     if adapter.kind == "full" and config.backbone.train_patch_embed:
-        raise InputError("backbone.train_patch_embed: adapter.kind=full trains it already; leave it off")
+        raise InputError("backbone.train_patch_embed: adapter.kind=full already trains it; turn it off")
     if adapter.kind not in ("lora", "dalora"):
         for name in ("init_from", "blocks", "rank_pattern", "alpha_pattern"):
             if getattr(adapter, name):
                 raise InputError(
-                    f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to start or to shape; "
-                    "use lora or dalora, or leave it out"
+                    f"adapter.{name}: adapter.kind={adapter.kind} has no adapter to initialize or shape; "
+                    "use lora or dalora, or omit it"
                 )
 
 
 def check_margins(loss: LossConfig) -> None:
-    """Raise InputError where the settings of a margin are not its own, or are none."""
+    """Raise InputError for margin settings that are invalid or belong to another loss."""
     if loss.name == "combined" and len(loss.margins) != 3:
         raise InputError(f"loss.margins: {loss.margins} is not three numbers m1, m2, m3")
     if loss.margin_std and loss.name not in ("cosface", "arcface"):
-        raise InputError(f"loss.margin_std: {loss.name} has no margin to draw; use cosface or arcface, or leave it out")
+        raise InputError(f"loss.margin_std: {loss.name} has no margin to draw; use cosface or arcface, or omit it")
     if loss.name == "magface":
         given = loss.magface
         if len(given) != 5 or not (0 < given[0] < given[1] and 0 <= given[2] <= given[3] and given[4] >= 0):
@@ -349,12 +348,12 @@ def moves(config: Config) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Whether a benchmark may be called so: it becomes a part of file names, tags and addresses."""
+    """Whether this is a valid benchmark name: it becomes part of file names, tags and URLs."""
     return text.replace("_", "").replace("-", "").isalnum() and len(text) <= 80
 
 
 def check_loop(train: LoopConfig) -> None:
-    """The same for what every training has."""
+    """The same for the settings that all trainings share."""
     if any(epoch < 1 for epoch in train.decay_epochs):
         raise InputError(f"train.decay_epochs: {train.decay_epochs} has an epoch below 1")
     if train.batch_size % train.grad_accum:

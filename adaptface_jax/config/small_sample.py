@@ -1,4 +1,4 @@
-"""`--overfit_small`: the settings under which a sound model must learn a few images by heart."""
+"""`--overfit_small`: the settings under which a valid model must overfit a few images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 STEPS = 500
-ENOUGH = 0.01  # a loss below this has learned them
+ENOUGH = 0.01  # a loss below this has overfit them
 
-# What stands in the way of learning by heart; a kind of training has some of them.
+# What prevents overfitting; each kind of training has some of these.
 SWITCHED_OFF: dict[str, Any] = {
     "adapter.dropout": 0.0,
     "model.dropout": 0.0,
@@ -40,7 +40,7 @@ SWITCHED_OFF: dict[str, Any] = {
 def overfit(config: ConfigDict, count: int) -> None:
     """Change `config` for training on `count` images, in batches of all of them (of at most `train.batch_size`).
 
-    The run takes STEPS steps where `train.steps` says no other number, and ends once the loss is below ENOUGH.
+    The run takes STEPS steps unless `train.steps` is set, and ends once the loss is below ENOUGH.
     """
     for name, value in SWITCHED_OFF.items():
         section, _, leaf = name.partition(".")

@@ -1,6 +1,6 @@
-"""The settings that a first run on a folder of people begins with, by how many images there are.
+"""Settings for a first run on a folder of people, by the number of images.
 
-The one place of the rule; `benchmarks/starter_rule.py` measures half and twice of each of its figures.
+The rule is defined only here; `benchmarks/starter_rule.py` measures half and twice each of its numbers.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ class Starter:
 
 
 def starter(images: int) -> Starter:
-    """The settings for a training set of so many images, at least one."""
+    """The settings for a training set of `images` images, at least one."""
     steps = STEPS * math.sqrt(images / IMAGES)
     return Starter(
         rank=LARGE_RANK if images >= MANY else RANK,
         steps=min(max(50 * round(steps / 50), LEAST), MOST),
-        batch_size=min(BATCH, max(images // 2, 1)),  # some images may yet be lost
+        batch_size=min(BATCH, max(images // 2, 1)),  # some images may still be lost
         learning_rate=RATE,
     )
 
 
 def held_out(counts: np.ndarray) -> int:
-    """How many people to verify on, of those with so many images each (int [P]).
+    """How many people to hold out for verification, given their image counts (int [P]).
 
-    A part of PART, but more than FEWEST where there are so many, since fewer are too few to say whether a difference is
-    one; and as many as make PAIRS genuine pairs, so that a threshold is known. Never more than half of them.
-    Raises InputError where two could not be held out and two trained on.
+    The share PART, but at least FEWEST where there are enough people, since fewer cannot show that a difference is
+    real; and enough for PAIRS genuine pairs, so that a threshold is known. Never more than half of them. Raises
+    InputError where two could not be held out and two trained on.
     """
     people, able = len(counts), int((counts > 1).sum())
     if people < 4 or able < 2:
@@ -65,18 +65,18 @@ def held_out(counts: np.ndarray) -> int:
             f"{people:,} people, {able:,} of whom have two images; expected at least 4, and two images of 2 of them: "
             "some are trained on, others verified on"
         )
-    pairs = (counts * (counts - 1) // 2).sum() / people  # of one person, in the mean
+    pairs = (counts * (counts - 1) // 2).sum() / people  # per person, on average
     wanted = max(PART * people, min(FEWEST, people / 3), PAIRS / max(pairs, 1e-9))
     return int(min(max(math.ceil(wanted), 2), able, people // 2, MOST_PEOPLE))
 
 
 def rule_lines(images: int, held: int) -> list[str]:
-    """What the rule gives for so many training images and held out people, and the rule itself."""
+    """The rule's result for this many training images and held-out people, and the rule itself."""
     found = starter(images)
-    figures = f"rank {found.rank}, {found.steps:,} steps of {found.batch_size} images, rate {found.learning_rate:g}"
+    settings = f"rank {found.rank}, {found.steps:,} steps of {found.batch_size} images, rate {found.learning_rate:g}"
     lengths = f"{STEPS} x sqrt(images / {IMAGES}) steps, {LEAST} to {MOST:,}"
     return [
-        f"settings  {figures}: recipe {RECIPE} for about {images:,} training images",
+        f"settings  {settings}: recipe {RECIPE} for about {images:,} training images",
         f"          rule: {lengths}; rank {RANK}, from {MANY:,} images on {LARGE_RANK}",
-        f"pairs     of {held:,} people who are held out: a fifth, or {FEWEST} where that is more, at most a third",
+        f"pairs     of {held:,} held-out people: a fifth, or {FEWEST} where that is more, at most a third",
     ]

@@ -1,4 +1,4 @@
-"""What a DA-LoRA has to beat: the plain LoRA of its own size."""
+"""What a DA-LoRA has to beat: the plain LoRA of the same size."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import dataclasses
 from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.text import pattern_text
 
-# Settings of an adapter that a plain LoRA has no use for.
+# Adapter settings that a plain LoRA does not use.
 GATED = ("num_domains", "null_expert", "gate", "shared_rank", "router", "balance_weight", "domain_loss_weight")
 
 
 def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:
-    """The LoRA of all of its ranks, its update scaled as each expert's; None for anything but a DA-LoRA."""
+    """The LoRA with the sum of its ranks, its update scaled like each expert's; None for anything but a DA-LoRA."""
     if adapter.kind != "dalora":
         return None
     return adapter.at_rank(adapter.shared_rank + (adapter.num_domains - adapter.null_expert) * adapter.rank)
 
 
 def typed(adapter: AdapterConfig) -> dict[str, str]:
-    """The settings that make a DA-LoRA's plain adapter of it, as they are typed."""
+    """The settings that turn a DA-LoRA into its plain adapter, as they are typed."""
     typed = {"kind": adapter.kind, "rank": str(adapter.rank), "alpha": f"{adapter.alpha:g}"}
     if adapter.rank_pattern:
         typed["rank_pattern"] = pattern_text(adapter.rank_pattern)
@@ -29,7 +29,7 @@ def typed(adapter: AdapterConfig) -> dict[str, str]:
 
 
 def is_yardstick(config: Config, gated: Config) -> bool:
-    """Whether `config` is what the DA-LoRA `gated` has to beat: all else is the same, the seed too."""
+    """Whether `config` is what the DA-LoRA `gated` has to beat: everything else is the same, including the seed."""
     plain = plain_adapter(gated.adapter)
     if plain is None:
         return False

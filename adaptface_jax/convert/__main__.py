@@ -6,12 +6,12 @@
     adaptface convert wf42m_vit_b/model.pt --out weights/face_b
     adaptface convert --inspect ViT-B-16.pt
 
-SRC is a hub id, a folder or a file: safetensors (one, or shards with their index), `.pth` or TorchScript; named by
-torch hub, Hugging Face, timm, OpenAI, open_clip, InsightFace or CVLface. Nothing in it is executed; every tensor name
-is accounted for; the folder says what it is in `backbone.json`. What the shapes cannot tell comes from the settings
-beside the weights, and `--activation`, `--position_rule`, `--mean` and `--std` win over them. Wrappers' prefixes are
-peeled, other copies and heads put aside; all that is assumed or passed over is printed. `--inspect` says what SRC is,
-and writes nothing. Exit status 2, and one line, where that fails.
+SRC is a hub id, a folder or a file: safetensors (one, or shards with their index), `.pth` or TorchScript, with the
+names of torch hub, Hugging Face, timm, OpenAI, open_clip, InsightFace or CVLface. Nothing in it is executed; every
+tensor name is accounted for; `backbone.json` in the folder describes it. What the shapes do not determine comes from
+the settings next to the weights, which `--activation`, `--position_rule`, `--mean` and `--std` override. Wrapper
+prefixes are stripped, other copies and heads set aside; everything assumed or ignored is printed. `--inspect` describes
+SRC and writes nothing. On failure: exit status 2 and one line.
 """
 
 from __future__ import annotations
@@ -37,20 +37,24 @@ def parser() -> Parser:
     result.add_argument("source", metavar="SRC", help="folder, file or hub id")
     result.add_argument("--out", type=output_folder, metavar="DIR", help="folder to write")
     names = sorted(BACKBONES)
-    found = f"the backbone it must be ({', '.join(names)}); else found from the shapes"
+    found = f"the backbone it must be ({', '.join(names)}) [inferred from the shapes]"
     result.add_argument("--name", choices=names, metavar="NAME", help=found)
     result.add_argument(
         "--activation",
         choices=sorted({spec.activation for spec in BACKBONES.values()}),
-        help="wins over what stands beside the weights",
+        help="overrides the settings next to the weights",
     )
-    result.add_argument("--position_rule", choices=sorted(POSITION_RULES), help="else as the weights' project does it")
-    result.add_argument("--mean", metavar="M", help="image means in 0 to 1, one or three: 0.5 or 0.48,0.46,0.41")
-    result.add_argument("--std", metavar="S", help="standard deviations, as --mean; both win over the files")
-    result.add_argument("--under", metavar="PREFIX", help="the module that holds the tower, where there are several")
+    result.add_argument(
+        "--position_rule", choices=sorted(POSITION_RULES), help="how positions are resized [as in the weights' project]"
+    )
+    result.add_argument(
+        "--mean", metavar="M", help="image means on a 0 to 1 scale, one or three: 0.5 or 0.48,0.46,0.41"
+    )
+    result.add_argument("--std", metavar="S", help="standard deviations, like --mean; both override the files")
+    result.add_argument("--under", metavar="PREFIX", help="the module that holds the tower, if there are several")
     result.add_argument("--overwrite", action="store_true", help="replace an older converted folder")
-    result.add_argument("--inspect", action="store_true", help="say what SRC is, and convert nothing")
-    result.add_argument("--all", action="store_true", help="with --inspect: a line for every tensor, blocks not folded")
+    result.add_argument("--inspect", action="store_true", help="describe SRC, and convert nothing")
+    result.add_argument("--all", action="store_true", help="with --inspect: one line per tensor, blocks not collapsed")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Arrays from `.npz` archives that nobody vouches for: a small file may claim terabytes."""
+"""Arrays from untrusted `.npz` archives: a small file may claim terabytes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MOST = 4 << 30
 def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Name -> array, of every array of an archive.
 
-    Raises ValueError for anything but a sound archive of plain arrays of at most 4 GiB together; what it claims is
-    added up before any of it is unpacked.
+    Raises ValueError for anything but a valid archive of plain arrays of at most 4 GiB in total; the claimed sizes are
+    added up before anything is unpacked.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -27,6 +27,6 @@ def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except MemoryError:
-        raise ValueError("an array claims more than there is memory") from None
+        raise ValueError("an array claims more memory than there is") from None
     except (OSError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"no archive of arrays: {error}") from None
+        raise ValueError(f"not an archive of arrays: {error}") from None

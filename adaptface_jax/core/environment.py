@@ -1,4 +1,4 @@
-"""On what a run runs: versions, system, processor, devices."""
+"""What a run runs on: versions, system, processor, devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 
 
 def environment() -> dict[str, str]:
-    """Name -> value, in the order in which people read them; neither user nor host names."""
+    """Name -> value, in reading order; neither user nor host names."""
     devices = jax.devices()
     return {
         **versions(),
@@ -31,18 +31,18 @@ def environment() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of those that it computes with."""
+    """Of this package and its numerical dependencies."""
     return {"adaptface_jax": __version__, **{package: metadata.version(package) for package in PACKAGES}}
 
 
 def provenance(command: str) -> dict[str, str]:
-    """How a run was started: what was typed, and the commit of the package's files where they are of one."""
+    """How a run was started: the command, and the commit of the package's files if there is one."""
     found = {"command": shlex.join(["adaptface", command, *sys.argv[1:]])}
     return found | ({"commit": known} if (known := commit()) else {})
 
 
 def commit() -> str:
-    """The git commit that this package is of, and whether its files differ from it; "" outside of a checkout."""
+    """The git commit of this package, and whether its files differ from it; "" outside a checkout."""
     here = Path(__file__).resolve().parents[1]
 
     def git(*words: str) -> str | None:
@@ -54,14 +54,14 @@ def commit() -> str:
             return None
         return done.stdout.strip()
 
-    # A package installed somewhere below another project's checkout is no part of that.
+    # A package installed inside another project's checkout is not part of that.
     if git("ls-files", "--error-unmatch", "__init__.py") is None or not (found := git("rev-parse", "HEAD")):
         return ""
     return found + (", with changes" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
 
 
 def processor() -> str:
-    """The model where the system tells it, else the architecture."""
+    """The model if the system reports it, else the architecture."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
         for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():

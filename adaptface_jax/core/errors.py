@@ -1,4 +1,4 @@
-"""How a command ends early: each has a message of one line and its own exit status (`cli.command.run_command`)."""
+"""How a command ends early: each has a one-line message and an exit status (`cli.command.run_command`)."""
 
 
 class InputError(Exception):
@@ -11,17 +11,17 @@ class InputError(Exception):
     ...     af.open("builtin", image_size=30)
     ... except af.InputError as error:
     ...     print(error)
-    backbone.image_size: 30 is no multiple of demo's patch size 14; the nearest is 28
+    backbone.image_size: 30 is not a multiple of demo's patch size 14; the nearest is 28
     """
 
 
 class RunError(Exception):
-    """A run cannot go on, and what can be saved is saved: exit status 1."""
+    """A run cannot continue, and what could be saved is saved: exit status 1."""
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop, and what was trained is saved: exit status 75.
+    """A signal asked the run to stop, and its progress is saved: exit status 75.
 
-    Threads may be in the middle of something (a compilation, images being decoded): the program leaves without waiting
-    for them, and without the interpreter's clean-up, which can crash on them.
+    Threads may be in the middle of something (a compilation, images being decoded): the program exits without waiting
+    for them, and without the interpreter's cleanup, which can crash on them.
     """

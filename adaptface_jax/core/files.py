@@ -1,4 +1,4 @@
-"""Files and folders that are never half-written, and a folder that one process has to itself."""
+"""Files and folders that are never half-written, and exclusive access to a folder."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.text import shown
 
 _PART = ".part"
-# What it becomes, the machine and the process that write it, what it is for.
+# Final name, machine, process, purpose.
 _SCRATCH = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)\.(?:\w+\.)?(part|new|old)", re.DOTALL)
-_DAY = 86_400.0  # seconds for which the scratch of another machine, whose processes cannot be seen, is left alone
+_DAY = 86_400.0  # seconds for which another machine's scratch is left alone: its processes cannot be seen
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` (UTF-8) so that `path` holds either its old content or all of the new one.
 
-    Bytes of a name that are no UTF-8 are escaped.
+    Bytes of a name that are not UTF-8 are escaped.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
@@ -44,9 +44,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A scratch file that becomes `path` when the block ends, or disappears where the block raises.
+    """A scratch file that becomes `path` when the block ends, or disappears if the block raises.
 
-    A link keeps its place and its target is written; a file keeps its mode; a device or a pipe is written to as it is.
+    A link stays and its target is written; a file keeps its mode; a device or pipe is written to directly.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -64,18 +64,18 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a new one is as readable as any other file of its folder.
+        # mkstemp makes files private; a new one should be as readable as any other file.
         os.chmod(scratch, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
         os.replace(scratch, path)
     except BaseException as error:
         Path(scratch).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
-            error.filename = error.filename or str(path)  # the system does not say what was written
+            error.filename = error.filename or str(path)  # the system does not name the file
         raise
 
 
 def clear_remains(path: Path) -> None:
-    """Remove the scratch files and folders that a killed process left beside `path`."""
+    """Remove the scratch files and folders that a killed process left next to `path`."""
     for remains, name, use in _remains(path.parent):
         if name != _short(path.name):
             continue
@@ -95,7 +95,7 @@ def clear_remains_in(folder: Path) -> None:
 
 
 def _remains(folder: Path) -> list[tuple[Path, str, str]]:
-    """(path, what it was to become, what it was for) of the scratch in `folder` whose process is gone."""
+    """(path, final name, purpose) of the scratch in `folder` whose process is gone."""
     try:
         names = [name for name in os.listdir(folder) if name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
@@ -119,7 +119,7 @@ def _machine() -> str:
 
 
 def _beside(path: Path) -> str:
-    """How scratch of this process beside `path` begins."""
+    """The prefix of this process's scratch next to `path`."""
     return f".{_short(path.name)}.{_machine()}-{os.getpid()}"
 
 
@@ -135,10 +135,10 @@ def _lives(process: int) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path, busy: str) -> Iterator[None]:
-    """Makes `folder` and keeps other processes out of it while the block lasts; gone with the process, however it ends.
+    """Makes `folder` and locks other processes out of it during the block; released with the process, however it ends.
 
-    Raises InputError where the folder cannot be made, and with the message `busy` where another process is in it;
-    RunError where the folder is taken away within the block.
+    Raises InputError if the folder cannot be created, and with the message `busy` where another process holds it;
+    RunError if the folder disappears during the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     except OSError as error:
         if disk_is_full(error):
             raise
-        raise InputError(f"{shown(str(folder))}: cannot be made ({error.strerror}); choose another folder") from None
+        raise InputError(f"{shown(str(folder))}: cannot be created ({error.strerror}); choose another folder") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,17 +167,17 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
 
 
 def _removed(folder: Path, handle: int) -> bool:
-    """Whether the folder that was opened is there no longer, though another may have its name."""
+    """Whether the folder that was opened is gone, though another may have its name."""
     opened = os.fstat(handle)
     try:
-        # Some network file systems number a folder anew: only one that has no name left is gone.
+        # Some network file systems renumber folders: only one without links is gone.
         return opened.st_nlink == 0 and not os.path.samestat(folder.stat(), opened)
     except FileNotFoundError:
         return True
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether a write failed for want of room, or of quota; also where a library has made text of the error."""
+    """Whether a write failed for lack of space or quota; also where a library turned the error into text."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     text = str(error)
@@ -186,17 +186,17 @@ def disk_is_full(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def disk_may_fill(folder: Path) -> Iterator[None]:
-    """Raises RunError where the block fails because the disk is full."""
+    """Raises RunError if the block fails because the disk is full."""
     try:
         yield
     except OSError as error:
         if not disk_is_full(error):
             raise
-        raise RunError(f"{folder}: the disk is full; what was saved is intact, make room and run again") from None
+        raise RunError(f"{folder}: the disk is full; what was saved is intact, free some space and run again") from None
 
 
 def refuse_file(folder: Path) -> None:
-    """Raises InputError where a folder is to be and something else is."""
+    """Raises InputError if a folder is expected and something else exists."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{shown(str(folder))}: is a file; expected a folder")
 
@@ -204,7 +204,7 @@ def refuse_file(folder: Path) -> None:
 def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
     """Raises InputError unless `whole_folder` may write to `out`.
 
-    With `overwrite` a folder that holds the file `marker`, hence `what`, gives way; nothing else ever does.
+    With `overwrite`, a folder that holds the file `marker`, hence `what`, may be replaced; nothing else ever is.
     """
     refuse_file(out)
     if out.exists() and any(out.iterdir()):
@@ -216,7 +216,7 @@ def check_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> None:
 
 @contextlib.contextmanager
 def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Iterator[Path]:
-    """A scratch folder that becomes `out` when the block ends, or disappears where the block raises.
+    """A scratch folder that becomes `out` when the block ends, or disappears if the block raises.
 
     Raises InputError as `check_folder` does.
     """
@@ -238,13 +238,13 @@ def whole_folder(out: Path, *, overwrite: bool, marker: str, what: str) -> Itera
             scratch.rename(out)
     finally:
         if old.exists() and not out.exists():
-            old.rename(out)  # the new one could not take its place
+            old.rename(out)  # the new one could not replace it
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step, so that neither is ever missing; whether the system could."""
+    """Swap two paths in one step, so that neither is ever missing; whether the system could."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
@@ -254,7 +254,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _short(name: str) -> str:
-    """So much of a name that what is put around it still fits into the 255 bytes of a file system."""
+    """A name shortened so that prefix and suffix still fit into a file system's 255 bytes."""
     return os.fsdecode(os.fsencode(name)[:180])
 
 

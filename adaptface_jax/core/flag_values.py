@@ -1,4 +1,4 @@
-"""Values of flags: what argparse makes of a text, or says of it in one line."""
+"""Flag values: parsed from text by argparse, or refused in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def whole_number(most: int | None = None, unit: str = "") -> Callable[[str], int]:
-    """The `type` of a flag that counts something: a whole number from 1 on, to `most` where there is one.
+    """The `type` of a flag that counts something: a whole number of at least 1, and at most `most` if given.
 
     unit: what it counts, for the message, e.g. "seconds".
     """

@@ -1,4 +1,4 @@
-"""Packages that others import where they are installed, though nothing here needs them."""
+"""Packages that dependencies import if they are installed, though nothing here needs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def hidden(name: str) -> Iterator[None]:
-    """Within the block a package that is not loaded yet cannot be imported: as if it were not installed."""
+    """Within the block, a package that is not yet loaded cannot be imported, as if it were not installed."""
     if name in sys.modules:
         yield
         return

@@ -1,4 +1,4 @@
-"""What became of each of many things, a line of JSON each: killed at any moment, the same work goes on."""
+"""The outcome of each item, one JSON line each: work killed at any moment can resume."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from adaptface_jax.core.json_io import from_plain
 
 
 class Journal:
-    """Lines that are on disk as soon as they are known; a last line that was cut off counts as never written.
+    """Lines that are on disk as soon as they are known; a truncated last line counts as never written.
 
-    kind_of: of the dataclass that the line of a thing must hold the fields of, by its path (or key) and the line.
-    lines: what is known, by the path of the thing.
-    Raises InputError for a file with a line that `add` did not write.
+    kind_of: gives the dataclass whose fields an item's line must hold, from its path (or key) and the line. lines: what
+    is known, by the item's path. Raises InputError for a file with a line that `add` did not write.
     """
 
     def __init__(self, path: Path, kind_of: Callable[[str, dict[str, Any]], type]) -> None:
@@ -31,14 +30,14 @@ class Journal:
                 from_plain(line, kind_of(name, line), "")
                 self.lines[name] = line
             except (InputError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-                raise InputError(f"{path}: line {number} is damaged; delete the file to look at all again") from None
+                raise InputError(f"{path}: line {number} is corrupted; delete the file to start over") from None
         if path.exists() and path.stat().st_size > len(whole) + 1:
             os.truncate(path, len(whole) + 1 if whole else 0)
 
     def add(self, name: str, line: dict[str, Any]) -> None:
-        """Note what became of a thing."""
+        """Record an item's outcome."""
         self.lines[name] = line
-        # ASCII: names that are no UTF-8 come back as they were.
+        # ASCII: names that are not UTF-8 survive unchanged.
         text = json.dumps({"path": name} | line)
         with open(self._path, "a", encoding="ascii") as file:
             file.write(text + "\n")

@@ -1,4 +1,4 @@
-"""JSON that every reader accepts, and JSON objects from files that nobody vouches for."""
+"""JSON that every reader accepts, and JSON objects from untrusted files."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ MAX_BYTES = 8 << 20
 def to_json(value: Any, indent: int | None = None) -> str:
     """`value` as RFC 8259 JSON: arrays and tuples become lists, NaN and infinities null, dataclasses objects.
 
-    Fields of a dataclass that hold their default are left out; `from_plain` puts them back. Names of files that are no
-    UTF-8 come back as they were (surrogate escapes).
-    Raises TypeError for what JSON has no form for.
+    Fields of a dataclass that hold their default are left out; `from_plain` puts them back. File names that are not
+    UTF-8 survive unchanged (surrogate escapes). Raises TypeError for what JSON cannot express.
     """
     text = json.dumps(plain := _plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -34,7 +33,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; raises InputError where it holds something else, a key twice, or more than 8 MiB."""
+    """The JSON object of a file; raises InputError if it holds something else, a key twice, or more than 8 MiB."""
     try:
         with open(path, "rb") as stream:
             return parse_object(stream.read(MAX_BYTES + 1))
@@ -45,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Raises ValueError for anything that is no sound JSON object of at most 8 MiB."""
+    """Raises ValueError for anything but a valid JSON object of at most 8 MiB."""
     if len(data) > MAX_BYTES:
         raise ValueError(f"longer than {MAX_BYTES >> 20} MiB")
     try:
@@ -67,11 +66,11 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def from_plain(value: Any, kind: type[Value], where: str) -> Value:
-    """A dataclass of `kind` from the parsed JSON that `to_json` wrote of one; unknown keys are passed over.
+    """A dataclass of `kind` from the parsed JSON that `to_json` wrote; unknown keys are skipped.
 
     Raises InputError, which begins with `where`, naming the first value that is missing or of another type.
     """

@@ -1,6 +1,6 @@
-"""What a folder holds, by sha256: written when it is complete, checked before it is believed.
+"""A folder's contents by sha256: written when it is complete, checked before it is used.
 
-A folder without a sound manifest was never finished, or is damaged.
+A folder without a valid manifest was never finished, or is corrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEYS = {"facts", "files", "sha256"}
 
 
 class Damaged(Exception):
-    """A folder is not what its manifest says; the message says what is wrong with it."""
+    """A folder does not match its manifest; the message says what is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> Manifest:
-    """Hash every file of `folder`, have it all on the disk, then write the manifest: the folder is complete."""
+    """Hash every file of `folder`, flush everything to disk, then write the manifest: the folder is complete."""
     files = {name: _hash(folder / name, sync=True) for name in _names(folder)}
     for inner in (*sorted({(folder / name).parent for name in files}), folder.parent):
         _sync_folder(inner)
@@ -40,13 +40,13 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> Manifest:
 
 
 def change_facts(folder: Path, **changes: Any) -> None:
-    """Add to the facts of a complete folder; raises Damaged where its manifest is not sound."""
+    """Add to the facts of a complete folder; raises Damaged if its manifest is not intact."""
     manifest = read_manifest(folder)
     _write(folder, dataclasses.replace(manifest, facts={**manifest.facts, **changes}))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest alone, its files not looked at; raises Damaged."""
+    """The manifest without checking its files; raises Damaged."""
     path = folder / NAME
     if not path.is_file():
         raise Damaged(f"it has no {NAME}, so it was never finished")
@@ -56,15 +56,15 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError
         return Manifest(value["facts"], {name: (size, digest) for name, (size, digest) in value["files"].items()})
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        raise Damaged(f"its {NAME} is damaged") from None
+        raise Damaged(f"its {NAME} is corrupted") from None
 
 
 def verify(folder: Path) -> Manifest:
-    """The manifest of a folder whose every file is as it was written; raises Damaged naming the first that is not."""
+    """The manifest of a folder whose files are all unchanged; raises Damaged naming the first that is not."""
     manifest = read_manifest(folder)
     for name in sorted(manifest.files.keys() | set(_names(folder))):
         if name not in manifest.files:
-            raise Damaged(f"{name} was not there when it was written")
+            raise Damaged(f"{name} did not exist when it was written")
         try:
             found = _hash(folder / name)
         except OSError:

@@ -1,4 +1,4 @@
-"""Whether an output can be written, found out before anything is computed for it."""
+"""Whether an output can be written, checked before anything is computed for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains, clear_remains_in, refuse_file
 from adaptface_jax.core.text import one_line, shortened, shown
 
-ROOM = 1 << 20  # bytes that every output may take
+ROOM = 1 << 20  # bytes that every output may need
 LONGEST = 255  # bytes of a name, on every file system in use
 
 
 def check_file(text: str) -> None:
     """Raises InputError, which begins with the path, unless a file could be written there now.
 
-    A device or a pipe can be written to; a link is followed. What a killed process left beside it is removed.
+    A device or pipe can be written to; a link is followed. What a killed process left next to it is removed.
     """
     path = _absolute(text)
     if path.is_dir():
@@ -35,15 +35,15 @@ def check_file(text: str) -> None:
 def check_folder(text: str) -> None:
     """Raises InputError, which begins with the path, unless files could be written into a folder there now.
 
-    What a killed process left beside it and in it is removed.
+    What a killed process left next to it and in it is removed.
     """
     path = _absolute(text)
     refuse_file(Path(text))
     for link in (Path(text), *Path(text).parents):
         if link.is_symlink() and not link.exists():
             raise InputError(
-                f"{shown(text)}: {shown(str(link))} is a link to {shown(os.readlink(link))}, which is not there; make "
-                "that folder, or choose another place"
+                f"{shown(text)}: {shown(str(link))} is a link to {shown(os.readlink(link))}, which does not exist; "
+                "create that folder, or choose another place"
             )
     _check_folder(text, path)
     clear_remains(path)
@@ -51,13 +51,13 @@ def check_folder(text: str) -> None:
 
 
 def check_inside(folder: Path, files: Iterable[str] = (), folders: Iterable[str] = ()) -> None:
-    """Raises InputError where something in `folder` is in the way of what will be written there, by its name."""
+    """Raises InputError if something in `folder` has the name of an output but the wrong kind."""
     for names, wrong, right in ((files, Path.is_dir, "a file"), (folders, Path.is_file, "a folder")):
         for name in names:
             if wrong(folder / name):
                 found = "a folder" if right == "a file" else "a file"
                 raise InputError(
-                    f"{shown(str(folder / name))}: is {found}, and {right} will be written there; move it away, or "
+                    f"{shown(str(folder / name))}: is {found}, and {right} will be written there; move it, or "
                     "choose another place"
                 )
 

@@ -1,4 +1,4 @@
-"""How many things can be computed at a time."""
+"""How much can be computed at a time."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def cores() -> int:
-    """Of the processor, those that this process may use."""
+    """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""What goes on, told while it does: phases by their name, loops by their count; bars on a terminal, lines elsewhere.
+"""Progress while it happens: phases by name, loops by count; bars on a terminal, lines elsewhere.
 
-Nothing that takes long is silent: a thread says again what goes on where nobody did for `gap` seconds.
+Nothing that takes long is silent: a thread reports again what is running after `gap` silent seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from adaptface_jax.core.text import duration
 
-# Seconds between two lines: at first, as a part of what has passed, and at most.
+# Seconds between two lines: at first, as a fraction of the elapsed time, and at most.
 FIRST_GAP, PART, LAST_GAP = 2.5, 1 / 60, 60.0
-# A process that was stopped for so long, or slept with its machine: it computed for hardly any of the time.
+# A process that was suspended this long, perhaps with its machine: it computed for hardly any of the time.
 STOOD_STILL, BUSY = 30.0, 0.01
 
 
 class Activity(abc.ABC):
-    """Something that takes a while; entered, it is what goes on until another one within it is."""
+    """Something that takes a while; once entered, it is the current one until another within it is."""
 
     def __init__(self, bar: tqdm | None) -> None:
         self._bar = bar
@@ -31,7 +31,7 @@ class Activity(abc.ABC):
 
     @abc.abstractmethod
     def now(self) -> str:
-        """What goes on, without for how long."""
+        """What is running, without the time."""
 
     def __enter__(self) -> Self:
         _watch.begin(self)
@@ -53,7 +53,7 @@ class Activity(abc.ABC):
         _watch.said()
 
     def tick(self, silent: float) -> None:
-        """Called now and then by the thread that watches; silent: for how many seconds nobody said anything."""
+        """Called now and then by the watching thread; silent: seconds since anything was printed."""
         elapsed = time.monotonic() - self.since
         if self._bar is not None:
             self._bar.refresh()
@@ -62,7 +62,7 @@ class Activity(abc.ABC):
 
 
 class Phase(Activity):
-    """Something without a count. brief: said only where it takes long."""
+    """Something without a count. brief: reported only if it takes long."""
 
     def __init__(self, what: str, brief: bool = False) -> None:
         shown = "{desc} ... {elapsed}"
@@ -80,9 +80,9 @@ class Phase(Activity):
 
 
 class Progress(Activity):
-    """Counts `total` things from `start`; `show` takes the figures to put beside the count.
+    """Counts `total` items from `start`; `show` takes the metrics to put next to the count.
 
-    brief: said only where it takes long.
+    brief: reported only if it takes long.
     """
 
     def __init__(self, total: int, start: int = 0, label: str = "", unit: str = "step", brief: bool = False) -> None:
@@ -100,18 +100,19 @@ class Progress(Activity):
         return f"{self._label} {self._done}/{self._total}".strip()
 
     def at(self, done: int) -> None:
-        """Count without a line: so many are done."""
+        """Count without a line: `done` are done."""
         self._done = done
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
-    def show(self, done: int, figures: dict[str, str] | None = None) -> None:
-        """Show that `done` of the total are done, and figures of then: a loop that counts may be further by now."""
-        figures = figures or {}
+    def show(self, done: int, metrics: dict[str, str] | None = None) -> None:
+        """Show that `done` of the total are done, with the metrics at that point: a counting loop may be further by
+        now."""
+        metrics = metrics or {}
         if done < self._done:
-            figures, done = {"at": str(done)} | figures, self._done
+            metrics, done = {"at": str(done)} | metrics, self._done
         if self._bar is not None:
-            self._bar.set_postfix(figures, refresh=False)
+            self._bar.set_postfix(metrics, refresh=False)
             self.at(done)
             return
         self._done, now = done, time.monotonic()
@@ -119,11 +120,11 @@ class Progress(Activity):
         if now - self._last_line < gap(now - self.since) and (done < self._total or self._brief):
             return
         self._last_line = now
-        words = "  ".join(f"{name} {value}" for name, value in (figures | self._left(now, done)).items())
+        words = "  ".join(f"{name} {value}" for name, value in (metrics | self._left(now, done)).items())
         self.write(f"{self.now()}  {words}".strip())
 
     def _leave_out_standstill(self, now: float, done: int) -> None:
-        """What was between the last call and this one does not count for the speed where nothing was computed."""
+        """Time since the last call does not count toward the speed if nothing was computed in it."""
         (before, busy, known), self._last_show = self._last_show, (now, time.process_time(), done)
         idle = now - before > STOOD_STILL and self._last_show[1] - busy < BUSY * (now - before)
         if idle and self._first is not None:
@@ -131,7 +132,7 @@ class Progress(Activity):
             self._first = since + now - before, start + done - known
 
     def _left(self, now: float, done: int) -> dict[str, str]:
-        """The time left at the speed since the first call: what was before it is start-up."""
+        """The time left at the speed since the first call; what came before is start-up."""
         if self._first is None:
             self._first = now, done
         since, start = self._first
@@ -142,17 +143,17 @@ class Progress(Activity):
 
 
 def gap(elapsed: float) -> float:
-    """The seconds between two lines, so long after the beginning."""
+    """The seconds between two lines, `elapsed` seconds after the start."""
     return min(max(FIRST_GAP, PART * elapsed), LAST_GAP)
 
 
 def going_on() -> Activity | None:
-    """The innermost of what goes on."""
+    """The innermost current activity."""
     return _watch.innermost
 
 
 class _Watch:
-    """What goes on, the innermost last, and a thread that says it again; there while anything does."""
+    """The current activities, innermost last, and a thread that reports them again, alive while there are any."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -1,8 +1,8 @@
-"""The part of the pickle machine that builds plain values; formats that come as pickles extend it by name.
+"""The part of the pickle machine that builds plain values; pickled formats extend it by name.
 
-A pickle is a program. A reader made from this one runs the instructions that it lists and no other, resolves the names
-that it lists to stand-ins of its own, imports nothing, and builds at most one small object per instruction: memory is
-bounded by a multiple of the file.
+A pickle is a program. A reader made from this one runs only the instructions that it lists, resolves the names that it
+lists to stand-ins of its own, imports nothing, and builds at most one small object per instruction: memory is bounded
+by a multiple of the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Instruction = Callable[[Any], None]
 
 
 class RefusedPickle(Exception):
-    """The program asks for what its reader does not do, or is broken; the message is one short line."""
+    """The program asks for something its reader refuses, or is broken; the message is one short line."""
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -56,7 +56,7 @@ class InertUnpickler(pickle._Unpickler):
             raise RefusedPickle(f"it asks for {f'{module}.{name}'[:80]!a}") from None
 
     def value(self) -> Any:
-        """What the program builds; raises RefusedPickle, and nothing else, where it builds none."""
+        """What the program builds; raises RefusedPickle, and nothing else, if it builds nothing."""
         try:
             return self.load()
         except RefusedPickle:

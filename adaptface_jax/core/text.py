@@ -1,41 +1,42 @@
-"""Words from outside as part of one line: what a file, a library or a user says, safe for a terminal."""
+"""Text from files, libraries and users as part of one line, safe for a terminal."""
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Mapping, Sequence
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of what a library says, its kind where it says nothing, without what a terminal would obey."""
+    """The first line of an error's message, or its type if empty, without terminal control characters."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = (reason.strip().splitlines() or [type(error).__name__])[0][:limit]
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def shown(name: str) -> str:
-    """A key or a path as it is; what cannot be printed (line breaks, bytes that are no UTF-8) is escaped."""
+    """A key or a path as it is; what cannot be printed (line breaks, bytes that are not UTF-8) is escaped."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
 def quoted(text: object) -> str:
-    """What a file says: quoted, escaped and cut at 80 characters."""
+    """Text from a file: quoted, escaped and cut at 80 characters."""
     shown = ascii(text)
     return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[0]}"
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:
-    """ "1 fault", "2 faults", and "2 people" where the plural is no mere s."""
+    """ "1 fault", "2 faults", and "2 people" where the plural is irregular."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def shortened(text: str, length: int) -> str:
-    """At most so many characters, an ellipsis in place of the rest."""
+    """At most `length` characters, an ellipsis in place of the rest."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path, and as many before it as tell different paths apart."""
+    """The last part of each path, and as many before it as distinguish the paths."""
     parts = [path.split(os.sep) for path in paths]
     for count in range(1, max(map(len, parts), default=1)):
         names = [os.sep.join(part[-count:]) for part in parts]
@@ -63,8 +64,13 @@ def duration(seconds: float) -> str:
     return f"{f'{days:,} d ' if days else ''}{hours} h {whole % 3600 // 60:02d} min"
 
 
+def utc_minute(seconds: float) -> str:
+    """ "2026-01-02 03:04 UTC": a time given in seconds since 1970."""
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """ "a, b and c"; of more than `most` the first ones, and how many are not named."""
+    """ "a, b and c"; if more than `most`, the first ones and how many are not named."""
     if len(names) > most:
         names = [*names[: most - 1], f"{len(names) - most + 1} more"]
     *first, last = names
@@ -82,5 +88,5 @@ def signed_area(change: float) -> str:
 
 
 def pattern_text(pattern: Mapping[str, float]) -> str:
-    """Names with numbers, `a=1,b=0.5`, as a setting of them is typed."""
+    """Names with numbers, `a=1,b=0.5`, as typed for a setting."""
     return ",".join(f"{key}={value:.12g}" for key, value in pattern.items())

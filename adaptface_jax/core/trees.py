@@ -24,7 +24,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overlay(base: Tree, top: Tree) -> dict[str, Any]:
-    """`base` with the leaves of `top` in their place."""
+    """`base` with the leaves of `top` replacing its own."""
     return unflatten({**flatten(base), **flatten(top)})
 
 
@@ -39,7 +39,7 @@ def nbytes(tree: Any) -> int:
 
 
 def device_bytes(tree: Any) -> int:
-    """Bytes of all leaves, which lie on devices, on each of them."""
+    """Bytes per device of all leaves, which are on devices."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

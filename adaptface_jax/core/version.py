@@ -1,3 +1,3 @@
-"""The version of this package: the one place it stands in."""
+"""The version of this package, stated only here."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Many things done by several processes, each with its own tools, the results in order."""
+"""Items processed by several processes, each with its own tools, the results in order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from adaptface_jax.core.errors import RunError
 
-# Things that a process is given at a time, and for which it is worth starting one (it imports and loads for a second).
+# Items per task, and items that justify another process (it imports and loads for a second).
 CHUNK, WORTH_STARTING = 8, 64
-AHEAD = 4  # parts that are under way for each process
+AHEAD = 4  # tasks in flight per process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,11 +29,10 @@ Work = Callable[[Item], Result]
 def spread(
     work: Work[Item, Result], make: Callable[[], Work[Item, Result]], items: Sequence[Item], processes: int
 ) -> Iterator[Result]:
-    """What `work` makes of each item, in order, by at most so many processes.
+    """The result of `work` for each item, in order, by at most `processes` processes.
 
-    work: used where one process is enough. make: makes the same in a process of its own; picklable, and so are items
-    and results.
-    Raises what `work` raises, and RunError where a process dies.
+    work: used where one process is enough. make: makes the same in another process; picklable, as are items and
+    results. Raises what `work` raises, and RunError if a process dies.
     """
     processes = min(processes, -(-len(items) // WORTH_STARTING))
     if processes <= 1:
@@ -49,14 +48,14 @@ def spread(
 def team(
     work: Work[Item, Result], make: Callable[[], Work[Item, Result]], processes: int
 ) -> Iterator[Callable[[Item], Future[Result]]]:
-    """A function that gives an item to whichever of so many processes is free; with one, it is done here and at once.
+    """A function that submits an item to one of `processes` processes; with one, it runs here and at once.
 
-    work, make: as of `spread`. Raises RunError where a process dies.
+    work, make: as in `spread`. Raises RunError if a process dies.
     """
     if processes <= 1:
         yield functools.partial(_at_once, work)
         return
-    # A fresh process has neither threads nor a compiler of its parent's, which a forked one could hang on.
+    # A spawned process inherits no threads or compiler state, on which a forked one could hang.
     executor = concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_start, initargs=(make,)
     )
@@ -64,14 +63,14 @@ def team(
         yield lambda item: executor.submit(_work, item)
     except BrokenProcessPool:
         raise RunError(
-            "a process was ended from outside (out of memory?); run the same command to go on, with fewer --processes"
+            "a process was killed (out of memory?); run the same command to resume, with fewer --processes"
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 def ahead(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
-    """The results in order; so many further items are under way meanwhile."""
+    """The results in order, with up to `count` items in flight."""
     pending: collections.deque[Future[Result]] = collections.deque()
     for future in futures:
         pending.append(future)
@@ -93,7 +92,7 @@ def _each(make: Callable[[], Work[Item, Result]]) -> Work[Sequence[Item], list[R
 
 
 def _start(make: Callable[[], Work[Any, Any]]) -> None:
-    """Make this process a worker: nothing but its parent ends it, and it does not outlive it."""
+    """Make this process a worker: only its parent ends it, and it does not outlive its parent."""
     global _work_here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -111,5 +110,5 @@ def _work(item: Any) -> Any:
     return _work_here(item)
 
 
-# Of a worker, from `_start` on.
+# Set in a worker by `_start`.
 _work_here: Work[Any, Any]

@@ -1,4 +1,4 @@
-"""Which attributes of a multi-label set are learned."""
+"""Which attributes of a multi-label dataset are learned."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from adaptface_jax.core.text import shown
 
 
 def chosen_attributes(chosen: Sequence[str], known: Sequence[str], place: str) -> list[int]:
-    """The places in `known` of the chosen attributes, in their order; of all where none is chosen.
+    """The indices in `known` of the chosen attributes, in their order; of all if none is chosen.
 
-    place: names the set in errors.
-    Raises InputError for one that the set has not, with the nearest names, and for one that is chosen twice.
+    place: names the dataset in errors.
+    Raises InputError for one that the dataset lacks, with the nearest names, and for one that is chosen twice.
     """
     columns = []
     for name in chosen or known:

@@ -1,4 +1,4 @@
-"""Records that could not be read: counted once each, logged, limited."""
+"""Records that could not be read: each counted once, logged, and limited in number."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class BadRecord:
 
 
 class BadRecords:
-    """The log of one run: a line `{"key": ..., "reason": ...}` for every bad record, once, however often it is met.
+    """The log of one run: one line `{"key": ..., "reason": ...}` per bad record, however often it is read.
 
-    An existing log is gone on with. So a resumed run, which meets some records again, counts as one that never stopped.
+    An existing log is continued, so a resumed run, which reads some records again, counts like one that never stopped.
 
-    folder: where the file is made with the first bad record; None counts without a file.
+    folder: where the file is created at the first bad record; None counts without a file.
     limit: how many records may be bad.
     process: which of several processes this is; each has its own share of the records, and its own file.
     """
@@ -40,24 +40,24 @@ class BadRecords:
         return len(self._keys)
 
     def add(self, record: BadRecord) -> None:
-        """Take a bad record. Raises InputError where it is one more than the limit (it is logged all the same)."""
+        """Add a bad record. Raises InputError if it exceeds the limit (after logging it)."""
         if record.key not in self._keys:
             self._keys.add(record.key)
             if self._path is not None:
-                # One write a line, on disk before the step is trained: a killed run loses none.
+                # One write per line, on disk before the step is trained: a killed run loses none.
                 with open(self._path, "ab", buffering=0) as file:
                     file.write(json.dumps(dataclasses.asdict(record)).encode() + b"\n")
                     os.fsync(file.fileno())
         if len(self._keys) > self._limit:
             log = f"; {shown(str(self._path))} lists them" if self._path is not None else ""
             raise InputError(
-                f"data.max_bad_records: {len(self._keys)} bad records, at most {self._limit} are skipped; "
-                f"the last is {record.reason}{log}"
+                f"data.max_bad_records: {len(self._keys)} bad records; at most {self._limit} may be skipped; "
+                f"the last one: {record.reason}{log}"
             )
 
 
 def skipped_lines(folder: Path) -> list[str]:
-    """How many records the run in a folder skipped, over all processes, in one line; nothing where it skipped none."""
+    """How many records the run in a folder skipped, over all processes, in one line; nothing if it skipped none."""
     logs = sorted(folder.glob(FILE.replace(".", "*.")))
     count = len(set().union(*(_earlier(log) for log in logs)))
     where = ", ".join(log.name for log in logs)
@@ -65,7 +65,7 @@ def skipped_lines(folder: Path) -> list[str]:
 
 
 def _earlier(path: Path) -> set[str]:
-    """The keys in an existing log, from which a half-written last line is cut off: that record will be met again."""
+    """The keys in an existing log, after truncating a half-written last line: that record will be read again."""
     if not path.exists():
         return set()
     content = path.read_bytes()
@@ -75,4 +75,4 @@ def _earlier(path: Path) -> set[str]:
     try:
         return {json.loads(line)["key"] for line in content[:whole].splitlines()}
     except (ValueError, TypeError, KeyError):
-        raise InputError(f"{shown(str(path))}: a line is no bad record; restore or remove the file") from None
+        raise InputError(f"{shown(str(path))}: a line is not a bad record; restore or remove the file") from None

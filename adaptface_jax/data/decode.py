@@ -15,11 +15,11 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.image_formats import FORMATS, HEAD, HEIF, is_heif, reads_heif
 from adaptface_jax.data.orientation import upright
 
-# A JPEG header may claim 65500 x 65500 pixels (12 GiB decoded). 64 million hold any camera's photograph.
+# A JPEG header may claim 65500 x 65500 pixels (12 GiB decoded). 64 million suffice for any camera's photograph.
 MAX_PIXELS = 64_000_000
-# A progressive JPEG is gone over once a scan, of which thousands fit into a small file; photographs have about ten.
+# A progressive JPEG is decoded once per scan, and thousands of scans fit in a small file; photographs have about ten.
 MAX_SCANNED = 32 * MAX_PIXELS
-# What a JPEG that is to be made smaller keeps of its pixels at least, as a multiple of the size that it is brought to.
+# The smallest size at which a JPEG is decoded before it is reduced, as a multiple of the final size.
 SPARE = 2
 _SCAN = b"\xff\xda"
 
@@ -34,17 +34,16 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
     """Decodes one image.
 
     image: an encoded file (FORMATS), one that Pillow has opened (of any format), or a decoded uint8 array [H, W, 3],
-    which is returned as it is.
+    which is returned unchanged.
     key: names the image in errors.
-    size: of the sides that the caller brings the image to. A large JPEG is decoded at 1/2, 1/4 or 1/8 where SPARE times
-    `size` are left, at a third of the time; of 112 px photographs the pixels of the result differ by 0.4, 0.6 and 1.0
-    of 255 in the mean.
-    Returns uint8 [H, W, 3], RGB. Gray, palette and CMYK become RGB, of 9 to 16 bits the upper 8 are taken (of as many
-    as the file says that its pixels have: white is 65535 of 16, whatever the brightest pixel is, and 4095 of 12),
-    transparency is dropped, EXIF orientation is applied (a broken one is not), and of an animation or a file of
-    several pages the first is taken.
-    Raises InputError for anything unreadable or truncated, for HEIC without the extra `heic`, and for pixels of 32
-    bits, whose range is not known; TooManyPixels, by the header alone: no pixel of such an image is decoded.
+    size: the side length to which the caller resizes. A large JPEG is decoded at 1/2, 1/4 or 1/8 scale if at least
+    SPARE times `size` remains, in a third of the time; at 112 px the resulting pixels differ by 0.4, 0.6 and 1.0 of 255
+    on average.
+    Returns uint8 [H, W, 3], RGB. Gray, palette and CMYK become RGB; of 9 to 16 bits the upper 8 are kept (of the bit
+    depth that the file declares: white is 65535 at 16 bits, whatever the brightest pixel is, and 4095 at 12);
+    transparency is dropped, EXIF orientation is applied unless it is corrupted, and the first frame or page is used.
+    Raises InputError for anything unreadable or truncated, for HEIC without the extra `heic`, and for 32-bit pixels,
+    whose range is unknown; TooManyPixels from the header alone: no pixel of such an image is decoded.
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -54,14 +53,14 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
 
 
 def header_size(image: bytes | np.ndarray | Image.Image, key: str) -> tuple[int, int]:
-    """Width and height of an image as it is stored, by its header alone; raises InputError as `decode` does."""
+    """Width and height of an image as stored, from its header alone; raises InputError as `decode` does."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
     return _opened(image, key, lambda opened, _: opened.size)
 
 
 def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, str], Found]) -> Found:
-    """What `use` makes of the opened image; whatever goes wrong there is an InputError."""
+    """The result of `use` on the opened image; whatever fails there becomes an InputError."""
     try:
         if isinstance(image, Image.Image):
             return use(image, key)
@@ -69,7 +68,7 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
             if opened.format in ("JPEG", "MPO") and opened.width * opened.height * image.count(_SCAN) > MAX_SCANNED:
                 raise InputError(
                     f"{key}: {image.count(_SCAN):,} scans of {opened.width} x {opened.height} pixels; "
-                    f"at most {MAX_SCANNED:,} pixels are gone over"
+                    f"at most {MAX_SCANNED:,} pixels in all scans are decoded"
                 )
             return use(opened, key)
     except InputError:
@@ -82,14 +81,14 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{key}: cannot decode the image ({reason}); expected a whole {kinds} file") from None
+        raise InputError(f"{key}: cannot decode the image ({reason}); expected a complete {kinds} file") from None
 
 
 def to_size(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W, 3] -> uint8 [size, size, 3], bicubic (a = -0.5, antialiased: Pillow's); untouched at that size.
+    """uint8 [H, W, 3] -> uint8 [size, size, 3], bicubic (a = -0.5, antialiased: Pillow's); unchanged at that size.
 
-    A batch crosses to the device as one array, so every image of a run has one stored size; sets of aligned crops
-    have it already and pay nothing here.
+    A batch is transferred to the device as one array, so every image in a run has the same stored size; datasets of
+    aligned crops already have it and cost nothing here.
     """
     if image.shape[:2] == (size, size):
         return image
@@ -113,16 +112,16 @@ def _rgb(image: Image.Image, key: str, size: int | None) -> Image.Image:
 
 
 def _formats(head: bytes, key: str) -> tuple[str, ...]:
-    """Pillow's names of the formats that a file may be in."""
+    """Pillow's names for the formats that a file may have."""
     if is_heif(head):
         if not reads_heif():
-            raise InputError(f"{key}: is a HEIC image; pip install 'adaptface_jax[heic]', or convert it to JPEG")
+            raise InputError(f"{key}: is a HEIC image; run pip install 'adaptface_jax[heic]', or convert it to JPEG")
         return (HEIF,)
     return tuple(name for name in FORMATS if name != HEIF)
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
-    """How many bits a gray pixel has, and whether 0 is white. TIFF says it; Pillow scales a PGM's to 16."""
+    """How many bits a gray pixel has, and whether 0 is white. TIFF declares it; Pillow scales a PGM to 16 bits."""
     if image.format != "TIFF":
         return 16, False
     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -131,8 +130,8 @@ def _depth(image: Image.Image) -> tuple[int, bool]:
 
 
 def _upper_eight(image: Image.Image, bits: int, inverted: bool, key: str) -> np.ndarray:
-    """uint8 [H, W] of a gray image of up to 16 bits: "I;16", or "I" from a PGM and from signed pixels."""
+    """uint8 [H, W] from a gray image of up to 16 bits: "I;16", or "I" for a PGM or signed pixels."""
     if bits > 16 or image.mode == "F":
-        raise InputError(f"{key}: has pixels of 32 bits, whose range is not known; expected 8 or 16 bits")
+        raise InputError(f"{key}: has 32-bit pixels, whose range is unknown; expected 8 or 16 bits")
     levels = (np.asarray(image).astype(np.int32).clip(0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
     return 255 - levels if inverted else levels

@@ -1,8 +1,8 @@
-"""Domains of images, made of their labels: which conditions an image was taken in, any number of them.
+"""Domains of images, derived from their labels: the conditions in which an image was taken, any number of them.
 
-pose=left|right; age=old|child; light=bad     a domain each, called by its column: any of these values
-turned:pose=left|right; dark:light=bad        called otherwise
-pose=left|right; light=bad; ordinary          and one of the images whose every column is known, in no condition
+pose=left|right; age=old|child; light=bad     a domain each, named after its column: any of these values
+turned:pose=left|right; dark:light=bad        with other names
+pose=left|right; light=bad; ordinary          and one for the images in no condition, all of whose columns are known
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from adaptface_jax.data.labels import UNKNOWN, LabelTable
 ORDINARY = "ordinary"
 
 _SETTING = "data.domains"
-_FORM = "terms like pose=left|right apart by `;`"
+_FORM = "terms like pose=left|right separated by `;`"
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """The images whose `column` has one of `values`; without a column, those in no condition of the other terms."""
+    """The images whose `column` has one of `values`; without a column, those that no other term includes."""
 
     name: str
     column: str = ""
@@ -35,7 +35,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Domains:
-    """K of them, in the order in which they were written."""
+    """K domains, in the order in which they were written."""
 
     terms: tuple[Term, ...]
 
@@ -44,9 +44,9 @@ class Domains:
         return tuple(term.name for term in self.terms)
 
     def membership(self, table: LabelTable) -> np.ndarray:
-        """uint8 [N, K]: 1 where an image is of a domain; a row of zeros where nothing is known, or none holds.
+        """uint8 [N, K]: 1 where an image belongs to a domain; a row of zeros if nothing is known or none applies.
 
-        A column that the table has not is unknown for every image (`check` refuses such a table).
+        A column that the table lacks is unknown for every image (`check` refuses such a table).
         """
         found = np.zeros((len(table), len(self.terms)), np.uint8)
         known = np.ones(len(table), bool)
@@ -65,7 +65,7 @@ class Domains:
         return found
 
     def check(self, table: LabelTable) -> None:
-        """Raise InputError for a column that the table has not, a value or a domain that no image has."""
+        """Raise InputError for a column that the table lacks, and for a value or a domain that no image has."""
         for term in self.terms:
             if not term.column:
                 continue
@@ -81,19 +81,19 @@ class Domains:
                     _refuse(problem, _nearest(value, there, "of the values"))
         if not (of_domain := self.membership(table).any(axis=0)).all():
             name = self.names[int(of_domain.argmin())]
-            _refuse(f"no image of {table.place} is of the domain {_short(name)!r}", "images of every domain")
+            _refuse(f"no image in {table.place} is in the domain {_short(name)!r}", "images in every domain")
 
 
 def parse_domains(text: str) -> Domains:
     """`[name:]column=value|value; ...; ordinary` -> Domains. Raises InputError for anything else."""
     terms = tuple(_term(part.strip()) for part in text.split(";") if part.strip())
     if len(terms) < 2:
-        _refuse(f"{_short(text)!r} makes {len(terms)} domain{'s' if not terms else ''}", f"at least 2, {_FORM}")
+        _refuse(f"{_short(text)!r} defines {len(terms)} domain{'s' if not terms else ''}", f"at least 2, {_FORM}")
     names = [term.name for term in terms]
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if twice:
         _refuse(
-            f"two domains are called {_short(twice[0])!r}", "different names, as in left:pose=left; right:pose=right"
+            f"two domains are named {_short(twice[0])!r}", "different names, as in left:pose=left; right:pose=right"
         )
     return Domains(terms)
 
@@ -105,14 +105,14 @@ def _term(text: str) -> Term:
     name, colon, column = (part.strip() for part in left.rpartition(":"))
     values = tuple(value.strip() for value in right.split("|"))
     if not equals or not column or (colon and not name) or UNKNOWN in values or len(set(values)) < len(values):
-        _refuse(f"{_short(text)!r} is no term", f"{_FORM}, or {ORDINARY}")
+        _refuse(f"{_short(text)!r} is not a term", f"{_FORM}, or {ORDINARY}")
     if (name or column) == ORDINARY:
-        _refuse(f"{_short(text)!r} is called {ORDINARY}", "that name for the images in no condition, the lone word")
+        _refuse(f"{_short(text)!r} is named {ORDINARY}", "that word alone, for the images in no condition")
     return Term(name or column, column, values)
 
 
 def _nearest(word: str, known: Iterable[str], what: str) -> str:
-    """The words that there are, the nearest first."""
+    """The known words, the nearest first."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     ordered = near + [other for other in known if other not in near]

@@ -1,4 +1,4 @@
-"""Image files on disk: which files of a folder are images, and reading one whole without being fooled by what it is."""
+"""Image files on disk: which files in a folder are images, and reading one completely and safely."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from adaptface_jax.data.image_formats import (
     is_image,
     reads_heif,
 )
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 
 # The largest image that is decoded (decode.MAX_PIXELS), uncompressed, fits.
 MAX_BYTES = 256 << 20
 
-# Folders that systems and network drives make beside the pictures: thumbnails, waste, notes of a Mac.
+# Folders that systems and network drives create next to images: thumbnails, trash, macOS metadata.
 SYSTEM_FOLDERS = {
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin",
     "system volume information", "lost+found",
@@ -35,34 +35,37 @@ SYSTEM_FOLDERS = {
 
 
 def images_below(
-    folder: Path | str, passed: PassedOver, within: Path | None = None, own: Container[str] = ()
+    folder: Path | str, skipped: SkippedFiles, within: Path | None = None, own: Container[str] = ()
 ) -> Iterator[str]:
-    """The image files below a folder, at any depth: paths relative to it, those of a folder before those of its
-    folders, both in sorted order.
+    """The image files under a folder, at any depth: paths relative to it, a folder's files before its subfolders,
+    both in sorted order.
 
-    A file is an image by its ending (SUFFIXES), and by its first bytes where its ending says nothing. Hidden files and
-    folders and SYSTEM_FOLDERS are none, nor are links to folders of the set, in which a picture would count twice.
+    A file is an image by its extension (SUFFIXES), or by its first bytes if the extension is inconclusive. Hidden files
+    and folders and SYSTEM_FOLDERS are skipped, and so are links to folders within the dataset, whose images would count
+    twice.
 
-    passed: counts every file that is not given. within: the set, where `folder` is one of its folders.
-    own: files, by their paths in the folder, that are neither given nor counted.
-    Raises InputError where a folder cannot be listed.
+    skipped: counts every file that is not returned. within: the dataset, if `folder` is one of its folders.
+    own: files, by their paths in the folder, that are neither returned nor counted.
+    Raises InputError if a folder cannot be listed.
     """
-    yield from _below(str(folder), "", passed, own, (str(within or folder), str(folder)))
+    yield from _below(str(folder), "", skipped, own, (str(within or folder), str(folder)))
 
 
-def passed_over_beside(folder: Path, own: Container[str], reason: str) -> PassedOver:
-    """What lies below the folder of a set beside its own files (`images_below`).
+def skipped_beside(folder: Path, own: Container[str], reason: str) -> SkippedFiles:
+    """The files under a dataset's folder that are not its own (`images_below`).
 
-    reason: why a picture there is none of the set's.
+    reason: why an image there does not belong to the dataset.
     """
-    passed = PassedOver()
-    number = sum(1 for _ in images_below(folder, passed, own=own))
-    passed.pictures[reason] += number
-    return passed
+    skipped = SkippedFiles()
+    number = sum(1 for _ in images_below(folder, skipped, own=own))
+    skipped.images[reason] += number
+    return skipped
 
 
-def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], above: tuple[str, ...]) -> Iterator[str]:
-    """above: the paths of the set and of every link that was followed."""
+def _below(
+    folder: str, inner: str, skipped: SkippedFiles, own: Container[str], above: tuple[str, ...]
+) -> Iterator[str]:
+    """above: the paths of the dataset and of every link that was followed."""
     folders = []
     for entry in entries_of(os.path.join(folder, inner) if inner else folder):
         directory = is_dir(entry)
@@ -72,56 +75,56 @@ def _below(folder: str, inner: str, passed: PassedOver, own: Container[str], abo
         name = os.path.join(inner, entry.name) if inner else entry.name
         if name in own:
             continue
-        if directory or why_passed_over(entry):
-            pass_over(entry, passed)
+        if directory or why_skipped(entry):
+            count_skipped(entry, skipped)
         else:
             yield name
     for entry in folders:
-        # Real paths are asked for at links alone: they cost more than the listing of a person's few pictures.
+        # Real paths are resolved for links only: they cost more than listing a person's few images.
         real = os.path.realpath(entry.path) if entry.is_symlink() else ""
         places = [os.path.realpath(place) for place in above] if real else []
         if real and (_lies_in(real, places[0]) or any(is_above(entry, place) for place in places)):
-            pass_over(entry, passed)
+            count_skipped(entry, skipped)
         else:
             inside = os.path.join(inner, entry.name)
-            yield from _below(folder, inside, passed, own, (*above, real) if real else above)
+            yield from _below(folder, inside, skipped, own, (*above, real) if real else above)
 
 
-def pass_over(entry: os.DirEntry[str], passed: PassedOver, reason: str = "") -> None:
-    """Count an entry that is not read; of a folder that is no one's every file in it.
+def count_skipped(entry: os.DirEntry[str], skipped: SkippedFiles, reason: str = "") -> None:
+    """Count an entry that is not read; for a hidden or system folder, every file in it.
 
-    reason: of a file that is an image all the same.
+    reason: for a file that is an image nevertheless.
     """
     if not is_dir(entry):
-        why = why_passed_over(entry)
-        kind = passed.pictures if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else passed.others
+        why = why_skipped(entry)
+        kind = skipped.images if why in ("", HEIC, LOOSE_LINK) or why in UNREAD else skipped.others
         kind[why or reason] += 1
     elif entry.is_symlink():
-        passed.others["link to a folder of the set, or of no one"] += 1
+        skipped.others["link to a folder in the dataset, or a system folder"] += 1
     else:
         where = "in hidden folders" if entry.name.startswith(".") else f"in {shown(entry.name)}"
-        passed.others[where] += sum(len(files) for _, _, files in os.walk(entry.path))
+        skipped.others[where] += sum(len(files) for _, _, files in os.walk(entry.path))
 
 
-def why_passed_over(entry: os.DirEntry[str]) -> str:
-    """Why a file is no image that is read, "" where it is one."""
+def why_skipped(entry: os.DirEntry[str]) -> str:
+    """Why a file is not read as an image; "" if it is."""
     name = entry.name.lower()
     ending = os.path.splitext(name)[1]
     if name.startswith("."):
         return "hidden"
-    if not is_file(entry):  # costs nothing but for links
+    if not is_file(entry):  # free, except for links
         return LOOSE_LINK if entry.is_symlink() else "pipe or device"
     if ending in SUFFIXES:
-        # Many are JPEG under another name, and those are read.
+        # Many are JPEG with another extension, and those are read.
         return HEIC if ending in FORMATS[HEIF] and not reads_heif() and is_heif(_head(entry.path)) else ""
     if ending not in UNREAD and ending not in NO_PICTURE and not name.endswith("~"):
         head = _head(entry.path)
         if is_image(head):
             return HEIC if is_heif(head) and not reads_heif() else ""
-    return shown(ending) if ending else "without an ending"
+    return shown(ending) if ending else "without an extension"
 
 
-LOOSE_LINK = "link to nothing"
+LOOSE_LINK = "broken link"
 HEIC = "HEIC (to read them: pip install 'adaptface_jax[heic]')"
 
 
@@ -140,17 +143,17 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def is_above(entry: os.DirEntry[str], place: str) -> bool:
-    """Whether an entry is a link to `place`, a real path, or to a folder above it."""
+    """Whether an entry links to `place`, a real path, or to a folder above it."""
     return entry.is_symlink() and _lies_in(place, os.path.realpath(entry.path))
 
 
 def is_no_ones(name: str) -> bool:
-    """Whether a folder of this name is hidden or the system's: no person, and no pictures of one."""
+    """Whether a folder of this name is hidden or the system's: neither a person's nor a holder of images."""
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
 
 
 def entries_of(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name. Raises InputError where it cannot be listed."""
+    """A folder's entries, by name. Raises InputError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=operator.attrgetter("name"))
@@ -175,35 +178,37 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of one image file. Raises InputError where it cannot be read, is no regular file or is too large."""
+    """The bytes of one image file. Raises InputError if it cannot be read, is not a regular file or is too large."""
     try:
-        # Without O_NONBLOCK a named pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, a named pipe would wait for a writer forever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{shown(path)}: is no regular file; expected an image")
+                raise InputError(f"{shown(path)}: is not a regular file; expected an image")
             if status.st_size > MAX_BYTES:
-                raise InputError(f"{shown(path)}: {status.st_size} bytes are no image; at most {MAX_BYTES} are read")
+                raise InputError(
+                    f"{shown(path)}: {status.st_size} bytes are too many for an image; at most {MAX_BYTES} are read"
+                )
             return file.read()
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read ({error.strerror})") from None
 
 
 class ImageFiles(Sequence[bytes]):
-    """Every image file below a folder (`images_below`); read when asked for.
+    """Every image file under a folder (`images_below`); read on access.
 
-    paths: the files. passed_over: the other files. Raises InputError where there is no folder or no image in it.
+    paths: the files. skipped_files: the other files. Raises InputError if the folder does not exist or has no image.
     """
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; expected a folder of images")
-        self.passed_over = PassedOver()
-        self.paths = [os.path.join(folder, name) for name in images_below(folder, self.passed_over)]
+        self.skipped_files = SkippedFiles()
+        self.paths = [os.path.join(folder, name) for name in images_below(folder, self.skipped_files)]
         if not self.paths:
-            passed = "".join(f"; {line}" for line in self.passed_over.lines())
-            raise InputError(f"{folder}: no image below it; expected files of {' '.join(SUFFIXES)}{passed}")
+            skipped = "".join(f"; {line}" for line in self.skipped_files.lines())
+            raise InputError(f"{folder}: contains no image; expected {' '.join(SUFFIXES)} files{skipped}")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,4 +1,4 @@
-"""Sequences end to end."""
+"""Concatenated sequences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, overload
 
 
 class Joined(Sequence[Any]):
-    """Sequences end to end; an item is only read when it is asked for."""
+    """Concatenated sequences; an item is only read on access."""
 
     def __init__(self, parts: Sequence[Sequence[Any]]) -> None:
         self._parts = parts

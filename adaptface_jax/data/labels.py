@@ -1,6 +1,6 @@
-"""Labels of images in a table: what is known of each beside its identity.
+"""Labels of images in a table: what is known about each besides its identity.
 
-path,pose,light            the first column is the record's key, whatever it is called; any further columns
+path,pose,light            the first column is the record's key, whatever its name; any further columns
 anna/1.jpg,left,bad
 anna/2.jpg,frontal,        an empty cell is unknown, and so is an image without a row
 """
@@ -27,13 +27,13 @@ from adaptface_jax.core.text import one_line, plural, shortened, shown
 LABELS = "labels.csv"
 UNKNOWN = ""
 
-_FORM = "a table with a header: path, then a column for each kind of label"
+_FORM = "a table with a header: path, then one column per kind of label"
 _RECORD = re.compile(r"record (\d+)")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Column:
-    """codes: unsigned integers [N], small ones; 0 is unknown. values: the text of each code, values[0] empty."""
+    """codes: small unsigned integers [N]; 0 is unknown. values: the text of each code, values[0] empty."""
 
     codes: np.ndarray
     values: tuple[str, ...]
@@ -44,7 +44,7 @@ class Column:
         return self.codes != 0
 
     def holds(self, value: str) -> np.ndarray:
-        """bool [N], which records have this value; none where the column has it not."""
+        """bool [N], which records have this value; none if the column lacks it."""
         if value == UNKNOWN or value not in self.values:
             return np.zeros(len(self.codes), bool)
         return self.codes == self.values.index(value)
@@ -55,7 +55,7 @@ class LabelTable:
     """The labels of N records, in their order.
 
     columns: by name, in the file's order. listed: bool [N], which records have a row.
-    place: the file, for messages. key_name: what the file calls its first column.
+    place: the file, for messages. key_name: the name of its first column.
     """
 
     columns: dict[str, Column]
@@ -75,18 +75,18 @@ class LabelTable:
 
 
 def label_columns(file: Path) -> tuple[str, ...]:
-    """What the header of a table names beside the key. Raises InputError where there is none."""
+    """The columns in the header of a table, without the key. Raises InputError if there is no header."""
     return tuple(_header(file)[1][1:])
 
 
 def read_labels(file: Path, keys: Sequence[str], whole_set: bool = True) -> LabelTable:
-    """The labels of the records called `keys`, in their order.
+    """The labels of the records with these `keys`, in their order.
 
-    Quotes, a byte order mark, either end of line, spaces around cells, `;` or tabs between them, `./` before a path,
-    back slashes and either Unicode form are understood, and `17` for `record 17`.
-    whole_set: `keys` are all that the file may name; else its rows of other images are passed over.
-    Raises InputError, with the line, for a ragged row, a column without a name or named twice, a record that has two
-    rows, and a path that is none of the keys; and where the file has no header or shares no row with the keys.
+    Quotes, a byte order mark, either line ending, spaces around cells, `;` or tabs between them, `./` before a path,
+    backslashes and either Unicode form are understood, and so is `17` for `record 17`.
+    whole_set: `keys` are all that the file may name; otherwise its rows for other images are skipped.
+    Raises InputError, with the line, for a ragged row, a column without a name or named twice, a record with two rows,
+    and a path that is not among the keys; and if the file has no header or no row for any of the keys.
     """
     number, header = _header(file)
     places = _Places(keys)
@@ -99,7 +99,7 @@ def read_labels(file: Path, keys: Sequence[str], whole_set: bool = True) -> Labe
         if len(words) != len(header):
             _refuse(file, f"line {number} has {plural(len(words), 'cell')}", f"{len(header)}, as in the header")
         if not words[0]:
-            _refuse(file, f"line {number} names no record", f"its {header[0]} in the first cell")
+            _refuse(file, f"line {number} names no record", f"a {header[0]} in the first cell")
         hashes.append(_hash(words[0]))
         line_numbers.append(number)
         for column, known, word in zip(codes, values, words[1:], strict=True):
@@ -117,7 +117,7 @@ def read_labels(file: Path, keys: Sequence[str], whole_set: bool = True) -> Labe
 
 
 def encode_labels(table: LabelTable, keys: Sequence[str]) -> bytes:
-    """The bytes of a file that `read_labels` reads as the same table; a row for each listed record, in order."""
+    """The bytes of a file that `read_labels` reads as the same table; one row per listed record, in order."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([table.key_name, *table.columns])
@@ -127,7 +127,7 @@ def encode_labels(table: LabelTable, keys: Sequence[str]) -> bytes:
 
 
 class _Places:
-    """Which of the keys a text names. Hashes of 64 bits stand for the keys: millions of them cost 16 bytes each."""
+    """Which of the keys a text names. The keys are stored as 64-bit hashes: millions of them cost 16 bytes each."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         hashes = np.fromiter((_hash(key) for key in keys), np.int64, len(keys))
@@ -135,14 +135,14 @@ class _Places:
         self._sorted = hashes[self._order]
 
     def find(self, hashes: np.ndarray) -> np.ndarray:
-        """int64 [R]: the place of each, -1 where it is none of the keys, -2 where it is several."""
+        """int64 [R]: the index of each, -1 if it is not among the keys, -2 if it matches several."""
         first = np.searchsorted(self._sorted, hashes)
         number = np.searchsorted(self._sorted, hashes, side="right") - first
         return np.select([number == 1, number > 1], [self._order.take(first, mode="clip"), -2], -1)
 
 
 def _hash(key: str) -> int:
-    """Of what two ways to write one key have in common."""
+    """A hash that is equal for all spellings of one key."""
     key = posixpath.normpath(key.strip().replace("\\", "/"))
     if not key.isascii():
         key = unicodedata.normalize("NFC", key)
@@ -151,14 +151,14 @@ def _hash(key: str) -> int:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line that ends each row, and its cells; blank rows are passed over."""
+    """The number of the line that ends each row, and its cells; blank rows are skipped."""
     number = 0
     try:
-        # File names may be no UTF-8; a table in another encoding is found by its names, which are not those of the set.
+        # File names may not be UTF-8; a table in another encoding is caught by names that are not in the dataset.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
             start = opened.readline()
             if "\0" in start:
-                _refuse(file, "is no UTF-8 text", _FORM)
+                _refuse(file, "is not UTF-8 text", _FORM)
             opened.seek(0)
             delimiter = max(",;\t", key=start.count)
             reader = csv.reader(opened, delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -174,7 +174,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header(file: Path) -> tuple[int, list[str]]:
-    """Its line and its cells."""
+    """The header's line number and cells."""
     found = next(_rows(file), None)
     if found is None:
         _refuse(file, "is empty", _FORM)
@@ -185,7 +185,7 @@ def _check_header(file: Path, number: int, header: list[str], places: _Places) -
     if places.find(np.array([_hash(header[0])]))[0] != -1:
         _refuse(file, f"line {number} is a row, {shown(header[0])!r}", _FORM)
     if len(header) < 2:
-        _refuse(file, f"line {number} names one column, {_short(header[0])!r}", _FORM)
+        _refuse(file, f"line {number} names only one column, {_short(header[0])!r}", _FORM)
     if not all(header):
         _refuse(file, f"line {number}: column {header.index('') + 1} has no name", "a name for each column")
     twice = [name for place, name in enumerate(header) if name in header[:place]]
@@ -194,8 +194,8 @@ def _check_header(file: Path, number: int, header: list[str], places: _Places) -
 
 
 def _matched(file: Path, indices: np.ndarray, lines: np.ndarray, keys: Sequence[str], whole_set: bool) -> np.ndarray:
-    """The place of each row's record among the keys, -1 for one of another image; `lines` are the rows' numbers."""
-    example = f"keys of this set, like {_short(keys[0])!r}"
+    """The index of each row's record among the keys, -1 for another image; `lines` are the rows' line numbers."""
+    example = f"keys of this dataset, like {_short(keys[0])!r}"
     if not len(indices):
         _refuse(file, "has a header and no rows", _FORM)
 
@@ -204,16 +204,16 @@ def _matched(file: Path, indices: np.ndarray, lines: np.ndarray, keys: Sequence[
 
     unknown = np.flatnonzero(indices == -1)
     if len(unknown) == len(indices):
-        _refuse(file, f"none of its {plural(len(indices), 'row')} is of an image of this set ({row(0)})", example)
+        _refuse(file, f"none of its {plural(len(indices), 'row')} is for an image in this dataset ({row(0)})", example)
     if whole_set and len(unknown):
-        problem = f"{row(int(unknown[0]))}, is no image of this set"
+        problem = f"{row(int(unknown[0]))}, is not an image in this dataset"
         if len(unknown) > 1:
-            problem += f", nor {plural(len(unknown) - 1, 'other row')} of {len(indices):,}"
+            problem += f", and {plural(len(unknown) - 1, 'other row')} of {len(indices):,}"
         if 2 * len(unknown) > len(indices):
-            problem += ": these are the labels of another set"
+            problem += ": these seem to be labels of another dataset"
         _refuse(file, problem, example)
     if (several := np.flatnonzero(indices == -2)).size:
-        _refuse(file, f"{row(int(several[0]))}, is the key of several images", "a set whose keys differ")
+        _refuse(file, f"{row(int(several[0]))}, is the key of several images", "a dataset with unique keys")
     _, first = np.unique(indices, return_index=True)
     again = np.ones(len(indices), bool)
     again[first] = False
@@ -221,7 +221,7 @@ def _matched(file: Path, indices: np.ndarray, lines: np.ndarray, keys: Sequence[
     if again.any():
         second = int(again.argmax())
         earlier = int(lines[(indices == indices[second]).argmax()])
-        _refuse(file, f"{row(second)}, has a row already, line {earlier}", "one row for each image")
+        _refuse(file, f"{row(second)}, already has a row, line {earlier}", "one row per image")
     return indices
 
 

@@ -1,4 +1,4 @@
-"""Where the images of a list are on disk, in whatever spelling the list has their paths."""
+"""Where the images in a list are on disk, however the list spells their paths."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from adaptface_jax.data.image_files import is_dir, is_file
 
 
 class _Listing(NamedTuple):
-    """The files and the folders in a folder: a spelling, as it is there or composed (NFC) -> the name there."""
+    """The files and the folders in a folder: a spelling, as on disk or composed (NFC) -> the name on disk."""
 
     files: dict[str, str]
     folders: dict[str, str]
 
 
 class Lookup:
-    """Finds files below a folder: with either slash, and accents as one character or as two (Unicode NFC, NFD; a Mac
-    writes the second). What stands there letter by letter wins.
+    """Finds files under a folder: with either slash, and accents as one character or as two (Unicode NFC, NFD; macOS
+    writes the latter). An exact match takes precedence.
 
-    Folders are listed once: asking for millions of files one by one takes long on a network drive.
+    Folders are listed once: checking millions of files one by one is slow on a network drive.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class Lookup:
         self._listings: dict[str, _Listing] = {}
 
     def find(self, path: str) -> str | None:
-        """The path within the folder (or the absolute one) as the disk spells it; None where there is no such file."""
+        """The path within the folder (or the absolute one) as the disk spells it; None if there is no such file."""
         for text in dict.fromkeys((path, path.replace("\\", "/"))):
             if "\0" not in text and (found := self._file(os.path.normpath(text))):
                 return found
@@ -42,7 +42,7 @@ class Lookup:
             return None
         if found := _spelled(self._listing(folder).files, name):
             return os.path.join(folder, found)
-        # Where a folder cannot be listed, its files may be read all the same.
+        # If a folder cannot be listed, its files may still be readable.
         return key if os.path.isfile(os.path.join(self._folder, key)) else None
 
     def _place(self, folder: str) -> str | None:
@@ -67,7 +67,7 @@ class Lookup:
                         if not entry.name.isascii():
                             names.setdefault(unicodedata.normalize("NFC", entry.name), entry.name)
             except OSError:
-                pass  # it is not there, or cannot be listed
+                pass  # it does not exist, or cannot be listed
         return self._listings[folder]
 
 

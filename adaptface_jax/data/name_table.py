@@ -1,6 +1,6 @@
-"""Tables of a file name and small whole numbers a line, parsed as one array: CelebA's lists have 202,599 lines.
+"""Tables with a file name and small integers per line, parsed as one array: CelebA's lists have 202,599 lines.
 
-000001.jpg -1  1  1 -1      columns apart by spaces, or by commas in a .csv
+000001.jpg -1  1  1 -1      columns separated by spaces, or by commas in a .csv
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NEWLINE, _SPACE, _MINUS, _ZERO, _NINE = b"\n -09"
 
 @dataclasses.dataclass(frozen=True)
 class NameTable:
-    """names: N different texts. values: int8 [N, A]."""
+    """names: N distinct strings. values: int8 [N, A]."""
 
     names: TextArray
     values: np.ndarray
@@ -28,7 +28,7 @@ class NameTable:
 
 @dataclasses.dataclass(frozen=True)
 class TableFile:
-    """The content of such a file, its lines numbered from 1. expected: what it should be, for messages."""
+    """The content of such a file, with lines numbered from 1. expected: what it should be, for messages."""
 
     path: Path
     content: bytes
@@ -36,13 +36,13 @@ class TableFile:
 
     @classmethod
     def read(cls, path: Path, expected: str) -> TableFile:
-        """Raises InputError where it cannot be read, or is no text."""
+        """Raises InputError if it cannot be read, or is not text."""
         try:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"{shown(str(path))}: cannot be read ({error.strerror}); expected {expected}") from None
         if b"\0" in content:
-            raise InputError(f"{shown(str(path))}: is no text; expected {expected}")
+            raise InputError(f"{shown(str(path))}: is not text; expected {expected}")
         content = content.removeprefix(b"\xef\xbb\xbf").translate(bytes.maketrans(b"\r\t", b"  "))
         if path.suffix == ".csv":
             content = content.translate(bytes.maketrans(b",", b" "))
@@ -59,9 +59,9 @@ class TableFile:
         raise InputError(f"{shown(str(self.path))}{place}: {shortened(problem, 160)}; expected {self.expected}")
 
     def rows(self, skip: int, columns: int, allowed: tuple[int, ...]) -> NameTable:
-        """The lines after `skip` ones: a name and `columns` numbers, each -9 to 9 and one of `allowed`.
+        """The lines after the first `skip`: a name and `columns` numbers, each -9 to 9 and one of `allowed`.
 
-        Raises InputError naming the first line that is anything else, and the first name that stands there twice.
+        Raises InputError naming the first line that is anything else, and the first duplicate name.
         """
         start = 0
         for _ in range(skip):
@@ -70,7 +70,7 @@ class TableFile:
             self.refuse("has no rows")
         text = np.frombuffer(self.content, np.uint8)[start:]
         ends = np.flatnonzero(text == _NEWLINE)
-        # Words begin and end by turns where a byte of a word meets one of none; every text ends with a line's end.
+        # Words alternately begin and end where a word byte meets a separator; the text always ends with a newline.
         inside = np.concatenate(([False], (text != _SPACE) & (text != _NEWLINE)))
         edges = np.flatnonzero(inside[1:] != inside[:-1])
         first, last = edges[::2], edges[1::2] - 1
@@ -78,7 +78,7 @@ class TableFile:
         if (ragged := np.flatnonzero(words != columns + 1)).size:
             row = int(ragged[0])
             found = plural(max(int(words[row]) - 1, 0), "value")
-            self.refuse(f"a name with {found}, {columns} in the other lines", skip + row + 1)
+            self.refuse(f"a name with {found}, the other lines have {columns}", skip + row + 1)
         first, last = first.reshape(-1, columns + 1), last.reshape(-1, columns + 1)
         digit = text[last[:, 1:]]
         negative = text[first[:, 1:]] == _MINUS
@@ -93,7 +93,7 @@ class TableFile:
         return NameTable(self._names(text, first[:, 0], last[:, 0], skip), values)
 
     def _names(self, text: np.ndarray, first: np.ndarray, last: np.ndarray, skip: int) -> TextArray:
-        """The first word of each line; the byte after it becomes the NUL that ends a text."""
+        """The first word of each line; the byte after it becomes the terminating NUL."""
         edges = np.zeros(len(text) + 1, np.int8)
         edges[first] = 1
         edges[last + 2] = -1
@@ -104,6 +104,6 @@ class TableFile:
         seen: set[bytes] = set()
         for row, name in enumerate(names.content.split(b"\0")[:-1]):
             if name in seen:
-                self.refuse(f"{shown(names[row])} stands there twice", skip + row + 1)
+                self.refuse(f"{shown(names[row])} is listed twice", skip + row + 1)
             seen.add(name)
         return names

@@ -1,5 +1,5 @@
-"""How an image file says it is to be turned. Pillow's own reader warns of, or refuses, an image whose notes are broken
-though its pixels are sound; here such an image is simply not turned."""
+"""The orientation stored in an image file. Pillow's own reader warns about, or refuses, an image whose metadata is
+corrupted although its pixels are intact; here such an image is simply not rotated."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _TURN = {
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF, else its XMP, orientation says (EXIF 2.3, tag 0x0112)."""
+    """The image rotated by its EXIF, or else its XMP, orientation (EXIF 2.3, tag 0x0112)."""
     turn = _TURN.get(_from_exif(image.info.get("exif")) or _from_xmp(image.info.get("xmp")))
     return image if turn is None else image.transpose(turn)
 
 
 def _from_exif(exif: Any) -> int:
-    """The orientation 1..8 in the first directory of a TIFF header, or 0 where there is none."""
+    """The orientation 1..8 in the first directory of a TIFF header, or 0 if there is none."""
     if not isinstance(exif, bytes):
         return 0
     data = exif.removeprefix(b"Exif\0\0")
@@ -44,7 +44,7 @@ def _from_exif(exif: Any) -> int:
             tag, kind, _, value = struct.unpack_from(f"{order}HHIH", data, place)
             if tag == _TAG:
                 return value if kind == _SHORT and value in range(1, 9) else 0
-    except struct.error:  # the directory is cut off
+    except struct.error:  # the directory is truncated
         pass
     return 0
 

@@ -1,9 +1,8 @@
-"""Writing a source as ArrayRecord shards (data/sources/array_record.py says what they hold), resumably.
+"""Writing a source as ArrayRecord shards (data/sources/array_record.py describes their content), resumably.
 
-A shard is written under another name, read again record by record, and only then gets its own. What is finished stands
-in `unfinished.json`; a second run keeps every finished shard whose sha256 still holds and makes the others again. Where
-a shard ends is a function of the source and the limit alone, so the files come out the same however often the work
-was interrupted.
+A shard is written under a temporary name, read back record by record, and only then renamed. `unfinished.json` lists
+the finished shards; a second run keeps each one whose sha256 still matches and rewrites the others. Where a shard ends
+depends only on the source and the limit, so the files are identical however often the work was interrupted.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from adaptface_jax.data.sources.array_record import (
 )
 from adaptface_jax.data.text_array import TextArray
 
-WORTH_STARTING = 4000  # records for which it is worth starting a process (it imports for a second)
+WORTH_STARTING = 4000  # records for which starting a process is worthwhile (its imports take a second)
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """Where shards end: `shards` of equal counts, or after the record that brings one to `megabytes` (2^20 bytes)."""
+    """Where shards end: `shards` with equal counts, or after the record that brings one to `megabytes` (2^20 bytes)."""
 
     shards: int | None = None
     megabytes: int | None = None
@@ -49,7 +48,7 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """What a packing made: shards in all, and how many of them were there already."""
+    """The result of packing: shards in total, how many of them were kept from before, and their size."""
 
     shards: int
     kept: int
@@ -61,10 +60,10 @@ def pack(
 ) -> Packed:
     """Write `source` into `folder`, or finish what an earlier call began there.
 
-    show: called with the number of records that are done. processes: that read, encode and check at most; one writes,
-    so that the files are the same however many there are.
-    Raises InputError where the folder holds anything else, where a record cannot be read, or where what was written
-    reads back differently; RunError where a process dies.
+    show: called with the number of records that are done. processes: at most this many read, encode and check; one
+    writes, so that the files do not depend on their number.
+    Raises InputError if the folder holds anything else, if a record cannot be read, or if a shard reads back
+    differently from what was written; RunError if a process dies.
     """
     if limit.shards is not None and not 1 <= limit.shards <= len(source):
         raise InputError(f"--shards: {limit.shards} of {len(source)} images; expected 1 to {len(source)}")
@@ -82,10 +81,10 @@ def pack(
     table = b"" if source.table is None else encode_labels(source.table, Keys(source))
     if table:
         plan["table_sha256"] = hashlib.sha256(table).hexdigest()
-    with locked(folder, f"{shown(str(folder))}: another pack is writing there; wait for it"):
+    with locked(folder, f"{shown(str(folder))}: another pack is writing to it; wait for it, or choose another folder"):
         _clear(folder)
         known = _earlier(folder, plan)
-        # Before any shard: a run that is killed must be known again, whatever stands beside it.
+        # Before any shard: a killed run must be recognizable, whatever else is in the folder.
         write_text(folder / UNFINISHED, to_json(plan | {"shards": list(known.values())}, indent=1) + "\n")
         processes = min(processes, max(len(source) // WORTH_STARTING, 1))
         with team(worker(source), functools.partial(worker, source), processes) as submit:
@@ -101,7 +100,7 @@ def pack(
 
 
 def _clear(folder: Path) -> None:
-    """Refuse a folder that holds other things; what a killed run left half written goes."""
+    """Refuse a folder that holds other files; delete what a killed run left half-written."""
     begun = any((folder / name).exists() for name in (DESCRIPTION, UNFINISHED))
     ours = (DESCRIPTION, INDEX, UNFINISHED, *([LABELS] if begun else []))
     for path in sorted(folder.iterdir()):
@@ -109,12 +108,12 @@ def _clear(folder: Path) -> None:
             path.unlink()
         elif path.name not in ours and not path.match(SHARDS):
             raise InputError(
-                f"{shown(str(folder))}: holds {shown(path.name)!r}, which is of no pack; choose an empty folder"
+                f"{shown(str(folder))}: holds {shown(path.name)!r}, which no pack wrote; choose an empty folder"
             )
 
 
 def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The shards that an earlier run finished, by file; raises InputError where that was another packing."""
+    """The shards that an earlier run finished, by file; raises InputError if that run packed something else."""
     for name in (UNFINISHED, DESCRIPTION):
         path = folder / name
         if not path.exists():
@@ -140,7 +139,7 @@ def _earlier(folder: Path, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _enough(limit: Limit, records: int, number: int) -> Callable[[int, int], bool]:
-    """enough(end, size): whether shard `number` ends before record `end`, having `size` bytes."""
+    """enough(end, size): whether shard `number`, at `size` bytes, ends before record `end`."""
     if limit.shards is not None:
         last = (number + 1) * records // limit.shards
         return lambda end, size: end >= last
@@ -149,7 +148,7 @@ def _enough(limit: Limit, records: int, number: int) -> Callable[[int, int], boo
 
 
 def _finish(source: Source, folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], table: bytes) -> None:
-    """The table of labels, the index and, last, the description; shards of an earlier, longer list go."""
+    """Writes the label table, the index and, last, the description; deletes shards of an earlier, longer list."""
     names = {shard["file"] for shard in shards}
     for path in folder.glob(SHARDS):
         if path.name not in names:

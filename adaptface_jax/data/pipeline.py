@@ -1,8 +1,8 @@
 """From a source to batches of uint8 images on the host: order, decoding, batching, prefetch.
 
-Everything is a function of (seed, step): a run resumes at a step and sees the batches that it would have seen. Grain
-supplies the shuffle (a keyed permutation, anew in each epoch) and the threads. The shuffle runs over record numbers and
-a batch is decoded whole by one thread, so a batch costs one task and not one per image.
+Everything is a function of (seed, step): a run that resumes at a step sees the same batches as if uninterrupted. Grain
+supplies the shuffle (a new keyed permutation in each epoch) and the threads. The shuffle permutes record numbers, and
+one thread decodes an entire batch, so a batch costs one task, not one per image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adaptface_jax.data.record import Source
 from adaptface_jax.data.witness import ROW, image_digest, label_digest
 from adaptface_jax.distributed.processes import process_rows
 
-# The size InsightFace and the common benchmarks store aligned faces at, in pixels.
+# The size at which InsightFace and the common benchmarks store aligned faces, in pixels.
 STORED_SIZE = 112
 
 # Takes the numbers [B'] of the records of a batch and their witness.ROW [B'].
@@ -43,27 +43,27 @@ def batches(
     bad_records: BadRecords | None = None,
     witness: Witness | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Training batches from `start_step` on, without end; each epoch is shuffled anew and its short last batch dropped.
+    """Endless training batches from `start_step` on; each epoch is reshuffled and its short last batch dropped.
 
-    batch_size: images over all processes. Of global batch number `step` (a pure function of source, batch_size, seed
-    and step) this process gets the contiguous rows `process_index * B / process_count` on.
+    batch_size: images over all processes. This process gets B / process_count contiguous rows of global batch number
+    `step` (a pure function of source, batch_size, seed and step), from row `process_index * B / process_count` on.
     image_size: the stored size in pixels; an image of another size is resized on the host (decode.to_size), since a
     batch is one array.
-    threads: batches decoded at a time, ahead of the one being used; default: one per core, at most 16. 0 decodes in
-    the caller.
-    bad_records: takes the records that cannot be read or decoded, in the order of training; they keep their rows
-    (dropping one would shift all later batches) with weight 0, no known domain and another row's image, which
-    spoils no statistics of the batch. None: they are errors.
-    witness: is told what was read for each batch, in the order of training.
+    threads: how many batches are decoded concurrently, ahead of their use; default: one per core, at most 16. 0 decodes
+    in the caller.
+    bad_records: receives the records that cannot be read or decoded, in training order; they keep their rows (dropping
+    one would shift all later batches) with weight 0, no known domain and another row's image, which leaves the batch
+    statistics intact. None: they are errors.
+    witness: receives what was read for each batch, in training order.
 
-    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (of a multi-label set [B', A]), "weight": float32 [B']},
-    with B' = batch_size / process_count and weights 1 or 0; of a source with domains also "domain": float32 [B', K],
-    what the gates should be: 1 shared evenly by the image's domains, a row of zeros where none is known.
-    Raises InputError where the source cannot fill one batch or the processes cannot share one evenly, and while
-    iterating for a record that cannot be read or decoded (it is named) or, with bad_records, for one too many.
+    Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (multi-label [B', A]), "weight": float32 [B']}, with
+    B' = batch_size / process_count and weights 1 or 0; for a source with domains also "domain": float32 [B', K], the
+    target gates: 1 split evenly over the image's domains, a row of zeros if none is known.
+    Raises InputError if the source cannot fill one batch or the processes cannot share one evenly, and while iterating
+    for a record that cannot be read or decoded (naming it) or, with bad_records, once there are too many.
     """
     if batch_size < 1 or batch_size % process_count:
-        raise InputError(f"train.batch_size: {batch_size} is no positive multiple of the {process_count} processes")
+        raise InputError(f"train.batch_size: {batch_size} is not a positive multiple of the {process_count} processes")
     if len(source) < batch_size:
         raise InputError(
             f"train.batch_size: {batch_size} is more than the {len(source)} images of {source.description}; "
@@ -78,12 +78,12 @@ def batches(
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
-    """Whole batches in one pass over the source."""
+    """Complete batches in one pass over the source."""
     return len(source) // batch_size
 
 
 def record_keys(source: Source, batch_size: int, seed: int, step: int) -> list[str]:
-    """The keys of the records that train step `step` (counted from 1), over all processes."""
+    """The keys of the records on which step `step` (counted from 1) trains, over all processes."""
     numbers = _order(source, batch_size, seed).repeat()[step - 1]
     return [source.key(number) for number in numbers.tolist()]
 
@@ -97,14 +97,14 @@ def evaluation_batches(
     threads: int | None = None,
     rows: slice = slice(None),
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The images in order, decoded ahead in threads.
+    """The images in order, prefetched by threads.
 
-    images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files when asked, as
-    record.Images does with a source.
-    keys: name the images in errors (default: their number).
+    images: encoded or decoded, as in Benchmark; only indexed, so a sequence may read its files on access, as
+    record.Images does for a source.
+    keys: names of the images in errors (default: their number).
     threads: as in `batches`; a single batch is decoded in the caller.
-    rows: those of each batch that this process reads.
-    Yields (uint8 [rows, S, S, 3], number of real rows of the whole batch); the last batch is padded with black.
+    rows: the rows of each batch that this process reads.
+    Yields (uint8 [rows, S, S, 3], number of real rows in the global batch); the last batch is padded with black.
     Raises InputError while iterating for an image that cannot be decoded.
     """
 
@@ -137,7 +137,7 @@ class _Loaded(NamedTuple):
 def _take(
     loaded: Iterator[_Loaded], bad_records: BadRecords | None, witness: Witness | None
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches; bad records are counted here, in the order of training, and not in the threads that read ahead."""
+    """The batches; bad records are counted here, in training order, not in the threads that prefetch."""
     try:
         for found in loaded:
             if bad_records is not None:
@@ -152,7 +152,7 @@ def _take(
 
 @dataclasses.dataclass(frozen=True)
 class _Load:
-    """Record numbers of a global batch -> the decoded rows of this process, and what could not be read of them."""
+    """Record numbers of a global batch -> the decoded rows of this process, and those that could not be read."""
 
     source: Source
     image_size: int
@@ -188,12 +188,12 @@ class _Load:
 
 
 def _order(source: Source, batch_size: int, seed: int) -> grain.MapDataset:
-    """The record numbers [batch_size] of each batch of an epoch, shuffled anew when repeated."""
+    """The record numbers [batch_size] of each batch of an epoch, reshuffled when repeated."""
     return grain.MapDataset.range(len(source)).shuffle(_shuffle_seed(seed)).batch(batch_size, drop_remainder=True)
 
 
 def _shuffle_seed(seed: int) -> int:
-    """Grain shuffles epoch e with seed + e: unspread, run seed 1 would repeat run seed 0 one epoch late."""
+    """Grain shuffles epoch e with seed + e: unhashed, seed 1 would repeat the order of seed 0 one epoch later."""
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 

@@ -1,4 +1,4 @@
-"""Shards written one after the other by one process, records encoded ahead and shards checked behind it by others."""
+"""Shards written sequentially by one process, while others encode the next records and check the previous shards."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ from adaptface_jax.data.sources.array_record import (
     encode_record,
 )
 
-# One record a group: any record is read alone. Images are compressed already.
+# One record per group, so that any record can be read by itself. Images are already compressed.
 _OPTIONS = "group_size:1,uncompressed"
 
 Task = tuple[Any, ...]  # a function of the source, and its other arguments
 
 
 class Shards:
-    """The shards of one packing, written one after the other; records are encoded ahead of the one that is written, and
-    those that are written are checked behind it.
+    """The shards of one pack, written sequentially, while the next records are encoded and the previous shards checked.
 
-    finished: what is known of the shards that are done. kept: how many of them an earlier run made.
+    finished: the entries of the finished shards. kept: how many of them an earlier run wrote.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Shards:
         self.kept = 0
 
     def write(self, enough: Callable[[int], Callable[[int, int], bool]], plan: Mapping[str, Any]) -> None:
-        """enough: of the number of a shard, whether it ends here (`_enough`)."""
+        """enough: from the number of a shard to the test whether it ends here (`packing._enough`)."""
         start = number = 0
         records = self._encoded(start)
         while start < len(self._source):
@@ -80,12 +79,12 @@ class Shards:
         self._settle(plan, 0)
 
     def clear(self) -> None:
-        """Remove what was written and is not known to be whole."""
+        """Remove shards that were written but not yet verified."""
         for path, _ in self._checked:
             _part(path).unlink(missing_ok=True)
 
     def _settle(self, plan: Mapping[str, Any], but: int) -> None:
-        """Give the shards that were checked their names, in order, all but the last so many."""
+        """Rename the checked shards to their final names, in order, all but the last `but`."""
         while len(self._checked) > but:
             path, future = self._checked[0]
             shard = future.result()
@@ -96,7 +95,7 @@ class Shards:
             write_text(self._folder / UNFINISHED, to_json({**plan, "shards": self.finished + later}, indent=1) + "\n")
 
     def _encoded(self, start: int) -> Iterator[bytes]:
-        """The records from this one on."""
+        """The encoded records from this one on."""
         size, under_way = (CHUNK, AHEAD * self._processes) if self._processes > 1 else (1, 0)
         count = len(self._source)
         tasks = ((encoded_records, begin, min(begin + size, count)) for begin in range(start, count, size))
@@ -104,7 +103,7 @@ class Shards:
             yield from part
 
     def _write_shard(self, path: Path, start: int, enough: Callable[[int, int], bool], records: Iterator[bytes]) -> int:
-        """Write a shard under another name and have it checked; the number of the record after it."""
+        """Write a shard under a temporary name and submit it for checking; returns the number of the next record."""
         part = _part(path)
         written, size, end = hashlib.sha256(), 0, start
         try:
@@ -121,7 +120,7 @@ class Shards:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             self._checked.append((path, self._submit((checked_shard, path, end - start, written.hexdigest()))))
-        except (BrokenPipeError, BrokenProcessPool):  # of what is shown, and of those who encode
+        except (BrokenPipeError, BrokenProcessPool):  # of the progress output, and of the encoding processes
             part.unlink(missing_ok=True)
             raise
         except (OSError, RuntimeError) as error:  # RuntimeError: ArrayRecord's own
@@ -135,7 +134,7 @@ class Shards:
 
 
 def encoded_records(source: Source, start: int, stop: int) -> list[bytes]:
-    """Records as they stand in a shard. Raises InputError for one that is not what the source said of it."""
+    """Records as stored in a shard. Raises InputError for one that contradicts what the source says about it."""
     result = []
     for index in range(start, stop):
         record = source[index]
@@ -147,7 +146,7 @@ def encoded_records(source: Source, start: int, stop: int) -> list[bytes]:
 
 
 def encoded(image: bytes | Any) -> bytes:
-    """The image as it is, or a decoded one as PNG."""
+    """The image unchanged, or a decoded one as PNG."""
     if isinstance(image, bytes):
         return image
     file = io.BytesIO()
@@ -156,7 +155,7 @@ def encoded(image: bytes | Any) -> bytes:
 
 
 def checked_shard(source: Source, path: Path, records: int, digest: str) -> dict[str, Any]:
-    """What is to be known of a shard, which still has its first name; raises InputError where it is not as written."""
+    """The entry of a shard that still has its temporary name; raises InputError if it does not read back as written."""
     part = _part(path)
     if _content(part) != (records, digest):
         raise InputError(f"{shown(str(path))}: reads back differently from what was written; check the disk")
@@ -164,7 +163,7 @@ def checked_shard(source: Source, path: Path, records: int, digest: str) -> dict
 
 
 def _content(path: Path) -> tuple[int, str]:
-    """The number of records in a shard and the digest of all of them, each parsed."""
+    """The number of records in a shard, each of which is parsed, and the digest of all of them."""
     reader, digest = ArrayRecordReader(str(path)), hashlib.sha256()
     try:
         count = reader.num_records()
@@ -189,12 +188,12 @@ def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
 
 
 def _part(path: Path) -> Path:
-    """A shard's name until it is known to be whole."""
+    """A shard's name until it is verified."""
     return path.with_name(f".{path.name}.part")
 
 
 def worker(source: Source) -> Callable[[Task], Any]:
-    """What a process of a packing does."""
+    """The function that a packing process runs."""
     return functools.partial(_do, source)
 
 

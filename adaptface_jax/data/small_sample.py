@@ -1,4 +1,4 @@
-"""A few images of a source, to be learned by heart (`data.overfit_small`)."""
+"""A few images of a source, to overfit on (`data.overfit_small`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from adaptface_jax.data.sources.selection import Selection
 
 
 def small_sample(source: Source, count: int) -> Selection:
-    """`count` records spread evenly over the source, so that they are of many classes.
+    """`count` records spread evenly over the source, so that they cover many classes.
 
-    Raises InputError where the source has fewer.
+    Raises InputError if the source has fewer.
     """
     if count > len(source):
         raise InputError(f"--overfit_small: {count} is more than the {len(source)} images of {source.description}")

@@ -1,4 +1,4 @@
-"""The three parts that a classification study takes of a set: as published, or split off its training part."""
+"""The three parts of a dataset in a classification study: as published, or split off its training part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptface_jax.data.sources.selection import Selection
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """Sources with the same class names, and the same kind of labels. Each description says where it is from."""
+    """Sources with the same class names and the same kind of labels. Each description says where it comes from."""
 
     train: Source
     validation: Source
@@ -25,14 +25,14 @@ class Splits:
 
 
 def open_splits(path: str, attributes: Sequence[str] = (), test_fraction: float = 0.1, split_seed: int = 42) -> Splits:
-    """Opens a set (`sources.parts.open_parts` says of which forms) and completes it.
+    """Opens a dataset (`sources.parts.open_parts` lists the formats) and completes it.
 
-    A validation or test part that the set lacks is split off its training part, stratified by class, with
-    scikit-learn's `train_test_split(test_size=test_fraction, stratify=labels, random_state=split_seed)`; where both are
-    missing, first the test part and then, by the same call, a validation part of as many images.
+    A validation or test part that the dataset lacks is split off its training part, stratified by class, with
+    scikit-learn's `train_test_split(test_size=test_fraction, stratify=labels, random_state=split_seed)`; if both are
+    missing, first the test part and then, by the same call, a validation part with the same number of images.
 
-    A part in which a class (or an attribute) never occurs says so in its description.
-    Raises InputError where there are fewer than two classes, and where a class is too small to be split.
+    The description of a part names a class (or attribute) that never occurs in it.
+    Raises InputError if there are fewer than two classes, and if a class is too small to be split.
     """
     parts = open_parts(path, attributes)
     train = parts["train"]
@@ -50,7 +50,7 @@ def _completed(parts: dict[str, Source], fraction: float, seed: int) -> dict[str
     if train.multi_label:
         raise InputError(f"{train.description}: has no {missing[0]} part, and attributes cannot be stratified")
     if not 0 < fraction < 1:
-        raise InputError(f"data.test_fraction: {fraction} is no part of the images; expected more than 0, less than 1")
+        raise InputError(f"data.test_fraction: {fraction} is out of range; expected more than 0 and less than 1")
     rest, taken = np.arange(len(train)), dict[str, np.ndarray]()
     for part in missing:
         size = len(next(iter(taken.values()))) if taken else fraction
@@ -72,13 +72,13 @@ def _too_small(train: Source, rest: np.ndarray, part: str, error: ValueError) ->
     smallest = int(np.where(counts, counts, len(rest) + 1).argmin())
     name, count = shown(train.class_names[smallest]), plural(int(counts[smallest]), "image")
     return (
-        f"no {part} part of {np.count_nonzero(counts)} classes can be split off ({one_line(error).rstrip('.')}); "
-        f"the class {name!r} has {count}: give the set a {part} part, more images, or another data.test_fraction"
+        f"no {part} part with {np.count_nonzero(counts)} classes can be split off ({one_line(error).rstrip('.')}); "
+        f"the class {name!r} has {count}: give the dataset a {part} part, more images, or another data.test_fraction"
     )
 
 
 def _with_absent(source: Source) -> Source:
-    """The source, its description saying what it has no example of."""
+    """The source, with the classes that it has no example of in its description."""
     counts = source.labels.sum(0) if source.multi_label else np.bincount(source.labels, minlength=source.num_classes)
     absent = np.flatnonzero(counts == 0)
     if not absent.size:

@@ -1,4 +1,4 @@
-"""The size at which images cross to the device: that of the set, where it has one, and no more than the model takes."""
+"""The size at which images are transferred to the device: the dataset's, if uniform, and at most the model's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLE = 64  # images whose headers are read
 
 @dataclasses.dataclass(frozen=True)
 class StoredSize:
-    """pixels: of each side. why: in a few words."""
+    """pixels: the side length. why: in a few words."""
 
     pixels: int
     why: str
@@ -28,15 +28,15 @@ class StoredSize:
 def stored_size(wanted: int | str, image_size: int, images: Sequence[bytes | np.ndarray] | Source) -> StoredSize:
     """The size for these images and a model of `image_size` pixels.
 
-    wanted: a number, or AUTO. AUTO is the longer side of the images where a sample of them (SAMPLE, evenly spread) is
-    of one size, and `image_size` where all of it is at least that large; no more than `image_size`, which loses
-    nothing, and no less than STORED_SIZE. Where the sizes differ otherwise it is STORED_SIZE.
+    wanted: a number, or AUTO. AUTO is the longer side of the images if a sample of them (SAMPLE, evenly spaced) has
+    one size, `image_size` if all of the sample is at least that large, and STORED_SIZE otherwise; at most `image_size`,
+    which loses nothing, and at least STORED_SIZE.
     """
     if isinstance(wanted, int):
         return StoredSize(wanted, SETTING)
     sizes = _sizes(images)
     if not sizes:
-        return StoredSize(STORED_SIZE, "no image could be looked at")
+        return StoredSize(STORED_SIZE, "no image could be read")
     low, high = sizes[0], sizes[-1]
     if low == high:
         own, why = max(low), f"{_of(images)} {low[0]}x{low[1]}"
@@ -49,7 +49,7 @@ def stored_size(wanted: int | str, image_size: int, images: Sequence[bytes | np.
 
 
 def size_line(pixels: int, image_size: int, why: str = "") -> str:
-    """What happens to every image before the model sees it, for headers."""
+    """The sizes at which an image is stored and enters the model, one line for headers."""
     return f"images    {pixels} px stored -> {image_size} px in the model" + (f" ({why})" if why else "")
 
 
@@ -58,7 +58,7 @@ def _of(images: Sequence[bytes | np.ndarray] | Source) -> str:
 
 
 def _sizes(images: Sequence[bytes | np.ndarray] | Source) -> list[tuple[int, int]]:
-    """(width, height) of each image of the sample that has a header, the smallest first."""
+    """(width, height) of each image in the sample with a valid header, the smallest first."""
     if isinstance(images, Source):
         if images.image_size is not None:
             return [images.image_size]
@@ -68,5 +68,5 @@ def _sizes(images: Sequence[bytes | np.ndarray] | Source) -> list[tuple[int, int
         try:
             found.append(header_size(images[number], ""))
         except InputError:
-            continue  # who reads it says so
+            continue  # reading it reports the error
     return sorted(found, key=lambda size: (size[0] * size[1], size))

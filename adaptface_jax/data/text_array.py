@@ -1,4 +1,4 @@
-"""Many short texts in two arrays: millions of keys cost their bytes, not a Python object each."""
+"""Many short strings in two arrays: millions of keys cost their bytes, not a Python object each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 
 class TextArray(Sequence[str]):
-    """Texts stored end to end; made into `str` when asked for.
+    """Strings stored back to back; decoded to `str` on access.
 
-    File names may hold anything but NUL, even bytes that are no UTF-8 (os.fsencode keeps them).
+    File names may contain anything but NUL, even bytes that are not UTF-8 (os.fsencode keeps them).
 
-    content: the texts, each ended by NUL.
+    content: the strings, each NUL-terminated.
     """
 
     def __init__(self, content: bytes):
@@ -23,7 +23,7 @@ class TextArray(Sequence[str]):
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> TextArray:
-        """Raises ValueError for a text with NUL in it."""
+        """Raises ValueError for a string that contains NUL."""
         content = bytearray()
         for text in texts:
             encoded = os.fsencode(text)
@@ -43,7 +43,7 @@ class TextArray(Sequence[str]):
         return os.fsdecode(self.content[start : int(self._ends[index])])
 
     def between(self, start: int, end: int) -> bytes:
-        """The texts from `start` to before `end`, each ended by NUL."""
+        """The strings from `start` up to `end` (exclusive), each NUL-terminated."""
         first, last = (int(self._ends[place - 1]) + 1 if place else 0 for place in (start, end))
         return self.content[first:last]
 

@@ -13,8 +13,8 @@ from adaptface_jax.core.text import shortened, shown
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of a list that is not blank. number: from 1. text: without the spaces around it; indented: with
-    those before it."""
+    """A non-blank line of a list. number: from 1. text: without surrounding whitespace; indented: with the leading
+    whitespace."""
 
     file: Path
     number: int
@@ -28,17 +28,17 @@ class Line:
 
 
 def lines(file: Path, what: str) -> Iterator[Line]:
-    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError where it is none, and for
-    a line with a NUL, which no path has."""
+    """The lines of a text file (UTF-8, with or without a byte order mark). Raises InputError if it is not one, and for
+    a line with a NUL, which no path contains."""
     try:
         with file.open(encoding="utf-8-sig", newline=None) as opened:
             for number, text in enumerate(opened, 1):
                 line = Line(file, number, text.strip(), text.rstrip())
                 if "\0" in text:
-                    line.refuse("holds a NUL", "text")
+                    line.refuse("contains a NUL", "text")
                 if line.text:
                     yield line
     except OSError as error:
         raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected {what}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{shown(str(file))}: is no UTF-8 text; expected {what}") from None
+        raise InputError(f"{shown(str(file))}: is not UTF-8 text; expected {what}") from None

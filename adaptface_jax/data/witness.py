@@ -1,4 +1,4 @@
-"""What a training saw of each record: short digests of its image and of its label, kept as it is read."""
+"""What a training run saw of each record: short digests of its image and its label, recorded as it is read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Record, Source
 
-RECORDS = "evidence.records"  # of a run, in its folder
+RECORDS = "evidence.records"  # in a run's folder
 
-# Of one record; all zero where it was never read.
+# The digests of one record; all zero if it was never read.
 ROW = np.dtype([("image", "<u8"), ("label", "<u8")])
 
 
 def image_digest(record: Record) -> int:
-    """Of the key and the image of a record, encoded or not; never 0."""
+    """A digest of the key and the image of a record, encoded or not; never 0."""
     image = record.image
     digest = hashlib.blake2b(os.fsencode(record.key) + b"\0", digest_size=8)
     digest.update(image if isinstance(image, bytes) else np.ascontiguousarray(image).data)
@@ -26,7 +26,7 @@ def image_digest(record: Record) -> int:
 
 
 def label_digest(source: Source, number: int) -> int:
-    """Of the class or the attributes of a record, and of its domains where they are known."""
+    """A digest of the class or the attributes of a record, and of its domains if they are known."""
     digest = hashlib.blake2b(source.labels[number].astype("<i4").tobytes(), digest_size=8)
     if source.domains is not None:
         digest.update(source.domains[number].tobytes())
@@ -34,27 +34,27 @@ def label_digest(source: Source, number: int) -> int:
 
 
 class Seen:
-    """A digest of which records were read since it was last taken, in their order, with what they held."""
+    """A digest of the records read since it was last taken, in order, with their content."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def __call__(self, numbers: np.ndarray, rows: np.ndarray) -> None:
-        """Take the records of a step. numbers: int64 [B]. rows: ROW [B]."""
+        """Add the records of a step. numbers: int64 [B]. rows: ROW [B]."""
         self._digest.update(numbers.astype("<i8").tobytes())
         self._digest.update(rows.tobytes())
 
     def take(self) -> str:
-        """The digest in hex; begins anew."""
+        """The digest in hex; then starts over."""
         found = self._digest.hexdigest()
         self._digest = hashlib.blake2b(digest_size=16)
         return found
 
 
 class SeenRecords:
-    """The ROW of every record in a file, written as the records are read; a context manager.
+    """The ROW of every record in a file, written as the records are read.
 
-    Raises InputError where the file is of another number of records.
+    Raises InputError if the file is for another number of records.
     """
 
     def __init__(self, path: Path, count: int) -> None:
@@ -63,16 +63,16 @@ class SeenRecords:
         if size not in (0, count * ROW.itemsize):
             os.close(self._file)
             raise InputError(
-                f"{path}: has {size:,} bytes, {count * ROW.itemsize:,} expected for {count:,} records; restore the "
-                "file, or remove it (what was trained so far can then be proved in part only)"
+                f"{path}: has {size:,} bytes, expected {count * ROW.itemsize:,} for {count:,} records; restore the "
+                "file, or remove it (the training so far can then be verified only in part)"
             )
         os.ftruncate(self._file, count * ROW.itemsize)
 
     def __call__(self, numbers: np.ndarray, rows: np.ndarray) -> None:
-        """Take the records of a step; one that could not be read stays as it was."""
+        """Add the records of a step; the row of one that could not be read stays as it was."""
         for number, row in zip(numbers.tolist(), rows, strict=True):
             if row["image"]:
-                # Not through a memory map: there a full disk would end the program without a word.
+                # Not through a memory map: there a full disk would kill the process without a message.
                 os.pwrite(self._file, row.tobytes(), number * ROW.itemsize)
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class SeenRecords:
 
 
 def read_rows(path: Path) -> np.ndarray | None:
-    """ROW [N] of the records of a run, None where it kept none; raises InputError for half a row."""
+    """ROW [N] of the records of a run, None if it kept none; raises InputError for a partial row."""
     try:
         return np.fromfile(path, ROW) if path.stat().st_size % ROW.itemsize == 0 else _cut(path)
     except FileNotFoundError:
@@ -89,4 +89,4 @@ def read_rows(path: Path) -> np.ndarray | None:
 
 
 def _cut(path: Path) -> np.ndarray:
-    raise InputError(f"{path}: ends within a row of {ROW.itemsize} bytes; restore the file")
+    raise InputError(f"{path}: ends in the middle of a {ROW.itemsize}-byte row; restore the file")

@@ -1,4 +1,4 @@
-"""What must be the same in every process of a run, compared before anything is made of it."""
+"""Checks that inputs are the same in every process of a run, before they are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 4  # differences in the message
 def check_agreed(what: str, facts: Mapping[str, Any]) -> None:
     """Every process of the run calls this at the same point of its program, with facts that JSON can hold.
 
-    Raises InputError in all of them where any two differ: which facts, and what each process has.
+    Raises InputError in all of them if any two differ: which facts, and the value in each process.
     """
     if not several():
         return
@@ -41,7 +41,7 @@ def check_agreed(what: str, facts: Mapping[str, Any]) -> None:
 
 
 def _gathered(text: str) -> list[str]:
-    """The text of each process, in their order."""
+    """The text of each process, in order."""
     data = np.frombuffer(text.encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.int32(len(data)))
     padded = np.zeros(int(lengths.max()), np.uint8)

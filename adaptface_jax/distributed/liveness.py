@@ -1,8 +1,8 @@
-"""A relay in front of jax's coordinator: the processes of a run notice each other's end before jax's runtime does.
+"""A relay in front of jax's coordinator: the processes of a run detect the loss of another before jax's runtime does.
 
-jax's client ends the program by itself, with lines of its runtime and status 134, when its connection breaks, and its
-service says nothing of a process that died for as long as its heartbeat allows. Neither can be asked from Python. So
-every process puts a relay on its side of the connection: an end that breaks is seen here first.
+jax's client aborts the program, with log lines of its runtime and status 134, when its connection breaks, and its
+service does not report a dead process until its heartbeat expires. Neither is accessible from Python. So every process
+puts a relay on its side of the connection, which detects a broken one first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-SILENCE_SECONDS = 20  # after which a machine that vanished without a word is taken for gone
+SILENCE_SECONDS = 20  # after which an unreachable machine is considered lost
 
 Address = tuple[str, int]
 
@@ -22,9 +22,9 @@ Address = tuple[str, int]
 class Relay:
     """Passes connections to `listener` on to `target`, both ways, in daemon threads.
 
-    guests: whether those who connect are the other processes (in the first process), or the target is (in the others).
-    lost: called, in one of the threads, when another process breaks a connection that was there at `met`.
-    patience: seconds for which the target is waited for.
+    guests: whether the other processes connect (to the first process), or the target is one (in the others).
+    lost: called, in one of the threads, when another process breaks a connection that existed at `met`.
+    patience: seconds to wait for the target.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Relay:
         _start(self._accept)
 
     def met(self) -> None:
-        """All are connected: from now on these connections last until `leave`."""
+        """All are connected: from now on these connections must last until `leave`."""
         self._met = True
 
     def leave(self) -> None:
-        """The run is over: from now on anyone may go."""
+        """The run is over: from now on any process may disconnect."""
         self._leaving = True
 
     def _accept(self) -> None:
@@ -60,7 +60,7 @@ class Relay:
                 other.join()
 
     def _forward(self, source: socket.socket, sink: socket.socket, over: threading.Event, watched: bool) -> None:
-        """Pass bytes on until `source` ends; a loss is told before `sink` hears of it."""
+        """Pass bytes on until `source` ends; a loss is reported before `sink` is closed."""
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 sink.sendall(data)
@@ -71,7 +71,7 @@ class Relay:
             sink.shutdown(socket.SHUT_RDWR)
 
     def _connect(self, near: socket.socket) -> socket.socket | None:
-        """A connection to the target, waited for as long as `near` waits."""
+        """A connection to the target, retried while `near` waits."""
         until = time.monotonic() + self._patience
         while time.monotonic() < until and not _ended(near):
             try:
@@ -92,7 +92,7 @@ def listen_for_all(port: int) -> socket.socket:
 
 
 def listen_here() -> socket.socket:
-    """A listening socket that only this machine reaches, on a free port."""
+    """A listening socket for this machine only, on a free port."""
     return socket.create_server(("127.0.0.1", 0))
 
 

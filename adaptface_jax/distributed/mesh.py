@@ -13,7 +13,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.allocator import keep_freed_memory
 
 DATA, FSDP, MODEL = "data", "fsdp", "model"
-GROUPS = (DATA, FSDP)  # over which the class centers are the same
+GROUPS = (DATA, FSDP)  # over which the class centers are replicated
 
 # Logical axis -> mesh axes; None is replicated. Rows are split over all devices, classes within a group of them, and
 # frozen kernels within a group of such groups.
@@ -27,9 +27,9 @@ def make_mesh(
 ) -> Mesh:
     """A ("data", "fsdp", "model") mesh over all devices (or the given ones).
 
-    `model` devices share the class centers; `fsdp` of them, which are whole groups of the former, the frozen blocks (1:
-    every device has them whole). keep_memory: on a CPU the process also keeps its memory between steps from now on.
-    Raises InputError where they do not divide the number of devices, or each other.
+    `model` devices share the class centers; `fsdp` devices, which are a multiple of `model`, the frozen blocks (1:
+    every device has all of them). keep_memory: on a CPU the process also keeps its memory between steps from now on.
+    Raises InputError if they do not divide the number of devices, or each other.
     """
     devices = jax.devices() if devices is None else list(devices)
     if len(devices) % model:
@@ -40,7 +40,7 @@ def make_mesh(
         raise InputError(f"train.fsdp: {fsdp} does not divide the {len(devices)} devices; choose a divisor of them")
     if fsdp > 1 and fsdp % model:
         raise InputError(
-            f"train.fsdp: {fsdp} is no multiple of train.model_parallel {model}, whose groups of devices it joins; "
+            f"train.fsdp: {fsdp} is not a multiple of train.model_parallel {model}, whose device groups it combines; "
             f"choose a multiple of {model} that divides the {len(devices)} devices, or 1"
         )
     if keep_memory and devices[0].platform == "cpu":
@@ -51,17 +51,17 @@ def make_mesh(
 
 
 def here(fsdp: int) -> int:
-    """Over how many of the devices that are here a tree is split which was split over `fsdp` elsewhere."""
+    """The number of available devices over which to split a tree that was split over `fsdp` elsewhere."""
     return math.gcd(fsdp, jax.device_count())
 
 
 def spec(*axes: str | None) -> PartitionSpec:
-    """How an array is split whose leading axes carry these logical names."""
+    """The partition of an array whose leading axes have these logical names."""
     return PartitionSpec(*(RULES[axis] for axis in axes))
 
 
 def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
-    """The sharding of an array whose leading axes carry these logical names; none given means replicated."""
+    """The sharding of an array whose leading axes have these logical names; none given means replicated."""
     return NamedSharding(mesh, spec(*axes))
 
 
@@ -71,8 +71,8 @@ def is_by_class(path: tuple[Any, ...]) -> bool:
 
 
 def state_shardings(mesh: Mesh, tree: Any) -> Any:
-    """The sharding of every leaf of a training state, or of a part of it: by class for class centers and what the
-    optimizer keeps of them, else replicated."""
+    """The sharding of every leaf of a training state, or of a part of it: by class for class centers and their
+    optimizer state, else replicated."""
 
     def of(path: tuple[Any, ...], _: Any) -> NamedSharding:
         return sharding(mesh, "class") if is_by_class(path) else sharding(mesh)
@@ -86,7 +86,7 @@ def place(mesh: Mesh, tree: Any) -> Any:
 
 
 def check_batch(batch_size: int, grad_accum: int, mesh: Mesh) -> None:
-    """Raise InputError unless every device gets as many rows of every part of a batch."""
+    """Raise InputError unless every device gets the same number of rows of every part of a batch."""
     devices = mesh.size
     if batch_size % (devices * grad_accum):
         raise InputError(

@@ -1,8 +1,8 @@
-"""The most that accelerators compute, from their makers' data sheets."""
+"""The peak performance of accelerators, from the manufacturers' data sheets."""
 
 from __future__ import annotations
 
-# Part of `device_kind` -> bfloat16 operations a second with float32 sums, without sparsity. The first that fits counts.
+# Part of `device_kind` -> bfloat16 operations per second with float32 sums, without sparsity. The first match counts.
 PEAKS = {
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -22,5 +22,5 @@ PEAKS = {
 
 
 def bfloat16_peak(device_kind: str) -> float | None:
-    """Operations a second of a device, None where it is not known."""
+    """Operations per second of a device, None if unknown."""
     return next((peak for name, peak in PEAKS.items() if name.lower() in device_kind.lower()), None)

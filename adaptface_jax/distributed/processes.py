@@ -1,4 +1,4 @@
-"""Several processes that train one run together: how they find each other, agree, and share the rows of a batch.
+"""Several processes that train one run together: how they connect, agree, and share the rows of a batch.
 
 Every process runs the same program on its own devices; the mesh spans all of them. Only the first one writes.
 """
@@ -23,23 +23,23 @@ from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.flags import JOIN_SECONDS
 from adaptface_jax.distributed.liveness import Relay, listen_for_all, listen_here
 
-HEARTBEAT_SECONDS = 30  # how long a silent process is waited for
+HEARTBEAT_SECONDS = 30  # how long to wait for a silent process
 
-# Launchers that tell each process the same three things by environment variables.
+# Launchers that pass each process the same three values in environment variables.
 _VARIABLES = (
     ("JAX_COORDINATOR_ADDRESS", None, "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
     ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"),  # torchrun
 )
-# Launchers that jax itself understands: a variable that is above 1 where there are several processes.
+# Launchers that jax itself supports: a variable that is above 1 if there are several processes.
 _CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-_relays: list[Relay] = []  # this process's, where it has one
+_relays: list[Relay] = []  # this process's, if it has one
 _ending = threading.Lock()
 
 
 def join(coordinator: str | None, count: int | None, index: int | None, patience: int = JOIN_SECONDS) -> None:
-    """Meet the other processes, where flags or the environment speak of any; must come before any use of a device.
+    """Connect to the other processes, if flags or the environment define any; must come before any use of a device.
 
-    Raises InputError for flags or variables that do not make sense. Where the others are not met in `patience` seconds
+    Raises InputError for inconsistent flags or variables. If the others do not connect within `patience` seconds,
     the program ends with one line and status 1.
     """
     given = [value is not None for value in (coordinator, count, index)]
@@ -58,10 +58,10 @@ def join(coordinator: str | None, count: int | None, index: int | None, patience
         raise InputError(f"process {arguments['process_id']} of {count}: expected a number from 0 to {count - 1}")
     if arguments.get("num_processes") == 1:
         return
-    # Where jax finds the others by itself (SLURM, Open MPI) the launcher ends what is left of a run.
+    # If jax finds the others by itself (SLURM, Open MPI), the launcher ends the remaining processes of a run.
     where = f" at {arguments['coordinator_address']}" if arguments else ""
     relay = _relay(arguments, patience) if arguments else None
-    # jax's runtime, when its own time is up, aborts the program with lines of its own.
+    # jax's runtime, when its own timeout expires, aborts the program with its own messages.
     alarm = threading.Timer(patience, _give_up, (f"within {patience} s{where}",))
     alarm.daemon = True
     alarm.start()
@@ -76,23 +76,23 @@ def join(coordinator: str | None, count: int | None, index: int | None, patience
     if relay:
         relay.met()
         _relays.append(relay)
-        atexit.register(relay.leave)  # before jax leaves, which registered earlier
+        atexit.register(relay.leave)  # before jax disconnects, which registered earlier
     if not primary():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the first process speaks for all)
 
 
 def _not_met(how: str) -> str:
-    return f"the other processes of the run were not met {how}; are all of them started, and reachable?"
+    return f"the other processes of the run did not connect {how}; are all of them started, and reachable?"
 
 
 def _give_up(how: str) -> NoReturn:
-    """From a thread, while jax waits."""
+    """Called from a thread, while jax waits."""
     print(f"error: {_not_met(how)} (--join_timeout)", file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def _relay(arguments: dict[str, Any], patience: int) -> Relay:
-    """The relay of this process; `arguments`, arguments of `jax.distributed.initialize`, then leads through it."""
+    """The relay of this process; `arguments`, arguments of `jax.distributed.initialize`, then go through it."""
     index, address = arguments["process_id"], arguments["coordinator_address"]
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
@@ -103,7 +103,7 @@ def _relay(arguments: dict[str, Any], patience: int) -> Relay:
         try:
             listener = listen_for_all(int(port))
         except OSError as error:
-            raise InputError(f"{address}: no port to listen at ({error.strerror}); choose another one") from None
+            raise InputError(f"{address}: cannot listen on this port ({error.strerror}); choose another one") from None
         arguments["coordinator_address"] = arguments["coordinator_bind_address"] = f"{inner[0]}:{inner[1]}"
         return Relay(listener, inner, True, lambda: _leave_behind(index, "its connection broke"), patience)
     listener = listen_here()
@@ -113,9 +113,9 @@ def _relay(arguments: dict[str, Any], patience: int) -> Relay:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What a launcher says in its variables, as arguments of `jax.distributed.initialize`; nothing where it is alone.
+    """The variables of a launcher, as arguments of `jax.distributed.initialize`; empty if there is one process.
 
-    Raises InputError for numbers that are none.
+    Raises InputError for values that are not numbers.
     """
     for address, port, count, index in _VARIABLES:
         if environment.get(count, "1") in ("", "1") or address not in environment or index not in environment:
@@ -123,7 +123,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         try:
             where = environment[address]
             if port:
-                # torchrun itself listens at this port where it says so: the next one is taken.
+                # torchrun itself listens on this port if it says so: the next one is used.
                 beside = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
                 where += f":{int(environment.get(port, '29500')) + beside}"
             return {
@@ -133,7 +133,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             }
         except ValueError:
             given = {name: environment[name] for name in filter(None, (port, count, index)) if name in environment}
-            raise InputError(f"{given}: expected whole numbers; unset them to run alone") from None
+            raise InputError(f"{given}: expected integers; unset them to run a single process") from None
     return {}
 
 
@@ -143,9 +143,9 @@ def several() -> bool:
 
 
 def part(seconds: float = 10) -> bool:
-    """Before an early end: return when the others end too, but wait no longer than this, for they may not.
+    """Before an early end: return when the others end too, but wait no longer than this, since they may not.
 
-    False where this process has met no others.
+    False if this process has not connected to others.
     """
     if not jax.distributed.is_initialized():
         return False
@@ -163,7 +163,7 @@ def primary() -> bool:
 
 
 def agreed(value: int | None) -> int | None:
-    """What the first process says, in all of them."""
+    """The value of the first process, in all of them."""
     if not several():
         return value
     found = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value)))
@@ -179,7 +179,7 @@ def anywhere(mask: np.ndarray) -> np.ndarray:
 
 
 def wait_for_all(name: str) -> None:
-    """Return when every process is here."""
+    """Return when every process has reached this point."""
     if several():
         multihost_utils.sync_global_devices(name)
 
@@ -194,13 +194,13 @@ def place_rows(batch: Any, rows: NamedSharding) -> Any:
     """This process's rows of a batch (a tree of host arrays) as part of the whole batch on the devices."""
     if not several():
         return jax.device_put(batch, rows)
-    with jax.transfer_guard("allow"):  # jax takes this explicit placement for an implicit one
+    with jax.transfer_guard("allow"):  # jax treats this explicit placement as an implicit one
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
 
 
 @contextlib.contextmanager
 def losing_none() -> Iterator[None]:
-    """Ends the program, with one line and status 1, where the block fails since another process of the run is gone."""
+    """Ends the program, with one line and status 1, if the block fails because another process of the run is lost."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
@@ -212,10 +212,10 @@ def losing_none() -> Iterator[None]:
 
 def _leave_behind(index: int, reason: str) -> NoReturn:
     """End at once, with one line: saves, barriers and threads would wait for the lost process."""
-    _ending.acquire()  # never released: whoever comes second waits for the end
+    _ending.acquire()  # never released: a second caller waits for the end
     print(
         f"error: process {index}: another process of the run is lost ({reason}); start all of them "
-        "again to go on from the last checkpoint",
+        "again to resume from the last checkpoint",
         file=sys.stderr,
         flush=True,
     )
@@ -223,7 +223,7 @@ def _leave_behind(index: int, reason: str) -> NoReturn:
 
 
 class Agreement:
-    """Whether any process was asked to stop: the same answer in all of them, a step late, so that nobody waits."""
+    """Whether any process was asked to stop: the same answer in all of them, one step late, so that none waits."""
 
     def __init__(self, rows: NamedSharding, whole: NamedSharding) -> None:
         self._rows = rows
@@ -231,7 +231,7 @@ class Agreement:
         self._flags: jax.Array | None = None
 
     def any(self, mine: bool) -> bool:
-        """What all said one call ago; every process calls this at the same points of its program."""
+        """The answer as of the previous call; every process calls this at the same points of its program."""
         if not several():
             return mine
         flags = np.full(len(self._rows.addressable_devices), mine, np.int32)

@@ -1,10 +1,10 @@
-"""Find what is wrong with a set-up before hours are spent, or with a run after they were.
+"""Find what is wrong with a set-up before a long run, or with a run after it.
 
     adaptface doctor --config=dalora --config.data.train=/data/faces --benchmark lfw=lfw.bin
     adaptface doctor --run=runs/exp003
 
 With --config: data, labels, benchmarks, overlap, backbone, memory, disk and a few real steps; nothing is written.
-With --run: what the run's own records say, and of a face run its embeddings too.
+With --run: the run's own records, and for a face run its embeddings too.
 
 Exit status: 0 no fault (there may be warnings), 1 faults found, 2 wrong flags or settings.
 """
@@ -23,7 +23,7 @@ SAMPLE = 1000
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check, print each section when it is known, say the verdict, leave with 1 where there is a fault."""
+    """Check, print each section when it is known, print the verdict, exit with 1 if there is a fault."""
     if args.sample < 1:
         raise InputError(f"--sample: {args.sample} is out of range; expected at least 1")
     if args.run and args.config:

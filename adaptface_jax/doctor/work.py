@@ -20,7 +20,7 @@ from adaptface_jax.core.version import __version__
 
 
 def work(args: argparse.Namespace) -> None:
-    """Check, print each section when it is known, say the verdict, leave with 1 where there is a fault."""
+    """Check, print each section when it is known, print the verdict, exit with 1 if there is a fault."""
     found, subject = _checks(args)
     print(f"adaptface_jax {__version__} doctor: {subject}", flush=True)
     report, sections = Report(), []

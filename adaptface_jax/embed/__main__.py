@@ -5,7 +5,7 @@
 
 The .npz file holds `embeddings` (float32 [N, E], raw: normalize to compare), `features` (before the head), `paths`
 (relative to the folder) and, for DA-LoRA, `gates`; the .parquet file the columns `path`, `embedding`, `feature`,
-`gates`, written as they are computed, for any number of images. Images that cannot be read are left out, and named.
+`gates`, written as they are computed, for any number of images. Images that cannot be read are skipped and listed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adaptface_jax.cli.parser import Parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """List the images, open the model, embed, write the file whole."""
+    """List the images, open the model, embed, write the file atomically."""
     from adaptface_jax.embed.work import work
 
     work(args)

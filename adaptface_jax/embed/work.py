@@ -19,7 +19,7 @@ from adaptface_jax.evaluation.embedding import Window
 
 
 def work(args: argparse.Namespace) -> None:
-    """List the images, open the model, embed, write the file whole."""
+    """List the images, open the model, embed, write the file atomically."""
     folder, out = Path(args.images), Path(args.out)
     images = ImageFiles(folder)
     names = [Path(path).relative_to(folder).as_posix() for path in images.paths]
@@ -30,12 +30,12 @@ def work(args: argparse.Namespace) -> None:
         write_faces(out, faces_of(model, readable, names), model.model.recognizer)
     number = len(images) - len(readable.unreadable)
     print(f"written: {out}, {number:,} embeddings of {model.embedding_dim} dimensions")
-    for line in (*readable.lines(), *images.passed_over.lines()):
+    for line in (*readable.lines(), *images.skipped_files.lines()):
         print(line)
 
 
 def faces_of(model: FaceModel, images: Readable, names: Sequence[str]) -> Iterator[Faces]:
-    """The faces of every image that can be read, a forward pass at a time; raises InputError where none can."""
+    """The faces of every image that can be read, one forward pass at a time; raises InputError if none can."""
     start = 0
     with Progress(len(names), label="embedding", unit="image") as progress:
         for found in model.embedder.batches(model.model.frozen, model.model.trainable, [Window(images)], flip=False):

@@ -17,7 +17,7 @@ from adaptface_jax.api.folder_search import FolderSearch
 from adaptface_jax.api.hit_lists import Search, check_list, write_hit_sheet, write_list
 from adaptface_jax.api.open_model import open_from_flags
 from adaptface_jax.api.rule import Rule, choose_rule, if_known
-from adaptface_jax.cli.figures import narrow, wide
+from adaptface_jax.cli.metrics_tables import narrow, wide
 from adaptface_jax.cli.parser import named_paths
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
@@ -50,33 +50,35 @@ from adaptface_jax.training.recognition.model import before_training
 from adaptface_jax.training.recognition.run import recognition_config
 from adaptface_jax.training.run import RESULTS, required_record
 
-SHOWN = 10  # probes of a gallery that are told on the terminal
+SHOWN = 10  # probes of a gallery that are listed on the terminal
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open what is asked for and the model, score, print and write the JSON."""
+    """Open the benchmarks and the model, score, print and write the JSON."""
     check(args)
     domains = domains_of(Path(args.run)) if args.run else ""
     paths = named_paths(args.benchmark)
-    with Phase("opening what is evaluated on", brief=True):
+    with Phase("opening the benchmarks", brief=True):
         benchmarks = {name: open_benchmark(path, domains) for name, path in paths.items()}
         templates = {name: open_ijb(path) for name, path in by_folder(args.ijb).items()}
         tiny = {name: open_tinyface(path) for name, path in by_folder(args.tinyface).items()}
         people = FolderSearch(Path(args.gallery), Path(args.probes)) if args.gallery else None
         others = open_distractors(args.distractors) if args.distractors else None
     if people and others and (both := sorted(others.names & people.everybody)):
-        raise InputError(f"--distractors: {shown(both[0])} is among the people, too ({len(both)} are); leave them out")
+        raise InputError(
+            f"--distractors: {shown(both[0])} is also in the gallery or the probes ({len(both)} are); leave them out"
+        )
     if not (tiny or people or any(benchmark.search for benchmark in templates.values())):
         for name in ("record", "distractors"):
             if getattr(args, name):
-                raise InputError(f"--{name}: is of searches; give --ijb with lists of 1:N, --tinyface, or --gallery")
+                raise InputError(f"--{name}: is for searches; give --ijb with 1:N lists, --tinyface, or --gallery")
     rule, why = rule_of(args)
-    with Phase("looking at faces of the benchmarks", brief=True):
+    with Phase("checking the benchmarks' faces", brief=True):
         lines = [line for name, benchmark in benchmarks.items() for line in benchmark_lines(name, benchmark)]
     lines += [f"{name}: {line}" for name, listed in templates.items() if (line := unscored_line(listed))]
-    lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.passed_over.lines())]
+    lines += [f"{name}: {line}" for name, found in tiny.items() for line in (found.said, *found.skipped_files.lines())]
     if others:
-        lines += [others.description, *(f"--distractors: {line}" for line in others.passed_over.lines())]
+        lines += [others.description, *(f"--distractors: {line}" for line in others.skipped_files.lines())]
     for line in lines:
         print(line, flush=True)
     sets = [
@@ -127,33 +129,33 @@ def work(args: argparse.Namespace) -> None:
             print(scored.line(name))
         if benchmark.search:
             searched = search_templates(units, benchmark.search, further)
-            searches |= {f"{name}_{gallery}": figures for gallery, figures in searched.items()}
+            searches |= {f"{name}_{gallery}": metrics for gallery, metrics in searched.items()}
     for name, found in tiny.items():
         searches[name] = search_tinyface(embed(found.images, found.paths), found, further)
     if people:
         limit = None if rule is None else rule.threshold
-        figures, hits = people.search(embed(people.images, people.paths), further, limit)
-        report["identification"] = figures
-        searches["identification"] = figures
-    for name, figures in searches.items():
-        print("\n".join(figures.lines(name)))
+        metrics, hits = people.search(embed(people.images, people.paths), further, limit)
+        report["identification"] = metrics
+        searches["identification"] = metrics
+    for name, metrics in searches.items():
+        print("\n".join(metrics.lines(name)))
     if people:
         where = results_of(args)
-        rule = rule and opened.judging(rule)
+        rule = rule and opened.applied(rule)
         listed = Search(hits, rule, why, len(people.names), None if where is None else str(where))
         say_who(args, people, listed, opened.facts)
-    if named := {name: figures for name, figures in searches.items() if figures is not report.get("identification")}:
+    if named := {name: metrics for name, metrics in searches.items() if metrics is not report.get("identification")}:
         report["searches"] = named
     if args.record:
         record_searches(Path(args.run), opened.facts["step"], searches)
-        print(f"kept in {shown(str(Path(args.run) / FILE))}, which `adaptface report` and TensorBoard show")
+        print(f"stored in {shown(str(Path(args.run) / FILE))}, which `adaptface report` and TensorBoard show")
     if args.output:
         write_text(Path(args.output), to_json(report, indent=2) + "\n")
         print(f"written: {args.output}")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise InputError for flags that ask for nothing, or for half of something."""
+    """Raise InputError for flags that ask for nothing, or are incomplete."""
     if not (args.benchmark or args.ijb or args.tinyface or args.gallery or args.probes):
         raise InputError(
             "nothing to evaluate; give --benchmark NAME=PATH, --ijb or --tinyface FOLDER, or --gallery and --probes"
@@ -161,27 +163,27 @@ def check(args: argparse.Namespace) -> None:
     if bool(args.gallery) != bool(args.probes):
         raise InputError("--gallery and --probes belong together; give both or neither")
     if args.gallery and os.path.realpath(args.gallery) == os.path.realpath(args.probes):
-        raise InputError("--probes: is the gallery itself, where every probe would find its own image")
+        raise InputError("--probes: is the gallery itself, where every probe would match its own image")
     if args.scores and not args.benchmark:
-        raise InputError("--scores: keeps the scores of --benchmark, and none is given")
+        raise InputError("--scores: writes the scores of --benchmark, and none is given")
     for name in ("hits", "sheet", "far", "threshold", "results"):
         if getattr(args, name) is not None and not args.gallery:
-            raise InputError(f"--{name}: is of a search of --probes in --gallery, and none is given")
+            raise InputError(f"--{name}: is for a search of --probes in --gallery, and none is given")
     if args.before and not (args.run and args.benchmark):
         raise InputError("--before: compares a run with its frozen model on benchmarks; give --run and --benchmark")
     if args.record and not args.run:
-        raise InputError("--record: keeps figures with a run; give --run")
+        raise InputError("--record: stores metrics with a run; give --run")
     check_list(args.hits, "--hits")
     check_sheet(args.sheet)
 
 
 def by_folder(paths: Sequence[str]) -> dict[str, Path]:
-    """What a benchmark is called that is named by its folder alone; raises InputError where two are called the same."""
+    """The names of benchmarks given only by folder; raises InputError if two are the same."""
     result: dict[str, Path] = {}
     for path in paths:
         name = Path(os.path.abspath(path)).name.lower()
         if name in result:
-            raise InputError(f"{shown(path)}: another folder is called {shown(name)}, too; rename one of them")
+            raise InputError(f"{shown(path)}: another folder is also called {shown(name)}; rename one of them")
         result[name] = Path(path)
     return result
 
@@ -192,13 +194,13 @@ def results_of(args: argparse.Namespace) -> Path | None:
 
 
 def rule_of(args: argparse.Namespace) -> tuple[Rule | None, str | None]:
-    """What judges the probes of a gallery, or why nothing does."""
+    """The rule that decides on the probes of a gallery, or why there is none."""
     asked = (args.far, args.threshold, args.results) != (None, None, None)
     return if_known(lambda: choose_rule(results_of(args), args.far, None, args.threshold), asked)
 
 
 def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, facts: dict[str, Any]) -> None:
-    """Print who was found on the first probes, and write what was asked for of all."""
+    """Print who was found in the first probes, and write the requested files for all."""
     for one in search.found[:SHOWN]:
         print(one)
     if len(search.found) > SHOWN:
@@ -219,12 +221,12 @@ def say_who(args: argparse.Namespace, people: FolderSearch, search: Search, fact
     for line in people.images.lines():
         print(line)
     for flag, source in (("--gallery", people.gallery), ("--probes", people.probes)):
-        for line in source.passed_over.lines():
+        for line in source.skipped_files.lines():
             print(f"{flag}: {line}")
 
 
 def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
-    """What is judged, and what is to be said of its images and of its folds, a line each."""
+    """What is evaluated, with notes on its images and folds, a line each."""
     pairs, images = plural(len(benchmark.issame), "pair"), plural(len(benchmark.images), "image")
     check_folds(name, benchmark.fold, benchmark.issame)
     crops, folds = look_at(benchmark.images, benchmark.keys), folds_line(benchmark.fold, benchmark.issame)
@@ -234,10 +236,10 @@ def benchmark_lines(name: str, benchmark: Benchmark) -> list[str]:
 
 
 def domains_of(workdir: Path) -> str:
-    """The setting `data.domains` of a run; raises InputError where the folder holds no face training."""
+    """The setting `data.domains` of a run; raises InputError if the folder holds no face training."""
     return recognition_config(workdir, required_record(workdir, "--run: ")).data.domains
 
 
 def crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The face at five landmarks, as the published crops have it."""
+    """The face cropped by five landmarks, as in the published crops."""
     return warp(image, similarity(points, TEMPLATE))

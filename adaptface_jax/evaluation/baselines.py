@@ -1,4 +1,4 @@
-"""What a run is measured against: the raw pixels and the unadapted backbone on the same benchmarks."""
+"""The baselines of a run: raw pixels and the unadapted backbone on the same benchmarks."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ NAME = "baselines.json"
 
 @dataclasses.dataclass(frozen=True)
 class Baselines:
-    """Benchmark name -> figures, of the images themselves and of the unadapted backbone; nothing without benchmarks."""
+    """Benchmark name -> metrics, of raw pixels and of the unadapted backbone; empty without benchmarks."""
 
     pixels: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
     frozen: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
 
 
 def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[str, BenchmarkResult]:
-    """What a run's unadapted backbone reached on those benchmarks (name -> path) that it was measured on, else nothing.
+    """The metrics of a run's unadapted backbone on those of the benchmarks (name -> path) that it was measured on.
 
-    flip: whether mirror images count.
+    flip: whether mirror images are included.
     """
     if not (workdir / NAME).exists():
         return {}
@@ -46,7 +46,7 @@ def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[st
         _, measured, flipped = known["of"]
         frozen = from_plain(known["results"], Baselines, str(workdir / NAME)).frozen
     except (InputError, KeyError, TypeError, ValueError) as error:
-        print(f"{workdir / NAME}: left out ({one_line(error)})", flush=True)
+        print(f"{workdir / NAME}: skipped ({one_line(error)})", flush=True)
         return {}
     same = {name for name, path in paths.items() if flipped == flip and measured.get(name) == path}
     return {name: entry for name, entry in frozen.items() if name in same}
@@ -55,7 +55,7 @@ def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[st
 def baselines(
     model: Model, config: Config, benchmarks: Mapping[str, Benchmark], mesh: Mesh, workdir: Path
 ) -> Baselines:
-    """Measured once for a run and kept in `workdir`/baselines.json: going on should not cost two evaluations."""
+    """Measured once per run and stored in `workdir`/baselines.json: resuming should not cost two evaluations."""
     if not benchmarks:
         return Baselines()
     path = workdir / NAME
@@ -72,7 +72,7 @@ def baselines(
     recognizer = dataclasses.replace(model.recognizer, config=unadapted(config))
     frozen = model.frozen or {"backbone": model.trainable["backbone"]}
     embedder = Embedder(recognizer, mesh, config.eval.batch_size, model.stored_size)
-    with Phase(f"measuring the frozen backbone and the pixels on {', '.join(benchmarks)}; then training"):
+    with Phase(f"evaluating the frozen backbone and raw pixels on {', '.join(benchmarks)}; then training"):
         found = evaluate(embedder, frozen, {}, benchmarks, config.eval.flip)
         measured = Baselines(raw_pixels(benchmarks), found.results)
     if primary():

@@ -1,4 +1,4 @@
-"""Condition by condition: the pairs of an image of one condition and an image of another, or of the same."""
+"""Metrics by pairs of conditions: an image of one condition with an image of another, or of the same."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from adaptface_jax.evaluation.verification import DomainVerification, JudgedPair
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """The pairs with an image of `first` and one of `second`, whichever comes first in the list; a pair whose images
-    hold several conditions is in several cells. figures: at the thresholds of the whole benchmark."""
+    """The pairs with an image of `first` and one of `second`, in either order; a pair whose images have several
+    conditions is in several cells. figures: at the thresholds of the whole benchmark."""
 
     first: str
     second: str
@@ -43,7 +43,7 @@ def cell_members(index: np.ndarray, image_domain: np.ndarray) -> Iterator[tuple[
 def compute_cells(
     judged: JudgedPairs, index: np.ndarray, image_domain: np.ndarray, names: Sequence[str]
 ) -> tuple[Cell, ...]:
-    """The figures of every cell that has a pair, row by row of the upper triangle.
+    """The metrics of every cell that has a pair, row by row of the upper triangle.
 
     index, image_domain: as in `cell_members`. names: of the K conditions.
     """
@@ -54,7 +54,7 @@ def compute_cells(
 
 
 def subsets(benchmark: Benchmark) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Which pairs are of which domain or cell, bool [N, D + C], and their names: what two models are compared on."""
+    """Which pairs are of which domain or cell, bool [N, D + C], and their names, as subsets for comparing models."""
     members, names = benchmark.pairs_of_domains()
     if benchmark.image_domain is None:
         return members, names
@@ -74,7 +74,7 @@ def by_conditions(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]:
 
 
 def condition_names(cells: Sequence[Cell]) -> list[str]:
-    """The rows, which are also the columns, in an order that has every cell in the upper triangle."""
+    """The row names, which are also the column names, in an order that puts every cell in the upper triangle."""
     order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for cell in cells:
         order.add(cell.second, *([cell.first] if cell.first != cell.second else []))

@@ -1,4 +1,4 @@
-"""From raw embeddings to the distances of pairs."""
+"""Distances of pairs from raw embeddings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 
-_ROWS = 512  # at a time: blocks that stay in the processor's cache go four times as fast as whole arrays
+_ROWS = 512  # at a time: blocks that stay in the processor's cache are four times as fast as whole arrays
 
 
 def pair_distances(embeddings: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
@@ -18,7 +18,7 @@ def pair_distances(embeddings: np.ndarray, flipped: np.ndarray | None = None) ->
     """
     points = _numbers("embeddings", embeddings)
     if points.ndim != 2 or len(points) % 2 or not points.size:
-        raise InputError(f"embeddings: shape {points.shape}; expected [2N, D], rows 2i and 2i + 1 a pair")
+        raise InputError(f"embeddings: shape {points.shape}; expected [2N, D], pair i in rows 2i and 2i + 1")
     return indexed_distances(points, np.arange(len(points)), flipped)
 
 
@@ -33,9 +33,9 @@ def indexed_distances(embeddings: np.ndarray, index: np.ndarray, flipped: np.nda
 
 
 def unit_embeddings(embeddings: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
-    """Raw embeddings [M, D], with those of the mirror images added where given, at unit length: float64 [M, D].
+    """Raw embeddings [M, D], plus those of the mirror images if given, scaled to unit length: float64 [M, D].
 
-    Raises InputError for values that are not finite and for rows without a direction.
+    Raises InputError for non-finite values and for zero rows.
     """
     sources = {"embeddings": _numbers("embeddings", embeddings)}
     if flipped is not None:
@@ -54,10 +54,10 @@ def unit_embeddings(embeddings: np.ndarray, flipped: np.ndarray | None = None) -
                 (n for n, points in sources.items() if not np.isfinite(points[row].astype(np.float64)).all()),
                 "embeddings",
             )
-            raise InputError(f"{name}: row {row} holds a value that is not finite")
+            raise InputError(f"{name}: row {row} contains a non-finite value")
         if not lengths.all():
             row = start + int(np.argmin(lengths))
-            raise InputError(f"embeddings: row {row} is zero (after the flip sum, if any): no direction to compare")
+            raise InputError(f"embeddings: row {row} is zero (after the flip sum, if any), so it has no direction")
         np.divide(total, lengths, out=units[rows])
     return units
 

@@ -1,4 +1,4 @@
-"""Images through the recognizer in batches, the host decoding ahead of the device."""
+"""Embeds images in batches, the host decoding ahead of the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.models.recognizer import Recognizer
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """float32 arrays, a row per image: embedding [M, E], not normalized; flipped [M, E] or None, of the mirror
+    """float32 arrays, one row per image: embedding [M, E], not normalized; flipped [M, E] or None, of the mirror
     images; feature [M, d], before the head; gate [M, K] or None."""
 
     embedding: np.ndarray
@@ -33,7 +33,7 @@ class Embeddings:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Parts end to end, at least one."""
+        """The concatenation of parts, at least one."""
 
         def of(name: str) -> np.ndarray | None:
             arrays = [getattr(part, name) for part in parts]
@@ -42,13 +42,13 @@ class Embeddings:
         return cls(*(of(field.name) for field in dataclasses.fields(cls)))  # type: ignore[arg-type]
 
     def of(self, rows: np.ndarray) -> Self:
-        """Those of some images, bool [M] or int [N]."""
+        """The rows of some images, bool [M] or int [N]."""
         arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
         return type(self)(*(None if array is None else array[rows] for array in arrays))  # type: ignore[arg-type]
 
 
 class Window(NamedTuple):
-    """Images, the keys that name them in errors (None: their number), and how many threads decode them ahead."""
+    """Images, the keys that name them in errors (None: their number), and how many threads decode them."""
 
     images: Sequence[bytes | np.ndarray]
     keys: Sequence[str] | None = None
@@ -56,14 +56,14 @@ class Window(NamedTuple):
 
 
 class Embedder:
-    """Embeds any number of images; a forward pass has one number of rows, so its last one is padded.
+    """Embeds any number of images; all forward passes have the same number of rows, so the last one is padded.
 
-    The function is compiled once for each number of rows, and an image's values depend on that number in their last
-    bits (another shape is another order of the sums), on the images beside it never. Threads may share an Embedder.
+    The function is compiled once per number of rows, and the last bits of an image's values depend on that number
+    (a different shape sums in a different order), never on the other images. Threads may share an Embedder.
     """
 
     def __init__(self, recognizer: Recognizer, mesh: Mesh, batch_size: int, stored_size: int = STORED_SIZE) -> None:
-        """stored_size: pixels at which images cross to the device, where they are brought to the model's size."""
+        """stored_size: pixels at which images are sent to the device, where they are resized to the model's size."""
         self._function = make_embed(recognizer, mesh)
         self._mesh, self._stored_size = mesh, stored_size
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
@@ -87,7 +87,7 @@ class Embedder:
         flip: bool = True,
         keys: Sequence[str] | None = None,
     ) -> np.ndarray:
-        """The same, but only raw embeddings with those of the mirror images added, float32 [M, E]."""
+        """The same, but only the raw embeddings plus those of the mirror images, float32 [M, E]."""
         result, done = np.empty((0, 0), np.float32), 0
         for part in self._parts(frozen, trainable, images, flip, keys):
             if not done:
@@ -119,10 +119,10 @@ class Embedder:
         rows: int | None = None,
         which: Iterator[np.ndarray] | None = None,
     ) -> Iterator[Embeddings]:
-        """The same for each forward pass as it is done, of windows of images that are asked for one after the other.
+        """The same for each forward pass as it completes, over windows of images that are requested in sequence.
 
-        rows: of a forward pass, as `rows_for` gives them; None for the batch size. which: where `trainable` is of
-        several models, the number of each row's, int32 [rows], pass by pass (`models.adapters.several`).
+        rows: of a forward pass, from `rows_for`; None for the batch size. which: if `trainable` has several models,
+        the number of each row's model, int32 [rows], pass by pass (`models.adapters.several`).
         """
         rows = rows or self.batch_size
         mine = process_rows(rows, jax.process_index(), jax.process_count())
@@ -140,7 +140,7 @@ class Embedder:
             yield fetch(found, count)
 
     def rows_for(self, count: int) -> int:
-        """The least power of two that holds `count` images, at most the batch size, evenly over the devices."""
+        """The smallest power of two that fits `count` images, at most the batch size, evenly over the devices."""
         least = max(1 << (count - 1).bit_length(), self._mesh.size)
         return min(-(-least // self._mesh.size) * self._mesh.size, self.batch_size)
 
@@ -172,7 +172,7 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
         embed,
         static_argnums=(3,),
         in_shardings=(None, None, rows),
-        # Of several processes each must be able to read every row.
+        # With several processes, each must be able to read every row.
         out_shardings=replicated if several() else rows,
         compiler_options=transformer_options(),
     )

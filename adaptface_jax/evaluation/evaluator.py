@@ -1,4 +1,4 @@
-"""A recognizer on verification benchmarks: figures per benchmark, per domain, and what the gates do."""
+"""Evaluates a recognizer on verification benchmarks: metrics per benchmark and domain, and use of the gates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.evaluation.verification import JudgedPairs, compute_domain_me
 
 
 class Evaluation(NamedTuple):
-    """Benchmark name -> its figures, and what became of its pairs."""
+    """Benchmark name -> its metrics, and the scores of its pairs."""
 
     results: dict[str, BenchmarkResult]
     scores: dict[str, PairScores]
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     embedder: Embedder, frozen: Any, trainable: Any, benchmarks: Mapping[str, Benchmark], flip: bool
 ) -> Evaluation:
-    """All benchmarks in one pass of the model, each image embedded once.
+    """Evaluates all benchmarks in one pass of the model, each image embedded once.
 
     Raises InputError for an image that cannot be decoded and for too few pairs, named with their benchmark.
     """
@@ -51,7 +51,7 @@ def evaluate(
         flipped = None if found.flipped is None else found.flipped[rows]
         distances = indexed_distances(found.embedding[rows], benchmark.index, flipped)
         gate = None if found.gate is None else found.gate[rows]
-        with Phase(f"judging {len(benchmark.issame):,} pairs of {name}", brief=True):
+        with Phase(f"evaluating {len(benchmark.issame):,} pairs of {name}", brief=True):
             judged = judged_benchmark(distances, benchmark)
             done.scores[name] = _scores(judged, benchmark, gate)
             done.results[name] = benchmark_result(judged, benchmark, gate)
@@ -79,7 +79,7 @@ def _scores(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None) 
 
 
 def benchmark_result(judged: JudgedPairs, benchmark: Benchmark, gate: np.ndarray | None = None) -> BenchmarkResult:
-    """The figures of a benchmark's judged pairs, overall, per domain and condition by condition, and what its gates do.
+    """The metrics of a benchmark's judged pairs, overall, per domain and condition by condition, and use of its gates.
 
     gate: float32 [M, K] of the benchmark's images, or None for a model without gates.
     """
@@ -107,7 +107,7 @@ def image_names(name: str, benchmark: Benchmark) -> Sequence[str]:
 
 
 def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult]:
-    """What the pixels themselves, centered at mid-gray, reach as embeddings: the floor that any model has to beat."""
+    """The metrics of raw pixels, centered at mid-gray, as embeddings: the floor that any model has to beat."""
     results = {}
     for name, benchmark in benchmarks.items():
         keys = image_names(name, benchmark)
@@ -119,12 +119,12 @@ def raw_pixels(benchmarks: Mapping[str, Benchmark]) -> dict[str, BenchmarkResult
 
 
 def mean_accuracy(results: BenchmarkResults) -> float:
-    """What chooses the best checkpoint."""
+    """The score that chooses the best checkpoint."""
     return float(np.mean([entry.accuracy for entry in results.values()]))
 
 
 def scalars(results: BenchmarkResults, prefix: str = "eval") -> dict[str, float]:
-    """The figures as TensorBoard tags: eval/NAME/accuracy, eval/NAME/auc ..."""
+    """The metrics as TensorBoard tags: eval/NAME/accuracy, eval/NAME/auc ..."""
     tags: dict[str, float] = {}
     for name, entry in results.items():
         for figure in ("accuracy", "accuracy_std", "auc", "eer", "best_threshold_accuracy", "threshold"):

@@ -1,9 +1,9 @@
-"""Ten-fold accuracy: in each fold, pairs judged at the threshold that suits the other folds best.
+"""Ten-fold accuracy: in each fold, pairs are judged at the threshold that is best on the other folds.
 
-Folds that a list gives are kept. Without any, they are contiguous tenths in file order, which is LFW's protocol and
-what InsightFace's evaluation makes of a pack, as long as every tenth holds at least half its even share of genuine and
-of impostor pairs. Else (a list sorted by truth, or of few pairs) they are stratified: the genuine pairs are cut into
-contiguous tenths, and so are the impostor ones. Of pairs in LFW's order the two are the same.
+Folds that a list gives are kept. Without any, they are contiguous tenths in file order, as in LFW's protocol and
+InsightFace's evaluation of a pack, if every tenth has at least half its even share of genuine and of impostor pairs.
+Otherwise (a list sorted by truth, or of few pairs) they are stratified: the genuine pairs are cut into contiguous
+tenths, and so are the impostor pairs. For pairs in LFW's order the two are the same.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from adaptface_jax.data.benchmarks.benchmark import FOLDS
 
 Folds = int | np.ndarray | None  # see fold_of_each
 THRESHOLDS = np.arange(0, 4, 0.01)
-EVEN = 0.5  # of its even share of a kind, the least that a tenth in file order may hold
+EVEN = 0.5  # of its even share of a kind, the least that a tenth in file order may have
 
 
 def fold_of_each(folds: Folds, issame: np.ndarray) -> np.ndarray:
     """The fold of each pair, int [N] in 0..F-1.
 
-    folds: None for the rule above; how many contiguous ones, sizes differing by at most one; or int [N], any numbers
-      for folds. issame: bool [N].
+    folds: None for the rule above; the number of contiguous ones, sizes differing by at most one; or int [N], any
+      numbers for folds. issame: bool [N].
     Raises InputError for more folds than pairs, for an array of another shape or type, and without folds where there
     are not two pairs of each kind.
     """
@@ -31,7 +31,7 @@ def fold_of_each(folds: Folds, issame: np.ndarray) -> np.ndarray:
     pairs = len(issame)
     if isinstance(folds, np.ndarray):
         if folds.shape != (pairs,) or not np.issubdtype(folds.dtype, np.integer):
-            raise InputError(f"folds: {folds.dtype} of shape {folds.shape}; expected one integer a pair, ({pairs},)")
+            raise InputError(f"folds: {folds.dtype} of shape {folds.shape}; expected one integer per pair, ({pairs},)")
         return np.unique(folds, return_inverse=True)[1]
     if folds is not None:
         if not 1 <= folds <= pairs:
@@ -49,7 +49,7 @@ def check_folds(name: str, folds: Folds, issame: np.ndarray) -> None:
 
 
 def tenths_are_uneven(issame: np.ndarray) -> bool:
-    """Whether some tenth in file order holds less than EVEN of its even share of one kind. issame: bool [N]."""
+    """Whether some tenth in file order has less than EVEN of its even share of one kind. issame: bool [N]."""
     pairs, genuine = len(issame), int(np.sum(issame))
     if pairs < FOLDS:
         return True
@@ -59,16 +59,16 @@ def tenths_are_uneven(issame: np.ndarray) -> bool:
 
 
 def folds_line(folds: Folds, issame: np.ndarray) -> str:
-    """What there is to say about the folds of pairs that `fold_of_each` takes, in one line; empty for nothing."""
+    """A remark on the folds of pairs that `fold_of_each` chooses, in one line; empty if there is none."""
     fold = fold_of_each(folds, issame)
     count = int(fold.max()) + 1
     if isinstance(folds, np.ndarray):
         held = np.bincount(fold, issame) / np.bincount(fold)
         lone = int(((held == 0) | (held == 1)).sum())
-        return f"{lone} of the list's own {plural(count, 'fold')} hold pairs of one kind only" if lone else ""
+        return f"{lone} of the list's own {plural(count, 'fold')} have pairs of one kind only" if lone else ""
     if folds is None and tenths_are_uneven(issame):
-        fewer = "" if count == FOLDS else f", {count} of them, for there are no more pairs of one kind"
-        return f"tenths in file order hold the two kinds unevenly (a sorted list?): folds are stratified{fewer}"
+        fewer = "" if count == FOLDS else f", only {count} of them, since there are no more pairs of one kind"
+        return f"tenths in file order have uneven shares of the two kinds (a sorted list?): folds are stratified{fewer}"
     return ""
 
 
@@ -81,8 +81,8 @@ def _stratified(issame: np.ndarray) -> np.ndarray:
     count = min(FOLDS, genuine, len(issame) - genuine)
     if count < 2:
         raise InputError(
-            f"folds: {genuine} genuine and {len(issame) - genuine} impostor pairs; expected two of each kind at least, "
-            "so that folds can be judged by each other (`adaptface verify` compares two images)"
+            f"folds: {genuine} genuine and {len(issame) - genuine} impostor pairs; expected at least two of each kind, "
+            "so that folds can be evaluated (`adaptface verify` compares two images)"
         )
     fold = np.empty(len(issame), np.int64)
     for kind in (issame, ~issame):
@@ -95,7 +95,7 @@ def judge_folds(distances: np.ndarray, issame: np.ndarray, fold: np.ndarray) -> 
 
     Args: distances: float [N]. issame: bool [N]. fold: int [N], 0..F-1, each with a pair.
 
-    Thresholds between which no pair changes sides are one column of the table, named by the first of them, so that
+    Thresholds with the same decisions for all pairs share one column of the table, named by the first, so that
     "first maximum" means the same as on the whole grid.
     """
     accepted_from = np.searchsorted(THRESHOLDS, distances, side="right")  # the first with distance < threshold

@@ -1,8 +1,8 @@
-"""How evenly a model serves groups of people: accuracy, and false accepts, of each at one threshold.
+"""Fairness across groups of people: the accuracy and false accepts of each group at one threshold.
 
-A group is what a list sorts its pairs under (`domain`; RFW as one benchmark), or each of RFW's four lists where they
-are benchmarks of their own. Spread as Wang and Deng, "Mitigating Bias in Face Recognition Using Skewness-Aware
-Reinforcement Learning", 2020, give it: the standard deviation of the groups' accuracies, and the skewed error ratio.
+A group is a `domain` of a list's pairs (RFW as one benchmark), or each of RFW's four lists if they are separate
+benchmarks. Spread as in Wang and Deng, "Mitigating Bias in Face Recognition Using Skewness-Aware Reinforcement
+Learning", 2020: the standard deviation of the groups' accuracies, and the skewed error ratio.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ RFW = ("african", "asian", "caucasian", "indian")
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """accuracy: of its pairs as they were judged. far, tar: name of a FAR over all groups ("1e-3") -> the group's rates
-    at that threshold; None where it has no pair of the kind."""
+    """accuracy: of its pairs as judged. far, tar: name of a FAR over all groups ("1e-3") -> the group's rates
+    at that threshold; None if it has no pair of the kind."""
 
     pairs: int
     accuracy: float
@@ -36,7 +36,7 @@ class GroupReport:
     """groups: by name. threshold: name of a FAR over all groups -> the squared distance.
 
     accuracy_std: population standard deviation over groups. skewed_error_ratio: the largest error over the smallest,
-    None where one makes none.
+    None if a group has no errors.
     """
 
     groups: dict[str, Group]
@@ -45,9 +45,9 @@ class GroupReport:
     skewed_error_ratio: float | None
 
     def text(self, name: str) -> str:
-        """The table, and the spread in a line; name: of the benchmark."""
+        """The table, and the spread in one line; name: of the benchmark."""
         titles = ["group", "pairs", "accuracy"]
-        titles += [title for far in self.threshold for title in (f"FAR where all are at {far}", "TAR there")]
+        titles += [title for far in self.threshold for title in (f"FAR at overall {far}", "TAR there")]
         rows = []
         for group, found in self.groups.items():
             rates = [rate for far in self.threshold for rate in (found.far[far], found.tar[far])]
@@ -58,11 +58,11 @@ class GroupReport:
         lines = [f"accuracy {percent(low)} to {percent(high)}, {spread}"]
         if self.skewed_error_ratio is not None:
             lines.append(f"the largest error is {self.skewed_error_ratio:.2f} times the smallest")
-        return f"{name}, group by group\n\n{table(titles, rows)}\n\n{'; '.join(lines)}"
+        return f"{name}, by group\n\n{table(titles, rows)}\n\n{'; '.join(lines)}"
 
 
 def group_reports(benchmarks: Mapping[str, Benchmark], scores: Mapping[str, PairScores]) -> dict[str, GroupReport]:
-    """Of each benchmark whose list sorts its pairs into several groups, and of RFW's lists taken together ("rfw")."""
+    """For each benchmark whose list has several groups, and for RFW's lists taken together ("rfw")."""
     reports = {}
     for name, benchmark in benchmarks.items():
         if benchmark.pair_domain is not None and len(benchmark.pair_names) > 1:
@@ -81,7 +81,7 @@ def group_reports(benchmarks: Mapping[str, Benchmark], scores: Mapping[str, Pair
 
 
 def group_report(scores: PairScores, groups: Mapping[str, np.ndarray]) -> GroupReport:
-    """groups: name -> which pairs are of it, bool [N]; those without a pair are left out."""
+    """groups: name -> which pairs belong to it, bool [N]; those without pairs are omitted."""
     members = {name: chosen for name, chosen in groups.items() if chosen.any()}
     within = np.any(list(members.values()), axis=0)
     found = thresholds_at_far(scores.distance[within], scores.issame[within])

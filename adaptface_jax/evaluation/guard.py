@@ -1,4 +1,4 @@
-"""What a model lost on benchmarks that it should not lose on: old and new judged the same pairs."""
+"""The loss of a model on benchmarks that it should not get worse on: old and new are compared on the same pairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from adaptface_jax.evaluation.statistics.paired_test import Comparison
 
 
 def fallen(found: Mapping[str, Comparison], names: Sequence[str], points: float) -> dict[str, Comparison]:
-    """Those of `names` whose 95% interval of the change in accuracy lies wholly below -`points` (percent).
+    """Those of `names` whose 95% interval of the change in accuracy is entirely below -`points` (percent).
 
-    A comparison over too few people shows no loss.
+    A comparison over too few people never shows a loss.
     """
     return {
         name: found[name]

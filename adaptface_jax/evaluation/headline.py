@@ -1,4 +1,4 @@
-"""The sentences that say whether a model differs from another: of pages, Markdown and the terminal alike."""
+"""The sentences on whether a model differs from another, for pages, Markdown and the terminal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LABELS = {"lora": "LoRA", "dalora": "DA-LoRA", "none": "the linear probe", "full
 
 
 def headline(label: str, judged: Mapping[str, Verdict], base: str = FROZEN) -> str:
-    """One sentence over all benchmarks. label: what was judged, and may begin a sentence."""
+    """One sentence over all benchmarks. label: the model, as it may begin a sentence."""
     if not judged:
-        return f"Whether {label} differs from {base} was not tested: the scores of their pairs are not kept."
+        return f"Whether {label} differs from {base} was not tested: the scores of their pairs are not stored."
     if len(judged) == 1:
         return _of_one(label, next(iter(judged.values())), base)
     groups = {kind: [name for name, verdict in judged.items() if verdict.outcome == kind] for kind in Outcome}
@@ -35,7 +35,7 @@ def headline(label: str, judged: Mapping[str, Verdict], base: str = FROZEN) -> s
 
 
 def of_all(judged: Mapping[str, Verdict]) -> Outcome:
-    """The outcome over all benchmarks, which colors the headline."""
+    """The outcome over all benchmarks, which determines the color of the headline."""
     return together(verdict.outcome for verdict in judged.values())
 
 
@@ -59,7 +59,7 @@ def _of_one(label: str, verdict: Verdict, base: str) -> str:
 
 
 def detail(verdict: Verdict) -> str:
-    """Both differences with their 95% intervals, and what they rest on."""
+    """Both differences with their 95% intervals, and how many pairs and people they are based on."""
     found = verdict.found
     accuracy, auc = (
         f"{written(difference)} ({' to '.join(written(end) for end in ends)})"
@@ -69,13 +69,13 @@ def detail(verdict: Verdict) -> str:
         )
     )
     return (
-        f"Accuracy {accuracy} points and AUC {auc}, in brackets 95% intervals, over {plural(found.pairs, 'pair')} of "
+        f"Accuracy {accuracy} points, AUC {auc}, with 95% intervals, over {plural(found.pairs, 'pair')} of "
         f"{plural(found.people, 'person', 'people')}."
     )
 
 
 def by_domain(verdict: Verdict) -> str:
-    """Which domains were raised and which lowered, the largest first; "" where there are none."""
+    """Which domains improved and which got worse, the largest first; "" if there are none."""
     if not verdict.domains:
         return ""
     said = []
@@ -92,13 +92,13 @@ def by_domain(verdict: Verdict) -> str:
 
 
 def on_generated(generated: Collection[str], benchmarks: Collection[str]) -> str:
-    """What figures on generated faces do not tell; "" where every benchmark is of photographs."""
+    """The limits of results on synthetic faces; "" if every benchmark is of photographs."""
     found = [name for name in benchmarks if name in generated]
     if not found:
         return ""
     where = "These benchmarks' faces" if len(found) == len(benchmarks) else f"The faces of {listed(found)}"
     return (
-        f"{where} are generated. Such figures show that training and verification work, and whether the gates find "
-        "what is known of the faces. How well photographs of people are told apart they do not tell, and a threshold "
-        "from them is none for photographs."
+        f"{where} are synthetic. Such results show that training and verification work, and whether the gates find "
+        "the known domains. They do not show the accuracy on photographs of people, and a threshold from them is "
+        "not valid for photographs."
     )

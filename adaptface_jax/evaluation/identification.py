@@ -1,8 +1,8 @@
-"""Who is it? Probes are searched in a gallery of known people.
+"""Identification (1:N): probes are searched in a gallery of known people.
 
 Closed set: rank, CMC and mean average precision of the probes whose person is in the gallery. Open set: TPIR at FPIR
-(Grother, Quinn and Phillips, NISTIR 7709, 2010): a probe of a person who is not in the gallery should find nobody.
-Distractors are further people in the gallery whom no probe shows (Kemelmacher-Shlizerman et al., "The MegaFace
+(Grother, Quinn and Phillips, NISTIR 7709, 2010): a probe of a person who is not in the gallery should match nobody.
+Distractors are additional people in the gallery who are in no probe (Kemelmacher-Shlizerman et al., "The MegaFace
 Benchmark", 2016). A tie counts against the probe everywhere.
 """
 
@@ -25,13 +25,13 @@ from adaptface_jax.evaluation.statistics.searches import Searches
 
 FPIRS = (1e-1, 1e-2, 1e-3)
 DEPTHS = (1, 5, 10, 20)
-FEWEST_DISTRACTORS = 10  # of the curve over their number, which goes on by powers of ten
+FEWEST_DISTRACTORS = 10  # where the curve over their number starts; it continues by powers of ten
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchIntervals:
-    """(low, high) of each figure of an `Identification` at 95%, None where the figure is; people: how many
-    the known probes show. few: whether these are too few to say."""
+    """(low, high) of each metric of an `Identification` at 95%, None where the metric is; people: how many
+    are in the known probes. few: whether these are too few for a conclusion."""
 
     rank1: Interval
     rank5: Interval
@@ -45,8 +45,8 @@ class SearchIntervals:
 
 @dataclasses.dataclass(frozen=True)
 class AtThreshold:
-    """threshold: a squared distance of unit embeddings, 0..4. found: share of known probes whose person comes first and
-    is below it. false_hits: share of unknown probes of which somebody is; None where there are no such probes."""
+    """threshold: a squared distance of unit embeddings, 0..4. found: share of known probes whose person ranks first and
+    is below it. false_hits: share of unknown probes with anybody below it; None if there are no such probes."""
 
     threshold: float
     found: float
@@ -55,13 +55,13 @@ class AtThreshold:
 
 @dataclasses.dataclass(frozen=True)
 class Identification:
-    """rank1 .. rank20: share of known probes whose person is among the first so many rows. cmc: the same for 1, 2 .. 20
+    """rank1 .. rank20: share of known probes whose person is among that many first rows. cmc: the same for 1, 2 .. 20
     (or as many as there are rows). tpir_at_fpir: name of the target FPIR ("1e-2") -> share of known probes whose person
-    comes first and above the threshold that so many unknown probes pass; None where under 10 of them would.
+    ranks first and passes the threshold that this share of unknown probes passes; None if under 10 of them would.
     people, gallery_images, distractors: in the gallery. known_probes, unknown_probes: images, or templates.
-    mean_average_precision: where people have several rows in the gallery, else None; precision over recall is joined by
-      straight lines, as TinyFace's and Market-1501's evaluations do.
-    rank1_by_distractors: how many of them (nested random draws) -> rank1.
+    mean_average_precision: if people have several rows in the gallery, else None; precision over recall is
+      interpolated linearly, as in TinyFace's and Market-1501's evaluations.
+    rank1_by_distractors: number of distractors (nested random samples) -> rank1.
     """
 
     rank1: float
@@ -81,7 +81,7 @@ class Identification:
     intervals: SearchIntervals | None = None
 
     def lines(self, name: str) -> list[str]:
-        """For people; name: the benchmark's."""
+        """Lines to print; name: the benchmark's."""
         among = f" among {plural(self.distractors, 'distractor')}" if self.distractors else ""
         said = [f"rank-{depth} {_percent(getattr(self, f'rank{depth}'))}" for depth in DEPTHS if depth <= len(self.cmc)]
         if self.mean_average_precision is not None:
@@ -100,7 +100,9 @@ class Identification:
             result.append(f"{name}: rank-1 by the number of distractors: {rates}")
         if self.at_threshold:
             at = self.at_threshold
-            stranger = "" if at.false_hits is None else f", {_percent(at.false_hits)} of those of strangers somebody"
+            stranger = (
+                "" if at.false_hits is None else f", {_percent(at.false_hits)} of those of strangers match somebody"
+            )
             found = f"{_percent(at.found)} of the known probes find their person"
             result.append(f"{name}: at the threshold {at.threshold:.4f} {found}{stranger}")
         return result
@@ -108,13 +110,13 @@ class Identification:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of P probes in one gallery.
+    """The results of P probes in one gallery.
 
-    person, other: int [P], who is shown, and who of all others is most like him. known: bool [P].
-    rank: int [P, S], the best place of an own row among the people and the first of the `distractors`, S numbers from 0
-    to all of them. own, top: float [P], the highest similarity with an own row, and with another's. precision: float
-    [P], average precision. rank, own and precision mean nothing where the person is not known.
-    people: in the gallery. rows: the gallery's, without distractors. several: whether somebody has more than one.
+    person, other: int [P], the person in the probe, and the most similar other person. known: bool [P].
+    rank: int [P, S], the best rank of a row of the same person among the people and the first of the `distractors`, S
+    numbers from 0 to all of them. own, top: float [P], the highest similarity with a row of the same person, and of
+    another. precision: float [P], average precision. rank, own and precision are undefined if the person is unknown.
+    people: in the gallery. rows: the gallery's, without distractors. several: whether anybody has more than one.
     """
 
     person: np.ndarray
@@ -138,18 +140,18 @@ def identify(
     images: int | None = None,
     threshold: float | None = None,
 ) -> Identification:
-    """Searches every probe. distractors: people whom neither of the others shows. images, threshold: as in `summary`.
+    """Searches every probe. distractors: people in neither of the others. images, threshold: as in `summary`.
 
-    Raises InputError where no probe's person is in the gallery.
+    Raises InputError if no probe's person is in the gallery.
     """
     return summary([search(gallery, probes, distractors)], images=images, threshold=threshold)
 
 
 def search(gallery: Faces, probes: Faces, distractors: Faces | None = None) -> Outcome:
-    """What becomes of every probe; raises InputError where no probe's person is in the gallery."""
+    """The result of every probe; raises InputError if no probe's person is in the gallery."""
     known = np.isin(probes.person, gallery.person)
     if not known.any():
-        raise InputError("no probe shows a person of the gallery; expected people of the same names in both")
+        raise InputError("no probe is of a person in the gallery; expected people with the same names in both")
     rows, more = len(gallery.person), 0 if distractors is None else len(distractors.person)
     if distractors is not None:
         order = np.random.default_rng(0).permutation(more)
@@ -180,10 +182,10 @@ def search(gallery: Faces, probes: Faces, distractors: Faces | None = None) -> O
 def summary(
     outcomes: Sequence[Outcome], *, images: int | None = None, threshold: float | None = None
 ) -> Identification:
-    """The figures of one gallery, or of several as IJB's are published: ranks over all known probes of either, TPIR as
-    the mean of theirs.
+    """The metrics of one gallery, or of several as IJB's are published: ranks over all known probes of either, TPIR
+    as the mean over galleries.
 
-    images: of the galleries, where a row is not one. threshold: a squared distance to judge at, None for none.
+    images: of the galleries, if a row is not one. threshold: a squared distance to evaluate at, None for none.
     """
     known = np.concatenate([outcome.known for outcome in outcomes])
     rank = np.concatenate([outcome.rank for outcome in outcomes])
@@ -232,7 +234,7 @@ def summary(
 def person_templates(gallery: np.ndarray, person: np.ndarray) -> np.ndarray:
     """Raw embeddings [G, E] -> mean of each person's unit embeddings, at unit length, float32 [I, E].
 
-    The search then costs a row a person, and one bad image of many does not decide. person: int [G], 0..I-1.
+    The search then costs one row per person, and is robust to a bad image. person: int [G], 0..I-1.
     """
     order = np.argsort(person, kind="stable")
     starts = np.searchsorted(person[order], np.arange(person.max() + 1))
@@ -240,13 +242,13 @@ def person_templates(gallery: np.ndarray, person: np.ndarray) -> np.ndarray:
 
 
 def crowd(rows: np.ndarray, person: np.ndarray) -> Faces:
-    """Distractors: the template of each of them, by negative numbers. Args: as `person_templates`."""
+    """Distractors: the template of each of them, with negative numbers. Args: as `person_templates`."""
     units = person_templates(rows, person)
     return Faces(units, -1 - np.arange(len(units)))
 
 
 def numbers_of(distractors: int) -> tuple[int, ...]:
-    """The numbers of distractors that a curve shows: 0, 10, 100 .. and all of them."""
+    """The numbers of distractors of a curve: 0, 10, 100 .. and all of them."""
     counts, count = [0], FEWEST_DISTRACTORS
     while count < distractors:
         counts.append(count)
@@ -255,9 +257,9 @@ def numbers_of(distractors: int) -> tuple[int, ...]:
 
 
 def _average_precision(above: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """The area under precision over recall of each probe, float64 [P]: 0 where the person has no row.
+    """The area under precision over recall of each probe, float64 [P]: 0 if the person has no row.
 
-    above: int [P, K], other rows before each own one. there: bool [P, K], whether there is that one.
+    above: int [P, K], rows of others ranked above each of the person's. there: bool [P, K], whether that row exists.
     """
     hit = np.arange(1, above.shape[1] + 1)
     place = above + hit

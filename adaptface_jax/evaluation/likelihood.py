@@ -1,4 +1,4 @@
-"""How much likelier a distance is of one person than of two, as a benchmark's pairs tell it."""
+"""The likelihood ratio of a distance, one person against two, estimated from a benchmark's pairs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from adaptface_jax.evaluation.risk import counted
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
-    """ratio: how many times likelier the distance is of one person than of two. limit: "at least" or "at most" where it
-    lies beyond what the benchmark's pairs can tell, else "". low, high: the ratios between which they can."""
+    """ratio: how many times likelier the distance is for one person than for two. limit: "at least" or "at most" if it
+    is beyond what the benchmark's pairs can resolve, else "". low, high: the ratios between which they can."""
 
     ratio: float
     limit: str
@@ -25,16 +25,16 @@ class Likelihood:
         kinds = ("one person", "two people") if more else ("two people", "one person")
         limit = self.limit if more else {"at most": "at least"}.get(self.limit, self.limit)
         times = f"{limit} {counted(self.ratio if more else 1 / self.ratio)}".strip()
-        ends = f"{counted(1 / self.low)} times of two people, {counted(self.high)} times of one"
+        ends = f"{counted(1 / self.low)} times for two people, {counted(self.high)} times for one"
         return (
-            f"{self.ratio:.3g}: such a distance is {times} times as likely of {kinds[0]} as of {kinds[1]} (the "
-            f"benchmark's pairs can tell up to {ends})"
+            f"{self.ratio:.3g}: such a distance is {times} times as likely for {kinds[0]} as for {kinds[1]} (the "
+            f"benchmark's pairs can resolve up to {ends})"
         )
 
 
 class Calibration:
     """Likelihood ratios of squared distances: pool adjacent violators (Zadrozny and Elkan, 2002) with one pair of the
-    other kind put at either end, which bounds them by how many pairs there are (Brümmer and du Preez, 2013).
+    other kind added at either end, which bounds them by the number of pairs (Brümmer and du Preez, 2013).
 
     Args: distances: float [N], squared. issame: bool [N], both kinds present.
     """
@@ -46,11 +46,11 @@ class Calibration:
         self._share = IsotonicRegression(increasing=False, out_of_bounds="clip").fit(np.append(distances, ends), truth)
 
     def of(self, distance: float) -> Likelihood:
-        """Of one squared distance."""
+        """The likelihood of one squared distance."""
         low, high = (self._ratio(self._share.f_(end)) for end in (self._share.X_max_, self._share.X_min_))
         ratio = self._ratio(self._share.predict([distance])[0])
         limit = "at least" if ratio >= high else "at most" if ratio <= low else ""
-        if low == high:  # pairs that tell nothing: all distances are as likely of either kind
+        if low == high:  # uninformative pairs: all distances are equally likely for both kinds
             limit = ""
         return Likelihood(ratio, limit, low, high)
 

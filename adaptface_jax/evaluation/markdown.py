@@ -1,8 +1,8 @@
-"""`results.md`: the report of a run for people, in tables."""
+"""The results of a run for people, as tables in Markdown: in the terminal, and as parts of `results.md`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.gates import GateReport
@@ -13,36 +13,64 @@ from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, 
 from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, judged
 from adaptface_jax.training.recognition.facts import RunFacts
 
+Part = tuple[str, str]  # a heading, and what stands below it
+
 
 def results_markdown(results: Results) -> str:
     """The whole page."""
-    benchmarks = results.benchmarks
-    before = {title: found for title, found in (("pixels", results.pixels), ("frozen", results.frozen)) if found}
-    verdicts = judged(results.changes)
-    sections = ["# Face verification", *verdict_lines(results), _run(results.run), "## Benchmarks"]
-    sections.append(benchmark_table(benchmarks) if benchmarks else "No benchmark was given.")
+    parts = [*benchmark_parts(results), *comparison_parts(results), *domain_parts(results)]
+    if results.parameters:
+        parts.append(("Parameters", parameters_table(results.parameters)))
+    if results.environment:
+        parts.append(("Versions and machine", facts(results.environment)))
+    return page("Face verification", [*verdict_lines(results), _run(results.run), *headed(parts)])
+
+
+def page(title: str, sections: Iterable[str]) -> str:
+    """A document of sections, of which the empty ones are left out."""
+    return "\n\n".join(section for section in (f"# {title}", *sections) if section) + "\n"
+
+
+def headed(parts: Iterable[Part], level: int = 2) -> Iterator[str]:
+    """Parts under headings of a level."""
+    for title, text in parts:
+        yield f"{'#' * level} {title}\n\n{text}"
+
+
+def benchmark_parts(results: Results) -> Iterator[Part]:
+    """The results on each benchmark."""
+    yield "Benchmarks", benchmark_table(results.benchmarks) if results.benchmarks else "No benchmark was given."
+
+
+def comparison_parts(results: Results) -> Iterator[Part]:
+    """The same beside published results, and beside those of pixels and of the frozen backbone."""
+    benchmarks, before = results.benchmarks, _before(results)
     if of_five(benchmarks):
-        sections += ["## Beside published figures", published_table(benchmarks)]
+        yield "Beside published figures", published_table(benchmarks)
     if before and benchmarks:
-        shown = comparison_table(before, benchmarks, verdicts)
-        sections += [f"## {' and '.join(before).capitalize()} against adapted", shown]
-    for name, entry in benchmarks.items():
+        shown = comparison_table(before, benchmarks, judged(results.changes))
+        yield f"{' and '.join(before).capitalize()} against adapted", shown
+
+
+def domain_parts(results: Results) -> Iterator[Part]:
+    """By domain and by condition, and which gate is whose, of each benchmark that knows."""
+    frozen, verdicts = results.frozen, judged(results.changes)
+    for name, entry in results.benchmarks.items():
         if entry.domains:
-            shown = domain_table(entry, before.get("frozen", {}).get(name), verdicts.get(name))
-            sections += [f"## {name} by domain", shown]
+            yield f"{name} by domain", domain_table(entry, frozen.get(name), verdicts.get(name))
         if entry.cells:
-            before_cells = before["frozen"][name].cells if name in before.get("frozen", {}) else ()
-            sections += [f"## {name}, condition by condition", conditions_table(entry.cells, before_cells), _CELLS_NOTE]
+            shown = conditions_table(entry.cells, frozen[name].cells if name in frozen else ())
+            yield f"{name}, condition by condition", f"{shown}\n\n{_CELLS_NOTE}"
         if entry.gates:
-            sections += [f"## {name}: gates by true domain", gate_table(entry.gates), _gate_note(entry.gates)]
+            yield f"{name}: gates by true domain", f"{gate_table(entry.gates)}\n\n{_gate_note(entry.gates)}"
         elif entry.gate_mean:
             mean = ", ".join(f"{value:.3f}" for value in entry.gate_mean)
-            sections.append(f"{name}: the mean gate is {mean}; the images' domains are not known.")
-    if results.parameters:
-        sections += ["## Parameters", parameters_table(results.parameters)]
-    if results.environment:
-        sections += ["## Versions and machine", facts(results.environment)]
-    return "\n\n".join(section for section in sections if section) + "\n"
+            yield f"{name}: gates", f"The mean gate is {mean}; the images' domains are not known."
+
+
+def _before(results: Results) -> dict[str, BenchmarkResults]:
+    """What there was before the training, by name: those of the two that were measured."""
+    return {title: found for title, found in (("pixels", results.pixels), ("frozen", results.frozen)) if found}
 
 
 def verdict_lines(results: Results) -> list[str]:

@@ -9,9 +9,9 @@ from adaptface_jax.evaluation.statistics.intervals import Interval
 from adaptface_jax.models.recognizer import ParameterCount
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column is text, the others are numbers."""
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """The first `texts` columns are text, the others numbers."""
+    lines = [titles, [*["---"] * texts, *["---:"] * (len(titles) - texts)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Forward passes over batches, read one behind, so that the device never waits for the host."""
+"""Forward passes over batches, each read after the next is dispatched, so that the device never waits for the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 def passes(
     function: Callable[[jax.Array], Found], batches: Iterable[tuple[np.ndarray, int]], mesh: Mesh
 ) -> Iterator[tuple[Found, int]]:
-    """What `function` makes of each batch of `data.pipeline.evaluation_batches`, on the devices, and its real rows."""
+    """The result of `function` for each batch of `data.pipeline.evaluation_batches`, on the devices, and its rows."""
     rows = sharding(mesh, "batch")
     pending: tuple[Found, int] | None = None
     for batch, count in batches:

@@ -1,4 +1,4 @@
-"""A picture of rows of faces, with a text beside each."""
+"""A contact sheet: rows of faces, with text next to each."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from adaptface_jax.data.decode import decode, to_size
 
 SIDE = 112  # pixels of a face
 TEXT = 4 * SIDE
-FONT = 14  # pixels: six lines beside a face
+FONT = 14  # pixels: six lines next to a face
 SHEETS = {".jpg": "JPEG", ".png": "PNG"}
 
 
 class Row(NamedTuple):
-    """images: encoded or decoded. text: of a few lines."""
+    """images: encoded or decoded. text: a few lines."""
 
     images: Sequence[bytes | np.ndarray]
     text: str
 
 
 def check_sheet(out: str | None) -> None:
-    """Raise InputError for a name that no sheet can have."""
+    """Raise InputError for a file name without an image suffix."""
     if out and Path(out).suffix.lower() not in SHEETS:
-        raise InputError(f"--sheet: {shown(out)} is no picture; expected a name that ends in {' or '.join(SHEETS)}")
+        raise InputError(f"--sheet: {shown(out)} is not an image; expected a name that ends in {' or '.join(SHEETS)}")
 
 
 def draw_sheet(rows: Sequence[Row], columns: int) -> np.ndarray:
-    """The picture, uint8 [H, W, 3], `columns` faces wide. Raises InputError for a face that is none."""
+    """The sheet, uint8 [H, W, 3], `columns` faces wide. Raises InputError for a face that cannot be decoded."""
     canvas = Image.new("RGB", (columns * SIDE + TEXT, max(len(rows), 1) * SIDE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(FONT)
     for place, row in enumerate(rows):
         for column, image in enumerate(row.images):
             canvas.paste(Image.fromarray(to_size(decode(image, "sheet"), SIDE)), (column * SIDE, place * SIDE))
-        # The built-in font has no letters but ASCII's.
+        # The built-in font has ASCII letters only.
         text = "\n".join(ascii(line)[1:-1] for line in row.text.split("\n"))
         draw.multiline_text((columns * SIDE + 8, place * SIDE + 8), text, fill="black", font=font)
     return np.asarray(canvas)

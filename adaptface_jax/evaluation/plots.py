@@ -1,6 +1,6 @@
-"""The figures of runs, drawn once for TensorBoard and for the pages of a report.
+"""The figures of runs, drawn the same for TensorBoard and for the report pages.
 
-Matplotlib takes a second to import: only what draws does.
+Matplotlib takes a second to import, so only drawing code imports this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Names of colors -> the colors themselves. A page with a style of its own exchanges them (report/drawing.py).
+# Names of colors -> the colors themselves. The report replaces them with its own style (report/drawing.py).
 PALETTE = {
     "ink": "#1c2126", "soft": "#626b75", "faint": "#e6e6e1", "line": "#d3d4cf", "main": "#1d6f72", "base": "#9aa2aa",
     "c0": "#2a6fb0", "c1": "#c9792b", "c2": "#3d9274", "c3": "#8a5aa8", "c4": "#b8475f", "c5": "#6b7f2a",
@@ -30,7 +30,7 @@ SIZE = (440, 264)  # of a figure, in points
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A ROC, its name, and how it is drawn: a name in PALETTE, dashed or not."""
+    """A ROC, its name, and its line style: a name in PALETTE, dashed or not."""
 
     name: str
     roc: Roc
@@ -43,12 +43,12 @@ class Curve:
 
 
 def paint(index: int) -> str:
-    """The color of the index-th of several things, the first one's when they run out."""
+    """The color of the index-th of several lines, starting over when they run out."""
     return f"c{index % 8}"
 
 
 def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
-    """TAR over FAR, logarithmic, from below one false accept on; the dotted line is chance."""
+    """TAR over FAR on a logarithmic axis, starting below one false accept; the dotted line is chance."""
     from matplotlib.ticker import NullLocator
 
     lowest = min(10.0 ** math.floor(-math.log10(curve.roc.impostors)) for curve in curves)
@@ -58,7 +58,7 @@ def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     for curve in curves:
-        # A FAR of zero has no place on this axis; the curve enters from the left at its TAR.
+        # A FAR of zero is not on this axis; the curve enters from the left at its TAR.
         shown = slice(max(0, int(np.searchsorted(curve.roc.far, lowest, side="right")) - 1), None)
         axes.step(
             np.maximum(curve.roc.far[shown], lowest), curve.roc.tar[shown], where="post", label=curve.label,
@@ -74,11 +74,11 @@ def roc_figure(curves: Sequence[Curve], legend: bool = True) -> Figure:
 def distance_figure(
     distances: np.ndarray, issame: np.ndarray, threshold: float | None = None, legend: bool = True
 ) -> Figure:
-    """How far genuine and impostor pairs lie apart: the share of each kind's pairs by distance.
+    """The separation of genuine and impostor pairs: the share of each kind's pairs by distance.
 
     Args:
       distances: float [N], squared distances of unit embeddings, 0..4. issame: bool [N], both kinds present.
-      threshold: drawn as a line where given.
+      threshold: drawn as a line if given.
     """
     figure, axes = _axes("squared distance of unit embeddings", "share of pairs")
     low, high = math.floor(distances.min() * 5) / 5, math.ceil(distances.max() * 5 + 1e-9) / 5
@@ -116,16 +116,16 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> Figure:
         axes.plot(sweep.rates, sweep.smoothed, color=color, linewidth=1.9, label=label)
     shown = [loss for sweep in sweeps for loss in sweep.smoothed]
     if shown:
-        # The last losses of a sweep that diverges would make the others flat.
+        # The last losses of a diverging sweep would flatten the others.
         low = min(loss for sweep in sweeps for loss in sweep.losses)
         high = min(max(shown), 2 * max(sweep.smoothed[0] for sweep in sweeps if sweep.smoothed))
         axes.set(ylim=(low - 0.1 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9))
-    axes.legend(loc="lower left", frameon=False)  # at low rates the loss is still high
+    axes.legend(loc="lower left", frameon=False)  # where the loss is still high, at low rates
     return figure
 
 
 def far_text(value: float) -> str:
-    """A FAR beside an axis: 100%, 1%, 0.1%, then 1e-4."""
+    """A FAR on an axis: 100%, 1%, 0.1%, then 1e-4."""
     return f"{100 * value:g}%" if value >= 9.99e-4 else f"{value:.0e}".replace("e-0", "e-")
 
 

@@ -1,6 +1,6 @@
-"""Published figures on the five benchmarks, and which of a run's figures stand beside them.
+"""Published results on the five benchmarks, and which of a run's results are comparable with them.
 
-LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, in percent. An average is over all five and is compared with nothing else.
+LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, in percent. An average is over all five and compared only with such averages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CATEGORIES = ("general", "pose", "age")
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One row of a published table: percent per benchmark, in the order of FIVE, or the average alone."""
+    """One row of a published table: percent per benchmark, in the order of FIVE, or the average only."""
 
     name: str
     source: str
@@ -80,13 +80,13 @@ def of_five(benchmarks: BenchmarkResults) -> dict[str, float]:
 
 
 def average(benchmarks: BenchmarkResults) -> float | None:
-    """The mean accuracy in percent where all five were measured."""
+    """The mean accuracy in percent if all five were measured."""
     found = of_five(benchmarks)
     return sum(found.values()) / len(FIVE) if len(found) == len(FIVE) else None
 
 
 def by_category(benchmarks: BenchmarkResults) -> dict[str, dict[str, BenchmarkResult]]:
-    """Category -> its benchmarks' entries by name, in the order of CATEGORIES; without those of no known category."""
+    """Category -> its benchmarks' entries by name, in the order of CATEGORIES; without those of unknown category."""
     found: dict[str, dict[str, BenchmarkResult]] = {}
     for category in CATEGORIES:
         members = {name: e for name, e in benchmarks.items() if (known := key(name)) and FIVE[known][1] == category}

@@ -1,4 +1,4 @@
-"""Searches kept with the run that they judge: `identification.json`, and a folder beside it for TensorBoard."""
+"""Searches stored with the run that they evaluate: `identification.json`, and a folder next to it for TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FILE, EVENTS = "identification.json", "identification"
 
 @dataclasses.dataclass(frozen=True)
 class RecordedSearch:
-    """step: of the checkpoint that was judged."""
+    """step: of the checkpoint that was evaluated."""
 
     step: int
     figures: Identification
 
 
 def read_searches(workdir: Path) -> dict[str, RecordedSearch]:
-    """What is kept with a run, by name; empty where nothing is. Raises InputError where the file is damaged."""
+    """The searches stored with a run, by name; empty if there are none. Raises InputError if the file is damaged."""
     path = workdir / FILE
     if not path.exists():
         return {}
@@ -33,21 +33,21 @@ def read_searches(workdir: Path) -> dict[str, RecordedSearch]:
 
 
 def record_searches(workdir: Path, step: int, found: Mapping[str, Identification]) -> None:
-    """Keep figures with a run; those of the same names give way. Raises InputError where the file is damaged."""
+    """Store metrics with a run, replacing those of the same names. Raises InputError if the file is damaged."""
     try:
         kept = read_searches(workdir)
     except InputError as error:
-        raise InputError(f"--record: {error}; remove the file to begin anew") from None
+        raise InputError(f"--record: {error}; remove the file to start over") from None
     kept |= {name: RecordedSearch(step, figures) for name, figures in found.items()}
     write_text(workdir / FILE, to_json(kept, indent=2) + "\n")
-    # A folder of its own: the run's may be written by a training that goes on. It is written anew as a whole.
+    # A separate folder, since a running training may write to the run's. It is rewritten as a whole.
     with Monitor(workdir / EVENTS) as monitor:
         for name, entry in sorted(kept.items(), key=lambda item: item[1].step):
             monitor.scalars(entry.step, {f"eval/{name}/{tag}": value for tag, value in scalars(entry.figures).items()})
 
 
 def scalars(figures: Identification) -> dict[str, float]:
-    """The figures as TensorBoard tags, those that are known."""
+    """The known metrics as TensorBoard tags."""
     tags: dict[str, Any] = {f"rank{depth}": getattr(figures, f"rank{depth}") for depth in DEPTHS}
     tags |= {f"tpir_at_fpir_{fpir}": rate for fpir, rate in figures.tpir_at_fpir.items()}
     tags |= {f"rank1_at_{count}_distractors": rate for count, rate in figures.rank1_by_distractors.items()}

@@ -1,6 +1,6 @@
-"""What a run came to: one tree of dataclasses, which is `results.json`.
+"""The results of a run: one tree of dataclasses, which is `results.json`.
 
-Later versions add fields with defaults, so that older files are read; what equals its default is left out of the file.
+Later versions add fields with defaults, so that older files can be read; fields equal to their default are omitted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from adaptface_jax.training.run import MARKDOWN, PAGE, RESULTS
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkResult(Verification):
-    """A model on one benchmark.
+    """The results of a model on one benchmark.
 
     threshold_at_far: name of a FAR ("1e-3") -> the largest threshold whose FAR does not exceed it, a squared distance,
-      or None where under 10 false accepts are expected.
+      or None if under 10 false accepts are expected.
     domains: domain name -> its pairs at the thresholds of the whole benchmark.
-    cells: the same for each two conditions of images, where those are known.
+    cells: the same for each two conditions of images, if those are known.
     gate_mean, gate_usage: of all images, K values: the mean gate, and the share of images whose largest gate it is.
     gate_entropy: mean entropy of the images' gates in nats, 0..log K.
-    gates: beside the true domains, where those are known.
+    gates: by true domain, if those are known.
     """
 
     threshold_at_far: dict[str, float | None] = dataclasses.field(default_factory=dict)
@@ -51,7 +51,7 @@ BenchmarkResults = Mapping[str, BenchmarkResult]
 class Results:
     """benchmarks: the adapted model, by benchmark. frozen, pixels: the unadapted backbone and the images themselves as
     embeddings, on the same ones. changes: adapted minus frozen, tested on the pairs of each. generated: the benchmarks
-    of generated faces. run, parameters, environment (name -> version or machine), reported (UTC): of a run.
+    of synthetic faces. run, parameters, environment (name -> version or machine), reported (UTC): of a run.
     """
 
     benchmarks: dict[str, BenchmarkResult]
@@ -70,7 +70,7 @@ class Results:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Self:
-        """Of the parsed text. Version 0.1.0 wrote some keys with spaces. Raises InputError that begins with `where`."""
+        """From parsed JSON. Version 0.1.0 wrote some keys with spaces. Raises InputError that begins with `where`."""
         run = value.get("run")
         if isinstance(run, dict):
             value = value | {"run": {key.replace(" ", "_"): item for key, item in run.items()}}
@@ -78,19 +78,19 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """The results in a file, also in what `evaluate --output` wrote. Raises InputError where it holds none."""
+    """The results in a file, also in one that `evaluate --output` wrote. Raises InputError if it contains none."""
     return Results.from_json(read_json(path), str(path))
 
 
 class Written(Protocol):
-    """Results of any kind of run."""
+    """The results of any kind of run."""
 
     def to_json(self) -> str: ...
 
 
 def write_results(folder: str | os.PathLike[str], results: Written, markdown: str, html: str) -> None:
-    """Writes `folder`/results.html, results.md and results.json; a reader meets each old or new, and whole."""
-    # The last text exists before the first is written: a result that JSON cannot hold replaces nothing.
+    """Writes `folder`/results.html, results.md and results.json; a reader sees each file complete, old or new."""
+    # All texts exist before the first is written: a result that JSON cannot represent replaces nothing.
     data = results.to_json()
     write_text(Path(folder) / PAGE, html)
     write_text(Path(folder) / MARKDOWN, markdown)

@@ -1,4 +1,4 @@
-"""What a threshold lets pass, in plain words."""
+"""The risk of false accepts at a threshold, in plain words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from adaptface_jax.evaluation.statistics.intervals import Interval, false_accept
 from adaptface_jax.evaluation.statistics.jackknife import People
 from adaptface_jax.evaluation.statistics.people import people_of
 
-TELLING = 1e-2  # a FAR; where more strangers pass, that somebody passes proves little
+TELLING = 1e-2  # a FAR; if more strangers pass, a match proves little
 
 
 @dataclasses.dataclass(frozen=True)
 class Risk:
-    """far: the share of pairs of strangers that pass. interval: of it, 95%, None where it is not known.
-    faces: whose it was measured on."""
+    """far: the share of pairs of strangers that pass. interval: of it, 95%, None if it is unknown.
+    faces: what it was measured on."""
 
     far: float
     interval: Interval | None
@@ -26,12 +26,12 @@ class Risk:
 
 
 def is_telling(risk: Risk | None) -> bool:
-    """Whether hardly a stranger passes, so that one who does is probably the same person."""
+    """Whether so few strangers pass that a match is probably the same person."""
     return risk is not None and risk.far <= TELLING
 
 
 def passing(far: float, interval: Interval | None) -> str:
-    """A FAR as people count: "1 stranger in 100 passes (between 1 in 60 and 1 in 150)"."""
+    """A FAR in plain words: "1 stranger in 100 passes (between 1 in 60 and 1 in 150)"."""
     said = f"1 stranger in {per_one(far)} passes" if far > 0 else "no stranger passed"
     if interval is None:
         return said
@@ -44,12 +44,12 @@ def passing(far: float, interval: Interval | None) -> str:
 
 
 def per_one(share: float) -> str:
-    """How many there are to one."""
+    """The N of "1 in N"."""
     return counted(1 / share)
 
 
 def counted(number: float) -> str:
-    """A number as precisely as it matters: "1.5", "12", "3,400"."""
+    """A number rounded to two significant digits: "1.5", "12", "3,400"."""
     if number < 9.95:
         return f"{number:.1f}".removesuffix(".0")
     digits = max(0, len(str(int(number))) - 2)
@@ -57,7 +57,7 @@ def counted(number: float) -> str:
 
 
 def measured_risk(scores: PairScores, threshold: float, faces: str) -> Risk:
-    """The risk at a threshold, of a benchmark's pairs."""
+    """The risk at a threshold, measured on a benchmark's pairs."""
     people = People(scores.index, scores.issame, people_of(scores.index, scores.issame, scores.person))
     far, interval = false_accepts(scores.distance, scores.issame, people, threshold)
     return Risk(far, interval, faces)

@@ -1,4 +1,4 @@
-"""How the rows of a gallery rank by their likeness to probes, on the device, in blocks of both."""
+"""Ranks the rows of a gallery by their similarity to probes, on the device, in blocks of both."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 
 _PROBES, _ROWS = 2048, 4096  # at a time on the device
-_GROUP = 64  # rows of which the most alike is looked for only where the group holds the block's
+_GROUP = 64  # rows per group; the most similar row is searched only in the group that contains the block's
 
 
 class Faces(NamedTuple):
-    """Unit embeddings and whose they are: units float32 [N, E]; person int [N], any numbers, the same in all sets."""
+    """Unit embeddings and their people: units float32 [N, E]; person int [N], any numbers, consistent across sets."""
 
     units: np.ndarray
     person: np.ndarray
 
 
 class Ranking(NamedTuple):
-    """What the gallery is to each of P probes. K: the most rows that a person has; S: the parts of the gallery.
+    """The ranking of the gallery for each of P probes. K: the most rows of any person; S: the parts of the gallery.
 
-    own: float32 [P, K], similarity with the rows of the probe's own person, descending, -inf where there are fewer.
-    above: int32 [P, K, S], how many rows of other people in each part are at least as alike as that: ties count against
-      the probe.
-    nearest: float32 [P, S], the highest similarity with another's row in each part, -inf where there is none.
-    row: int32 [P, S], that row, the first of equal ones.
+    own: float32 [P, K], similarity with the rows of the probe's person, descending, -inf where there are fewer.
+    above: int32 [P, K, S], how many rows of other people in each part are at least as similar: ties count against the
+      probe.
+    nearest: float32 [P, S], the highest similarity with a row of another person in each part, -inf if there is none.
+    row: int32 [P, S], that row, the first on ties.
     """
 
     own: np.ndarray
@@ -38,13 +38,13 @@ class Ranking(NamedTuple):
 def rank_gallery(gallery: Faces, probes: Faces, ends: tuple[int, ...]) -> Ranking:
     """Searches every probe among all rows, at least one of each.
 
-    ends: where each part of the gallery ends, ascending, the last one at its end. A block at a time of embeddings and
-    similarities lies on the device, however large the gallery is.
+    ends: where each part of the gallery ends, ascending, the last one at its end. The device holds one block of
+    embeddings and similarities at a time, however large the gallery is.
     """
     mates = own_rows(gallery.person, probes.person)
     rows, starts = min(_PROBES, len(probes.units)), (0, *ends[:-1])
     largest = max(end - start for start, end in zip(starts, ends, strict=True))
-    size = -(-largest // -(-largest // _ROWS))  # evenly, for little is to be filled up
+    size = -(-largest // -(-largest // _ROWS))  # evenly, to keep padding small
     size += -size % _GROUP
     ranked = []
     for first in range(0, len(probes.units), rows):
@@ -71,7 +71,7 @@ def rank_gallery(gallery: Faces, probes: Faces, ends: tuple[int, ...]) -> Rankin
 
 
 def own_rows(gallery_person: np.ndarray, probe_person: np.ndarray) -> np.ndarray:
-    """The rows of each probe's person, int32 [P, K], filled up with -1; K is at least 1."""
+    """The rows of each probe's person, int32 [P, K], padded with -1; K is at least 1."""
     order = np.argsort(gallery_person, kind="stable")
     ordered = gallery_person[order]
     first, last = (np.searchsorted(ordered, probe_person, side) for side in ("left", "right"))
@@ -81,7 +81,7 @@ def own_rows(gallery_person: np.ndarray, probe_person: np.ndarray) -> np.ndarray
 
 
 class _Met(NamedTuple):
-    """What a block of R probes has found in a part: above int32 [R, K], nearest float32 [R], row int32 [R]."""
+    """The running result of a block of R probes in a part: above int32 [R, K], nearest float32 [R], row int32 [R]."""
 
     above: jax.Array | np.ndarray
     nearest: jax.Array | np.ndarray
@@ -89,7 +89,7 @@ class _Met(NamedTuple):
 
 
 def _filled(units: np.ndarray, rows: int) -> np.ndarray:
-    """Filled up with zeros: one shape is one compilation."""
+    """Padded with zeros: one shape is one compilation."""
     if len(units) == rows:
         return np.asarray(units, np.float32)
     result = np.zeros((rows, units.shape[1]), np.float32)
@@ -98,7 +98,7 @@ def _filled(units: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _own(gallery: np.ndarray, probes: jax.Array, mates: np.ndarray, size: int) -> np.ndarray:
-    """`Ranking.own` of a block of probes, by products of the shape of all others, or ties would not be equal."""
+    """`Ranking.own` of a block of probes, by products of the same shape as all others, or ties would not be exact."""
     places, own = np.unique(mates[mates >= 0]), np.full(mates.shape, -np.inf, np.float32)
     for start in range(0, len(places), size):
         chosen = places[start : start + size]
@@ -123,10 +123,10 @@ def _meet(
     place: jax.Array,
     count: jax.Array | None,
 ) -> _Met:
-    """With what a block of rows adds; place: its first row's in the gallery. count: its rows, None where it is full."""
+    """Updated with a block of rows; place: of its first row in the gallery. count: its rows, None if it is full."""
     probe, size = jnp.arange(len(probes))[:, None], len(units)
     here = (mates >= place) & (mates < place + size)
-    # Written in place. Masks that are computed instead would make each of the passes below several times as long.
+    # Written in place. Computing masks instead would make each of the passes below several times slower.
     others = _scores(probes, units).at[probe, jnp.where(here, mates - place, size)].set(-jnp.inf, mode="drop")
     if count is not None:
         others = jnp.where(jnp.arange(size) < count, others, -jnp.inf)
@@ -134,7 +134,7 @@ def _meet(
     groups = others.reshape(len(probes), -1, _GROUP)
 
     def above(score: jax.Array) -> jax.Array:
-        # Bytes are summed eight times as fast; no group has more rows than one holds.
+        # Bytes are summed eight times as fast; no group has more rows than a byte can count.
         return (groups >= score[:, None, None]).sum(axis=2, dtype=jnp.int8).sum(axis=1, dtype=jnp.int32)
 
     counts = jax.lax.map(above, own.T).T

@@ -1,15 +1,15 @@
-"""Thresholds for the faces of one place, from photographs of it that nobody labeled.
+"""Thresholds for the faces of one site, from unlabeled photographs taken there.
 
-Nearly all pairs of such a pile are of two people, so the distances of all its pairs are those of strangers, but for
-the doubles: pairs of photographs of one person. Below a distance where strangers cannot explain nine tenths of the
-pairs, all are taken for doubles and left out. How many strangers can be there is bounded by what the others do: the
-logarithm of a distribution function with a log-concave density is concave (Bagnoli and Bergstrom, "Log-concave
-probability and its applications", 2005), so it lies below its chord, prolonged.
+Nearly all pairs of such photographs are of two people, so the distances of all pairs are those of strangers, apart
+from doubles: pairs of photographs of one person. Below a distance where strangers cannot explain nine tenths of the
+pairs, all are treated as doubles and excluded. The number of strangers there is bounded by the rest of the
+distribution: the logarithm of a distribution function with a log-concave density is concave (Bagnoli and Bergstrom,
+"Log-concave probability and its applications", 2005), so it is below its extended chord.
 
-What doubles remain are counted as strangers: they make a threshold stricter than asked for, never laxer. All may
-remain where they are a tenth of the pairs or more. How many there can be is bounded by how near the genuine pairs of a
-benchmark lie: no more of a share p of doubles can be below a distance than pairs are (Blanchard, Lee and Scott,
-"Semi-supervised novelty detection", 2010).
+Remaining doubles are counted as strangers: they make a threshold stricter than requested, never looser. All may remain
+if they are a tenth of the pairs or more. Their number is bounded by how close the genuine pairs of a benchmark are: no
+more of a share p of doubles can be below a distance than there are pairs (Blanchard, Lee and Scott, "Semi-supervised
+novelty detection", 2010).
 
 Pairs share photographs, so intervals leave out photographs, and all photographs at once that visible doubles join.
 """
@@ -29,16 +29,16 @@ from adaptface_jax.evaluation.statistics.people import people_of
 from adaptface_jax.evaluation.thresholds import thresholds_at_far
 
 FEWEST = 20  # photographs
-# Shares of the pairs between which the strangers' distribution is prolonged: the second where doubles fill the first.
+# Shares of the pairs between which the strangers' distribution is extrapolated: the second if doubles fill the first.
 _CHORDS = (0.05, 0.2), (0.3, 0.5)
-_PURE = 10  # times as many pairs as strangers explain, and they are taken for doubles
-_MOST_DOUBLES = 0.1  # of the pairs; with more of them the first chord is no longer that of strangers
+_PURE = 10  # times as many pairs as strangers explain: then they are treated as doubles
+_MOST_DOUBLES = 0.1  # of the pairs; with more of them the first chord no longer represents strangers
 _WIDEST = 2.0  # times the FAR that the upper end of its interval may be
 
 
 @dataclasses.dataclass(frozen=True)
 class SiteThreshold:
-    """value: the squared distance below which a share FAR of the pairs of strangers are, 0..4. interval: of it.
+    """value: the squared distance below which a share FAR of the pairs of strangers is, 0..4. interval: of it.
     far_interval: of the true FAR at `value`. All at 95%."""
 
     value: float
@@ -48,9 +48,9 @@ class SiteThreshold:
 
 @dataclasses.dataclass(frozen=True)
 class SiteThresholds:
-    """at_far: name of a FAR ("1e-2") -> its threshold. needed: name -> about how many photographs a FAR takes that has
-    none. photographs, pairs: of the pile. doubles: the share of pairs that were left out as doubles. doubles_at_most:
-    of all doubles, seen or not; None where no genuine pairs were known. people: photographs or groups of them, of
+    """at_far: name of a FAR ("1e-2") -> its threshold. needed: name -> about how many photographs a FAR without one
+    needs. photographs, pairs: of the set. doubles: the share of pairs that were excluded as doubles. doubles_at_most:
+    of all doubles, detected or not; None if no genuine pairs were known. people: photographs or groups of them, of
     visible doubles, that the intervals rest on."""
 
     at_far: dict[str, SiteThreshold]
@@ -63,13 +63,13 @@ class SiteThresholds:
 
 
 def site_thresholds(units: np.ndarray, genuine: np.ndarray | None = None) -> SiteThresholds:
-    """The thresholds that a pile of photographs gives.
+    """The thresholds of a set of photographs.
 
     Args:
       units: float [N, E], embeddings of unit length. genuine: float [G], squared distances of pairs of one person, of
-        any benchmark; None where none is known.
+        any benchmark; None if none are known.
 
-    Raises InputError for less than FEWEST photographs, and where doubles are more than a tenth of the pairs.
+    Raises InputError for fewer than FEWEST photographs, and if doubles are more than a tenth of the pairs.
     """
     photographs = len(units)
     check_enough(photographs)
@@ -108,14 +108,14 @@ def site_thresholds(units: np.ndarray, genuine: np.ndarray | None = None) -> Sit
 
 
 def check_enough(photographs: int) -> None:
-    """Raise InputError for less than FEWEST photographs."""
+    """Raise InputError for fewer than FEWEST photographs."""
     if photographs < FEWEST:
-        raise InputError(f"{photographs} photographs say nothing about strangers; expected {FEWEST} or more")
+        raise InputError(f"{photographs} photographs are too few; expected {FEWEST} or more")
 
 
 def doubles_below(distances: np.ndarray) -> tuple[float, float]:
-    """The distance up to which pairs are taken for doubles (-1: none), and at most which share of all pairs are
-    strangers up to there."""
+    """The distance up to which pairs are treated as doubles (-1: none), and an upper bound on the share of all pairs
+    that are strangers up to there."""
     ordered = np.sort(distances)
     share = np.arange(1, len(ordered) + 1) / len(ordered)
     strangers = np.ones(len(ordered))
@@ -128,7 +128,7 @@ def doubles_below(distances: np.ndarray) -> tuple[float, float]:
 
 
 def most_doubles(distances: np.ndarray, genuine: np.ndarray) -> float:
-    """The largest share of the pairs that can be doubles, if doubles are as near as `genuine` pairs are."""
+    """The largest share of the pairs that can be doubles, if doubles are as close as `genuine` pairs."""
     places = np.quantile(genuine, np.linspace(0.05, 0.95, 19))
     of_genuine = np.searchsorted(np.sort(genuine), places, side="right") / len(genuine)
     below = np.searchsorted(np.sort(distances), places, side="right")
@@ -136,5 +136,5 @@ def most_doubles(distances: np.ndarray, genuine: np.ndarray) -> float:
 
 
 def fewest_photographs(far: float) -> int:
-    """With so many, MIN_FALSE_ACCEPTS pairs of strangers are expected to be accepted at a FAR."""
+    """The number with which MIN_FALSE_ACCEPTS pairs of strangers are expected to be accepted at a FAR."""
     return math.ceil((1 + math.sqrt(1 + 8 * MIN_FALSE_ACCEPTS / far)) / 2)

@@ -1,8 +1,9 @@
-"""What in a set of people is probably wrong, by embeddings: one person in two folders, images of somebody else, and
-people who are also in a benchmark.
+"""Probable mistakes in a set of people, by embeddings: one person in two folders, images of somebody else, and people
+who are also in a benchmark.
 
-How alike one person's two folders would be is measured on the set itself: the images of everybody who has four are
-halved, and the similarity of the halves' centers is that of one person in two folders. It is as good as the model is.
+The similarity of one person's two folders is estimated from the set itself: the images of everybody who has four are
+split in halves, and the similarity of the halves' centers is that of one person in two folders. It is only as good as
+the model.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 
-# Of one person's two halves this share is less alike than the threshold: so many twins are missed.
+# The share of one person's two halves that is less similar than the threshold, and so of twins that are missed.
 MISSED = 0.05
 HALVED = 4  # images that a person needs to be halved
 _BLOCK = 4096
@@ -22,9 +23,9 @@ _BLOCK = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
-    """kind: TWINS, SHARED or OUTLIER. image, other: two images to compare, numbers of the set; of SHARED `other` is one
+    """kind: TWINS, SHARED or OUTLIER. image, other: two images to compare, by number; for SHARED `other` is one
     of the benchmark's. similarity: cosine, of the centers of two people, or of an image and the center of another
-    person; own: of an OUTLIER, of the image and the center of its own person's other images."""
+    person; own: for an OUTLIER, of the image and the center of its own person's other images."""
 
     kind: str
     image: int
@@ -38,8 +39,8 @@ TWINS, SHARED, OUTLIER = "twins", "shared", "outlier"
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """units: float [N, E], unit embeddings. label: int [N], 0..C-1. center: float [C, E], of unit length, zeros where a
-    person has no image. example: int [C], the image nearest to the center."""
+    """units: float [N, E], unit embeddings. label: int [N], 0..C-1. center: float [C, E], of unit length, zeros if a
+    person has no image. example: int [C], the image closest to the center."""
 
     units: np.ndarray
     label: np.ndarray
@@ -52,14 +53,14 @@ class People:
         near = np.einsum("ne,ne->n", units, center[label])
         order = np.lexsort((near, label))
         example = np.zeros(classes, np.int64)
-        example[label[order]] = order  # the last of each, which is the nearest, stays
+        example[label[order]] = order  # the last of each, which is the closest, remains
         return cls(units, label, center, example)
 
 
 def twin_threshold(people: People, rng: np.random.Generator) -> float:
     """The similarity that all but MISSED of the halves of one person have.
 
-    Raises InputError where nobody has HALVED images.
+    Raises InputError if nobody has HALVED images.
     """
     classes = len(people.center)
     order = rng.permutation(len(people.label))
@@ -70,12 +71,12 @@ def twin_threshold(people: People, rng: np.random.Generator) -> float:
     one, other = (_centers(people.units[half], people.label[half], classes) for half in halves)
     able = counts >= HALVED
     if not able.any():
-        raise InputError(f"nobody has {HALVED} images, so how alike one person's are is unknown; give --threshold")
+        raise InputError(f"nobody has {HALVED} images, so the similarity within a person is unknown; give --threshold")
     return float(np.quantile(np.einsum("ce,ce->c", one[able], other[able]), MISSED))
 
 
 def twins(people: People, threshold: float) -> Iterator[Suspect]:
-    """Each two people of whom one is the other's nearest, and who are as alike as one person's halves."""
+    """Each two people of whom one is the other's nearest, and who are as similar as one person's halves."""
     found = set()
     for person, nearest, similarity in _nearest(people.center, people.center, np.arange(len(people.center))):
         pair = (min(person, nearest), max(person, nearest))
@@ -85,14 +86,14 @@ def twins(people: People, threshold: float) -> Iterator[Suspect]:
 
 
 def shared(people: People, benchmark: People, threshold: float) -> Iterator[Suspect]:
-    """Each person of a benchmark whose nearest person of the set is as alike as one person's halves."""
+    """Each person of a benchmark whose nearest person of the set is as similar as one person's halves."""
     for person, nearest, similarity in _nearest(benchmark.center, people.center):
         if similarity >= threshold:
             yield Suspect(SHARED, int(people.example[nearest]), int(benchmark.example[person]), similarity)
 
 
 def outliers(people: People) -> Iterator[Suspect]:
-    """Each image that is nearer to another person's center than to that of its own person's other images."""
+    """Each image that is closer to another person's center than to that of its own person's other images."""
     counts = np.bincount(people.label, minlength=len(people.center))
     sums = np.zeros_like(people.center)
     np.add.at(sums, people.label, people.units)
@@ -105,7 +106,7 @@ def outliers(people: People) -> Iterator[Suspect]:
 
 
 def _nearest(rows: np.ndarray, centers: np.ndarray, own: np.ndarray | None = None) -> Iterator[tuple[int, int, float]]:
-    """(row, its nearest center, their cosine) for each row; `own`: the center of each row that does not count."""
+    """(row, its nearest center, their cosine) for each row; `own`: the center that is excluded for each row."""
     for start in range(0, len(rows), _BLOCK):
         similarity = rows[start : start + _BLOCK] @ centers.T
         if own is not None:

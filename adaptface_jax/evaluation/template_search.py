@@ -1,4 +1,4 @@
-"""IJB's 1:N protocol: mixed probes, each searched in both galleries, and the mean of the two as it is published."""
+"""IJB's 1:N protocol: mixed probes, each searched in both galleries, and the mean of the two as usually published."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MEAN = "mean"
 def search_templates(
     units: np.ndarray, listed: TemplateSearch, distractors: Faces | None = None
 ) -> dict[str, Identification]:
-    """Each gallery's figures by its name, and those of all of them as `summary` combines them, as MEAN.
+    """Each gallery's metrics by its name, and those of all of them combined by `summary`, as MEAN.
 
-    units: float32 [T, E], of the templates, as `templates.template_embeddings` gives them. distractors: people in no
-    list, by negative numbers, who are added to each gallery.
-    Raises InputError where a gallery holds nobody whom a probe shows.
+    units: float32 [T, E], of the templates, from `templates.template_embeddings`. distractors: people in no
+    list, with negative numbers, who are added to each gallery.
+    Raises InputError if a gallery contains nobody from the probes.
     """
 
     def faces(of: Listed) -> Faces:

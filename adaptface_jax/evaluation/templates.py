@@ -1,6 +1,6 @@
 """Verification of templates (IJB-B, IJB-C 1:1): sets of faces compared as one embedding each.
 
-InsightFace's protocol: raw embeddings (their length tells how sure the model is), times the detector's score where it
+InsightFace's protocol: raw embeddings (their length reflects the model's confidence), times the detector's score if it
 is known (a template whose scores are all 0 is fused without them); the mean over the faces of a medium, so that a long
 video counts once; the sum over the media of a template; unit length; cosine similarity.
 """
@@ -19,13 +19,13 @@ from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.roc import far_name, roc_curve
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-_BLOCK = 1 << 10  # faces, or pairs, at a time: what stays in the processor's cache goes three times as fast
+_BLOCK = 1 << 10  # faces, or pairs, at a time: blocks that stay in the processor's cache are three times as fast
 
 
 @dataclasses.dataclass(frozen=True)
 class TemplateResult:
     """pairs, of templates, and how many are genuine; templates; images; detector_scores: whether faces were weighted
-    by them. auc, eer. tar_at_far: FAR 1e-1 .. 1e-6 by name -> TAR, None where under 10 false accepts are expected."""
+    by them. auc, eer. tar_at_far: FAR 1e-1 .. 1e-6 by name -> TAR, None if under 10 false accepts are expected."""
 
     pairs: int
     genuine_pairs: int
@@ -37,7 +37,7 @@ class TemplateResult:
     tar_at_far: dict[str, float | None]
 
     def line(self, name: str) -> str:
-        """For people; name: the benchmark's."""
+        """One line to print; name: the benchmark's."""
         tars = ", ".join(
             f"{far} {'n/a' if tar is None else f'{100 * tar:.2f}%'}" for far, tar in self.tar_at_far.items()
         )
@@ -48,7 +48,7 @@ class TemplateResult:
 
 
 def score_templates(units: np.ndarray, benchmark: TemplateBenchmark) -> TemplateResult:
-    """The figures of a benchmark's pairs. units: float32 [T, E], as `template_embeddings` gives them."""
+    """The metrics of a benchmark's pairs. units: float32 [T, E], from `template_embeddings`."""
     scores = pair_scores(units, benchmark.pairs)
     roc = roc_curve(-scores, benchmark.issame)
     return TemplateResult(
@@ -64,19 +64,19 @@ def score_templates(units: np.ndarray, benchmark: TemplateBenchmark) -> Template
 
 
 def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) -> np.ndarray:
-    """Raw embeddings of images (with those of the mirror images added), float32 [M, E] -> of templates, at unit length,
+    """Raw embeddings of images (plus those of the mirror images), float32 [M, E] -> of templates, at unit length,
     float32 [T, E].
 
-    Raises InputError for embeddings that are not finite, or where a template's have no direction.
+    Raises InputError for non-finite embeddings, or if a template's embedding is zero.
     """
     order = np.lexsort((benchmark.media, benchmark.template))
     template, media = benchmark.template[order], benchmark.media[order]
     new_template = np.concatenate([[True], template[1:] != template[:-1], [True]])
     new_medium = new_template | np.concatenate([[True], media[1:] != media[:-1], [True]])
-    # Where each medium begins among the faces, and each template among the media; the end of all is the last of either.
+    # Where each medium starts among the faces, and each template among the media; the last entry of either is the end.
     media_at = np.flatnonzero(new_medium)
     templates_at = np.flatnonzero(new_template[media_at])
-    # The product with a score of 0 has no direction: where a template has no other, its faces weigh alike.
+    # A score of 0 removes a face: if a template has no other scores, its faces are weighted equally.
     alike = unscored(benchmark)
     sums = np.empty((len(templates_at) - 1, embeddings.shape[1]), np.float32)
     for first, last in _runs(media_at[templates_at]):
@@ -92,7 +92,7 @@ def template_embeddings(embeddings: np.ndarray, benchmark: TemplateBenchmark) ->
 
 
 def unscored(benchmark: TemplateBenchmark) -> np.ndarray:
-    """Which templates have faces of detector score 0 only, bool [T]; none where scores are not known."""
+    """Which templates have faces of detector score 0 only, bool [T]; none if scores are unknown."""
     scored = np.zeros(len(benchmark.names), bool)
     scored[benchmark.template] = benchmark.quality is None
     if benchmark.quality is not None:
@@ -101,13 +101,13 @@ def unscored(benchmark: TemplateBenchmark) -> np.ndarray:
 
 
 def unscored_line(benchmark: TemplateBenchmark) -> str:
-    """What there is to say about `unscored`, in one line; empty for nothing."""
+    """A remark on `unscored` templates, in one line; empty if there are none."""
     names = benchmark.names[unscored(benchmark)].tolist()
     if not names:
         return ""
     some = ", ".join(map(str, names[:5])) + (" ..." if len(names) > 5 else "")
     what = "template" if len(names) == 1 else f"{len(names):,} templates"
-    return f"{what} {some}: all detector scores are 0, so the faces are weighed alike"
+    return f"{what} {some}: all detector scores are 0, so the faces are weighted equally"
 
 
 def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -124,9 +124,9 @@ def pair_scores(units: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _runs(starts: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Templates in order, first and behind the last, that have at most _BLOCK faces, or are one.
+    """Ranges of templates (first, end) in order, each of at most _BLOCK faces, or of one template.
 
-    starts: int [T + 1], where the faces of each begin, and the end of all.
+    starts: int [T + 1], where the faces of each start, and the end of all.
     """
     first, count = 0, len(starts) - 1
     while first < count:

@@ -1,4 +1,4 @@
-"""An evaluation in TensorBoard: curves, distributions, and for those who asked for them pictures of faces."""
+"""An evaluation in TensorBoard: curves, distributions, and on request images of faces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from adaptface_jax.evaluation.results import BenchmarkResults
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.training.monitor import Monitor
 
-# What the custom scalars of a face training show: the story of the run first.
+# The custom scalars of a face training: the overview of the run first.
 STORY = {
     "The run": {
         "accuracy (step 0: the frozen backbone)": [r"eval/[^/]+/accuracy$"],
@@ -40,7 +40,7 @@ STORY = {
         "share of the time waiting for data": [r"train/data_wait$"],
     },
 }
-# The columns of the table of runs that stand first; TensorBoard shows five settings unasked.
+# The first columns of the table of runs; TensorBoard shows five settings by default.
 SETTINGS = ("adapter.kind", "adapter.rank", "train.learning_rate", "loss.name", "loss.margin")
 FIGURES = ("accuracy", "auc")
 POINTS = 1000
@@ -49,20 +49,20 @@ SPRITE = 32
 
 
 def beginning(monitor: Monitor, frozen: BenchmarkResults) -> None:
-    """What to beat, as step 0 of the very tags it is to be beaten in, and which charts stand together."""
+    """The baseline, as step 0 of the tags that it is compared in, and the layout of the charts."""
     monitor.scalars(0, scalars(frozen, "frozen"), drawn=lambda tag: "eval/" + tag.removeprefix("frozen/"))
     monitor.layout(STORY)
 
 
 def row_of_runs(monitor: Monitor, config: Mapping[str, Any], results: BenchmarkResults) -> None:
-    """The run in the table of runs. config: as its record holds it."""
+    """The run in the table of runs. config: as in its record."""
     figures = scalars(results)
     told = {tag: figures[tag] for figure in FIGURES for name in results if (tag := f"eval/{name}/{figure}")}
     monitor.hparams(trees.flatten(dict(config), "."), told | figures, first=SETTINGS)
 
 
 def distributions(monitor: Monitor, step: int, scores: Mapping[str, PairScores]) -> None:
-    """Of each benchmark: precision over recall, the distances of either kind of pairs, and the gates of its images."""
+    """For each benchmark: precision over recall, the distances of each kind of pair, and the gates of its images."""
     for name, found in scores.items():
         monitor.pr_curve(step, f"eval/{name}/pr", found.issame, 1 - found.distance / 4)
         monitor.histogram(step, f"eval/{name}/distance/genuine", found.distance[found.issame])
@@ -73,7 +73,7 @@ def distributions(monitor: Monitor, step: int, scores: Mapping[str, PairScores])
 
 
 def curves(monitor: Monitor, step: int, results: BenchmarkResults, scores: Mapping[str, PairScores]) -> None:
-    """The ROC of all benchmarks in one figure, and how far the pairs of each lie apart."""
+    """The ROC of all benchmarks in one figure, and the distances of the pairs of each."""
     for name, found in scores.items():
         figure = distance_figure(found.distance, found.issame, results[name].threshold)
         monitor.figure(step, f"eval/{name}/distances", figure)
@@ -94,7 +94,7 @@ def faces(
     frozen: Any,
     trainable: Any,
 ) -> None:
-    """Biometric data: the pairs that were judged wrong by most, and up to POINTS embeddings with their faces."""
+    """Biometric data: the worst errors among the pairs, and up to POINTS embeddings with their faces."""
     points = {}
     for name, benchmark in benchmarks.items():
         found, keys = scores[name], image_names(name, benchmark)
@@ -103,7 +103,7 @@ def faces(
             wrong = np.flatnonzero((found.issame == furthest_first) & ~found.right)
             order = np.argsort(found.distance[wrong])[:: -1 if furthest_first else 1][:PAIRS]
             rows = [
-                Row([benchmark.images[row] for row in sides], judged(found, pair, [keys[row] for row in sides]))
+                Row([benchmark.images[row] for row in sides], pair_caption(found, pair, [keys[row] for row in sides]))
                 for pair in wrong[order]
                 for sides in [found.index[2 * pair : 2 * pair + 2].tolist()]
             ]
@@ -117,14 +117,14 @@ def faces(
     monitor.embeddings(step, points)
 
 
-def judged(scores: PairScores, pair: int, names: Sequence[str]) -> str:
-    """What is said beside a pair that was judged wrong: its distance, and which images these are."""
+def pair_caption(scores: PairScores, pair: int, names: Sequence[str]) -> str:
+    """The caption of a wrongly decided pair: its distance, and its images."""
     said = "one person, not accepted" if scores.issame[pair] else "two people, accepted"
     return "\n".join([f"squared distance {scores.distance[pair]:.4f}", said, *short_names(names)])
 
 
 def _named(benchmark: Benchmark, key: str, row: int) -> str:
-    """An image's name, with its conditions where they are known."""
+    """An image's name, with its conditions if they are known."""
     if benchmark.image_domain is None or not benchmark.image_domain[row].any():
         return key
     return f"{key} ({', '.join(itertools.compress(benchmark.domain_names, benchmark.image_domain[row]))})"

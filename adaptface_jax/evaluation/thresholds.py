@@ -1,4 +1,4 @@
-"""The distance below which two faces count as one person, at a chosen rate of false accepts."""
+"""The distance below which two faces count as the same person, at a chosen false accept rate."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, fl
     """FAR target ("1e-3") -> the largest threshold whose FAR on these pairs does not exceed it.
 
     A pair is accepted where its squared distance is below the threshold, which gives exactly `Roc.tar_at_far`; None
-    ("n/a") where under 10 false accepts are expected.
+    ("n/a") if under 10 false accepts are expected.
 
     Args:
       distances: float [N], squared distances of unit embeddings, 0..4. issame: bool [N], with impostors present.
     """
     impostors = np.sort(distances[~np.asarray(issame, bool)])
-    far = np.arange(len(impostors)) / len(impostors)  # of a threshold at each impostor: those before it are accepted
+    far = np.arange(len(impostors)) / len(
+        impostors
+    )  # of a threshold at each impostor pair: those before it are accepted
     return {
         far_name(target): float(impostors[np.searchsorted(far, target, side="right") - 1])
         if MIN_FALSE_ACCEPTS / len(impostors) <= target
@@ -35,7 +37,7 @@ def thresholds_at_far(distances: np.ndarray, issame: np.ndarray) -> dict[str, fl
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """value: a squared distance of unit embeddings, 0..4. far: as written in files, None for one that the caller chose.
+    """value: a squared distance of unit embeddings, 0..4. far: as written in files, None if the caller chose the value.
     benchmark: where it was measured, None on photographs of the site (`adaptface calibrate`).
 
     >>> import adaptface_jax as af
@@ -49,7 +51,7 @@ class Threshold:
 
 
 def described(threshold: Threshold) -> str:
-    """The threshold and where it is from."""
+    """The threshold and its source."""
     if threshold.far is None:
         return f"{threshold.value:.4f}, as given"
     place = "this site" if threshold.benchmark is None else f"benchmark {threshold.benchmark}"
@@ -57,10 +59,10 @@ def described(threshold: Threshold) -> str:
 
 
 def stored_results(path: Path) -> Results:
-    """The results that thresholds are taken from. Raises InputError where there are none."""
+    """The results that thresholds are taken from. Raises InputError if there are none."""
     if not path.exists():
         raise InputError(
-            f"{path}: no such file, so no threshold is known; end the run with a benchmark, or give --threshold"
+            f"{path}: no such file, so no threshold is known; evaluate the run on a benchmark, or give --threshold"
         )
     return read_results(path)
 
@@ -71,10 +73,10 @@ def choose_threshold(
     """The stored threshold at a FAR.
 
     Args:
-      benchmarks: name -> its figures. where: names them in errors.
-      benchmark: whose threshold; None for the first. far: None for the smallest that is known.
+      benchmarks: name -> its metrics. where: names them in errors.
+      benchmark: whose threshold; None for the first. far: None for the smallest known one.
 
-    Raises InputError, which says what is known, where there is no such benchmark or no threshold at that FAR.
+    Raises InputError, which lists the known ones, if there is no such benchmark or no threshold at that FAR.
     """
     if not benchmarks:
         raise InputError(f"{where}: no benchmark was evaluated, so no threshold is known; give --threshold")
@@ -84,16 +86,16 @@ def choose_threshold(
     stored = benchmarks[name].threshold_at_far
     known = {key: value for key, value in stored.items() if value is not None}
     if not known:
-        reason = "its pairs are too few for any FAR" if stored else "it was evaluated before thresholds were stored"
-        raise InputError(f"{where}: no threshold of {name} is known ({reason}); evaluate it anew or give --threshold")
+        reason = "it has too few pairs for any FAR" if stored else "it was evaluated before thresholds were stored"
+        raise InputError(f"{where}: no threshold of {name} is known ({reason}); evaluate it again or give --threshold")
     key = known_at(known, far, name, "n/a: under 10 false accepts are expected, or it was not measured")
     return Threshold(known[key], key, name)
 
 
 def known_at(known: Mapping[str, float], far: float | None, place: str, reason: str) -> str:
-    """The name of a FAR among those known, at least one; None for the smallest.
+    """The name of a known FAR, of at least one; None for the smallest.
 
-    Raises InputError, which says what is known; place, reason: of whom, and why no more.
+    Raises InputError, which lists the known ones; place, reason: their source, and why there are no more.
     """
     if far is None:
         return min(known, key=float)

@@ -1,4 +1,4 @@
-"""TinyFace: every image of the gallery is a row of its own, and so is every distractor."""
+"""TinyFace: every image of the gallery is one row, and so is every distractor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adaptface_jax.evaluation.search import Faces
 
 
 def search_tinyface(rows: np.ndarray, benchmark: TinyFace, further: Faces | None = None) -> Identification:
-    """The figures. rows: float32 [M, E], raw embeddings. further: distractors beside its own, by negative numbers.
+    """The metrics. rows: float32 [M, E], raw embeddings. further: more distractors, with negative numbers.
 
-    Raises InputError where no probe's person is in the gallery, and for embeddings without a direction.
+    Raises InputError if no probe's person is in the gallery, and for zero embeddings.
     """
     units = unit_embeddings(rows).astype(np.float32)
     ends = np.cumsum(benchmark.counts)

@@ -1,6 +1,6 @@
 """Face verification from embeddings, by the LFW protocol.
 
-Huang et al., "Labeled Faces in the Wild", 2007, in the form that InsightFace's evaluation gave it: ten
+Huang et al., "Labeled Faces in the Wild", 2007, in the form of InsightFace's evaluation: ten
 folds (`folds` says which), squared Euclidean distances of unit embeddings, thresholds on a grid.
 """
 
@@ -22,15 +22,15 @@ from adaptface_jax.evaluation.statistics.people import people_of
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """The figures of one benchmark; rates and accuracies are fractions.
+    """The metrics of one benchmark; rates and accuracies are fractions.
 
     accuracy, accuracy_std: mean and population standard deviation of `fold_accuracies`.
     threshold: mean of the folds' thresholds, a squared distance of unit embeddings in 0..4.
-    best_threshold_accuracy: at the one threshold that suits all pairs best, chosen on these same pairs:
+    best_threshold_accuracy: at the one threshold that is best for all pairs, chosen on these same pairs:
       an upper bound, not comparable with `accuracy`.
     auc, eer: area under the exact ROC, and its equal error rate.
-    tar_at_far: name of the target FAR ("1e-3") -> TAR, None ("n/a") where under 10 false accepts are expected.
-    intervals: of accuracy, auc, eer and tar_at_far, 95%; they hold the luck of the people, not of training.
+    tar_at_far: name of the target FAR ("1e-3") -> TAR, None ("n/a") if under 10 false accepts are expected.
+    intervals: of accuracy, auc, eer and tar_at_far, 95%; over the choice of people, not over training.
     d_prime: distance of the two kinds' mean scores in units of their pooled standard deviation.
     genuine, impostor: statistics of the scores, cosine similarities in -1..1.
     """
@@ -52,7 +52,7 @@ class Verification:
 
 @dataclasses.dataclass(frozen=True)
 class DomainVerification:
-    """What one domain's pairs got from the thresholds of the whole benchmark; `auc` None where one kind is absent."""
+    """The metrics of one domain's pairs at the thresholds of the whole benchmark; `auc` None if one kind is absent."""
 
     accuracy: float
     auc: float | None
@@ -62,11 +62,11 @@ class DomainVerification:
 
 @dataclasses.dataclass(frozen=True)
 class JudgedPairs:
-    """Pairs as the protocol decides them, each at the threshold of its fold; what all figures are read from.
+    """The protocol's decisions on pairs, each at the threshold of its fold; all metrics are computed from them.
 
     distances: float64 [N]. issame, accepted: bool [N]. fold: int [N], 0..F-1.
     fold_accuracies, fold_thresholds: float64 [F]. index: int [2N], the images of pair i at 2i and 2i + 1.
-    person: int [M], of each image, as `people_of` gives them.
+    person: int [M], of each image, from `people_of`.
     """
 
     distances: np.ndarray
@@ -80,7 +80,7 @@ class JudgedPairs:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the decision was right, bool [N]."""
+        """Whether the decision was correct, bool [N]."""
         return self.accepted == self.issame
 
 
@@ -101,7 +101,7 @@ def verify(
       folds: as in `fold_of_each`.
 
     Raises:
-      InputError: wrong shapes, values that are not finite, zero embeddings, more folds than pairs, less than two pairs
+      InputError: wrong shapes, non-finite values, zero embeddings, more folds than pairs, fewer than two pairs
         of a kind.
     """
     return compute_metrics(judge_pairs(pair_distances(embeddings, flipped), issame, folds))
@@ -114,9 +114,9 @@ def judge_pairs(
     index: np.ndarray | None = None,
     person: np.ndarray | None = None,
 ) -> JudgedPairs:
-    """The decisions on pairs with these squared distances, float [N], as `pair_distances` gives them.
+    """The decisions on pairs with these squared distances, float [N], from `pair_distances`.
 
-    index, person: as in `people_of`; no index: every image is in one pair alone.
+    index, person: as in `people_of`; no index: every image is in one pair only.
     Raises InputError as `verify`.
     """
     truth, fold = _checked(distances, issame, folds)
@@ -127,7 +127,7 @@ def judge_pairs(
 
 
 def compute_metrics(judged: JudgedPairs) -> Verification:
-    """The figures of pairs that were judged."""
+    """The metrics of judged pairs."""
     distances, truth, accuracies = judged.distances, judged.issame, judged.fold_accuracies
     roc = roc_curve(distances, truth)
     accuracy, auc, eer = float(accuracies.mean()), roc.auc(), roc.eer()
@@ -155,17 +155,17 @@ def compute_metrics(judged: JudgedPairs) -> Verification:
 def compute_domain_metrics(
     judged: JudgedPairs, members: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, DomainVerification]:
-    """The figures told apart by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
+    """The metrics by domain: each pair is judged at its fold's threshold, as in the overall accuracy.
 
-    So the domains are compared at one operating point, which is what a user of the model has, and the overall accuracy
-    is their mean weighted by size where folds are equal and every pair is of one domain.
+    So the domains are compared at one operating point, as in use, and the overall accuracy is their mean weighted by
+    size if folds are equal and every pair is in one domain.
 
     Args:
-      members: bool [N, D], which pairs are of which domain; of none, one or several. names: the D names.
+      members: bool [N, D], which pairs are in which domain; in none, one or several. names: the D names.
 
-    Returns: name -> figures, in the order of `names`, without the domains that have no pair.
+    Returns: name -> metrics, in the order of `names`, without the domains that have no pair.
 
-    Raises InputError where `members` does not fit.
+    Raises InputError if `members` does not fit.
     """
     members = np.asarray(members)
     if members.shape != (len(judged.issame), len(names)) or members.dtype != bool:
@@ -177,7 +177,7 @@ def compute_domain_metrics(
 
 
 def subset_metrics(judged: JudgedPairs, chosen: np.ndarray) -> DomainVerification:
-    """The figures of some of the pairs. chosen: bool [N], at least one."""
+    """The metrics of some of the pairs. chosen: bool [N], at least one."""
     distances, genuine, right = judged.distances[chosen], judged.issame[chosen], judged.right[chosen]
     auc = roc_curve(distances, genuine).auc() if genuine.any() and not genuine.all() else None
     people = People(judged.index.reshape(-1, 2)[chosen].ravel(), genuine, judged.person)
@@ -190,14 +190,14 @@ def subset_metrics(judged: JudgedPairs, chosen: np.ndarray) -> DomainVerificatio
 
 
 def _checked(distances: np.ndarray, issame: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:
-    """The truth, bool [N], and the fold of each pair, int [N] in 0..F-1, of arguments that fit together."""
+    """The truth, bool [N], and the fold of each pair, int [N] in 0..F-1, of matching arguments."""
     truth = np.asarray(issame)
     if truth.shape != distances.shape:
         raise InputError(
-            f"issame: shape {truth.shape} for {2 * len(distances)} embeddings; expected {distances.shape}, one a pair"
+            f"issame: shape {truth.shape} for {2 * len(distances)} embeddings; expected {distances.shape}, one per pair"
         )
     if not np.isin(truth, (0, 1)).all():
-        raise InputError("issame: holds values other than true and false; expected booleans")
+        raise InputError("issame: contains values other than true and false; expected booleans")
     truth = truth.astype(bool)
     if truth.all() or not truth.any():
         kind = "genuine" if truth.all() else "impostor"

@@ -1,4 +1,4 @@
-"""Export a trained run, or the backbone alone, for other tools.
+"""Export a trained run, or a bare backbone, for other tools.
 
     adaptface export --run=runs/exp003 --format=merged --mix=mean --data=/data/faces --out=merged/
     adaptface export --run=runs/exp001 --format=peft --with_base --out=adapter/
@@ -7,8 +7,8 @@
 
 merged: the backbone with the adapter folded in, in the Hugging Face layout. peft: the adapter as PEFT folders.
 stablehlo, onnx: images in, unit embeddings (and gates) out. base: the backbone without an adapter, of a run or of any
-weights, in the Hugging Face layout. Everything is written in float32, with a README.md that is a model card too; of
-runs with backbone.quantize, the backbone's own weights are, not the rounded ones that they were trained on.
+weights, in the Hugging Face layout. Everything is written in float32, with a README.md that is also a model card; for
+runs with backbone.quantize, these are the backbone's own weights, not the quantized ones used in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from adaptface_jax.weights.peft.layouts import LAYOUTS
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check everything, open the run in float32, write the folder whole, say what it is, put it on the hub if asked."""
+    """Check everything, open the run in float32, write the folder atomically, describe it, push it to the hub if
+    asked."""
     from adaptface_jax.export.work import work
 
     work(args)
@@ -45,14 +46,14 @@ def parser() -> Parser:
     result.add_argument("--overwrite", action="store_true", help="replace an older export in --out")
     result.add_argument("--checkpoint", help="best, latest or a step of the run [best]")
     result.add_argument("--mix", metavar="W1,W2,...", help="merged, DA-LoRA: the weight of each expert, or `mean`")
-    result.add_argument("--data", metavar="SOURCE", help="merged, DA-LoRA: faces for --mix=mean and for what is lost")
+    result.add_argument("--data", metavar="SOURCE", help="merged, DA-LoRA: faces for --mix=mean, to measure the loss")
     result.add_argument("--layout", choices=LAYOUTS, help="peft: names of transformers 5 or 4 [v5]")
     result.add_argument(
-        "--with_base", action="store_true", default=None, help="peft: write the base model beside the adapter"
+        "--with_base", action="store_true", default=None, help="peft: write the base model next to the adapter"
     )
     result.add_argument("--image_size", type=int, metavar="PX", help="base, --weights: positions resized to it [none]")
     result.add_argument(
-        "--preprocess", action=argparse.BooleanOptionalAction, help="graphs: stored uint8 images in [on]"
+        "--preprocess", action=argparse.BooleanOptionalAction, help="graphs: take stored uint8 images [on]"
     )
     result.add_argument(
         "--input_size", type=int, metavar="PX", help="graphs: size of the images with preprocessing [the run's own]"

@@ -1,4 +1,4 @@
-"""`--format=base`: a backbone as it is, before any adapter, for transformers and for PEFT to put an adapter on."""
+"""`--format=base`: a backbone without any adapter, for transformers, and for PEFT to add an adapter to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptface_jax.weights.loading import read_backbone
 
 
 class Base(NamedTuple):
-    """An unadapted backbone, what it is (`weights.folder.Weights.identity`), and what was assumed in reading it."""
+    """An unadapted backbone, its identity (`weights.folder.Weights.identity`), and what was assumed when reading it."""
 
     tower: Tower
     identity: Mapping[str, Any]
@@ -25,7 +25,7 @@ class Base(NamedTuple):
 
 
 def base_of_run(model: Model) -> Base:
-    """The backbone that a run began with, at the run's image size and by its rule of resizing positions."""
+    """The backbone that a run started from, at the run's image size and by its rule for resizing positions."""
     recognizer = model.recognizer
     # Full fine-tuning holds no frozen tree.
     params = model.frozen.get("backbone") or load(recognizer.config)[1].params
@@ -36,7 +36,7 @@ def base_of_run(model: Model) -> Base:
 def base_of_weights(weights: str, image_size: int | None = None) -> Base:
     """Any backbone that `backbone.weights` may name, at its own size, or with its positions resized to `image_size`.
 
-    Raises InputError where it is none, and for a size that is no multiple of the patches'.
+    Raises InputError if it is not one, and for a size that is not a multiple of the patch size.
     """
     found, remarks = read_backbone(weights)
     size = found.spec.native_size if image_size is None else image_size

@@ -1,4 +1,4 @@
-"""The model card: what the hub reads at the head of README.md, and the figures below it.
+"""The model card: the metadata the hub reads at the top of README.md, and the metrics below it.
 
 Format: huggingface_hub, `ModelCardData` and `EvalResult` (the hub's model-index).
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adaptface_jax.core.files import write_text
 from adaptface_jax.evaluation.markdown_tables import percent, table
-from adaptface_jax.export.figures import Figures
+from adaptface_jax.export.metrics import Metrics
 from adaptface_jax.models.specs import BACKBONES
 
 CARD = "README.md"
@@ -20,13 +20,13 @@ FACES = ("face-recognition", "face-verification", "biometrics")
 
 
 def write_card(
-    out: Path, form: str, *, backbone: str, adapter: str | None, base_model: str | None, figures: Mapping[str, Figures]
+    out: Path, form: str, *, backbone: str, adapter: str | None, base_model: str | None, metrics: Mapping[str, Metrics]
 ) -> None:
-    """Complete README.md of the export `out`.
+    """Complete the README.md of the export in `out`.
 
-    backbone: its name here. adapter: `adapter.kind` of the run, None where there is none. base_model: a hub id.
+    backbone: its name here. adapter: `adapter.kind` of the run, or None. base_model: a hub id.
     """
-    from huggingface_hub import EvalResult, ModelCardData  # half a second that other commands need not wait for
+    from huggingface_hub import EvalResult, ModelCardData  # other commands need not wait half a second for it
 
     results = [
         EvalResult(
@@ -38,7 +38,7 @@ def write_card(
             metric_name=title,
             metric_value=round(value, 6),
         )
-        for name, entry in figures.items()
+        for name, entry in metrics.items()
         for kind, title, value in (("accuracy", "Accuracy", entry.accuracy), ("roc_auc", "AUC", entry.auc))
     ]
     tags = [*FACES, BACKBONES[backbone].family, *([] if adapter is None else [adapter])]
@@ -51,12 +51,12 @@ def write_card(
     if results:  # they are listed under the model's name
         data.model_name, data.eval_results = " ".join(filter(None, (backbone, adapter))), results
     page = (out / CARD).read_text(encoding="utf-8")
-    write_text(out / CARD, f"---\n{data.to_yaml()}\n---\n\n{page}{_section(figures)}")
+    write_text(out / CARD, f"---\n{data.to_yaml()}\n---\n\n{page}{_section(metrics)}")
 
 
-def _section(figures: Mapping[str, Figures]) -> str:
-    if not figures:
+def _section(metrics: Mapping[str, Metrics]) -> str:
+    if not metrics:
         return ""
-    rows = [[name, percent(entry.accuracy), f"{entry.auc:.4f}"] for name, entry in figures.items()]
+    rows = [[name, percent(entry.accuracy), f"{entry.auc:.4f}"] for name, entry in metrics.items()]
     protocol = "Accuracy by the LFW protocol: ten folds, the threshold of each chosen on the other nine."
     return f"\n## Face verification\n\n{table(['benchmark', 'accuracy', 'AUC'], rows)}\n\n{protocol}\n"

@@ -1,4 +1,4 @@
-"""What can be written, and which flags are of which form."""
+"""What can be written, and which flags belong to which format."""
 
 from __future__ import annotations
 

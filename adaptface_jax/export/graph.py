@@ -19,7 +19,7 @@ from adaptface_jax.models.specs import ImageStats
 from adaptface_jax.training.recognition.model import Model
 
 INPUT = "images"
-# Both formats keep everything in one file with offsets of 32 bits; some room for the program itself.
+# Both formats keep everything in one file with 32-bit offsets; some space is left for the program itself.
 LARGEST = 2**31 - 2**24
 
 
@@ -48,7 +48,7 @@ class Graph:
         }
 
     def page(self, title: str, imports: Sequence[str], code: str, remarks: str, *, least: int) -> str:
-        """README.md: `code` runs the file on `images`, `least` or more, and leaves the outputs in `result`, by name."""
+        """README.md: `code` runs the file on `images`, `least` or more, and puts the outputs into `result`, by name."""
         given = f"`{INPUT}` is {jnp.dtype(self.dtype).name} {['B', *self.shape]}".replace("'", "")
         outputs = ", ".join(f'`result["{name}"]` float32 [B, {width}]' for name, width in self.outputs.items())
         size = self.shape[0]
@@ -58,8 +58,8 @@ class Graph:
 
 {script(["import numpy as np", *imports], whole)}
 
-{given}, RGB, {"normalized" if self.dtype == jnp.float32 else "as stored"}; B is free, from {least} on.
-Output: {outputs}. Rows of the embedding have length 1: the product of two is the cosine of the two faces.
+{given}, RGB, {"normalized" if self.dtype == jnp.float32 else "as stored"}; B may be any number from {least} up.
+Output: {outputs}. Rows of the embedding have length 1: the dot product of two is the cosine similarity of the faces.
 
 {remarks}
 """
@@ -71,7 +71,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
     Input: with `preprocess` uint8 [B, input_size, input_size, 3] RGB as stored (resized and normalized inside), else
     float32 [B, S, S, 3], normalized, at the image size S of the run. Output: `embedding`, rows of length 1, and
     for DA-LoRA `gates`, the weight of each expert. Matrix products keep float32's precision on every device. Without
-    `loops` every block stands in the graph by itself, with its own parameters.
+    `loops` the blocks are unrolled in the graph, each with its own parameters.
 
     Raises InputError for an input size below 1 and for a model too large for one file.
     """
@@ -87,7 +87,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
     held = trees.nbytes((frozen, trainable))
     if held > LARGEST:
         raise InputError(
-            f"--format: {held / 1e9:.1f} GB of parameters do not fit into one file of 2 GB; use --format=merged"
+            f"--format: {held / 1e9:.1f} GB of parameters do not fit into one 2 GB file; use --format=merged"
         )
     size = recognizer.config.backbone.image_size
 

@@ -23,9 +23,10 @@ from adaptface_jax.training.recognition.model import Model
 
 
 def fold(model: Model, mix: Sequence[float] = (1.0,)) -> Model:
-    """The same recognizer without an adapter: low-rank updates and trained copies stand in the frozen tree, float32.
+    """The same recognizer without an adapter: low-rank updates and trained copies are folded into the frozen tree,
+    float32.
 
-    mix: DA-LoRA's fixed weight of each gated expert, [K]; blocks before the router keep their uniform 1/K, which is
+    mix: DA-LoRA's fixed weight for each gated expert, [K]; blocks before the router keep their uniform 1/K, which is
     exact.
     """
     recognizer, trainable = model.recognizer, model.trainable
@@ -58,8 +59,8 @@ def write_merged(model: Model, out: Path, *, mix: Sequence[float] = (1.0,)) -> l
     """Write the folder `out`; returns lines to print.
 
     model.safetensors, config.json, preprocessor_config.json: for transformers, positions at the run's image size.
-    head.safetensors: weight [E, d] and bias [E] of the embedding head, where the run has one. README.md: how to use
-    them. export.json: what this is.
+    head.safetensors: weight [E, d] and bias [E] of the embedding head, if the run has one. README.md: how to use them.
+    export.json: what this is.
     """
     folded = fold(model, mix)
     recognizer, settings = folded.recognizer, folded.recognizer.config.backbone

@@ -1,4 +1,4 @@
-"""One fixed mixture in place of DA-LoRA's per-image gates: as named, or the mean over a data set, and what it costs."""
+"""One fixed mixture in place of DA-LoRA's per-image gates: as given, or the mean over a data set, and what it costs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ BATCH = 64  # images per forward pass
 def choose_mix(
     text: str | None, model: Model, source: Source | None, mesh: Mesh
 ) -> tuple[tuple[float, ...], list[str]]:
-    """(the weight of each expert, lines that say what is lost); (1.0,) where there is nothing to mix.
+    """(the weight of each expert, lines that say what is lost); (1.0,) if there is nothing to mix.
 
-    text: `w1,w2,w3`, or `mean`: the mean gates over `source`. Raises InputError where the run needs it and lacks it,
-    where it does not fit the number of experts, and for weights that are no mixture.
+    text: `w1,w2,w3`, or `mean`: the mean gates over `source`. Raises InputError if it is required but missing, if it
+    does not fit the number of experts, and for weights that are not a mixture.
     """
     count = model.recognizer.num_domains
     if not count:
         for flag, given in (("--mix", text), ("--data", source)):
             if given is not None:
                 kind = model.recognizer.config.adapter.kind
-                raise InputError(f"{flag}: is for DA-LoRA, and the run has adapter.kind={kind}; leave it out")
+                raise InputError(f"{flag}: is for DA-LoRA, and the run has adapter.kind={kind}; omit it")
         return (1.0,), []
     if text is None:
         raise InputError(
-            f"--mix: DA-LoRA weighs its {count} experts for every image, which merged weights cannot; give {count} "
+            f"--mix: DA-LoRA weights its {count} experts per image, which merged weights cannot; give {count} "
             "weights that sum to 1, or --mix=mean --data=SOURCE"
         )
     named = None if text == MEAN else parse_mix(text, count)
@@ -59,15 +59,15 @@ def choose_mix(
 
 
 def parse_mix(text: str, count: int) -> tuple[float, ...]:
-    """`0.5,0.3,0.2` as weights; raises InputError unless they are `count` numbers, none negative, that sum to 1."""
+    """`0.5,0.3,0.2` as weights; raises InputError unless they are `count` nonnegative numbers that sum to 1."""
     try:
         mix = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise InputError(f"--mix: {text!r} is neither numbers like 0.5,0.3,0.2 nor `mean`") from None
+        raise InputError(f"--mix: {text!r} is neither a list like 0.5,0.3,0.2 nor `mean`") from None
     if len(mix) != count:
         raise InputError(f"--mix: {len(mix)} weights for {count} experts; expected one for each")
     if not all(0 <= weight <= 1 for weight in mix) or abs(sum(mix) - 1) > 1e-6:
-        raise InputError(f"--mix: {text} sums to {sum(mix):g}; expected weights that are not negative and sum to 1")
+        raise InputError(f"--mix: {text} sums to {sum(mix):g}; expected nonnegative weights that sum to 1")
     return mix
 
 

@@ -25,8 +25,8 @@ OPSET = 20  # the first with Gelu; ONNX Runtime 1.17 and later
 def write_onnx(model: Model, out: Path, *, preprocess: bool, input_size: int) -> list[str]:
     """Write `model.onnx`, `export.json` and `README.md` into the folder `out`; returns what was written, in words.
 
-    The batch is symbolic; inputs, outputs and errors as in `make_graph`. `export.json` also stands in the file's
-    metadata, under `adaptface_jax`. Raises InputError where the extra is not installed.
+    The batch is symbolic; inputs, outputs and errors as in `make_graph`. `export.json` is also in the file's metadata,
+    under `adaptface_jax`. Raises InputError if the extra is not installed.
     """
     graph = make_graph(model, preprocess=preprocess, input_size=input_size, loops=False)
     proto = convert(graph)
@@ -51,7 +51,7 @@ result = dict(zip({list(graph.outputs)}, session.run(None, {{"{INPUT}": {INPUT}}
 
 
 def convert(graph: Graph) -> Any:
-    """The checked `onnx.ModelProto` of a graph; raises InputError where the extra is not installed."""
+    """The checked `onnx.ModelProto` of a graph; raises InputError if the extra is not installed."""
     try:
         import jax2onnx
         import onnx
@@ -79,7 +79,7 @@ def convert(graph: Graph) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the converter's notes on types that it leaves for ONNX to infer."""
+    """Suppress the converter's notes on types that it leaves for ONNX to infer."""
     logger = logging.getLogger("onnx_ir")
     level = logger.level
     logger.setLevel(logging.ERROR)

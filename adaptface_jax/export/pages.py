@@ -12,12 +12,12 @@ from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.peft.start import HEAD
 
-BASE = "base"  # where a PEFT export has its base model
+BASE = "base"  # the folder of a PEFT export's base model
 
 _EMBED = """with torch.no_grad():
     feature = {feature}
     embedding = {embedding}
-embedding = torch.nn.functional.normalize(embedding)  # [1, {width}]; the product of two is the cosine of the faces
+embedding = torch.nn.functional.normalize(embedding)  # [1, {width}]; the dot product of two is the cosine similarity
 print(embedding)"""
 
 
@@ -40,7 +40,7 @@ def base_page(tower: Tower, identity: Mapping[str, Any]) -> str:
     width = tower.spec.projection if tower.feature == "projected" and tower.spec.projection else tower.spec.width
     return f"""# A backbone as {_whose(tower.spec)} weights
 
-{identity["name"]} ({source_name(identity)}) as it is, no adapter in it, float32.
+{identity["name"]} ({source_name(identity)}), without an adapter, float32.
 {positions_words(tower.spec, tower.image_size, identity)}.
 
 {_tower_script(tower.spec, tower.feature, False, width)}
@@ -55,13 +55,13 @@ def peft_page(model: Model, folders: Sequence[str], layout: str, with_base: bool
     experts = ""
     if len(folders) > 1:
         experts = f"""
-One adapter for each expert: {", ".join(f"`{folder}`" for folder in folders)}. DA-LoRA weighs them for every image,
-which PEFT has no form for: `router.safetensors` and `router.json` hold what computes the weights; `--format=merged`
+One adapter for each expert: {", ".join(f"`{folder}`" for folder in folders)}. DA-LoRA weights them per image,
+which PEFT cannot express: `router.safetensors` and `router.json` hold what computes the weights; `--format=merged`
 exports a fixed mixture. The script runs one expert.
 """
     older = "before 5.18" if layout == "v4" else "5.18 or newer"
     version = f" (transformers {older})" if spec.family == "dinov2" else ""
-    # The classes of CLIP and SigLIP refuse other sizes than their own unless told.
+    # The CLIP and SigLIP classes refuse sizes other than their own unless told.
     other_size = spec.family in ("clip", "siglip") and found is not None and settings.image_size != spec.native_size
     resized = ", interpolate_pos_encoding=True" if other_size else ""
     adapter = "folder" if folders[0] == "." else f'folder / "{folders[0]}"'
@@ -91,7 +91,7 @@ def mixed_words(mix: Sequence[float]) -> str:
     """What a fixed mixture of experts gives up."""
     weights = ", ".join(f"{weight:.4f}" for weight in mix)
     return (
-        f"The experts are mixed as {weights} for every image alike. Lost: the gates that DA-LoRA chooses for each "
+        f"The experts are mixed as {weights} for all images. Lost: the gates that DA-LoRA computes for each "
         "image; the embeddings differ from the run's own."
     )
 
@@ -106,11 +106,12 @@ def _base_words(model: Model, found: str | None, with_base: bool) -> str:
     settings, name = model.recognizer.config.backbone, source_name(model.identity)
     positions = positions_words(model.recognizer.spec, settings.image_size, model.identity)
     if found is not None:
-        return f"The base model is `{found}` of the hub. {positions}, which is how transformers resizes them."
+        return f"The base model is `{found}` on the hub. {positions}, which is how transformers resizes them."
     if with_base:
         return f"The base model is in `{BASE}`. {positions}, and {BASE} holds them at that size."
-    return f"""The base model is {name} in the Hugging Face layout, to stand in `{BASE}` beside this file. One of these
-writes it, from the run or from the weights that the run began with (sha256 {model.identity["sha256"]}):
+    return f"""The base model is {name} in the Hugging Face layout, to be put into `{BASE}` next to this file. One of
+    these
+writes it, from the run or from the weights that the run started from (sha256 {model.identity["sha256"]}):
 
     adaptface export --run=RUN --format=base --out={BASE}
     adaptface export --weights=WEIGHTS --image_size={settings.image_size} --format=base --out={BASE}
@@ -119,17 +120,17 @@ writes it, from the run or from the weights that the run began with (sha256 {mod
 
 
 def positions_words(spec: BackboneSpec, size: int, identity: Mapping[str, Any]) -> str:
-    """The size that the positions have, and how they came to it."""
+    """The size of the positions, and how they got it."""
     if spec.rotary:
-        return f"Positions: turning queries and keys, at {size} px as at any size"
+        return f"Positions: rotary, at {size} px as at any size"
     rule = identity["position_rule"]
     if size == spec.native_size:
-        return f"Positions: those of the weights, at {size} px (their rule of resizing: `{rule}`)"
+        return f"Positions: those of the weights, at {size} px (their resizing rule: `{rule}`)"
     return f"Positions: from {spec.native_size} px to {size} px by the rule `{rule}`"
 
 
 def _tower_script(spec: BackboneSpec, feature: str, head: bool, width: int) -> str:
-    """Runs the weights in the README's own folder."""
+    """A script that runs the weights in the README's folder."""
     if spec.family == "face":
         return _face_script(spec, head, width)
     imports = ["import torch", "import transformers", *["from safetensors.torch import load_file"] * head]
@@ -163,7 +164,7 @@ pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         code += f'head = load_file(folder / "{HEAD}")\n'
     call = _embed("cls", head, width, "backbone(pixels)").replace(".pooler_output", "")
     imports = (
-        "import numpy as np", "import torch", "from backbones.vit import VisionTransformer  # of InsightFace's clone",
+        "import numpy as np", "import torch", "from backbones.vit import VisionTransformer  # InsightFace's",
         "from safetensors.torch import load_file",
     )  # fmt: skip
     return script(imports, code + call)

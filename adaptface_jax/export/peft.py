@@ -1,4 +1,4 @@
-"""The adapter as PEFT folders, named for transformers 4 or 5; every value is carried over bit for bit.
+"""The adapter as PEFT folders, named for transformers 4 or 5; every value is kept bit for bit.
 
 Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md.
 """
@@ -51,15 +51,15 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
     """Write the folder `out`; returns lines to print.
 
     LoRA: `adapter_config.json` and `adapter_model.safetensors`. DA-LoRA: a folder with these for each expert, and
-    `router.safetensors` with `router.json`, which says what the router looks at. A trained patch embedding goes into
+    `router.safetensors` with `router.json`, which names the router's input. A trained patch embedding goes into
     `modules_to_save`, the head into `head.safetensors`. with_base: also the base model, in `base`, at the run's image
-    size. Raises InputError where the run has no low-rank adapter.
+    size. Raises InputError if the run has no low-rank adapter.
     """
     recognizer, trainable = model.recognizer, jax.device_get(model.trainable)
     config, spec = recognizer.config, recognizer.spec
     if "adapter" not in trainable:
         raise InputError(
-            f"--format=peft: the run has adapter.kind={config.adapter.kind}, and PEFT's form is low-rank adapters; "
+            f"--format=peft: the run has adapter.kind={config.adapter.kind}, and PEFT's format is low-rank adapters; "
             "use --format=merged"
         )
     if spec.family == "face":
@@ -89,10 +89,10 @@ def write_peft(model: Model, out: Path, *, layout: Layout, with_base: bool = Fal
     if with_base:
         what = f"{BASE}: {write_tower(out / BASE, base_of_run(model).tower)}"
     elif base is not None:
-        what = f"base: {base} of the hub"
+        what = f"base: {base} on the hub"
     else:
         name = source_name(model.identity)
-        what = f"base: not written, and transformers loads no {name} by name; --with_base writes it beside the adapter"
+        what = f"base: not written, and transformers loads no {name} by name; --with_base writes it next to the adapter"
     return [line, *head_lines(model), what]
 
 
@@ -122,7 +122,7 @@ def low_rank_tensors(
 
 
 def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, prefix: str) -> dict[str, np.ndarray]:
-    """The trained patch embedding as PEFT's modules_to_save keeps it; nothing where it is not trained."""
+    """The trained patch embedding as PEFT's modules_to_save stores it; empty if it is not trained."""
     return {
         ROOT + prefix + row.name: np.ascontiguousarray(row.transform.outward(np.asarray(patch_embed[leaf])))
         for leaf, row in patch_rows(spec).items()
@@ -133,8 +133,8 @@ def patch_tensors(spec: BackboneSpec, patch_embed: Mapping[str, Any] | None, pre
 def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: str | None) -> dict[str, Any]:
     """`adapter_config.json`, which PEFT's LoraConfig reads.
 
-    expert: its settings as a plain LoRA. base: the base model's hub id, or None: PEFT would ask the hub for any other
-    name.
+    expert: its settings as a plain LoRA. base: the base model's hub id, or None, since PEFT would look up any other
+    name on the hub.
     """
     spec = model.recognizer.spec
     found = {target: modules_of_target(spec, layout, target) for target in expert.targets}
@@ -175,12 +175,12 @@ def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: st
 
 
 def _plain(value: float) -> float:
-    """Whole numbers as such."""
+    """Whole numbers as int."""
     return int(value) if value == int(value) else float(value)
 
 
 def write_router(out: Path, model: Model) -> None:
-    """router.safetensors in torch's layout, and router.json: what it looks at and how its weights are used."""
+    """router.safetensors in torch's layout, and router.json: its input and how its weights are used."""
     router, recognizer = model.trainable["router"], model.recognizer
     adapter = recognizer.config.adapter
     looks_at = adapter.router
@@ -188,14 +188,14 @@ def write_router(out: Path, model: Model) -> None:
     write_file(out / ROUTER, {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")})
     seen = "the feature of the backbone without adapters and with its original patch embedding"
     inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6)"
-    uniform = f"blocks 0 to {(block or 1) - 1} weigh every expert 1/{recognizer.num_domains}; the others by the gates"
+    uniform = f"blocks 0 to {(block or 1) - 1} weight every expert 1/{recognizer.num_domains}; the others by the gates"
     write_json(
         out / ROUTER_JSON,
         {
             "looks_at": looks_at,
             "input": seen if block is None else inner,
             "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
-            "use": "every block weighs the experts by the gates" if block is None else uniform,
+            "use": "every block weights the experts by the gates" if block is None else uniform,
             **({"top1": "by 1 for the greatest gate and 0 for the others"} if adapter.gate == "top1" else {}),
             "num_domains": recognizer.num_domains,
             **({"shared": "the adapter `shared`, at weight 1 for every image"} if lora.shared(adapter) else {}),

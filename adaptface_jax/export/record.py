@@ -1,4 +1,4 @@
-"""What every exported folder has: the head of the model, and a record of what it is, without a path of this machine."""
+"""What every exported folder has: the model's head, and a record of what it is, without local paths."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ RECORD = "export.json"
 
 
 def hub_id(identity: Mapping[str, Any]) -> str | None:
-    """The hub's model that the backbone's weights are of, None where they are from elsewhere."""
+    """The hub id of the backbone's weights, None if they are from elsewhere."""
     source = str(identity["source"])
     return source if is_of_hub(source) else None
 
 
 def loadable_id(identity: Mapping[str, Any], spec: BackboneSpec) -> str | None:
-    """`hub_id` where transformers loads that model: its files are named as Hugging Face names them.
+    """`hub_id` if transformers can load that model: its tensors have Hugging Face's names.
 
-    A converted folder does not keep its naming, so the rule of its positions tells, and the owner where timm's is the
-    same rule; in doubt it is None.
+    A converted folder does not keep its naming, so its position rule decides, and the owner where timm's rule is the
+    same; None if in doubt.
     """
     found = hub_id(identity)
     theirs = tower_table(spec, "v4").position_rule(spec)
@@ -41,24 +41,24 @@ def loadable_id(identity: Mapping[str, Any], spec: BackboneSpec) -> str | None:
 
 
 def source_name(identity: Mapping[str, Any]) -> str:
-    """Where the backbone's weights are from: a hub id, `builtin`, `random`, or the name of a file or folder."""
+    """The source of the backbone's weights: a hub id, `builtin`, `random`, or the name of a file or folder."""
     return hub_id(identity) or Path(str(identity["source"])).name
 
 
 def torch_linear(layer: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Our {"kernel": [in, out], "bias": [out]} as torch.nn.Linear keeps it: weight [out, in]."""
+    """Our {"kernel": [in, out], "bias": [out]} as torch.nn.Linear stores it: weight [out, in]."""
     kernel, bias = (np.asarray(layer[name], np.float32) for name in ("kernel", "bias"))
     return {f"{prefix}weight": np.ascontiguousarray(kernel.T), f"{prefix}bias": bias}
 
 
 def write_head(out: Path, model: Model) -> None:
-    """head.safetensors, where the model has a head."""
+    """head.safetensors, if the model has a head."""
     if "head" in model.trainable:
         write_file(out / HEAD, torch_linear(model.trainable["head"]))
 
 
 def head_lines(model: Model) -> list[str]:
-    """The head, for the terminal."""
+    """The head, as lines to print."""
     if "head" not in model.trainable:
         return ["head: none, the feature is the embedding"]
     return [f"head: {HEAD}, weight {[model.recognizer.embedding_dim, model.recognizer.feature_dim]} and bias"]
@@ -73,7 +73,7 @@ def write_record(out: Path, form: str, model: Model, **facts: Any) -> None:
 
 
 def write_facts(out: Path, form: str, identity: Mapping[str, Any], **facts: Any) -> None:
-    """export.json of what need not be a whole recognizer."""
+    """export.json for something less than a full recognizer."""
     record = {"format": form, "backbone": {**identity, "source": source_name(identity)}, **facts}
     write_json(out / RECORD, {**record, "adaptface_jax": __version__})
 

@@ -16,7 +16,7 @@ from adaptface_jax.training.recognition.model import Model
 FILE = "model.stablehlo"
 PLATFORMS = ("cpu", "cuda")
 COMPATIBILITY = (
-    "for this JAX release and those of about three weeks after it, not for older ones; not an archive: keep the run, "
+    "for this JAX release and those up to about three weeks later, not for older ones; not an archive: keep the run, "
     "or export it with --format=merged"
 )
 CODE = f"""model = jit(export.deserialize(bytearray((folder / "{FILE}").read_bytes())).call)

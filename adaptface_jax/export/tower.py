@@ -1,8 +1,8 @@
-"""A whole backbone as plain Hugging Face weights: nothing of this package is needed to use them.
+"""A complete backbone as plain Hugging Face weights: nothing in this package is needed to use them.
 
 Source of the layout: transformers (`Dinov2Model`, `Dinov2WithRegistersModel`, `CLIPVisionModel`,
 `CLIPVisionModelWithProjection`, `DINOv3ViTModel`, `SiglipVisionModel`); versions 4 and 5 both load the names of
-version 4, which both write. Face ViTs, which it does not know, are written in InsightFace's names.
+version 4, which both write. Face ViTs, which it does not know, get InsightFace's names.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TABLES: dict[Family, Table] = {
 
 @dataclasses.dataclass(frozen=True)
 class Tower:
-    """spec, params: as of `weights.loading.Backbone`, positions at image_size. feature: "cls" or "projected"."""
+    """spec, params: as in `weights.loading.Backbone`, positions at image_size. feature: "cls" or "projected"."""
 
     spec: BackboneSpec
     params: dict[str, Any]
@@ -44,7 +44,7 @@ class Tower:
 
 
 def model_class(spec: BackboneSpec, feature: str) -> str:
-    """The class of transformers that gives our feature."""
+    """The transformers class that computes our feature."""
     match spec.family:
         case "clip":
             return "CLIPVisionModelWithProjection" if feature == "projected" else "CLIPVisionModel"
@@ -60,9 +60,9 @@ def model_class(spec: BackboneSpec, feature: str) -> str:
 def write_tower(out: Path, tower: Tower) -> str:
     """Write model.safetensors, config.json and preprocessor_config.json into the folder `out`; what was written.
 
-    Of a face ViT model.safetensors alone, in the names of its authors.
+    For a face ViT only model.safetensors, with its authors' names.
     """
-    # No source's rule of resizing positions matters at the size that they have.
+    # At their own size, the rule for resizing positions does not matter.
     spec = dataclasses.replace(built_spec(tower.spec, tower.feature), native_size=tower.image_size)
     tensors = to_names(_TABLES[spec.family], spec, jax.device_get(tower.params))
     if spec.family == "siglip":
@@ -80,7 +80,7 @@ def write_tower(out: Path, tower: Tower) -> str:
 
 
 def hf_config(spec: BackboneSpec) -> dict[str, Any]:
-    """config.json of transformers for a tower whose native size is the one it is used at."""
+    """config.json of transformers for a tower used at its native size."""
     common = {
         "hidden_size": spec.width,
         "num_hidden_layers": spec.depth,
@@ -118,7 +118,8 @@ def hf_config(spec: BackboneSpec) -> dict[str, Any]:
 
 
 def hf_preprocessor(size: int, stats: ImageStats) -> dict[str, Any]:
-    """preprocessor_config.json: whole images to size x size, bicubic as ours, then the backbone's statistics."""
+    """preprocessor_config.json: full images resized to size x size, bicubic like ours, then the backbone's
+    statistics."""
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

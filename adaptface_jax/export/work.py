@@ -17,9 +17,9 @@ from adaptface_jax.distributed.mesh import make_mesh
 from adaptface_jax.export.base import base_of_run, base_of_weights, write_base
 from adaptface_jax.export.card import write_card
 from adaptface_jax.export.example import write_face
-from adaptface_jax.export.figures import Figures, figures_at, frozen_figures
 from adaptface_jax.export.formats import FLAGS, FORMATS
 from adaptface_jax.export.merged import write_merged
+from adaptface_jax.export.metrics import Metrics, frozen_metrics, metrics_at
 from adaptface_jax.export.mixing import choose_mix
 from adaptface_jax.export.peft import write_peft
 from adaptface_jax.export.push import check_repository, push
@@ -43,10 +43,10 @@ def peft(args: argparse.Namespace, model: Model, mesh: Mesh, out: Path) -> list[
 
 
 def refuse_null(model: Model, form: str) -> None:
-    """Raise InputError where the frozen model is one of the experts, which neither weights nor PEFT's form can say."""
+    """Raise InputError if the frozen model is one of the experts, which neither weights nor PEFT can express."""
     if model.recognizer.config.adapter.null_expert:
         raise InputError(
-            f"--format={form}: the run has adapter.null_expert, which leaves some images to the frozen model; "
+            f"--format={form}: the run has adapter.null_expert, which routes some images to the frozen model; "
             "use --format=stablehlo or onnx"
         )
 
@@ -72,66 +72,66 @@ WRITERS: dict[str, Writer] = dict(zip(FORMATS, (merged, peft, stablehlo, onnx, b
 
 
 def preprocesses(args: argparse.Namespace) -> bool:
-    """Whether resizing and normalization are part of the graph; they are unless told otherwise."""
+    """Whether resizing and normalization are part of the graph; by default they are."""
     return args.preprocess is not False
 
 
 def input_size(args: argparse.Namespace, model: Model) -> int:
-    """Pixels of the stored images that a graph with preprocessing takes: the run's own, unless told otherwise."""
+    """Pixels of the stored images that a graph with preprocessing takes: the run's own by default."""
     return model.stored_size if args.input_size is None else args.input_size
 
 
 def check_flags(args: argparse.Namespace) -> None:
-    """Raise InputError for a flag that the format has no use for: nothing is ignored."""
+    """Raise InputError for a flag that the format does not use: nothing is ignored."""
     for flag, formats in FLAGS.items():
         if getattr(args, flag) is not None and args.format not in formats:
-            raise InputError(
-                f"--{flag}: belongs to --format={' and '.join(formats)}, not to {args.format}; leave it out"
-            )
+            raise InputError(f"--{flag}: belongs to --format={' and '.join(formats)}, not to {args.format}; omit it")
     if args.preprocess is False and args.input_size is not None:
-        raise InputError("--input_size: without preprocessing the input has the run's image size; leave it out")
+        raise InputError("--input_size: without preprocessing the input has the run's image size; omit it")
     if args.image_size is not None and args.weights is None:
-        raise InputError("--image_size: the base of a run has the run's own; leave it out, or give --weights")
+        raise InputError("--image_size: the base of a run has the run's own; omit it, or give --weights")
     if args.checkpoint is not None and args.weights is not None:
-        raise InputError(f"--checkpoint: {args.weights} is no run, so it has none; leave it out")
+        raise InputError(f"--checkpoint: {args.weights} is not a run, so it has none; omit it")
 
 
 def write_run(args: argparse.Namespace, model: Model, step: int, mesh: Mesh, out: Path) -> list[str]:
-    """The whole folder of a run; returns lines to print."""
+    """The complete folder of a run; returns lines to print."""
     lines = WRITERS[args.format](args, model, mesh, out)
     adapter = model.recognizer.config.adapter.kind
     stored = recognition_config(Path(args.run), required_record(Path(args.run), "--run: ")).backbone.quantize
     if stored != "none":
-        lines.append(f"weights: the backbone's own; the run and its figures are of those rounded to {stored}")
+        lines.append(f"weights: the backbone's own; the run and its metrics are of those quantized to {stored}")
     if args.format == "base":
-        adapter, figures = "none", frozen_figures(Path(args.run))
+        adapter, metrics = "none", frozen_metrics(Path(args.run))
     else:
-        figures = figures_at(Path(args.run), step)
+        metrics = metrics_at(Path(args.run), step)
     if args.mix is not None or stored != "none":
-        figures = {}  # those of the run are of other weights
-    write_example(out, args.format, model.identity, None if adapter == "none" else adapter, figures)
-    known = ", ".join(figures) or "no figures: none were measured of what is exported"
+        metrics = {}  # the run's are of other weights
+    write_example(out, args.format, model.identity, None if adapter == "none" else adapter, metrics)
+    known = ", ".join(metrics) or "no metrics: none were measured on what is exported"
     return [f"run: {args.run}, step {step:,}", *lines, f"model card: {known}"]
 
 
 def write_example(
-    out: Path, form: str, identity: Mapping[str, Any], adapter: str | None, figures: Mapping[str, Figures]
+    out: Path, form: str, identity: Mapping[str, Any], adapter: str | None, metrics: Mapping[str, Metrics]
 ) -> None:
-    """What every folder has beside its model: the face that its README reads, and the card at the README's head."""
+    """What every folder has besides its model: the face that its README reads, and the card at the top of the
+    README."""
     write_face(out)
     write_card(
-        out, form, backbone=identity["name"], adapter=adapter, base_model=hub_id(identity), figures=figures
+        out, form, backbone=identity["name"], adapter=adapter, base_model=hub_id(identity), metrics=metrics
     )  # fmt: skip
 
 
 def work(args: argparse.Namespace) -> None:
-    """Check everything, open the run in float32, write the folder whole, say what it is, put it on the hub if asked."""
+    """Check everything, open the run in float32, write the folder atomically, describe it, push it to the hub if
+    asked."""
     check_flags(args)
     if args.push_to_hub is not None:
         check_repository(args.push_to_hub)
     out = Path(args.out)
     target = {"overwrite": args.overwrite, "marker": RECORD, "what": "an export"}
-    check_folder(out, **target)  # before the run is opened, which takes time
+    check_folder(out, **target)  # before opening the run, which takes time
     if args.weights is not None:
         found = base_of_weights(args.weights, args.image_size)
         with whole_folder(out, **target) as scratch:

@@ -1,1 +1,1 @@
-"""Many runs of one recipe: every combination of some settings' values, one after the other or a device each."""
+"""Many runs of one recipe: every combination of some settings' values, in sequence or one per device."""

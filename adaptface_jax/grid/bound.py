@@ -1,7 +1,7 @@
-"""A program that does not outlive the one that starts it, run by its path: bound.py PARENT_ID ARGUMENTS OF PYTHON.
+"""A program that does not outlive its parent, run by its path: bound.py PARENT_ID ARGUMENTS OF PYTHON.
 
-Linux sends it SIGTERM when its parent is gone, even killed: a training then saves, and the grid that is started next
-finds the folder free. Elsewhere it runs on, and the next grid waits for it.
+Linux sends it SIGTERM when its parent is gone, even if killed: a training then saves, and the next grid finds the
+folder free. Elsewhere it keeps running, and the next grid waits for it.
 """
 
 import ctypes
@@ -15,6 +15,6 @@ if __name__ == "__main__":
     parent, words = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it has gone before
+        if os.getppid() != parent:  # it is already gone
             sys.exit(1)
     os.execv(sys.executable, [sys.executable, *words])

@@ -1,4 +1,4 @@
-"""The sub-runs as processes: one for each device, their words in a file, signals passed on to them."""
+"""The sub-runs as processes: one per device, their output in a file, signals passed on to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adaptface_jax.core.files import locked
 from adaptface_jax.core.text import shown
 from adaptface_jax.training.stopping import StopSignals
 
-LOG = "grid.log"  # in a sub-run's folder: what it said
+LOG = "grid.log"  # in a sub-run's folder: its output
 BOUND = Path(__file__).with_name("bound.py")
 COUNT = "import jax; found = jax.local_devices(); print(found[0].platform, len(found))"
 TICK = 0.1  # seconds
@@ -33,7 +33,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """status: of the process; negative ones are signals. line: the last that it said."""
+    """status: of the process; negative ones are signals. line: its last output."""
 
     job: Job
     status: int
@@ -43,7 +43,7 @@ class Ended:
 
 @dataclasses.dataclass
 class Child:
-    """A sub-run that is under way."""
+    """A running sub-run."""
 
     job: Job
     process: subprocess.Popen[bytes]
@@ -64,17 +64,17 @@ class Child:
 
 
 def devices(wanted: int | None) -> list[dict[str, str]]:
-    """For each child at a time, what is added to its environment: the one device that it sees.
+    """For each concurrent child, what is added to its environment: the one device that it sees.
 
-    Another process counts them, since one that has used an accelerator holds its memory. On a CPU there is one.
-    Raises InputError where more are wanted than there are, RunError where jax does not start.
+    Another process counts them, since a process that used an accelerator holds its memory. On a CPU there is one.
+    Raises InputError if more are wanted than there are, RunError if jax does not start.
     """
-    # A group of its own: a Ctrl-C is for this process.
+    # Its own process group: a Ctrl-C is for this process.
     asked = subprocess.run(
         [sys.executable, "-c", COUNT], capture_output=True, text=True, stdin=subprocess.DEVNULL, process_group=0
     )
     if asked.returncode:
-        raise RunError(f"jax finds no device: {(asked.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
+        raise RunError(f"jax finds no device: {(asked.stderr.strip().splitlines() or ['no message'])[-1]}")
     platform, number = asked.stdout.split()[-2:]
     count = int(number) if platform in ("gpu", "cuda") else 1
     if wanted is not None and not 1 <= wanted <= count:
@@ -89,10 +89,10 @@ def devices(wanted: int | None) -> list[dict[str, str]]:
 def run_all(
     jobs: Iterator[Job], slots: Sequence[Mapping[str, str]], stop: StopSignals, ended: Callable[[Ended], None]
 ) -> None:
-    """Run each job to its end, as many at a time as there are slots (what their environments add).
+    """Run each job to its end, as many at a time as there are slots (additions to their environments).
 
-    After a signal no further one starts, and those that run are told to stop, and waited for: they save. The next job
-    is asked for only when a slot is free, and what has ended is told before.
+    After a signal no further job starts, and the running ones are told to stop and waited for: they save. The next job
+    is requested only when a slot is free, after reporting what has ended.
     """
     running: dict[int, Child] = {}
     passed_on, more = False, True
@@ -116,7 +116,7 @@ def run_all(
                 return
             time.sleep(TICK)
     finally:
-        # Only after an error, such as a full disk, does any still run.
+        # Only after an error, such as a full disk, is any still running.
         for child in running.values():
             child.process.terminate()
         for child in running.values():
@@ -124,11 +124,11 @@ def run_all(
 
 
 def start(job: Job, environment: Mapping[str, str]) -> Child:
-    """Start it; what it says is added to its log."""
+    """Start it; its output is appended to its log."""
     job.workdir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-I", str(BOUND), str(os.getpid()), *job.words]
     with open(job.workdir / LOG, "ab") as log:
-        # A group of its own: a Ctrl-C reaches it once, through the grid.
+        # Its own process group: a Ctrl-C reaches it once, through the grid.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, process_group=0,
             env={**os.environ, **environment},
@@ -137,7 +137,7 @@ def start(job: Job, environment: Mapping[str, str]) -> Child:
 
 
 def wait_until_free(workdir: Path, stop: StopSignals) -> bool:
-    """Wait for a process that still trains there, as one does that a killed grid left; False after a signal."""
+    """Wait for a process that still trains there, such as one left by a killed grid; False after a signal."""
     told = False
     while not stop.received:
         try:
@@ -147,7 +147,7 @@ def wait_until_free(workdir: Path, stop: StopSignals) -> bool:
             if str(error) != "busy":
                 raise
             if not told:
-                print(f"{workdir.name}: waiting for the process that is still in it", flush=True)
+                print(f"{workdir.name}: waiting for the process that still uses it", flush=True)
             told = True
             time.sleep(TICK)
     return False

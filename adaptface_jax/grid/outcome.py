@@ -1,4 +1,4 @@
-"""What a sub-run came to, from the files that it left."""
+"""A sub-run's outcome, from the files it left."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adaptface_jax.training.run import RESULTS
 
 
 def is_over(workdir: Path) -> bool:
-    """Whether the run there has been reported: it writes its results last."""
+    """Whether the run there is complete: it writes its results last."""
     return (workdir / RESULTS).exists()
 
 
 def read_outcome(run: SubRun, workdir: Path) -> None:
-    """Fill in score, loss and steps, as far as the run has come."""
+    """Fill in score, loss and steps, as far as the run got."""
     scores = [saved_score(folder) for folder in (workdir / CHECKPOINTS).glob("[0-9]*")]
     # The best checkpoint is always kept.
     run.score = max((score for score in scores if score is not None), default=None)

@@ -1,4 +1,4 @@
-"""What a grid is and how far it has come: `grid.json`, written whole after every change."""
+"""What a grid is and how far it has come: `grid.json`, written atomically after every change."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WAITING, RUNNING, STOPPED, FAILED, FINISHED = "waiting", "running", "stopped", "
 class SubRun:
     """One run of the grid, in the folder `name`.
 
-    choice: the swept settings as they are typed. seconds: how long the grid has seen it run, over all sittings (what
-    a killed grid saw last is lost). line: the last one it said, where it failed. score: of the best checkpoint, the
-    higher the better; loss: the last of the training; both None where there is none. rank: 1 is the best.
+    choice: the swept settings as they are typed. seconds: how long it ran under the grid, over all sessions (a killed
+    grid loses its last one). line: its last output, if it failed. score: of the best checkpoint, higher is better;
+    loss: the last training loss; None if there is none. rank: 1 is the best.
     """
 
     name: str
@@ -54,14 +54,14 @@ class Record:
 
 
 def new_record(config: AnyConfig, sweeps: list[Sweep], drawn: bool) -> Record:
-    """The record of a grid of which nothing has run."""
-    # Also what stands at its default: that may be another one in a later version.
+    """The record of a grid that has not run yet."""
+    # Including defaults, which may differ in a later version.
     settings = json.loads(to_json(dataclasses.asdict(config)))
     return Record(settings, {sweep.setting: _texts(sweep) for sweep in sweeps}, drawn)
 
 
 def open_record(out: Path, new: Record) -> Record:
-    """The record in `out`, or `new` where there is none. Raises InputError where it holds another grid, or a run."""
+    """The record in `out`, or `new` if there is none. Raises InputError if it holds another grid, or a run."""
     if (out / RUN_FILE).exists():
         raise InputError(f"--out: {shown(str(out))} holds a run; choose another folder")
     if not (out / NAME).exists():
@@ -73,7 +73,7 @@ def open_record(out: Path, new: Record) -> Record:
         more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
         raise InputError(
             f"--out: {shown(str(out))} holds another grid ({name} was {was!r}, now {wanted!r}{more}); "
-            "choose another folder, or give the command that began it"
+            "choose another folder, or repeat the command that started it"
         )
     return old
 

@@ -1,4 +1,4 @@
-"""The sub-runs of one command: which come next, and what has become of them."""
+"""The sub-runs of one command: which come next, and how they ended."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from adaptface_jax.training.run import RUN_FILE
 
 
 class Grid:
-    """Checks every combination and reads how far the grid in --out has come; writes nothing before `jobs`.
+    """Checks every combination and reads the progress of the grid in --out; writes nothing before `jobs`.
 
-    args: the command's. at_once: how many sub-runs there are at a time.
-    Raises InputError for a sweep or a combination that is wrong, and where --out holds something else.
+    args: the command's. at_once: how many sub-runs run at a time.
+    Raises InputError for an invalid sweep or combination, and if --out holds something else.
     """
 
     def __init__(self, args: argparse.Namespace, at_once: int = 1) -> None:
@@ -47,7 +47,7 @@ class Grid:
             if is_over(workdir):
                 run.state = FINISHED
             elif run.state == FINISHED and not (workdir / RUN_FILE).exists():
-                run.state = WAITING  # someone has removed it
+                run.state = WAITING  # someone removed it
             elif run.state == RUNNING:
                 run.state = STOPPED  # the grid was killed
             if run.state == FINISHED:
@@ -55,14 +55,14 @@ class Grid:
 
     @property
     def planned(self) -> int:
-        """How many sub-runs there are to be."""
+        """The total number of sub-runs."""
         return max(self._trials or 0, len(self.record.runs))
 
     def of_state(self, state: str) -> list[SubRun]:
         return [run for run in self.record.runs if run.state == state]
 
     def _sub_run(self, choice: Choice) -> SubRun:
-        """The sub-run of a combination, in the record from now on."""
+        """The sub-run of a combination, added to the record if new."""
         applied(self.config, choice)
         name = name_of(choice, self.config)
         for run in self.record.runs:
@@ -72,16 +72,16 @@ class Grid:
         return self.record.runs[-1]
 
     def jobs(self) -> Iterator[Job]:
-        """What has not finished, in order; then what is drawn, each when it is asked for."""
+        """Unfinished sub-runs, in order; then drawn ones, each when requested."""
         for run in [*self.record.runs]:
             if run.state == FINISHED:
-                print(f"{run.name}: finished before, passed over", flush=True)
+                print(f"{run.name}: already finished, skipped", flush=True)
             else:
                 yield self._job(run)
         while self._trials is not None and len(self.record.runs) < self._trials:
             choice = draw(self.sweeps, self.record.runs, self.config.seed)
             if choice is None:
-                print(f"no further combination is new; {len(self.record.runs)} were drawn", flush=True)
+                print(f"no new combination is left; {len(self.record.runs)} were drawn", flush=True)
                 return
             yield self._job(self._sub_run(choice))
 
@@ -92,14 +92,15 @@ class Grid:
         return Job(run.name, ("-m", *self.words(run)), self.out / run.name)
 
     def words(self, run: SubRun) -> list[str]:
-        """The sub-run's command after `python -m`, which may be typed by hand as well."""
+        """The sub-run's command after `python -m`, which also works when typed."""
         command = "train" if isinstance(self.config, Config) else "classify"
         words = [f"adaptface_jax.{command}", f"--config={self._args.recipe}", f"--workdir={self.out / run.name}"]
         words += [f"--config.{name}={text}" for name, text in [*self._args.changes, *run.choice.items()]]
         return words + [f"--benchmark={text}" for text in self._args.benchmark or ()]
 
     def ended(self, end: Ended, stopping: bool) -> None:
-        """Keep and say how a sub-run ended; stopping: whether the grid was told to stop, so that nothing has failed."""
+        """Record and print how a sub-run ended; stopping: whether the grid was told to stop, so that this is no
+        failure."""
         run = next(run for run in self.record.runs if run.name == end.job.name)
         run.seconds += end.seconds
         cut_short = end.status == STOPPED_STATUS or (stopping and end.status != 0)
@@ -117,14 +118,14 @@ class Grid:
             print(f"{run.name}: {', '.join([*words, duration(run.seconds)])}; {self.time_left()}", flush=True)
 
     def time_left(self) -> str:
-        """What is left, and how long it takes by the mean of the sub-runs that were timed to their end."""
+        """What is left, and the time for it by the mean of the timed sub-runs."""
         finished = self.of_state(FINISHED)
         left = self.planned - len(finished)
         if not left:
             return "all have finished"
         times = [run.seconds for run in finished if run.seconds]
         if not times:
-            return f"{plural(left, 'sub-run')} left, how long is unknown before the first has finished"
+            return f"{plural(left, 'sub-run')} left, time unknown until the first has finished"
         mean = sum(times) / len(times)
         about = duration(mean * -(-left // self._at_once))
         return f"{plural(left, 'sub-run')} left, about {about} at {duration(mean)} each, the mean of {len(times)}"
@@ -140,9 +141,9 @@ class Grid:
 
 
 def yardsticks(choices: list[Choice], config: AnyConfig) -> list[Choice]:
-    """For each combination that is a DA-LoRA, the same with a plain LoRA of its own size.
+    """For each combination that is a DA-LoRA, the same with a plain LoRA of equal size.
 
-    Raises InputError where none of them is one.
+    Raises InputError if none of them is one.
     """
     found: list[Choice] = []
     for choice in choices:
@@ -151,12 +152,12 @@ def yardsticks(choices: list[Choice], config: AnyConfig) -> list[Choice]:
             kept = {name: text for name, text in choice.items() if name.removeprefix("adapter.") not in GATED}
             found.append(kept | typed(plain))
     if not found:
-        raise InputError("--yardstick: no combination is a DA-LoRA; leave it out, or sweep adapter.kind=dalora")
+        raise InputError("--yardstick: no combination is a DA-LoRA; omit it, or sweep adapter.kind=dalora")
     return found
 
 
 def check_each(sweeps: list[Sweep], config: AnyConfig) -> None:
-    """Raise InputError where a value, or an end of a range, does not do by itself."""
+    """Raise InputError if a value, or an end of a range, is invalid by itself."""
     for sweep in sweeps:
         texts = sweep.texts if isinstance(sweep, Values) else (sweep.text(sweep.low), sweep.text(sweep.high))
         for text in texts:

@@ -1,7 +1,7 @@
-"""Combinations drawn one after the other by Optuna's TPE sampler (extra `optuna`, imported where it is used).
+"""Combinations drawn in sequence by Optuna's TPE sampler (extra `optuna`, imported where it is used).
 
-Each draw has a study of its own, made of what has ended so far and seeded by its number: a grid that goes on draws
-what one that never stopped would have drawn.
+Each draw has its own study, built from what has ended so far and seeded by its number: a resumed grid draws what an
+uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from adaptface_jax.grid.record import FAILED, FINISHED, SubRun
 from adaptface_jax.grid.sweeps import Choice, Range, Sweep
 from adaptface_jax.grid.table import worth
 
-ATTEMPTS = 100  # draws of the same number until one is new
+ATTEMPTS = 100  # draws with the same number until one is new
 
 
 def require_optuna() -> None:
-    """Raises InputError where it is not installed."""
+    """Raises InputError if it is not installed."""
     if importlib.util.find_spec("optuna") is None:
         raise InputError("--trials: needs Optuna, which is not installed; pip install 'adaptface_jax[optuna]'")
 
 
 def draw(sweeps: Sequence[Sweep], runs: Sequence[SubRun], seed: int) -> Choice | None:
-    """The next combination after `runs`, in the order in which they were drawn; None where no new one comes."""
+    """The next combination after `runs`, in drawing order; None if no new one comes up."""
     taken = [run.choice for run in runs]
     for attempt in range(ATTEMPTS):
         choice = _ask(sweeps, runs, [seed, len(runs), attempt])
@@ -44,7 +44,7 @@ def _ask(sweeps: Sequence[Sweep], runs: Sequence[SubRun], seeds: list[int]) -> d
     waiting = any(run.state not in (FINISHED, FAILED) for run in runs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # With several devices some have not ended; the constant liar keeps away from them.
+        # With several devices some have not ended; the constant liar stays away from them.
         sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=waiting)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     space = {sweep.setting: _distribution(sweep) for sweep in sweeps}

@@ -31,7 +31,7 @@ class Values:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """A setting and the ends between which it is drawn, inclusive; by factors where they are 10 times apart or more."""
+    """A setting and the inclusive range it is drawn from; log-uniform if the ends differ by 10 times or more."""
 
     setting: str
     low: float
@@ -73,7 +73,7 @@ def _parse(text: str, config: AnyConfig, drawn: bool) -> Sweep:
             raise InputError(f"--sweep {name}: the range {rest} is for --trials=N; without it, write the values")
         low, high = (_value(config, name, end) for end in ends.groups())
         if low is None or high is None or not low < high < math.inf:
-            raise InputError(f"--sweep {name}: {rest} is no range; expected LOW..HIGH")
+            raise InputError(f"--sweep {name}: {rest} is not a range; expected LOW..HIGH")
         return Range(name, low, high, number is int)
     words = split_values(rest)
     if not all(words):
@@ -81,12 +81,12 @@ def _parse(text: str, config: AnyConfig, drawn: bool) -> Sweep:
     values = [_value(config, name, word) for word in words]
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise InputError(f"--sweep {name}: {words[i]} is there twice")
+            raise InputError(f"--sweep {name}: {words[i]} is given twice")
     return Values(name, tuple(words))
 
 
 def _value(config: AnyConfig, name: str, text: str) -> Any:
-    """The text as a value of the setting. Raises InputError with the nearest names where there is no such setting."""
+    """The text as a value of the setting. Raises InputError with the nearest names if there is no such setting."""
     try:
         changed = overrides.thawed(config)
         overrides.apply(changed, name, text)
@@ -99,7 +99,7 @@ def _value(config: AnyConfig, name: str, text: str) -> Any:
 
 
 def split_values(text: str) -> list[str]:
-    """Split at the commas that are in no parentheses: "(2,2,2),(3,3,3)" has two values."""
+    """Split at commas outside parentheses: "(2,2,2),(3,3,3)" has two values."""
     words, depth = [""], 0
     for character in text:
         depth += (character in "([") - (character in ")]")
@@ -117,7 +117,7 @@ def product(sweeps: Sequence[Values]) -> Iterator[Choice]:
 
 
 def applied(config: AnyConfig, choice: Choice) -> AnyConfig:
-    """The settings of a sub-run; raises InputError, which begins with its name, where they contradict each other."""
+    """The settings of a sub-run; raises InputError, which begins with its name, if they contradict each other."""
     changed = overrides.thawed(config)
     try:
         for name, text in choice.items():
@@ -128,7 +128,7 @@ def applied(config: AnyConfig, choice: Choice) -> AnyConfig:
 
 
 def name_of(choice: Choice, config: AnyConfig) -> str:
-    """The folder of a sub-run: `learning_rate=0.001,dropout=0.1`; the same for every way to write a value."""
+    """The folder of a sub-run: `learning_rate=0.001,dropout=0.1`; the same for every spelling of a value."""
     leaves = [setting.rpartition(".")[2] for setting in choice]
     kinds = overrides.types(type(config))
     values = {setting: overrides.parse(setting, text, kinds[setting]) for setting, text in choice.items()}
@@ -140,6 +140,6 @@ def name_of(choice: Choice, config: AnyConfig) -> str:
         words.append(f"{leaf if leaves.count(leaf) == 1 else setting}={safe}")
     name = ",".join(words)
     if changed or len(name) > LONGEST:
-        # What is not in the name as it is must still tell it from others.
+        # Values that the name cannot show must still make it unique.
         name = f"{name[:LONGEST]}-{hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
     return name

@@ -1,4 +1,4 @@
-"""The sub-runs of a grid, the best first: `grid.md` and what is printed."""
+"""The sub-runs of a grid, best first: `grid.md` and the printed table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PAGE = "grid.md"
 
 
 def worth(run: SubRun) -> float | None:
-    """What a sub-run is ranked by, the higher the better: its score, or the last loss where nothing was evaluated."""
+    """What a sub-run is ranked by, higher is better: its score, or the last loss if nothing was evaluated."""
     if run.score is not None:
         return run.score
     return None if run.loss is None else -run.loss
 
 
 def rank(runs: Sequence[SubRun]) -> list[SubRun]:
-    """The finished ones, the best first and numbered (of equals the earlier), then the others as they are."""
+    """The finished ones, best first and numbered (ties by order), then the others as they are."""
     finished = [run for run in runs if run.state == FINISHED]
 
     def key(run: SubRun) -> tuple[bool, bool, float]:
@@ -38,14 +38,14 @@ def rank(runs: Sequence[SubRun]) -> list[SubRun]:
 
 
 def score_title(config: AnyConfig) -> str:
-    """What the score of a sub-run is."""
+    """The name of a sub-run's score."""
     if isinstance(config, ClassificationConfig):
         return f"validation {config.eval.metric.replace('_', ' ')}"
     return "mean accuracy"
 
 
 def score_text(config: AnyConfig, run: SubRun) -> str:
-    """A score as its title says it; empty where nothing was evaluated."""
+    """A score in the form of its title; empty if nothing was evaluated."""
     if run.score is None:
         return ""
     metric = config.eval.metric if isinstance(config, ClassificationConfig) else "accuracy"
@@ -55,7 +55,7 @@ def score_text(config: AnyConfig, run: SubRun) -> str:
 
 
 def grid_table(record: Record, config: AnyConfig) -> str:
-    """A row for each sub-run, ranked."""
+    """One row per sub-run, ranked."""
     settings = list(dict.fromkeys([*record.sweeps, *(name for run in record.runs for name in run.choice)]))
     evaluated = any(run.score is not None for run in record.runs)
     titles = ["rank", *settings, *([score_title(config)] if evaluated else []), "last loss", "steps", "time", "state"]
@@ -71,7 +71,7 @@ def grid_table(record: Record, config: AnyConfig) -> str:
 def write_page(out: Path, record: Record, config: AnyConfig) -> None:
     """`grid.md`: the table, and why sub-runs failed."""
     by = score_title(config) if any(run.score is not None for run in record.runs) else "last training loss"
-    lead = f"{plural(len(record.runs), 'sub-run')}, ranked by {by} as it stands: `adaptface report` over them tests"
-    parts = ["# Grid", f"{lead} which differences are shown.", grid_table(record, config)]
+    lead = f"{plural(len(record.runs), 'sub-run')}, ranked by raw {by}: `adaptface report` over them tests"
+    parts = ["# Grid", f"{lead} which differences are significant.", grid_table(record, config)]
     parts += [f"{run.name} failed: {run.line}" for run in record.runs if run.state == FAILED]
     write_text(out / PAGE, "\n\n".join(parts) + "\n")

@@ -24,7 +24,7 @@ def work(args: argparse.Namespace) -> None:
     if args.trials is not None and args.trials < 1:
         raise InputError(f"--trials: {args.trials} is out of range; expected at least 1")
     if args.yardstick and args.trials is not None:
-        raise InputError("--yardstick: belongs to every combination, not to --trials; leave one of them out")
+        raise InputError("--yardstick: applies to all combinations, not to --trials; omit one of them")
     out = Path(args.out)
     check_inside(out, (NAME, PAGE))
     grid = Grid(args)
@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> None:
     with StopSignals() as stop:
         slots = devices(args.devices)
         with disk_may_fill(out), locked(out, busy):
-            grid = Grid(args, len(slots))  # another process may have gone on with it since
+            grid = Grid(args, len(slots))  # another process may have continued it since
             run_all(grid.jobs(), slots, stop, lambda end: grid.ended(end, stop.received is not None))
             grid.write()
     last_words(grid, stop.received)
@@ -47,16 +47,16 @@ def listed(grid: Grid) -> None:
         print(f"{run.name}{' (finished)' if run.state == FINISHED else ''}")
         print(f"    python -m {shlex.join(grid.words(run))}")
     if len(grid.record.runs) < grid.planned:
-        print(f"{grid.planned - len(grid.record.runs)} more to be drawn, each when those before it have ended")
+        print(f"{grid.planned - len(grid.record.runs)} more to be drawn, each after the previous ones have ended")
     print(grid.time_left())
 
 
 def last_words(grid: Grid, received: str | None) -> None:
-    """The table and where it is; raises Stopped or RunError where not every sub-run has finished."""
+    """Print the table and where it is; raises Stopped or RunError unless every sub-run has finished."""
     finished, failed = grid.of_state(FINISHED), grid.of_state(FAILED)
     done = f"{len(finished)} of {grid.planned} sub-runs have finished"
     if received:
-        raise Stopped(f"stopped by {received}; {done}, run the same command to go on")
+        raise Stopped(f"stopped by {received}; {done}, run the same command to resume")
     out = shlex.quote(str(grid.out))
     print(grid.table())
     print(f"written: {grid.out}/grid.md, grid.json; see also: tensorboard --logdir {out}")
@@ -67,4 +67,4 @@ def last_words(grid: Grid, received: str | None) -> None:
         names = "; ".join(run.name for run in failed)
         raise RunError(f"{len(failed)} of {grid.planned} sub-runs failed: {names}")
     if grid.of_state(STOPPED):
-        raise Stopped(f"{done}, others were stopped; run the same command to go on")
+        raise Stopped(f"{done}, others were stopped; run the same command to resume")

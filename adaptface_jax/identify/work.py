@@ -22,15 +22,15 @@ from adaptface_jax.core.outputs import check_folder
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
-from adaptface_jax.data.passed_over import PassedOver
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.evaluation.picture_sheet import check_sheet
 from adaptface_jax.training.run import RESULTS
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open the model and the index, search every photograph, say and write who was found."""
+    """Open the model and the index, search every photograph, print and write who was found."""
     check(args)
-    paths, passed = listed(args.photographs)
+    paths, skipped = listed(args.photographs)
     if not args.people and not (args.run or args.backbone):
         for name, value in flags_of(Path(args.index)).items():
             setattr(args, name, value)
@@ -38,7 +38,7 @@ def work(args: argparse.Namespace) -> None:
     asked = (args.far, args.benchmark, args.threshold, args.results) != (None, None, None, None)
     rule, why = if_known(lambda: choose_rule(results, args.far, args.benchmark, args.threshold), asked)
     model = open_from_flags(args)
-    rule = rule and model.judging(rule)
+    rule = rule and model.applied(rule)
     index = made(model, args) if args.people else model.load_index(args.index)
     if not paths:
         return
@@ -50,7 +50,7 @@ def work(args: argparse.Namespace) -> None:
     search = Search(found, rule, why, len(index), None if results is None else str(results))
     if not args.output:
         print("\n".join(map(str, found)))
-    print("\n".join([*search.lines(), *passed.lines()]))
+    print("\n".join([*search.lines(), *skipped.lines()]))
     if args.output:
         write_list(Path(args.output), search, model.facts)
         print(f"written: {shown(args.output)}")
@@ -61,49 +61,47 @@ def work(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise InputError for flags that ask for nothing, or for half of something."""
+    """Raise InputError for flags that ask for nothing, or are incomplete."""
     named = bool(args.run or args.backbone)
     if args.people and not named:
-        raise InputError("--people: is indexed by a model; give --run or --backbone")
+        raise InputError("--people: needs a model to index them; give --run or --backbone")
     parts = (args.image_size, args.stored_size, args.checkpoint, args.feature)
     if not named and parts != (None, None, "best", "cls"):
-        raise InputError("--index: its model is opened as it was; to open another way give --run or --backbone, too")
+        raise InputError("--index: its model is opened as it was; to change that, also give --run or --backbone")
     if args.people and args.index:
         check_folder(args.index)
         if os.path.exists(args.index) and not args.overwrite:
-            raise InputError(
-                f"--index: {shown(args.index)} is there; leave out --people to search it, or give --overwrite, too"
-            )
+            raise InputError(f"--index: {shown(args.index)} exists; omit --people to search it, or add --overwrite")
         check_place(Path(args.index), overwrite=True)
     if not args.photographs and not (args.people and args.index):
         raise InputError("nothing to search; name photographs or folders of them")
     if not args.photographs and (args.output or args.sheet):
-        raise InputError("--output, --sheet: are of photographs, and none is named")
+        raise InputError("--output, --sheet: need photographs, and none is named")
     if args.top < 1:
         raise InputError(f"--top: {args.top} is out of range; expected at least 1")
     check_list(args.output, "--output")
     check_sheet(args.sheet)
 
 
-def listed(photographs: Sequence[str]) -> tuple[list[str], PassedOver]:
-    """Every image named, those of folders at any depth, each once; and what stands beside them in folders."""
+def listed(photographs: Sequence[str]) -> tuple[list[str], SkippedFiles]:
+    """Every image named, those in folders at any depth, each once; and the other files found in folders."""
     paths: list[str] = []
-    passed = PassedOver()
+    skipped = SkippedFiles()
     for photograph in photographs:
         if os.path.isdir(photograph):
             files = ImageFiles(Path(photograph))
             paths += files.paths
-            passed.pictures.update(files.passed_over.pictures)
-            passed.others.update(files.passed_over.others)
+            skipped.images.update(files.skipped_files.images)
+            skipped.others.update(files.skipped_files.others)
         elif os.path.exists(photograph):
             paths.append(photograph)
         else:
             raise InputError(f"{shown(photograph)}: no such file or folder; expected photographs")
-    return list(dict.fromkeys(paths)), passed
+    return list(dict.fromkeys(paths)), skipped
 
 
 def made(model: FaceModel, args: argparse.Namespace) -> Index:
-    """The index of a folder of people, kept where --index says."""
+    """The index of a folder of people, stored where --index says."""
     index = model.index()
     with warnings.catch_warnings(record=True) as remarks, contextlib.ExitStack() as stack:
         warnings.simplefilter("always")
@@ -124,7 +122,7 @@ def made(model: FaceModel, args: argparse.Namespace) -> Index:
 def searched(
     model: FaceModel, index: Index, paths: Sequence[str], args: argparse.Namespace, threshold: float | None
 ) -> Iterator[list[Searched]]:
-    """What became of the photographs, some at a time, in order: read by threads, searched in one pass."""
+    """The outcome for the photographs, some at a time, in order: read by threads, searched in one pass."""
 
     for part in read_ahead(model.photograph, paths, args.batch_size):
         crops = [one.image for _, one in part if isinstance(one, Photograph)]

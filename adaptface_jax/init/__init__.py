@@ -1,1 +1,1 @@
-"""From a folder of people to the commands that make a model of it."""
+"""From a folder of people to the commands that train a model on it."""

@@ -1,11 +1,11 @@
-"""Look at a folder of people and print the commands from there to a report and a decision.
+"""Inspect a folder of people and print the commands from there to a report and a decision.
 
     adaptface init photographs/
     adaptface init photographs/ --out=mine.py
 
-A folder for each person, photographs or aligned crops of them. The commands, run in order, align, hold out people,
-train, report and decide. Rank, steps, batch and rate come from a rule by the number of images, which is printed.
-Nothing is written but the config file that --out names.
+One folder per person, of photographs or aligned crops. The commands, run in order, align, hold out people, train,
+report and decide. Rank, steps, batch size and learning rate follow from the number of images by a rule, which is
+printed. Nothing is written except the config file that --out names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adaptface_jax.cli.parser import Parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Look, propose, write the config file where one is asked for."""
+    """Inspect, propose, write the config file if one is requested."""
     from adaptface_jax.init.work import work
 
     work(args)
@@ -27,8 +27,8 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("folder", metavar="FOLDER", help="a folder with a folder of images for each person")
-    result.add_argument("--into", metavar="DIR", help="where the commands will write [runs/NAME of the folder]")
+    result.add_argument("folder", metavar="FOLDER", help="a folder with one folder of images per person")
+    result.add_argument("--into", metavar="DIR", help="where the commands will write [runs/NAME_OF_FOLDER]")
     result.add_argument("--out", type=output_file, metavar="FILE.py", help="write the settings as a config file")
     return result
 

@@ -1,4 +1,4 @@
-"""What a folder of people holds, as far as the next commands depend on it."""
+"""The contents of a folder of people, as far as the proposed commands depend on them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from adaptface_jax.data.sources.from_path import open_source
 from adaptface_jax.data.sources.labeled import labels_beside
 from adaptface_jax.data.sources.selection import Selection
 
-SAMPLE = 2000  # images that are read; of larger sets the doctor reads all
+SAMPLE = 2000  # images that are read; `doctor` reads all
 
-# What makes an image hard, in the words of `annotate` and of those who label by hand.
+# What makes an image hard, in the words of `annotate` and of manual labels.
 HARD = {
     "pose": ("left", "right"),
     "age": ("child", "old"),
@@ -36,9 +36,9 @@ FEWEST = 10  # images that make a condition
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """folder: as it was typed. source: the set without the images that were found unreadable. unreadable: how many.
+    """folder: as typed. source: the dataset without the images found unreadable. unreadable: how many.
 
-    crops: whether faces fill the images. table: labels beside the images.
+    crops: whether faces fill the images. table: the labels next to the images.
     """
 
     folder: str
@@ -50,17 +50,17 @@ class People:
 
     @property
     def photographs(self) -> bool:
-        """Whether the faces are to be found and aligned first."""
+        """Whether the faces must be detected and aligned first."""
         return self.crops.severity is Severity.WARNING
 
     @property
     def counts(self) -> np.ndarray:
-        """int [P], the images of each person."""
+        """int [P], the number of images per person."""
         return np.bincount(self.source.labels, minlength=self.source.num_classes)
 
     @property
     def conditions(self) -> str:
-        """Terms of `data.domains`, made of the hard values that enough images have; "" where fewer than two are."""
+        """Terms for `data.domains` from the hard values that enough images have; "" if there are none."""
         if self.table is None:
             return ""
         terms = []
@@ -73,29 +73,27 @@ class People:
 
 
 def look(folder: str) -> People:
-    """Read the folder; raises InputError where it holds no people with files of their own, or no image that can be
-    read, and what reading a table of labels raises."""
+    """Read the folder; raises InputError if its images are not separate files in one folder per person, if none can be
+    read, and for whatever reading a label table raises."""
     if not Path(folder).is_dir():
-        raise InputError(f"{shown(folder)}: no such folder; expected one with a folder of images for each person")
+        raise InputError(f"{shown(folder)}: no such folder; expected one with a folder of images per person")
     source = open_source(folder)
     if not (Path(folder) / source.key(0)).is_file():
-        raise InputError(
-            f"{source.description}: its images are no files of their own; expected a folder for each person"
-        )
+        raise InputError(f"{source.description}: its images are not separate files; expected one folder per person")
     scan = scan_source(source, SAMPLE, seed=0)
     if not scan.good.any():
-        raise InputError(f"none of {plural(len(scan.numbers), 'image')} can be read, the first: {scan.failures[0][1]}")
+        raise InputError(f"none of {plural(len(scan.numbers), 'image')} can be read; the first: {scan.failures[0][1]}")
     beside = labels_beside(folder)
     table = read_labels(Path(beside), Keys(source)) if beside else None
     bad = [number for number, _ in scan.failures]
     good = Selection(source, np.delete(np.arange(len(source)), bad), "those that can be read") if bad else source
-    seen = Images(Selection(source, scan.numbers[scan.good], "looked at"))
+    seen = Images(Selection(source, scan.numbers[scan.good], "sampled"))
     with Phase("looking for faces in some images", brief=True):
         crops = look_at(seen, seen.keys)
     found = readable(scan, "images", allowed=len(source))
     findings = (
         counted(good),
-        dataclasses.replace(found, advice="they are left out") if bad else found,
+        dataclasses.replace(found, advice="they are skipped") if bad else found,
         *(note("", shown(why)) for _, why in scan.failures[1:]),
         sizes(scan, STORED_SIZE),
         crops,
@@ -105,16 +103,16 @@ def look(folder: str) -> People:
 
 
 def counted(source: Source) -> Finding:
-    """How many people and images, and people of one image alone."""
+    """How many people and images, and how many people with a single image."""
     counts = np.bincount(source.labels, minlength=source.num_classes)
     what = f"{source.num_classes:,}, {plural(len(source), 'image')} ({counts.min()} to {counts.max()} each)"
     if single := int((counts < 2).sum()):
-        return warning("people", f"{what}; {single:,} with fewer than two", "these are never compared with themselves")
+        return warning("people", f"{what}; {single:,} with fewer than two", "these form no genuine pairs")
     return ok("people", what)
 
 
 def labeled(table: LabelTable) -> Finding:
-    """The columns and their values; numbers are many values."""
+    """The label columns, with their values where these are few."""
     said = []
     for name, column in table.columns.items():
         values = [

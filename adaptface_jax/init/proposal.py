@@ -16,19 +16,19 @@ from adaptface_jax.config.starter import RECIPE, Starter, held_out, starter
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.init.look import People, has_aligner
 
-WIDTH = 110  # of a command; longer ones go on in the next line
+WIDTH = 110  # of a command; longer ones continue on the next line
 BENCHMARK = "held"
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """why: what it is for, a line. words: what is typed."""
+    """why: its purpose, one line. words: what is typed."""
 
     why: str
     words: tuple[str, ...]
 
     def text(self) -> str:
-        """The command as a shell takes it, after a line that says why."""
+        """The command as a shell takes it, after a comment with its purpose."""
         lines, line = [], ""
         for word in map(shlex.quote, self.words):
             if line and len(line) + len(word) >= WIDTH:
@@ -40,16 +40,16 @@ class Step:
 
 
 class Proposal:
-    """What a first run on these people is made of.
+    """The settings and commands of a first run on these people.
 
     into: the folder for everything that the commands write.
-    Raises InputError for too few people, and where `into` lies in the folder of people.
+    Raises InputError for too few people, and if `into` is inside the folder of people.
     """
 
     def __init__(self, people: People, into: str) -> None:
         inside, outside = Path(into).resolve(), Path(people.folder).resolve()
         if outside == inside or outside in inside.parents:
-            raise InputError(f"--into: {into} lies in {people.folder}; name a folder outside of it")
+            raise InputError(f"--into: {into} is inside {people.folder}; name a folder outside it")
         self.people, self.into = people, into
         self.held = held_out(people.counts)
         number = len(people.counts)
@@ -64,16 +64,16 @@ class Proposal:
         return os.path.join(self.into, name)
 
     def settings(self) -> dict[str, object]:
-        """What a run sets over RECIPE, by name; without its benchmark."""
+        """The settings by which a run differs from RECIPE, without its benchmark."""
         found: dict[str, object] = {"data.train": self.faces, "data.exclude": self.listed, **self.rule.settings()}
         if self.people.unreadable and not self.people.photographs:
-            found["data.bad_records"] = "skip"  # `align` makes no crop of them
+            found["data.bad_records"] = "skip"  # `align` would leave them out
         return found
 
     def config_file(self) -> str:
         """The settings as a config file."""
         lines = [
-            '"""A first run, as `adaptface init` proposed it: the differences from a recipe."""',
+            '"""A first run, as proposed by `adaptface init`: the differences from a recipe."""',
             "",
             "from adaptface_jax.config import inherit",
             "",
@@ -105,10 +105,10 @@ class Proposal:
             given.append(f"--benchmark={BENCHMARK}={self.listed}")
         yield _step(f"train, verify, report: {run}/results.html", "train", *given)
         yield _step(
-            "the run as a page of its own, and beside others later", "report", run, f"--out={self._place('report')}"
+            "a page for the run; later also for several, compared", "report", run, f"--out={self._place('report')}"
         )
         first, same, other = _photographs(people)
-        yield _step("are these of one person?", "verify", f"--run={run}", first, same)
+        yield _step("are these the same person?", "verify", f"--run={run}", first, same)
         yield _step("and these?", "verify", f"--run={run}", first, other)
 
 
@@ -126,7 +126,7 @@ def program() -> Sequence[str]:
 
 
 def _photographs(people: People) -> tuple[str, str, str]:
-    """Two of the person with most images, and one of somebody else."""
+    """Two of the person with the most images, and one of someone else."""
     source, most = people.source, int(people.counts.argmax())
     first, same = np.flatnonzero(source.labels == most)[:2].tolist()
     other = int(np.flatnonzero(source.labels != most)[0])

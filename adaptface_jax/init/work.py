@@ -16,7 +16,7 @@ from adaptface_jax.init.proposal import Proposal
 
 
 def work(args: argparse.Namespace) -> None:
-    """Look, propose, write the config file where one is asked for."""
+    """Inspect, propose, write the config file if one is requested."""
     folder = os.path.normpath(args.folder)
     into = os.path.normpath(args.into or os.path.join("runs", Path(folder).resolve().name))
     people = look(folder)
@@ -24,7 +24,7 @@ def work(args: argparse.Namespace) -> None:
     if args.out:
         write_config(Path(args.out), proposal.config_file())
     Report().section(people.section)
-    print("\n".join([*people.source.passed_over.lines(), "", *rule_lines(proposal.training_images, proposal.held)]))
+    print("\n".join([*people.source.skipped_files.lines(), "", *rule_lines(proposal.training_images, proposal.held)]))
     if args.out:
         print(f"written: {shown(args.out)}")
     print("\nThe commands, in order:\n")
@@ -33,16 +33,16 @@ def work(args: argparse.Namespace) -> None:
 
 
 def write_config(path: Path, text: str) -> None:
-    """Raises InputError where something else is there."""
+    """Raises InputError if the file exists with other content."""
     if path.suffix != ".py":
         raise InputError(f"--out: {shown(str(path))} does not end in .py; expected a config file, e.g. mine.py")
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
-        raise InputError(f"--out: {shown(str(path))} holds something else; choose another name, or move it away")
+        raise InputError(f"--out: {shown(str(path))} exists with other content; choose another name, or move it")
     write_text(path, text)
 
 
 def remarks(people: People, proposal: Proposal) -> list[str]:
-    """What else can be done, a line each."""
+    """Further options, one line each."""
     lines = []
     if people.table is None or people.photographs:
         lines.append(
@@ -51,7 +51,7 @@ def remarks(people: People, proposal: Proposal) -> list[str]:
         )
     elif people.conditions:
         lines.append(
-            f"The report goes by {people.conditions}; --config=small_faces_conditions trains an expert for each"
+            f"The report has results by {people.conditions}; --config=small_faces_conditions trains an expert for each"
         )
-    lines.append("The packaged backbone is small; README, Train, has the way with DINOv2 and CLIP")
+    lines.append("The packaged backbone is small; for DINOv2 and CLIP see the handbook, Your own faces")
     return lines

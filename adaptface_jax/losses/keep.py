@@ -1,4 +1,4 @@
-"""Staying where one was: distillation of features from the frozen model."""
+"""Distillation of features from the frozen model, against forgetting."""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 Sources: CosFace (arXiv 1801.09414), ArcFace (1801.07698, with InsightFace's monotonic continuation beyond pi - m),
 AdaFace (2204.00964), the combined margin cos(m1 t + m2) - m3 of ArcFace's section 3, CurricularFace (2004.00288),
-MagFace (2103.06627). Beside them ElasticFace (2109.09416), whose margin is drawn for each image, and sub-centers
-(Sub-center ArcFace, ECCV 2020): a class has several rows, and the nearest to an image is its center.
+MagFace (2103.06627). Also ElasticFace (2109.09416), whose margin is sampled for each image, and sub-centers
+(Sub-center ArcFace, ECCV 2020): a class has several rows, and the one nearest to an image is its center.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,7 @@ class NormStatistics(NamedTuple):
 
 
 class MarginOutput(NamedTuple):
-    """loss [B]; target_cosine [B], before the margin; margin [B], what it takes off that cosine; statistics for the
+    """loss [B]; target_cosine [B], before the margin; margin [B], how much it reduces that cosine; statistics for the
     next step; penalty [B], MagFace's on the norms, with its weight, or None."""
 
     loss: jax.Array
@@ -59,32 +60,69 @@ def target_with_margin(
     statistics: NormStatistics,
     margin: jax.Array | None = None,
 ) -> jax.Array:
-    """The target's cosine [B] after the margin. margin: float32 [B], drawn for each image; None: `config.margin`."""
-    if config.name == "cosface":
-        return cosine - (config.margin if margin is None else margin)
-    if config.name == "magface":
-        low, high, least, most, _ = config.magface
-        margin = least + (most - least) * (norms - low) / (high - low)
-    if config.name in ("arcface", "curricularface", "magface"):
-        m, of = (config.margin, math) if margin is None else (margin, jnp)
-        sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
-        shifted = cosine * of.cos(m) - sine * of.sin(m)
-        return jnp.where(cosine > of.cos(math.pi - m), shifted, cosine - m * of.sin(m))
-    if config.name == "combined":
-        m1, m2, m3 = config.margins
-        return jnp.cos(jnp.clip(m1 * angle(cosine) + m2, 0, math.pi)) - m3
+    """The target's cosine [B] after the margin. margin: float32 [B], sampled for each image; None: `config.margin`."""
+    return MARGINS[config.name](config, cosine, norms, statistics, margin)
+
+
+Margin = Callable[[LossConfig, jax.Array, jax.Array, NormStatistics, jax.Array | None], jax.Array]
+
+
+def _cosface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    return cosine - (config.margin if margin is None else margin)
+
+
+def _arcface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    m, of = (config.margin, math) if margin is None else (margin, jnp)
+    sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
+    shifted = cosine * of.cos(m) - sine * of.sin(m)
+    return jnp.where(cosine > of.cos(math.pi - m), shifted, cosine - m * of.sin(m))
+
+
+def _magface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    low, high, least, most, _ = config.magface
+    return _arcface(config, cosine, norms, statistics, least + (most - least) * (norms - low) / (high - low))
+
+
+def _combined(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
+    m1, m2, m3 = config.margins
+    return jnp.cos(jnp.clip(m1 * angle(cosine) + m2, 0, math.pi)) - m3
+
+
+def _adaface(
+    config: LossConfig, cosine: jax.Array, norms: jax.Array, statistics: NormStatistics, margin: jax.Array | None
+) -> jax.Array:
     quality = jnp.clip(ADAFACE_H * (norms - statistics.mean) / (statistics.std + EPS), -1, 1)
     shifted = jnp.clip(angle(cosine) - config.margin * quality, EPS, math.pi - EPS)
     return jnp.cos(shifted) - config.margin * (1 + quality)
 
 
+# `loss.name` -> (config, cosine [B], norms [B], statistics, drawn margins or None) -> the target's cosine after it. A
+# new margin is a row here and a choice of `loss.name` in the schema.
+MARGINS: dict[str, Margin] = {
+    "cosface": _cosface,
+    "arcface": _arcface,
+    "adaface": _adaface,
+    "combined": _combined,
+    "curricularface": _arcface,  # the same of the target: it hardens the others
+    "magface": _magface,
+}
+
+
 def angle(cosine: jax.Array) -> jax.Array:
-    """arccos away from +-1, where its gradient is infinite."""
+    """arccos, clipped away from +-1, where its gradient is infinite."""
     return jnp.arccos(jnp.clip(cosine, -1 + EPS * EPS, 1 - EPS * EPS))
 
 
 def update_statistics(statistics: NormStatistics, norms: jax.Array) -> NormStatistics:
-    """Moving averages over the batch, as AdaFace keeps them (sample standard deviation)."""
+    """Moving averages over the batch, as in AdaFace (sample standard deviation)."""
     old, new = MOMENTUM, 1 - MOMENTUM
     return NormStatistics(
         old * statistics.mean + new * jnp.mean(norms), old * statistics.std + new * jnp.std(norms, ddof=1)
@@ -105,7 +143,7 @@ def quality_norms(
 
 
 def norm_penalty(config: LossConfig, norms: jax.Array) -> jax.Array | None:
-    """MagFace's lambda_g g(a) [B], g(a) = 1 / a + a / u_a^2, of norms that `quality_norms` gives; None for others."""
+    """MagFace's lambda_g g(a) [B], g(a) = 1 / a + a / u_a^2, of norms from `quality_norms`; None for others."""
     if config.name != "magface":
         return None
     _, high, _, _, weight = config.magface
@@ -120,7 +158,7 @@ def hardened(cosine: jax.Array, target: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.Array | None:
-    """ElasticFace's margins [count], from a normal distribution; None where all have the same."""
+    """ElasticFace's margins [count], from a normal distribution; None if all are the same."""
     if not config.margin_std:
         return None
     if key is None:
@@ -129,7 +167,7 @@ def drawn_margins(config: LossConfig, key: jax.Array | None, count: int) -> jax.
 
 
 def rows_of_centers(config: LossConfig, centers: jax.Array) -> jax.Array:
-    """Class centers [C, K d], whose K sub-centers stand side by side, as unit rows [C K, d]."""
+    """Class centers [C, K d], whose K sub-centers are concatenated, as unit rows [C K, d]."""
     return unit(centers.reshape(centers.shape[0] * config.subcenters, -1))
 
 
@@ -176,8 +214,8 @@ def margin_loss(
     """Cross-entropy of s * (cosines, the target's after its margin).
 
     embeddings [B, d] raw (normalized here), centers [C, d] (with K sub-centers [C, K d]), labels int [B]. key: of the
-    margins, where they are drawn. weights: float32 [C], of each class's exponential in the sum, where the classes are a
-    sample (1 for those of `labels`); None: 1.
+    margins, if they are sampled. weights: float32 [C], of each class's exponential in the sum, if the classes are
+    sampled (1 for those of `labels`); None: 1.
     """
     embeddings = embeddings.astype(jnp.float32)
     cosine = cosines(unit(embeddings), rows_of_centers(config, centers), product_dtype(config))

@@ -1,10 +1,10 @@
-"""A step's share of the class centers: the classes of its images, and a uniform draw of the others.
+"""The class centers of a step: the classes of its images, and a uniform sample of the others.
 
 Source: Partial FC (arXiv 2203.15565). Each shard of classes keeps a fixed number of rows: those of all classes of the
-batch, the rest drawn uniformly without replacement from its other classes. The paper sums the exponentials of what was
-drawn; here a drawn row weighs the inverse of its chance to be drawn, 1 for a class of the batch and
-(others) / (others drawn) for another, so that over draws the sum of exponentials has the mean of the whole sum (its
-logarithm lies a little below in the mean), and the loss can be compared with that of all classes.
+batch, the rest sampled uniformly without replacement from its other classes. The paper sums the exponentials of the
+sampled rows; here each is weighted by the inverse of its sampling probability, 1 for a class of the batch and
+(others) / (others sampled) for another, so that the expected sum of exponentials is the full sum (its logarithm is
+slightly lower on average), and the loss can be compared with that of all classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jax.sharding import Mesh, PartitionSpec
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.distributed.mesh import MODEL, is_by_class, spec
 
-# Folded into a step's key: other numbers than those that its images are drawn with.
+# Folded into a step's key: random numbers different from those of its images.
 DRAW = 0x63656E74
 
 
@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     """The rows of a step.
 
     places: int32 [m k], of the rows within their shard, ascending. labels: int32 [B], the images' classes as numbers of
-    the drawn rows. weights: float32 [m k], the inverse of each row's chance to be drawn.
+    the sampled rows. weights: float32 [m k], the inverse of each row's sampling probability.
     """
 
     places: jax.Array
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClassSampler:
-    """Draws `kept` rows on each of the mesh's m shards of `classes` class centers."""
+    """Samples `kept` rows on each of the mesh's m shards of `classes` class centers."""
 
     mesh: Mesh
     classes: int
@@ -60,7 +60,7 @@ class ClassSampler:
         return -(-self.classes // self.shards)
 
     def draw(self, key: jax.Array, labels: jax.Array) -> Drawn:
-        """The rows for a batch with these labels, int32 [B]; the same on every device that holds the same shard."""
+        """The rows for a batch with these labels, int32 [B]; the same on every device with the same shard."""
         local = functools.partial(_draw, classes=self.classes, rows=self.shard_rows, kept=self.kept)
         everywhere, by_class = PartitionSpec(), spec("class")
         given, result = (everywhere, everywhere), (by_class, everywhere, by_class)
@@ -68,7 +68,7 @@ class ClassSampler:
         return Drawn(*draw(jax.random.fold_in(key, DRAW), labels))
 
     def take(self, tree: Any, drawn: Drawn) -> Any:
-        """The tree with the drawn rows [m k, ...] in place of whatever holds a row for each class."""
+        """The tree with the sampled rows [m k, ...] in place of leaves with a row for each class."""
         by_class = spec("class")
         rows = jax.shard_map(_rows, mesh=self.mesh, in_specs=(by_class, by_class), out_specs=by_class)
         return jax.tree_util.tree_map_with_path(
@@ -76,7 +76,7 @@ class ClassSampler:
         )
 
     def put(self, tree: Any, taken: Any, drawn: Drawn) -> Any:
-        """`taken` with its drawn rows put back into `tree`: the other rows are as they were there."""
+        """`taken` with its sampled rows put back into `tree`, whose other rows are unchanged."""
         by_class = spec("class")
         rows = jax.shard_map(_with_rows, mesh=self.mesh, in_specs=(by_class,) * 3, out_specs=by_class)
         return jax.tree_util.tree_map_with_path(
@@ -85,9 +85,9 @@ class ClassSampler:
 
 
 def class_sampler(config: LossConfig, classes: int, batch_size: int, mesh: Mesh) -> ClassSampler | None:
-    """The sampler of `loss.sample_rate`; None where all classes take part.
+    """The sampler of `loss.sample_rate`; None if all classes are used.
 
-    A shard keeps at least one row more than the batch has images, since all of them may be of its classes.
+    A shard samples at least one row more than the batch has images, since all of them may be of its classes.
     """
     rows = -(-classes // mesh.shape[MODEL])
     kept = max(math.ceil(config.sample_rate * rows), batch_size + 1)
@@ -101,7 +101,7 @@ def _draw(key: jax.Array, labels: jax.Array, *, classes: int, rows: int, kept: i
     here = (own >= 0) & (own < rows)
     of_batch = jnp.zeros(rows, bool).at[jnp.where(here, own, rows)].set(True, mode="drop")
     real = jnp.clip(classes - shard * rows, 0, rows)
-    # The `kept` greatest of random numbers; padding is drawn last, since it is no class.
+    # The `kept` largest of random numbers; padding is sampled last, since it is not a class.
     chance = jnp.where(of_batch, 2.0, jax.random.uniform(jax.random.fold_in(key, shard), (rows,)))
     chance = jnp.where(jnp.arange(rows) < real, chance, -1.0)
     index = jnp.sort(jax.lax.top_k(chance, kept)[1])

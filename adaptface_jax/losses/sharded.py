@@ -1,10 +1,10 @@
-"""The margin softmax with the class centers split over the mesh's `model` axis, and never all logits at once.
+"""The margin softmax with the class centers split over the mesh's `model` axis, without holding all logits at once.
 
 Every device holds C / m class centers and goes through them in chunks, keeping for each image of its group the cosine
 of its own class and the log-sum-exp of the others so far (online: running maximum and sum). The devices of a group
 combine both with one sum and one maximum. The backward pass computes each chunk's logits again.
 
-The same in value and gradient as `margin.margin_loss`, which runs instead where its logits are small. Sources: the
+Equal in value and gradient to `margin.margin_loss`, which runs instead if its logits are small. Sources: the
 split of the classes as in Partial FC (arXiv 2010.05222); the online normalizer (arXiv 1805.02867).
 """
 
@@ -41,8 +41,8 @@ LOGITS = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class ClassShards:
-    """Where the classes lie, the scale s of the logits, how many classes a device takes at a time, and the dtype of
-    the products."""
+    """The mesh of the classes, the scale s of the logits, how many classes a device processes at a time, and the dtype
+    of the products."""
 
     mesh: Mesh
     scale: float
@@ -79,27 +79,27 @@ def class_loss(
 
 
 def all_at_once(config: LossConfig, rows: int, classes: int, mesh: Mesh) -> bool:
-    """Whether the logits of so many rows and classes, over all devices, are small enough to hold."""
+    """Whether the logits of these rows and classes, over all devices, fit in memory."""
     return mesh.shape[MODEL] == 1 and classes <= chunk_of(config, rows, mesh)
 
 
 def chunk_of(config: LossConfig, rows: int, mesh: Mesh) -> int:
-    """Classes whose logits a device holds at a time, of so many rows over all devices."""
+    """The number of classes whose logits a device holds at a time, for `rows` rows over all devices."""
     return config.class_chunk or max(1, LOGITS // (rows // (mesh.size // mesh.shape[MODEL])))
 
 
 def check_classes_fit(config: LossConfig, rows: int, classes: int, mesh: Mesh) -> None:
-    """Raise InputError for a loss that needs the logits of all classes together, where they are too many.
+    """Raise InputError for a loss that needs the logits of all classes together, if they are too many.
 
-    rows: of a part of a batch. classes: those that a step draws.
+    rows: of a part of a batch. classes: those that a step samples.
     """
     name = "loss.name: curricularface" if config.name == "curricularface" else ""
     if config.subcenters > 1:
-        name = f"loss.subcenters: {config.subcenters} centers of a class"
+        name = f"loss.subcenters: {config.subcenters} centers per class"
     if name and not all_at_once(config, rows, classes, mesh):
         raise InputError(
             f"{name} needs the logits of all {classes:,} classes at once on one device; leave out "
-            "train.model_parallel and loss.class_chunk, or draw fewer classes with loss.sample_rate"
+            "train.model_parallel and loss.class_chunk, or sample fewer classes with loss.sample_rate"
         )
 
 
@@ -138,7 +138,7 @@ target_and_others.defvjp(_forward, _backward)
 def _on_mesh(
     function: functools.partial, shards: ClassShards, given: tuple, result: tuple[PartitionSpec, ...]
 ) -> Callable[..., Any]:
-    # The collectives of both directions are written out here: no derivative is taken through them.
+    # The collectives of both directions are explicit here: nothing is differentiated through them.
     return jax.shard_map(function, mesh=shards.mesh, in_specs=given, out_specs=result, check_vma=False)
 
 
@@ -153,7 +153,7 @@ def _own(x: jax.Array, count: int) -> jax.Array:
 
 
 def _chunks(classes: jax.Array, chunk: int) -> jax.Array:
-    """What this device has for each class, [c, ...], as [n, k, ...], k at most `chunk`, zeros at the end."""
+    """This device's values per class, [c, ...], as [n, k, ...], k at most `chunk`, zeros at the end."""
     count = -(-classes.shape[0] // chunk)
     size = -(-classes.shape[0] // count)
     padding = ((0, count * size - classes.shape[0]), *((0, 0) for _ in classes.shape[1:]))
@@ -190,7 +190,7 @@ def _local_forward(
         return (target + jnp.sum(jnp.where(is_target, cosine, 0), axis=1), higher, total), None
 
     zero = jnp.zeros(rows.shape[0], jnp.float32)
-    # A finite start below every logit: a shard may hold nothing but padding.
+    # A finite start below every logit: a shard may be all padding.
     start = (zero, zero - 2 * shards.scale, zero)
     (target, top, total), _ = jax.lax.scan(body, start, (jnp.arange(len(blocks)), blocks, shifts))
     target = jax.lax.psum(target, MODEL)

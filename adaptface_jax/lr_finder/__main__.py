@@ -1,10 +1,10 @@
-"""Find a learning rate: a short training from the own initial values of a run, with a rate that grows.
+"""Find a learning rate: a short training from a run's own initial values, with an increasing rate.
 
     adaptface lr_finder --config=celeba_cnn --out=runs/lr --config.data.path=/data/celeba
     adaptface lr_finder --config=lora --out=runs/lr --weight_decay=0,0.01,0.05 --config.data.train=/data/faces
 
-Writes lr_finder.json, lr_finder.png and TensorBoard events; prints the rate of the steepest descent for each weight
-decay. The settings' learning_rate, warmup_steps and schedule play no part. Nothing of any run is touched.
+Writes lr_finder.json, lr_finder.png and TensorBoard events; prints the rate of steepest descent for each weight decay.
+The settings learning_rate, warmup_steps and schedule are not used. No run is changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adaptface_jax.config.schema import Config
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check, sweep with each weight decay, write, and say which rate to type."""
+    """Check, sweep with each weight decay, write, and print the rate to use."""
     from adaptface_jax.lr_finder.work import work
 
     work(args)
@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "", settings=(Config, ClassificationConfig))
-    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the figures go")
+    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the results go")
     result.add_argument("--from", type=float, default=1e-7, metavar="RATE", help="the first learning rate [1e-7]")
     result.add_argument("--to", type=float, default=1.0, metavar="RATE", help="the last one [1]")
     result.add_argument("--steps", type=int, default=100, metavar="N", help="training steps of a sweep [100]")

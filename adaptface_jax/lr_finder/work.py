@@ -26,11 +26,11 @@ from adaptface_jax.training.recognition.plan import prepare as prepare_recogniti
 from adaptface_jax.training.run import RUN_FILE
 
 JSON, PICTURE = "lr_finder.json", "lr_finder.png"
-ALIKE = 0.01  # lowest losses that differ by less, as a fraction, are the same
+ALIKE = 0.01  # lowest losses that differ by less than this fraction are equal
 
 
 def work(args: argparse.Namespace) -> None:
-    """Check, sweep with each weight decay, write, and say which rate to type."""
+    """Check, sweep with each weight decay, write, and print the rate to use."""
     out = Path(args.out)
     low, high, steps = getattr(args, "from"), args.to, args.steps
     check(out, low, high, steps)
@@ -47,24 +47,24 @@ def work(args: argparse.Namespace) -> None:
 
 
 def check(out: Path, low: float, high: float, steps: int) -> None:
-    """Raise InputError where there is nothing to sweep, or something that must stay as it is."""
+    """Raise InputError if there is nothing to sweep, or a run that must not change."""
     if not (0 < low < high < math.inf):
-        raise InputError(f"--from, --to: {low:g} to {high:g} is no range; expected 0 < from < to")
+        raise InputError(f"--from, --to: {low:g} to {high:g} is not a range; expected 0 < from < to")
     if steps < LEAST_STEPS:
-        raise InputError(f"--steps: {steps} are too few to see a descent; expected at least {LEAST_STEPS}")
+        raise InputError(f"--steps: {steps} are too few to show a descent; expected at least {LEAST_STEPS}")
     if (out / RUN_FILE).exists():
-        raise InputError(f"--out: {shown(str(out))} holds a run, which stays as it is; choose another folder")
+        raise InputError(f"--out: {shown(str(out))} holds a run, which must not change; choose another folder")
 
 
 def weight_decays(text: str) -> list[float]:
-    """The numbers of `0,1e-5`; raises InputError for what is none, below 0 or there twice."""
+    """The numbers of `0,1e-5`; raises InputError for anything else, below 0 or given twice."""
     try:
         found = [float(word) for word in text.split(",")]
         if all(0 <= value < math.inf for value in found) and len(set(found)) == len(found):
             return found
     except ValueError:
         pass
-    raise InputError(f"--weight_decay: {text!r} is not different numbers from 0 on, like 0,1e-5,1e-4")
+    raise InputError(f"--weight_decay: {text!r} is not a list of distinct numbers from 0 up, like 0,1e-5,1e-4")
 
 
 def sweeps_of(plan: Plan, low: float, high: float, steps: int, decays: list[float]) -> list[Sweep]:
@@ -120,20 +120,20 @@ def rows(sweeps: list[Sweep]) -> tuple[list[str], list[list[str]]]:
 
 
 def advice(sweeps: list[Sweep]) -> str:
-    """The settings to type, or why there are none. sweeps: ranked."""
+    """The settings to use, or why there are none. sweeps: ranked."""
     best = sweeps[0]
     if best.suggestion is None or best.lowest is None:
-        return "no suggestion: the loss does not descend beyond its noise; widen --from and --to, or add --steps"
+        return "no suggestion: the loss does not fall beyond its noise; widen --from and --to, or add --steps"
     words = f"--config.train.learning_rate={best.suggestion:.2e}"
     if len(sweeps) == 1:
         return words
     if all(sweep.lowest is not None and best.lowest > (1 - ALIKE) * sweep.lowest for sweep in sweeps[1:]):
-        return f"{words}\nthe weight decays differ by less than {ALIKE:.0%}: so few steps do not tell them apart"
+        return f"{words}\nthe weight decays differ by less than {ALIKE:.0%}: so few steps cannot distinguish them"
     return f"{words} --config.train.weight_decay={best.weight_decay:g}"
 
 
 def write(out: Path, sweeps: list[Sweep]) -> None:
-    """The figures as JSON, as a picture and for TensorBoard, where each weight decay is a run of its own."""
+    """The results as JSON, as a plot and for TensorBoard, where each weight decay is a separate run."""
     figure = sweep_figure(sweeps)
     for sweep in sweeps:
         with Monitor(out / f"weight_decay={sweep.weight_decay:g}") as monitor:

@@ -19,7 +19,7 @@ Tree = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """outputs: classes or attributes. dtype: to compute in; parameters and moments are float32. Holds no arrays.
+    """outputs: classes or attributes. dtype: of the computation; parameters and moments are float32. Has no arrays.
 
     by_image: see `layers.conv.Conv`; for one CPU, where the batch is not split over devices.
     """
@@ -30,7 +30,7 @@ class Classifier:
     by_image: bool = False
 
     def init(self, seed: int) -> tuple[Tree, Tree]:
-        """Fresh (parameters, moments); the moments of a model without normalization are an empty tree."""
+        """New (parameters, moments); the moments of a model without normalization are an empty tree."""
         network = self._build(seed)
         return nnx.to_pure_dict(nnx.state(network, nnx.Param)), nnx.to_pure_dict(nnx.state(network, nnx.BatchStat))
 
@@ -39,7 +39,7 @@ class Classifier:
     ) -> tuple[jax.Array, Tree]:
         """Images [B, S, S, 3], normalized -> (logits float32 [B, outputs], moments).
 
-        key: in training: of the dropouts. Then batches are normalized by their own moments, and the running ones move.
+        key: for dropout, in training. Batches are then normalized by their own moments, and the running ones updated.
         """
         graph = nnx.graphdef(nnx.eval_shape(lambda: self._build(0)))
         network = nnx.merge(graph, trees.overlay(params, moments))
@@ -62,5 +62,5 @@ class Classifier:
 
 
 def parameter_counts(params: Tree) -> tuple[ParameterCount, ...]:
-    """Of every part of the network, all of them trained."""
+    """The counts of every part of the network, all of them trained."""
     return tuple(ParameterCount(part, trees.count(leaves), trees.count(leaves)) for part, leaves in params.items())

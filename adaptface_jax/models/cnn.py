@@ -31,7 +31,7 @@ class Cnn(nnx.Module):
         self.activation, self.dropout = activation, dropout
 
     def __call__(self, images: jax.Array, key: jax.Array | None, by_image: bool = False) -> jax.Array:
-        """key: of the dropout, in training; None in use. by_image: see Conv."""
+        """key: for dropout, in training; None at inference. by_image: see Conv."""
         act, training = ACTIVATIONS[self.activation], key is not None
         x = max_pool(act(self.norm1(self.conv1(images, by_image), training)))
         x = max_pool(act(self.norm2(self.conv2(x, by_image), training)))

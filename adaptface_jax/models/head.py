@@ -1,4 +1,4 @@
-"""Behind the backbone: the embedding head, and the class centers that a training compares embeddings with."""
+"""After the backbone: the embedding head, and the class centers that training compares embeddings with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adaptface_jax.models.specs import BackboneSpec
 
 
 def head_kind(kind: str, spec: BackboneSpec) -> str:
-    """`linear` or `none`; `auto` is none where the backbone is a face model, whose feature is an embedding already."""
+    """`linear` or `none`; `auto` is none if the backbone is a face model, whose feature already is an embedding."""
     if kind != "auto":
         return kind
     return "linear" if spec.embedding is None else "none"
@@ -21,5 +21,5 @@ def init_head(key: jax.Array, feature_dim: int, embedding_dim: int) -> Linear:
 
 
 def init_centers(key: jax.Array, num_classes: int, dim: int) -> jax.Array:
-    """Class centers ~ N(0, 0.01^2), float32 [C, dim]; only their direction counts."""
+    """Class centers ~ N(0, 0.01^2), float32 [C, dim]; only their direction matters."""
     return 0.01 * jax.random.normal(key, (num_classes, dim))

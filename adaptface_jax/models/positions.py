@@ -1,4 +1,4 @@
-"""Position embeddings at another grid, resampled the way the weights' source does it.
+"""Position embeddings resampled to another grid, as in the source of the weights.
 
 Each axis is one small matrix, so the whole resampling is two matrix products on the host in float64.
 Source: torch's `interpolate(mode="bicubic")` with and without `antialias`, reproduced to 5e-6.
@@ -17,9 +17,9 @@ from adaptface_jax.models.specs import POSITION_RULES, BackboneSpec, PositionRul
 
 
 def placed(tree: Mapping[str, Any], spec: BackboneSpec, image_size: int, rule: str) -> dict[str, Any]:
-    """The tree of a backbone with its positions, where it has a table of them, for images of that size.
+    """The tree of a backbone with its position table, if it has one, resampled for images of that size.
 
-    rule: a key of `specs.POSITION_RULES`. Errors as of `resize_positions`.
+    rule: a key of `specs.POSITION_RULES`. Errors as in `resize_positions`.
     """
     if spec.rotary:
         return dict(tree)
@@ -31,14 +31,16 @@ def placed(tree: Mapping[str, Any], spec: BackboneSpec, image_size: int, rule: s
 def resize_positions(pos_embed: np.ndarray, grid: int, rule: PositionRule, first: int = 1) -> np.ndarray:
     """pos_embed [1, first + n * n, D] -> float32 [1, first + grid * grid, D].
 
-    The `first` positions, which are of no patch (CLS), stay as they are.
+    The `first` positions, which belong to no patch (CLS), are unchanged.
 
-    The native grid comes back untouched, as in every source. Raises InputError where the positions form no square.
+    The native grid is returned unchanged, as in every source. Raises InputError if the positions are not a square.
     """
     count, width = pos_embed.shape[1] - first, pos_embed.shape[2]
     native = math.isqrt(max(count, 0))
     if native == 0 or native * native != count:
-        raise InputError(f"pos_embed: {count} patch positions form no square grid; expected {first} + n * n positions")
+        raise InputError(
+            f"pos_embed: {count} patch positions are not a square grid; expected {first} + n * n positions"
+        )
     pos_embed = np.asarray(pos_embed, np.float32)
     if grid == native:
         return pos_embed
@@ -57,7 +59,7 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 
 
 def _interpolated(native: int, grid: int, offset: float) -> np.ndarray:
-    """[grid, native]: four taps of the a = -0.75 kernel; those past an edge fall on the edge."""
+    """[grid, native]: four taps of the a = -0.75 kernel; those past an edge are clamped to it."""
     matrix = np.zeros((grid, native))
     source = (np.arange(grid) + 0.5) * native / (grid + offset) - 0.5
     for tap in range(-1, 3):
@@ -68,7 +70,7 @@ def _interpolated(native: int, grid: int, offset: float) -> np.ndarray:
 
 
 def antialiased(native: int, grid: int) -> np.ndarray:
-    """[grid, native]: the a = -0.5 kernel, widened when shrinking; taps past an edge are left out."""
+    """[grid, native]: the a = -0.5 kernel, widened when shrinking; taps past an edge are dropped."""
     scale = native / grid
     center = (np.arange(grid) + 0.5) * scale
     matrix = _cubic((np.arange(native) + 0.5 - center[:, None]) / max(scale, 1.0), -0.5)

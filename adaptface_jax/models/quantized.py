@@ -1,6 +1,6 @@
 """Frozen kernels in 8 bits: int8 levels and one float32 scale for each output channel, symmetric around zero.
 
-Sources: LLM.int8() (arXiv 2208.07339) for the form, QLoRA (arXiv 2305.14314) for an exact low-rank update beside it.
+Sources: LLM.int8() (arXiv 2208.07339) for the form, QLoRA (arXiv 2305.14314) for an exact low-rank update on top.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import Any
 
 from adaptface_jax.core import trees
 
-LEVELS = 127  # on each side of zero: -128 is left out, so that the two sides are alike
-SCALE = "kernel_scale"  # the leaf beside a `kernel` of levels
+LEVELS = 127  # on each side of zero: -128 is unused, for symmetry
+SCALE = "kernel_scale"  # the leaf next to a `kernel` of levels
 
 
 def quantize(kernel: Any) -> tuple[Any, Any]:
     """kernel float32 [..., in, out] -> (levels int8 [..., in, out], scale float32 [..., out]).
 
-    The scale is a channel's largest weight / 127, and `levels * scale` within half of it of the kernel. NumPy arrays
-    give NumPy arrays, those of jax theirs.
+    The scale is a channel's largest weight / 127, and `levels * scale` is within half of it of the kernel. NumPy
+    arrays give NumPy arrays, JAX arrays give JAX arrays.
     """
     xp = kernel.__array_namespace__()
     scale = xp.maximum(xp.max(kernel, axis=-2), -xp.min(kernel, axis=-2)).astype("float32") / LEVELS
@@ -27,14 +27,14 @@ def quantize(kernel: Any) -> tuple[Any, Any]:
 
 
 def dequantize(levels: Any, scale: Any, dtype: Any) -> Any:
-    """The kernel in the dtype of the computation, rounded to it once."""
+    """The kernel in the dtype of the computation, rounded once."""
     return (levels.astype("float32") * scale[..., None, :]).astype(dtype)
 
 
 def with_quantized_blocks(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """The backbone's tree with the kernels of its blocks in 8 bits.
 
-    Before: blocks/attn/qkv/kernel float32 [L, D, 3D]. After: blocks/attn/qkv/kernel int8 [L, D, 3D], and beside it
+    Before: blocks/attn/qkv/kernel float32 [L, D, 3D]. After: blocks/attn/qkv/kernel int8 [L, D, 3D], and
     blocks/attn/qkv/kernel_scale float32 [L, 3D].
     """
     flat: dict[str, Any] = {}
@@ -46,5 +46,5 @@ def with_quantized_blocks(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_scale(path: str) -> bool:
-    """Whether the leaf at this path belongs to how a parameter is stored, and is none itself."""
+    """Whether the leaf at this path is part of how a parameter is stored, and not a parameter itself."""
     return path.endswith(f"/{SCALE}")

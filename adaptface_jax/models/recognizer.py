@@ -3,8 +3,8 @@
     frozen    = {"backbone": {...}}                                  (empty for full fine-tuning)
     trainable = {"adapter": {...}, "router": {...}, "head": {...}, "centers": [C, d], "backbone": {...}}
 
-Only the parts that a configuration has are there; `trainable["backbone"]` holds trained copies of backbone leaves
-(the patch embedding, or everything), which stand in for the frozen ones.
+Only the parts of a configuration are present; `trainable["backbone"]` contains trained copies of backbone leaves
+(the patch embedding, or everything), which replace the frozen ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Tree = dict[str, Any]
 class Embedded(NamedTuple):
     """embedding float32 [B, E], not normalized; feature [B, d]; gate float32 [B, K], rows of sum 1, or None.
 
-    With `adapter.gate=top1` the greatest gate acts alone, and in full.
+    With `adapter.gate=top1` only the largest gate is used, with weight 1.
     """
 
     embedding: jax.Array
@@ -49,9 +49,9 @@ class Embedded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recognizer:
-    """Pure functions of the two trees; holds no arrays.
+    """Pure functions of the two trees; contains no arrays.
 
-    mesh: over whose groups of devices the frozen blocks are split (`distributed.fsdp`); None: they are whole.
+    mesh: whose groups of devices the frozen blocks are split over (`distributed.fsdp`); None: they are not split.
     """
 
     spec: BackboneSpec
@@ -66,7 +66,7 @@ class Recognizer:
 
     @property
     def has_head(self) -> bool:
-        """Whether a trained layer makes the embedding of the feature."""
+        """Whether a trained layer maps the feature to the embedding."""
         return head_kind(self.config.head.kind, self.spec) == "linear"
 
     @property
@@ -89,9 +89,9 @@ class Recognizer:
         return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
 
     def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
-        """(frozen, trainable) from the backbone's parameters; class centers only where num_classes is given.
+        """(frozen, trainable) from the backbone's parameters; class centers only if num_classes is given.
 
-        Frozen leaves stay where the parameters are, on the host or on a device.
+        Frozen leaves stay where the given parameters are, on the host or on a device.
         """
         adapter = self.config.adapter
         keys = {
@@ -102,7 +102,7 @@ class Recognizer:
         if adapter.kind in ("lora", "dalora"):
             trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
         if adapter.kind == "dalora":
-            # The frozen router sees the backbone's feature, an inner one the mean token.
+            # The frozen router takes the backbone's feature, an inner one the mean token.
             inner = places.router_block(adapter.router) is not None
             width = self.spec.width if inner else self.feature_dim
             trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
@@ -130,16 +130,16 @@ class Recognizer:
         return trees.unflatten(rounded)
 
     def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
-        """Images [B, S, S, 3], normalized, in the compute dtype. `key` switches the dropouts of training on.
+        """Images [B, S, S, 3], normalized, in the compute dtype. `key` switches dropout on, for training.
 
-        trainable: that of one model, or of several with the number of each image's (`adapters.several`).
+        trainable: of one model, or of several with the number of each image's model (`adapters.several`).
         """
         which = trainable.get(several.WHICH)
         if which is not None:
             trainable = several.of_images(trainable)
 
         def each(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-            """A function of parameters and rows, where every row may have its own."""
+            """A function of parameters and rows, where every row may have its own parameters."""
             return function if which is None else jax.vmap(function)
 
         base = frozen.get("backbone", {})
@@ -157,7 +157,7 @@ class Recognizer:
 
             def routed(features: jax.Array) -> Gates:
                 gates = each(lambda params, rows: router.gates(params, rows, router_key))(trainable["router"], features)
-                acting = router.greatest_alone(gates) if adapter.gate == "top1" else gates
+                acting = router.top_gate(gates) if adapter.gate == "top1" else gates
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
@@ -190,7 +190,7 @@ class Recognizer:
 
     @property
     def _of_every_pass(self) -> dict[str, Any]:
-        """What each pass through the backbone is told, with adapters or without."""
+        """The options of every pass through the backbone, with or without adapters."""
         return {
             "projected": self.config.backbone.feature == "projected",
             "unroll": self.config.train.unroll,
@@ -209,12 +209,12 @@ class Recognizer:
 
 
 def built_spec(spec: BackboneSpec, feature: str) -> BackboneSpec:
-    """`spec` without its projection unless the feature is the projected one: nothing unused is held."""
+    """`spec` without its projection unless the feature is the projected one: no unused parameters."""
     return spec if feature == "projected" else dataclasses.replace(spec, projection=None)
 
 
 def as_float32(x: Any) -> jax.Array:
-    """A trained leaf is kept in float32 whatever the frozen tree is stored in."""
+    """A trained leaf, in float32 whatever the dtype of the frozen tree."""
     return jnp.asarray(x, jnp.float32)
 
 
@@ -227,7 +227,7 @@ def compute_dtype(name: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class ParameterCount:
-    """How many scalars a part of the model has, and how many of them are trained; total None: not in the recognizer."""
+    """The number of scalars of a part of the model, and of trained ones; total None: not in the recognizer."""
 
     part: str
     total: int | None
@@ -235,7 +235,7 @@ class ParameterCount:
 
 
 def count_parameters(recognizer: Recognizer, frozen: Tree, trainable: Tree) -> list[ParameterCount]:
-    """A row a part; a layer that is trained as a copy is counted once; centers are not among them."""
+    """One row per part; a layer that is trained as a copy is counted once; centers are not included."""
     trained_backbone = trees.flatten(trainable.get("backbone", {}))
     whole_backbone = {**trees.flatten(frozen.get("backbone", {})), **trained_backbone}
     rows = [ParameterCount("backbone", size(whole_backbone), size(trained_backbone))]
@@ -249,16 +249,16 @@ def count_parameters(recognizer: Recognizer, frozen: Tree, trainable: Tree) -> l
 
 
 def parts(trainable: Tree) -> list[str]:
-    """The trainable parts beside the backbone and the class centers."""
+    """The trainable parts other than the backbone and the class centers."""
     return [part for part in ("adapter", "router", "head") if part in trainable]
 
 
 def size(flat: dict[str, Any]) -> int:
-    """Parameters in a flat tree, whatever they are stored in."""
+    """The number of parameters in a flat tree, however they are stored."""
     return sum(int(np.prod(leaf.shape)) for path, leaf in flat.items() if not is_scale(path))
 
 
 def check_classes(num_classes: int) -> None:
-    """Raise InputError where there is nothing to tell apart."""
+    """Raise InputError if there are fewer than two classes."""
     if num_classes < 2:
         raise InputError(f"data.train: {num_classes} class; a margin loss needs at least 2 identities")

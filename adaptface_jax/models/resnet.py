@@ -5,8 +5,8 @@
     stage2_block1/{..., shortcut/kernel, shortcut_norm/...}           (the first blocks of stages 2 and 3)
     head/{kernel [4w, out], bias}
 
-Each stage after the first halves the image and doubles the channels. Convolutions have a bias where nothing is
-normalized.
+Each stage after the first halves the image and doubles the channels. Convolutions have a bias if there is no
+normalization.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ResNet(nnx.Module):
         build = functools.partial(
             Block, activation=activation, batch_norm=batch_norm, residual=residual, dropout=dropout, rngs=rngs
         )
-        # Attributes and not lists: names of parameters are texts.
+        # Attributes and not lists: parameter names are strings.
         self.blocks = tuple(f"stage{i + 1}_block{j + 1}" for i, count in enumerate(blocks) for j in range(count))
         din = width
         for name in self.blocks:
@@ -94,7 +94,7 @@ class ResNet(nnx.Module):
         self.activation = activation
 
     def __call__(self, images: jax.Array, key: jax.Array | None, by_image: bool = False) -> jax.Array:
-        """key: of the dropouts, in training; None in use. by_image: see Conv."""
+        """key: for dropout, in training; None at inference. by_image: see Conv."""
         x = ACTIVATIONS[self.activation](_normalized(self.norm, self.conv(images, by_image), key is not None))
         for number, name in enumerate(self.blocks):
             x = getattr(self, name)(x, None if key is None else jax.random.fold_in(key, number), by_image)

@@ -18,7 +18,7 @@ TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
 
 
 def checked(config: ConfigDict) -> AnyConfig:
-    """The frozen settings, checked whole, `auto` of the head settled; raises InputError naming the first wrong one."""
+    """The frozen settings, all checked, `auto` of the head resolved; raises InputError naming the first wrong one."""
     frozen = overrides.freeze(config)
     if not isinstance(frozen, Config):
         return frozen
@@ -28,7 +28,7 @@ def checked(config: ConfigDict) -> AnyConfig:
 
 
 def check_model(config: Config) -> None:
-    """Raise InputError, naming the setting, where a setting does not fit `backbone.name`."""
+    """Raise InputError, naming the setting, if a setting does not fit `backbone.name`."""
     spec = backbone_spec(config.backbone.name)
     adapter = config.adapter
     check_size("backbone.image_size", config.backbone.image_size, config.backbone.name, spec)
@@ -61,4 +61,4 @@ def _check_targets(targets: tuple[str, ...]) -> None:
     if unknown:
         raise InputError(f"adapter.targets: {', '.join(unknown)} not known; expected some of {known}")
     if "qkv" in targets and set(targets) & {"q", "k", "v"}:
-        raise InputError("adapter.targets: qkv is fused and cannot stand beside q, k or v; choose one form")
+        raise InputError("adapter.targets: qkv is fused and cannot be combined with q, k or v; choose one form")

@@ -36,7 +36,7 @@ class PositionRule:
     offset: float = 0.0
 
 
-ROTARY = "rotary"  # in place of a rule, where positions are no table: nothing is resized
+ROTARY = "rotary"  # instead of a rule, if there is no position table: nothing is resized
 POSITION_RULES = {
     "dinov2": PositionRule(antialias=False, offset=0.1),
     "bicubic": PositionRule(antialias=False),
@@ -52,7 +52,7 @@ class BackboneSpec:
     """One vision transformer.
 
     width D, depth (blocks), heads, mlp hidden width, patch size and native image size in pixels. embedding: width of
-    what a face model's own head gives.
+    a face model's own embedding.
     """
 
     family: Family
@@ -72,23 +72,23 @@ class BackboneSpec:
 
     @property
     def class_token(self) -> bool:
-        """Else the image is told by all of its tokens."""
+        """Whether there is a class token; otherwise all tokens are pooled."""
         return self.family not in ("siglip", "face")
 
     @property
     def pooling(self) -> Literal["class", "probe", "flat"]:
-        """The class token; attention of a learned probe; a head on all tokens, one after the other."""
+        """The class token; attention of a learned probe; a head on all tokens, concatenated."""
         found: dict[Family, Literal["probe", "flat"]] = {"siglip": "probe", "face": "flat"}
         return found.get(self.family, "class")
 
     @property
     def rotary(self) -> bool:
-        """Positions turn queries and keys; there is no table of them."""
+        """Positions rotate queries and keys; there is no position table."""
         return self.family == "dinov3"
 
     @property
     def qkv_bias(self) -> Literal["qkv", "qv", ""]:
-        """Which of them have a bias."""
+        """Which of query, key and value have a bias."""
         found: dict[Family, Literal["qv", ""]] = {"dinov3": "qv", "face": ""}
         return found.get(self.family, "qkv")
 
@@ -111,15 +111,15 @@ class BackboneSpec:
 
     @property
     def feature_width(self) -> int:
-        """d of the feature that is not projected."""
+        """The width of the unprojected feature."""
         return self.embedding or self.width
 
     def tokens(self, image_size: int) -> int:
-        """T of an image of that size."""
+        """The number of tokens of an image of that size."""
         return (image_size // self.patch_size) ** 2 + self.class_token + self.registers
 
     def takes(self, image_size: int) -> bool:
-        """Whether patches cover an image of that size; at the native one the source cuts off what they do not."""
+        """Whether patches cover an image of that size; at the native size the source crops what they do not cover."""
         if self.pooling == "flat":
             return image_size == self.native_size
         return image_size > 0 and (image_size % self.patch_size == 0 or image_size == self.native_size)
@@ -196,13 +196,13 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def check_size(setting: str, size: int, name: str, spec: BackboneSpec) -> None:
-    """Raises InputError, naming the setting, where the backbone `name` takes no images of `size` pixels."""
+    """Raises InputError, naming the setting, if the backbone `name` does not take images of `size` pixels."""
     if spec.takes(size):
         return
     if spec.pooling == "flat":
         raise InputError(f"{setting}: {size} is not {spec.native_size}, the one size that {name} takes")
     raise InputError(
-        f"{setting}: {size} is no multiple of {name}'s patch size {spec.patch_size}; "
+        f"{setting}: {size} is not a multiple of {name}'s patch size {spec.patch_size}; "
         f"the nearest is {max(1, round(size / spec.patch_size)) * spec.patch_size}"
     )
 

@@ -3,7 +3,7 @@
 The parameters of all blocks are stacked on a leading depth axis, so a tree looks like
 
     patch_embed/kernel [p * p * 3, D]      patch_embed/bias [D]          (no bias in CLIP)
-    cls_token [1, 1, D]                    register_tokens [1, R, D]     (where there are such)
+    cls_token [1, 1, D]                    register_tokens [1, R, D]     (if there are any)
     pos_embed [1, 1 + grid * grid, D]      pre_norm/{scale, bias} [D]    (no positions in DINOv3; norm: CLIP)
     blocks/norm1/{scale, bias} [L, D]      blocks/attn/qkv/{kernel [L, D, 3D], bias [L, 3D]}
     blocks/attn/proj/...                   blocks/scale1/gamma [L, D]    (DINOv2, DINOv3)
@@ -37,7 +37,7 @@ from adaptface_jax.models.specs import BackboneSpec
 
 
 class Block(nnx.Module):
-    """x + attention, x + MLP, each behind a LayerNorm and, where the spec has it, before a LayerScale."""
+    """x + attention, x + MLP, each after a LayerNorm and, if the spec has it, before a LayerScale."""
 
     def __init__(self, spec: BackboneSpec, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(spec.width, spec.norm_eps)
@@ -55,7 +55,7 @@ class Block(nnx.Module):
         rotation: Rotation | None = None,
         rows: int | None = None,
     ) -> jax.Array:
-        """rows: the first tokens, for which alone a result is wanted [B, rows, D]; None: all."""
+        """rows: the number of first tokens to compute, [B, rows, D]; None: all."""
         branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
         x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
         branch = self.mlp(self.norm2(x), adaptation)
@@ -74,7 +74,7 @@ class Router:
 
 
 class Features(NamedTuple):
-    """feature [B, d]; gate, of DA-LoRA; blocks [L, B, T, D], each block's output, when asked for."""
+    """feature [B, d]; gate, of DA-LoRA; blocks [L, B, T, D], each block's output, if requested."""
 
     feature: jax.Array
     gate: Gates | None
@@ -147,19 +147,19 @@ class ViT(nnx.Module):
         return_blocks: bool = False,
         which: jax.Array | None = None,
     ) -> Features:
-        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: of each rank, for each image.
+        """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: weight of each rank, for each image.
 
-        With `router`, `gate` is what the blocks before it use. `key` switches adapter dropout on. unroll: blocks in
-        each turn of the loop over the depth; 0: no loop and no branch at all, for graphs that other programs run.
-        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are. gather: makes a block's
-        parameters whole where they are split, and again in the backward pass, since it marks nothing to be kept.
-        which: int32 [B], of M adapters the one of each image, where factors are [L, M, in, R] and [L, M, R, out].
+        With `router`, the blocks before it use `gate`. `key` switches adapter dropout on. unroll: blocks per
+        iteration of the loop over the depth; 0: no loop and no branch, for exported graphs.
+        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are trained. gather: collects
+        a block's parameters if they are split, and again in the backward pass, since it marks nothing to be kept.
+        which: int32 [B], the adapter of each image among M, if factors are [L, M, in, R] and [L, M, R, out].
         """
         definition, state = nnx.split(self.blocks)
         state = jax.tree.map(jnp.asarray, state)
         spec = self.spec
         turned = rotation(images.shape[1] // spec.patch_size, spec.width // spec.heads) if spec.rotary else None
-        # The blocks of which every token goes on; of the last one often the class token alone does.
+        # The blocks that compute every token; the last one often needs only the class token.
         count = spec.depth if return_blocks or self.pool is not None else spec.depth - 1
 
         def body(i: jax.Array | int, carry: Any, layer: Any, rows: int | None = None) -> Any:
@@ -197,9 +197,9 @@ class ViT(nnx.Module):
                 outputs.append(output)
             blocks = jnp.stack(outputs) if return_blocks else None
         else:
-            # Inside a loop nothing is shared between the two passes, so common subexpressions cannot undo this.
+            # Inside a loop the two passes share nothing, so common subexpression elimination cannot undo this.
             looped = jax.checkpoint(looped, policy=None if remat else KEEP_MARKED, prevent_cse=unroll >= count)
-            # Weights that are not trained are read where they lie: a part of their stack would be a copy of it.
+            # Frozen weights are read in place: a slice of their stack would be a copy.
             parts = jax.tree.map(lambda leaf: leaf[:count], (state if trained else None, adapters))
             carry, blocks = jax.lax.scan(looped, carry, (jnp.arange(count), *parts), unroll=unroll)
         for i in range(count, spec.depth):
@@ -220,7 +220,7 @@ def _pool(spec: BackboneSpec, image_size: int, rngs: nnx.Rngs) -> ProbePool | Fl
 
 
 def _choose(condition: jax.Array | bool, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
-    """`lax.cond`, without a branch where it is known which."""
+    """`lax.cond`, without a branch if the condition is static."""
     if isinstance(condition, bool):
         return yes() if condition else no()
     return jax.lax.cond(condition, yes, no)
@@ -244,5 +244,5 @@ def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> 
 
 
 def random_params(spec: BackboneSpec, image_size: int, seed: int) -> dict[str, Any]:
-    """Freshly initialized float32 parameters of the backbone."""
+    """Newly initialized float32 parameters of the backbone."""
     return nnx.to_pure_dict(nnx.state(ViT(spec, image_size, rngs=nnx.Rngs(seed))))

@@ -1,10 +1,10 @@
-"""Pack any training set into ArrayRecord shards: few large files, random access, checksums.
+"""Pack any training set into ArrayRecord shards: a few large files, random access, checksums.
 
     adaptface pack /data/casia-webface /data/casia-shards --shard_mb=256
 
 SRC is anything that `data.train` takes. Images keep their encoded bytes; records keep order, labels and keys, so a run
-on the shards sees the batches of a run on SRC. A labels.csv in SRC, or the table that --labels names, is packed whole.
-Killed at any moment, the same command goes on.
+on the shards sees the same batches as one on SRC. A labels.csv in SRC, or the table that --labels names, is packed too.
+If killed at any moment, the same command resumes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adaptface_jax.core.processors import cores
 
 
 def main(args: argparse.Namespace) -> None:
-    """Open the source, pack it, say what came out."""
+    """Open the source, pack it, report the outcome."""
     from adaptface_jax.pack.work import work
 
     work(args)
@@ -28,16 +28,23 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="what data.train takes")
+    result.add_argument("source", metavar="SRC", help="anything that data.train takes")
     result.add_argument(
-        "folder", type=output_folder, metavar="DST", help="an empty folder, or one that the same command began to fill"
+        "folder",
+        type=output_folder,
+        metavar="DST",
+        help="an empty folder, or one that the same command started to fill",
     )
-    result.add_argument("--labels", default="", metavar="FILE", help="labels of the images [labels.csv in SRC]")
+    result.add_argument("--labels", default="", metavar="FILE", help="label table [SRC/labels.csv]")
     size = result.add_mutually_exclusive_group()
-    size.add_argument("--shards", type=int, metavar="N", help="this many shards of equal counts")
-    size.add_argument("--shard_mb", type=int, default=256, metavar="MB", help="size of a shard [256]")
+    size.add_argument("--shards", type=int, metavar="N", help="this many shards, with equal numbers of images")
+    size.add_argument("--shard_mb", type=int, default=256, metavar="MB", help="size of each shard [%(default)s]")
     result.add_argument(
-        "--processes", type=whole_number(), default=cores(), metavar="N", help="that read [one a core: %(default)s]"
+        "--processes",
+        type=whole_number(),
+        default=cores(),
+        metavar="N",
+        help="worker processes [one per core: %(default)s]",
     )
     return result
 

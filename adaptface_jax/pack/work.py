@@ -14,7 +14,7 @@ from adaptface_jax.data.sources.labeled import labels_beside
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open the source, pack it, say what came out."""
+    """Open the source, pack it, report the outcome."""
     for name in ("shards", "shard_mb"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -24,12 +24,12 @@ def work(args: argparse.Namespace) -> None:
     print(f"packing   {source.description}: {len(source):,} images, {source.num_classes:,} identities", flush=True)
     if source.table is not None:
         rows = int(source.table.listed.sum())
-        print(f"labels    {', '.join(map(shown, source.table.columns))} of {rows:,} images ({source.table.place})")
+        print(f"labels    {', '.join(map(shown, source.table.columns))} for {rows:,} images ({source.table.place})")
     with Progress(len(source), label="packing", unit="image") as progress:
         packed = pack(source, Path(args.folder), limit, lambda done: progress.show(done, {}), args.processes)
-    kept = f", {packed.kept} of them kept from before" if packed.kept else ""
+    kept = f" ({packed.kept} kept from before)" if packed.kept else ""
     print(
         f"written: {args.folder}, {packed.shards} shards{kept}, {packed.bytes / 2**20:,.1f} MB, every record read back"
     )
-    for line in source.passed_over.lines():
+    for line in source.skipped_files.lines():
         print(line)

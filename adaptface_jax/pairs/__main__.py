@@ -1,4 +1,4 @@
-"""Draw verification pairs from identity folders, of people that training then leaves out.
+"""Draw verification pairs from identity folders, of people who are then held out of training.
 
     adaptface pairs crops/ --out=crops/pairs.csv --people=0.2 --domains="pose=left|right; light=dark"
     adaptface train --config.data.train=crops/ --config.data.exclude=crops/pairs.csv --benchmark held=crops/pairs.csv
@@ -7,9 +7,9 @@
 
 --holdout also writes the list of the other people's images, --bin also an InsightFace pack.
 
-Half genuine, half impostor, no two images twice, people evenly, folds of different people. With `--domains`, made of
-the labels as `data.domains` makes them, the pairs cross conditions: every cell of two of them (`ordinary` is one) gets
-equally many pairs as far as there are any, half of them genuine. The same seed draws the same pairs.
+Half genuine, half impostor; no pair twice, people drawn evenly, no person in two folds. With `--domains`, written as in
+`data.domains`, the pairs cross conditions: every two of them (`ordinary` is one) get equally many pairs, as far as the
+images allow, half of them genuine. The same seed draws the same pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adaptface_jax.cli.parser import Parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Open the folders and their labels, choose the people, draw, write, say what came out."""
+    """Open the folders and their labels, choose the people, draw, write, report the outcome."""
     from adaptface_jax.pairs.work import work
 
     work(args)
@@ -31,20 +31,20 @@ def main(args: argparse.Namespace) -> None:
 def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
-    result.add_argument("source", metavar="SRC", help="a folder with a folder for each identity")
+    result.add_argument("source", metavar="SRC", help="a folder with one folder per identity")
     result.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE.csv", help="the list; its paths are those within SRC"
+        "--out", type=output_file, required=True, metavar="FILE.csv", help="the list; its paths are relative to SRC"
     )
     result.add_argument("--bin", action="store_true", help="also write FILE.bin, an InsightFace pack of the same pairs")
     held = result.add_mutually_exclusive_group()
     held.add_argument(
-        "--holdout", type=float, metavar="P", help="as --people, and write the others' images as FILE.train.csv"
+        "--holdout", type=float, metavar="P", help="like --people, and list the other people's images in FILE.train.csv"
     )
-    held.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or which part [%(default)s]")
-    result.add_argument("--pairs", type=int, default=3000, metavar="N", help="how many at most [%(default)s]")
-    result.add_argument("--seed", type=int, default=0, help="of the people and the pairs [%(default)s]")
-    result.add_argument("--labels", default="", metavar="FILE", help="table of labels [SRC/labels.csv]")
-    result.add_argument("--domains", default="", metavar="TERMS", help="conditions to cross, as data.domains")
+    held.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or what fraction [%(default)s]")
+    result.add_argument("--pairs", type=int, default=3000, metavar="N", help="at most this many [%(default)s]")
+    result.add_argument("--seed", type=int, default=0, help="random seed for the people and the pairs [%(default)s]")
+    result.add_argument("--labels", default="", metavar="FILE", help="label table [SRC/labels.csv]")
+    result.add_argument("--domains", default="", metavar="TERMS", help="conditions to cross, as in data.domains")
     return result
 
 

@@ -34,24 +34,24 @@ TRAINING, PACK = ".train.csv", ".bin"
 
 
 def work(args: argparse.Namespace) -> None:
-    """Open the folders and their labels, choose the people, draw, write, say what came out."""
+    """Open the folders and their labels, choose the people, draw, write, report the outcome."""
     if args.pairs < 2 or args.pairs % 2:
         raise InputError(
-            f"--pairs: {args.pairs} is no even number from 2 on; expected as many genuine as impostor pairs"
+            f"--pairs: {args.pairs} is not an even number of at least 2; expected as many genuine as impostor pairs"
         )
     if args.labels and not args.domains:
-        raise InputError("--labels: nothing is made of them without --domains, e.g. 'pose=left|right; light=dark'")
+        raise InputError("--labels: unused without --domains; add it, e.g. --domains='pose=left|right; light=dark'")
     out, folder = Path(args.out), Path(args.source)
     if args.holdout is not None:
         check_file(str(out.with_suffix(TRAINING)))
     if args.bin:
         check_file(str(out.with_suffix(PACK)))
-    # Images of an unknown condition are in no cell, those in none of the conditions in cells of their own.
+    # Images of an unknown condition are in no cell, those in none of the conditions in separate cells.
     terms = [term.strip() for term in args.domains.split(";") if term.strip()]
     domains = "; ".join([*terms, *([ORDINARY] if terms and ORDINARY not in terms else [])])
     source = open_source(args.source, labels=args.labels, domains=domains)
     if not (folder / source.key(0)).is_file():
-        raise InputError(f"{source.description}: its images are no files of their own; expected identity folders")
+        raise InputError(f"{source.description}: its images are not separate files; expected identity folders")
     source = listable(source)
     images = Readable(Images(source), Keys(source))
     known, people, pairs = readable_pairs(source, images, domains != "", args)
@@ -62,18 +62,18 @@ def work(args: argparse.Namespace) -> None:
         files[out.with_suffix(PACK)] = pack(source, pairs)
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
-            raise InputError(f"{shown(str(file))}: holds something else; choose another --out, or move it away")
+            raise InputError(f"{shown(str(file))}: exists with other content; choose another --out, or move it")
     for file, content in files.items():
         write_bytes(file, content)
     lines = outcome_lines(source, known, people, pairs, args, domains != "")
-    print("\n".join([*lines, *images.lines(), *source.passed_over.lines()]))
+    print("\n".join([*lines, *images.lines(), *source.skipped_files.lines()]))
 
 
 def readable_pairs(
     source: Source, images: Readable, crossed: bool, args: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray, Sequence[DrawnPair]]:
-    """The known conditions of each image, the people, and their pairs; drawn anew without the images of these that
-    cannot be read (they are then known in `images`) until all can.
+    """The known conditions of each image, the people, and their pairs; redrawn without the images that cannot be read
+    (which `images` then records) until all can.
     """
     everywhere = np.ones((len(source), 1), np.uint8)
     known = source.domains.copy() if crossed and source.domains is not None else everywhere
@@ -84,9 +84,7 @@ def readable_pairs(
         people = held_out(source, known, flag, wanted, rng)
         pairs = draw_pairs(source.labels, known, people.tolist(), args.pairs, rng)
         if not pairs:
-            raise InputError(
-                f"{source.description}: no pair of the {len(people)} people can be drawn; give more --people"
-            )
+            raise InputError(f"{source.description}: no pair can be drawn of the {len(people)} people; raise --people")
         drawn = {image for pair in pairs for image in (pair.first, pair.second)}
         for image in drawn - asked:
             images[image]
@@ -102,18 +100,18 @@ def is_listable(path: str) -> bool:
 
 
 def listable(source: Source) -> Source:
-    """The images whose names a list can hold; the others are counted with what is passed over."""
+    """The images whose names a list can hold; the others are counted as skipped."""
     held = np.array([is_listable(source.key(index)) for index in range(len(source))])
     if held.all():
         return source
-    source.passed_over.pictures["whose names no list can hold"] += int((~held).sum())
+    source.skipped_files.images["whose names no list can hold"] += int((~held).sum())
     return Selection(source, np.flatnonzero(held), "those whose names a list can hold")
 
 
 def held_out(source: Source, membership: np.ndarray, flag: str, wanted: float, rng: np.random.Generator) -> np.ndarray:
     """The people of the pairs, among those with two images of known conditions; int [P].
 
-    wanted: how many, or below 1 which part of all, as `flag` says.
+    wanted: how many, or, below 1, what fraction of all; `flag` names it in errors.
     """
     number = round(wanted * source.num_classes) if 0 < wanted < 1 else wanted
     counts = np.bincount(source.labels[membership.any(axis=1)], minlength=source.num_classes)
@@ -121,7 +119,7 @@ def held_out(source: Source, membership: np.ndarray, flag: str, wanted: float, r
     if number != int(number) or not 2 <= number <= min(len(able), source.num_classes - 2):
         raise InputError(
             f"{flag}: {wanted:g} of {source.num_classes:,} identities, {len(able):,} of which have two images to "
-            f"compare; expected a part below 1, or a number, that makes 2 to {min(len(able), source.num_classes - 2):,}"
+            f"compare; expected a fraction or number that gives 2 to {min(len(able), source.num_classes - 2):,} people"
         )
     return rng.choice(able, int(number), replace=False)
 
@@ -140,7 +138,7 @@ def table(source: Source, pairs: Sequence[DrawnPair], crossed: bool) -> bytes:
 
 
 def training_list(source: Source, people: np.ndarray, folder: Path, out: Path) -> bytes:
-    """The images of everybody else, as `data.train` reads it: their paths as seen from the list, and their people."""
+    """The images of everyone else, as `data.train` reads it: paths relative to the list, and identities."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label"])
@@ -151,7 +149,7 @@ def training_list(source: Source, people: np.ndarray, folder: Path, out: Path) -
 
 
 def pack(source: Source, pairs: Sequence[DrawnPair]) -> bytes:
-    """An InsightFace pack: its tools take images of 112x112 alone, so others are brought to that size, as PNG."""
+    """An InsightFace pack: its tools take 112x112 images only, so others are resized, as PNG."""
     images: dict[int, bytes] = {}
     for index in {image for pair in pairs for image in (pair.first, pair.second)}:
         data = source[index].image
@@ -166,9 +164,9 @@ def pack(source: Source, pairs: Sequence[DrawnPair]) -> bytes:
 
 
 def printable(source: Source, path: str) -> str:
-    """A path that a list can hold; raises InputError for another one."""
+    """A path that a list can hold; raises InputError for any other."""
     if not is_listable(path):
-        raise InputError(f"{source.description}: {shown(path)!r} is no name for a list; rename it")
+        raise InputError(f"{source.description}: {shown(path)!r} cannot be written to a list; rename it")
     return path
 
 
@@ -185,19 +183,19 @@ def outcome_lines(
     args: argparse.Namespace,
     crossed: bool,
 ) -> list[str]:
-    """Who, how many pairs of what, and how to go on."""
+    """The people, the pairs by condition, and how to continue."""
     images = {image for pair in pairs for image in (pair.first, pair.second)}
     drawn = {int(source.labels[image]) for image in images}
     folds = len({pair.fold for pair in pairs})
-    less = "" if len(pairs) == args.pairs else f" of {args.pairs:,} wanted: these people have no more"
+    less = "" if len(pairs) == args.pairs else f" of {args.pairs:,} requested: these people have no more"
     lines = [
         f"people    {len(people):,} of {source.num_classes:,} (seed {args.seed}), {len(drawn):,} of them in a pair",
         f"pairs     {len(pairs):,}{less}, half of them genuine, of {len(images):,} images, in {folds} folds"
-        + (" of different people" if folds > 1 else ": too few people for several"),
+        + (" without shared people" if folds > 1 else ": too few people for several"),
     ]
     if crossed:
         unknown = int((~membership.any(axis=1) & np.isin(source.labels, people)).sum())
-        lines += [f"conditions unknown of {unknown:,} images: in no pair"] if unknown else []
+        lines += [f"conditions unknown for {unknown:,} images: in no pair"] if unknown else []
         lines += [
             f"  {source.domain_names[first]} - {source.domain_names[second]}: {count:,}"
             for (first, second), count in cells(membership, pairs).items()
@@ -205,14 +203,14 @@ def outcome_lines(
     out, folder = Path(args.out), Path(args.source)
     listed = args.out if out.resolve().parent == folder.resolve() else f"{args.source}:{out.resolve()}"
     if args.bin and not _tenths_are_folds(pairs):
-        lines.append("folds     a pack has tenths in order only, which share people here; 20, 40 ... --pairs may help")
+        lines.append("folds     a pack's folds are tenths in order, which share people here; try --pairs of 20, 40 ...")
     training, packed = out.with_suffix(TRAINING), out.with_suffix(".bin")
     also = [file for file, made in ((training, args.holdout is not None), (packed, args.bin)) if made]
     train = f"train={shown(str(training))}" if args.holdout is not None else f"exclude={shown(listed)}"
     return [
         *lines,
         f"written: {', '.join(shown(str(file)) for file in (out, *also))}",
-        f"go on with: --config.data.{train} --benchmark held={shown(str(packed)) if args.bin else shown(listed)}",
+        f"continue with: --config.data.{train} --benchmark held={shown(str(packed)) if args.bin else shown(listed)}",
     ]
 
 
@@ -222,7 +220,7 @@ def _tenths_are_folds(pairs: Sequence[DrawnPair]) -> bool:
 
 
 def cells(membership: np.ndarray, pairs: Sequence[DrawnPair]) -> dict[tuple[int, int], int]:
-    """How many pairs there are of every two conditions; a pair counts in each that its images hold."""
+    """How many pairs there are for every two conditions; a pair counts in each cell that its images belong to."""
     index = np.array([(pair.first, pair.second) for pair in pairs]).ravel()
     every = itertools.combinations_with_replacement(range(membership.shape[1]), 2)
     counts = {(row, column): int(members.sum()) for row, column, members in cell_members(index, membership)}

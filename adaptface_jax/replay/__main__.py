@@ -1,13 +1,13 @@
-"""Prove a run: that what it left is as it was, and that steps of it computed again come to the same.
+"""Prove a run: its files are unchanged, and steps of it, computed again, give the same result.
 
     adaptface replay runs/exp003
     adaptface replay runs/exp003 --windows=20 --share=10 --seed=7
 
-Every record of the run, every image that it read, its backbone and each checkpoint are compared with what the training
-noted of them; then random windows of steps are trained again from the checkpoints (checkpoint.keep_every keeps more of
-them) and compared bit for bit where this machine is like the one that trained, on a CPU; elsewhere to --tolerance.
+Every record of the run, every image it read, its backbone and each checkpoint are compared with what the training
+recorded; then random windows of steps are trained again from the checkpoints (checkpoint.keep_every keeps more of them)
+and compared: bit for bit on a CPU like the one that trained, elsewhere to --tolerance.
 
-Exit status: 0 proven, 1 something is not as it was (it is named), 2 the run cannot be run again.
+Exit status: 0 proven, 1 something differs (it is named), 2 the run cannot be replayed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WINDOWS, SHARE, TOLERANCE = 5, 3.0, 1e-3
 
 
 def main(args: argparse.Namespace) -> None:
-    """Look at what was kept, run windows again, say the verdict, leave with 1 where something differs."""
+    """Check what was kept, run windows again, print the verdict, exit with 1 if something differs."""
     from adaptface_jax.replay.work import work
 
     work(args)
@@ -32,11 +32,11 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("run", metavar="WORKDIR", help="the folder of a training run")
-    result.add_argument("--windows", type=_count, default=WINDOWS, metavar="N", help=f"at most so many [{WINDOWS}]")
+    result.add_argument("--windows", type=_count, default=WINDOWS, metavar="N", help=f"at most this many [{WINDOWS}]")
     result.add_argument(
-        "--share", type=_share, default=SHARE, metavar="PERCENT", help=f"of the steps, all together [{SHARE:g}]"
+        "--share", type=_share, default=SHARE, metavar="PERCENT", help=f"of the steps, in total [{SHARE:g}]"
     )
-    result.add_argument("--seed", type=_count, default=1, help="of the choice of windows [1]")
+    result.add_argument("--seed", type=_count, default=1, help="for the choice of windows [1]")
     result.add_argument(
         "--tolerance", type=_positive, default=TOLERANCE, help=f"where bits may differ, relative [{TOLERANCE:g}]"
     )
@@ -64,7 +64,7 @@ def _positive(text: str) -> float:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
 
 

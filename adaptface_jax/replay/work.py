@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaptface_jax.checks.finding import Finding, Section, Severity, note, ok
-from adaptface_jax.checks.replay.again import Again, unlike
 from adaptface_jax.checks.replay.exported import exported
 from adaptface_jax.checks.replay.kept import checkpoint_steps, kept
+from adaptface_jax.checks.replay.recorded_run import RecordedRun, read_recorded_run
+from adaptface_jax.checks.replay.replayer import Replayer, differences
 from adaptface_jax.checks.replay.sources import ORDER, changed, sources
-from adaptface_jax.checks.replay.testimony import Testimony, read_testimony
 from adaptface_jax.checks.replay.windows import Window, choose_windows
 from adaptface_jax.checks.terminal import Report, as_json
 from adaptface_jax.config.overrides import AnyConfig
@@ -31,106 +31,106 @@ from adaptface_jax.training.run import recorded_config
 
 
 def work(args: argparse.Namespace) -> None:
-    """Look at what was kept, run windows again, say the verdict, leave with 1 where something differs."""
+    """Check what was kept, run windows again, print the verdict, exit with 1 if something differs."""
     began = time.monotonic()
-    told = read_testimony(Path(args.run))
-    print(f"adaptface_jax {__version__} replay: the run in {told.workdir}, {told.trained:,} steps", flush=True)
+    recorded = read_recorded_run(Path(args.run))
+    print(f"adaptface_jax {__version__} replay: the run in {recorded.workdir}, {recorded.trained:,} steps", flush=True)
     report, sections = Report(), list[Section]()
-    for section in _sections(told, args, began):
+    for section in _sections(recorded, args, began):
         sections.append(section)
         report.section(section)
     if args.output:
-        write_text(Path(args.output), to_json(as_json(sections, str(told.workdir)), indent=2) + "\n")
+        write_text(Path(args.output), to_json(as_json(sections, str(recorded.workdir)), indent=2) + "\n")
         print(f"\nwritten: {args.output}")
     wrong = [finding for section in sections for finding in section.findings if finding.severity is Severity.FAULT]
-    print("\n" + _verdict(told, wrong), flush=True)
+    print("\n" + _verdict(recorded, wrong), flush=True)
     if wrong:
         sys.exit(1)
 
 
-def _sections(told: Testimony, args: argparse.Namespace, began: float) -> Iterator[Section]:
-    yield Section("records", "of the run itself", tuple(kept(told)))
-    record = told.first_record
-    plan = _plan(told, recorded_config(told.workdir, record))
-    yield Section("sources", "what it was trained from", tuple(sources(told, plan)))
-    sound, findings = checkpoint_steps(told)
-    again = Again(told, plan, args.tolerance)
-    for step in list(sound):
-        if (finding := again.kept(step)) is not None:
+def _sections(recorded: RecordedRun, args: argparse.Namespace, began: float) -> Iterator[Section]:
+    yield Section("records", "of the run itself", tuple(kept(recorded)))
+    record = recorded.first_record
+    plan = _plan(recorded, recorded_config(recorded.workdir, record))
+    yield Section("sources", "what it was trained from", tuple(sources(recorded, plan)))
+    intact, findings = checkpoint_steps(recorded)
+    replayer = Replayer(recorded, plan, args.tolerance)
+    for step in list(intact):
+        if (finding := replayer.kept(step)) is not None:
             findings.append(finding)
-            sound.remove(step)
-    held = f"{plural(len(sound), 'checkpoint')}: {', '.join(f'{step:,}' for step in sound[-8:])}"
-    yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as the training had it"),))
+            intact.remove(step)
+    held = f"{plural(len(intact), 'checkpoint')}: {', '.join(f'{step:,}' for step in intact[-8:])}"
+    yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as in the training"),))
     if args.exported:
-        yield Section("exported", args.exported, (exported(Path(args.exported), plan, again, sound),))
+        yield Section("exported", args.exported, (exported(Path(args.exported), plan, replayer, intact),))
     if any(name in ORDER for name in changed(record, plan.record)):
-        yield Section("windows", "none", (note("steps", "not run again: their records are not there any more"),))
+        yield Section("windows", "none", (note("steps", "not replayed: their records no longer exist"),))
         return
-    yield _windows(told, args, again, plan, sound, began)
+    yield _windows(recorded, args, replayer, plan, intact, began)
 
 
 def _windows(
-    told: Testimony, args: argparse.Namespace, again: Again, plan: Plan, sound: list[int], began: float
+    recorded: RecordedRun, args: argparse.Namespace, replayer: Replayer, plan: Plan, intact: list[int], began: float
 ) -> Section:
-    allowed = int(args.share / 100 * told.trained)
-    known = sorted({*told.states, *told.logged})
-    stops = [sitting.step for sitting in told.sittings]
-    starts = [step for step in (0, *sound) if step or not told.sittings or told.sittings[0].step == 0]
+    allowed = int(args.share / 100 * recorded.trained)
+    known = sorted({*recorded.states, *recorded.logged})
+    stops = [session.step for session in recorded.sessions]
+    starts = [step for step in (0, *intact) if step or not recorded.sessions or recorded.sessions[0].step == 0]
     windows = choose_windows(starts, known, stops, args.windows, allowed, args.seed)
     findings: list[Finding] = []
-    for reason in dict.fromkeys(", ".join(unlike(told.sitting_of(window.start))) for window in windows):
+    for reason in dict.fromkeys(", ".join(differences(recorded.session_of(window.start))) for window in windows):
         if reason:
             findings.append(note("tolerance", f"compared to {args.tolerance:g}, not bit for bit: {reason}"))
     own = plan.config
     for window in windows:
-        sitting = told.sitting_of(window.start)
-        config = own if sitting is None else _alone(recorded_config(told.workdir, sitting.record))
+        session = recorded.session_of(window.start)
+        config = own if session is None else _alone(recorded_config(recorded.workdir, session.record))
         if config != plan.config:
-            plan = _plan(told, config)
-            again = Again(told, plan, args.tolerance)
-        findings.append(again.run(window))
+            plan = _plan(recorded, config)
+            replayer = Replayer(recorded, plan, args.tolerance)
+        findings.append(replayer.run(window))
     if len(windows) < args.windows:
         why = f"{len(windows)} of {args.windows} windows: {plural(len(starts), 'start')}, {args.share:g}% of the steps"
-        findings.append(note("windows", why, "checkpoint.keep_every keeps more checkpoints; --share runs more steps"))
-    findings.append(_cost(told, own, windows, time.monotonic() - began))
+        findings.append(note("windows", why, "checkpoint.keep_every keeps more checkpoints; --share replays more"))
+    findings.append(_cost(recorded, own, windows, time.monotonic() - began))
     return Section("windows", f"--seed={args.seed}", tuple(findings))
 
 
-def _cost(told: Testimony, config: AnyConfig, windows: list[Window], seconds: float) -> Finding:
+def _cost(recorded: RecordedRun, config: AnyConfig, windows: list[Window], seconds: float) -> Finding:
     steps = sum(window.steps for window in windows)
-    what = f"{steps:,} of {told.trained:,} steps ({100 * steps / told.trained:.2g}%), {seconds:.0f} s"
+    what = f"{steps:,} of {recorded.trained:,} steps ({100 * steps / recorded.trained:.2g}%), {seconds:.0f} s"
     trained, before = 0.0, 0
-    for step, row in sorted(told.logged.items()):
+    for step, row in sorted(recorded.logged.items()):
         if row.get("train/images_per_second"):
             trained += config.train.batch_size * (step - before) / row["train/images_per_second"]
         before = step
     if trained:
-        what += f" beside {trained:,.0f} s of training ({100 * seconds / trained:.2g}%)"
+        what += f" compared with {trained:,.0f} s of training ({100 * seconds / trained:.2g}%)"
     return note("cost", what, steps=steps, seconds=seconds, training_seconds=trained)
 
 
-def _plan(told: Testimony, config: AnyConfig) -> Plan:
-    """The run's own plan, without what is only looked at."""
-    record = told.first_record
+def _plan(recorded: RecordedRun, config: AnyConfig) -> Plan:
+    """The run's own plan, without what is only monitored."""
+    record = recorded.first_record
     if isinstance(config, Config):
         return recognition.prepare(_alone(config), record)  # type: ignore[arg-type]
     return classification.prepare(_alone(config), record)  # type: ignore[arg-type]
 
 
 def _alone(config: AnyConfig) -> AnyConfig:
-    """The settings without benchmarks and trackers: they change nothing that is trained."""
+    """The settings without benchmarks and trackers, which do not affect training."""
     quiet = dataclasses.replace(config, monitor=dataclasses.replace(config.monitor, wandb=False, images=False))
     if isinstance(quiet, Config):
-        # Nor does it over how many devices the frozen blocks are split: there may be others here.
+        # Nor does the number of devices that share the frozen blocks: this machine may have another number.
         train = dataclasses.replace(quiet.train, fsdp=here(quiet.train.fsdp))
         return dataclasses.replace(quiet, data=dataclasses.replace(quiet.data, benchmarks={}), train=train)
     return quiet
 
 
-def _verdict(told: Testimony, wrong: list[Finding]) -> str:
+def _verdict(recorded: RecordedRun, wrong: list[Finding]) -> str:
     if wrong:
         names = ", ".join(dict.fromkeys(finding.check for finding in wrong))
-        return f"NOT AS IT WAS: {plural(len(wrong), 'difference')}: {names}"
-    if not told.lines:
-        return "PROVEN as far as a run without evidence can be: what was run again is equal"
-    return "PROVEN: everything that was kept is as it was, and what was run again is equal"
+        return f"CHANGED: {plural(len(wrong), 'difference')}: {names}"
+    if not recorded.lines:
+        return "PROVEN as far as a run without evidence can be: what was replayed is equal"
+    return "PROVEN: everything that was kept is unchanged, and what was replayed is equal"

@@ -1,1 +1,1 @@
-"""The report for people: a page per run that stands alone (`results.html`), and a page over several runs."""
+"""The HTML report: a self-contained page per run (`results.html`), and a page that compares several runs."""

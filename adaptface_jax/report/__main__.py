@@ -1,10 +1,10 @@
-"""Make pages of runs: one for each, and one over all of them.
+"""Make report pages: one for each run, and one that compares all of them.
 
     adaptface report runs/exp001 runs/exp003 --out=report
 
-Open report/index.html: the runs side by side, the settings in which they differ and their curves over each other. For
-each benchmark that two face runs share it says whether their difference is real. All runs are of faces, or all of
-classification. A run that is not finished is shown as far as it is.
+Open report/index.html: the runs side by side, the settings in which they differ and their curves overlaid. For each
+benchmark that two face runs share it reports whether their difference is significant. The runs must be all face runs,
+or all classification runs. An unfinished run is shown up to its last step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adaptface_jax.cli.parser import Parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Read every run, make every page, then write them."""
+    """Read every run, build every page, then write them."""
     from adaptface_jax.report.work import work
 
     work(args)
@@ -27,7 +27,7 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished or running training")
-    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the pages go")
+    result.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="folder for the pages")
     return result
 
 

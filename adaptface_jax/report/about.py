@@ -1,4 +1,4 @@
-"""What was run: model, data, settings, parameters, time, versions and machine."""
+"""The facts of a run: model, data, settings, parameters, time, versions and machine."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.text import duration
+from adaptface_jax.core.text import duration, utc_minute
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import table
 
 
 def training_seconds(run: AnyRun) -> float | None:
-    """Time spent in steps, from the logged speeds: without compilations, evaluations and pauses; None without rows."""
+    """Time spent in steps, from the logged speeds, without compilations, evaluations and pauses; None without rows."""
     steps, speed = column(run.rows, "train/images_per_second")
     if not len(steps):
         return None
     taken, last = 0.0, 0
     for step, images_per_second in zip(steps.tolist(), speed.tolist(), strict=True):
-        if not images_per_second > 0:  # no speed that was ever measured
+        if not images_per_second > 0:  # no speed was ever measured
             return None
         taken += (step - last) * run.config.train.batch_size / images_per_second
         last = step
@@ -33,20 +33,30 @@ def training_seconds(run: AnyRun) -> float | None:
 
 
 def facts(run: AnyRun) -> list[tuple[str, str]]:
-    """(name, words) of what a reader asks first."""
+    """(name, text) of the facts at the top of the section."""
     rows = recognition_facts(run) if isinstance(run, FaceRun) else classification_facts(run)
     rows += [
         ("steps", f"{run.last_step:,} of {run.planned:,}, {run.config.train.batch_size} images each"),
         ("seed", str(run.config.seed)),
     ]
-    seconds = training_seconds(run)
-    if seconds:
-        rows.append(("training time", f"{duration(seconds)} in steps"))
+    rows += time_facts(run)
     results = run.results
     if results and results.run and results.run.best_checkpoint is not None:
         rows.append(("best checkpoint", f"step {results.run.best_checkpoint:,}"))
     if results and results.reported:
-        rows.append(("report made", results.reported))
+        rows.append(("report created", results.reported))
+    return rows
+
+
+def time_facts(run: AnyRun) -> list[tuple[str, str]]:
+    """When it ran, and for how long, as far as that is recorded."""
+    rows, times, seconds = [], run.times, training_seconds(run)
+    if times:
+        rows += [("began", utc_minute(times.begun)), ("ended", utc_minute(times.ended))]
+        several = f", in {times.sessions} sessions" if times.sessions > 1 else ""
+        rows.append(("duration", f"{duration(times.spent)}{several}"))
+    if seconds:
+        rows.append(("training time", f"{duration(seconds)} in steps"))
     return rows
 
 
@@ -73,7 +83,11 @@ def classification_facts(run: ClassificationRun) -> list[tuple[str, str]]:
         rows.append(("train data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} labels"))
     train = run.config.train
     rate = f"{train.optimizer}, {train.schedule} learning rate from {train.learning_rate:g}"
-    return [*rows, ("optimizer", f"{rate}, weight decay {train.weight_decay:g}"), ("best by", run.config.eval.metric)]
+    return [
+        *rows,
+        ("optimizer", f"{rate}, weight decay {train.weight_decay:g}"),
+        ("selected by", run.config.eval.metric),
+    ]
 
 
 def architecture(config: ClassificationConfig) -> str:
@@ -91,9 +105,9 @@ def adapter(config: Config) -> str:
     words = places.words(given)
     if given.kind == "lora":
         return f"LoRA, {words}"
-    shared = f" beside a shared one of rank {given.shared_rank}" if given.shared_rank else ""
+    shared = f" plus a shared one of rank {given.shared_rank}" if given.shared_rank else ""
     null = " and the frozen model" if given.null_expert else ""
-    alone = ", the greatest gate alone" if given.gate == "top1" else ""
+    alone = ", top-1 gate" if given.gate == "top1" else ""
     count = lora.experts(given)
     return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {given.router}{alone}"
 
@@ -111,17 +125,20 @@ def about_section(run: AnyRun) -> str:
         rows = [("", (name, value)) for name, value in results.environment.items() if name != "command"]
         side.append(table("Versions and machine", ["", ""], rows, "wrap", 2))
     else:
-        side.append('<p class="note">Versions and parameters are recorded when the run ends.</p>')
-    settings = dataclasses.asdict(run.config)
-    changed = [
-        ("", (name, text(now), text(before)))
-        for name, before, now in trees.difference(dataclasses.asdict(type(run.config)()), settings)
-    ]
+        side.append('<p class="note">Versions and parameters are recorded at the end of the run.</p>')
+    changed = [("", row) for row in changed_settings(run)]
     differing = table("Settings that differ from the defaults", ["setting", "value", "default"], changed, "wrap", 3)
-    everything = [("", (name, text(value))) for name, value in trees.flatten(settings, ".").items()]
+    settings = trees.flatten(dataclasses.asdict(run.config), ".")
+    everything = [("", (name, text(value))) for name, value in settings.items()]
     listed = table("", ["setting", "value"], everything, "wrap", 2)
     whole = f"<details><summary>All settings</summary>{listed}</details>"
     return f'{command}<div class="columns"><div>{ran}</div><div>{"".join(side)}</div></div>{differing}{whole}'
+
+
+def changed_settings(run: AnyRun) -> list[tuple[str, str, str]]:
+    """(name, value, default) of the settings that differ from their defaults."""
+    found = trees.difference(dataclasses.asdict(type(run.config)()), dataclasses.asdict(run.config))
+    return [(name, text(now), text(before)) for name, before, now in found]
 
 
 def parameters_table(rows: Sequence[ParameterCount]) -> str:
@@ -137,7 +154,7 @@ def parameters_table(rows: Sequence[ParameterCount]) -> str:
 
 
 def text(value: Any) -> str:
-    """A setting's value as the command line takes it."""
+    """A setting's value as on the command line."""
     if isinstance(value, tuple | list):
         return ",".join(map(str, value)) or "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The figures on the benchmarks: did it help, and where; the tables; beside what others published."""
+"""The benchmark results: whether training helped, and where; the tables; comparison with published results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def gain_rows(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdicts: Mapping[str, Verdict]) -> list[Gain]:
-    """A row a benchmark that both know, each followed by its domains."""
+    """One row per benchmark that both have, each followed by its domains."""
     rows = []
     for name, entry in benchmarks.items():
         before, verdict = frozen.get(name), verdicts.get(name)
@@ -69,21 +69,21 @@ def accuracy_interval(entry: BenchmarkResult | DomainVerification) -> Interval |
 
 
 def widest(entries: Iterable[BenchmarkResult]) -> float:
-    """The width of the widest interval of an accuracy, which no axis should be narrower than; 0 where none is known."""
+    """The width of the widest interval of an accuracy, the minimal range of an axis; 0 if none is known."""
     known = [around for entry in entries if (around := accuracy_interval(entry))]
     return max((high - low for low, high in known), default=0.0)
 
 
 def answer(label: str, results: Results, verdicts: Mapping[str, Verdict]) -> str:
-    """The first thing on the page: whether it helped, and on what. HTML.
+    """The top of the page: whether training helped, and on what. HTML.
 
-    verdicts: of each benchmark against the frozen backbone, where it was tested.
+    verdicts: for each benchmark against the frozen backbone, if it was tested.
     """
     benchmarks, frozen, pixels = results.benchmarks, results.frozen, results.pixels
     shared = [name for name in benchmarks if name in frozen]
     after = mean_accuracy(benchmarks[name] for name in shared or benchmarks)
     if not shared:
-        return f'<p class="answer">{escape(label)} reaches {percent(after)}.</p>'
+        return f'<p class="answer">{escape(label)} has an accuracy of {percent(after)}.</p>'
     before = mean_accuracy(frozen[name] for name in shared)
     outcome = of_all(verdicts)
     tiles = []
@@ -107,13 +107,13 @@ def answer(label: str, results: Results, verdicts: Mapping[str, Verdict]) -> str
 
 
 def generated_note(generated: Collection[str], benchmarks: Collection[str]) -> str:
-    """A banner where the faces of some benchmarks, or of all, are generated. HTML."""
+    """A banner if the faces of some or all benchmarks are synthetic. HTML."""
     said = on_generated(generated, benchmarks)
     return f'<p class="banner">{escape(said)}</p>' if said else ""
 
 
 def mark(outcome: Outcome) -> str:
-    """The sign before a headline, which tells gain from loss without its color, too. HTML."""
+    """The symbol before a headline, which distinguishes gain from loss even without color. HTML."""
     sign = {Outcome.RAISED: "▲", Outcome.LOWERED: "▼", Outcome.MIXED: "◆"}.get(outcome, "○")
     return f'<span class="{PAINTS.get(outcome, "quiet")}" aria-hidden="true">{sign}</span> '
 
@@ -123,12 +123,12 @@ def _tile(name: str, value: float, kind: str = "") -> str:
     return f"<li{css}><span>{escape(name)}</span><b>{percent(value)}</b></li>"
 
 
-def figures_table(benchmarks: BenchmarkResults) -> str:
-    """One row a benchmark, then the means by category and over all."""
+def metrics_table(benchmarks: BenchmarkResults) -> str:
+    """One row per benchmark, then the means by category and over all."""
     known = [entry.tar_at_far for entry in benchmarks.values()]
     everything = list(dict.fromkeys(far for rates in known for far in rates))
     targets = [far for far in everything if any(rates.get(far) is not None for rates in known)]
-    rows = [("", _figures(name, entry, targets)) for name, entry in benchmarks.items()]
+    rows = [("", _metric_cells(name, entry, targets)) for name, entry in benchmarks.items()]
     groups = means(benchmarks)
     for i, (name, members) in enumerate(groups.items()):
         cells = [name, "", percent(mean_accuracy(members)), "", area(mean([entry.auc for entry in members]))]
@@ -138,14 +138,14 @@ def figures_table(benchmarks: BenchmarkResults) -> str:
     missing = [far for far in everything if far not in targets]
     few = f" No TAR at {', '.join(missing)}: fewer than 10 false accepts are expected there." if missing else ""
     note = (
-        '<p class="note">Accuracy is the mean over ten folds, each judged at the threshold of the other nine. Small '
-        "figures are 95% intervals over people, not pairs; under the pairs stands how many people they rest on: "
-        f"{FEW} or fewer are too few to say. The best threshold is chosen on these very pairs: an upper bound.{few}</p>"
+        '<p class="note">Accuracy is the mean over ten folds, each evaluated at the threshold of the other nine. Small '
+        "numbers are 95% intervals over people, not pairs; below the pairs is the number of people: "
+        f"{FEW} or fewer are too few. The best threshold is chosen on these same pairs: an upper bound.{few}</p>"
     )
     return table("Verification", [*titles, "d\N{PRIME}", "best threshold", "threshold"], rows) + note
 
 
-def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
+def _metric_cells(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
     around = entry.intervals
     tars = around.tar_at_far if around else {}
     return [
@@ -163,7 +163,7 @@ def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[
 
 
 def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdicts: Mapping[str, Verdict]) -> str:
-    """One row a domain of each benchmark that knows them."""
+    """One row per domain of each benchmark that has domains."""
     rows = []
     for name, entry in benchmarks.items():
         before = frozen[name].domains if name in frozen else {}
@@ -190,7 +190,7 @@ def domains_table(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdic
 
 
 def published_table(label: str, benchmarks: BenchmarkResults) -> str:
-    """This run among what others published; averages stand beside averages only."""
+    """This run among published results; averages are compared with averages only."""
     own, total = of_five(benchmarks), average(benchmarks)
     names = [name for name, _ in FIVE.values()]
     rows: list[tuple[str, list[str]]] = []
@@ -204,8 +204,8 @@ def published_table(label: str, benchmarks: BenchmarkResults) -> str:
     shown = table("Accuracy in percent", ["", *names, "average", "source"], rows, "wrap")
     if not own:
         return (
-            f'<p class="lead">None of {", ".join(names)} was measured in this run, so nothing is comparable.</p>'
-            f"<details><summary>The published figures</summary>{shown}</details>"
+            f'<p class="lead">None of {", ".join(names)} was evaluated in this run, so nothing is comparable.</p>'
+            f"<details><summary>Published results</summary>{shown}</details>"
         )
     missing = [FIVE[known][0] for known in FIVE if known not in own]
     remark = (

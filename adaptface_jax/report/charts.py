@@ -1,4 +1,4 @@
-"""The charts of a report, each a whole `<figure>`."""
+"""The charts of a report, each a complete `<figure>`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from adaptface_jax.report.hover import STOPS, Stop, Value, strips, values_table
 from adaptface_jax.report.tables import PAINTS
 
 ROW = 34
-NAME = 20  # characters of a name beside a row
-LETTER = 7.5  # its width where the screen is narrow, and texts are larger
+NAME = 20  # characters of a row label
+LETTER = 7.5  # their width on a narrow screen, where text is larger
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """Accuracy before and after on one set of pairs, as fractions; intervals of 95% (low, high) where known.
+    """Accuracy before and after on one set of pairs, as fractions; 95% intervals (low, high) if known.
 
-    outcome: what is shown of their difference. strong: whether the row is that of a whole benchmark.
+    outcome: the verdict on their difference. strong: whether the row is of a whole benchmark.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Gain:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of a chart: its name in the legend, x and y [N], and its paint.
+    """One line of a chart: its name in the legend, x and y [N], and its color.
 
-    marked: a dot at each value, which is smoothed nowhere.
+    marked: a dot at each value, without smoothing.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Line:
 
 
 def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
-    """A ring where each row started, a dot where it is now, and the gain in points at the right."""
+    """A ring at the value before, a dot at the value after, and the gain in points at the right of each row."""
     values = [value for row in rows for value in (row.before, row.after)]
     values += [v for row in rows for pair in (row.before_interval, row.after_interval) if pair for v in pair]
     span = max(max(values) - min(values), 0.05)
@@ -84,7 +84,7 @@ def gains(title: str, rows: Sequence[Gain], before: str, after: str) -> str:
     says = "; ".join(f"{row.name} {100 * row.before:.2f}% to {100 * row.after:.2f}%" for row in rows)
     drawn = frame.svg(f"Accuracy, {before} to {after}: {says}")
     banded = any(row.after_interval for row in rows)
-    note = "The change at the right is in points, gray where no difference is shown."
+    note = "The change at the right is in points, gray if not significant."
     note += " Shaded: 95% intervals." if banded else ""
     return svg.figure(title, drawn, [("base ring", before), ("main", after)], note)
 
@@ -98,9 +98,9 @@ def curves(
     from_zero: bool = False,
     least: float = 0.0,
 ) -> str:
-    """Lines over the step. smooth: a running mean before the values themselves, which are drawn faintly.
+    """Lines over the step. smooth: a running mean over the values themselves, which are drawn faintly.
 
-    least: the range of y is at least so wide, as the interval of one of the values is.
+    least: the minimal range of y, the width of the interval of one of the values.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
@@ -138,8 +138,8 @@ def is_smoothed(line: Line, smooth: bool) -> bool:
 
 
 def stops_of(lines: Sequence[Line], frame: svg.Frame, smooth: bool, written: Callable[[float], str]) -> Iterator[Stop]:
-    """At about STOPS of the steps the value of each line, and its running mean where that is drawn: at the logged step
-    that is nearest, if no other stop is nearer to it."""
+    """At about STOPS of the steps the value of each line, and its running mean if drawn, from the nearest logged step,
+    unless another stop is closer to it."""
     steps = np.unique(np.concatenate([line.x for line in lines]))
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, min(STOPS, len(steps))).round().astype(int))]
     means = [running_mean(line.y) if is_smoothed(line, smooth) else None for line in lines]
@@ -159,7 +159,7 @@ def stops_of(lines: Sequence[Line], frame: svg.Frame, smooth: bool, written: Cal
 
 
 def wide_enough(low: float, high: float, least: float) -> tuple[float, float]:
-    """Within 0..1, widened around its middle to `least`, so that what is within chance looks small."""
+    """Within 0..1, widened around its middle to `least`, so that differences within chance look small."""
     missing = max(0.0, least - (high - low)) / 2
     low, high = max(0.0, low - missing), min(1.0, high + missing)
     return max(0.0, min(low, high - least)), min(1.0, max(high, low + least))
@@ -172,9 +172,9 @@ def dots(
     axis: str = "accuracy",
     least: float = 0.0,
 ) -> str:
-    """A named row each, on it a fraction for each of (name, fraction, paint); a ring where the paint is `base`.
+    """One named row each, with a dot for each (name, fraction, color); a ring if the color is `base`.
 
-    least: the axis is at least so wide, as the interval of one of the fractions is.
+    least: the minimal range of the axis, the width of the interval of one of the fractions.
     """
     values = [value for row in rows.values() for _, value, _ in row]
     span = max(max(values) - min(values), 0.05)
@@ -200,7 +200,7 @@ def dots(
 
 
 def row_height(count: int) -> int:
-    """Of each of so many rows: many stand closer together."""
+    """The height of each of `count` rows: many are closer together."""
     return ROW if count <= 12 else 23
 
 
@@ -212,9 +212,9 @@ def _rows(
     strong: Set[str] = frozenset(),
     axis: str = "accuracy",
 ) -> svg.Frame:
-    """A frame with a named row for each, over an axis of fractions."""
+    """A frame with a named row for each, on an axis of fractions."""
     row = row_height(len(names))
-    texts = [beside(name) for name in names]
+    texts = [row_label(name) for name in names]
     frame = svg.Frame(
         (low, high),
         (len(names), 0),
@@ -233,15 +233,15 @@ def _rows(
     return frame
 
 
-def beside(name: str) -> str:
-    """At most NAME of a name: in "benchmark: domain" the benchmark is shortened, for its rows differ in the rest."""
+def row_label(name: str) -> str:
+    """At most NAME characters of a name: in "benchmark: domain" the benchmark is shortened, since the rest differs."""
     head, colon, tail = name.rpartition(": ")
     room = NAME - len(colon) - len(tail)
     return f"{shortened(head, room)}{colon}{tail}" if colon and room > 3 else shortened(name, NAME)
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """Over about a twentieth of the values on both sides alike: it starts at the first value and ends at the last."""
+    """Over about a twentieth of the values, symmetric: it starts at the first value and ends at the last."""
     width = max(2, len(values) // 40)
     result = np.empty(len(values))
     for i in range(len(values)):
@@ -253,7 +253,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def shares(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str], note: str = "") -> str:
-    """A bar a row, cut into parts that sum to 1."""
+    """One bar per row, divided into parts that sum to 1."""
     longest = max(len(name) for name in rows)
     frame = svg.Frame((0.0, 1.0), (0.0, 1.0), left=min(150, 18 + 6.6 * longest), height=svg.TOP + 22 + ROW * len(rows))
     for i, (name, parts) in enumerate(rows.items()):

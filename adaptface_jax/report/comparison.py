@@ -1,4 +1,4 @@
-"""Several face runs side by side: their table, curves over each other, and whether the differences are real."""
+"""Several face runs side by side: their table, overlaid curves, and whether the differences are significant."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from adaptface_jax.report.yardstick import yardstick_section
 
 
 def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> str:
-    """The document over runs by their names. links: the page of each, relative."""
+    """The document for runs by their names. links: the page of each, relative."""
     scores = {name: run.scores.found for name, run in named.items()}
     benchmarks = list(dict.fromkeys(name for run in named.values() for name in benchmarks_of(run)))
     pairs, recipes = compared(scores, benchmarks), recipes_of(named)
     over_seeds = recipes_compared(recipes, scores, benchmarks)
     gains = {(name, where): one.found for name, run in named.items() for where, one in run.verdicts.items()}
-    # What the page may say by chance is shared by what it compares: with the frozen backbone, runs, recipes.
+    # The error probability of the page is shared by its comparisons: with the frozen backbone, of runs, of recipes.
     level = LEVEL / max(1, sum(map(bool, (gains, pairs, over_seeds.found))))
     over_frozen, verdicts, of_recipes = judged(gains, level), judged(pairs, level), judged(over_seeds.found, level)
     body = [
@@ -57,7 +57,7 @@ def comparison_page(named: Mapping[str, FaceRun], links: Mapping[str, str]) -> s
     ]
     if len(named) > 1:
         body.append(recipes_section(recipes, named, benchmarks, of_recipes, over_seeds))
-        body += ["<h2>Is the difference real?</h2>", paired_tables(verdicts)]
+        body += ["<h2>Is the difference significant?</h2>", paired_tables(verdicts)]
     body.append(of_several(len(named) > 1))
     return document(TITLE, body)
 
@@ -68,7 +68,7 @@ def headline(
     recipes: Sequence[Recipe],
     of_recipes: Mapping[Pair, Verdict],
 ) -> str:
-    """Which run is ahead of which; where all are seeds of several recipes, which recipe, for a seed is luck. HTML."""
+    """Which run is better than which; if all are seeds of several recipes, which recipe, since a seed is luck. HTML."""
     in_one = {run for recipe in recipes for run in recipe.runs.values()}
     if len(recipes) > 1 and in_one == set(named):
         return ahead({recipe.name: mean_accuracies(recipe, named) for recipe in recipes}, of_recipes, "recipe")
@@ -78,16 +78,16 @@ def headline(
 
 
 def ahead(accuracies: Mapping[str, Mapping[str, float]], verdicts: Mapping[Pair, Verdict], what: str) -> str:
-    """Which is ahead of which on what all of them were verified on. HTML.
+    """Which is better than which on the benchmarks that all of them share. HTML.
 
-    accuracies: name -> benchmark -> fraction. what: they are, "run" or "recipe".
+    accuracies: name -> benchmark -> fraction. what: "run" or "recipe".
     """
     finished = {name: found for name, found in accuracies.items() if found}
     if not finished:
-        return f'<p class="answer">No {what} has been verified yet.</p>'
+        return f'<p class="answer">No {what} has been evaluated yet.</p>'
     shared = sorted(set.intersection(*(set(found) for found in finished.values())))
     if not shared:
-        return f'<p class="answer">The {what}s share no benchmark, so none is ahead.</p>'
+        return f'<p class="answer">The {what}s share no benchmark, so they cannot be compared.</p>'
     ranks = {name: mean([found[b] for b in shared]) for name, found in finished.items()}
     first = max(ranks, key=lambda name: ranks[name])
     where = f"on {shared[0]}" if len(shared) == 1 else f"over {len(shared)} shared benchmarks"
@@ -100,14 +100,14 @@ def ahead(accuracies: Mapping[str, Mapping[str, float]], verdicts: Mapping[Pair,
     over = " mean over seeds" if what == "recipe" else ""
     highest = f"the highest accuracy {where}, {percent(ranks[first])}{over}"
     if len(ranks) == 1:
-        said = f"{escape(first)} reaches {percent(ranks[first])} {escape(where)}."
+        said = f"{escape(first)} has an accuracy of {percent(ranks[first])} {escape(where)}."
     elif beaten:
         whom = listed(beaten) if len(beaten) < 3 else f"{len(beaten)} of {len(ranks) - 1} other {what}s"
-        said = f"<b>{escape(first)}</b> is ahead of {escape(whom)}, and has {escape(highest)}."
+        said = f"<b>{escape(first)}</b> is better than {escape(whom)}, and has {escape(highest)}."
     else:
-        said = f"No {what} is shown to be ahead. {escape(first)} has {escape(highest)}."
-    rest = "; ".join(f"from {listed(names)} ({outcome})" for outcome, names in beside.items())
-    tail = f"<p>It is not told {escape(rest)}.</p>" if rest else ""
+        said = f"No {what} is shown to be better. {escape(first)} has {escape(highest)}."
+    rest = "; ".join(f"than {listed(names)} ({outcome})" for outcome, names in beside.items())
+    tail = f"<p>It is not shown to be better {escape(rest)}.</p>" if rest else ""
     return f'<p class="answer">{mark(Outcome.RAISED if beaten else Outcome.NOT_SHOWN)}{said}</p>{tail}'
 
 
@@ -117,7 +117,7 @@ def runs_table(
     benchmarks: Sequence[str],
     over_frozen: Mapping[tuple[str, str], Verdict],
 ) -> str:
-    """A row a run: what it is, its accuracies, their means, and the gain over its frozen backbone.
+    """One row per run: its adapter, its accuracies, their means, and the gain over its frozen backbone.
 
     over_frozen: by run and benchmark.
     """
@@ -158,7 +158,7 @@ def _accuracy(entry: BenchmarkResult | None) -> str:
 
 
 def _shared_categories(named: Mapping[str, FaceRun]) -> list[str]:
-    """Categories of which some run has more than one benchmark: else their mean says nothing new."""
+    """Categories of which some run has more than one benchmark: otherwise their mean adds nothing."""
     found: dict[str, None] = {}
     for run in named.values():
         found |= dict.fromkeys(c for c, members in by_category(benchmarks_of(run)).items() if len(members) > 1)
@@ -173,7 +173,7 @@ def _category(entries: BenchmarkResults, category: str) -> str:
 def overlaid(
     named: Mapping[str, FaceRun], scores: Mapping[str, Mapping[str, PairScores]], benchmarks: Sequence[str]
 ) -> str:
-    """Loss, accuracy and ROC of all runs over each other."""
+    """Loss, accuracy and ROC of all runs, overlaid."""
     charts = [curves("Training loss", lines(named, "train/loss"), smooth=True)]
     for benchmark in benchmarks:
         charts.append(
@@ -196,7 +196,7 @@ def overlaid(
 
 
 def by_domain(named: Mapping[str, FaceRun]) -> str:
-    """Accuracy on each benchmark and domain, a dot a run, beside the frozen backbone where the runs share it."""
+    """Accuracy on each benchmark and domain, one dot per run, with the frozen backbone if the runs share it."""
     frozen = [run.results.frozen for run in named.values() if run.results and run.results.frozen]
     shared = frozen[0] if frozen and all(found == frozen[0] for found in frozen) else {}
     sources: dict[str, tuple[BenchmarkResults, str]] = {

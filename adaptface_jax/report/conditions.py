@@ -1,4 +1,4 @@
-"""Condition by condition: what the pairs of each two conditions reached, and gained over the frozen backbone."""
+"""Results by condition: the pairs of each two conditions, and their gain over the frozen backbone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adaptface_jax.report.tables import NONE
 
 
 def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults, verdicts: Mapping[str, Verdict]) -> str:
-    """Two matrices a benchmark whose images' conditions are known; "" where none is. HTML.
+    """Two matrices for each benchmark whose images' conditions are known; "" if there is none. HTML.
 
-    verdicts: of each benchmark against the frozen backbone, where it was tested.
+    verdicts: for each benchmark against the frozen backbone, if it was tested.
     """
     charts = []
     for name, entry in benchmarks.items():
@@ -34,12 +34,12 @@ def conditions_section(benchmarks: BenchmarkResults, frozen: BenchmarkResults, v
     if not charts:
         return ""
     lead = (
-        "The pairs of an image of one condition and an image of another, each judged at its fold's threshold. Below a "
-        "figure stands its gain over the frozen backbone in points, which is the color where a difference is shown, "
-        "then the figure's 95% interval and what it rests on. An image of several conditions counts in each. "
-        f"{NONE}: pairs of one kind alone."
+        "The pairs of an image of one condition and one of another, each evaluated at its fold's threshold. Below each "
+        "value are its gain over the frozen backbone in points, colored if the difference is significant, "
+        "its 95% interval, and its pairs and people. An image of several conditions counts in each. "
+        f"{NONE}: pairs of one kind only."
     )
-    return f'<h3>Condition by condition</h3><p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>'
+    return f'<h3>By condition</h3><p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>'
 
 
 def _accuracy(cell: Cell, before: Cell | None, verdict: Verdict | None) -> Field:
@@ -60,7 +60,7 @@ def _area(cell: Cell, before: Cell | None, verdict: Verdict | None) -> Field:
 
 
 def _field(cell: Cell, value: str, change: float | None, shown: bool, around: Sequence[str] | None) -> Field:
-    """shown: whether the change is. around: the ends of the interval, as they are written."""
+    """shown: whether the change is significant. around: the ends of the interval, as text."""
     found = cell.figures
     pairs = plural(found.pairs, "pair")
     if found.auc is None:
@@ -70,5 +70,5 @@ def _field(cell: Cell, value: str, change: float | None, shown: bool, around: Se
     if found.intervals is None:
         return Field(value, gain, color, (pairs,))
     people = plural(found.intervals.people, "person", "people")
-    interval = "too few to say" if found.intervals.few else " to ".join(around or ())
+    interval = "too few to tell" if found.intervals.few else " to ".join(around or ())
     return Field(value, gain, color, (interval, pairs, people))

@@ -1,4 +1,4 @@
-"""The figures of evaluation/plots.py as parts of a page: inline SVG with the colors and fonts of the page's style."""
+"""The figures of evaluation/plots.py for a page: inline SVG with the colors and fonts of the page's style."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from adaptface_jax.report.hover import Stop, Value, strips, values_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Nothing in it may differ from one making to the next, nor be called as in another figure of the page.
+# Output is reproducible, and ids are unique among the figures of a page.
 _FIXED = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def inline_svg(figure: Figure, says: str) -> str:
-    """The element; `says` is what it shows, for those who cannot see it, and must tell it from the page's others."""
+    """The element; `says` is its text alternative, which must be unique on the page."""
     import matplotlib as mpl
 
     figure.patch.set_visible(False)
@@ -59,14 +59,14 @@ def roc_chart(title: str, curves: Sequence[Curve], note: str = "") -> str:
     if stops:
         left, bottom, right, _ = figure.axes[0].bbox.extents
         drawn = drawn.removesuffix("</svg>") + strips(stops, left, right, SIZE[1] - bottom) + "</svg>"
-        note = f"{note} Values are told from {MIN_FALSE_ACCEPTS} expected false accepts on.".strip()
+        note = f"{note} Values are given from {MIN_FALSE_ACCEPTS} expected false accepts on.".strip()
     legend = [(f"{curve.paint} dashed" if curve.dashed else curve.paint, curve.label) for curve in curves]
     table = values_table(title, "false accept rate", stops) if stops else ""
     return svg.figure(title, drawn, legend, note, values=table)
 
 
 def roc_stops(figure: Figure, curves: Sequence[Curve]) -> Iterator[Stop]:
-    """At 1, 2 and 5 of each power of ten the TAR of each curve, where it has one; figure: drawn."""
+    """The TAR of each curve at 1, 2 and 5 times each power of ten, where it has one; figure: drawn."""
     place = figure.axes[0].transData.transform
     for far in (factor * 10.0**power for power in range(-9, 0) for factor in (1, 2, 5)):
         tars = [(curve, curve.roc.tar_at_far(far)) for curve in curves]
@@ -80,7 +80,7 @@ def roc_stops(figure: Figure, curves: Sequence[Curve]) -> Iterator[Stop]:
 
 
 def distance_chart(title: str, scores: PairScores, threshold: float) -> str:
-    """How far genuine and impostor pairs lie apart, with its legend. HTML."""
+    """The distances of genuine and impostor pairs, with a legend. HTML."""
     middle = [float(np.median(scores.distance[members])) for members in (scores.issame, ~scores.issame)]
     says = f"{title}: median {middle[0]:.2f} of genuine pairs, {middle[1]:.2f} of impostor pairs"
     drawn = inline_svg(distance_figure(scores.distance, scores.issame, threshold, legend=False), says)
@@ -90,12 +90,12 @@ def distance_chart(title: str, scores: PairScores, threshold: float) -> str:
 
 
 def confusion_chart(title: str, confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """The confusion matrix, which scrolls within its own box where the screen is narrow. HTML."""
+    """The confusion matrix, which scrolls within its own box on a narrow screen. HTML."""
     right = sum(row[i] for i, row in enumerate(confusion))
     says = f"{title}: {right:,} of {sum(map(sum, confusion)):,} images of {len(names)} classes on the diagonal"
     drawn = inline_svg(confusion_figure(confusion, names), says)
     box = f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">{drawn}</div>'
     note = "The stronger the color, the larger the share of the true class." + (
-        "" if len(names) <= MANY else " Classes stand in the model's order."
+        "" if len(names) <= MANY else " Classes are in the model's order."
     )
     return svg.figure(title, box, note=note, kind="matrix small" if len(names) < FEW else "matrix")

@@ -1,4 +1,4 @@
-"""What the checks found, as a part of a page."""
+"""The findings of the checks, as a section of a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adaptface_jax.checks.finding import MARKS, Section, Severity, verdict
 
 
 def findings_section(found: list[Section]) -> str:
-    """What needs a look first, open; everything that was checked, folded."""
+    """Findings that need attention first, open; all checks, collapsed."""
     odd = [(s, f) for s in found for f in s.findings if f.severity in (Severity.WARNING, Severity.FAULT)]
     everything = [(s, f) for s in found for f in s.findings]
     lead = verdict(found)[1]

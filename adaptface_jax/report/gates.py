@@ -1,4 +1,4 @@
-"""What the gates of DA-LoRA do: which expert is active for which images, and how that came about."""
+"""The gates of DA-LoRA: which expert is active for which images, and how that developed in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adaptface_jax.report.tables import NONE, percent, table
 
 
 def gates_section(run: FaceRun, benchmarks: BenchmarkResults) -> str:
-    """The section's HTML; empty where the run has no gates."""
+    """The section's HTML; empty if the run has no gates."""
     experts = run.config.adapter.num_domains
     if run.config.adapter.kind != "dalora":
         return ""
@@ -35,7 +35,7 @@ def gates_section(run: FaceRun, benchmarks: BenchmarkResults) -> str:
             mean[label], active[label] = values, entry.gates.usage[domain]
     charts = []
     if active:
-        note = "Share of images whose largest gate is this expert's."
+        note = "Share of images with the largest gate for this expert."
         charts.append(shares("Which expert is active", active, names, note))
     if mean:
         charts.append(shares("Mean gate", mean, names))
@@ -53,8 +53,8 @@ def gates_section(run: FaceRun, benchmarks: BenchmarkResults) -> str:
             )
         )
     lead = (
-        "Each image weighs the experts by its own gates. Entropy is 0 where one expert decides alone and "
-        f"{math.log(experts):.2f} where all {experts} count the same."
+        "Each image weights the experts by its own gates. Entropy is 0 if a single expert is used and "
+        f"{math.log(experts):.2f} if all {experts} have equal weight."
     )
     return f'<p class="lead">{lead}</p><div class="charts">{"".join(charts)}</div>{_table(benchmarks, experts)}'
 
@@ -79,6 +79,6 @@ def _table(benchmarks: BenchmarkResults, experts: int) -> str:
     titles = ["benchmark", "usage of the experts", "entropy", "agreement", "best matching", "labeled images"]
     note = (
         '<p class="note">Agreement: the largest gate is that of the image\'s true domain, by number, and under the '
-        f"one-to-one matching that suits it best. Chance is {100 / experts:.0f}%.</p>"
+        f"best one-to-one matching. Chance is {100 / experts:.0f}%.</p>"
     )
     return table("Gates by benchmark", titles, rows) + note

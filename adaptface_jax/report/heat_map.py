@@ -1,4 +1,4 @@
-"""A matrix of conditions by conditions as a chart: numbers inside, the color is the gain."""
+"""A matrix of conditions by conditions as a chart: values as text, gains as color."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from html import escape
 from adaptface_jax.core.text import shortened
 from adaptface_jax.report import svg
 
-_NAME = 14  # characters of a name beside a row or above a column
+_NAME = 14  # characters of a row or column label
 _LETTER, _LINE = 6.6, 15
-_WIDE = 78  # from this width on a field has room for its small lines
-_DEEPEST = 0.45  # opacity: the texts on it stay readable, light and dark
+_WIDE = 78  # from this width on the small lines fit into a field
+_DEEPEST = 0.45  # opacity: text on it stays readable, light and dark
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """A field of the matrix. value, gain: as they are written ("93.2%", "+2.0"), gain "" where it is unknown.
+    """A field of the matrix. value, gain: as text ("93.2%", "+2.0"), gain "" if it is unknown.
 
-    change: the gain as a fraction, for the color; None, where no gain is shown: no color. small: further lines.
+    change: the gain as a fraction, for the color; None if not significant: no color. small: more lines.
     """
 
     value: str
@@ -37,7 +37,7 @@ class Field:
 
 
 def heat_map(title: str, names: Sequence[str], fields: Mapping[tuple[str, str], Field], note: str = "") -> str:
-    """The upper triangle, a row and a column a name. fields: by row and column; others stay empty. HTML."""
+    """The upper triangle, a row and a column per name. fields: by row and column; others are empty. HTML."""
     texts = [shortened(name, _NAME) for name in names]
     left, top = 18 + _LETTER * max(map(len, texts)), svg.TOP + 18
     width = (svg.WIDTH - left) / len(names)

@@ -1,4 +1,4 @@
-"""The values of a chart: shown under the pointer by the style alone, and as a table behind the chart."""
+"""The values of a chart: shown under the pointer by CSS only, and as a collapsed table below the chart."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from adaptface_jax.core.text import shortened
 from adaptface_jax.report import svg
 from adaptface_jax.report.tables import NONE, table
 
-STOPS = 40  # places of a chart that tell their values, about
+STOPS = 40  # approximate number of positions in a chart with values
 _LETTER, _LINE, _ROOM = 6.9, 15, 8
 _NAME = 24  # characters of a name
-_MOST = 12  # values at one place; more would not fit into a chart
+_MOST = 12  # values at one position; more would not fit into a chart
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """down: where it is drawn. paint: of its line."""
+    """down: its y coordinate. paint: the color of its line."""
 
     name: str
     text: str
@@ -29,7 +29,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """A place of a chart. across: where it is drawn. title: what it is, such as a step."""
+    """A position in a chart. across: its x coordinate. title: its label, such as a step."""
 
     across: float
     title: str
@@ -37,9 +37,9 @@ class Stop:
 
 
 def strips(stops: Sequence[Stop], left: float, right: float, bottom: float) -> str:
-    """Elements of a chart, each over the part of it that is nearest to a stop: under the pointer it shows its values.
+    """Elements of a chart, each over the area closest to a stop: under the pointer it shows the stop's values.
 
-    left, right: the ends of the chart, of which each strip has its part. bottom: of its axes.
+    left, right: the ends of the chart, which the strips divide. bottom: of its axes.
     """
     middles = [(one.across + other.across) / 2 for one, other in itertools.pairwise(stops)]
     starts, ends = [left, *middles], [*middles, right]
@@ -72,7 +72,7 @@ def _shown(stop: Stop, bottom: float) -> str:
 
 
 def values_table(caption: str, across: str, stops: Sequence[Stop]) -> str:
-    """The same, folded: for those who use no pointer. across: what the stops are. HTML."""
+    """The same as a collapsed table, for use without a pointer. across: what the stops are. HTML."""
     names = list(dict.fromkeys(value.name for stop in stops for value in stop.values))
     rows = []
     for stop in stops:

@@ -1,4 +1,4 @@
-"""What can be done with a run now: commands to type, by what its records show."""
+"""Next steps for a run: commands to type, chosen by its records."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from adaptface_jax.checks.run.records import AnyRun, FaceRun
 from adaptface_jax.evaluation.headline import of_all
 from adaptface_jax.evaluation.statistics.verdict import Outcome
 
-Step = tuple[str, str]  # why, and what to type
+Step = tuple[str, str]  # reason, command
 
 
 def next_steps(run: AnyRun) -> str:
-    """The section's HTML. RUN stands in it for the run's folder, which may move."""
-    name = run.workdir.resolve().name
-    return section(_of_faces(run) if isinstance(run, FaceRun) else _of_classes(run), f"RUN is the folder {name}.")
+    """The section's HTML. RUN is a placeholder for the run's folder, which may move."""
+    return section(steps_of(run), lead_of(run))
+
+
+def steps_of(run: AnyRun) -> Iterator[Step]:
+    """What can be done with a run."""
+    return _of_faces(run) if isinstance(run, FaceRun) else _of_classes(run)
+
+
+def lead_of(run: AnyRun) -> str:
+    """What RUN stands for."""
+    return f"RUN is the folder {run.workdir.resolve().name}."
 
 
 def section(steps: Iterable[Step], lead: str) -> str:
@@ -25,42 +34,42 @@ def section(steps: Iterable[Step], lead: str) -> str:
 
 
 def of_several(several: bool) -> str:
-    """The next steps of a page over runs. HTML."""
-    steps = [("Another run beside these", "adaptface report RUN ANOTHER --out=REPORT")] if not several else []
+    """The next steps of a page that compares runs. HTML."""
+    steps = [("Compare with another run", "adaptface report RUN ANOTHER --out=REPORT")] if not several else []
     seeds = "adaptface train --config=FILE --config.seed=2 --workdir=ANOTHER"
-    steps.append(("The same settings with another seed: only several seeds tell recipes apart", seeds))
-    steps.append(("The curves of all of them", "tensorboard --logdir FOLDER_OF_RUNS"))
+    steps.append(("Repeat the same settings with another seed: only several seeds can distinguish recipes", seeds))
+    steps.append(("View the curves of all of them", "tensorboard --logdir FOLDER_OF_RUNS"))
     return section(steps, "RUN is the folder of a run.")
 
 
 def _of_faces(run: FaceRun) -> Iterator[Step]:
     if not run.finished:
-        yield "Go on where it stopped: the same command again", "adaptface train --config=FILE --workdir=RUN"
-        yield "Look at it while it runs", "adaptface doctor --run=RUN"
+        yield "Resume it: run the same command again", "adaptface train --config=FILE --workdir=RUN"
+        yield "Check it while it runs", "adaptface doctor --run=RUN"
         return
     outcome = of_all(run.verdicts)
     benchmarks = run.results.benchmarks if run.results else {}
     if benchmarks and set(benchmarks) <= set(run.generated):
-        why = "Verify it on photographs of people: these faces are generated"
+        why = "Evaluate it on photographs of people: these faces are synthetic"
     elif outcome in (Outcome.NOT_SHOWN, Outcome.FEW):
-        why = "Verify it on more people, who tell smaller differences"
+        why = "Evaluate it on more people, to detect smaller differences"
     else:
-        why = "Verify it on other people"
+        why = "Evaluate it on other people"
     yield why, "adaptface evaluate --run=RUN --benchmark NAME=PAIRS"
     if outcome in (Outcome.LOWERED, Outcome.NOT_SHOWN):
-        yield "Look for a better learning rate", "adaptface lr_finder --config=FILE --out=RATES"
+        yield "Search for a better learning rate", "adaptface lr_finder --config=FILE --out=RATES"
     if outcome in (Outcome.LOWERED, Outcome.MIXED):
-        yield "Look for what is wrong", "adaptface doctor --run=RUN"
+        yield "Diagnose problems", "adaptface doctor --run=RUN"
     yield "Compare it with another run", "adaptface report RUN ANOTHER --out=REPORT"
     yield "Compare two photographs", "adaptface verify --run=RUN ONE.jpg OTHER.jpg"
-    yield "Take it to other tools", "adaptface export --run=RUN --format=merged --out=FOLDER"
-    yield "Its curves", "tensorboard --logdir RUN"
+    yield "Export it to other tools", "adaptface export --run=RUN --format=merged --out=FOLDER"
+    yield "View its curves", "tensorboard --logdir RUN"
 
 
 def _of_classes(run: AnyRun) -> Iterator[Step]:
     if not run.finished:
-        yield "Go on where it stopped: the same command again", "adaptface classify --config=FILE --workdir=RUN"
+        yield "Resume it: run the same command again", "adaptface classify --config=FILE --workdir=RUN"
         return
-    yield "Measure it on the test images", "adaptface classify --evaluate=RUN --split=test"
+    yield "Evaluate it on the test images", "adaptface classify --evaluate=RUN --split=test"
     yield "Compare it with another run", "adaptface report RUN ANOTHER --out=REPORT"
-    yield "Its curves", "tensorboard --logdir RUN"
+    yield "View its curves", "tensorboard --logdir RUN"

@@ -1,4 +1,4 @@
-"""Paired tests in tables: whether two models really differ on the pairs that both judged."""
+"""Tables of paired tests: whether two models differ significantly on the same pairs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adaptface_jax.evaluation.statistics.paired_test import Comparison, compare,
 from adaptface_jax.evaluation.statistics.verdict import LEVEL, Outcome, Verdict, count_tests, together
 from adaptface_jax.report.tables import PAINTS, Markup, colored, counted, p_value, points, table
 
-MANY = 4  # models from which on each two of them are a matrix
+MANY = 4  # from this number of models on their comparisons are a matrix
 Kept = Mapping[str, PairScores]
 Pair = tuple[str, str, str]  # benchmark, first, second
 
 
 def compared(scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> dict[Pair, Comparison]:
-    """For each benchmark, every two runs that judged the same pairs."""
+    """For each benchmark, every two runs with scores of the same pairs."""
     return {
         (benchmark, first, second): compare(scores[first][benchmark], scores[second][benchmark])
         for benchmark in benchmarks
@@ -31,7 +31,7 @@ def compared(scores: Mapping[str, Kept], benchmarks: Sequence[str]) -> dict[Pair
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What is shown of the second run minus the first, of accuracy, and of both figures together."""
+    """The verdict on the second run minus the first, for accuracy, and for both metrics together."""
 
     accuracy: Outcome = Outcome.UNTESTED
     auc: Outcome = Outcome.UNTESTED
@@ -42,7 +42,7 @@ class Shown:
 
 
 def against(found: Mapping[Pair, Verdict], benchmark: str, first: str, second: str) -> Shown:
-    """Of two runs, whichever of them was compared with the other."""
+    """The verdict on two runs, in whichever order they were compared."""
     if straight := found.get((benchmark, first, second)):
         return Shown(straight.accuracy, straight.auc)
     if turned := found.get((benchmark, second, first)):
@@ -51,17 +51,17 @@ def against(found: Mapping[Pair, Verdict], benchmark: str, first: str, second: s
 
 
 def paired_tables(found: Mapping[Pair, Verdict]) -> str:
-    """Those of a benchmark after those of another. HTML."""
+    """The tables, benchmark by benchmark. HTML."""
     if not found:
-        return '<p class="lead">No two runs have kept scores of the same pairs, so nothing can be tested.</p>'
-    small_p = "these two models differ on such people; another seed of the same recipe differs"
+        return '<p class="lead">No two runs have stored scores of the same pairs, so nothing can be tested.</p>'
+    small_p = "these two models differ on such people; another seed of the same recipe may differ"
     return comparison_tables("second minus first", "runs", found) + note(found.values(), small_p)
 
 
 def comparison_tables(caption: str, what: str, found: Mapping[Pair, Verdict]) -> str:
-    """For each benchmark a row a comparison, its domains folded below; of many the matrix first, and the rows folded.
+    """For each benchmark one row per comparison, its domains collapsed below; of many the matrix first, rows collapsed.
 
-    what: is compared, in the plural. HTML.
+    what: what is compared, in the plural. HTML.
     """
     parts = []
     for benchmark in dict.fromkeys(benchmark for benchmark, _, _ in found):
@@ -78,7 +78,7 @@ def comparison_tables(caption: str, what: str, found: Mapping[Pair, Verdict]) ->
 
 
 def _matrix(caption: str, what: str, pairs: Mapping[tuple[str, str], Verdict]) -> str:
-    """Each of them against each other; the columns are numbered, for names are long."""
+    """Each of them against each other; the columns are numbered, since names are long."""
     names = list(dict.fromkeys(itertools.chain(*pairs)))
     numbered = {name: str(number) for number, name in enumerate(names, 1)}
     rows: list[tuple[str, Sequence[str]]] = []
@@ -90,7 +90,7 @@ def _matrix(caption: str, what: str, pairs: Mapping[tuple[str, str], Verdict]) -
 
 
 def _cell_of(straight: Verdict | None, turned: Verdict | None) -> str:
-    """Of the matrix: a comparison as it was made, or its opposite."""
+    """A cell of the matrix: a comparison as it was made, or its opposite."""
     if straight:
         accuracy, auc = straight.found.accuracy_difference, straight.found.auc_difference
         shown = straight.accuracy, straight.auc
@@ -104,7 +104,17 @@ def _cell_of(straight: Verdict | None, turned: Verdict | None) -> str:
 
 
 def _comparison_table(caption: str, what: str, found: Mapping[str, Verdict]) -> str:
-    titles = [what, "pairs", "verdict", "accuracy, points", "p", "only the first right", "only the second", "AUC", "p"]
+    titles = [
+        what,
+        "pairs",
+        "verdict",
+        "accuracy, points",
+        "p",
+        "only the first correct",
+        "only the second",
+        "AUC",
+        "p",
+    ]
     whole = table(caption, titles, [("", _row(name, verdict)) for name, verdict in found.items()])
     domains = {f"{name}: {domain}": one for name, verdict in found.items() for domain, one in verdict.domains.items()}
     if not domains:
@@ -116,22 +126,22 @@ def _comparison_table(caption: str, what: str, found: Mapping[str, Verdict]) -> 
 
 
 def note(found: Iterable[Verdict], small_p: str) -> str:
-    """found: all that stands above. small_p: what a small p-value says, and what differs too."""
+    """found: all comparisons above. small_p: what a small p-value means, and its limits."""
     return (
-        '<p class="note">Both judged the same pairs. What each pair adds to the difference is summed by person, so not '
-        "pairs but people are taken for independent (jackknife over people, Student's t). Small figures are 95% "
-        f"intervals; under the pairs stands how many people they rest on: {FEW} or fewer are too few to say. A small "
-        f"p says that {small_p} too. {held_together(count_tests(found))}</p>"
+        '<p class="note">Both were evaluated on the same pairs. The effect of each pair on the difference is summed by '
+        "person, so people, not pairs, are assumed independent (jackknife over people, Student's t). Small numbers are "
+        f"95% intervals; below the pairs is the number of people: {FEW} or fewer are too few to tell. A small "
+        f"p means that {small_p} too. {held_together(count_tests(found))}</p>"
     )
 
 
 def held_together(number: int) -> str:
-    """Why a small p, or an interval without 0, may stand beside "no difference shown"."""
+    """Why "no difference shown" is possible with a small p, or an interval without 0."""
     if number < 2:
         return ""
     return (
-        f"Verdicts hold for all {number:,} tests together (Holm's method): of {round(1 / LEVEL)} such pages without "
-        "any difference one shows one. So a single interval may leave 0 out, and yet no difference is shown."
+        f"Verdicts are corrected for all {number:,} tests together (Holm's method): of {round(1 / LEVEL)} such pages "
+        "without any true difference one shows one. So a single interval may exclude 0 although no difference is shown."
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs of one recipe over several seeds as one: their means, and whether two recipes really differ."""
+"""Runs of one recipe over several seeds as one: their means, and whether two recipes differ significantly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adaptface_jax.report.tables import NONE, Markup, area, percent, table
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """runs: seed -> the name of the run. doubled: runs left out, since their seed was there already."""
+    """runs: seed -> the name of the run. doubled: runs omitted because their seed is a duplicate."""
 
     name: str
     runs: dict[int, str]
@@ -28,7 +28,7 @@ class Recipe:
 
 
 def recipes_of(named: Mapping[str, FaceRun]) -> list[Recipe]:
-    """The runs whose settings differ in the seed alone, together; of those that have several seeds."""
+    """Groups of runs whose settings differ only in the seed, if they have several seeds."""
     groups: dict[str, list[str]] = {}
     for name, run in named.items():
         groups.setdefault(repr(dataclasses.replace(run.config, seed=0)), []).append(name)
@@ -51,7 +51,7 @@ def recipes_of(named: Mapping[str, FaceRun]) -> list[Recipe]:
 
 
 def _name(members: Sequence[str]) -> str:
-    """What the names of the runs begin with, or all of them where that is nothing."""
+    """The common prefix of the names of the runs, or all names if there is none."""
     first, last = min(members), max(members)
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     start = first[:shared].rstrip("-_. 0123456789")
@@ -60,8 +60,8 @@ def _name(members: Sequence[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """found: of every two recipes, by benchmark. seeds: how many each rests on. left_out: what could not be compared,
-    and why."""
+    """found: for every two recipes, by benchmark. seeds: how many each is based on. left_out: what could not be
+    compared, and why."""
 
     found: dict[Pair, Comparison]
     seeds: dict[Pair, int]
@@ -75,12 +75,12 @@ def recipes_compared(recipes: Sequence[Recipe], scores: Mapping[str, Kept], benc
         pair = f"{one.name} → {two.name}"
         seeds, missing = _paired_seeds(one, two, scores, benchmark)
         if len(seeds) < 2:
-            why = "under two seeds have kept scores of the same pairs in both."
+            why = "fewer than two seeds have stored scores of the same pairs in both."
             result.left_out.append(f"{pair} on {benchmark}: {why}")
             continue
         if missing:
             which = ", ".join(map(str, missing))
-            result.left_out.append(f"{pair} on {benchmark}: seed {which} is in one of them alone.")
+            result.left_out.append(f"{pair} on {benchmark}: seed {which} is in only one of them.")
         first, second = ([scores[recipe.runs[seed]][benchmark] for seed in seeds] for recipe in (one, two))
         key = benchmark, one.name, two.name
         result.found[key], result.seeds[key] = compare_seeds(first, second), len(seeds)
@@ -101,7 +101,7 @@ def recipes_section(
     verdicts: Mapping[Pair, Verdict],
     compared: Compared,
 ) -> str:
-    """Means over seeds, and the difference of every two recipes on every benchmark; "" where there are none. HTML."""
+    """Means over seeds, and the difference of every two recipes on every benchmark; "" if there are none. HTML."""
     if not recipes:
         return ""
     parts = [_means(recipes, named, benchmarks)]
@@ -112,7 +112,7 @@ def recipes_section(
         small_p = "the recipes differ over such people and over seeds; trained on other data they may differ"
         parts.append(note(verdicts.values(), small_p))
     if compared.left_out:
-        parts.append(f'<p class="note">Left out: {escape(" ".join(compared.left_out))}</p>')
+        parts.append(f'<p class="note">Omitted: {escape(" ".join(compared.left_out))}</p>')
     return f"<h2>Recipes over seeds</h2>{''.join(parts)}"
 
 
@@ -121,7 +121,7 @@ def _doubled(recipe: Recipe) -> str:
 
 
 def _paired_seeds(one: Recipe, two: Recipe, scores: Mapping[str, Kept], benchmark: str) -> tuple[list[int], list[int]]:
-    """The seeds that both have with scores of the same pairs, and those that are left out."""
+    """The seeds that both have with scores of the same pairs, and those that are omitted."""
     kept = [
         {seed: scores[run][benchmark] for seed, run in recipe.runs.items() if benchmark in scores[run]}
         for recipe in (one, two)

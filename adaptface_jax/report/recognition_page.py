@@ -1,4 +1,4 @@
-"""The page of a face training: whether it helped, where, and how that came about."""
+"""The page of a face training: whether it helped, where, and its training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import about_section, adapter
-from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, generated_note, published_table
+from adaptface_jax.report.benchmarks import answer, domains_table, generated_note, metrics_table, published_table
 from adaptface_jax.report.conditions import conditions_section
 from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.findings import findings_section
@@ -29,12 +29,12 @@ def label_of(run: FaceRun) -> str:
 
 
 def benchmarks_of(run: FaceRun) -> dict[str, BenchmarkResult]:
-    """The final report's figures; none before there is one."""
+    """The metrics of the final report; empty before there is one."""
     return run.results.benchmarks if run.results else {}
 
 
 def over(run: FaceRun) -> str:
-    """What stands above the run's name."""
+    """The line above the run's name."""
     return f"{adapter(run.config)}, on {run.config.backbone.name}"
 
 
@@ -49,10 +49,10 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
     elif not run.finished:
         yield _so_far(run)
     else:
-        yield '<p class="answer">No benchmark was given, so nothing was verified.</p>'
+        yield '<p class="answer">No benchmark was given, so nothing was evaluated.</p>'
     yield "<h2>Training</h2>" + training_section(run.rows, [recognition_loss(run), recognition_accuracy(run)])
     if benchmarks:
-        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks)
+        yield "<h2>Benchmarks</h2>" + metrics_table(benchmarks)
         yield domains_table(benchmarks, results.frozen, run.verdicts)
         yield conditions_section(benchmarks, results.frozen, run.verdicts)
         yield pair_charts(scores, before, benchmarks)
@@ -60,18 +60,18 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
         yield "<h2>Searches</h2>" + searched
     shown = gates_section(run, benchmarks)
     if shown:
-        yield "<h2>Which domain is active</h2>" + shown
-    yield '<h2 id="findings">What looks wrong</h2>' + findings_section(found)
+        yield "<h2>Gates and domains</h2>" + shown
+    yield '<h2 id="findings">Diagnostics</h2>' + findings_section(found)
     if benchmarks:
-        yield "<h2>Beside published figures</h2>" + published_table(label, benchmarks)
-    yield "<h2>What was run</h2>" + about_section(run)
+        yield "<h2>Published results</h2>" + published_table(label, benchmarks)
+    yield "<h2>Configuration</h2>" + about_section(run)
 
 
 def _so_far(run: FaceRun) -> str:
-    """The last evaluation of a run that goes on."""
+    """The last evaluation of an unfinished run."""
     entries = outcome.measured(run.rows, None)
     if not entries:
-        return '<p class="answer">This run is not finished, and nothing is verified yet.</p>'
+        return '<p class="answer">This run is not finished, and nothing has been evaluated yet.</p>'
     said = ", ".join(f"{escape(name)} <b>{100 * entry.accuracy:.2f}%</b>" for name, entry in entries.items())
     return f'<p class="answer">This run is not finished. Accuracy so far: {said}.</p>'
 
@@ -79,7 +79,7 @@ def _so_far(run: FaceRun) -> str:
 def pair_charts(
     scores: Mapping[str, PairScores], frozen: Mapping[str, PairScores], benchmarks: Mapping[str, Any]
 ) -> str:
-    """ROC of all benchmarks, and each one's distances; empty where no scores are kept."""
+    """ROC of all benchmarks, and the distances of each; empty if no scores are stored."""
     known = {name: scores[name] for name in benchmarks if name in scores}
     if not known:
         return ""
@@ -90,7 +90,7 @@ def pair_charts(
         if name in frozen:
             before = frozen[name]
             curves.append(Curve(f"{name}, frozen", roc_curve(before.distance, before.issame), kind, dashed=True))
-    note = "A FAR below one false accept has no point; the dotted line is chance."
+    note = "There are no points below one false accept; the dotted line is chance."
     charts = [roc_chart("True accept rate over false accept rate", curves, note)]
     charts += [
         distance_chart(f"Share of pairs by distance, {name}", kept, benchmarks[name].threshold)

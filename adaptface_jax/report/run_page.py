@@ -15,7 +15,7 @@ from adaptface_jax.report.style import document
 
 
 def run_page(run: AnyRun, home: str = "") -> str:
-    """The whole document. home: the link to a page over several runs, or "" for none."""
+    """The complete document. home: the link to a page that compares several runs, or "" for none."""
     found = list(check_records(run))
     name = run.workdir.resolve().name
     if isinstance(run, FaceRun):

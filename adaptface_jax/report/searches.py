@@ -1,4 +1,4 @@
-"""Searches that were kept with a run: who was found among how many."""
+"""Searches that were stored with a run: identification rates and gallery sizes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _FPIRS = ("1e-1", "1e-2")
 
 
 def searches_section(kept: Mapping[str, RecordedSearch]) -> str:
-    """Two tables, HTML; empty where nothing is kept."""
+    """Two tables, HTML; empty if nothing is stored."""
     if not kept:
         return ""
-    titles = ["search", "checkpoint", "known probes", "of strangers", "people", "distractors"]
+    titles = ["search", "checkpoint", "known probes", "unknown probes", "people", "distractors"]
     titles += [*(f"rank-{depth}" for depth in DEPTHS), "mAP", *(f"TPIR@FPIR {fpir}" for fpir in _FPIRS)]
     note = (
-        '<p class="note">Rank-n: the person is among the first n of the gallery. TPIR@FPIR: first, and above the '
-        "threshold that so many strangers pass; n/a where under 10 of them would. Small figures: 95% intervals over "
+        '<p class="note">Rank-n: the person is among the first n of the gallery. TPIR@FPIR: first, and past the '
+        "threshold that this share of strangers passes; n/a if under 10 would. Small numbers: 95% intervals over "
         "people.</p>"
     )
     return table("Searches", titles, [("", row(name, entry)) for name, entry in kept.items()]) + note + crowds(kept)
 
 
 def row(name: str, entry: RecordedSearch) -> Sequence[str]:
-    """The cells of a search."""
+    """The cells of one search."""
     found, within = entry.figures, entry.figures.intervals
     names = [*(f"rank{depth}" for depth in DEPTHS), "mean_average_precision"]
     shares = [
@@ -45,7 +45,7 @@ def row(name: str, entry: RecordedSearch) -> Sequence[str]:
 
 
 def crowds(kept: Mapping[str, RecordedSearch]) -> str:
-    """Rank-1 over the number of distractors, where there are any."""
+    """Rank-1 over the number of distractors, if there are any."""
     curves = {name: entry.figures for name, entry in kept.items() if entry.figures.rank1_by_distractors}
     if not curves:
         return ""

@@ -1,4 +1,4 @@
-"""What a page over several runs has whatever their kind: names, settings that differ, curves over each other."""
+"""The common parts of pages that compare runs of any kind: names, settings that differ, overlaid curves."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from adaptface_jax.report.tables import Markup, table
 
 FILE = "index.html"
 TITLE = "Runs side by side"
-COLORS = 8  # of PALETTE: they come again, dashed
+COLORS = 8  # of PALETTE: repeated with dashed lines
 
 
 def title(count: int) -> str:
-    """The head of the page. HTML."""
+    """The header of the page. HTML."""
     return f'<p class="over">adaptface_jax</p><h1>{plural(count, "run")} side by side</h1>'
 
 
 def run_cell(name: str, run: AnyRun, link: str, index: int) -> str:
-    """A run's color in the curves, its name with the link to its page, and how far it is."""
+    """A run's color in the curves, its name with the link to its page, and its progress."""
     kind = f"{paint(index)}{' dashed' if index >= COLORS else ''}"
     named = f'<i class="key {kind}"></i><a href="{escape(link)}">{escape(name)}</a>'
     return Markup(f"{named}<small>{escape(run.state)}</small>")
 
 
 def verdict_chip(run: AnyRun) -> str:
-    """What the checks say of it, in two words."""
+    """The verdict of the checks, in two words."""
     worst, line = verdict(check_records(run))
     short = line.partition(":")[0]
     return Markup(f'<span class="chip {worst}" title="{escape(line)}">{escape(short)}</span>')
@@ -56,6 +56,6 @@ def settings_table(named: Mapping[str, AnyRun]) -> str:
 
 
 def lines(named: Mapping[str, AnyRun], tag: str, marked: bool = False) -> list[Line]:
-    """A line for each run that logged the tag; where the colors come again, dashed."""
+    """A line for each run that logged the tag; dashed if its color is repeated."""
     found = [(i, name, *column(run.rows, tag)) for i, (name, run) in enumerate(named.items())]
     return [Line(name, x, y, paint(i), dashed=i >= COLORS, marked=marked) for i, name, x, y in found if len(x)]

@@ -1,4 +1,4 @@
-"""The page's shell and its style: light and dark, wide and narrow, nothing loaded from anywhere."""
+"""The HTML skeleton of a page and its style: light and dark, wide and narrow, no external resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from adaptface_jax.core.version import __version__
 from adaptface_jax.evaluation.plots import PALETTE
 
-# A page that tries to load or run anything is stopped by the browser, and the attempt stands in its console.
+# The browser blocks anything that a page tries to load or run, and reports the attempt in its console.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
@@ -122,7 +122,7 @@ thead th,.wide .chip{font-size:6.6pt}
 figure,tr,li,.tiles{break-inside:avoid}thead{display:table-header-group}details:not([open]){display:none}a{color:inherit}}
 """
 
-# The light colors are those of the plots; the dark ones stand above, behind their condition.
+# The light colors are those of the plots; the dark ones are above, under their media query.
 LIGHT = ":root{" + "".join(f"--{name}:{color};" for name, color in PALETTE.items()) + "}"
 PAINTS = [name for name in PALETTE if name in ("main", "base") or name[1:].isdecimal()]
 COLORS = "".join(
@@ -135,8 +135,8 @@ COLORS = "".join(
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A whole HTML document that stands alone, of its parts that are not empty."""
-    footer = f"adaptface_jax {escape(__version__)}. This page stands alone: it loads nothing and runs nothing."
+    """A self-contained HTML document of the parts that are not empty."""
+    footer = f"adaptface_jax {escape(__version__)}. This page is self-contained: it loads nothing and runs nothing."
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

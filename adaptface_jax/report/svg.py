@@ -1,6 +1,6 @@
-"""The few pieces that every chart is made of: a frame with axes, lines and texts, as inline SVG.
+"""The elements of every chart: a frame with axes, lines and labels, as inline SVG.
 
-Colors and fonts come from the page's style through classes, so that a chart follows light and dark by itself.
+Colors and fonts come from the page's style through classes, so that a chart follows light and dark mode.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 40
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values within low..high, about so many."""
+    """Round values within low..high, about `about` of them."""
     span = high - low
     if not span > 0:
         return [low]
@@ -28,19 +28,19 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def plain(value: float) -> str:
-    """A tick's text: 0.25, 400, 10k, 2.5e-4."""
+    """A tick label: 0.25, 400, 10k, 2.5e-4."""
     if value and abs(value) < 1e-3:
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
 
 
 def percent(value: float) -> str:
-    """A tick's text of a fraction."""
+    """A tick label of a fraction."""
     return f"{100 * value:g}%"
 
 
 class Frame:
-    """A chart in the making: data coordinates in, elements out.
+    """A chart under construction: data coordinates in, elements out.
 
     x, y: (low, high) in data.
     """
@@ -78,7 +78,7 @@ class Frame:
     def axes(
         self, x_title: str, x_text: Callable[[float], str] = plain, y_text: Callable[[float], str] = plain
     ) -> None:
-        """Grid lines and the texts of their ticks; the title of x below. What y is, the figure's title says."""
+        """Grid lines and tick labels; the title of x below. The figure's title names y."""
         bottom, right = self.height - BOTTOM, WIDTH - self.right
         for value in ticks(*self._y):
             y = float(self.y(value))
@@ -104,7 +104,7 @@ class Frame:
                 self.add(f'<circle class="{kind}" cx="{across:.1f}" cy="{down:.1f}" r="3"/>')
 
     def svg(self, says: str) -> str:
-        """The element; `says` is what it shows, for those who cannot see it."""
+        """The element; `says` is its text alternative."""
         return (
             f'<svg viewBox="0 0 {WIDTH} {self.height:g}" role="img" aria-label="{escape(says)}">'
             + "".join(self._parts)
@@ -113,7 +113,7 @@ class Frame:
 
 
 def points(across: np.ndarray, down: np.ndarray) -> str:
-    """The points of a line, without those that lie within a third of a unit of the one before."""
+    """The points of a line, without those within a third of a unit of the previous one."""
     kept: list[str] = []
     last = (math.inf, math.inf)
     for i, (x, y) in enumerate(zip(across.tolist(), down.tolist(), strict=True)):
@@ -126,7 +126,7 @@ def points(across: np.ndarray, down: np.ndarray) -> str:
 def figure(
     title: str, svg: str, legend: Sequence[tuple[str, str]] = (), note: str = "", kind: str = "", values: str = ""
 ) -> str:
-    """A chart with its title, its legend of (class, words) and a remark below it; kind: the class of the whole.
+    """A chart with its title, its legend of (class, text) and a note below it; kind: the class of the figure.
 
     values: its table, HTML.
     """

@@ -1,4 +1,4 @@
-"""Tables as HTML, and how figures are written."""
+"""Tables as HTML, and number formats."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Markup(str):
 def table(
     caption: str, titles: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], kind: str = "", left: int = 1
 ) -> str:
-    """A table that scrolls within its own box where the screen is narrow.
+    """A table that scrolls within its own box on a narrow screen.
 
-    rows: (class of the row or "", cells); the first `left` columns are texts, the others numbers.
+    rows: (class of the row or "", cells); the first `left` columns are text, the others numbers.
     """
     side = ' class="left"'
     head = "".join(f'<th scope="col"{side if i < left else ""}>{_cell(title)}</th>' for i, title in enumerate(titles))
@@ -54,20 +54,20 @@ def area(value: float | None) -> str:
 
 
 def points(change: float | None, outcome: Outcome, below: str = "") -> str:
-    """A change of a fraction in points, colored only where a difference is shown; below: small words."""
+    """A change of a fraction in points, colored only if significant; below: small text."""
     if change is None:
         return NONE
     return colored(signed(change), outcome, below)
 
 
 def colored(text: str, outcome: Outcome, below: str = "") -> str:
-    """A change in the color of what is shown of it."""
+    """A change in the color of its verdict."""
     small = f"<small>{escape(below)}</small>" if below else ""
     return Markup(f'<span class="{PAINTS.get(outcome, "quiet")}">{escape(text)}</span>{small}')
 
 
 def between(value: float | None, interval: Sequence[float] | None, text: str) -> str:
-    """A figure with its 95% interval (two fractions) below it, where there is one."""
+    """A value with its 95% interval (two fractions) below it, if there is one."""
     if value is None or not interval:
         return text
     low, high = interval
@@ -75,7 +75,7 @@ def between(value: float | None, interval: Sequence[float] | None, text: str) ->
 
 
 def area_between(value: float | None, interval: Sequence[float] | None) -> str:
-    """An AUC with its 95% interval below it, where there is one."""
+    """An AUC with its 95% interval below it, if there is one."""
     if value is None or not interval:
         return area(value)
     low, high = interval
@@ -83,7 +83,7 @@ def area_between(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def counted(pairs: int, people: str) -> str:
-    """Pairs, and below them the people that their figures rest on."""
+    """The number of pairs, and below it the number of people."""
     return Markup(f"{pairs:,}<small>{escape(people)}</small>") if people else f"{pairs:,}"
 
 

@@ -1,4 +1,4 @@
-"""The course of the training: loss, accuracy, and what else was logged."""
+"""The training curves: loss, accuracy, and other logged values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def recognition_loss(run: FaceRun) -> str:
 
 
 def recognition_accuracy(run: FaceRun) -> str:
-    """Accuracy on each benchmark over the steps, beside the frozen backbone's."""
+    """Accuracy on each benchmark over the steps, with that of the frozen backbone."""
     tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.endswith("/accuracy")}
     lines: list[Line] = []
     for i, name in enumerate(sorted(tag.split("/")[1] for tag in tags if tag.count("/") == 2)):
@@ -43,14 +43,14 @@ def recognition_accuracy(run: FaceRun) -> str:
 
 
 def training_section(rows: Rows, charts: Sequence[str]) -> str:
-    """The section's HTML: the charts of this kind of run, some of them empty, and below them what any run logs."""
+    """The section's HTML: the charts of this kind of run, some of them empty, and below them those of every run."""
     more = [
         curves(title, [Line(title, *column(rows, f"train/{tag}"), "main")], smooth=tag != "learning_rate")
         for tag, title in MORE
     ]
     shown = "".join(chart for chart in charts if chart)
     if not shown:
-        return '<p class="lead">No step is logged yet.</p>'
+        return '<p class="lead">No step has been logged yet.</p>'
     rest = "".join(chart for chart in more if chart)
     hidden = f'<details><summary>More curves</summary><div class="charts">{rest}</div></details>' if rest else ""
     return f'<div class="charts">{shown}</div>{hidden}'

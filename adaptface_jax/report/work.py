@@ -1,4 +1,4 @@
-"""What `adaptface report` does."""
+"""The work of `adaptface report`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adaptface_jax.report.side_by_side import FILE
 
 
 def work(args: argparse.Namespace) -> None:
-    """Read every run, make every page, then write them."""
+    """Read every run, build every page, then write them."""
     out = Path(args.out)
     named = names([Path(run) for run in args.runs])
     check_inside(out, [FILE, *(f"{name}.html" for name in named)])
@@ -33,22 +33,22 @@ def work(args: argparse.Namespace) -> None:
 
 
 def side_by_side(found: Mapping[str, AnyRun], links: Mapping[str, str]) -> str:
-    """The page over all of them; raises InputError where they are of different kinds."""
+    """The page that compares all of them; raises InputError if they are of different kinds."""
     faces = {name: run for name, run in found.items() if isinstance(run, FaceRun)}
     classifiers = {name: run for name, run in found.items() if isinstance(run, ClassificationRun)}
     if faces and classifiers:
         one, other = next(iter(faces.values())).workdir, next(iter(classifiers.values())).workdir
         raise InputError(
-            f"{shown(str(one))} is a face training and {shown(str(other))} one of classification; name runs of one kind"
+            f"{shown(str(one))} is a face run and {shown(str(other))} a classification run; name runs of one kind"
         )
     return comparison_page(faces, links) if faces else classification_comparison(classifiers, links)
 
 
 def names(workdirs: Sequence[Path]) -> dict[str, Path]:
-    """A name for each run: its folder's, with as many folders above it as tell it from the others, and a number where
-    that is not enough (a/b, c/b and a-b).
+    """A name for each run: its folder's, with as many parent folders as make it unique, and a number if that is not
+    enough (a/b, c/b and a-b).
 
-    Raises InputError where a folder is given twice.
+    Raises InputError if a folder is given twice.
     """
     whole = [workdir.resolve() for workdir in workdirs]
     for i, path in enumerate(whole):
@@ -61,7 +61,7 @@ def names(workdirs: Sequence[Path]) -> dict[str, Path]:
             (n for n in range(1, len(parts)) if sum(other.parts[-n:] == parts[-n:] for other in whole) == 1), len(parts)
         )
         name = shortened(shown("-".join(parts[-depth:])).replace("/", "-").replace("\\", "-"), 60)
-        # A run may not take the place of the page over all of them.
+        # A run must not replace the page that compares all of them.
         name = f"{name}-run" if name == Path(FILE).stem else name
         free = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
         result[next(one for one in free if one not in result)] = workdir

@@ -1,4 +1,4 @@
-"""Beside every DA-LoRA the plain LoRA of its own size: what its gates are worth."""
+"""Every DA-LoRA compared with the plain LoRA of the same size: the gain from its gates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptface_jax.report.tables import NONE, points, table
 
 
 def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str], verdicts: Mapping[Pair, Verdict]) -> str:
-    """What each DA-LoRA gained over its yardstick, or how that is made; "" where no run is one. HTML."""
+    """The gain of each DA-LoRA over its yardstick, or how to train that; "" if no run is a DA-LoRA. HTML."""
     rows, missing = [], []
     for name, run in named.items():
         plain = plain_adapter(run.config.adapter)
@@ -31,14 +31,14 @@ def yardstick_section(named: Mapping[str, FaceRun], benchmarks: Sequence[str], v
             missing.append(f"{escape(name)} with <code>{escape(words)}</code>")
     parts = []
     if rows:
-        titles = ["LoRA of its own size \N{RIGHTWARDS ARROW} DA-LoRA", *benchmarks]
+        titles = ["LoRA of the same size \N{RIGHTWARDS ARROW} DA-LoRA", *benchmarks]
         parts.append(table("Accuracy in points, and below it the AUC times 100", titles, rows))
     if missing:
         parts.append(
-            '<p class="note">Of as many parameters, but without gates, is the plain LoRA of rank K r. It is not among '
-            f"these runs; train {'; '.join(missing)} beside it (<code>adaptface grid --yardstick</code> does).</p>"
+            '<p class="note">The plain LoRA of rank K r has as many parameters, but no gates. It is not among '
+            f"these runs; train {'; '.join(missing)} to compare (<code>adaptface grid --yardstick</code> does).</p>"
         )
-    return f"<h2>What the gates are worth</h2>{''.join(parts)}" if parts else ""
+    return f"<h2>The gain from the gates</h2>{''.join(parts)}" if parts else ""
 
 
 def _gains(

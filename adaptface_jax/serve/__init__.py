@@ -1,1 +1,1 @@
-"""A page and a JSON interface for one run: two photographs compared, a photograph searched for. See `__main__`."""
+"""A page and a JSON interface for one run: compare two photographs, search for a photograph. See `__main__`."""

@@ -1,4 +1,4 @@
-"""What a run answers about photographs, as plain values for JSON."""
+"""A run's answers about photographs, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from adaptface_jax.evaluation.risk import TELLING, is_telling, per_one
 from adaptface_jax.evaluation.thresholds import Threshold, known_at
 from adaptface_jax.serve.refusal import Refused
 
-TOP, MOST = 5, 20  # people named of a search: unless told otherwise, and at most
+TOP, MOST = 5, 20  # people listed by a search: by default, and at most
 
 
 class Answers:
     """Used by one thread at a time.
 
-    model: opened for passes of one size, so that after `warm_up` nothing is compiled any more.
-    rule: what decides where a request does not say. known: the rules that a request chooses from by their FAR.
-    index: to search, None for no search.
+    model: opened for passes of one size, so that nothing is compiled after `warm_up`.
+    rule: what decides unless a request says otherwise. known: the rules that a request may choose by FAR.
+    index: to search; None disables search.
     """
 
     def __init__(self, model: FaceModel, rule: Rule, known: Mapping[str, Rule], index: Index | None = None) -> None:
         self._model, self._index = model, index
-        self._rule = model.judging(rule)
-        self._known = {name: model.judging(one) for name, one in known.items()}
+        self._rule = model.applied(rule)
+        self._known = {name: model.applied(one) for name, one in known.items()}
         self._align: Align = "auto" if aligns() else False
-        # Names, not paths: who may use the page need not know where the run is.
+        # Names, not paths: users of the page need not know where the run is.
         self._facts = {
             "run": Path(model.facts["run"]).resolve().name,
             "step": model.facts["step"],
@@ -53,7 +53,7 @@ class Answers:
         }
 
     def about(self) -> dict[str, Any]:
-        """What answers, and by which thresholds."""
+        """The model that answers, and its thresholds."""
         return {
             "model": self._facts,
             "aligns": self._align is not False,
@@ -75,7 +75,7 @@ class Answers:
             self.search(gray)
 
     def embed(self, images: Sequence[Any], *, crops: bool = False) -> dict[str, Any]:
-        """Unit embeddings, float32 [E] each, and of DA-LoRA the gates. images: as in `FaceModel.embed`."""
+        """Unit embeddings, float32 [E] each, and for DA-LoRA the gates. images: as in `FaceModel.embed`."""
         with named(*(f"image {number}" for number in range(1, len(images) + 1))):
             photographs = [self._model.photograph(image, place, self._align) for place, image in enumerate(images)]
             faces = self._model.embed([photograph.image for photograph in photographs], pad=True)
@@ -89,7 +89,7 @@ class Answers:
     def verify(
         self, first: Any, second: Any, *, far: float | None = None, threshold: float | None = None, crops: bool = False
     ) -> dict[str, Any]:
-        """Whether two photographs pass as one person."""
+        """Whether two photographs pass as the same person."""
         rule = self._chosen(far, threshold)
         with named("first", "second"):
             pair = (self._model.photograph(first, 0, self._align), self._model.photograph(second, 1, self._align))
@@ -123,7 +123,7 @@ class Answers:
         threshold: float | None = None,
         crops: bool = False,
     ) -> dict[str, Any]:
-        """The people of the index most like a photograph."""
+        """The people in the index most similar to a photograph."""
         if self._index is None:
             raise Refused(404, "no index is open; start with --index=people.idx to search")
         count = TOP if top is None else top
@@ -132,7 +132,7 @@ class Answers:
         rule = self._chosen(far, threshold)
         with named("image"):
             photograph = self._model.photograph(image, 0, self._align)
-            # Always for MOST of them: another number would be compiled for.
+            # Always for MOST of them: another number would be compiled.
             found = self._index.search(photograph.image, MOST, threshold=rule.threshold.value)
         hits, chance = found.hits[0][: int(count)], rule.false_hit_chance(found.people)
         return {
@@ -150,7 +150,7 @@ class Answers:
 
     def _chosen(self, far: float | None, threshold: float | None) -> Rule:
         if far is not None and threshold is not None:
-            raise Refused(422, "far, threshold: each chooses how it is decided; send one of them")
+            raise Refused(422, "far, threshold: each sets how to decide; send only one of them")
         if threshold is not None:
             if not 0 <= threshold <= 4:
                 raise Refused(422, f"threshold: {threshold:g} is out of range; expected a squared distance in 0..4")
@@ -164,7 +164,7 @@ class Answers:
         return self._rule
 
     def _seen(self, photograph: Photograph, crops: bool) -> dict[str, Any]:
-        """How a face was taken, and on request the pixels that the model sees of it, as PNG."""
+        """How a face was cropped, and on request the pixels that the model sees, as PNG."""
         result: dict[str, Any] = {"aligned": photograph.faces is not None, "faces": photograph.faces}
         if crops:
             image = to_size(photograph.image, self._model.stored_size)
@@ -190,37 +190,37 @@ def aligns() -> bool:
 
 
 def risk(rule: Rule) -> str:
-    """What its threshold means, in plain words."""
+    """What the rule's threshold means, in plain words."""
     if rule.risk is None:
-        return "how many strangers pass at this threshold is not known"
+        return "how many strangers pass at this threshold is unknown"
     return str(rule.risk)
 
 
 def verdict(same: bool, rule: Rule) -> str:
     """The decision on two photographs, no stronger than its threshold."""
     if not same:
-        return "They do not pass as one person"
+        return "They do not pass as the same person"
     if rule.risk is None:
-        return "They pass the threshold" + (" that was chosen by hand" if rule.threshold.far is None else "")
+        return "They pass the threshold" + (" that was set manually" if rule.threshold.far is None else "")
     if not is_telling(rule.risk):
         return f"They pass, but so does 1 stranger in {per_one(rule.risk.far)}"
-    return "They pass as one person"
+    return "They pass as the same person"
 
 
 def who(hits: Sequence[Hit], chance: float | None) -> str:
-    """The outcome of a search; chance: that a stranger finds somebody."""
+    """The outcome of a search; chance: that a stranger matches somebody."""
     passing = sum(bool(hit.same) for hit in hits)
     if not passing:
         return "Nobody in the index passes"
     if chance is not None and chance <= TELLING:
         return f"{hits[0].name} passes"
-    doubt = "how often a stranger does is not known" if chance is None else f"so do {100 * chance:.2g}% of strangers"
-    return f"{hits[0].name} is the most like, and passes; {doubt}"
+    doubt = "how often a stranger does is unknown" if chance is None else f"so do {100 * chance:.2g}% of strangers"
+    return f"{hits[0].name} is the most similar, and passes; {doubt}"
 
 
 @contextlib.contextmanager
 def named(*names: str) -> Iterator[None]:
-    """An InputError about "image 1" has the second name instead."""
+    """An InputError about "image 1" gets the second name instead."""
     try:
         yield
     except InputError as error:

@@ -1,7 +1,7 @@
-"""The routes of the page and of the JSON interface, and what stands before them.
+"""The routes of the page and of the JSON interface, and what guards them.
 
-No request is answered that names this server by a name that is not its own (a page elsewhere may point its own name at
-this machine: DNS rebinding) or that a page from elsewhere sends; no other origin may read an answer.
+No request is answered whose Host is not this server (another site may point its own name at this machine: DNS
+rebinding) or that comes from another site's page; no other origin may read an answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from adaptface_jax.serve.page import PAGE, SCRIPT, style
 from adaptface_jax.serve.refusal import Refused
 from adaptface_jax.serve.uploads import Body, Form
 
-WAITING = 64  # requests that are received, wait or are worked on
+WAITING = 64  # requests being received, waiting or in progress
 RETRY_SECONDS = 2
 LOCAL = "localhost"
 
@@ -56,8 +56,8 @@ Found = TypeVar("Found")
 def application(answers: Answers, names: Collection[str] = (), waiting: int = WAITING) -> ASGIApp:
     """The ASGI application.
 
-    names: that it may be called beside localhost and any IP address. waiting: requests it takes on at once; beyond
-    them it answers 503 with Retry-After.
+    names: its names besides localhost and any IP address. waiting: requests it accepts at once; beyond them it answers
+    503 with Retry-After.
     """
     desk = Desk(waiting)
 
@@ -92,7 +92,7 @@ def application(answers: Answers, names: Collection[str] = (), waiting: int = WA
 
 
 class Desk:
-    """One thread that works, so that one photograph is decoded at a time, and a bounded number of requests for it."""
+    """One worker thread, so that one photograph is decoded at a time, and a bounded number of requests for it."""
 
     def __init__(self, places: int) -> None:
         self._places, self._taken = places, 0
@@ -100,7 +100,7 @@ class Desk:
 
     @contextlib.asynccontextmanager
     async def open(self, app: Starlette) -> AsyncIterator[None]:
-        """As long as the application runs."""
+        """While the application runs."""
         try:
             yield
         finally:
@@ -109,7 +109,7 @@ class Desk:
     def route(
         self, work: Callable[[Form], Any], photographs: Collection[str], texts: Collection[str]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint: a form with these names comes in, `work` makes of it, in the thread, what goes out as JSON."""
+        """An endpoint: takes a form with these names, runs `work` on it in the thread, returns the result as JSON."""
 
         async def endpoint(request: Request) -> Response:
             body = Body(request.receive, request.headers)
@@ -138,7 +138,7 @@ class Desk:
 
 
 class Guard:
-    """ASGI: refuses foreign names and pages, and puts HEADERS on every answer."""
+    """ASGI: refuses foreign hosts and origins, and puts HEADERS on every answer."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app, self._names = app, {LOCAL, *(name.lower() for name in names)}
@@ -170,11 +170,11 @@ class Guard:
             return problem_response(421, f"Host: {host[:80]!a} is not this server; expected {expected}")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return problem_response(403, f"Origin: {origin[:80]!a}: pages from elsewhere may not ask")
+            return problem_response(403, f"Origin: {origin[:80]!a}: pages from other sites are refused")
         return None
 
     def _own(self, host: str) -> bool:
-        """Whether a Host header is ours. No other page's name is an IP address, so those cannot be rebound."""
+        """Whether a Host header is ours. IP addresses are accepted: they cannot be rebound."""
         with contextlib.suppress(ValueError):
             name = urlsplit(f"//{host}").hostname or ""
             if name in self._names:
@@ -185,7 +185,7 @@ class Guard:
 
 
 def fixed(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that always answers the same."""
+    """An endpoint with a fixed answer."""
 
     async def endpoint(request: Request) -> Response:
         return Response(text, media_type=kind)
@@ -204,24 +204,24 @@ def problem_response(status: int, text: str, headers: Mapping[str, str] | None =
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """A request that asks for what there is not, or sends too much."""
+    """A request that asks for something missing, or sends too much."""
     assert isinstance(error, Refused)
     headers = {"retry-after": str(RETRY_SECONDS)} if error.status == 503 else None
     return problem_response(error.status, str(error), headers)
 
 
 async def wrong(request: Request, error: Exception) -> Response:
-    """A photograph that cannot be read or shows no face, a threshold that is not known."""
+    """A photograph that cannot be read or shows no face, an unknown threshold."""
     return problem_response(413 if isinstance(error, TooManyPixels) else 422, str(error))
 
 
 async def unknown(request: Request, error: Exception) -> Response:
-    """A path or a method that is not there."""
+    """An unknown path or method."""
     assert isinstance(error, HTTPException)
-    text = f"{request.method} {request.url.path[:80]!a}: {error.detail}; /openapi.json says what there is"
+    text = f"{request.method} {request.url.path[:80]!a}: {error.detail}; /openapi.json lists what exists"
     return problem_response(error.status_code, text, error.headers)
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """A fault of ours; the traceback goes to the terminal."""
-    return problem_response(500, f"the server failed ({one_line(error)}); its terminal says more")
+    """A bug of ours; the traceback goes to the terminal."""
+    return problem_response(500, f"the server failed ({one_line(error)}); its terminal shows more")

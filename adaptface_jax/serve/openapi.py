@@ -1,4 +1,4 @@
-"""The JSON interface described, OpenAPI 3.1: what `/openapi.json` says."""
+"""The description of the JSON interface, OpenAPI 3.1, served as `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHETHER: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
-def said(schema: Schema, description: str) -> Schema:
+def described(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
@@ -39,70 +39,72 @@ def named(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-RATE = said(or_null(TEXT), "false accept rate, such as 1e-3; null for a threshold chosen by hand")
+RATE = described(or_null(TEXT), "false accept rate, such as 1e-3; null for a threshold set manually")
 THRESHOLD = {
-    "value": said(NUMBER, "a squared distance of unit embeddings, 0..4"),
+    "value": described(NUMBER, "a squared distance between unit embeddings, 0..4"),
     "far": RATE,
-    "benchmark": said(or_null(TEXT), "where it was measured"),
+    "benchmark": described(or_null(TEXT), "where it was measured"),
 }
-RISK = said(TEXT, "what the threshold means, in words")
-SAYS = said(TEXT, "the outcome, in words")
-NOTE = said(or_null(TEXT), "what makes the threshold doubtful")
-SURE = said(WHETHER, "whether it passes where at most 1 stranger in 100 does")
-LIKELIHOOD = said(
+RISK = described(TEXT, "what the threshold means, in words")
+SAYS = described(TEXT, "the outcome, in words")
+NOTE = described(or_null(TEXT), "a caveat about the threshold")
+SURE = described(WHETHER, "whether it passes where at most 1 stranger in 100 does")
+LIKELIHOOD = described(
     or_null(
         record(
             {
-                "ratio": said(NUMBER, "how many times likelier the distance is of one person than of two"),
-                "limit": said(TEXT, 'at least or at most, where the pairs of the benchmark cannot tell; else ""'),
-                "low": said(NUMBER, "the least that they can tell"),
-                "high": said(NUMBER, "the most"),
+                "ratio": described(NUMBER, "how many times likelier the distance is for one person than for two"),
+                "limit": described(TEXT, 'at least or at most, where the pairs of the benchmark set a limit; else ""'),
+                "low": described(NUMBER, "the least they can show"),
+                "high": described(NUMBER, "the most"),
                 "says": SAYS,
             }
         )
     ),
-    "by the pairs of the benchmark; null where none were kept, and for thresholds of a site",
+    "by the benchmark's pairs; null where none were kept, and for thresholds of a site",
 )
 SEEN = {
-    "aligned": said(WHETHER, "whether the face was found and aligned; else the whole image was taken as a crop"),
-    "faces": said(or_null(COUNT), "how many were found, of which the largest is taken"),
-    "crop": said(TEXT, "with crops=true: what the model sees, PNG in base64"),
+    "aligned": described(WHETHER, "whether the face was found and aligned; else the whole image was used as a crop"),
+    "faces": described(or_null(COUNT), "how many were found, of which the largest is used"),
+    "crop": described(TEXT, "with crops=true: what the model sees, PNG in base64"),
 }
-GATES = said(
-    {"type": "object", "additionalProperties": NUMBER}, "of DA-LoRA: the weight of each expert, which sum to 1"
+GATES = described(
+    {"type": "object", "additionalProperties": NUMBER}, "for DA-LoRA: the weights of the experts, which sum to 1"
 )
-MODEL = said(
+MODEL = described(
     record({"run": TEXT, "step": COUNT, "backbone": TEXT, "fingerprint": TEXT}),
-    "embeddings of one fingerprint can be compared with each other",
+    "embeddings with the same fingerprint can be compared",
 )
 
 SCHEMAS: dict[str, Schema] = {
-    "Error": record({"error": said(TEXT, "one line: what was wrong, and what was expected")}),
+    "Error": record({"error": described(TEXT, "one line: what was wrong, and what was expected")}),
     "Threshold": record(THRESHOLD),
     "About": record(
         {
             "model": MODEL,
-            "aligns": said(WHETHER, "whether faces are found and aligned; else photographs are taken as aligned crops"),
-            "crop_sizes": said(listed(COUNT), "squares of so many pixels are taken as aligned crops in any case"),
-            "most_pixels": said(COUNT, "of a photograph"),
-            "people": said(or_null(COUNT), "in the index; null where none is open"),
-            "threshold": said(named("Threshold"), "what decides where a request does not say"),
+            "aligns": described(WHETHER, "whether faces are found and aligned; else they count as aligned crops"),
+            "crop_sizes": described(listed(COUNT), "squares with these sides always count as aligned crops"),
+            "most_pixels": described(COUNT, "of a photograph"),
+            "people": described(or_null(COUNT), "in the index; null where none is open"),
+            "threshold": described(named("Threshold"), "what decides unless a request says otherwise"),
             "risk": RISK,
             "note": NOTE,
-            "thresholds": said(listed(record({**THRESHOLD, "risk": RISK})), "those that `far` chooses from"),
+            "thresholds": described(listed(record({**THRESHOLD, "risk": RISK})), "those that `far` chooses from"),
         }
     ),
-    "Embedded": record({**SEEN, "gates": GATES, "embedding": said(listed(NUMBER), "unit length")}, ("crop", "gates")),
+    "Embedded": record(
+        {**SEEN, "gates": GATES, "embedding": described(listed(NUMBER), "unit length")}, ("crop", "gates")
+    ),
     "Embeddings": record({"model": MODEL, "images": listed(named("Embedded"))}),
     "Seen": record({**SEEN, "gates": GATES}, ("crop", "gates")),
     "Decision": record(
         {
             "model": MODEL,
-            "images": said(listed(named("Seen")), "the first and the second"),
-            "similarity": said(NUMBER, "cosine, -1..1"),
-            "squared_distance": said(NUMBER, "2 - 2 * similarity"),
+            "images": described(listed(named("Seen")), "the first and the second"),
+            "similarity": described(NUMBER, "cosine, -1..1"),
+            "squared_distance": described(NUMBER, "2 - 2 * similarity"),
             "threshold": named("Threshold"),
-            "same": said(WHETHER, "whether the squared distance is below the threshold"),
+            "same": described(WHETHER, "whether the squared distance is below the threshold"),
             "says": SAYS,
             "sure": SURE,
             "risk": RISK,
@@ -110,19 +112,19 @@ SCHEMAS: dict[str, Schema] = {
             "note": NOTE,
         }
     ),
-    "Hit": record({"name": TEXT, "similarity": NUMBER, "same": said(WHETHER, "whether it passes")}),
+    "Hit": record({"name": TEXT, "similarity": NUMBER, "same": described(WHETHER, "whether it passes")}),
     "Search": record(
         {
             "model": MODEL,
             "image": named("Seen"),
-            "people": said(COUNT, "in the index"),
-            "hits": said(listed(named("Hit")), "the best first"),
+            "people": described(COUNT, "in the index"),
+            "hits": described(listed(named("Hit")), "best first"),
             "threshold": named("Threshold"),
             "says": SAYS,
             "sure": SURE,
             "risk": RISK,
-            "false_hit_chance": said(
-                or_null(NUMBER), "that a stranger's photograph finds somebody: 1 - (1 - FAR)^people"
+            "false_hit_chance": described(
+                or_null(NUMBER), "that a stranger's photograph matches somebody: 1 - (1 - FAR)^people"
             ),
             "note": NOTE,
         }
@@ -131,18 +133,18 @@ SCHEMAS: dict[str, Schema] = {
 
 PHOTOGRAPH: Schema = {"type": "string", "format": "binary"}
 CHOICE = {
-    "far": said(NUMBER, "decide at this false accept rate"),
-    "threshold": said(NUMBER, "or at this squared distance, 0..4"),
+    "far": described(NUMBER, "decide at this false accept rate"),
+    "threshold": described(NUMBER, "or at this squared distance, 0..4"),
 }
-CROPS = {"crops": said(WHETHER, "whether to answer with what the model sees [false]")}
+CROPS = {"crops": described(WHETHER, "whether to return what the model sees [false]")}
 ERRORS = {
     400: "the form cannot be read",
-    403: "a page from elsewhere asked",
+    403: "a page from another site asked",
     408: "the form took too long to arrive",
     413: f"over {PHOTOGRAPH_BYTES >> 20} MiB or {MAX_PIXELS // 10**6} million pixels, or more than {PHOTOGRAPHS} files",
-    415: f"no {FORM}, or a file that is no image of a known form ({KINDS})",
+    415: f"not {FORM}, or a file that is not an image of a known format ({KINDS})",
     421: "the Host header names another server",
-    422: "a photograph that cannot be decoded or shows no face, or a field that is wrong",
+    422: "a photograph that cannot be decoded or shows no face, or an invalid field",
     503: "too many requests at once; Retry-After says when to try again",
 }
 
@@ -152,7 +154,7 @@ def answer(schema: str) -> dict[str, Any]:
 
 
 def post(summary: str, answers: str, fields: dict[str, Schema], required: list[str], **more: str) -> dict[str, Any]:
-    """A path that takes a form. more: errors of its own, `e404="..."`."""
+    """A path that takes a form. more: its own errors, `e404="..."`."""
     form = {"type": "object", "properties": fields, "required": required}
     errors = ERRORS | {int(name[1:]): text for name, text in more.items()}
     responses = {
@@ -173,7 +175,7 @@ DESCRIPTION: dict[str, Any] = {
     "info": {
         "title": "adaptface serve",
         "version": __version__,
-        "description": "Faces embedded, compared and searched by one run. Nothing that is sent is kept.",
+        "description": "Faces embedded, compared and searched by one run. Nothing that is sent is stored.",
     },
     "paths": {
         "/about": {"get": {"summary": "The run, its thresholds and the index", "responses": {"200": answer("About")}}},
@@ -184,13 +186,13 @@ DESCRIPTION: dict[str, Any] = {
             ["image"],
         ),
         "/verify": post(
-            "Do two photographs pass as one person?",
+            "Do two photographs pass as the same person?",
             "Decision",
             {"first": PHOTOGRAPH, "second": PHOTOGRAPH, **CHOICE, **CROPS},
             ["first", "second"],
         ),
         "/search": post(
-            "The people of the index most like a photograph",
+            "The people in the index most similar to a photograph",
             "Search",
             {
                 "image": PHOTOGRAPH,

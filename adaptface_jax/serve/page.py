@@ -1,4 +1,4 @@
-"""The page: fixed files, which the browser is told to run nothing beside."""
+"""The page: fixed files; the browser is told to run nothing else."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ SCRIPT = (ASSETS / "page.js").read_text(encoding="utf-8")
 
 
 def style() -> str:
-    """That of the reports, and what this page has beside it."""
+    """The style of the reports, plus this page's own."""
     return LIGHT + STYLE + (ASSETS / "page.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A socket, and the application answering on it until a signal ends it."""
+"""A socket, and the application serving it until a signal stops it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
 
 CONNECTIONS = 512
-GRACE_SECONDS = 10  # for requests that are being answered when the end comes
+GRACE_SECONDS = 10  # for requests in progress when it stops
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0: a free one. Raises InputError where there is no such address, or it is taken."""
+    """A listening socket; port 0: a free one. Raises InputError if the address does not exist or is in use."""
     if not 0 <= port <= 65535:
         raise InputError(f"--port: {port} is out of range; expected 0..65535, 0 for a free one")
     try:
@@ -43,18 +43,18 @@ def _unlike(host: str, error: Exception) -> InputError:
 
 
 def address(listener: socket.socket) -> str:
-    """Where it is reached, as a browser takes it."""
+    """Its URL."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def is_local(listener: socket.socket) -> bool:
-    """Whether nobody outside this machine reaches it."""
+    """Whether nobody outside this machine can reach it."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 class Server(uvicorn.Server):
-    """A signal ends it, after what is being answered; a second one at once. Either is an end like any other."""
+    """A signal stops it after the requests in progress; a second one at once. Either is a normal exit."""
 
     should_exit: bool
     force_exit: bool
@@ -78,6 +78,6 @@ class Server(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Without raising the signal again at the end, as uvicorn does."""
+        """Unlike uvicorn's own, does not raise the signal again at the end."""
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -1,4 +1,4 @@
-"""What is sent: forms with photographs, bounded in bytes, number and time, and never on disk."""
+"""Uploads: forms with photographs, bounded in bytes, number and time, and never on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from adaptface_jax.serve.refusal import Refused
 PHOTOGRAPH_BYTES = 16 << 20
 BODY_BYTES = 2 * PHOTOGRAPH_BYTES + (1 << 16)
 PHOTOGRAPHS = 16
-FIELDS = 8  # that are no photographs
+FIELDS = 8  # other than photographs
 SECONDS = 30.0  # for a whole form to arrive
 
-# What is read and thrown away after a refusal, so that a client that is still sending gets to see it.
+# What is read and discarded after a refusal, so that a client that is still sending sees it.
 DISCARDED_BYTES, DISCARDED_SECONDS = 256 << 20, 10.0
 
 KINDS = "JPEG, PNG, WEBP, GIF, TIFF, AVIF or HEIC"
@@ -45,17 +45,17 @@ class Form:
         return found[0]
 
     def number(self, name: str) -> float | None:
-        """A finite number; None where it was not sent, or left empty."""
+        """A finite number; None if it was not sent or is empty."""
         text = self.texts.get(name, "")
         if not text:
             return None
         with contextlib.suppress(ValueError):
             if math.isfinite(value := float(text)):
                 return value
-        raise Refused(422, f"{name}: {text[:40]!a} is no number")
+        raise Refused(422, f"{name}: {text[:40]!a} is not a number")
 
     def flag(self, name: str) -> bool:
-        """Whether it is "true"; it may be "false" or left out."""
+        """Whether it is "true"; it may be "false" or omitted."""
         text = self.texts.get(name, "false")
         if text not in ("true", "false"):
             raise Refused(422, f"{name}: {text[:40]!a} is unknown; expected true or false")
@@ -70,7 +70,7 @@ class Body:
         self._whole = False
 
     async def form(self, photographs: Collection[str], texts: Collection[str]) -> Form:
-        """The form that it is; raises Refused for any other, and for names that are neither photographs nor texts."""
+        """The parsed form; raises Refused for anything else, and for names that are neither photographs nor texts."""
         kind = self._headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != FORM:
             raise Refused(415, f"the body is {ascii(kind[:80]) if kind else 'of no stated type'}; expected {FORM}")
@@ -100,7 +100,7 @@ class Body:
         return result
 
     async def discard(self) -> None:
-        """Read on, a while, without keeping anything."""
+        """Keep reading for a while, discarding everything."""
         if self._headers.get("expect"):
             return  # the client has sent nothing, and waits to be asked for it
         with contextlib.suppress(TimeoutError, Refused):
@@ -133,7 +133,7 @@ class Body:
 
 
 class InMemory(MultiPartParser):
-    """The parser's own way is to put large files on disk; `Body` bounds what is in memory."""
+    """The parser would put large files on disk; `Body` bounds what is in memory."""
 
     spool_max_size = BODY_BYTES
 
@@ -146,11 +146,11 @@ def check_name(name: str, value: object, photographs: Collection[str], texts: Co
 
 
 def photograph(data: bytes, name: str) -> bytes:
-    """The bytes of an image of a form that is read; raises Refused for all else, by their number and beginning."""
+    """The bytes of an image in a known format; raises Refused for anything else, by size and first bytes."""
     if not data:
         raise Refused(422, f"{name}: is empty; expected a photograph")
     if len(data) > PHOTOGRAPH_BYTES:
-        raise Refused(413, f"{name}: has {len(data):,} bytes; at most {PHOTOGRAPH_BYTES >> 20} MiB are taken")
+        raise Refused(413, f"{name}: has {len(data):,} bytes; at most {PHOTOGRAPH_BYTES >> 20} MiB are accepted")
     if not is_image(data[:HEAD]):
-        raise Refused(415, f"{name}: {len(data):,} bytes of no known form; expected {KINDS}")
+        raise Refused(415, f"{name}: {len(data):,} bytes of unknown format; expected {KINDS}")
     return data

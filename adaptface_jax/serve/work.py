@@ -37,8 +37,8 @@ def work(args: argparse.Namespace) -> None:
     with listening(args.host, args.port) as listener:
         if not is_local(listener):
             print(
-                f"warning: --host={shown(args.host)}: whoever reaches this machine can compare and search photographs, "
-                "without a password and unencrypted",
+                f"warning: --host={shown(args.host)}: anyone who reaches this machine can compare and search "
+                "photographs, without a password and unencrypted",
                 file=sys.stderr,
             )
         model = open_model(
@@ -55,7 +55,7 @@ def work(args: argparse.Namespace) -> None:
         if index is not None:
             print(f"index: {plural(len(index), 'person', 'people')}")
         if not about["aligns"]:
-            print("photographs are taken as aligned crops (pip install 'adaptface_jax[align]' finds faces)")
-        print(f"serving: {address(listener)} (Ctrl-C ends it)", flush=True)
+            print("photographs are treated as aligned crops (pip install 'adaptface_jax[align]' finds faces)")
+        print(f"serving: {address(listener)} (Ctrl-C stops it)", flush=True)
         Server(application(answers, [args.host])).run(sockets=[listener])
-    print("ended; nothing was kept")
+    print("stopped; nothing was stored")

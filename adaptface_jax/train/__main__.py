@@ -2,7 +2,7 @@
 
     adaptface train --config=dalora --workdir=runs/exp003 --benchmark lfw=/data/lfw.bin
 
-Running the same command again goes on where the run stopped.
+Running the same command again resumes the run.
 """
 
 from __future__ import annotations

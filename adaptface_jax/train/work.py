@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from adaptface_jax.checks.run.records import FaceRun, read_run
 from adaptface_jax.cli.training import run_training
@@ -22,6 +23,7 @@ from adaptface_jax.evaluation.markdown import results_markdown, verdict_lines
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult, Results, write_results
 from adaptface_jax.evaluation.statistics.paired_test import changes
+from adaptface_jax.report.experiment import experiment_markdown
 from adaptface_jax.report.run_page import run_page
 from adaptface_jax.training.averaging import used
 from adaptface_jax.training.loop import Ending
@@ -33,7 +35,7 @@ from adaptface_jax.training.summary import utc_now
 
 
 class Verifier:
-    """The judge of a face training (`training.loop.Judge`): pairs of the benchmarks, the frozen backbone beside them.
+    """Evaluates a face training (`training.loop.Judge`): the benchmarks' pairs, next to the frozen backbone.
 
     results, scores: of the latest evaluation.
     """
@@ -71,7 +73,7 @@ class Verifier:
         return mean_accuracy(self.results)
 
     def _guard(self, progress: Progress) -> None:
-        """Say where a guarded benchmark has fallen, and note it where that ends the run."""
+        """Report guarded benchmarks that have fallen, and note it if that ends the run."""
         guarded, wanted = self._plan.config.eval, set(self._plan.config.eval.guard)
         before: dict[str, PairScores] = {}
         if wanted and processes.primary():
@@ -87,7 +89,7 @@ class Verifier:
         return self._objection
 
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
-        """The final model's curves, faces for those who asked for them, and its row in the table of runs."""
+        """The final model's curves, faces if asked for, and its row in the table of runs."""
         plan, scores = self._plan, self.scores
         write_each(self._workdir / SCORES, scores if processes.primary() else {})
         if drawn:
@@ -100,7 +102,7 @@ class Verifier:
 
 
 def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Results:
-    """What the run came to."""
+    """The run's results."""
     return Results(
         benchmarks=dict(judge.results),
         frozen=judge.baseline.frozen,
@@ -114,14 +116,14 @@ def results_of(plan: RecognitionPlan, judge: Verifier, ending: Ending) -> Result
 
 
 def report(plan: RecognitionPlan, judge: Verifier, ending: Ending, workdir: Path) -> None:
-    """Write and print what the run came to."""
-    with Phase("testing against the frozen backbone, making the report"):
+    """Write and print the run's results."""
+    with Phase("testing against the frozen backbone, writing the report"):
         results = results_of(plan, judge, ending)
-        run = read_run(workdir, results=results)
-        if isinstance(run, FaceRun):
-            results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
+        run = cast(FaceRun, read_run(workdir, results=results))
+        results = dataclasses.replace(results, changes=changes(run.frozen_scores.found, judge.scores))
+        run = cast(FaceRun, read_run(workdir, results=results))
         if processes.primary():
-            write_results(workdir, results, results_markdown(results), run_page(read_run(workdir, results=results)))
+            write_results(workdir, results, experiment_markdown(run), run_page(run))
     print(results_markdown(results))
     print("\n".join(verdict_lines(results)))
     print(f"written: {workdir}/results.html, results.md, results.json; see also: tensorboard --logdir {workdir}")

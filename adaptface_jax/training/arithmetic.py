@@ -1,7 +1,7 @@
-"""How much a step computes and holds.
+"""The compute and memory cost of a training step.
 
-The compiler's own cost analysis goes through the body of a loop once, whatever its length, and not into a kernel that
-is called: a scan of 12 blocks counts as one. So the products are counted where they are written, in the traced program.
+The compiler's own cost analysis counts the body of a loop once, whatever its length, and skips kernels that are
+called: a scan of 12 blocks counts as one. So the products are counted in the traced program instead.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one step on each device: operations of its products, and the bytes that it holds while it runs."""
+    """One step on each device: floating-point operations of its products, and the bytes it uses while running."""
 
     flops: float
     bytes: int
 
     def line(self) -> str:
-        """For the header of a run."""
-        return f"step      {self.flops / 1e9:,.0f} GFLOP of products and {self.bytes / 1e9:.2f} GB on each device"
+        """One line for the header of a run."""
+        return f"step      {self.flops / 1e9:,.0f} GFLOP in matrix products and {self.bytes / 1e9:.2f} GB per device"
 
 
 def cost(traced: jax.stages.Traced, compiled: jax.stages.Compiled, devices: int) -> Cost:
-    """What a program that is spread over `devices` costs each of them."""
+    """The cost per device of a program that is spread over `devices`."""
     memory = compiled.memory_analysis()
     held = 0
-    if memory is not None:  # some backends do not tell
+    if memory is not None:  # some backends do not report it
         held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     return Cost(flops(traced.jaxpr) / devices, held)
 
@@ -39,7 +39,7 @@ def cost(traced: jax.stages.Traced, compiled: jax.stages.Compiled, devices: int)
 def flops(program: ClosedJaxpr | Jaxpr) -> float:
     """Multiplications and additions of all matrix products, convolutions and fused attention, over all devices.
 
-    A loop counts as often as it runs (a `while` of unknown length once), of branches the dearest.
+    A loop counts once per iteration (a `while` of unknown length once), a branch as its most expensive case.
     """
     return sum(_of(equation) for equation in program.eqns)
 

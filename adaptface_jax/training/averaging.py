@@ -1,4 +1,4 @@
-"""A moving average of what is trained, which is what is verified and used; the optimizer goes on from the newest."""
+"""A moving average of the trained weights, used for evaluation and inference; the optimizer updates the latest ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptface_jax.training.centers import CENTERS
 
 class Averaged(NamedTuple):
     """rule: the optimizer's own state. average: like the trainable tree, without the class centers, which no model
-    keeps. updates: int32, how many so far."""
+    keeps. updates: int32, the count so far."""
 
     rule: Any
     average: Any
@@ -21,10 +21,10 @@ class Averaged(NamedTuple):
 
 
 def averaged(rule: optax.GradientTransformation, decay: float) -> optax.GradientTransformationExtraArgs:
-    """`rule`, and beside it average = d average + (1 - d) parameters after each of its updates.
+    """`rule`, with average = d average + (1 - d) parameters after each of its updates.
 
-    d is the lesser of `decay` and (1 + n) / (10 + n) at update n, counted from 0, so that a short run's average does
-    not hang on where it began (as TensorFlow's ExponentialMovingAverage does with a count of updates).
+    d is the smaller of `decay` and (1 + n) / (10 + n) at update n, counted from 0, so that the average of a short run
+    is not dominated by the initial values (as in TensorFlow's ExponentialMovingAverage with a count of updates).
     """
     rule = optax.with_extra_args_support(rule)
 
@@ -47,5 +47,5 @@ def kept(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def used(trainable: dict[str, Any], opt_state: Any) -> dict[str, Any]:
-    """Of a training state, the tree that a model is verified and used with: the average, where there is one."""
+    """The tree of a training state that evaluation and inference use: the average, if there is one."""
     return trainable | opt_state.average if isinstance(opt_state, Averaged) else trainable

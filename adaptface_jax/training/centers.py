@@ -1,8 +1,8 @@
-"""The optimizer's rule for the class centers, whose rows may take part in a step or not.
+"""The optimizer's rule for the class centers, of which a step may use only some rows.
 
-A row has moments and a step count of its own: one that is not drawn keeps them, and its center, as they are, and Adam
-corrects each row's moments by how often that row was drawn. The weight decay of a drawn row is multiplied by its
-weight, the inverse of its chance to be drawn (`losses.sampled`), so that in the mean every row decays as with all.
+Each row has its own moments and step count: a row that is not sampled keeps them, and its center, unchanged, and Adam
+corrects each row's moments by how often that row was sampled. The weight decay of a sampled row is multiplied by its
+weight, the inverse of its sampling probability (`losses.sampled`), so that the expected decay is that of all rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 class RowMoments(NamedTuple):
-    """Trees like the centers': how often each row took part, int32 [C]; Adam's moments, float32 [C, d]."""
+    """Trees like the centers': how often each row was used, int32 [C]; Adam's moments, float32 [C, d]."""
 
     count: Any
     mean: Any
@@ -28,14 +28,14 @@ class RowMoments(NamedTuple):
 
 
 def has_own_rule(config: LossConfig) -> bool:
-    """Whether the class centers are trained by another rule than all the rest."""
+    """Whether the class centers are trained by a different rule from everything else."""
     return config.sample_rate < 1 or config.optimizer != "same" or config.learning_rate is not None
 
 
 def centers_rule(
     config: LossConfig, loop: LoopConfig, rate: optax.ScalarOrSchedule, decay: jax.typing.ArrayLike
 ) -> optax.GradientTransformationExtraArgs:
-    """The rule of the centers: `loss.optimizer` at `loss.learning_rate`, which follows the course of `rate`."""
+    """The rule of the centers: `loss.optimizer` at `loss.learning_rate`, which follows the schedule of `rate`."""
     name = loop.optimizer if config.optimizer == "same" else config.optimizer
     factor = 1.0 if config.learning_rate is None else config.learning_rate / loop.learning_rate
     moments = optax.trace(loop.momentum) if name == "sgd" else scale_by_row_adam()
@@ -43,7 +43,7 @@ def centers_rule(
     return optax.chain(*parts, optax.scale(factor), optax.scale_by_learning_rate(rate))
 
 
-def beside(
+def with_centers(
     rest: optax.GradientTransformation, centers: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
     """`centers` for the class centers of a trainable tree, `rest` for everything else."""
@@ -90,7 +90,7 @@ def scale_by_row_adam() -> optax.GradientTransformation:
 
 
 def weighted_decay(decay: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
-    """decay * row added to each row's update; times `row_weights` float32 [rows] where a step gives them."""
+    """decay * row added to each row's update; times `row_weights` float32 [rows] if a step passes them."""
 
     def init(params: Any) -> optax.EmptyState:
         del params

@@ -5,7 +5,7 @@
     checkpoints/set_aside/1000/   a step that was found damaged or unfinished
 
 Orbax writes the arrays in the background; a step counts once its manifest is written, and is verified before it is
-used. (Orbax itself restores a flipped byte silently, and takes a bare folder for the latest step.)
+used. (Orbax itself restores a flipped byte silently, and takes an empty folder to be the latest step.)
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.run import RUN_FILE, check_copy, read_record, write_record
 from adaptface_jax.training.step import TrainState
 
-CHECKPOINTS = "checkpoints"  # of a run, in its folder
+CHECKPOINTS = "checkpoints"  # in the folder of a run
 SET_ASIDE = "set_aside"
 STORED_CENTERS = "centres"  # as checkpoints spell the class centers, from the first version on
 
-# Orbax reports a failed save with a traceback of its threads; it is said in one line here.
+# Orbax reports a failed save with a traceback from its threads; here it is reported in one line.
 for _name in ("absl", "asyncio"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
@@ -46,11 +46,11 @@ for _name in ("absl", "asyncio"):
 class Checkpoints:
     """The checkpoints of one run, under `folder`; a context manager that ends with every save on disk.
 
-    keep: how many of the latest to keep; the best by score is kept beside them, and so is every multiple of
+    keep: how many of the latest to keep; the best by score is kept as well, and so is every multiple of
     `keep_every` (0: none).
-    record: of the run, kept with every step, so that a step knows whose it is.
-    read_only: nothing is written, moved or deleted (another process may be training), nothing agreed with others.
-    say: where one-line remarks go (damage, failed saves).
+    record: of the run, stored with every step, so that each step identifies its run.
+    read_only: nothing is written, moved or deleted (another process may be training), or agreed with other processes.
+    say: receives one-line messages (damage, failed saves).
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Checkpoints:
         self._keep_every = keep_every
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
-        self._failure: tuple[int, Exception] | None = None  # not said yet
-        self._lost = False  # whether the last save failed, said or not
+        self._failure: tuple[int, Exception] | None = None  # not reported yet
+        self._lost = False  # whether the last save failed, reported or not
         self._any_lost = False
         if not read_only and primary():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -87,27 +87,27 @@ class Checkpoints:
     ) -> None:
         self._join()
         self._checkpointer.close()
-        if not self._any_lost:  # else what is still under way ends later, at the latest with the program
+        if not self._any_lost:  # else pending work finishes later, at the latest when the program exits
             sys.unraisablehook = self._hook
 
     def latest(self) -> int | None:
-        """The newest step that is complete and undamaged, or None; what is newer and is not is set aside."""
-        return self._choose_sound(sorted(self._steps(), reverse=True))
+        """The newest step that is complete and intact, or None; newer ones that are not are set aside."""
+        return self._choose_intact(sorted(self._steps(), reverse=True))
 
     def best(self) -> int | None:
-        """The sound step with the best score (of equals the later), or None where none was evaluated."""
-        return self._choose_sound(self._by_score())
+        """The intact step with the best score (the later one on a tie), or None if none was evaluated."""
+        return self._choose_intact(self._by_score())
 
     def complete(self) -> list[int]:
-        """The steps that were finished, whatever became of them since."""
+        """The steps whose saving was completed, even if they were damaged since."""
         return sorted(step for step in self._steps() if _has_manifest(self._folder / str(step)))
 
     def score(self, step: int) -> float | None:
-        """What an evaluation gave a saved step, higher is better, or None where it was not evaluated."""
+        """The evaluation score of a saved step, higher is better, or None if it was not evaluated."""
         return saved_score(self._folder / str(step))
 
     def course(self, step: int) -> Course:
-        """The course of the scores up to a saved step."""
+        """The history of the scores up to a saved step."""
         facts = _saved_facts(self._folder / str(step))
         best, objection = facts.get("best", self.score(step)), facts.get("objection", "")
         return Course(best, facts.get("since", 0), facts.get("over", False), objection)
@@ -116,7 +116,7 @@ class Checkpoints:
         """Start saving in the background; the state may be donated as soon as this returns.
 
         score: of the evaluation at this step. course: of all scores so far, this one included.
-        A save that failed before is said here, or by `check`; raises RunError where the disk is full.
+        An earlier save that failed is reported here, or by `check`; raises RunError if the disk is full.
         """
         self._join()
         self.check()
@@ -125,13 +125,13 @@ class Checkpoints:
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
             if folder.exists():
-                # The same step, saved before the run was stopped within its evaluation.
+                # The same step, saved before the run was stopped during its evaluation.
                 if score is not None and primary():
                     change_facts(folder, **_facts(score, course))
                 return
             if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
-                # Found out halfway, the same would end in dozens of messages from Orbax's threads.
-                raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB left, {needed / 1e6:.1f} MB needed")
+                # Detected halfway, it would end in dozens of messages from Orbax's threads.
+                raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB free, {needed / 1e6:.1f} MB needed")
             self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
         except Exception as error:  # Orbax and TensorStore share no base class of errors
             self._failed(step, error)
@@ -141,7 +141,7 @@ class Checkpoints:
         self._thread.start()
 
     def check(self) -> None:
-        """Say a save that has failed since the last look (a free look); raises RunError where the disk is full."""
+        """Report a save that has failed since the last check (costs nothing); raises RunError if the disk is full."""
         if self._failure is None:
             return
         (step, error), self._failure = self._failure, None
@@ -152,10 +152,10 @@ class Checkpoints:
         )
         if disk_is_full(error):
             raise RunError(f"{self._folder}: the disk is full, step {step:,} could not be saved; {kept}")
-        self.say(f"step {step:,} could not be saved ({one_line(error)}); {kept}, and the run goes on")
+        self.say(f"step {step:,} could not be saved ({one_line(error)}); {kept}, and the run continues")
 
     def wait(self) -> bool:
-        """Return when the last save is over: whether it is complete on disk. Raises RunError where the disk is full."""
+        """Wait for the last save; returns whether it is complete on disk. Raises RunError if the disk is full."""
         self._join()
         self.check()
         return not self._lost
@@ -163,8 +163,8 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
 
-        Rows of zeros at the end come and go: class centers are padded to what the mesh can split.
-        Raises InputError where the step was saved by a run with another record, or holds other trees or another step.
+        The number of zero rows at the end may differ: class centers are padded to what the mesh can split.
+        Raises InputError if the step was saved by a run with a different record, or holds other trees or another step.
         """
         folder = self._folder / str(step)
         if self._record is not None:
@@ -173,11 +173,11 @@ class Checkpoints:
         _check_shapes(folder, self._checkpointer.metadata(folder), target)
         found = self._checkpointer.restore(folder, args=ocp.args.StandardRestore(target, strict=False))
         if (held := int(jax.device_get(found["step"]))) != step:
-            raise InputError(f"{folder}: holds the state after step {held:,}, not {step:,}; remove the folder")
+            raise InputError(f"{folder}: contains the state after step {held:,}, not {step:,}; remove the folder")
         return TrainState(**_renamed(found, STORED_CENTERS, "centers"))
 
     def choose(self, which: str) -> int:
-        """The sound step that `latest`, `best` or a number names; raises InputError where there is none."""
+        """The intact step that `latest`, `best` or a number names; raises InputError if there is none."""
         step = self.latest() if which == "latest" else None
         if which == "best":
             step = self.best()
@@ -188,39 +188,39 @@ class Checkpoints:
         if not known:
             raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
         if not (which.isdecimal() and int(which) in self.complete()):
-            raise InputError(f"--checkpoint: {which!r} is not there; expected best, latest or one of the steps {known}")
+            raise InputError(f"--checkpoint: {which!r} does not exist; expected best, latest or one of {known}")
         try:
             verify(self._folder / which)
         except Damaged as damage:
             raise InputError(
-                f"--checkpoint: step {which} is damaged: {damage}; expected one of {known} that is not"
+                f"--checkpoint: step {which} is damaged: {damage}; expected an intact one of {known}"
             ) from None
         return int(which)
 
     def _unraisable(self, unraisable: Any) -> None:
-        # What TensorStore had still under way when a save failed ends like this, once for every array.
+        # TensorStore's pending work ends like this when a save fails, once for every array.
         if "Event loop is closed" not in str(unraisable.exc_value):
             self._hook(unraisable)
 
     def _steps(self) -> list[int]:
-        """Every step folder, complete or not; 012 is no step."""
+        """Every step folder, complete or not; 012 is not a step."""
         if not self._folder.is_dir():
             return []
         names = [path.name for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
         return [int(name) for name in names if str(int(name)) == name]
 
     def _by_score(self) -> list[int]:
-        """The complete steps that were evaluated, the best first, of equals the later."""
+        """The complete steps that were evaluated, the best first, ties by the later step first."""
         evaluated = {step: score for step in self._steps() if (score := self.score(step)) is not None}
         return sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
 
-    def _choose_sound(self, steps: list[int]) -> int | None:
-        """The first sound one; the processes of a training agree on it, a reader looks for itself."""
+    def _choose_intact(self, steps: list[int]) -> int | None:
+        """The first intact one; the processes of a training agree on it, a reader checks by itself."""
         if self._read_only:
-            return self._first_sound(steps)
-        return agreed(self._first_sound(steps) if primary() else None)
+            return self._first_intact(steps)
+        return agreed(self._first_intact(steps) if primary() else None)
 
-    def _first_sound(self, steps: list[int]) -> int | None:
+    def _first_intact(self, steps: list[int]) -> int | None:
         for step in steps:
             try:
                 held = verify(self._folder / str(step)).facts.get("step", step)
@@ -229,7 +229,7 @@ class Checkpoints:
                 continue
             if held == step:
                 return step
-            renamed = f"{self._folder / str(step)}: holds step {held:,}, so it was renamed; rename it to {held}"
+            renamed = f"{self._folder / str(step)}: contains step {held:,}, so it was renamed; rename it to {held}"
             if not self._read_only:
                 raise InputError(f"{renamed}, or remove it")
             self.say(renamed)
@@ -250,7 +250,7 @@ class Checkpoints:
         self.say(f"checkpoint {step:,} is not used: {reason}{where}")
 
     def _finish(self, step: int, facts: dict[str, Any]) -> None:
-        """In the background: the manifest, when Orbax has written everything; then what need not be kept goes."""
+        """In the background: write the manifest once Orbax has written everything; then remove superseded steps."""
         try:
             self._checkpointer.wait_until_finished()
             if primary():
@@ -258,7 +258,7 @@ class Checkpoints:
                     write_record(self._folder / str(step), self._record)
                 write_manifest(self._folder / str(step), {"step": step, **facts})
                 self._prune()
-        except Exception as error:  # said by `check`, in the loop's own thread
+        except Exception as error:  # reported by `check`, in the loop's own thread
             shutil.rmtree(self._folder / str(step), ignore_errors=True)
             for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(remains, ignore_errors=True)
@@ -272,7 +272,7 @@ class Checkpoints:
         milestones = (step for step in complete if self._keep_every and step % self._keep_every == 0)
         kept = {*complete[-self._keep :], *self._by_score()[:1], *milestones}
         for step in set(complete) - kept:
-            # Without its manifest it no longer counts, however far the deletion gets.
+            # Without its manifest it no longer counts, even if the deletion is interrupted.
             (self._folder / str(step) / manifest.NAME).unlink()
             shutil.rmtree(self._folder / str(step))
 
@@ -285,7 +285,7 @@ class Checkpoints:
 def read_checkpoint(workdir: Path, which: str, like: TrainState) -> tuple[int, TrainState]:
     """The step and the state of the checkpoint `which` of a run (best, latest or a step); see Checkpoints.restore.
 
-    Raises InputError where there is none, or it is not of this run.
+    Raises InputError if there is none, or if it is not from this run.
     """
     with Checkpoints(workdir / CHECKPOINTS, read_only=True, record=read_record(workdir)) as checkpoints:
         step = checkpoints.choose(which)
@@ -293,7 +293,7 @@ def read_checkpoint(workdir: Path, which: str, like: TrainState) -> tuple[int, T
 
 
 def check_recorded(workdir: Path) -> None:
-    """Raises InputError where a folder holds a run's checkpoints but not what the run was made of."""
+    """Raises InputError if a folder has a run's checkpoints but not the record of the run."""
     if (workdir / RUN_FILE).exists() or not (workdir / CHECKPOINTS).is_dir():
         return
     with Checkpoints(workdir / CHECKPOINTS, read_only=True, say=lambda line: None) as checkpoints:
@@ -303,14 +303,14 @@ def check_recorded(workdir: Path) -> None:
     copy = workdir / CHECKPOINTS / str(step) / RUN_FILE
     advice = f"restore it with: cp {copy} {workdir / RUN_FILE}" if copy.exists() else "restore the file"
     raise InputError(
-        f"{workdir}: holds checkpoints of a run whose {RUN_FILE} is gone; {advice}, or choose another folder"
+        f"{workdir}: contains checkpoints of a run whose {RUN_FILE} is missing; {advice}, or choose another folder"
     )
 
 
 def saved_score(folder: Path) -> float | None:
-    """The score of the step that is saved there, None where it is not complete or was not evaluated."""
+    """The score of the step that is saved there, None if it is incomplete or was not evaluated."""
     facts = _saved_facts(folder)
-    return facts.get("score", facts.get("accuracy"))  # version 0.1.0 knew faces alone
+    return facts.get("score", facts.get("accuracy"))  # version 0.1.0 had face runs only
 
 
 def _saved_facts(folder: Path) -> dict[str, Any]:
@@ -333,7 +333,7 @@ def _facts(score: float | None, course: Course | None) -> dict[str, Any]:
 
 
 def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
-    """Raises InputError where a saved tree is not the one that is asked for, but for padded rows of class centers."""
+    """Raises InputError if a saved tree is not the requested one, apart from padded rows of class centers."""
     found, expected = (
         {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
         for leaves in map(jax.tree_util.tree_leaves_with_path, (saved.item_metadata.tree, wanted))
@@ -341,7 +341,7 @@ def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
     for name in sorted(found.keys() | expected.keys()):
         before, now = found.get(name), expected.get(name)
         if before is None or now is None:
-            raise InputError(f"{folder}: {name} is {'not there' if before is None else 'not of this run'}; {_OTHER}")
+            raise InputError(f"{folder}: {name} is {'missing' if before is None else 'not part of this run'}; {_OTHER}")
         padded = STORED_CENTERS in name and before.shape[1:] == now.shape[1:]
         if before.dtype != now.dtype or (before.shape != now.shape and not padded):
             held = f"{before.dtype} {list(before.shape)}, expected {now.dtype} {list(now.shape)}"
@@ -357,7 +357,7 @@ def _plain(state: TrainState) -> dict[str, Any]:
 
 
 def _renamed(tree: Any, name: str, other: str) -> Any:
-    """A tree of dictionaries and tuples in which the key `name` is called `other`."""
+    """A tree of dictionaries and tuples in which the key `name` is renamed to `other`."""
     if isinstance(tree, dict):
         return {other if key == name else key: _renamed(value, name, other) for key, value in tree.items()}
     if isinstance(tree, tuple):

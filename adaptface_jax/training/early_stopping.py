@@ -1,4 +1,4 @@
-"""When a training has run long enough: no better score for a while, or a loss that is low enough."""
+"""When to end a training early: no better score for a while, or a loss that is low enough."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """The scores of a run up to a step; kept with its checkpoint, so that a resumed run counts on.
+    """The scores of a run up to a step; stored with its checkpoint, so that a resumed run continues counting.
 
     best: the highest score so far, None before the first. since: evaluations since then. over: the run has ended early.
-    objection: why the judge ends it, or "".
+    objection: why the evaluation ends it, or "".
     """
 
     best: float | None = None
@@ -19,11 +19,11 @@ class Course:
     objection: str = ""
 
     def after(self, score: float) -> Course:
-        """With one more score; one that is not a number is not better."""
+        """With one more score; NaN is never better."""
         if score == score and (self.best is None or score > self.best):
             return dataclasses.replace(self, best=score, since=0)
         return dataclasses.replace(self, since=self.since + 1)
 
     def exhausted(self, patience: int) -> bool:
-        """Whether the last `patience` evaluations (0: never) were no better than one before."""
+        """Whether the last `patience` evaluations (0: never) were no better than an earlier one."""
         return 0 < patience <= self.since

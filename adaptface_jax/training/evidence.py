@@ -1,19 +1,21 @@
-"""What a run leaves so that it can be proved afterwards (`adaptface replay`): `evidence.jsonl`, a line a logged or
-saved step, and `evidence.records`, what every record held when it was read.
+"""What a run records so that it can be verified later (`adaptface replay`): `evidence.jsonl`, one line per logged or
+saved step, and `evidence.records`, the content of every record when it was read.
 
-    {"step": 0, "sitting": {...}, "kept": [0, "..."], "state": [...], ...}    the beginning of every sitting
+    {"step": 0, "sitting": {...}, "kept": [0, "..."], "state": [...], ...}    the start of every session
     {"step": 10, "state": [...], "records": "...", "rows": ["..."], ...}       a step
-    {"step": 90, "files": {"results.json": "..."}, ...}                        what was made of the run
+    {"step": 90, "files": {"results.json": "..."}, ...}                        the outputs of the run
 
 state: a fingerprint of each array of the training state after the step. records: which records trained the steps since
-the line before, and what they held. rows: a digest of each line of `metrics.jsonl` since then; kept: number and digest
-of those that a sitting found. sitting: settings and data (run.json), versions and devices. Every line ends with
-`chain`, a digest of the line and of the `chain` before it.
+the previous line, and their content. rows: a digest of each line of `metrics.jsonl` since then; kept: number and
+digest of those that a session found. sitting: a session's settings and data (run.json), versions and devices. time:
+when the line was written, in seconds since 1970 UTC. Every line ends with `chain`, a digest of the line and of the
+previous `chain`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,15 +38,15 @@ from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.run import MARKDOWN, RESULTS
 from adaptface_jax.training.step import TrainState
 
-EVIDENCE = "evidence.jsonl"  # of a run, in its folder
+EVIDENCE = "evidence.jsonl"  # in the folder of a run
 MADE = (RESULTS, MARKDOWN, "baselines.json", "scores/**/*.npz", RECORDS, BAD_RECORDS)
 
 Line = dict[str, Any]
 
 
 class Evidence:
-    """Writes the evidence of one sitting, a context manager; every process of a run calls it alike, and the primary one
-    has a `workdir`.
+    """Writes the evidence of one session, a context manager; every process of a run makes the same calls, and the
+    primary one has a `workdir`.
 
     A line is written one note behind, so that the host never waits for the current step.
     """
@@ -65,19 +67,19 @@ class Evidence:
             self._file = SeenRecords(workdir / RECORDS, len(plan.source))
 
     def begin(self, state: TrainState) -> None:
-        """The state that the sitting begins with; what `metrics.jsonl` holds already is taken as it is."""
+        """The state that the session starts with; existing lines of `metrics.jsonl` are taken as they are."""
         self._rows = []
         sitting: Line = {}
         if self._workdir is not None:
             kept = rows_digests(read_metrics(self._workdir))
             facts = {"record": self._plan.record, "environment": surroundings(), "leaves": leaf_names(state)}
-            sitting = {"sitting": facts, "kept": [len(kept), whole(kept)]}
+            sitting = {"sitting": facts, "kept": [len(kept), combined_digest(kept)]}
         self._note({"step": self._start, **sitting}, state)
         self.flush()
         self._noted = -1
 
     def saw(self, numbers: np.ndarray, rows: np.ndarray) -> None:
-        """Takes what a batch is made of (`data.pipeline.Witness`)."""
+        """Takes the records of a batch (`data.pipeline.Witness`)."""
         self._seen(numbers, rows)
         if self._file is not None:
             self._file(numbers, rows)
@@ -87,7 +89,7 @@ class Evidence:
         self._rows.append(_digest(text))
 
     def note(self, step: int, state: TrainState) -> None:
-        """Note the state after a step, once however often it is called for it."""
+        """Record the state after a step, once per step however often this is called."""
         if step != self._noted:
             self._note({"step": step, "records": self._seen.take()}, state)
             self._noted = step
@@ -109,7 +111,7 @@ class Evidence:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is pending, and the digests of the rows that no line has yet."""
+        """Write what is pending, and the digests of the rows that are in no line yet."""
         if kind is None or issubclass(kind, Stopped | RunError):
             self.flush()
             if self._rows:
@@ -125,7 +127,7 @@ class Evidence:
 
 
 def seal(workdir: Path, names: Sequence[str] = MADE) -> None:
-    """Note the digests of files that were made of the run, where it has evidence."""
+    """Record the digests of the output files of the run, if it has evidence."""
     lines = read_lines(workdir)
     if lines:
         files = {name: file_digest(workdir / name) for name in made_files(workdir, names)}
@@ -133,7 +135,7 @@ def seal(workdir: Path, names: Sequence[str] = MADE) -> None:
 
 
 def made_files(workdir: Path, names: Sequence[str] = MADE) -> list[str]:
-    """Relative names of the files that `names` (patterns) find."""
+    """Relative names of the files that match `names` (patterns)."""
     return sorted(file.relative_to(workdir).as_posix() for name in names for file in workdir.glob(name))
 
 
@@ -144,33 +146,33 @@ def file_digest(path: Path) -> str:
 
 
 def surroundings() -> dict[str, str]:
-    """Where a sitting computes: two that are equal compute the same bits on a CPU."""
+    """The environment of a session: on a CPU, equal environments compute the same bits."""
     return {**environment(), "cores": str(cores()), "platform": jax.default_backend()}
 
 
 class Broken(NamedTuple):
-    """A line of the evidence that is not as it was written, and why."""
+    """A line of the evidence that was altered or damaged, and why."""
 
     number: int
     reason: str
 
 
 def read_lines(workdir: Path) -> list[Line]:
-    """The lines in order, without a last one that a kill cut short; empty where there are none.
+    """The lines in order, without a last one that a kill truncated; empty if there are none.
 
-    Raises InputError for one that is not as it was written.
+    Raises InputError for one that was altered or damaged.
     """
     lines, broken = read_evidence(workdir)
     if broken:
         raise InputError(
-            f"{workdir / EVIDENCE}: line {broken[0].number} {broken[0].reason}; restore the file, or remove it (what "
-            "was trained so far can then not be proved)"
+            f"{workdir / EVIDENCE}: line {broken[0].number} {broken[0].reason}; restore the file, or remove it (the "
+            "training so far can then not be verified)"
         )
     return lines
 
 
 def read_evidence(workdir: Path) -> tuple[list[Line], list[Broken]]:
-    """The lines that can be read, and those that are not as they were written."""
+    """The lines that can be read, and those that were altered or damaged."""
     path = workdir / EVIDENCE
     lines, broken, chain = list[Line](), list[Broken](), ""
     try:
@@ -183,29 +185,30 @@ def read_evidence(workdir: Path) -> tuple[list[Line], list[Broken]]:
         try:
             line = parse_object(text)
             if not _is_line(line):
-                raise ValueError("it is no line of evidence")
+                raise ValueError("not a line of evidence")
         except (ValueError, RecursionError) as error:
             broken.append(Broken(number, f"is damaged ({one_line(error, 80)})"))
             continue
         if line["chain"] != linked(chain, line):
-            broken.append(Broken(number, "was changed, or one before it removed"))
+            broken.append(Broken(number, "was changed, or an earlier one removed"))
         chain = line["chain"]
         lines.append(line)
     return lines, broken
 
 
 def rows_digests(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Of each row of `metrics.jsonl`."""
+    """A digest of each row of `metrics.jsonl`."""
     return [_digest(to_json(row)) for row in rows]
 
 
-def whole(digests: Sequence[str]) -> str:
-    """Of many rows."""
+def combined_digest(digests: Sequence[str]) -> str:
+    """One digest of many rows."""
     return _digest("".join(digests))
 
 
 def _append(workdir: Path, line: Line, chain: str) -> str:
-    """Add a line after the one that ends with `chain`; returns its own."""
+    """Append a line after the one that ends with `chain`; returns the chain of the new one."""
+    line["time"] = round(time.time(), 3)
     line["chain"] = linked(chain, line)
     with open(workdir / EVIDENCE, "a", encoding="utf-8") as file:
         file.write(to_json(line) + "\n")
@@ -222,7 +225,8 @@ def _digest(text: str) -> str:
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    "step": int, "chain": str, "state": list, "rows": list, "records": str, "kept": list, "sitting": dict, "files": dict
+    "step": int, "chain": str, "state": list, "rows": list, "records": str, "kept": list, "sitting": dict,
+    "files": dict, "time": (int, float),
 }  # fmt: skip
 
 

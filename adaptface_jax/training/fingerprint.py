@@ -1,4 +1,4 @@
-"""A number for each array of a state that changes with any one of its bits, computed where the state is."""
+"""A number for each array of a state that changes with any of its bits, computed on the devices."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 def make_fingerprint(mesh: Mesh) -> Callable[[Any], jax.Array]:
     """A tree of arrays -> uint32 [leaves], replicated, in the tree's order.
 
-    Every element's bits and position go through a bijection of 32 bits (the finaliser of MurmurHash3), and the results
-    are added modulo 2^32: one changed element is always seen, several but for one case in 2^32, and how devices share
-    the sum does not matter.
+    Every element's bits and position go through a bijection of 32 bits (the finalizer of MurmurHash3), and the results
+    are added modulo 2^32: one changed element is always detected, several in all but one case in 2^32, and how devices
+    share the sum does not matter.
     """
     return jax.jit(_fingerprint, out_shardings=sharding(mesh))
 
 
 def leaf_names(tree: Any) -> list[str]:
-    """What the leaves are called, "trainable.head.bias", in the same order."""
+    """The names of the leaves, such as "trainable.head.bias", in the same order."""
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree.leaves_with_path(tree)]
 
 

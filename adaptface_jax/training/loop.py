@@ -1,4 +1,4 @@
-"""The one training loop: from the latest sound checkpoint to the last step, evaluated, saved and stopped on the way."""
+"""The training loop: from the latest intact checkpoint to the last step, with evaluations, saves and early stops."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from adaptface_jax.training.stopping import StopSignals
 from adaptface_jax.training.summary import as_markdown, first_loss_line
 from adaptface_jax.training.trackers import open_online
 
-SLOW = 1.0  # seconds of a step, beside which giving the device its next one ahead of time gains nothing
+SLOW = 1.0  # seconds per step, above which dispatching the next step ahead of time gains nothing
 
 
 class Judge(Protocol):
-    """What measures a model: of faces by pairs, of classes by labels. A signal raises Stopped within its methods."""
+    """Evaluates a model: faces by pairs, classes by labels. A signal raises Stopped within its methods."""
 
     def begin(self) -> None:
-        """Before the first step of every sitting: what there is to beat."""
+        """Before the first step of every session: measure the baselines."""
 
     def begun(self, monitor: Monitor) -> None:
-        """Show that, once in a run."""
+        """Report the baselines, once per run."""
 
     def evaluate(self, state: TrainState) -> None:
-        """Measure; raises InputError where the data has become unreadable."""
+        """Measure; raises InputError if the data has become unreadable."""
 
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
-        """Show the latest evaluation; returns its score: the higher, the better the checkpoint."""
+        """Report the latest evaluation; returns its score, the higher the better."""
 
     def objection(self) -> str:
         """Why the run should end with the latest evaluation, or ""."""
 
     def end(self, step: int, state: TrainState, monitor: Monitor, drawn: bool) -> None:
-        """After the last step: keep what belongs to the results, and draw it unless that was done before."""
+        """After the last step: store what belongs to the results, and draw it unless that was done before."""
 
 
 class Ending(NamedTuple):
-    """steps: how many were trained. best: the step of the best checkpoint, None where none was evaluated.
+    """steps: how many were trained. best: the step of the best checkpoint, None if none was evaluated.
 
     early: why the run ended before its last step, or "".
     """
@@ -71,7 +71,7 @@ class Ending(NamedTuple):
 
 @dataclasses.dataclass
 class Session:
-    """What one sitting of a run works with. profile: how many steps are traced."""
+    """What one session of a run works with. profile: how many steps are traced."""
 
     plan: Plan
     workdir: Path
@@ -89,19 +89,19 @@ class Session:
             self.judge.evaluate(state)
 
     def report(self, step: int) -> float:
-        """Show the latest evaluation; its score is counted."""
+        """Report the latest evaluation, and count its score."""
         score = self.judge.report(step, self.monitor, self.progress)
         self.course = dataclasses.replace(self.course.after(score), objection=self.judge.objection())
         return score
 
     def save(self, step: int, state: TrainState, score: float | None = None) -> None:
-        """Start saving a step; its row and its evidence are written before it, since a killed run goes on after it."""
+        """Start saving a step; its row and its evidence are written first, since a killed run resumes after it."""
         self.evidence.note(step, state)
         self.evidence.flush()
         self.checkpoints.save(step, state, score, self.course)
 
     def ended_early(self) -> str:
-        """Why the run is over before its last step, or ""."""
+        """Why the run ended before its last step, or ""."""
         if self.course.objection:
             return self.course.objection
         patience = self.plan.config.train.patience
@@ -112,9 +112,9 @@ class Session:
 
 
 def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: int = 0) -> Ending:
-    """Run to the last step, or to an early end, from the latest sound checkpoint where there is one.
+    """Train to the last step, or to an early end, from the latest intact checkpoint if there is one.
 
-    Raises Stopped after a signal and RunError where the run cannot go on, with what was trained saved.
+    Raises Stopped after a signal and RunError if the run cannot continue, with the training so far saved.
     """
     config = plan.config
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
@@ -128,12 +128,12 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
         else:
             like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centers)
             state = checkpoints.restore(latest, like)
-            print(f"going on from step {start:,} of {plan.total_steps:,}", flush=True)
+            print(f"resuming from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
             judge.begin()
         online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
         written = workdir if processes.primary() else None
-        # An evaluation counts with its score in the checkpoint: one that was shown but not counted is made once more.
+        # An evaluation counts once its score is in the checkpoint: one that was reported but not counted is repeated.
         again = "eval/" if start and checkpoints.score(start) is None else ""
         with (
             Evidence(written, plan, start) as evidence,
@@ -155,14 +155,14 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
                     plan.loss, optimizer, rate, plan.mesh, config.train.grad_accum, plan.compiler_options, plan.sampler
                 )
                 step, state = run_steps(session, state, start, step_function)
-            elif plan.evaluated:  # the run was over: its report is made again
+            elif plan.evaluated:  # the run had ended: its report is made again
                 session.evaluate(state)
-                if checkpoints.score(start) is None:  # or it was stopped within its last evaluation
+                if checkpoints.score(start) is None:  # or it was stopped during its last evaluation
                     checkpoints.save(start, state, session.report(start), session.course)
             if plan.enough is not None and not session.course.over:
                 progress.write(
-                    f"after {step:,} steps the loss is not below {plan.enough:g}: a sound model learns a few images by "
-                    "heart; look at labels, preprocessing, train.learning_rate and train.steps"
+                    f"after {step:,} steps the loss is not below {plan.enough:g}: a working model memorizes a few "
+                    "images; check labels, preprocessing, train.learning_rate and train.steps"
                 )
             with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
@@ -172,7 +172,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
 
 @processes.losing_none()
 def run_steps(session: Session, state: TrainState, start: int, step_function: StepFunction) -> tuple[int, TrainState]:
-    """The loop: from the state after step `start` to the last step and the one after it."""
+    """The loop from the state after step `start`; returns the last step and the state after it."""
     plan, stop, checkpoints, evidence = session.plan, session.stop, session.checkpoints, session.evidence
     config, total = plan.config, plan.total_steps
     everywhere = sharding(plan.mesh)
@@ -180,7 +180,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
     agreement = processes.Agreement(sharding(plan.mesh, "batch"), everywhere)
     try:
         if plan.evaluation_due(start) and checkpoints.score(start) is None:
-            # The run was stopped within this evaluation.
+            # The run was stopped during this evaluation.
             session.evaluate(state)
             checkpoints.save(start, state, session.report(start), session.course)
             if session.ended_early():
@@ -218,8 +218,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             begun = time.monotonic()
             with profile.before(step, running):
                 state, metrics = compiled(plan.frozen, state, batch, key)
-            # One step waits for the device, no more, and none where steps are slow: a signal ends the run after the one
-            # that is under way.
+            # One step at most is queued on the device, and none if steps are slow: a signal ends the run after the one
+            # in progress.
             jax.block_until_ready(metrics if slow else running)
             running, slow = metrics, time.monotonic() - begun > SLOW
             session.progress.at(step)
@@ -240,7 +240,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
                     score = session.report(step)
                 except InputError as error:
                     failure = error
-                except Stopped:  # made up for when the run goes on
+                except Stopped:  # repeated when the run resumes
                     pass
                 log.restart(step)
             stopping = agreement.any(stop.received is not None)
@@ -262,7 +262,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if stopping:
                 kept = "a complete checkpoint is saved" if saved else "THIS STEP COULD NOT BE SAVED"
                 signal = stop.received or "a signal to another process"
-                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to go on")
+                raise Stopped(f"stopped by {signal} after step {step:,}; {kept}, run the same command to resume")
             if ending and not saved:
                 raise RunError(f"the training ended, but its last step, {step:,}, could not be saved")
             if early:
@@ -272,7 +272,7 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
 
 
 def share_of_peak(plan: Plan, costs: Cost) -> float | None:
-    """What a step a second is of the device's peak; None where that is not known, or the model is not in bfloat16."""
+    """One step per second as a share of the device's peak; None if that is unknown, or the model is not in bfloat16."""
     peak = bfloat16_peak(jax.local_devices()[0].device_kind)
     low = any(leaf.dtype == jax.numpy.bfloat16 for leaf in jax.tree.leaves(plan.frozen))
     return costs.flops / peak if peak and low else None

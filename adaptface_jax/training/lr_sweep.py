@@ -1,10 +1,10 @@
-"""A sweep of the learning rate: which rates a model learns at, from a few steps of its own training.
+"""A sweep of the learning rate: which rates a model can be trained at, from a few steps of its own training.
 
-The rate grows from step to step, geometrically, and the loss is watched (Smith, arXiv 1506.01186, section 3.3). Loss
-and rate are paired, the loss smoothed and the sweep ended as fastai does it (its `Recorder` and `lr_find`): the loss of
-a step is that before its update; an exponential mean with bias correction; over at four times the lowest. Its beta of
-0.98 would shift the curve of a hundred steps by half its width: here the mean is over a tenth of the steps, 0.98 from
-500 on. Since that lags too, the rates read from it are two to three times too high where the loss is noisy.
+The rate grows geometrically from step to step while the loss is recorded (Smith, arXiv 1506.01186, section 3.3). Loss
+and rate are paired, the loss is smoothed and the sweep ended as in fastai (its `Recorder` and `lr_find`): the loss of
+a step is that before its update; an exponential mean with bias correction; ended at four times the lowest. fastai's
+beta of 0.98 would shift the curve of a hundred steps by half its width: here the mean is over a tenth of the steps,
+0.98 from 500 on. Since that lags too, the rates read from it are two to three times too high if the loss is noisy.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import Batch, Loss, StepFunction, TrainState, init_state, make_step
 
-WINDOWS = 10  # a sweep has so many means that share next to no loss
+WINDOWS = 10  # a sweep has this many means that share almost no losses
 DIVERGED = 4.0  # times the lowest smoothed loss
-CERTAIN = 6.0  # standard errors of the smoothed loss that a descent must exceed: 3 flat sweeps in 100 do by chance
-LOOK = 10  # steps between two looks at the losses
+CERTAIN = 6.0  # standard errors of the smoothed loss that a descent must exceed: 3 in 100 flat sweeps do by chance
+LOOK = 10  # steps between two checks of the losses
 LEAST_STEPS = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What one sweep found; the lists have a value a step.
+    """The result of one sweep; the lists have one value per step.
 
-    losses: of each step's batch before its update. smoothed: their mean so far; lowest: of those, None where there is
-    none. ended: why there is no further step.
+    losses: of each step's batch before its update. smoothed: their mean so far; lowest: of those, None if there is
+    none. ended: why there are no further steps.
     suggestion: the rate of steepest descent of the smoothed loss over log rate; tenth: a tenth of the rate at its
-    minimum; both None where it does not descend.
+    minimum; both None if it does not descend.
     """
 
     weight_decay: float
@@ -59,12 +59,12 @@ class Sweep:
 
 
 def beta_of(steps: int) -> float:
-    """How much of the mean each further loss keeps, in a sweep of so many steps."""
+    """The decay of the mean per loss, in a sweep of this many steps."""
     return min(max(1 - WINDOWS / steps, 0.9), 0.98)
 
 
 def settled(beta: float) -> int:
-    """So many losses until the mean is one of as many as later on."""
+    """The number of losses until the mean covers its full window."""
     return round(1 / (1 - beta))
 
 
@@ -77,8 +77,8 @@ def smooth(losses: Sequence[float], beta: float) -> np.ndarray:
     return np.array(result)
 
 
-def last_sound(losses: Sequence[float], beta: float) -> tuple[int, str]:
-    """How many losses are of a sweep that has not diverged, and why there are no more of them ("": it has not)."""
+def last_valid(losses: Sequence[float], beta: float) -> tuple[int, str]:
+    """How many losses come before the sweep diverged, and how it did ("": it has not)."""
     best = math.inf
     for number, (loss, mean) in enumerate(zip(losses, smooth(losses, beta), strict=True)):
         if not math.isfinite(loss):
@@ -90,12 +90,12 @@ def last_sound(losses: Sequence[float], beta: float) -> tuple[int, str]:
 
 
 def read(weight_decay: float, rates: Sequence[float], losses: Sequence[float]) -> Sweep:
-    """The sweep of these losses; there may be fewer of them than rates, and more than are sound."""
+    """The sweep of these losses; there may be fewer than rates, and some may follow the divergence."""
     beta = beta_of(len(rates))
-    count, reason = last_sound(losses, beta)
+    count, reason = last_valid(losses, beta)
     ended = f"{reason} at {rates[min(count, len(rates) - 1)]:.2e}" if reason else "after the last rate"
     smoothed = smooth(losses[:count], beta)
-    # The first means are of so few losses that chance alone could make one the lowest.
+    # The first means are over so few losses that one could be the lowest by chance alone.
     lowest = min(smoothed[settled(beta) - 1 :].tolist() or smoothed.tolist(), default=None)
     suggestion, tenth = _suggestions(np.array(rates[:count]), np.array(losses[:count]), smoothed, beta)
     kept, found = tuple(map(float, rates[:count])), tuple(map(float, losses[:count]))
@@ -111,13 +111,13 @@ def _suggestions(
     lowest = first + int(np.argmin(smoothed[first:]))
     if lowest == first:
         return None, None
-    # Batches differ: neighboring losses say by how much, since their rates are nearly the same.
+    # Batches differ: neighboring losses show by how much, since their rates are nearly the same.
     noise = float(np.median(np.abs(np.diff(losses[: lowest + 1])))) / (0.6745 * math.sqrt(2))
     error = noise * math.sqrt((1 - beta) / (1 + beta))
     descent = smoothed[first:lowest].max() - smoothed[lowest]
     if not descent > max(CERTAIN * error, 1e-3 * abs(smoothed[lowest])):
         return None, None
-    # The descent begins where the loss last was this high: before that lies the noise of rates that do nothing.
+    # The descent starts where the loss was last this high: before that is the noise of rates that have no effect.
     begin = first + int(np.flatnonzero(smoothed[first:lowest] >= smoothed[lowest] + 0.8 * descent)[-1])
     slope = np.gradient(smoothed, np.log(rates))
     steepest = begin + int(np.argmin(slope[begin : lowest + 1]))
@@ -129,7 +129,7 @@ class Sweeper:
 
     trainable, frozen, statistics, loss, mesh, centers, sampler: of the run (`training.plan.Plan`); none of the trees is
     consumed.
-    low, high: the first and the last rate. The configured rate, schedule, warm-up and decay play no part.
+    low, high: the first and the last rate. The configured rate, schedule, warm-up and decay are ignored.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Sweeper:
         )(weight_decay=0.0)
 
         def begin(trainable: Any, statistics: Any, decay: jax.Array) -> TrainState:
-            # The step is given its state for good, hence copies.
+            # The step donates its state, hence copies.
             trainable, statistics = jax.tree.map(jnp.copy, (trainable, statistics))
             state = init_state(trainable, optimizer, statistics)
             return dataclasses.replace(state, opt_state=state.opt_state._replace(hyperparams={"weight_decay": decay}))
@@ -160,9 +160,9 @@ class Sweeper:
     def sweep(
         self, weight_decay: float, batches: Iterator[Batch], key: jax.Array, say: Callable[[int, float], None]
     ) -> Sweep:
-        """One sweep over `batches`, on the devices; `say` hears now and then how many steps are done, and a loss.
+        """One sweep over `batches`, on the devices; `say` is called now and then with the steps done and a loss.
 
-        key: the run's. Divergence is noticed up to 2 * LOOK steps late, and what came after it is dropped.
+        key: the run's. Divergence is detected up to 2 * LOOK steps late, and later losses are dropped.
         """
         state = self._begin(*self._trees, jnp.float32(weight_decay))
         batch = next(batches)
@@ -182,7 +182,7 @@ class Sweeper:
                     losses += _read(waiting[:LOOK])
                     waiting = waiting[LOOK:]
                     say(len(losses), losses[-1])
-                    if last_sound(losses, beta_of(len(self.rates)))[1]:
+                    if last_valid(losses, beta_of(len(self.rates)))[1]:
                         break
                 batch = next(batches)
         losses += _read(waiting)
@@ -191,7 +191,7 @@ class Sweeper:
 
 
 def _read(waiting: Sequence[tuple[jax.Array, jax.Array]]) -> list[float]:
-    """The losses of (loss, skipped) on the device; NaN once a step was skipped, for a gradient that is not finite."""
+    """The losses of (loss, skipped) on the device; NaN once a step was skipped for a non-finite gradient."""
     return [math.nan if skipped else float(loss) for loss, skipped in jax.device_get(list(waiting))]
 
 

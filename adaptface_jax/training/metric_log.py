@@ -17,7 +17,7 @@ class MetricLog:
     def __init__(
         self, monitor: Monitor, progress: Progress, batch_size: int, step: int, share: float | None = None
     ) -> None:
-        """share: of the device's peak, that a step a second comes to; None where it is not known."""
+        """share: one step per second as a share of the device's peak; None if it is unknown."""
         self._monitor, self._progress, self._batch_size, self._share = monitor, progress, batch_size, share
         self._pending: tuple[int, Mapping[str, jax.Array], float] | None = None
         # The last row that was read, (step, values).
@@ -26,19 +26,19 @@ class MetricLog:
 
     @property
     def skipped_in_a_row(self) -> int:
-        """How many steps up to the last row that was read were skipped, one after the other."""
+        """How many consecutive steps up to the last row that was read were skipped."""
         return int(self.latest[1].get("skipped_in_a_row", 0))
 
     def restart(self, step: int) -> None:
-        """Measure speed from here: what was between (an evaluation, the compilation) does not count."""
+        """Measure speed from here: the time in between (an evaluation, the compilation) does not count."""
         self._since, self._since_step, self._waited = time.monotonic(), step, 0.0
 
     def waited(self, seconds: float) -> None:
-        """The loop has waited so long for data."""
+        """The loop has waited this long for data."""
         self._waited += seconds
 
     def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Start reading `metrics` of `step`, and write the row before it."""
+        """Start reading `metrics` of `step`, and write the previous row."""
         for value in metrics.values():
             value.copy_to_host_async()
         self.flush()
@@ -46,7 +46,7 @@ class MetricLog:
         self._waited = 0.0
 
     def flush(self) -> None:
-        """Write the row that is still pending: waits until its step is done, and measures speed at that moment."""
+        """Write the pending row: waits until its step is done, and measures speed at that moment."""
         if self._pending is None:
             return
         step, metrics, waited = self._pending
@@ -55,23 +55,23 @@ class MetricLog:
         self.latest = step, values
         now = time.monotonic()
         steps, seconds = step - self._since_step, max(now - self._since, 1e-9)
-        figures = {"loss": f"{values['loss']:.3f}", "lr": f"{values['learning_rate']:.2e}"}
+        shown = {"loss": f"{values['loss']:.3f}", "lr": f"{values['learning_rate']:.2e}"}
         if steps:
             values |= {"images_per_second": self._batch_size * steps / seconds, "data_wait": waited / seconds}
-            figures["images/s"] = f"{values['images_per_second']:.0f}"
+            shown["images/s"] = f"{values['images_per_second']:.0f}"
             if self._share is not None:
                 values["device_share"] = self._share * steps / seconds
-                figures["of peak"] = f"{100 * values['device_share']:.0f}%"
+                shown["of peak"] = f"{100 * values['device_share']:.0f}%"
         values |= device_memory(jax.local_devices()[0])
         if values["skipped"]:
-            figures["skipped"] = f"{values['skipped']:.0f}"
+            shown["skipped"] = f"{values['skipped']:.0f}"
         self._since, self._since_step = now, step
         self._monitor.scalars(step, {f"train/{name}": value for name, value in values.items()})
-        self._progress.show(step, figures)
+        self._progress.show(step, shown)
 
 
 def device_memory(device: jax.Device) -> dict[str, float]:
-    """What the device holds now, and the most that it has held, in GB; nothing where its backend does not tell."""
+    """Current and peak memory of the device in GB; empty if its backend does not report it."""
     stats = device.memory_stats() or {}
     names = {"bytes_in_use": "device_memory", "peak_bytes_in_use": "device_memory_peak"}
     return {tag: stats[name] / 1e9 for name, tag in names.items() if name in stats}

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: TensorBoard events and `metrics.jsonl`, from the same call.
+"""What a run logs while it trains: TensorBoard events and `metrics.jsonl`, from the same call.
 
 The one importer of tensorboardX.
 """
@@ -24,7 +24,7 @@ from adaptface_jax.core.json_io import parse_object, to_json
 from adaptface_jax.core.text import one_line
 from adaptface_jax.training.trackers import WandbRun
 
-with hidden("torch"):  # whose import takes longer than the rest of a command's start
+with hidden("torch"):  # importing it takes longer than the rest of a command's startup
     import tensorboardX
     from tensorboardX.summary import custom_scalars
     from tensorboardX.summary import hparams as hparams_summaries
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.jsonl"
 
-# It would warn for every number that is not finite; the run counts and says such steps itself.
+# It would warn about every non-finite number; the run counts and reports such steps itself.
 logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
 
 
@@ -42,12 +42,12 @@ class Monitor:
     """Writes a run's scalars, texts, histograms and figures under its workdir; a context manager.
 
     Args:
-      workdir: made if missing; holds the event files and `metrics.jsonl`. None: nothing is written.
+      workdir: created if missing; receives the event files and `metrics.jsonl`. None: nothing is written.
       resume_step: the first step that this session will write. What an interrupted session wrote at that step or
         later is dropped from `metrics.jsonl` and hidden from TensorBoard, so that no step counts twice.
-      online: gets the same scalars; closed with the monitor.
-      witness: is told every line of `metrics.jsonl`.
-      again: what the tags begin with that this session writes once more at the step before `resume_step`.
+      online: receives the same scalars; closed with the monitor.
+      witness: called with every line of `metrics.jsonl`.
+      again: the prefix of the tags that this session rewrites at the step before `resume_step`.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Monitor:
         path = workdir / METRICS_FILE
         _drop_from(path, resume_step, again)
         self._lines = path.open("a", encoding="utf-8")
-        # Event files are named by the second and read in the order of their names: the counter keeps two sessions
-        # that start within a second apart, and in order.
+        # Event files are named by the second and read in the order of their names: the counter separates, and
+        # orders, two sessions that start within a second.
         sessions = len(list(workdir.glob("events.out.tfevents.*")))
         self._events = tensorboardX.SummaryWriter(
             str(workdir), purge_step=resume_step, flush_secs=10, filename_suffix=f".{sessions:04d}"
@@ -84,7 +84,7 @@ class Monitor:
         self.close()
 
     def close(self) -> None:
-        """Writes out what is buffered; may be called twice."""
+        """Flushes what is buffered; may be called twice."""
         if self._lines is not None:
             self._lines.close()
             self._events.close()
@@ -95,9 +95,9 @@ class Monitor:
     def scalars(self, step: int, values: Mapping[str, Any], drawn: Callable[[str], str] = str) -> None:
         """Writes numbers (tag -> anything `float` takes) as one line `{"step": 120, "train/loss": 31.2}` and as events.
 
-        drawn: the tag of a number in TensorBoard, where that is another.
-        NaN and infinities are null in the line, which is always valid JSON, and themselves in TensorBoard.
-        Raises RunError where `metrics.jsonl` was removed meanwhile, as with its folder.
+        drawn: the tag of a number in TensorBoard, if it differs.
+        NaN and infinities are null in the line, which is always valid JSON, and unchanged in TensorBoard.
+        Raises RunError if `metrics.jsonl` was removed in the meantime, for example with its folder.
         """
         if self._lines is None:
             return
@@ -107,8 +107,8 @@ class Monitor:
         self._lines.flush()
         if not os.path.exists(self._lines.name):
             raise RunError(
-                f"{self._lines.name}: was removed while it was being written to, so the run ends; the same command goes"
-                " on from what is left"
+                f"{self._lines.name}: was removed while it was being written to, so the run ends; the same command"
+                " resumes from what is left"
             )
         if self._witness is not None:
             self._witness(line)
@@ -125,12 +125,12 @@ class Monitor:
             self._events.file_writer.add_summary(custom_scalars(charts), self._resume_step)
 
     def text(self, tag: str, markdown: str) -> None:
-        """Writes a text of the whole session, such as its configuration."""
+        """Writes a text for the whole session, such as its configuration."""
         if self._lines is not None:
             self._events.add_text(tag, _utf_8(markdown), self._resume_step)
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
-        """Writes the distribution of the finite ones of `values`, any shape; nothing where none is."""
+        """Writes the distribution of the finite `values`, of any shape; nothing if there are none."""
         values = np.asarray(values, np.float64).ravel()
         values = values[np.isfinite(values)]
         if values.size and self._lines is not None:
@@ -142,12 +142,12 @@ class Monitor:
             self._events.add_figure(tag, figure, int(step))
 
     def pr_curve(self, step: int, tag: str, truth: np.ndarray, scores: np.ndarray) -> None:
-        """Writes precision over recall. truth: bool [N]. scores: float [N] in 0..1, high for what is called true."""
+        """Writes precision over recall. truth: bool [N]. scores: float [N] in 0..1, high for a positive."""
         if self._lines is not None:
             self._events.add_pr_curve(tag, truth.astype(np.int64), np.asarray(scores, np.float64), int(step))
 
     def picture(self, step: int, tag: str, image: np.ndarray) -> None:
-        """Writes a picture, uint8 [H, W, 3]. One of a face is for those who asked for it (`monitor.images`)."""
+        """Writes an image, uint8 [H, W, 3]. Images of faces only on request (`monitor.images`)."""
         if self._lines is not None:
             self._events.add_image(tag, image, int(step), dataformats="HWC")
 
@@ -155,7 +155,7 @@ class Monitor:
         """Writes points for the projector: tag -> (points [N, D], N names, square faces uint8 [N, S, S, 3])."""
         if self._lines is None:
             return
-        # tensorboardX adds to what an earlier session left.
+        # tensorboardX appends to what an earlier session left.
         folder = Path(self._events.logdir)
         (folder / "projector_config.pbtxt").unlink(missing_ok=True)
         shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
@@ -168,9 +168,9 @@ class Monitor:
     def hparams(
         self, settings: Mapping[str, Any], metrics: Mapping[str, float], first: Collection[str] = frozenset()
     ) -> None:
-        """Writes one row of TensorBoard's table of runs: settings beside the figures they led to.
+        """Writes one row of TensorBoard's table of runs: settings and the metrics they led to.
 
-        first: the settings whose columns stand first.
+        first: the settings whose columns come first.
         """
         if self._lines is None:
             return
@@ -180,7 +180,7 @@ class Monitor:
         }
         # SummaryWriter.add_hparams would open a run of its own below this one.
         experiment, start, end = hparams_summaries(plain, dict(metrics))
-        # TensorBoard sorts the columns by name, after those that are marked as differing between runs.
+        # TensorBoard sorts the columns by name, after those marked as differing between runs.
         described = experiment.value[0].metadata.plugin_data
         columns = HParamsPluginData.FromString(described.content)
         for column in columns.experiment.hparam_infos:
@@ -193,10 +193,10 @@ class Monitor:
 
 
 def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash cut short; empty if none.
+    """The lines of a run's `metrics.jsonl` in order, without a last line that a crash truncated; empty if none.
 
-    Every line has `step`, a whole number. Raises InputError, which names the first line that is damaged; with `say`
-    damaged lines are left out, and told in one line.
+    Every line has `step`, an integer. Raises InputError, which names the first damaged line; with `say`
+    damaged lines are skipped, and reported in one line.
     """
     path = Path(workdir) / METRICS_FILE
     try:
@@ -207,7 +207,7 @@ def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | N
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
     rows: list[dict[str, Any]] = []
     damaged: list[tuple[int, str]] = []
-    # A line is complete when its newline is there; what a crash left may also be zeros.
+    # A line is complete if it ends with a newline; a crash may also leave zeros.
     for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
             rows.append(_row(line))
@@ -219,12 +219,12 @@ def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | N
         told = f"{path}: line {number} is damaged ({reason}){more}"
         if say is None:
             raise InputError(f"{told}; remove it, or restore the file")
-        say(f"{told}; left out")
+        say(f"{told}; skipped")
     return rows
 
 
 def _utf_8(text: str) -> str:
-    """Bytes of a name that are no UTF-8 are escaped: TensorBoard's format has none."""
+    """Escapes bytes of a name that are not UTF-8, which TensorBoard's format requires."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -233,7 +233,7 @@ def _row(line: bytes) -> dict[str, Any]:
     for name, value in row.items():
         number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         if not (number or (value is None and name != "step")):
-            raise ValueError(f"{name[:40]!r} is no number")
+            raise ValueError(f"{name[:40]!r} is not a number")
     step = row.get("step")
     if not isinstance(step, int) or step < 0:
         raise ValueError("it has no step")

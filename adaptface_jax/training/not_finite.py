@@ -1,4 +1,4 @@
-"""A run whose numbers have gone wrong for good: what is known of it, and the batches to look at."""
+"""Diagnostics of a run whose loss or gradients stay non-finite: what is known, and the batches to inspect."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def not_finite(workdir: Path, log: MetricLog, source: Source, config: AnyConfig)
     return RunError(
         f"train: the loss or the gradients of steps {first:,} to {last:,} were not finite (loss {values['loss']:.4g}, "
         f"learning rate {values['learning_rate']:.3g}, gradient norms "
-        f"{', '.join(f'{part} {norm:.3g}' for part, norm in norms.items())}); the last sound parameters are saved and "
-        f"{path} names the records; lower train.learning_rate, set train.clip_norm, or look at those records"
+        f"{', '.join(f'{part} {norm:.3g}' for part, norm in norms.items())}); the last valid parameters are saved and "
+        f"{path} names the records; lower train.learning_rate, set train.clip_norm, or inspect those records"
     )

@@ -8,14 +8,14 @@ import optax
 from adaptface_jax.config.schema import LoopConfig, LossConfig, TrainConfig
 from adaptface_jax.core import trees
 from adaptface_jax.training.averaging import averaged
-from adaptface_jax.training.centers import beside, centers_rule, has_own_rule
+from adaptface_jax.training.centers import centers_rule, has_own_rule, with_centers
 
-# Leaves that weight decay leaves alone: biases, norms with their moments, layer scales.
+# Leaves without weight decay: biases, norms with their moments, layer scales.
 NO_DECAY = ("bias", "scale", "gamma", "mean", "var")
 
 
 def schedule(config: LoopConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
-    """Learning rate at each step, 0-based: a linear warm-up, then the configured course."""
+    """Learning rate at each step, 0-based: a linear warm-up, then the configured schedule."""
     peak, low = config.learning_rate, config.min_learning_rate
     rest = max(1, total_steps - config.warmup_steps)
     if config.schedule == "constant":
@@ -23,7 +23,7 @@ def schedule(config: LoopConfig, steps_per_epoch: int, total_steps: int) -> opta
     elif config.schedule == "cosine":
         course = optax.cosine_decay_schedule(peak, rest, alpha=low / peak if peak else 0.0)
     elif config.schedule == "step":
-        # Milestones count from the start of the run, the course from the end of the warm-up.
+        # Milestones count from the start of the run, the schedule from the end of the warm-up.
         drops = {max(0, e * steps_per_epoch - config.warmup_steps): config.decay_factor for e in config.decay_epochs}
         course = optax.piecewise_constant_schedule(peak, drops)
     else:
@@ -62,12 +62,12 @@ def optimizer(
     weight_decay: jax.typing.ArrayLike | None = None,
     loss: LossConfig | None = None,
 ) -> optax.GradientTransformation:
-    """The configured optimizer behind an optional clip of the global norm; as torch defines each.
+    """The configured optimizer after an optional clip of the global norm; each as torch defines it.
 
     adamw (arXiv 1711.05101): betas 0.9 and 0.999, eps 1e-8, decoupled decay. adam: the same, the decay added to the
-    gradient. sgd: with momentum, the decay added to the gradient. weight_decay: in place of the configured one.
-    loss: of a training of class centers, which may have a rule of their own (`training.centers`). With `train.ema` its
-    state holds the average, too (`training.averaging`).
+    gradient. sgd: with momentum, the decay added to the gradient. weight_decay: instead of the configured one.
+    loss: of a training of class centers, which may have their own rule (`training.centers`). With `train.ema` its
+    state also holds the average (`training.averaging`).
     """
     decay = config.weight_decay if weight_decay is None else weight_decay
     if config.optimizer == "adamw":
@@ -76,7 +76,7 @@ def optimizer(
         rule = optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate, config.momentum or None)
         parts = [optax.add_decayed_weights(decay, decay_mask), rule]
     if loss is not None and has_own_rule(loss):
-        parts = [beside(optax.chain(*parts), centers_rule(loss, config, rate, decay))]
+        parts = [with_centers(optax.chain(*parts), centers_rule(loss, config, rate, decay))]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     whole = parts[0] if len(parts) == 1 else optax.chain(*parts)

@@ -1,4 +1,4 @@
-"""What a run is made of before its first step, whatever it trains, and its batches."""
+"""A run before its first step, whatever it trains, and its batches."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from adaptface_jax.training.step import Batch, Loss
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that was found and checked before the run writes anything.
+    """Everything that is opened and checked before the run writes anything.
 
     frozen, trainable, statistics: the trees of the first step, on the devices (`step.TrainState`).
-    stored_size: pixels of the images that cross to the device. evaluated: whether there is anything to evaluate on.
-    expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to go on.
+    stored_size: pixels of the images that are sent to the device. evaluated: whether there is anything to evaluate on.
+    expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to resume.
     enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
-    centers: how class centers are trained, where any are. keep: pictures beside each batch that the model should stay
-    the same on, and how many.
+    centers: how class centers are trained, if any are. keep: images added to each batch on which the model should not
+    change, and how many.
     """
 
     config: AnyConfig
@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def sampler(self) -> ClassSampler | None:
-        """What draws the class centers of a step; None where all take part."""
+        """Samples the class centers of a step; None if all are used."""
         if self.centers is None:
             return None
         return class_sampler(self.centers, self.source.num_classes, self.config.train.batch_size, self.mesh)
@@ -74,7 +74,7 @@ class Plan:
 
 
 def check_epoch(config: AnyConfig, source: Source) -> None:
-    """Raise InputError where the images do not fill one batch, and where another process has another set."""
+    """Raise InputError if the images do not fill one batch, or if another process has a different set."""
     check_agreed("their training sets", {"images": len(source), "classes": source.num_classes})
     if not steps_per_epoch(source, config.train.batch_size):
         raise InputError(
@@ -85,7 +85,7 @@ def check_epoch(config: AnyConfig, source: Source) -> None:
 def placed_batches(
     plan: Plan, start: int, workdir: Path | None = None, witness: Witness | None = None
 ) -> Iterator[Batch]:
-    """The batches after step `start`, on the devices; bad records, where they are skipped, are logged in `workdir`."""
+    """The batches after step `start`, on the devices; bad records, if they are skipped, are logged in `workdir`."""
     config, rows = plan.config, sharding(plan.mesh, "batch")
     skip = config.data.bad_records == "skip"
     bad_records = BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None
@@ -113,5 +113,5 @@ def placed_batches(
 
 
 def due(step: int, every: int) -> bool:
-    """Whether something that happens every so many steps (0: never) happens now."""
+    """Whether something that happens every `every` steps (0: never) is due at `step`."""
     return every > 0 and step % every == 0

@@ -11,14 +11,14 @@ import jax
 
 from adaptface_jax.core.text import plural
 
-WARM = 2  # steps before the first one that is recorded: the compiler's and the allocator's first work is over
+WARM = 2  # steps before the first recorded one: the compiler and the allocator have warmed up
 
 
 class Profile:
-    """Records the steps `first + 2` and so on, as many as `steps`; a context manager, which ends what is open.
+    """Records `steps` steps from `first + 2` on; a context manager, which ends an open trace.
 
-    folder: gets `plugins/profile/DATE/`, where TensorBoard looks for it, with `perfetto_trace.json.gz` for
-    ui.perfetto.dev. say: told where the trace is, once it is written. With 0 steps nothing happens.
+    folder: receives `plugins/profile/DATE/`, where TensorBoard looks for it, with `perfetto_trace.json.gz` for
+    ui.perfetto.dev. say: called with the path of the trace, once it is written. With 0 steps nothing happens.
     """
 
     def __init__(self, folder: Path, steps: int, first: int, say: Callable[[str], None]) -> None:
@@ -35,7 +35,7 @@ class Profile:
         self._close()
 
     def before(self, step: int, running: Any) -> jax.profiler.StepTraceAnnotation:
-        """Begin or end the trace before `step`, when what is running is done; returns the step's mark in it."""
+        """Start or end the trace before `step`, once the running step is done; returns the step's annotation."""
         if self._begin == step < self._end:
             jax.block_until_ready(running)
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True)

@@ -1,4 +1,4 @@
-"""A run on disk: what it is made of, whether it is the same one, and the shapes of its state."""
+"""A run on disk: its record, whether it is the same run, and the shapes of its state."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
 
 RUN_FILE = "run.json"
-STORED = "stored_size"  # of a record: pixels at which images crossed to the device
-RESULTS = "results.json"  # written last: a run that has it is over
+STORED = "stored_size"  # of a record: pixels at which images were sent to the device
+RESULTS = "results.json"  # written last: a run that has it is finished
 PAGE, MARKDOWN = "results.html", "results.md"
 
-# Settings that may change without a word: nothing that was trained so far depends on them.
-# What `auto` settings came to is compared in their place. A checkpoint holds nothing that train.fsdp splits, and what
-# is gathered is bit for bit what was split.
+# Settings that may change silently: nothing that was trained so far depends on them.
+# The resolved values of `auto` settings are compared instead. A checkpoint contains nothing that train.fsdp splits,
+# and gathering restores bit for bit what was split.
 MAY_CHANGE = (
     "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
     "config.data.stored_size", "config.train.fsdp",
 )  # fmt: skip
 
-# Settings that may change within a run (--override_resume): they touch neither the model nor the data. Where files lie
-# may change too, since their content is compared.
+# Settings that may change within a run (--override_resume): they affect neither the model nor the data. Paths
+# may change too, since the content of the files is compared.
 HARMLESS = (
     "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
     "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
@@ -64,15 +64,15 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 
 def write_record(workdir: Path, record: Mapping[str, Any]) -> None:
-    """Keep the record beside the checkpoints, and with each of them."""
+    """Store the record next to the checkpoints, and with each of them."""
     write_text(workdir / RUN_FILE, to_json(record, indent=2) + "\n")
 
 
 def read_record(workdir: Path) -> dict[str, Any] | None:
-    """The record of the run in `workdir`, or None where no run was started.
+    """The record of the run in `workdir`, or None if no run was started.
 
-    That of a face training says at which size its images were stored; before it did they were at STORED_SIZE.
-    Raises InputError where the file is not a JSON object with the settings and the data of a run, with the way back.
+    That of a face training has the size at which its images were stored; older ones lack it and mean STORED_SIZE.
+    Raises InputError, with how to restore it, if the file is not a JSON object with the settings and data of a run.
     """
     path = workdir / RUN_FILE
     if not path.exists():
@@ -89,7 +89,7 @@ def read_record(workdir: Path) -> dict[str, Any] | None:
 
 
 def _check_record(record: dict[str, Any]) -> None:
-    """Raises ValueError where what every reader of a record takes for granted is not so."""
+    """Raises ValueError if a record lacks what every reader of it relies on."""
     for section in ("config", "data"):
         if not isinstance(record.get(section), dict):
             raise ValueError(f"{section} is {shortened(repr(record.get(section)), 40)}, expected an object")
@@ -100,7 +100,7 @@ def _check_record(record: dict[str, Any]) -> None:
     counts = {"data.images": record["data"].get("images", 1), "data.classes": record["data"].get("classes")}
     for name, value in (counts | {STORED: record.get(STORED, STORED_SIZE)}).items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
-            raise ValueError(f"{name} is {shortened(repr(value), 40)}, expected a whole number from 1 on")
+            raise ValueError(f"{name} is {shortened(repr(value), 40)}, expected an integer of at least 1")
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
@@ -110,17 +110,17 @@ def _unreadable(path: Path, reason: str) -> InputError:
 
 
 def required_record(workdir: Path, flag: str) -> dict[str, Any]:
-    """The record of the run in `workdir`; raises InputError, which begins with `flag`, where there is none."""
+    """The record of the run in `workdir`; raises InputError, which begins with `flag`, if there is none."""
     record = read_record(workdir)
     if record is None:
-        raise InputError(f"{flag}{workdir} holds no run (no {RUN_FILE}); expected the --workdir of a training")
+        raise InputError(f"{flag}{workdir} contains no run (no {RUN_FILE}); expected the --workdir of a training")
     return record
 
 
 def recorded_config(workdir: Path, record: Mapping[str, Any]) -> AnyConfig:
-    """The settings in a run's record; one that the version that wrote it did not know stands at its default.
+    """The settings in a run's record; one unknown to the version that wrote it has its default.
 
-    Raises InputError for a setting that this version does not know, or whose value it does not take.
+    Raises InputError for a setting that this version does not know, or whose value it does not accept.
     """
     try:
         return overrides.freeze(record["config"])
@@ -131,10 +131,10 @@ def recorded_config(workdir: Path, record: Mapping[str, Any]) -> AnyConfig:
 
 
 def check_same(workdir: Path, old: Mapping[str, Any] | None, record: Mapping[str, Any], override: bool = False) -> None:
-    """Raises InputError where the run that `workdir` holds is another one, after printing the table of what differs.
+    """Raises InputError if `workdir` contains a different run, after printing the table of what differs.
 
-    old: its record, None where there is none. record: of the run that would go on there. What MAY_CHANGE always may.
-    With `override` so may what is HARMLESS, and it is said. A setting that the run's record lacks had its default.
+    old: its record, None if there is none. record: of the run that would resume there. MAY_CHANGE settings always may.
+    With `override` HARMLESS ones may too, and are reported. A setting that the run's record lacks had its default.
     """
     differences = [] if old is None else _differences(workdir, old, record)
     if not differences:
@@ -142,30 +142,30 @@ def check_same(workdir: Path, old: Mapping[str, Any] | None, record: Mapping[str
     harmful = _harmful(differences)
     lines = [f"  {name:36} {before!r:>24} -> {now!r}" for name, before, now in differences]
     if override and not harmful:
-        print("\n".join(["--override_resume: going on with changed settings", *lines]), flush=True)
+        print("\n".join(["--override_resume: resuming with changed settings", *lines]), flush=True)
         if any(name in ("config.train.epochs", "config.train.steps") for name, _, _ in differences):
-            print("  the learning rate follows the new length from here on", flush=True)
+            print("  the learning rate schedule follows the new length from here on", flush=True)
         return
-    print("\n".join([f"{workdir}: the run's settings -> the ones asked for", *lines]), flush=True)
+    print("\n".join([f"{workdir}: the run's settings -> the requested ones", *lines]), flush=True)
     advice = f"{harmful[0][0]} cannot change within a run" if override else "choose another --workdir"
     if not harmful:
         advice += ", or allow this with --override_resume"
     raise InputError(
-        f"--workdir: {workdir} holds a run with other settings ({_said(differences)}); {advice}, "
-        "or use the run's own settings to go on with it"
+        f"--workdir: {workdir} contains a run with different settings ({_said(differences)}); {advice}, "
+        "or use the run's own settings to resume it"
     )
 
 
 def check_copy(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raises InputError where a checkpoint keeps the record of another run than `record`.
+    """Raises InputError if the record stored with a checkpoint is not that of the run, `record`.
 
-    Changes that --override_resume allows may lie between them. Version 0.1.0 kept no record there.
+    Changes that --override_resume allows may have been made in between. Version 0.1.0 stored no record there.
     """
     kept = read_record(folder)
     if kept is None or not (harmful := _harmful(_differences(folder, kept, record))):
         return
     raise InputError(
-        f"{folder}: belongs to a run with other settings ({_said(harmful)}); remove it if it was copied from there, or "
+        f"{folder}: belongs to a run with different settings ({_said(harmful)}); remove it if it was copied, or "
         f"if {RUN_FILE} was changed restore it with: cp {folder / RUN_FILE} {folder.parents[1] / RUN_FILE}"
     )
 
@@ -174,7 +174,7 @@ Difference = tuple[str, Any, Any]  # name, before, now
 
 
 def _differences(place: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """What must not change, or only with a word."""
+    """Changes that are not allowed, or only with --override_resume."""
     before, now = (
         {**record, "config": json.loads(to_json(dataclasses.asdict(recorded_config(place, record))))}
         for record in (old, new)

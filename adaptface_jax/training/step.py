@@ -18,12 +18,12 @@ from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training.optim import group_norms
 
 # image uint8 [B, H, W, 3], label int32 [B] or [B, A], weight float32 [B]; domain float32 [B, K] where any are known;
-# keep uint8 [B', H, W, 3], pictures that the model should stay the same on, where there are any
+# keep uint8 [B', H, W, 3], images on which the model should not change, if there are any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are
-# `mean(x * weight)`: the batch's weights have the mean 1. One with class centers also takes `row_weights`, float32
-# [rows], of centers that are a sample.
+# `mean(x * weight)`: the batch's weights have mean 1. One with class centers also takes `row_weights`, float32
+# [rows], if the centers are sampled.
 Loss = Callable[..., tuple[jax.Array, tuple[Metrics, Any]]]
 StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainState, Metrics)
 
@@ -33,10 +33,10 @@ StepFunction = jax.stages.Wrapped  # (frozen, TrainState, Batch, key) -> (TrainS
 class TrainState:
     """step int32, trainable tree, optimizer state, running statistics. The frozen tree is not in here.
 
-    statistics: what a loss carries from step to step without a gradient: AdaFace's norms, the moments of batch
+    statistics: what a loss carries from step to step without gradients: AdaFace's norms, the moments of batch
     normalization.
-    skipped: how many steps changed nothing because a number in them was not finite; skipped_in_a_row: those of them
-    that are the latest steps.
+    skipped: how many steps were skipped for non-finite numbers; skipped_in_a_row: how many of the latest steps in
+    a row were.
     """
 
     step: jax.Array
@@ -53,18 +53,18 @@ def init_state(trainable: Any, optimizer: optax.GradientTransformation, statisti
 
 
 def normalized(weight: jax.Array) -> jax.Array:
-    """Weights [B] of the whole batch scaled to the mean 1: exactly themselves where all are 1; all 0 stay 0."""
+    """Weights [B] of the whole batch scaled to mean 1: unchanged if all are 1; all 0 stay 0."""
     return weight * (weight.shape[0] / jnp.maximum(jnp.sum(weight), 1))
 
 
 def accumulated_gradients(loss: Loss, parts: int) -> Callable[..., Any]:
-    """Gradients and metrics averaged over `parts` equal parts of the batch, one after the other."""
+    """Gradients and metrics averaged over `parts` equal parts of the batch, computed in sequence."""
     gradient = jax.grad(loss, has_aux=True)
     if parts == 1:
         return gradient
 
     def split(x: jax.Array) -> jax.Array:
-        # Part i takes rows i, parts + i, ...: each device keeps its own rows, nothing is sent.
+        # Part i takes rows i, parts + i, ...: each device keeps its own rows, nothing is transferred.
         return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
 
     def accumulated(trainable: Any, frozen: Any, batch: Batch, statistics: Any, key: jax.Array) -> Any:
@@ -96,7 +96,7 @@ def make_step(
 
     The batch is split over all devices, `frozen` and `state` are as they were placed, the latter donated; `key` is the
     run's key: the step's own is folded from it and the step number, so that a resumed run draws the same numbers.
-    sampler: of the class centers; a step then reads and writes the rows that it draws, and no others.
+    sampler: of the class centers; a step then reads and writes only the rows that it samples.
     """
 
     def step(frozen: Any, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
@@ -112,17 +112,17 @@ def make_step(
         updates, opt_state = optimizer.update(grads, before[1], before[0], **weights)
         trainable = optax.apply_updates(before[0], updates)
         grad_norm = optax.tree.norm(grads)
-        # One bad batch must not spoil the parameters: such a step counts, and changes nothing.
-        sound = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
+        # One bad batch must not ruin the parameters: such a step counts, but changes nothing.
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
         trainable, opt_state, statistics = jax.tree.map(
-            lambda new, old: jnp.where(sound, new, old),
+            lambda new, old: jnp.where(finite, new, old),
             (trainable, opt_state, statistics),
             (*before, state.statistics),
         )
         if sampler is not None:
             trainable, opt_state = sampler.put((state.trainable, state.opt_state), (trainable, opt_state), drawn)
-        skipped = state.skipped + ~sound
-        in_a_row = jnp.where(sound, 0, state.skipped_in_a_row + 1)
+        skipped = state.skipped + ~finite
+        in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
         metrics |= {"learning_rate": jnp.asarray(rate(state.step), jnp.float32), "grad_norm": grad_norm}
         metrics |= {"skipped": skipped, "skipped_in_a_row": in_a_row}
         metrics |= {f"grad_norm/{part}": norm for part, norm in group_norms(grads).items()}

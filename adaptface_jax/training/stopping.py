@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, SIGINT, SIGHUP and SIGUSR1, at any moment of a run."""
+"""Stop signals: SIGTERM, SIGINT, SIGHUP and SIGUSR1, at any moment of a run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Result = TypeVar("Result")
 
 
 class StopSignals:
-    """Remembers the first signal while it is entered. The loop looks at `received` after every step; within
-    `at_once` the signal raises Stopped wherever the program is, so nothing may be half-done there.
+    """Remembers the first signal while it is entered. The loop checks `received` after every step; within
+    `at_once` the signal raises Stopped wherever the program is, so nothing may be left half-done there.
 
-    alone: whether the run has this process only; of several, each goes on to the next step and stops with the others.
+    alone: whether the run has this process only; one of several continues to the next step and stops with the others.
     """
 
     def __init__(self, alone: bool = True) -> None:
-        # One of several processes must not leave by itself: the others would wait for it.
+        # One of several processes must not exit by itself: the others would wait for it.
         self._alone = alone
         self.received: str | None = None
         self._raising = False
@@ -38,7 +38,7 @@ class StopSignals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Here a signal raises Stopped, also one that came before; may be nested."""
+        """Here a signal raises Stopped, even one that arrived earlier; may be nested."""
         outer, self._raising = self._raising, self._alone
         try:
             if self.received and self._alone:
@@ -48,7 +48,7 @@ class StopSignals:
             self._raising = outer
 
     def in_background(self, work: Callable[[], Result]) -> Result:
-        """The result of `work`, run in a thread: a signal then raises Stopped even while it is within C++ code."""
+        """The result of `work`, run in a thread: a signal then raises Stopped even during C++ code."""
         results: list[Result] = []
         errors: list[BaseException] = []
 
@@ -58,7 +58,7 @@ class StopSignals:
             except BaseException as error:
                 errors.append(error)
 
-        # A daemon: the program may leave while a compilation goes on.
+        # A daemon: the program may exit during a compilation.
         thread = threading.Thread(target=target, daemon=True)
         with self.at_once():
             thread.start()
@@ -76,4 +76,4 @@ class StopSignals:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"stopped by {self.received}; run the same command to go on")
+        return Stopped(f"stopped by {self.received}; run the same command to resume")

@@ -1,13 +1,14 @@
-"""What any run says of itself: where it runs, its first loss beside the expected one, its settings as a table."""
+"""What every run prints about itself: its machine, its first loss and the expected one, its settings as a table."""
 
 from __future__ import annotations
 
-import datetime
+import time
 from typing import Any
 
 import jax
 
 from adaptface_jax.core import trees
+from adaptface_jax.core.text import utc_minute
 from adaptface_jax.core.version import __version__
 from adaptface_jax.training.plan import Plan
 
@@ -21,21 +22,21 @@ def machine_line() -> str:
 def steps_line(plan: Plan) -> str:
     """How long the run is."""
     size = plan.config.train.batch_size
-    return f"training  {plan.total_steps:,} steps of {size} images, {plan.steps_per_epoch:,} an epoch"
+    return f"training  {plan.total_steps:,} steps of {size} images, {plan.steps_per_epoch:,} per epoch"
 
 
 def expected_line(expected: tuple[float, float]) -> str:
-    """The first loss to expect, (mean, std), before there is one."""
+    """The expected first loss, (mean, std), before there is one."""
     return f"loss      the first should be {expected[0]:.2f} +- {expected[1]:.2f}"
 
 
 def utc_now() -> str:
-    """The minute, for reports."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """The current minute, for reports."""
+    return utc_minute(time.time())
 
 
 def first_loss_line(loss: float, expected: tuple[float, float]) -> str:
-    """The first loss beside the one to expect, (mean, std)."""
+    """The first loss and the expected one, (mean, std)."""
     mean, std = expected
     line = f"first loss {loss:.3f}, expected {mean:.2f} +- {std:.2f}"
     far = abs(loss - mean) > 3 * std
@@ -43,6 +44,6 @@ def first_loss_line(loss: float, expected: tuple[float, float]) -> str:
 
 
 def as_markdown(record: dict[str, Any]) -> str:
-    """A record of values, also nested, as a table for TensorBoard."""
+    """A record of values, possibly nested, as a table for TensorBoard."""
     rows = [f"| {name} | {value} |" for name, value in trees.flatten(record, ".").items()]
     return "\n".join(["| setting | value |", "| --- | --- |", *rows])

@@ -1,4 +1,4 @@
-"""The scalars of a run at Weights & Biases as well (`monitor.wandb`, extra `wandb`): numbers and settings, no picture.
+"""Logs the scalars of a run to Weights & Biases too (`monitor.wandb`, extra `wandb`): numbers and settings, no images.
 
 The one importer of wandb, where it is used.
 """
@@ -16,11 +16,11 @@ from adaptface_jax.core.files import write_text
 from adaptface_jax.core.text import one_line
 
 PROJECT = "adaptface_jax"
-ID_FILE = "wandb_id.txt"  # a run that goes on is the same run there
+ID_FILE = "wandb_id.txt"  # a resumed run is the same run there
 
 
 class WandbRun:
-    """An open run there. Raises InputError where it cannot be opened."""
+    """An open run at Weights & Biases. Raises InputError if it cannot be opened."""
 
     def __init__(self, workdir: Path, settings: Mapping[str, Any]) -> None:
         import wandb
@@ -37,7 +37,7 @@ class WandbRun:
                 dir=str(workdir),
                 config=dict(settings),
             )
-        except Exception as error:  # its own kinds of errors, and those of the network below it
+        except Exception as error:  # its own errors, and those of the network below it
             raise InputError(
                 f"monitor.wandb: Weights & Biases cannot be reached ({one_line(error)}); run `wandb login`, or set "
                 "WANDB_MODE=offline, or switch monitor.wandb off"
@@ -47,7 +47,7 @@ class WandbRun:
         self._run.log(dict(values), step=step)
 
     def summary(self, metrics: Mapping[str, float]) -> None:
-        """The figures that the run is listed with."""
+        """The metrics that the run is listed with."""
         self._run.summary.update(dict(metrics))
 
     def close(self) -> None:
@@ -55,12 +55,12 @@ class WandbRun:
 
 
 def open_online(wanted: bool, workdir: Path, settings: Mapping[str, Any]) -> WandbRun | None:
-    """The run there, where that is wanted."""
+    """The run at Weights & Biases, if it is wanted."""
     return WandbRun(workdir, settings) if wanted else None
 
 
 def require(wanted: bool) -> None:
-    """Raises InputError where wandb is wanted and missing."""
+    """Raises InputError if wandb is wanted and missing."""
     if wanted and importlib.util.find_spec("wandb") is None:
         raise InputError(
             "monitor.wandb: the package wandb is not installed; pip install 'adaptface_jax[wandb]', "

@@ -26,7 +26,7 @@ BAR = 20  # characters of a gate at 100%
 
 
 def work(args: argparse.Namespace) -> None:
-    """Check the threshold and the photographs, open the model, compare, say it."""
+    """Check the threshold and the photographs, open the model, compare, print the outcome."""
     results = Path(args.results) if args.results else Path(args.run) / RESULTS if args.run else None
     rule = choose_rule(results, args.far, args.benchmark, args.threshold)
     own = [required_record(Path(args.run), "--run: ").get(STORED, CROP_SIZE)] if args.run else []
@@ -34,14 +34,14 @@ def work(args: argparse.Namespace) -> None:
     photographs = cropper(args.first, 0, "auto"), cropper(args.second, 1, "auto")
     model = open_from_flags(args, [photograph.image for photograph in photographs])
     decision = model.compare(photographs, rule)
-    print(said(decision))
+    print(decision_text(decision))
     if args.output:
         write_text(Path(args.output), to_json(outcome(decision, model.facts), indent=2) + "\n")
         print(f"written: {args.output}")
 
 
-def said(decision: PairDecision) -> str:
-    """The decision for people."""
+def decision_text(decision: PairDecision) -> str:
+    """The decision as text."""
     place = "below" if decision.same else "not below"
     names = names_of(decision)
     taken = [photograph.taken for photograph in decision.photographs]
@@ -49,7 +49,7 @@ def said(decision: PairDecision) -> str:
     lines += [
         f"similarity {decision.similarity:.4f} (cosine), squared distance {decision.squared_distance:.4f}",
         f"{verdict(decision)}: the distance is {place} {described(decision.threshold)}",
-        "how many strangers pass at this threshold is not known" if decision.risk is None else str(decision.risk),
+        "how many strangers pass at this threshold is unknown" if decision.risk is None else str(decision.risk),
     ]
     if decision.likelihood is not None:
         lines.append(f"likelihood ratio {decision.likelihood}")
@@ -61,20 +61,20 @@ def said(decision: PairDecision) -> str:
 
 
 def verdict(decision: PairDecision) -> str:
-    """What the distance says: in capitals only where hardly a stranger passes."""
+    """What the distance means: in capitals only where hardly any stranger passes."""
     found = decision.likelihood
     if decision.same and is_telling(decision.risk):
-        return "ONE PERSON"
+        return "SAME PERSON"
     passed = "passed" if decision.same else "not passed"
     if found is None:
-        return f"{passed}; whether one person is more likely is not known"
+        return f"{passed}; whether one person is more likely is unknown"
     if found.ratio >= 1:
         return ("" if decision.same else "not passed, yet ") + "same person more likely"
     return ("passed, yet " if decision.same else "") + "two people more likely"
 
 
 def names_of(decision: PairDecision) -> list[str]:
-    """The two photographs, without what of their paths tells nothing."""
+    """The two photographs' names, as short as distinguishes them."""
     return [shown(name) for name in short_names([photograph.name for photograph in decision.photographs])]
 
 
@@ -100,7 +100,7 @@ def outcome(decision: PairDecision, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def gate_bars(gates: np.ndarray, decision: PairDecision) -> str:
-    """A row a gate, a column a photograph; gates: float32 [2, K]."""
+    """One row per gate, one column per photograph; gates: float32 [2, K]."""
     names = decision.gate_names
     width = max(len(name) for name in names)
     lines = [f"gates of {' and '.join(names_of(decision))}"]

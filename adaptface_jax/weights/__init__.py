@@ -1,1 +1,1 @@
-"""Published weights in: files -> name tables -> our parameter tree, and the tree back to names."""
+"""Published weights: files -> name tables -> our parameter tree, and the tree back to names."""

@@ -1,4 +1,4 @@
-"""The converted folder: `model.safetensors` holds our tree by path, `backbone.json` says what it is."""
+"""The converted folder: `model.safetensors` holds our tree by path, `backbone.json` describes it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.core.json_io import read_json, to_json
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 from adaptface_jax.models.specs import BACKBONES, POSITION_RULES, ROTARY, BackboneSpec
-from adaptface_jax.weights.beside.statistics import image_statistics
 from adaptface_jax.weights.formats.reader import SINGLE, open_weights
 from adaptface_jax.weights.formats.safetensors_files import write_file
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.transforms import Shape
+from adaptface_jax.weights.sidecar.statistics import image_statistics
 
 DESCRIPTION = "backbone.json"
 CONTENT = "converted weights"
@@ -27,10 +27,10 @@ CONTENT = "converted weights"
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A whole backbone at its native size.
+    """A complete backbone at its native size.
 
-    spec: the known row of `name`, with the activation, image statistics and projection of these very weights.
-    tree: nested dict of float32 arrays. source: as it was asked for. sha256: of the source's file(s).
+    spec: the known row of `name`, with the activation, image statistics and projection of these particular weights.
+    tree: nested dict of float32 arrays. source: as requested. sha256: of the source's file(s).
     position_rule: a key of `specs.POSITION_RULES`, or ROTARY.
     """
 
@@ -42,7 +42,7 @@ class Weights:
     position_rule: str
 
     def identity(self) -> dict[str, Any]:
-        """What a run stores about its backbone."""
+        """The record of its backbone that a run stores."""
         return {
             "name": self.name,
             "source": self.source,
@@ -54,19 +54,19 @@ class Weights:
 
 
 def is_converted(path: Path) -> bool:
-    """Whether `path` is a folder that `write_folder` made."""
+    """Whether `path` is a folder that `write_folder` wrote."""
     return (path / DESCRIPTION).is_file()
 
 
 def converted_name(path: Path) -> str:
-    """The backbone that a converted folder says it holds; raises InputError where that is none of the known ones."""
+    """The backbone named by a converted folder; raises InputError if it is unknown."""
     return _choice(path / DESCRIPTION, read_json(path / DESCRIPTION), "name", BACKBONES)
 
 
 def write_folder(weights: Weights, out: Path, *, overwrite: bool = False) -> None:
-    """Writes the folder whole or not at all; with `overwrite` an older converted folder gives way.
+    """Writes the folder atomically; with `overwrite` it replaces an older converted folder.
 
-    Raises InputError where `out` is a file or holds anything else.
+    Raises InputError if `out` is a file or holds anything else.
     """
     with whole_folder(out, overwrite=overwrite, marker=DESCRIPTION, what=CONTENT) as scratch:
         leaves = {path: np.ascontiguousarray(leaf) for path, leaf in trees.flatten(weights.tree).items()}
@@ -81,15 +81,15 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
 
 def check_name(path: Path, found: str, wanted: str | None) -> None:
-    """Raises InputError where weights at `path` are of another backbone than the wanted one."""
+    """Raises InputError if the weights at `path` are of a backbone other than the wanted one."""
     if wanted not in (None, found):
         raise InputError(f"{path}: these are weights of {found}, not of {wanted}; name the backbone {found}")
 
 
 def read_folder(path: Path, wanted: str | None = None) -> Weights:
-    """The converted folder at `path`, as `write_folder` left it.
+    """The converted folder at `path`, as written by `write_folder`.
 
-    Raises InputError where it is not, and where it holds another backbone than `wanted`.
+    Raises InputError if it is not one, and if it holds a backbone other than `wanted`.
     """
     described = read_description(path)
     check_name(path, described.name, wanted)
@@ -100,12 +100,12 @@ def read_folder(path: Path, wanted: str | None = None) -> Weights:
 
 
 def fit_folder(path: Path, name: str, shapes: Mapping[str, Shape]) -> engine.Fit:
-    """The tensors of a converted folder as our tree's leaves; raises InputError naming all that differs."""
+    """The tensors of a converted folder as our tree's leaves; raises InputError naming every difference."""
     return engine.match(engine.tree_table(BACKBONES[name]), name, shapes, path)
 
 
 def read_description(path: Path) -> Weights:
-    """What a converted folder says of itself, its tree left empty; raises InputError where a field is wrong."""
+    """The description of a converted folder, with an empty tree; raises InputError if a field is invalid."""
     where = path / DESCRIPTION
     description = read_json(where)
     name = _choice(where, description, "name", BACKBONES)

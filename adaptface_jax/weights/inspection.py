@@ -1,4 +1,4 @@
-"""What a weight file is, in lines for people, from its header alone: no tensor is read (its sha256 is streamed)."""
+"""A readable description of a weight file from its header alone: no tensor is read (its sha256 is streamed)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from adaptface_jax.weights.settings import settle
 
 _KINDS = {
     "safetensors": "safetensors",
-    "torch": "PyTorch (a zip archive around a pickle, which is not run)",
-    "torchscript": "TorchScript archive (its code is not run)",
+    "torch": "PyTorch (a zip archive with a pickle, which is not executed)",
+    "torchscript": "TorchScript archive (its code is not executed)",
 }
 
 
 def inspect(path: Path, *, every: bool = False) -> list[str]:
-    """A file or a folder of weights, known or not: what it is, then its tensors, a line for each kind and shape.
+    """A file or a folder of weights, known or not: a description, then its tensors, one line per kind and shape.
 
-    `every`: a line for each tensor. Raises InputError where it is no sound weight file.
+    `every`: one line per tensor. Raises InputError if it is not an intact weight file.
     """
     tensors = open_weights(path)
     sizes = [file.stat().st_size for file in tensors.files]
@@ -47,7 +47,7 @@ def _of_folder(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
         weights = read_description(path)
         spec = fit_folder(path, weights.name, tensors.shapes).spec
     except InputError as error:
-        return [("dialect", f"a converted folder, unsound: {_reason(error, path)}")]
+        return [("dialect", f"a converted folder, corrupted: {_reason(error, path)}")]
     return [
         ("dialect", f"a converted folder of {weights.name}, from {weights.source} (sha256 {weights.sha256})"),
         ("positions", _positions(weights.position_rule, spec)),
@@ -65,7 +65,7 @@ def _of_published(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
     spec = fit.spec
     facts = [
         ("dialect", f"{fit.naming}: {fit.name}"),
-        ("put aside", _listed(fit.aside) or "none"),
+        ("set aside", _listed(fit.aside) or "none"),
         ("positions", _positions(fit.table.position_rule(spec), spec)),
         ("projection", str(spec.projection or "none")),
     ]
@@ -77,8 +77,8 @@ def _of_published(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
         *facts,
         ("activation", f"{settled.spec.activation} ({settled.activation_from})"),
         ("statistics", f"{statistics_line(settled.spec)} ({settled.statistics_from})"),
-        ("beside it", _listed([file.name for file in settled.files]) or "no settings"),
-        *(("not known", setting) for setting in settled.unknown),
+        ("settings", _listed([file.name for file in settled.files]) or "none"),
+        *(("unknown", setting) for setting in settled.unknown),
     ]
 
 
@@ -91,7 +91,7 @@ def _positions(rule: str, spec: BackboneSpec) -> str:
 
 
 def statistics_line(spec: BackboneSpec) -> str:
-    """Mean and standard deviation, for people."""
+    """Mean and standard deviation, to be displayed."""
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.stats.mean, spec.stats.std))
     return f"mean {mean}, std {std}"
 
@@ -122,7 +122,7 @@ def _folded(tensors: Tensors) -> Iterator[str]:
     shapes, dtypes = tensors.shapes, tensors.dtypes
     groups: dict[tuple[str, str, str, tuple[int, ...]], set[int]] = {}
     for name in tensors:
-        # The last number between two dots is the block's.
+        # The last number between two dots is the block number.
         found = re.fullmatch(r"(.*?\.|)(0|[1-9][0-9]{0,3})(\.(?!.*\.[0-9]+\.).*)", name)
         start, number, end = found.groups() if found else (name, None, "")
         group = groups.setdefault((start, end, dtypes[name], shapes[name]), set())

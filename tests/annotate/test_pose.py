@@ -21,13 +21,13 @@ def turned(yaw: float, pitch: float, roll: float, size: float = 35.0, middle=(56
 
 
 @given(st.floats(-80, 80), st.floats(-60, 60), st.floats(-170, 170), st.floats(2, 900), st.floats(-500, 500))
-def test_a_turned_face_has_the_pose_it_was_given(yaw, pitch, roll, size, shift):
+def test_a_rotated_face_has_the_pose_it_was_given(yaw, pitch, roll, size, shift):
     pose = head_pose(turned(yaw, pitch, roll, size, (shift, 40.0)))
     np.testing.assert_allclose([pose.yaw, pose.pitch, pose.roll], [yaw, pitch, roll], atol=1e-5)
     assert pose.size == pytest.approx(size)
 
 
-def test_the_signs_are_those_of_the_picture():
+def test_the_signs_follow_the_image():
     """The tip of the nose goes where the face looks; the eyes of a head that leans clockwise fall to the right."""
     rest = turned(0, 0, 0)
     assert (turned(30, 0, 0) - rest)[2, 0] > 0 and (turned(0, 20, 0) - rest)[2, 1] < 0

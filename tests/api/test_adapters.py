@@ -1,4 +1,4 @@
-"""Runs opened beside each other: each image as its own run alone embeds it, and nothing compiled for a swap."""
+"""Runs opened side by side: each image is embedded as by its own run, and a swap compiles nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings(kind: str = "lora", **adapter) -> Config:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Three, of which the first two are opened."""
+    """Three, the first two of which are opened."""
     folder = tmp_path_factory.mktemp("many")
     kinds = (settings(rank=2), settings(rank=3, targets=("q", "proj")), settings(rank=4, targets=("qkv",)))
     for number, config in enumerate(kinds):
@@ -35,7 +35,7 @@ def model(runs):
     return af.open(runs[0], adapters=runs[1:2], batch_size=4)
 
 
-def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, crops):
+def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, crops):
     first, old, new = runs
     assert model.adapters == (first, old)
     alone = {run: af.open(run, batch_size=4).embed(crops[:6]) for run in runs}
@@ -63,15 +63,15 @@ def test_a_swap_compiles_nothing_and_every_image_has_its_own_run(model, runs, cr
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, beside 28"),
-        (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, beside 16"),
-        (settings("dalora"), "its gates is 3 of rank 4 at block:1, beside none"),
-        (settings("full"), "is a full fine-tuning, a backbone of its own and no adapter"),
-        (None, "is of another backbone"),
+        (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, not 28"),
+        (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, not 16"),
+        (settings("dalora"), "its gates is 3 of rank 4 at block:1, not none"),
+        (settings("full"), "is a full fine-tuning, a separate backbone and not an adapter"),
+        (None, "has a different backbone"),
     ],
 )
-def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_path):
-    """By its record alone."""
+def test_what_cannot_be_opened_with_a_run_is_named(config, told, model, runs, tmp_path):
+    """From its record only."""
     record = read_record(Path(runs[0]))
     if config is None:
         record["backbone"]["sha256"] = "0" * 64
@@ -85,14 +85,14 @@ def test_what_cannot_stand_beside_a_run_is_named(config, told, model, runs, tmp_
 
 
 def test_names_that_do_not_fit_the_images(model, backbone, crops):
-    with pytest.raises(af.InputError, match="absent is none of those opened"):
+    with pytest.raises(af.InputError, match="absent is not one of those opened"):
         model.embed(crops[:2], adapters=["absent", "absent"])
     for count, told in ((2, "fewer names"), (4, "more names")):
         with pytest.raises(af.InputError, match=told):
             model.embed(crops[:3], adapters=[model.adapters[0]] * count)
-    with pytest.raises(af.InputError, match="none were opened beside this one"):
+    with pytest.raises(af.InputError, match="none were opened with this one"):
         backbone.embed(crops[:2], adapters="runs/a")
     with pytest.raises(af.InputError, match="is named twice"):
         af.open(model.adapters[0], adapters=[model.adapters[0]])
-    with pytest.raises(af.InputError, match="stand beside a run"):
+    with pytest.raises(af.InputError, match="require a run"):
         af.open("builtin", adapters=[model.adapters[0]])

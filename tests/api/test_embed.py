@@ -1,4 +1,4 @@
-"""Images of every kind to unit embeddings: the bits of the commands, in bounded memory, from many threads."""
+"""Images of every kind to unit embeddings: bit-identical to the commands, in bounded memory, from many threads."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_paths_are_those_of_the_files(trained, crops, paths):
     assert trained.embed([paths[0], crops[0]]).paths == (str(paths[0]), None)
 
 
-def test_an_image_on_its_side_is_turned_in_every_form(backbone, tmp_path):
+def test_a_rotated_image_is_turned_upright_in_every_form(backbone, tmp_path):
     upright = np.zeros((112, 112, 3), np.uint8)
     upright[:40] = 200
     exif = Image.Exif()
@@ -94,7 +94,7 @@ def test_embeddings_are_unit_sums_with_the_mirror_image(trained, crops):
     assert np.abs(plain.embeddings - faces.embeddings).max() > 1e-4
 
 
-def test_sums_alone_are_those_of_all_that_is_embedded(trained, crops):
+def test_summed_alone_equals_the_sums_of_a_full_pass(trained, crops):
     model = trained.model
     for flip in (True, False):
         found = trained.embedder(model.frozen, model.trainable, crops, flip)
@@ -102,7 +102,7 @@ def test_sums_alone_are_those_of_all_that_is_embedded(trained, crops):
         np.testing.assert_array_equal(trained.embedder.summed(model.frozen, model.trainable, crops, flip), total)
 
 
-def test_values_do_not_depend_on_the_images_beside(trained, crops):
+def test_values_do_not_depend_on_the_other_images(trained, crops):
     """Of one size of forward pass: the same bits; of another: the same numbers."""
     few, many = trained.embed(crops[:9]), trained.embed(crops)
     np.testing.assert_array_equal(trained.embed(crops[:9][::-1]).embeddings[::-1], few.embeddings)
@@ -130,7 +130,7 @@ def test_each_size_is_compiled_once(run, crops):
     assert model.embedder._function._cache_size() == 2
 
 
-def test_no_image_is_no_row(trained, backbone):
+def test_no_image_gives_no_row(trained, backbone):
     for images in ([], iter(())):
         faces = trained.embed(images)
         assert faces.embeddings.shape == (0, 16) and faces.gates.shape == (0, 3) and faces.paths == ()
@@ -138,7 +138,7 @@ def test_no_image_is_no_row(trained, backbone):
 
 
 def test_an_iterator_is_read_a_part_at_a_time(trained, crops, paths):
-    """Of pixels two forward passes ahead, of files eight."""
+    """For pixels two forward passes ahead, for files eight."""
     for images, most in ((crops, 2 * 16), (paths, 8 * 16)):
         asked = 0
 
@@ -155,7 +155,7 @@ def test_an_iterator_is_read_a_part_at_a_time(trained, crops, paths):
             done += len(faces)
             ahead.append(asked - done)
         assert done == 400
-        assert max(ahead) <= most + 16  # and the one that the device is busy with
+        assert max(ahead) <= most + 16  # and the one the device is working on
         np.testing.assert_array_equal(faces.embeddings, trained.embed(crops, pad=True).embeddings[4:])
 
 
@@ -184,13 +184,13 @@ def test_images_of_another_size_are_resized_as_the_command_does(trained, crops, 
     ],
 )
 @pytest.mark.parametrize("form", [lambda images: images, lambda images: images if images is None else iter(images)])
-def test_bad_images_are_one_line(trained, images, said, form):
+def test_bad_images_give_one_line(trained, images, said, form):
     with pytest.raises(af.InputError) as error:
         trained.embed(form(images))
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_bad_image_is_named_wherever_it_stands(trained, crops):
+def test_a_bad_image_is_named_wherever_it_is(trained, crops):
     with pytest.raises(af.InputError, match="image 37: is a NoneType"):
         trained.embed(image for image in [*crops, *crops[:17], None])
 
@@ -211,7 +211,7 @@ def test_without_the_extra_nothing_is_aligned(backbone, crops, monkeypatch):
 
 
 def test_many_threads_may_embed_at_once(run, crops, paths):
-    """Also those that meet a size first: none has it compiled twice."""
+    """Including the first to use a size: none is compiled twice."""
     model = af.open(run, batch_size=16)
     opened = [Image.open(path) for path in paths]
 
@@ -250,8 +250,8 @@ print(peak() - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units")
-def test_ten_thousand_images_hold_less_than_500_megabytes():
-    # Here time goes into running, not into compiling.
+def test_ten_thousand_images_take_less_than_500_megabytes():
+    # Here most time goes into running, not compiling.
     ended = ran(sys.executable, "-c", PROGRAM, env=one_device() | {"XLA_FLAGS": ""})
     assert ended.status == 0, ended.error
     assert int(ended.out) < 500e6

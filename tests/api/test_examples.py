@@ -1,4 +1,4 @@
-"""Every public name says what it is, with an example that runs."""
+"""Every public name is documented, with an example that runs."""
 
 from __future__ import annotations
 

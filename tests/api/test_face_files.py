@@ -43,7 +43,7 @@ def test_a_backbone_has_no_gates(folder, tmp_path):
 )
 def test_a_file_that_cannot_be_written_is_refused_at_once(folder, tmp_path, capsys, name, said):
     (tmp_path / "folder.npz").mkdir()
-    # A model that cannot be opened: the file is looked at first.
+    # A model that cannot be opened: the file is checked first.
     assert call(embed, "--run=absent", f"--images={folder}", f"--out={tmp_path / name}") == 2
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1
@@ -56,22 +56,22 @@ def test_without_pyarrow_there_is_no_parquet(folder, tmp_path, capsys, monkeypat
     assert "install it with: pip install pyarrow" in capsys.readouterr().err
 
 
-def test_a_name_that_is_no_text_is_refused_for_parquet(tmp_path, capsys):
+def test_a_name_that_is_not_text_is_refused_for_parquet(tmp_path, capsys):
     Image.new("RGB", (112, 112)).save(os.fsencode(tmp_path) + b"/caf\xe9.png")
     words = ["--backbone=builtin", "--image_size=28", "--batch_size=8", f"--images={tmp_path}"]
     assert call(embed, *words, f"--out={tmp_path / 'faces.parquet'}") == 2
-    assert r"caf\udce9.png: this name is no UTF-8" in capsys.readouterr().err
+    assert r"caf\udce9.png: this name is not UTF-8" in capsys.readouterr().err
     assert call(embed, *words, f"--out={tmp_path / 'faces.npz'}") == 0
     assert np.load(tmp_path / "faces.npz")["paths"].tolist() == ["caf\udce9.png"]
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])
-def test_bad_images_alone_leave_no_file(folder, tmp_path, capsys, ending):
+def test_only_bad_images_leave_no_file(folder, tmp_path, capsys, ending):
     images = tmp_path / "images"
     images.mkdir()
     for number in range(9):
         (images / f"{number}.png").write_bytes(b"nothing")
     words = ["--backbone=builtin", "--image_size=28", "--batch_size=8", f"--images={images}"]
     assert call(embed, *words, f"--out={tmp_path / 'out' / f'faces.{ending}'}") == 2
-    assert "none of 9 images can be read, the first: " in capsys.readouterr().err
+    assert "none of 9 images can be read; the first: " in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []

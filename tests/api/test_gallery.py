@@ -26,7 +26,7 @@ def filled(templates: np.ndarray) -> Gallery:
 
 
 def check(held: Gallery, templates: np.ndarray, probes: np.ndarray, top: int) -> None:
-    """Brute force in float64; of equal templates the one with the lower number first."""
+    """Brute force in float64; ties go to the lower number."""
     similarity, number = held.nearest(probes, top)
     scores = probes.astype(np.float64) @ templates.T.astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
@@ -36,7 +36,7 @@ def check(held: Gallery, templates: np.ndarray, probes: np.ndarray, top: int) ->
 
 @pytest.mark.parametrize("people", [1, 15, 16, 17, 50, 64])
 @pytest.mark.parametrize("top", [1, 5, 20, 100])
-def test_the_nearest_are_those_of_brute_force(people, top):
+def test_the_nearest_match_brute_force(people, top):
     templates = units(people, people)
     check(filled(templates), templates, units(7, 1), top)
 
@@ -48,7 +48,7 @@ def test_more_probes_than_are_searched_at_a_time(monkeypatch):
     assert [found.shape for found in filled(templates).nearest(units(0, 1), 3)] == [(0, 3), (0, 3)]
 
 
-def test_of_equal_people_the_first_comes_first_across_blocks():
+def test_ties_keep_their_order_across_blocks():
     """The same template in every block, and twice in one."""
     templates = units(50, 0)
     same = [3, 9, 20, 33, 49]
@@ -58,7 +58,7 @@ def test_of_equal_people_the_first_comes_first_across_blocks():
     assert len(set(similarity[0, :5].tolist())) == 1
 
 
-def test_adding_and_removing_is_as_if_it_were_made_so():
+def test_adding_and_removing_equals_building_from_scratch():
     templates, names = units(70, 0), [f"p{number}" for number in range(70)]
     held = filled(templates[:40])
     held = held.added(names[40:41], templates[40:41]).added(names[41:], templates[41:])
@@ -77,7 +77,7 @@ def test_adding_and_removing_is_as_if_it_were_made_so():
     assert held.blocks == ()
 
 
-def test_a_change_leaves_the_other_blocks_and_the_old_gallery_alone():
+def test_a_change_leaves_other_blocks_and_the_old_gallery_unchanged():
     templates = units(50, 0)
     before = filled(templates)
     added = before.added(["new"], units(1, 9))
@@ -88,7 +88,7 @@ def test_a_change_leaves_the_other_blocks_and_the_old_gallery_alone():
     check(before, templates, units(3, 2), 5)
 
 
-def test_another_person_compiles_nothing():
+def test_adding_a_person_compiles_nothing():
     held, templates = filled(units(5, 0)), units(60, 1)
     probes = units(2, 2)
     held.nearest(probes, 4)

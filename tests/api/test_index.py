@@ -51,7 +51,7 @@ def test_a_person_is_the_mean_of_the_unit_embeddings(trained, people, shots, peo
         assert [similarity[name] for name in PEOPLE] == pytest.approx((expected @ probe).tolist(), abs=1e-5)
 
 
-def test_a_folder_in_many_forward_passes_gives_everybody_whole(run, people_folder, trained):
+def test_a_folder_in_many_forward_passes_gives_complete_people(run, people_folder, trained):
     small = af.open(run, batch_size=8).index(people_folder)
     whole = trained.index(people_folder)
     assert small.people == whole.people == sorted(PEOPLE)
@@ -59,7 +59,7 @@ def test_a_folder_in_many_forward_passes_gives_everybody_whole(run, people_folde
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_hits_are_judged_by_the_threshold_that_is_asked_for(people, shots):
+def test_hits_are_decided_by_the_requested_threshold(people, shots):
     images = [shots["bert"][0], shots["anna"][1]]
     found = people.search(images, top=2, far=1e-1)  # the run's threshold there is 4: everybody
     assert [hits[0].name for hits in found.hits] == ["bert", "anna"]
@@ -73,7 +73,7 @@ def test_hits_are_judged_by_the_threshold_that_is_asked_for(people, shots):
     assert people.search(images).threshold.far == "1e-2"  # the smallest that is known
 
 
-def test_without_a_threshold_nothing_is_decided_and_it_is_said(backbone, crops):
+def test_without_a_threshold_nothing_is_decided_and_this_is_reported(backbone, crops):
     index = backbone.index()
     index.add("anna", crops[:2])
     found = index.search(crops[:3])
@@ -115,7 +115,7 @@ def test_an_empty_index_is_saved_too(trained, tmp_path):
     assert len(trained.load_index(tmp_path / "none")) == 0
 
 
-def test_the_file_is_what_vector_libraries_read(trained, people, tmp_path):
+def test_vector_libraries_can_read_the_file(trained, people, tmp_path):
     people.save(tmp_path / "index")
     data = (tmp_path / "index" / "templates.fbin").read_bytes()
     assert np.frombuffer(data, "<i4", 2).tolist() == [4, 16]
@@ -139,15 +139,15 @@ def test_usearch_reads_it(people, shots, trained, tmp_path):
     ("change", "said"),
     [
         (lambda folder: (folder / "templates.fbin").unlink(), "holds no face index (no templates.fbin)"),
-        (lambda folder: (folder / "names.jsonl").write_text('"x"\n' * 4), "the index is damaged (names.jsonl"),
-        (lambda folder: (folder / "manifest.json").unlink(), "the index is damaged (it has no manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("{}"), "the index is damaged (its manifest.json"),
+        (lambda folder: (folder / "names.jsonl").write_text('"x"\n' * 4), "the index is corrupted (names.jsonl"),
+        (lambda folder: (folder / "manifest.json").unlink(), "the index is corrupted (it has no manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "the index is corrupted (its manifest.json"),
         (lambda folder: (folder / "templates.fbin").write_bytes(b"\0" * 264), "the content of templates.fbin"),
         (lambda folder: (folder / "templates.fbin").write_bytes(b"\0" * 9), "templates.fbin has 9 bytes"),
         (shutil.rmtree, "holds no face index"),
     ],
 )
-def test_a_damaged_folder_is_one_line(trained, people, tmp_path, change, said):
+def test_a_corrupted_folder_gives_one_line(trained, people, tmp_path, change, said):
     people.save(tmp_path / "index")
     change(tmp_path / "index")
     with pytest.raises(af.InputError) as error:
@@ -159,9 +159,9 @@ def test_an_index_of_another_model_is_refused(backbone, trained, people, run, tm
     people.save(tmp_path / "trained")
     other = backbone.index()
     other.save(tmp_path / "backbone")
-    with pytest.raises(af.InputError, match=r"is an index of another model \(.*dalora, step 7\)"):
+    with pytest.raises(af.InputError, match=r"is the index of another model \(.*dalora, step 7\)"):
         backbone.load_index(tmp_path / "trained")
-    with pytest.raises(af.InputError, match=r"is an index of another model \(backbone demo\)"):
+    with pytest.raises(af.InputError, match=r"is the index of another model \(backbone demo\)"):
         trained.load_index(tmp_path / "backbone")
 
 
@@ -180,19 +180,19 @@ def test_nothing_else_is_overwritten(people, tmp_path):
     assert (tmp_path / "full" / "manifest.json").read_text() == (tmp_path / "file").read_text() == "mine"
 
 
-def test_what_is_refused_is_one_line_and_changes_nothing(trained, people, shots, people_folder, tmp_path):
+def test_refusals_give_one_line_and_change_nothing(trained, people, shots, people_folder, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "broken.png").write_bytes(b"nothing")
     for act, said in (
-        (lambda: people.add("anna", shots["anna"]), "anna: is in the index already"),
+        (lambda: people.add("anna", shots["anna"]), "anna: already in the index"),
         (lambda: people.add("new", []), "new: no image"),
-        (lambda: people.add("", shots["anna"]), "name: '' is none"),
-        (lambda: people.add(7, shots["anna"]), "name: 7 is none"),
+        (lambda: people.add("", shots["anna"]), "name: '' is not a name"),
+        (lambda: people.add(7, shots["anna"]), "name: 7 is not a name"),
         (lambda: people.add("new", ["absent.png"]), r"absent\.png: cannot be read"),
-        (lambda: people.add_folder(people_folder), "anna: is in the index already"),
-        (lambda: people.add_folder(tmp_path), r"none of 1 image can be read, the first: .*broken\.png: cannot decode"),
+        (lambda: people.add_folder(people_folder), "anna: already in the index"),
+        (lambda: people.add_folder(tmp_path), r"none of 1 image can be read; the first: .*broken\.png: cannot decode"),
         (lambda: people.add_folder(tmp_path / "new"), "no identities found"),
-        (lambda: people.remove("new"), "new: is not in the index"),
+        (lambda: people.remove("new"), "new: not in the index"),
         (lambda: people.search(shots["anna"], top=0), "top: 0 is out of range"),
         (lambda: people.search(shots["anna"], far=1e-3), "far: 0.001 is not known"),
         (lambda: trained.index().search(shots["anna"]), "the index is empty"),
@@ -220,28 +220,28 @@ def test_threads_search_while_others_add_and_remove(people, shots):
     assert people.people == list(PEOPLE)
 
 
-def test_pictures_that_a_folder_of_people_loses_are_warned_of(backbone, crops, tmp_path):
+def test_images_missed_in_a_folder_of_people_are_warned_of(backbone, crops, tmp_path):
     for name in ("anna/1.png", "loose.png", "Thumbs.db"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(crops[0]).save(tmp_path / name, "PNG")
     people = backbone.index()
-    with pytest.warns(UserWarning, match=r"passed over: 2 files \(1 directly in the folder, of no identity, 1 \.db\)$"):
+    with pytest.warns(UserWarning, match=r"skipped: 2 files \(1 outside any identity folder, 1 \.db\)$"):
         people.add_folder(tmp_path)
     assert people.people == ["anna"]
 
 
-def test_images_of_a_folder_of_people_that_cannot_be_read_are_left_out_and_named(run, people_folder, shots, tmp_path):
+def test_unreadable_images_in_a_folder_of_people_are_left_out_and_named(run, people_folder, shots, tmp_path):
     model = af.open(run, batch_size=8)
     folder = tmp_path / "people"
     shutil.copytree(people_folder, folder)
     (folder / "aron").mkdir()
     for name in ("anna/0.png", "aron/0.png", "dora/4.png", "dora/5.png"):
         (folder / name).write_bytes(b"nothing")
-    with pytest.warns(UserWarning, match="left out") as said:
+    with pytest.warns(UserWarning, match="left out|skipped") as said:
         index = model.index(folder)
     lost, unread = (str(one.message) for one in said)
-    assert lost == "1 person without an image that can be used, left out: aron"
-    assert unread.startswith("not usable: 4 images, left out\n") and unread.count("cannot decode") == 4
+    assert lost == "1 person without a usable image, left out: aron"
+    assert unread.startswith("not usable: 4 images, skipped\n") and unread.count("cannot decode") == 4
     assert index.people == sorted(PEOPLE)
     own = {"anna": shots["anna"][1:], "bert": shots["bert"], "chloé": shots["chloé"], "dora": shots["dora"][:4]}
     expected = model.index()

@@ -1,4 +1,4 @@
-"""What `open` takes, and what it says of the rest."""
+"""What `open` accepts, and how it refuses the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_run_is_opened_at_its_checkpoint(trained, run):
     assert af.open(str(run), checkpoint=7).fingerprint == trained.fingerprint
 
 
-def test_converted_folder_file_and_name_are_one_model(backbone, crops, tmp_path):
+def test_converted_folder_file_and_name_give_the_same_model(backbone, crops, tmp_path):
     packaged = importlib.resources.files("adaptface_jax") / "assets" / "demo_backbone"
     converted = tmp_path / "converted"
     write_folder(read_weights(packaged, "builtin").weights, converted)
@@ -31,7 +31,7 @@ def test_converted_folder_file_and_name_are_one_model(backbone, crops, tmp_path)
         np.testing.assert_array_equal(model.embed(crops[:2]).embeddings, expected.embeddings)
 
 
-def test_fingerprints_tell_models_apart(backbone, trained, run):
+def test_fingerprints_distinguish_models(backbone, trained, run):
     assert len({backbone.fingerprint, trained.fingerprint, af.open("builtin", image_size=42).fingerprint}) == 3
     assert af.open(run, dtype="bfloat16").fingerprint == trained.fingerprint
 
@@ -46,8 +46,8 @@ def test_dtype_is_that_of_the_computation(run, crops, trained):
     [
         ("runs/2026/absent", {}, "runs/2026/absent: no such file or folder"),
         ("EMPTY", {}, "EMPTY"),
-        ("builtin", {"checkpoint": "latest"}, "checkpoint: builtin is no run"),
-        ("builtin", {"image_size": 30}, "30 is no multiple"),
+        ("builtin", {"checkpoint": "latest"}, "checkpoint: builtin is not a run"),
+        ("builtin", {"image_size": 30}, "30 is not a multiple"),
         ("builtin", {"feature": "tokens"}, "feature: 'tokens' is not known; expected one of cls, projected"),
         ("builtin", {"feature": "projected"}, "has no projection"),
         ("builtin", {"dtype": "int8"}, "dtype: 'int8' is not known; expected one of auto, float32, bfloat16"),
@@ -57,7 +57,7 @@ def test_dtype_is_that_of_the_computation(run, crops, trained):
         ("RUN", {"feature": "projected"}, "feature: "),
     ],
 )
-def test_what_cannot_be_opened_is_one_line(source, arguments, said, run, tmp_path):
+def test_what_cannot_be_opened_gives_one_line(source, arguments, said, run, tmp_path):
     place = {"EMPTY": str(tmp_path), "RUN": str(run)}
     with pytest.raises(af.InputError) as error:
         af.open(place.get(source, source), **arguments)
@@ -65,7 +65,7 @@ def test_what_cannot_be_opened_is_one_line(source, arguments, said, run, tmp_pat
     assert place.get(said, said) in message and "\n" not in message and "--" not in message
 
 
-def test_the_package_is_there_at_once_and_its_names_are_seen():
+def test_the_package_imports_at_once_and_lists_its_names():
     program = (
         "import sys, adaptface_jax as af\n"
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
@@ -77,8 +77,8 @@ def test_the_package_is_there_at_once_and_its_names_are_seen():
     assert ended.out == "module 'adaptface_jax' has no attribute 'absent'\n", ended.error
 
 
-def test_a_command_that_an_error_names_stays_a_command(monkeypatch):
-    """Flags are arguments in Python, but what is to be typed is typed as it is."""
+def test_a_command_in_an_error_message_stays_a_command(monkeypatch):
+    """Flags become arguments in Python, but a command to type stays as it is."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(af.InputError, match=r"adaptface convert \./FOLDER --out OUT"):
         af.open("nobody/nothing")

@@ -13,7 +13,7 @@ from adaptface_jax.verify import __main__ as verify
 from tests.running import call
 
 
-def test_it_is_what_the_command_says(trained, run, paths, tmp_path, capsys):
+def test_it_matches_the_command(trained, run, paths, tmp_path, capsys):
     out = tmp_path / "out.json"
     assert call(verify, f"--run={run}", paths[0], paths[1], "--far=1e-1", f"--output={out}") == 0
     said, written = capsys.readouterr().out, json.loads(out.read_text())
@@ -32,7 +32,7 @@ def test_it_is_what_the_command_says(trained, run, paths, tmp_path, capsys):
     assert f"note: {decision.note}" in said and f"{paths[0].name}: {decision.photographs[0].taken}" in said
 
 
-def test_embeddings_give_the_similarity_that_is_decided_on(trained, paths):
+def test_the_similarity_comes_from_the_embeddings(trained, paths):
     faces = trained.embed(paths[:2])
     assert (faces.embeddings @ faces.embeddings.T)[0, 1] == pytest.approx(
         trained.verify(*paths[:2], threshold=1.2).similarity, abs=1e-6
@@ -49,7 +49,7 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(run, crops):
     model = af.open("builtin", image_size=28, results=run / "results.json")
     decision = model.verify(crops[0], crops[1], far=0.1, benchmark="lfw")
     assert decision.same and decision.gates is None and decision.gate_names == ()
-    assert decision.note == "the threshold was measured at step 9, this is a backbone that no run adapted"
+    assert decision.note == "the threshold was measured at step 9, this is an unadapted backbone"
     assert model.verify(crops[0], crops[1], threshold=1).note is None
 
 
@@ -59,13 +59,13 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(run, crops):
         ({"far": 1e-3}, "far: 0.001 is not known for lfw"),
         ({"far": 2}, "far: 2 is out of range"),
         ({"threshold": 7}, "threshold: 7 is out of range"),
-        ({"threshold": 1, "benchmark": "lfw"}, "benchmark: names whose threshold is taken, and threshold gives one"),
-        ({"threshold": 1, "far": 0.1}, "far: names whose threshold is taken"),
+        ({"threshold": 1, "benchmark": "lfw"}, "benchmark: selects a stored threshold, and threshold gives one"),
+        ({"threshold": 1, "far": 0.1}, "far: selects a stored threshold"),
         ({"benchmark": "agedb"}, "benchmark: agedb is not in"),
         ({"align": 3}, "align: 3 is not known"),
     ],
 )
-def test_a_wrong_question_is_one_line_in_the_words_of_python(trained, crops, arguments, said):
+def test_bad_arguments_give_one_line_in_python_terms(trained, crops, arguments, said):
     with pytest.raises(af.InputError) as error:
         trained.verify(crops[0], crops[1], **arguments)
     assert str(error.value).startswith(said) and "\n" not in str(error.value) and "--" not in str(error.value)
@@ -84,4 +84,4 @@ def test_a_photograph_is_aligned_where_the_extra_is_installed(backbone, crops, t
     with pytest.raises(af.InputError, match=r"wall\.jpg: no face was found"):
         backbone.verify(crops[0], tmp_path / "wall.jpg", threshold=1)
     shot = backbone.verify(crops[0], tmp_path / "wall.jpg", threshold=1, align=False).photographs[1]
-    assert str(shot).endswith("wall.jpg: 300x200, taken as an aligned crop")
+    assert str(shot).endswith("wall.jpg: 300x200, used as an aligned crop")

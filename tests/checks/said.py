@@ -1,4 +1,4 @@
-"""What a finding says, checked for its form on the way."""
+"""A finding's text, with its form checked."""
 
 from __future__ import annotations
 

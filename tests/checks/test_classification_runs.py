@@ -1,4 +1,4 @@
-"""What the records of a classification run say: the checks that any run has, and those of labels."""
+"""Findings from the records of a classification run: the checks common to all runs, and those of labels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROWS = rows_of(RESULTS)
 
 def severities(run: ClassificationRun) -> dict[tuple[str, str], str]:
     found = {(s.title, f.check): f.severity for s in check_records(run) for f in s.findings}
-    # The made runs have no checkpoint.
+    # The synthetic runs have no checkpoint.
     return {key: severity for key, severity in found.items() if key[1] != "checkpoints"}
 
 
 def evaluated(loss, macro_f1) -> list[dict]:
-    """A row every 10 steps with an evaluation, and a training loss that falls all the time."""
+    """A row every 10 steps with an evaluation, and a steadily falling training loss."""
     rows = [{"step": step, "train/loss": 5 - step / 100} for step in range(1, 10 * len(loss) + 1)]
     tags = zip(loss, macro_f1, strict=True)
     return rows + [
@@ -46,7 +46,7 @@ def test_a_run_is_read_as_what_it_is(tmp_path):
     assert (run.last_step, run.planned, run.finished, run.state) == (50, 50, True, "finished, 50 steps")
 
 
-def test_results_that_are_about_to_be_written_are_taken(tmp_path):
+def test_results_about_to_be_written_are_used(tmp_path):
     run = read_run(write_classification_run(tmp_path, None, ROWS), results=RESULTS)
     assert run.results is RESULTS and run.finished
 
@@ -59,13 +59,13 @@ def test_a_run_that_ended_early_is_finished(tmp_path):
     assert severities(run)["training", "progress"] == OK
 
 
-def test_a_run_that_goes_on_is_not(tmp_path):
+def test_a_run_in_progress_is_not(tmp_path):
     run = read_run(write_classification_run(tmp_path, None, ROWS, epochs=20))
     assert not run.finished and run.state == "not finished: step 50 of 200"
     assert severities(run)["training", "progress"] == NOTE
 
 
-def test_results_of_another_kind_are_left_out_and_told(tmp_path):
+def test_results_of_another_kind_are_left_out_and_reported(tmp_path):
     write_classification_run(tmp_path, RESULTS, ROWS)
     (tmp_path / "results.json").write_text('{"benchmarks": {}}')
     run = read_run(tmp_path)
@@ -76,7 +76,7 @@ def test_results_of_another_kind_are_left_out_and_told(tmp_path):
 # The doctor.
 
 
-def test_the_doctor_looks_at_a_sound_run(tmp_path, capsys):
+def test_the_doctor_on_a_valid_run(tmp_path, capsys):
     workdir = write_classification_run(tmp_path / "run", RESULTS, ROWS)
     assert call(doctor, f"--run={workdir}", f"--output={tmp_path / 'found.json'}") == 1  # it has no checkpoint
     found = json.loads((tmp_path / "found.json").read_text())["findings"]
@@ -88,10 +88,10 @@ def test_the_doctor_looks_at_a_sound_run(tmp_path, capsys):
         ("validation", "scores"), ("validation", "labels"), ("validation", "course"), ("test", "held"),
     } <= set(severities)  # fmt: skip
     assert call(doctor, f"--run={workdir}", "--benchmark", "a=b") == 2
-    assert "is a run of classification, which has none" in capsys.readouterr().err
+    assert "is a classification run, which has none" in capsys.readouterr().err
 
 
-def test_a_spoilt_course_is_seen_as_in_any_run(tmp_path):
+def test_a_broken_loss_curve_is_noticed_as_in_any_run(tmp_path):
     rows = [row | {"train/learning_rate": 0.0} if "train/loss" in row else row for row in ROWS]
     rows = [row | {"train/loss": None} if row["step"] > 20 and "train/loss" in row else row for row in rows]
     found = severities(read_run(write_classification_run(tmp_path, RESULTS, rows)))
@@ -108,7 +108,7 @@ BASELINES = {"majority": BaselineScore(0.75, 0.2), "random": BaselineScore(0.5, 
     [
         (0.6, 0.9, OK, "30.00% (random) and 75.00%"),
         (0.6, 0.72, OK, "macro F1 60.00%"),
-        (0.6, 0.6, NOTE, "below the commonest"),
+        (0.6, 0.6, NOTE, "below that of the majority"),
         (0.2, 0.75, FAULT, "nothing was learned"),
         (0.3, 0.85, WARNING, "rare labels are not found"),
     ],
@@ -119,7 +119,7 @@ def test_against_baselines(macro_f1, accuracy, severity, word):
     assert said(finding) == ("scores", severity) and word in finding.what
 
 
-def test_without_baselines_there_is_nothing_to_judge():
+def test_without_baselines_there_is_nothing_to_compare():
     assert said(classification.against_baselines(RESULTS.validation, {})) == ("scores", OK)
 
 
@@ -144,7 +144,7 @@ def test_labels_that_are_never_found():
         ([2, 1.5, 1.2, 1.1], [0.3, 0.5, 0.6, 0.65], OK, "best macro F1 65.00% at step 40"),
         ([2, 1.5, 1.2, 1.25], [0.3, 0.5, 0.6, 0.58], OK, "lowest loss 1.200 at step 30"),
         ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.55, 0.5], WARNING, "overfitting"),
-        ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.6, 0.61], NOTE, "no worse in its answers"),
+        ([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.6, 0.61], NOTE, "no less accurate"),
     ],
 )
 def test_course(loss, macro_f1, severity, word):
@@ -153,11 +153,11 @@ def test_course(loss, macro_f1, severity, word):
 
 
 @pytest.mark.parametrize("values", [[], [1.0, 0.9], [1.0, np.nan, 0.8]])
-def test_a_course_needs_three_sound_evaluations(values):
+def test_a_trend_needs_three_valid_evaluations(values):
     assert classification.course(evaluated(values, values)) is None
 
 
-def test_a_loss_that_rises_with_the_training_loss_is_no_overfitting():
+def test_a_loss_that_rises_with_the_training_loss_is_not_overfitting():
     rows = evaluated([2, 1.2, 1.6, 2.0], [0.3, 0.6, 0.55, 0.5])
     rising = [row | {"train/loss": row["step"] / 100} if "train/loss" in row else row for row in rows]
     assert said(classification.course(rising)) == ("course", OK)

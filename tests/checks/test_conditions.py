@@ -1,4 +1,4 @@
-"""The doctor on a benchmark's conditions: how many images of each, and what every two of them are judged on."""
+"""The doctor on a benchmark's conditions: the images of each, and the pairs and people behind every cell."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BENCHMARK = Benchmark(
 )
 
 
-def test_images_of_each_condition_and_the_pairs_and_people_of_each_two():
+def test_images_per_condition_and_pairs_and_people_per_cell():
     images, pose, both = conditions(BENCHMARK)
     assert said(images) == ("conditions", OK)
     assert images.what == "pose 3, light 3 of 6 images, 1 unknown"
     assert said(pose) == ("pose with pose", NOTE) and pose.what == "2 pairs, 1 genuine, of 2 people"
-    assert "too few to say" in pose.advice
+    assert "too few to tell" in pose.advice
     assert said(both) == ("pose with light", NOTE) and both.what == "2 pairs, 2 genuine, of 2 people"
-    assert "one kind alone" in both.advice and both.numbers == {"pairs": 2, "genuine": 2, "people": 2}
+    assert "one kind of pair only" in both.advice and both.numbers == {"pairs": 2, "genuine": 2, "people": 2}
 
 
 def test_a_benchmark_of_unknown_conditions_says_nothing_and_one_of_unused_labels_does():

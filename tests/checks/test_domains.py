@@ -1,4 +1,4 @@
-"""The doctor on domains: only who has images in a domain and outside it teaches the gates what is not identity."""
+"""The doctor on domains: only people with images both in and outside a domain teach the gates more than identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GATED = Config(adapter=AdapterConfig(kind="dalora"))
 
 @pytest.fixture
 def source():
-    """Forty people of six images; in the first domain are everyone's first two."""
+    """Forty people with six images each; everyone's first two are in the first domain."""
     source = open_source(f"synthetic:identities={PEOPLE},images={IMAGES},labels=none")
     source.domains = np.zeros((PEOPLE * IMAGES, 2), np.uint8)
     source.domains[np.arange(PEOPLE * IMAGES) % IMAGES < 2, 0] = 1
@@ -26,7 +26,7 @@ def source():
 
 
 def light(source, rows) -> tuple:
-    """What is said when these images alone are of the domain light."""
+    """The finding when only these images are in the domain light."""
     source.domains[:, 1] = 0
     source.domains[rows, 1] = 1
     first, second = domains(GATED, source)
@@ -34,7 +34,7 @@ def light(source, rows) -> tuple:
     return second
 
 
-def test_a_domain_of_everybody_is_sound(source):
+def test_a_domain_with_images_of_everybody_is_valid(source):
     assert said(light(source, slice(0, None, 3))) == ("domain light", OK)
 
 
@@ -45,7 +45,7 @@ def test_a_domain_of_few_people(source):
     assert said(light(source, slice(0, 10 * IMAGES, IMAGES))) == ("domain light", OK)
 
 
-def test_a_domain_that_is_who_they_are(source):
+def test_a_domain_confounded_with_identity(source):
     finding = light(source, slice(0, 20 * IMAGES))
     assert said(finding) == ("domain light", WARNING) and "identity coincide" in finding.advice
     assert finding.numbers["both"] == 0

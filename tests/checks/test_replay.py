@@ -1,4 +1,4 @@
-"""A run that proves itself: untouched it is proven, and what is changed in it or in what it was made of is named."""
+"""A run that proves itself: unchanged it is proven, and any change in it or its sources is named."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adaptface_jax.checks.finding import Finding, Severity
-from adaptface_jax.checks.replay.again import Again
 from adaptface_jax.checks.replay.exported import exported
 from adaptface_jax.checks.replay.kept import checkpoint_steps, kept
+from adaptface_jax.checks.replay.recorded_run import read_recorded_run
+from adaptface_jax.checks.replay.replayer import Replayer
 from adaptface_jax.checks.replay.sources import sources
-from adaptface_jax.checks.replay.testimony import read_testimony
 from adaptface_jax.checks.replay.windows import Window, choose_windows
 from adaptface_jax.core import manifest
 from adaptface_jax.distributed.mesh import make_mesh
@@ -59,7 +59,7 @@ PEOPLE, IMAGES = 4, 48
 
 
 def write_data(folder: Path) -> None:
-    """Pictures of noise and a list of them."""
+    """Noise images and a list of them."""
     rng = np.random.default_rng(3)
     (folder / "images").mkdir(parents=True)
     for number in range(IMAGES):
@@ -93,7 +93,7 @@ def wrong(findings) -> list[tuple[str, str]]:
 
 
 def plan_of(run: Path):
-    record = read_testimony(run).first_record
+    record = read_recorded_run(run).first_record
     config = recorded_config(run, record)
     return prepare(dataclasses.replace(config, data=dataclasses.replace(config.data, benchmarks={})), record)
 
@@ -118,7 +118,7 @@ def test_an_untouched_run_is_proven(root, capsys):
 
 
 def edited(name: str, before: str, after: str):
-    """Another text in a file."""
+    """Replace text in a file."""
 
     def tamper() -> None:
         text = Path(name).read_text()
@@ -154,7 +154,7 @@ def flipped(pattern: str, at: float = 0.5):
 
 
 def signed_again(change, folder: str = "run/checkpoints/8"):
-    """A change in a checkpoint, with a manifest that says it was always so."""
+    """A change in a checkpoint, with a matching manifest."""
 
     def tamper() -> None:
         facts = manifest.read_manifest(Path(folder)).facts
@@ -173,8 +173,8 @@ KEPT = {
         edited("run/metrics.jsonl", '"eval/faces/accuracy": [0-9.]+', '"eval/faces/accuracy": 0.95'),
         "metrics", r"step 12 \(eval\)",
     ),
-    "a row taken out": (without_line("run/metrics.jsonl", 3), "metrics", "1 row of metrics.jsonl gone, from step 6 on"),
-    "a row added": (one_more_row, "metrics", "1 more in metrics.jsonl than was written: step 12"),
+    "a row taken out": (without_line("run/metrics.jsonl", 3), "metrics", "1 row of metrics.jsonl missing, from step 6"),
+    "a row added": (one_more_row, "metrics", "1 more in metrics.jsonl than were written: step 12"),
     "the learning rate": (
         edited("run/run.json", '"learning_rate": 0.001', '"learning_rate": 0.002'),
         "settings", "run.json: config.train.learning_rate was 0.001 in training, is 0.002",
@@ -188,34 +188,34 @@ KEPT = {
         "settings", "checkpoints/8/run.json: config.adapter.rank was 2 in training, is 4",
     ),
     "an accuracy in the results": (
-        edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95'), "results", "results.json is not as it"
+        edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95'), "results", "results.json has changed"
     ),
-    "a score": (flipped("scores/faces.npz"), "results", "scores/faces.npz is not as it was written"),
-    "the baseline": (edited("run/baselines.json", '"auc": [0-9.]+', '"auc": 0.5'), "results", "baselines.json is not"),
-    "the results gone": (lambda: Path("run/results.json").unlink(), "results", "results.json is gone"),
-    "what records held": (flipped("evidence.records"), "results", "evidence.records is not as it was written"),
+    "a score": (flipped("scores/faces.npz"), "results", "scores/faces.npz has changed since it was written"),
+    "the baseline": (edited("run/baselines.json", '"auc": [0-9.]+', '"auc": 0.5'), "results", "baselines.json has"),
+    "the results gone": (lambda: Path("run/results.json").unlink(), "results", "results.json is missing"),
+    "what records held": (flipped("evidence.records"), "results", "evidence.records has changed since it was written"),
     "a line of evidence": (
         edited(f"run/{EVIDENCE}", r'("step": 6, .*"state": \[)\d+', r"\g<1>7"), "evidence", "line 6 was changed"
     ),
     "a line of evidence taken out": (
-        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or one before it removed"
+        without_line(f"run/{EVIDENCE}", 3), "evidence", "line 4 was changed, or an earlier one removed"
     ),
     "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is gone"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("tamper", "check", "what"), KEPT.values(), ids=KEPT)
-def test_what_was_changed_in_the_records_is_named(root, tamper, check, what):
+def test_changes_in_the_records_are_named(root, tamper, check, what):
     tamper()
-    found = wrong(kept(read_testimony(Path("run"))))
+    found = wrong(kept(read_recorded_run(Path("run"))))
     assert [name for name, _ in found] == [check] and re.search(what, found[0][1])
 
 
-def test_a_changed_record_ends_the_command_with_1(root, capsys, monkeypatch):
+def test_a_changed_record_gives_status_1(root, capsys, monkeypatch):
     edited("run/results.json", '"accuracy": [0-9.]+', '"accuracy": 0.95')()
-    monkeypatch.setattr(Again, "run", lambda self, window: Finding("steps", Severity.OK, "not looked at"))
+    monkeypatch.setattr(Replayer, "run", lambda self, window: Finding("steps", Severity.OK, "not checked"))
     assert call(replay, "run") == 1
-    assert capsys.readouterr().out.rstrip().splitlines()[-1] == "NOT AS IT WAS: 1 difference: results"
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == "CHANGED: 1 difference: results"
 
 
 def swapped() -> None:
@@ -241,78 +241,78 @@ def other_backbone() -> None:
 
 SOURCES = {
     "two images swapped": (swapped, ["records", "records"], r"record 5 \(images/05.png\): another image than"),
-    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): another image than in training"),
+    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): image changed since training"),
     "a label": (
         edited("data/list.txt", "09.png 1", "09.png 2"), ["data", "records"],
         r"in training: labels\n.*record 9 \(images/09.png\): another label",
     ),
     "an image taken out": (
         without_line("data/list.txt", 2), ["data", "data", "records"],
-        r"48 images in training, 47 now\n.*the records or their order.*\n.*record 2 \(images/03.png\): another image",
+        r"48 images in training, 47 now\n.*records or their order.*\n.*record 2 \(images/03.png\): image changed",
     ),
     "the backbone": (other_backbone, ["backbone"], "sha256 was '.*', is '"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("tamper", "checks", "what"), SOURCES.values(), ids=SOURCES)
-def test_what_was_changed_in_data_and_backbone_is_named(root, tamper, checks, what):
+def test_changes_in_data_and_backbone_are_named(root, tamper, checks, what):
     tamper()
-    found = wrong(sources(read_testimony(Path("run")), plan_of(Path("run"))))
+    found = wrong(sources(read_recorded_run(Path("run")), plan_of(Path("run"))))
     assert [name for name, _ in found] == checks
     assert re.search(what, "\n".join(text for _, text in found))
 
 
 def nudged(plan, step: int = 8) -> None:
-    """One bit of one trained weight, in a checkpoint that is sound by its manifest."""
-    told = read_testimony(Path("run"))
-    state = Again(told, plan, 1e-3).start(step)
+    """One bit of one trained weight, in a checkpoint that its manifest calls intact."""
+    recorded = read_recorded_run(Path("run"))
+    state = Replayer(recorded, plan, 1e-3).start(step)
     head = state.trainable["head"]
     kernel = np.array(head["kernel"])
     kernel.view(np.uint32)[1, 2] ^= 1
     changed = jax.device_put(kernel, head["kernel"].sharding)
     state = dataclasses.replace(state, trainable=state.trainable | {"head": head | {"kernel": changed}})
     shutil.rmtree(f"run/checkpoints/{step}")
-    with Checkpoints(Path("run/checkpoints"), keep=9, record=told.record) as checkpoints:
+    with Checkpoints(Path("run/checkpoints"), keep=9, record=recorded.record) as checkpoints:
         checkpoints.save(step, state)
 
 
 def checkpoint_faults(plan) -> list[tuple[str, str]]:
-    told = read_testimony(Path("run"))
-    sound, findings = checkpoint_steps(told)
-    again = Again(told, plan, 1e-3)
-    return wrong([*findings, *filter(None, map(again.kept, sound))])
+    recorded = read_recorded_run(Path("run"))
+    intact, findings = checkpoint_steps(recorded)
+    replayer = Replayer(recorded, plan, 1e-3)
+    return wrong([*findings, *filter(None, map(replayer.kept, intact))])
 
 
-def test_a_checkpoint_is_the_state_that_the_training_had(root, plan):
+def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
     assert checkpoint_faults(plan) == []
     nudged(plan)
     assert checkpoint_faults(plan) == [
-        ("checkpoint", "checkpoint 8 is not the state that the training had: trainable.head.kernel")
+        ("checkpoint", "checkpoint 8 is not the state from training: trainable.head.kernel")
     ]
     flipped("checkpoints/12/**/d/*")()
     shutil.rmtree("run/checkpoints/8")
     shutil.copytree("run/checkpoints/4", "run/checkpoints/8")
     (_, damaged), (_, renamed) = sorted(checkpoint_faults(plan))
-    assert "step 12 is damaged" in renamed + damaged and "holds the state after step 4, not 8" in renamed + damaged
+    assert "step 12 is damaged" in renamed + damaged and "contains the state after step 4, not 8" in renamed + damaged
 
 
-def test_an_exported_adapter_is_that_of_a_checkpoint(root, plan):
-    told = read_testimony(Path("run"))
-    again = Again(told, plan, 1e-3)
-    assert wrong([exported(Path("exported"), plan, again, [4, 8, 12])]) == []
+def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
+    recorded = read_recorded_run(Path("run"))
+    replayer = Replayer(recorded, plan, 1e-3)
+    assert wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])]) == []
     file = next(Path("exported").rglob("domain_1/adapter_model.safetensors"))
     tensors = safetensors.numpy.load_file(file)
     name = next(name for name in sorted(tensors) if "lora_B" in name)
     tensors[name].view(np.uint32)[0, 0] ^= 1
     safetensors.numpy.save_file(tensors, file)
-    ((check, what),) = wrong([exported(Path("exported"), plan, again, [4, 8, 12])])
+    ((check, what),) = wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])])
     assert check == "exported" and re.search(
-        r"of no checkpoint; 12 is the nearest, from which adapter\.\S+ differs", what
+        r"matches no checkpoint; the nearest is 12, from which adapter\.\S+ differs", what
     )
 
 
 def forge(change) -> None:
-    """Evidence that a forger has written anew, chain and all."""
+    """Evidence rewritten by a forger, including the chain."""
     lines, chain = read_lines(Path("run")), ""
     for line in lines:
         change(line)
@@ -320,7 +320,7 @@ def forge(change) -> None:
     Path(f"run/{EVIDENCE}").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_what_was_forged_throughout_is_found_by_running_it_again(root, plan):
+def test_a_consistent_forgery_is_found_by_replaying(root, plan):
     edited("run/metrics.jsonl", r'("step": 6, .*"train/loss": \d+\.)\d', r"\g<1>0")()
     rows = rows_digests(read_metrics(Path("run")))
 
@@ -331,44 +331,44 @@ def test_what_was_forged_throughout_is_found_by_running_it_again(root, plan):
             line["state"][3] ^= 1
 
     forge(told_otherwise)
-    told = read_testimony(Path("run"))
-    assert wrong(kept(told)) == []
-    again = Again(told, plan, 1e-3)
-    assert wrong([again.run(Window(0, 4))]) == []
-    assert re.search(r"step 6: train/loss was \d+\.0\d+, is \d+\.\d+ again", again.run(Window(4, 8)).what)
-    assert re.search(r"step 10: 1 of \d+ arrays of the state differ, first", again.run(Window(8, 12)).what)
-    elsewhere = types.MappingProxyType({**told.sittings[0].environment, "processor": "another"})
-    told.sittings[0] = told.sittings[0]._replace(environment=elsewhere)
-    found = again.run(Window(8, 12))
-    assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # it was only the evidence
+    recorded = read_recorded_run(Path("run"))
+    assert wrong(kept(recorded)) == []
+    replayer = Replayer(recorded, plan, 1e-3)
+    assert wrong([replayer.run(Window(0, 4))]) == []
+    assert re.search(r"step 6: train/loss was \d+\.0\d+, is now \d+\.\d+", replayer.run(Window(4, 8)).what)
+    assert re.search(r"step 10: 1 of \d+ arrays of the state differ, first", replayer.run(Window(8, 12)).what)
+    elsewhere = types.MappingProxyType({**recorded.sessions[0].environment, "processor": "another"})
+    recorded.sessions[0] = recorded.sessions[0]._replace(environment=elsewhere)
+    found = replayer.run(Window(8, 12))
+    assert found.severity is Severity.OK and found.what.endswith("equal bit for bit")  # only the evidence was wrong
     repainted()
-    assert "other records, or records with other content" in again.run(Window(0, 12)).what
+    assert "different records, or records with different content" in replayer.run(Window(0, 12)).what
 
 
-def test_a_run_that_went_on_is_proven_across_its_sittings(root):
+def test_a_resumed_run_is_proven_across_its_sessions(root):
     shutil.rmtree("run/checkpoints/12")
     Path("run/results.json").unlink()
     with open("run/metrics.jsonl", "ab") as file:
         file.truncate(Path("run/metrics.jsonl").stat().st_size - 5)
     assert call(train, "--config=small.py", "--workdir=run") == 0
-    told = read_testimony(Path("run"))
-    assert [sitting.step for sitting in told.sittings] == [0, 8] and told.ended
-    assert wrong(kept(told)) == []
+    recorded = read_recorded_run(Path("run"))
+    assert [session.step for session in recorded.sessions] == [0, 8] and recorded.ended
+    assert wrong(kept(recorded)) == []
     without_line("run/metrics.jsonl", 2)()
-    assert [name for name, _ in wrong(kept(read_testimony(Path("run"))))] == ["metrics"]
+    assert [name for name, _ in wrong(kept(read_recorded_run(Path("run"))))] == ["metrics"]
 
 
 def test_a_run_of_an_older_version_is_proven_as_far_as_it_can_be(goldens, capsys):
-    found = kept(read_testimony(goldens / "run_before_layout"))
+    found = kept(read_recorded_run(goldens / "run_before_layout"))
     assert wrong(found) == []
-    told = read_testimony(goldens / "run_before_layout")
-    assert [finding.check for finding in kept(told) if finding.severity is Severity.NOTE] == ["evidence"]
-    assert told.trained == 8 and told.sitting_of(0) is None
+    recorded = read_recorded_run(goldens / "run_before_layout")
+    assert [finding.check for finding in kept(recorded) if finding.severity is Severity.NOTE] == ["evidence"]
+    assert recorded.trained == 8 and recorded.session_of(0) is None
 
 
-def test_what_cannot_be_run_again_is_said_in_one_line(root, capsys):
+def test_what_cannot_be_replayed_gives_one_line(root, capsys):
     assert call(replay, "data") == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
     shutil.rmtree("data")
     assert call(replay, "run") == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -397,7 +397,7 @@ def test_any_one_bit_changes_the_fingerprint_of_its_array_alone(shape, dtype, wh
     allowed=st.integers(0, 100),
     seed=st.integers(0, 5),
 )
-def test_windows_begin_where_a_state_is_kept_and_stay_within_their_share(starts, every, count, allowed, seed):
+def test_windows_start_at_kept_states_and_stay_within_their_share(starts, every, count, allowed, seed):
     known = list(range(every, 401, every))
     windows = choose_windows(sorted(starts), known, [200], count, allowed, seed)
     assert windows == choose_windows(sorted(starts), known, [200], count, allowed, seed)

@@ -1,4 +1,4 @@
-"""The doctor after a run: the signs of what went wrong, each under its name."""
+"""The doctor after a run: the symptoms of what went wrong, each under its name."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ SETTINGS = {
 
 
 def rows(tag: str, values) -> list[dict]:
-    """Rows of `metrics.jsonl` with one figure; NaN stands there as null."""
+    """Rows of `metrics.jsonl` with one metric; NaN is written as null."""
     return [{"step": 10 * i, tag: None if math.isnan(v) else float(v)} for i, v in enumerate(values)]
 
 
-# A real run, and copies of it that were spoilt.
+# A real run, and broken copies of it.
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def examined(workdir: Path, tmp_path: Path, *words: str) -> tuple[int, dict[tupl
     return status, {(f["section"], f["check"]): f["severity"] for f in found}
 
 
-def test_a_sound_run_has_no_fault(run, tmp_path, capsys):
+def test_a_valid_run_has_no_fault(run, tmp_path, capsys):
     before = sorted(path.name for path in run.rglob("*"))
     status, found = examined(run, tmp_path)
     assert status == 0 and "fault" not in found.values()
@@ -75,7 +75,7 @@ def test_a_sound_run_has_no_fault(run, tmp_path, capsys):
     assert sorted(path.name for path in run.rglob("*")) == before, "the doctor changes nothing"
 
 
-def test_a_spoilt_run(run, tmp_path):
+def test_a_broken_run(run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)
     shutil.rmtree(workdir / "checkpoints")
@@ -97,7 +97,7 @@ def test_a_spoilt_run(run, tmp_path):
     }  # fmt: skip
 
 
-def test_a_run_without_a_step_is_not_called_sound(run, tmp_path):
+def test_a_run_without_a_step_is_not_called_valid(run, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(run / "run.json", workdir)
@@ -106,7 +106,7 @@ def test_a_run_without_a_step_is_not_called_sound(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "results.json"])
-def test_damaged_records_are_named(run, tmp_path, capsys, name):
+def test_corrupted_records_are_named(run, tmp_path, capsys, name):
     workdir = tmp_path / "run"
     workdir.mkdir()
     for record in ("run.json", "metrics.jsonl", "results.json"):
@@ -122,7 +122,7 @@ def test_damaged_records_are_named(run, tmp_path, capsys, name):
         assert f"{workdir / name}: " in capsys.readouterr().out
 
 
-# The loss. C = 101, s = 64, m = 0.35: a model that tells nobody apart has 27.0.
+# The loss. C = 101, s = 64, m = 0.35: a model at chance has 27.0.
 
 NOISE = np.random.default_rng(0).normal(0, 0.3, 40)
 NOBODY = math.log(100) + 64 * 0.35
@@ -136,8 +136,8 @@ NOBODY = math.log(100) + 64 * 0.35
         (np.full(40, 30.0), FAULT, "constant"),
         (np.linspace(30, 90, 40) + NOISE, FAULT, "diverging"),
         (np.r_[np.linspace(30, 10, 20), np.linspace(10, 60, 20)], FAULT, "diverging"),
-        (30 + NOISE, WARNING, "where it started"),
-        (np.r_[np.linspace(35, NOBODY, 10), NOBODY + NOISE[:30] / 10], FAULT, "nobody"),
+        (30 + NOISE, WARNING, "than at the start"),
+        (np.r_[np.linspace(35, NOBODY, 10), NOBODY + NOISE[:30] / 10], FAULT, "at chance"),
         ([30, 29], NOTE, "too few"),
         ([], WARNING, "no step"),
     ],
@@ -173,7 +173,7 @@ def test_skipped_steps():
     [
         ((0.4, 0.3, 0.3), 0.6, OK, "entropy 0.60"),
         ((0.60, 0.39, 0.01), 0.5, FAULT, "expert 2 died"),
-        ((0.34, 0.33, 0.33), 1.0985, WARNING, "decide nothing"),
+        ((0.34, 0.33, 0.33), 1.0985, WARNING, "do not select"),
         ((0.34, 0.33, 0.33), 0.001, WARNING, "one expert only"),
     ],
 )
@@ -217,7 +217,7 @@ def test_verification(accuracy, auc, severity, word):
 
 
 def around(accuracy: float, few: bool = False) -> BenchmarkResult:
-    """Figures with an interval of two points on either side."""
+    """Metrics with an interval of two points on either side."""
     ends = (accuracy - 0.02, accuracy + 0.02)
     return benchmark_result(accuracy, intervals=Intervals(ends, ends, {}, people=40, few=few))
 
@@ -234,7 +234,7 @@ def around(accuracy: float, few: bool = False) -> BenchmarkResult:
     ],
 )
 def test_against_raw_pixels_and_the_frozen_backbone(accuracy, p, expected):
-    """The test tells, not the sign."""
+    """The test decides, not the sign."""
     change = accuracy - 0.9
     compared = Comparison(600, change, (change, change), p, 0, 0, change, (change, change), p, people=40, few=False)
     results = Results({"lfw": around(accuracy)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
@@ -242,7 +242,7 @@ def test_against_raw_pixels_and_the_frozen_backbone(accuracy, p, expected):
     assert [said(f) for f in found] == expected
 
 
-def test_what_was_not_tested_and_what_few_people_say_is_a_note():
+def test_untested_differences_and_few_people_give_a_note():
     results = Results({"lfw": around(0.6, few=True)}, pixels={"lfw": around(0.7)}, frozen={"lfw": around(0.9)})
     found = outcome.gain(Measured(0.6, 0.9, 600), "lfw", results, None)
     assert [said(f) for f in found] == [("over pixels", NOTE), ("over frozen", NOTE)]
@@ -261,7 +261,7 @@ def test_overfitting():
     assert outcome.overfitting(evaluated([0.7, 0.6]), "lfw", 6000) is None
 
 
-def test_figures_of_a_run_that_goes_on_are_those_of_its_last_evaluation():
+def test_metrics_of_a_run_in_progress_are_those_of_its_last_evaluation():
     found = [
         {"step": s, "eval/lfw/accuracy": a, "eval/lfw/auc": a, "eval/lfw/pose/accuracy": 0}
         for s, a in ((5, 0.6), (9, 0.8))
@@ -293,7 +293,7 @@ def test_collapse(make, expected):
 
 
 class Terminal:
-    """A stream that says it is a terminal of some encoding."""
+    """A stream that claims to be a terminal with some encoding."""
 
     def __init__(self, encoding: str) -> None:
         self.encoding, self.text = encoding, ""
@@ -310,7 +310,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "✗"), ("ascii", "X")])
-def test_a_terminal_gets_colors_and_only_marks_that_it_can_show(encoding, mark):
+def test_a_terminal_gets_colors_and_only_symbols_it_can_show(encoding, mark):
     from adaptface_jax.checks.finding import Section, fault, ok
 
     stream = Terminal(encoding)

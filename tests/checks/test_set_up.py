@@ -1,4 +1,4 @@
-"""The doctor before a run: each planted fault is found under its name, and a sound set-up has none."""
+"""The doctor before a run: each planted fault is found under its name, and a valid set-up has none."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def config(config_file) -> Config:
 
 
 @dataclasses.dataclass
-class Sound:
-    """A sound set-up examined by the command: what it said, and what it had compiled."""
+class ValidSetUp:
+    """A valid set-up examined by the command: its output, and what it compiled."""
 
     status: int
     out: str
@@ -65,8 +65,8 @@ class Sound:
 
 
 @pytest.fixture(scope="module")
-def sound(config_file, tmp_path_factory) -> Sound:
-    folder, kept, out = tmp_path_factory.mktemp("sound"), {}, io.StringIO()
+def valid(config_file, tmp_path_factory) -> ValidSetUp:
+    folder, kept, out = tmp_path_factory.mktemp("valid"), {}, io.StringIO()
 
     def keep(name, function):
         def call(*args):
@@ -83,17 +83,17 @@ def sound(config_file, tmp_path_factory) -> Sound:
         words = (f"--config={config_file}", f"--workdir={folder / 'run'}", f"--output={folder / 'found.json'}")
         status = commands.call(doctor, *words)
     findings = json.loads((folder / "found.json").read_text())
-    return Sound(status, out.getvalue(), findings, folder / "run", *kept.values())
+    return ValidSetUp(status, out.getvalue(), findings, folder / "run", *kept.values())
 
 
 @pytest.fixture(scope="module")
-def set_up(sound) -> setup_checks.SetUp:
-    return sound.set_up
+def set_up(valid) -> setup_checks.SetUp:
+    return valid.set_up
 
 
 @pytest.fixture(scope="module")
-def embedder(sound) -> Embedder:
-    return sound.embedder
+def embedder(valid) -> Embedder:
+    return valid.embedder
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def benchmark(set_up) -> Benchmark:
 
 
 class Altered:
-    """A source with some records or labels of another."""
+    """A source with some records or labels replaced."""
 
     def __init__(self, source, labels=None, image=None, records=None):
         self._source, self._image = source, image or (lambda i, found: found)
@@ -133,22 +133,22 @@ def png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-# A sound set-up.
+# A valid set-up.
 
 
-def test_a_sound_set_up_has_no_fault_and_no_warning(sound):
-    found = sound.findings["findings"]
-    # How fast this machine is just now is not the set-up's fault.
+def test_a_valid_set_up_has_no_fault_and_no_warning(valid):
+    found = valid.findings["findings"]
+    # The machine's current speed is not the set-up's fault.
     assert {f["check"] for f in found if f["severity"] in ("fault", "warning")} <= {"speed"}
-    assert sound.status == sound.findings["faults"] == 0
+    assert valid.status == valid.findings["faults"] == 0
     assert {
         "weights", "image statistics", "readable", "class balance", "labels", "duplicates", "labels fit images",
         "domain pose", "domain age", "domain light",
         "pairs", "consistency", "overlap", "frozen backbone", "memory", "disk", "loss", "gradients", "speed",
     } <= {f["check"] for f in found}  # fmt: skip
-    assert sound.out.splitlines()[-1].startswith(("✓ sound: ", "! no fault"))
-    assert "\033" not in sound.out, "colors are for terminals"
-    assert not sound.workdir.exists(), "the doctor writes nothing"
+    assert valid.out.splitlines()[-1].startswith(("✓ valid: ", "! no fault"))
+    assert "\033" not in valid.out, "colors are for terminals"
+    assert not valid.workdir.exists(), "the doctor writes nothing"
 
 
 # Many faults at once, through the command.
@@ -156,7 +156,7 @@ def test_a_sound_set_up_has_no_fault_and_no_warning(sound):
 
 @pytest.fixture(scope="module")
 def sick(tmp_path_factory, source, benchmark) -> tuple[Path, Path]:
-    """Identity folders and a pack, each with several things wrong."""
+    """Identity folders and a pack, each with several faults."""
     folder = tmp_path_factory.mktemp("sick")
     train = folder / "train"
     for label in range(4):
@@ -196,7 +196,7 @@ def test_many_planted_faults_are_all_named(config_file, sick, tmp_path, capsys):
     assert out.splitlines()[-1].lstrip("✗X ")[0].isdigit() and "faults" in out.splitlines()[-1]
 
 
-def test_what_training_refuses_is_a_fault_and_the_rest_is_still_looked_at(config_file, tmp_path, capsys):
+def test_what_training_refuses_is_a_fault_and_the_rest_is_still_checked(config_file, tmp_path, capsys):
     missing = tmp_path / "missing"
     words = (f"--config={config_file}", f"--config.data.train={missing}", "--benchmark=lfw=/nowhere.bin")
     assert commands.call(doctor, *words) == 1
@@ -217,13 +217,13 @@ def test_what_training_refuses_is_a_fault_and_the_rest_is_still_looked_at(config
         (["--config=FILE", "--config.trian.steps=3"], "train.steps"),
     ],
 )
-def test_a_wrong_command_is_status_2_in_one_line(config_file, capsys, words, expected):
+def test_a_bad_command_line_is_status_2_in_one_line(config_file, capsys, words, expected):
     assert commands.call(doctor, *(word.replace("FILE", str(config_file)) for word in words)) == 2
     error = capsys.readouterr().err
     assert expected in error and error.count("\n") == 1
 
 
-def test_help_tells_the_exit_statuses(capsys):
+def test_help_lists_the_exit_statuses(capsys):
     assert commands.call(doctor, "--help") == 0
     assert "1 faults found" in capsys.readouterr().out
 
@@ -283,7 +283,7 @@ def test_a_reencoded_copy_is_a_duplicate_by_its_pixels(source):
     assert "1 images repeat" in finding.what and "0 byte for byte" in finding.what
 
 
-def test_a_sample_is_seeded_and_says_that_it_is_one(source):
+def test_a_sample_is_seeded_and_reported_as_one(source):
     one, again, other = (scan_source(source, 20, seed) for seed in (0, 0, 1))
     assert np.array_equal(one.numbers, again.numbers) and not np.array_equal(one.numbers, other.numbers)
     assert len(np.unique(one.numbers)) == 20 and "sample" in images.readable(one).what
@@ -293,14 +293,14 @@ def test_a_sample_is_seeded_and_says_that_it_is_one(source):
 # The identities.
 
 
-def test_one_identity_with_nearly_everything(source):
+def test_one_identity_with_nearly_all_images(source):
     labels = np.zeros(48, np.int32)
     labels[-7:] = np.arange(1, 8)
     finding = classes.balance(Altered(source, labels=labels))
     assert said(finding) == ("class balance", FAULT) and "85%" in finding.what
 
 
-def test_published_imbalance_is_no_warning(source):
+def test_published_imbalance_gives_no_warning(source):
     """CASIA-WebFace has 2 to 802 images each, median 27."""
     labels = np.repeat(np.arange(1000), np.r_[802, np.full(999, 27)])
     skewed = Altered(source, records=np.zeros(len(labels), int), labels=labels)
@@ -347,7 +347,7 @@ def test_inverted_truth_values(set_up, embedder, benchmark):
     assert said(pairs.contradictions(inverted, same)) == ("consistency", FAULT)
 
 
-def test_a_sound_benchmark_is_consistent(benchmark):
+def test_a_valid_benchmark_is_consistent(benchmark):
     same = pairs.identical_images(scan_images(benchmark, "faces"))
     assert said(pairs.contradictions(benchmark, same)) == ("consistency", OK)
     assert all(finding.severity is NOTE for finding in pairs.repeated(benchmark, same))
@@ -417,38 +417,38 @@ def test_image_statistics_of_another_model(set_up):
 # The training step.
 
 
-def test_the_first_loss_is_the_expected_one(set_up, sound):
-    assert said(rehearsal.first_loss(sound.rehearsed, set_up.plan.expected_loss)) == ("loss", OK)
+def test_the_first_loss_is_the_expected_one(set_up, valid):
+    assert said(rehearsal.first_loss(valid.rehearsed, set_up.plan.expected_loss)) == ("loss", OK)
     mean, std = set_up.plan.expected_loss
-    assert said(rehearsal.first_loss(sound.rehearsed, (mean + 20, std))) == ("loss", WARNING)
+    assert said(rehearsal.first_loss(valid.rehearsed, (mean + 20, std))) == ("loss", WARNING)
 
 
-def test_every_trained_part_has_a_gradient(sound):
-    finding = rehearsal.gradients(sound.rehearsed)
+def test_every_trained_part_has_a_gradient(valid):
+    finding = rehearsal.gradients(valid.rehearsed)
     assert said(finding) == ("gradients", OK)
     assert set(finding.numbers) == {"adapter", "router", "head", "centers"}
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.0, "always zero"), (float("nan"), "not finite")])
-def test_a_part_without_a_gradient(sound, value, word):
-    metrics = tuple({**row, "grad_norm/head": value} for row in sound.rehearsed.metrics)
-    finding = rehearsal.gradients(dataclasses.replace(sound.rehearsed, metrics=metrics))
+def test_a_part_without_a_gradient(valid, value, word):
+    metrics = tuple({**row, "grad_norm/head": value} for row in valid.rehearsed.metrics)
+    finding = rehearsal.gradients(dataclasses.replace(valid.rehearsed, metrics=metrics))
     assert said(finding) == ("gradients", FAULT) and "head: " in finding.what and word in finding.what
 
 
-def test_a_loss_that_is_not_finite(sound):
-    metrics = tuple({**row, "loss": float("nan")} for row in sound.rehearsed.metrics)
-    finding = rehearsal.first_loss(dataclasses.replace(sound.rehearsed, metrics=metrics), (26.0, 1.0))
+def test_a_loss_that_is_not_finite(valid):
+    metrics = tuple({**row, "loss": float("nan")} for row in valid.rehearsed.metrics)
+    finding = rehearsal.first_loss(dataclasses.replace(valid.rehearsed, metrics=metrics), (26.0, 1.0))
     assert said(finding) == ("loss", FAULT)
 
 
-def test_the_plan_outlives_its_rehearsal(set_up, sound):
-    """The step takes its state; the model that was opened must stay whole."""
+def test_the_plan_outlives_its_rehearsal(set_up, valid):
+    """The step donates its state; the opened model must stay intact."""
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(set_up.plan.model.trainable))
 
 
-def test_a_batch_too_large_for_the_memory(sound):
-    compiled = sound.compiled
+def test_a_batch_too_large_for_the_memory(valid):
+    compiled = valid.compiled
     total = 8 * compiled.total_bytes
     assert compiled.work_bytes > 0
     assert said(rehearsal.memory(compiled, 2 * total, 8)) == ("memory", OK)

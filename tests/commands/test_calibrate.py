@@ -1,4 +1,4 @@
-"""A threshold from a folder of photographs: what is said, kept, used by `verify` and from Python, and refused."""
+"""A threshold from a folder of photographs: what is printed, stored, used by `verify` and from Python, and refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHOTOGRAPHS = 64
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """With the distances of lfw's 600 pairs, from 0 on for one person, up to 4 for two."""
+    """With the distances of lfw's 600 pairs, from 0 up for one person, down from 4 for two."""
     run = write_run_with_thresholds(tmp_path_factory.mktemp("runs") / "dalora")
     issame = np.arange(600) < 300
     distances = np.where(issame, np.linspace(0, 2, 600), np.linspace(1, 4, 600))
@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pile(tmp_path_factory) -> Path:
-    """Crops, a file that is none, and a text."""
+    """Crops, an invalid one, and a text file."""
     folder = tmp_path_factory.mktemp("pile")
     rng = np.random.default_rng(0)
     for number in range(PHOTOGRAPHS):
@@ -51,7 +51,7 @@ def pile(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def calibrated(run, pile) -> tuple[Path, str]:
-    """The file of the thresholds, away from the run, and what was said."""
+    """The file of the thresholds, away from the run, and the output."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert call(calibrate, f"--run={run}", pile) == 0
     return (run / SITE).rename(run.parent / "site.json"), out.getvalue()
@@ -62,13 +62,13 @@ def found(calibrated) -> Path:
     return calibrated[0]
 
 
-def test_it_says_thresholds_as_people_count_and_what_more_takes(calibrated):
+def test_it_reports_thresholds_as_odds_and_what_smaller_fars_would_take(calibrated):
     found, said = calibrated
     assert f"{PHOTOGRAPHS} photographs, 2,016 pairs" in said
-    assert "passed over: " in said and "broken.jpg" in said and "1 .txt" in said
-    assert "% left out, all doubles together are at most" in said and "stricter than asked for, not laxer" in said
+    assert "skipped: " in said and "broken.jpg" in said and "1 .txt" in said
+    assert "% left out, all doubles together are at most" in said and "stricter than asked for, not looser" in said
     assert "FAR 1e-1: threshold " in said and "1 stranger in 10 passes (at most 1 in " in said
-    assert "FAR 1e-4: not known; it takes about 450 photographs" in said
+    assert "FAR 1e-4: unknown; it takes about 450 photographs" in said
     assert read_site_file(found).site.photographs == PHOTOGRAPHS
 
 
@@ -82,7 +82,7 @@ def test_the_threshold_is_the_share_of_pairs_that_it_promises(run, pile, found):
     assert kept.fingerprint == model.fingerprint and kept.pile == pile.name
 
 
-def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path, capsys):
+def test_verify_reads_it_from_a_file_or_from_the_run(run, pile, found, tmp_path, capsys):
     one, other = pile / "00.png", pile / "01.png"
     value = read_site_file(found).site.at_far["1e-1"].value
     words = (f"--run={run}", one, other)
@@ -97,13 +97,13 @@ def test_verify_takes_it_from_a_file_or_from_the_run(run, pile, found, tmp_path,
     assert af.open(run).rule(far=0.1).threshold.value == value
     assert af.open(run).rule(far=0.1, benchmark="lfw").threshold == af.Threshold(4.0, "1e-1", "lfw")
     assert call(verify, *words, "--far=1e-4") == 2
-    assert "it takes about 448 photographs, here were 64); expected one of 1e-1" in capsys.readouterr().err
+    assert "it takes about 448 photographs, and there were 64); expected one of 1e-1" in capsys.readouterr().err
     assert call(verify, *words, f"--results={found}", "--benchmark=lfw") == 2
     assert "holds the thresholds of a site" in capsys.readouterr().err
     (run / SITE).unlink()
 
 
-def test_of_another_model_its_risk_is_not_claimed(found, pile, capsys):
+def test_its_risk_is_not_claimed_for_another_model(found, pile, capsys):
     other = af.open("builtin", image_size=28, results=found)
     decision = other.verify(pile / "00.png", pile / "01.png", far=0.1)
     assert decision.risk is None and decision.note == OF_ANOTHER
@@ -122,8 +122,8 @@ def test_identify_names_it(found, pile, tmp_path, capsys):
     assert "1 known, 0 unknown" in said and f"note: {OF_ANOTHER}" in said and "of strangers' images" not in said
 
 
-def test_with_kept_scores_a_benchmarks_threshold_says_its_risk_and_ratio(run, pile, capsys):
-    """Own thresholds too: 100 of 300 impostors lie below 3, where a genuine pair never is."""
+def test_with_stored_scores_a_benchmark_threshold_has_a_risk_and_ratio(run, pile, capsys):
+    """Given thresholds too: 100 of 300 impostors are below 3, where a genuine pair never is."""
     assert call(verify, f"--run={run}", pile / "00.png", pile / "00.png", "--threshold=3.0033", "--checkpoint=7") == 0
     said = capsys.readouterr().out
     assert "at this threshold 1 stranger in 3" in said and "measured on lfw: 600 pairs" in said
@@ -133,13 +133,13 @@ def test_with_kept_scores_a_benchmarks_threshold_says_its_risk_and_ratio(run, pi
     assert rule.risk.interval[0] < rule.risk.far < rule.risk.interval[1]
 
 
-def test_too_few_or_no_place_is_refused_in_one_line(run, pile, tmp_path, capsys):
+def test_too_few_photographs_or_no_output_give_one_line(run, pile, tmp_path, capsys):
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(pile.glob("*.png"))[:9]:
         (few / path.name).write_bytes(path.read_bytes())
     assert call(calibrate, f"--run={run}", few, f"--out={tmp_path / 'x.json'}") == 2
-    assert "9 photographs say nothing about strangers; expected 20 or more" in capsys.readouterr().err
+    assert "9 photographs are too few; expected 20 or more" in capsys.readouterr().err
     assert call(calibrate, "--backbone=builtin", pile) == 2
     error = capsys.readouterr().err
     assert "--out: a backbone has no folder" in error and error.count("\n") == 1
@@ -157,5 +157,5 @@ def test_too_few_or_no_place_is_refused_in_one_line(run, pile, tmp_path, capsys)
         ([], []),
     ],
 )
-def test_names_are_as_short_as_tells_them_apart(paths, names):
+def test_names_are_as_short_as_distinguishes_them(paths, names):
     assert short_names(paths) == names

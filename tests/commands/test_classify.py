@@ -1,4 +1,5 @@
-"""The command of the classification studies: what a run writes, how it goes on, ends early, is measured and refused."""
+"""The command of the classification studies: what a run writes, how it resumes, stops early, is evaluated and
+refused."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def get_config():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """A folder per class; each picture has its class's color and noise, and one is gray."""
+    """A folder per class; each image has its class's color and noise, and one is gray."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
     for name, color in COLORS.items():
         (folder / name).mkdir()
@@ -73,7 +74,7 @@ def config(pictures, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory) -> Path:
-    """A finished run of 15 steps: 5 an epoch of 95 images, an evaluation after each."""
+    """A finished run of 15 steps: 5 per epoch of 95 images, an evaluation after each."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     assert call(classify, f"--config={config}", f"--workdir={workdir}") == 0
     return workdir
@@ -89,7 +90,7 @@ def rows_of(workdir: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(workdir)]
 
 
-def test_a_run_learns_and_leaves_its_report(run):
+def test_a_run_learns_and_writes_its_report(run):
     results = read_classification(run / "results.json")
     assert results.run is not None and results.run.steps == 15 and results.test is None
     assert list(results.validation.labels) == list(COLORS)
@@ -99,7 +100,7 @@ def test_a_run_learns_and_leaves_its_report(run):
     assert "macro F1" in (run / "results.md").read_text() and "<svg" in (run / "results.html").read_text()
 
 
-def test_the_header_says_what_there_is_to_beat_and_to_expect(config, tmp_path, capsys):
+def test_the_header_lists_the_baselines_and_the_expected_loss(config, tmp_path, capsys):
     assert call(classify, f"--config={config}", f"--workdir={tmp_path / 'none'}", "--dry_run") == 0
     said = capsys.readouterr().out
     assert "measuring the pixels of 95 training images" in said and "blue 3" in said
@@ -117,8 +118,8 @@ def test_every_evaluation_is_in_the_log(run):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_ends_as_the_one_left_alone(run, config, tmp_path, monkeypatch):
-    """The moments of batch normalization, dropout and augmentation go on where they were, to the last bit."""
+def test_a_stopped_run_ends_like_an_uninterrupted_one(run, config, tmp_path, monkeypatch):
+    """The moments of batch normalization, dropout and augmentation resume where they were, to the last bit."""
     workdir, real = tmp_path / "stopped", loop.placed_batches
 
     def stopping(plan, start, *rest):
@@ -138,12 +139,12 @@ def test_a_stopped_run_ends_as_the_one_left_alone(run, config, tmp_path, monkeyp
     assert rows_of(workdir) == rows_of(run)
 
 
-def test_another_config_does_not_go_on(run, config, capsys):
+def test_another_config_is_not_resumed(run, config, capsys):
     assert call(classify, f"--config={config}", f"--workdir={run}", "--config.model.dropout=0.5") == 2
     assert "config.model.dropout was 0.2, now 0.5" in capsys.readouterr().err
 
 
-def test_a_run_goes_on_where_its_data_lies_now(run, config, pictures, tmp_path, capsys):
+def test_a_run_resumes_with_its_data_moved(run, config, pictures, tmp_path, capsys):
     workdir, moved = tmp_path / "run", tmp_path / "pictures"
     shutil.copytree(run, workdir)
     shutil.copytree(pictures, moved)
@@ -176,7 +177,7 @@ def test_a_run_without_a_better_score_ends_early_and_stays_ended(config, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_few_images_are_learned_by_heart(config, tmp_path, capsys):
+def test_a_few_images_are_memorized(config, tmp_path, capsys):
     words = (
         f"--config={config}",
         f"--workdir={tmp_path / 'run'}",
@@ -189,13 +190,13 @@ def test_a_few_images_are_learned_by_heart(config, tmp_path, capsys):
     assert read_metrics(tmp_path / "run")[-1]["train/loss"] < 0.01
 
 
-def test_too_few_steps_to_learn_by_heart_are_told(config, tmp_path, capsys):
+def test_too_few_steps_to_memorize_are_reported(config, tmp_path, capsys):
     words = (f"--config={config}", f"--workdir={tmp_path / 'run'}", "--overfit_small=16", "--config.train.steps=2")
     assert call(classify, *words) == 0
     assert "after 2 steps the loss is not below 0.01" in capsys.readouterr().out
 
 
-def test_the_test_split_is_measured_when_asked_for(run, tmp_path, capsys):
+def test_the_test_split_is_evaluated_when_asked_for(run, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     output = tmp_path / "test.json"
@@ -207,14 +208,14 @@ def test_the_test_split_is_measured_when_asked_for(run, tmp_path, capsys):
     assert "accuracy" in capsys.readouterr().out
 
 
-def test_the_validation_figures_are_those_of_the_report(run, tmp_path):
+def test_the_validation_metrics_match_the_report(run, tmp_path):
     output = tmp_path / "validation.json"
     assert call(classify, f"--evaluate={run}", "--split=validation", f"--output={output}") == 0
     found = json.loads(output.read_text())["result"]
     assert found["loss"] == pytest.approx(read_classification(run / "results.json").validation.loss, rel=1e-6)
 
 
-def test_images_that_cannot_be_read_are_left_out_of_every_figure_and_said(config, pictures, tmp_path, capsys):
+def test_unreadable_images_are_left_out_of_all_metrics_and_reported(config, pictures, tmp_path, capsys):
     dirty, workdir = shutil.copytree(pictures, tmp_path / "dirty"), tmp_path / "run"
     splits = open_splits(str(dirty))
     for source, count in ((splits.train, 1), (splits.validation, 2), (splits.test, 3)):
@@ -227,16 +228,16 @@ def test_images_that_cannot_be_read_are_left_out_of_every_figure_and_said(config
     skip = ("--config.data.bad_records=skip", "--config.data.max_bad_records=2", "--config.eval.pixel_baseline=True")
     assert call(classify, *command, *skip) == 0
     said = capsys.readouterr().out
-    left = f"{splits.validation.description}: 2 of 13 images cannot be read and are left out, the first: "
+    left = f"{splits.validation.description}: 2 of 13 images cannot be read and are skipped, the first: "
     assert said.count(left) == 1 and said.endswith("skipped   1 record that cannot be read, see bad_records.jsonl\n")
     results = read_classification(workdir / "results.json")
     assert results.validation.images == sum(map(sum, results.validation.confusion)) == 11
     assert call(classify, f"--evaluate={workdir}", "--split=test") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "3 of 13 images cannot be read, at most 2 are left out (data.max_bad_records)" in line
+    assert "3 of 13 images cannot be read, at most 2 are skipped (data.max_bad_records)" in line
 
 
-def test_a_run_whose_pictures_have_changed_is_refused(run, pictures, tmp_path, capsys):
+def test_a_run_whose_images_have_changed_is_refused(run, pictures, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(pictures, moved)
     assert call(classify, f"--evaluate={run}", f"--data={moved}", "--split=validation") == 0
@@ -245,16 +246,16 @@ def test_a_run_whose_pictures_have_changed_is_refused(run, pictures, tmp_path, c
     assert "are not those of the run" in capsys.readouterr().err
 
 
-def test_what_is_of_the_other_kind_is_refused(run, config, tmp_path, capsys):
+def test_settings_of_the_other_task_are_refused(run, config, tmp_path, capsys):
     faces = write_config(tmp_path / "faces.py", {"data.train": "synthetic:identities=4,images=12,seed=1"})
     for module, words, expected in (
         (classify, (f"--config={faces}", f"--workdir={tmp_path}"), "takes those of classification"),
         (train, (f"--config={config}", f"--workdir={tmp_path}"), "takes those of recognition"),
         (evaluate, (f"--run={run}", f"--benchmark=a={run}"), "a"),
         (classify, ("--config=celeba_cnn",), "--config and --workdir train a classifier"),
-        (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to a training"),
+        (classify, (f"--evaluate={run}", f"--workdir={run}"), "--workdir: belongs to training"),
         (classify, ("--config=celeba_cnn", f"--workdir={run}", "--split=test"), "--split: belongs to --evaluate"),
-        (classify, (f"--evaluate={tmp_path}",), "holds no run"),
+        (classify, (f"--evaluate={tmp_path}",), "contains no run"),
     ):
         assert call(module, *words) == 2
         error = capsys.readouterr().err
@@ -262,7 +263,7 @@ def test_what_is_of_the_other_kind_is_refused(run, config, tmp_path, capsys):
 
 
 def celeba(folder: Path) -> Path:
-    """Two pictures for each part, two attributes."""
+    """Two images per split, two attributes."""
     images = folder / "img_align_celeba"
     images.mkdir(parents=True)
     names = [f"{i:06d}.jpg" for i in range(1, 7)]
@@ -283,7 +284,7 @@ def lose_a_picture(folder: Path) -> None:
     [("Smilling", None, "Smiling"), ("Smiling", lose_a_picture, "000003.jpg")],
     ids=["an attribute that is not there", "a picture that is missing"],
 )
-def test_a_broken_celeba_is_one_line(attributes, change, expected, tmp_path, capsys):
+def test_a_broken_celeba_gives_one_line(attributes, change, expected, tmp_path, capsys):
     folder = celeba(tmp_path / "celeba")
     if change:
         change(folder)

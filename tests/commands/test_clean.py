@@ -1,4 +1,4 @@
-"""`clean`: what is planted in a folder of people is listed and shown, and nothing in it changes."""
+"""`clean`: planted faults in a folder of people are listed and shown, and nothing in it changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ MODEL = ("--backbone=builtin", "--image_size=28", "--batch_size=8")
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """Six generated people of six images; `twin` has the first three of the first, and a benchmark two of another's."""
+    """Six generated people with six images each; `twin` has the first one's first three, a benchmark two of
+    another's."""
     folder = tmp_path_factory.mktemp("clean")
     source = open_source("synthetic:identities=6,images=6,seed=1")
     for index in range(len(source)):
@@ -49,9 +50,9 @@ def test_twins_and_shared_people_are_listed_and_shown(faces, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--threshold=2"], "--threshold: 2 is no cosine"), (["--sheet=x.pdf"], "--sheet: x.pdf is no picture")],
+    [(["--threshold=2"], "--threshold: 2 is not a cosine"), (["--sheet=x.pdf"], "--sheet: x.pdf is not an image")],
 )
-def test_wrong_words_are_one_line(faces, tmp_path, capsys, words, said):
+def test_bad_arguments_give_one_line(faces, tmp_path, capsys, words, said):
     assert call(command, faces / "faces", *MODEL, f"--out={tmp_path / 'out.csv'}", *words) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A run on dirty data: it fails after saving itself, or skips and counts, and either way it goes on exactly."""
+"""A run on dirty data: it fails after saving its state, or skips and counts; either way it resumes exactly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory) -> list[str]:
-    """The start of a command line for 40 images of which one, of step 4, is cut off."""
+    """The start of a command line for 40 images, one of which, in step 4, is truncated."""
     place = tmp_path_factory.mktemp("dirty")
     for person in range(4):
         (place / "faces" / f"p{person}").mkdir(parents=True)
@@ -54,7 +54,7 @@ def losses(workdir):
 
 
 @pytest.mark.slow
-def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, tmp_path, capsys):
+def test_a_run_fails_with_its_progress_saved_and_resumes_by_skipping(command, tmp_path, capsys):
     whole, failed = tmp_path / "whole", tmp_path / "failed"
     skip = [*command, "--config.data.bad_records=skip"]
     assert call(train, *skip, f"--workdir={whole}") == 0
@@ -71,7 +71,7 @@ def test_a_run_fails_with_what_was_trained_saved_and_goes_on_skipping(command, t
     assert final(failed) == 3
     # Met again before anything is trained: bad input.
     assert call(train, *skip, "--config.data.max_bad_records=0", f"--workdir={failed}") == 2
-    assert "data.max_bad_records: 1 bad records, at most 0 are skipped" in capsys.readouterr().err
+    assert "data.max_bad_records: 1 bad records; at most 0 may be skipped" in capsys.readouterr().err
     assert call(train, *skip, f"--workdir={failed}") == 0
     assert (failed / FILE).read_text() == (whole / FILE).read_text()
     assert losses(failed) == losses(whole)
@@ -85,7 +85,7 @@ def leaves(workdir):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
 
-def test_another_order_or_another_class_map_is_another_run(command, tmp_path, capsys):
+def test_a_changed_order_or_class_map_is_another_run(command, tmp_path, capsys):
     skip = [*command, "--config.data.bad_records=skip", "--config.train.steps=1"]
     source = open_source(command[0].removeprefix("--config=").replace("config.py", "faces"))
     before = describe_source(source)

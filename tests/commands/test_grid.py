@@ -1,4 +1,4 @@
-"""A grid of small runs: what it starts, passes over, ranks, refuses, and goes on with however it was ended."""
+"""A grid of small runs: what it starts, skips, ranks and refuses, and how it resumes however it ended."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def by_name(out: Path) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def failing(config, tmp_path_factory) -> tuple[Path, str, str, int]:
-    """A grid whose second sub-run has larger batches than images: its folder, what it said, its status."""
+    """A grid whose second sub-run has larger batches than images: its folder, output and status."""
     out = tmp_path_factory.mktemp("grids") / "grid"
     command = (sys.executable, "-m", "adaptface_jax.grid", f"--config={config}", f"--out={out}")
     end = ran(*command, "--sweep", "train.batch_size=16,4096", env=one_device())
     return out, end.out, end.error, end.status
 
 
-def test_a_sub_run_that_fails_is_told_and_the_others_go_on(failing):
+def test_a_failing_sub_run_is_reported_and_the_others_continue(failing):
     out, said, error, status = failing
     assert status == 1
     assert error == "error: 1 of 2 sub-runs failed: batch_size=4096\n"
@@ -91,13 +91,13 @@ def test_tensorboards_table_of_runs_has_a_row_for_each_sub_run(failing):
     assert {name for name, tags in rows.items() if "_hparams_/session_start_info" in tags} == {"batch_size=16"}
 
 
-def test_the_same_command_passes_over_what_has_finished(config, failing, capfd):
+def test_the_same_command_skips_what_has_finished(config, failing, capfd):
     out = failing[0]
     before = (out / "batch_size=16" / "results.json").stat().st_mtime_ns
     words = (f"--config={config}", f"--out={out}", "--sweep=train.batch_size=16,4096")
     assert call(grid, *words) == 1
     said = capfd.readouterr().out
-    assert "batch_size=16: finished before, passed over" in said and "[2/2] batch_size=4096" in said
+    assert "batch_size=16: already finished, skipped" in said and "[2/2] batch_size=4096" in said
     assert (out / "batch_size=16" / "results.json").stat().st_mtime_ns == before
     assert call(grid, *words, "--dry_run") == 0
     said = capfd.readouterr().out
@@ -138,7 +138,7 @@ def test_a_dry_run_lists_the_commands_and_writes_nothing(config, tmp_path, capsy
         "--config.seed=3 --config.train.learning_rate=1e-4 '--config.adapter.targets=(q,v)' --benchmark=a=/x.bin"
         in said
     )
-    assert "4 sub-runs left, how long is unknown before the first has finished" in said
+    assert "4 sub-runs left, time unknown until the first has finished" in said
     assert not out.exists()
 
 
@@ -165,7 +165,7 @@ def test_settings_of_classification_start_classify(tmp_path, capsys):
         ([f"--sweep={RATES}", "--config.train.learnin_rate=1"], "train.learning_rate"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+def test_bad_input_gives_one_line_and_status_2(config, tmp_path, capsys, words, expected):
     out = tmp_path / "grid"
     assert call(grid, f"--config={config}", f"--out={out}", *words) == 2
     error = capsys.readouterr().err
@@ -180,14 +180,14 @@ def test_a_runs_folder_is_refused(config, tmp_path, capsys):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is not None, reason="Optuna is installed")
-def test_trials_without_optuna_say_what_to_install(config, tmp_path, capsys):
+def test_trials_without_optuna_name_what_to_install(config, tmp_path, capsys):
     words = (f"--config={config}", f"--out={tmp_path / 'grid'}", "--sweep=adapter.rank=2..8", "--trials=3")
     assert call(grid, *words) == 2
     assert "pip install 'adaptface_jax[optuna]'" in capsys.readouterr().err
 
 
 def ranking(out: Path) -> list[tuple]:
-    """What the table says but for the times."""
+    """The table without the times."""
     keys = ("rank", "name", "choice", "state", "score", "loss", "steps")
     return [tuple(str(run.get(key)) for key in keys) for run in record(out)["runs"]]
 
@@ -200,14 +200,14 @@ def command(config) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def whole(command, tmp_path_factory) -> Path:
-    """A grid that was left alone."""
+    """An uninterrupted grid."""
     out = tmp_path_factory.mktemp("grids") / "whole"
     assert ran(*command, f"--out={out}", env=one_device()).status == 0
     return out
 
 
 @pytest.mark.slow
-def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, tmp_path):
+def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
     checkpoints = out / "seed=1" / CHECKPOINTS
     for number, epoch in ((signal.SIGTERM, "2"), (signal.SIGKILL, "4")):
@@ -217,21 +217,21 @@ def test_a_grid_that_was_ended_twice_goes_on_to_the_same_table(command, whole, t
             end = child.end()
             if number == signal.SIGTERM:
                 assert end.status == 75
-                line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to go on\n"
+                line = f"stopped by {number.name}; 1 of 2 sub-runs have finished, run the same command to resume\n"
                 assert end.error == line
                 assert by_name(out)["seed=1"]["state"] == "stopped"
             else:
                 assert end.status == -number
-                # What a killed grid leaves behind saves and ends; the next one waits for it.
+                # Sub-runs left by a killed grid save and end; the next one waits for them.
                 again = ran(*command, f"--out={out}", env=one_device())
     assert again.status == 0, again.error
-    assert "seed=0: finished before, passed over" in again.out
-    assert "going on from step" in (out / "seed=1" / "grid.log").read_text()
+    assert "seed=0: already finished, skipped" in again.out
+    assert "resuming from step" in (out / "seed=1" / "grid.log").read_text()
     assert ranking(out) == ranking(whole)
 
 
 @pytest.mark.slow
-def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_path):
+def test_a_grid_of_drawn_combinations_can_be_extended_later(config, tmp_path):
     pytest.importorskip("optuna")
     out = tmp_path / "grid"
     words = (sys.executable, "-m", "adaptface_jax.grid", f"--config={config}", f"--out={out}")
@@ -244,7 +244,7 @@ def test_a_grid_of_drawn_combinations_can_be_longer_the_next_time(config, tmp_pa
     assert len({run["choice"]["seed"] for run in runs.values() if 0 <= int(run["choice"]["seed"]) <= 1000}) == 2
 
 
-def test_beside_a_domain_aware_adapter_stands_the_plain_one_of_its_size(config, tmp_path, capsys):
+def test_yardstick_adds_the_plain_adapter_of_equal_size(config, tmp_path, capsys):
     words = (f"--config={config}", f"--out={tmp_path / 'grid'}", "--dry_run", "--yardstick", "--sweep", "seed=0,1")
     kinds = ("--sweep", "adapter.kind=dalora", "--sweep", "adapter.router=frozen,block:2")
     assert call(grid, *words, *kinds, "--config.adapter.rank=4", "--config.adapter.alpha=6") == 0

@@ -1,4 +1,4 @@
-"""`--help`, and words that are no flags: answered before the libraries that compute are imported."""
+"""`--help` and unknown flags: answered before the numerical libraries are imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.children import one_device
 from tests.test_main import COMMANDS
 
-# Each command in turn, in one fresh process; what it said and its status, then the modules that are there in the end.
+# Each command in turn, in one fresh process: its output and status, then the modules loaded at the end.
 SCRIPT = """
 import contextlib, io, json, runpy, sys
 said = {}
@@ -41,7 +41,7 @@ def answers(words):
 @pytest.mark.parametrize(
     ("words", "status", "told"), [("--help", 0, "usage: "), ("", 2, "error: "), ("--halp", 2, "error: ")]
 )
-def test_what_is_not_computed_waits_for_no_library(words, status, told):
+def test_help_and_bad_flags_load_no_heavy_library(words, status, told):
     said, modules = answers(words)
     assert list(said) == COMMANDS
     for name, (code, out, err) in said.items():

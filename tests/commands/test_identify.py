@@ -1,4 +1,4 @@
-"""`identify`: people indexed, photographs searched, what is said, written and refused."""
+"""`identify`: people indexed, photographs searched; what is printed, written and refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def index(run, people, tmp_path_factory) -> Path:
     return folder
 
 
-def test_photographs_find_their_people_with_no_word_about_the_model(index, run, people, tmp_path, capsys):
+def test_photographs_find_their_people_without_naming_the_model(index, run, people, tmp_path, capsys):
     out, sheet = tmp_path / "found.csv", tmp_path / "found.jpg"
     (tmp_path / "photos" / "inner").mkdir(parents=True)
     shutil.copy(people / "bo" / "0.png", tmp_path / "photos" / "inner" / "x.png")
@@ -52,8 +52,8 @@ def test_photographs_find_their_people_with_no_word_about_the_model(index, run, 
     assert f"{tmp_path}/photos/inner/x.png: bo " in said and f"{people}/cy/0.png: cy " in said
     assert "2 images searched among 3 people, 2 known, 0 unknown" in said  # one was named twice
     assert f"4.0000, the threshold at FAR 1e-1 of benchmark lfw ({run}/results.json)" in said
-    assert "among 3 about 27.1% of strangers' images find somebody" in said and "for 1% take a FAR of 3e-03" in said
-    assert "passed over: 1 file (1 .txt)" in said and "searched 2/2" in said
+    assert "among 3 about 27.1% of strangers' images match somebody" in said and "for 1% choose a FAR of 3e-03" in said
+    assert "skipped: 1 file (1 .txt)" in said and "searched 2/2" in said
     assert call(identify, *words, f"--output={out}", f"--sheet={sheet}", "--top=2") == 0
     with open(out, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -107,14 +107,14 @@ def test_what_cannot_be_searched_is_listed_and_the_rest_is_searched(index, peopl
     assert second["person"] == "ann"
 
 
-def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
+def test_bad_arguments_give_one_line(index, run, people, tmp_path, capsys):
     photo = people / "ann" / "0.png"
     (tmp_path / "moved").mkdir()
     cases = {
         (photo,): "--index: names the index to search",
-        (f"--people={people}", photo): "--people: is indexed by a model",
+        (f"--people={people}", photo): "--people: needs a model",
         (f"--index={index}",): "nothing to search",
-        (f"--index={index}", f"--people={people}", f"--run={run}"): "is there; leave out --people",
+        (f"--index={index}", f"--people={people}", f"--run={run}"): "exists; omit --people",
         (
             f"--index={people}",
             f"--people={people}",
@@ -123,9 +123,9 @@ def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
         ): "holds something other than a face index",
         (f"--index={index}", "--image_size=28", photo): "--index: its model is opened as it was",
         (f"--index={index}", tmp_path / "nowhere.png"): "nowhere.png: no such file or folder",
-        (f"--index={index}", tmp_path / "moved"): "no image below it",
+        (f"--index={index}", tmp_path / "moved"): "contains no image",
         (f"--index={tmp_path / 'moved'}", photo): "holds no face index",
-        (f"--index={index}", "--backbone=builtin", photo): "is an index of another model",
+        (f"--index={index}", "--backbone=builtin", photo): "is the index of another model",
         (f"--index={index}", "--far=1e-4", photo): "--far: 0.0001 is not known for lfw",
         (f"--index={index}", "--top=0", photo): "--top: 0 is out of range",
         (f"--index={index}", "--output=found.txt", photo): "--output: found.txt ends in neither",
@@ -136,7 +136,7 @@ def test_wrong_words_are_one_line(index, run, people, tmp_path, capsys):
         assert expected in error and error.count("\n") == 1
 
 
-def test_an_index_whose_run_has_gone_asks_for_it(people, index, run, tmp_path, capsys):
+def test_an_index_whose_run_is_missing_asks_for_it(people, index, run, tmp_path, capsys):
     moved = tmp_path / "there"
     shutil.copytree(run, moved)
     copy = tmp_path / "copy.idx"
@@ -146,5 +146,5 @@ def test_an_index_whose_run_has_gone_asks_for_it(people, index, run, tmp_path, c
 
     change_facts(copy, opened=manifest["facts"]["opened"] | {"run": str(tmp_path / "gone")})
     assert call(identify, f"--index={copy}", people / "bo") == 2
-    assert "gone, which is not there; name it with --run" in capsys.readouterr().err
+    assert "gone, which does not exist; name it with --run" in capsys.readouterr().err
     assert call(identify, f"--index={copy}", f"--run={moved}", "--far=1e-1", people / "bo") == 0

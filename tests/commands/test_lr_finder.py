@@ -1,4 +1,4 @@
-"""The search for a learning rate on a small training: what it prints, writes, refuses and leaves alone."""
+"""The search for a learning rate on a small training: what it prints, writes, refuses and leaves unchanged."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def config(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(config, tmp_path_factory) -> Path:
-    """What the command wrote, beside a file that was there before."""
+    """What the command wrote, next to an existing file."""
     out = tmp_path_factory.mktemp("found")
     (out / "notes.txt").write_text("mine")
     assert call(lr_finder, f"--config={config}", f"--out={out}", *WORDS) == 0
     return out
 
 
-def test_the_sweeps_are_kept_as_json(found):
+def test_the_sweeps_are_stored_as_json(found):
     sweeps = json.loads((found / "lr_finder.json").read_text())["sweeps"]
     assert [sweep["weight_decay"] for sweep in sweeps] == [0, 0.5]
     for sweep in sweeps:
@@ -47,7 +47,7 @@ def test_the_sweeps_are_kept_as_json(found):
     assert sweeps[0]["losses"][0] == sweeps[1]["losses"][0]  # the same values, the same batch
 
 
-def test_a_picture_and_events(found):
+def test_a_plot_and_events(found):
     assert (found / "lr_finder.png").read_bytes().startswith(b"\x89PNG")
     assert list(found.glob("events.out.tfevents.*"))
     sweep = json.loads((found / "lr_finder.json").read_text())["sweeps"][1]
@@ -110,7 +110,7 @@ def test_a_folder_in_use_is_refused(config, tmp_path, capsys):
         (["--stepps=3"], "--steps"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+def test_bad_input_gives_one_line_and_status_2(config, tmp_path, capsys, words, expected):
     out = tmp_path / "out"
     assert call(lr_finder, f"--config={config}", f"--out={out}", *words) == 2
     error = capsys.readouterr().err

@@ -22,7 +22,8 @@ POSES, LIGHT = ("frontal", "left", "right"), ("good", "dark", "")
 
 @pytest.fixture
 def faces(tmp_path):
-    """Twelve people of six small images, one person of one; labels of pose and light, the light of a third unknown."""
+    """Twelve people with six small images each, one person with one; labels of pose and light, a third without
+    light."""
     folder, lines = tmp_path / "faces", ["path,pose,light"]
     for person in range(PEOPLE):
         (folder / f"p{person:02d}").mkdir(parents=True)
@@ -57,7 +58,7 @@ def test_held_out_people_and_the_training_set_without_them(faces, capsys):
     for index in (0, len(left) - 1):
         record = left[index]
         assert record.label == left.labels[index] and left.class_names[record.label] == record.key[:3]
-    assert set(left.labels) == set(range(6)) and f"6 identities of {out} left out" in left.description
+    assert set(left.labels) == set(range(6)) and f"6 identities of {out} excluded" in left.description
     first = open_training(DataConfig(train=str(faces), exclude=str(out), max_identities=2))
     assert list(first.class_names) == list(left.class_names[:2])
 
@@ -86,7 +87,7 @@ def test_images_that_cannot_be_read_are_in_no_pair_and_are_named(faces, capsys):
     drawn = {row[column] for row in rows(out) for column in ("path1", "path2")}
     assert len(rows(out)) == 100 and not drawn & broken and not any(key.startswith("p05") for key in drawn)
     assert (
-        f"unreadable: {len(broken) + IMAGES} images, left out" in said
+        f"unreadable: {len(broken) + IMAGES} images, skipped" in said
         and "\n  p01/0.png: cannot decode the image" in said
     )
     assert len(open_benchmark(str(out.with_suffix(".bin"))).issame) == 100
@@ -119,30 +120,30 @@ def test_conditions_are_crossed(faces, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--pairs=7"], "--pairs: 7 is no even number"),
+        (["--pairs=7"], "--pairs: 7 is not an even number"),
         (["--people=0"], "--people: 0 of 12 identities, 11 of which have two images"),
         (["--people=3.5"], "--people: 3.5 of 12"),
-        (["--people=12"], "expected a part below 1, or a number, that makes 2 to 10"),
-        (["--labels=x.csv"], "--labels: nothing is made of them without --domains"),
+        (["--people=12"], "expected a fraction or number that gives 2 to 10 people"),
+        (["--labels=x.csv"], "--labels: unused without --domains"),
         (["--domains=poes=left"], "has no column 'poes'"),
         (["--domains=pose=lefd"], "no image has pose = 'lefd'"),
     ],
 )
-def test_wrong_words_are_one_line(faces, capsys, words, said):
+def test_bad_arguments_give_one_line(faces, capsys, words, said):
     assert call(command, faces, f"--out={faces / 'pairs.csv'}", *words) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not (faces / "pairs.csv").exists()
 
 
-def test_another_file_is_not_written_over(faces, capsys):
+def test_an_existing_file_is_not_overwritten(faces, capsys):
     (faces / "pairs.csv").write_text("mine")
     assert call(command, faces, f"--out={faces / 'pairs.csv'}") == 2
-    assert "holds something else" in capsys.readouterr().err and (faces / "pairs.csv").read_text() == "mine"
+    assert "exists with other content" in capsys.readouterr().err and (faces / "pairs.csv").read_text() == "mine"
 
 
-def test_images_that_are_no_files_make_no_list(tmp_path, capsys):
+def test_images_that_are_not_files_make_no_list(tmp_path, capsys):
     assert call(command, "synthetic:identities=8,images=3,seed=1", f"--out={tmp_path / 'pairs.csv'}") == 2
-    assert "its images are no files of their own" in capsys.readouterr().err
+    assert "its images are not separate files" in capsys.readouterr().err
 
 
 def test_a_training_list_of_the_others_and_a_pack_of_the_same_pairs(faces, tmp_path, capsys):
@@ -167,13 +168,13 @@ def test_either_people_or_holdout(faces, capsys):
     assert "not allowed with" in capsys.readouterr().err
 
 
-def test_people_that_the_training_set_has_not_are_an_error(faces, tmp_path):
+def test_people_missing_from_the_training_set_are_an_error(faces, tmp_path):
     (faces / "pairs.csv").write_text("path1,path2,same\np01/0.png,p01/1.png,1\np01/0.png,p02/1.png,0\n")
     other = tmp_path / "other"
     for name in ("p01", "p03", "p04"):
         (other / name).mkdir(parents=True)
         (other / name / "1.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"'p02/1.png', and 'p02' is no identity of identity folders in .*other"):
+    with pytest.raises(InputError, match=r"'p02/1.png', but 'p02' is not an identity of identity folders in .*other"):
         open_training(DataConfig(train=str(other), exclude=str(faces / "pairs.csv")))
     assert open_training(DataConfig(train=str(faces), exclude=str(faces / "pairs.csv"))).num_classes == PEOPLE - 2
     for nothing in ("synthetic:identities=8,images=6,seed=1,pairs=20", str(tmp_path / "absent.csv")):

@@ -1,4 +1,4 @@
-"""The commands on a small run: what they print, write, refuse, and go on with."""
+"""The commands on a small run: what they print, write, refuse and resume."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def config(tmp_path_factory) -> Path:
 
 
 class Told(NamedTuple):
-    """What a run printed, and what was going on whenever something that takes long was called, by its name."""
+    """What a run printed, and the current activity whenever something long-running was called, by its name."""
 
     printed: str
     during: dict[str, str]
 
 
-# What the time of a run goes into.
+# Where the time of a run goes.
 LONG = {
     "opening data": ("adaptface_jax.training.recognition.plan", "open_training"),
     "opening benchmarks": ("adaptface_jax.training.recognition.plan", "open_benchmark"),
@@ -80,7 +80,7 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def told_run(config, tmp_path_factory) -> tuple[Path, Told]:
-    """A finished run of 12 steps: 3 an epoch, 2 evaluations; and what it told while it went on."""
+    """A finished run of 12 steps: 3 per epoch, 2 evaluations; and the progress it reported."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     told = Told("", {})
 
@@ -105,16 +105,16 @@ def run(told_run) -> Path:
     return told_run[0]
 
 
-def test_whatever_takes_long_says_what_goes_on(told_run):
-    """By what is going on when it is called, not by a clock: what goes on is said again every few seconds."""
+def test_whatever_takes_long_reports_progress(told_run):
+    """By the activity current at the call, not by a clock: it is reported again every few seconds."""
     _, told = told_run
     assert told.during.keys() == LONG.keys() and all(told.during.values())
     lines = [line for line in told.printed.splitlines() if line.endswith(" ...")]
     assert lines == [
         "opening data, model and benchmarks ...",
-        "measuring the frozen backbone and the pixels on faces; then training ...",
+        "evaluating the frozen backbone and raw pixels on faces; then training ...",
         "compiling the training step; then 12 steps of 16 images ...",
-        "testing against the frozen backbone, making the report ...",
+        "testing against the frozen backbone, writing the report ...",
     ]
 
 
@@ -124,7 +124,7 @@ def final_state(workdir: Path):
     return step, [np.asarray(leaf) for leaf in jax.tree.leaves(model.trainable)]
 
 
-def test_evaluate_shows_the_frozen_backbone_beside_the_run_in_80_columns(run, capsys):
+def test_evaluate_shows_the_frozen_backbone_next_to_the_run_in_80_columns(run, capsys):
     spec = SETTINGS["data.benchmarks"]["faces"]
     assert call(evaluate, f"--run={run}", "--checkpoint=latest", f"--benchmark=faces={spec}") == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -133,14 +133,14 @@ def test_evaluate_shows_the_frozen_backbone_beside_the_run_in_80_columns(run, ca
     assert [cell.strip() for cell in table[2].split("|")[3:7:3]] == [f"{100 * value:.2f}%" for value in shown]
     assert len(table) == 2 + 1 + 6, "titles, the benchmark and every two conditions"
     assert max(map(len, table)) <= 80
-    # Another path may be another benchmark, and wide is what there is.
+    # Another path may be another benchmark.
     other = f"--benchmark=faces={spec.replace('seed=2', 'seed=3')}"
     assert call(evaluate, f"--run={run}", "--checkpoint=latest", other, "--wide") == 0
     wide = capsys.readouterr().out
     assert "best-threshold accuracy" in wide and "frozen" not in wide and "faces, condition by condition" in wide
 
 
-def test_a_run_leaves_its_records(run):
+def test_a_run_writes_its_records(run):
     results = json.loads((run / "results.json").read_text())
     assert set(results["benchmarks"]) == set(results["frozen"]) == set(results["pixels"]) == {"faces"}
     entry = results["benchmarks"]["faces"]
@@ -154,7 +154,7 @@ def test_a_run_leaves_its_records(run):
     assert list(run.glob("events.out.tfevents.*")) and (run / "run.json").exists()
 
 
-def test_every_scalar_stands_in_metrics_jsonl(run):
+def test_every_scalar_is_in_metrics_jsonl(run):
     rows = read_metrics(run)
     tags = {tag for row in rows for tag in row}
     assert {
@@ -188,7 +188,7 @@ def test_a_dry_run_prints_the_header_and_writes_nothing(config, tmp_path, capsys
 
 @pytest.fixture
 def stopping(monkeypatch):
-    """Makes the training data raise a signal while some step's batch is read."""
+    """Makes the training data raise a signal while a given step's batch is read."""
 
     def arm(after: int, number: int) -> None:
         real = plan.batches
@@ -205,7 +205,7 @@ def stopping(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, number):
+def test_a_stopped_run_resumes_exactly(config, run, tmp_path, stopping, capsys, number):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "batches", plan.batches)
@@ -214,7 +214,7 @@ def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, 
     assert f"stopped by {signal.Signals(number).name} after step 7" in capsys.readouterr().err
     stopping(after=0, number=number)
     assert call(train, *command) == 0
-    assert "going on from step 7 of 12" in capsys.readouterr().out
+    assert "resuming from step 7 of 12" in capsys.readouterr().out
     (step, stopped), (_, whole) = final_state(workdir), final_state(run)
     assert step == 12 and all(np.array_equal(a, b) for a, b in zip(stopped, whole, strict=True))
     losses = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
@@ -224,7 +224,7 @@ def test_a_stopped_run_goes_on_exactly(config, run, tmp_path, stopping, capsys, 
 
 
 @pytest.mark.slow
-def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run, tmp_path, stopping, capsys):
+def test_split_classes_change_nothing_and_a_run_resumes_without_them(config, run, tmp_path, stopping, capsys):
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}")
     stopping(after=7, number=signal.SIGTERM)
@@ -232,7 +232,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
     assert call(train, *command, "--config.train.model_parallel=8", "--config.train.fsdp=8") == 75
     stopping(after=0, number=signal.SIGTERM)
     assert call(train, *command, "--override_resume") == 0
-    assert "going on from step 7 of 12" in capsys.readouterr().out
+    assert "resuming from step 7 of 12" in capsys.readouterr().out
     (_, found), (_, whole) = final_state(workdir), final_state(run)
     assert [leaf.shape for leaf in found] == [leaf.shape for leaf in whole]
     losses, expected = ([r["train/loss"] for r in read_metrics(w) if "train/loss" in r] for w in (workdir, run))
@@ -240,7 +240,7 @@ def test_split_classes_change_nothing_and_a_run_goes_on_without_them(config, run
     np.testing.assert_allclose(losses[3:], expected[-len(losses) + 3 :], rtol=1e-3)
 
 
-def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_path, capsys):
+def test_a_run_stopped_during_an_evaluation_catches_up(config, run, tmp_path, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
     real = train_work.evaluate
 
@@ -262,7 +262,7 @@ def test_a_run_stopped_within_an_evaluation_makes_up_for_it(config, run, tmp_pat
     assert timeless == [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
 
 
-def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_path):
+def test_a_run_stopped_during_its_last_evaluation_catches_up(config, tmp_path):
     workdir = tmp_path / "run"
     command = (f"--config={config}", f"--workdir={workdir}", "--config.train.steps=2", "--config.eval.every_epochs=0")
     with pytest.MonkeyPatch.context() as patch:
@@ -276,7 +276,7 @@ def test_a_run_stopped_within_its_last_evaluation_makes_up_for_it(config, tmp_pa
     assert (workdir / "results.json").exists() and (workdir / "results.html").exists()
 
 
-def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_path, monkeypatch, capsys):
+def test_a_run_signaled_before_its_first_step_can_start_again(config, tmp_path, monkeypatch, capsys):
     command = (f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.train.steps=2")
 
     def batches(*args, **kwargs):
@@ -289,7 +289,7 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_starts(config, tmp_pat
     with Checkpoints(tmp_path / "run" / CHECKPOINTS, read_only=True) as checkpoints:
         assert checkpoints.latest() == 0
     assert call(train, *command) == 0
-    assert "going on from step 0 of 2" in capsys.readouterr().out
+    assert "resuming from step 0 of 2" in capsys.readouterr().out
 
 
 def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsys):
@@ -299,7 +299,7 @@ def test_a_second_training_in_the_same_folder_is_refused(config, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_numbers_that_go_wrong_for_good_end_the_run_with_what_is_known(config, tmp_path, capsys):
+def test_persistent_non_finite_steps_end_the_run_with_a_report(config, tmp_path, capsys):
     workdir = tmp_path / "run"
     words = (f"--config={config}", f"--workdir={workdir}", "--config.train.max_skipped=5")
     words += ("--config.train.learning_rate=1e30", "--config.train.schedule=constant")
@@ -323,9 +323,9 @@ def test_a_finished_run_only_reports_again(run, config, capsys):
     assert "first loss" not in out
     again = json.loads((run / "results.json").read_text())
     assert again["benchmarks"] == json.loads(before)["benchmarks"]
-    # What the terminal says last is the verdict, of few and generated people.
+    # The last line on the terminal is the verdict, over few, generated people.
     *_, generated, headline, rests, written = filter(None, out.splitlines())
-    assert "faces are generated" in generated and written.startswith("written: ")
+    assert "faces are synthetic" in generated and written.startswith("written: ")
     assert again["changes"]["faces"]["few"] and again["generated"] == ["faces"]
     people = f"{again['changes']['faces']['people']} people"
     assert headline == f"Too few people to say whether DA-LoRA differs from the frozen backbone: {people}."
@@ -340,7 +340,7 @@ def test_other_settings_are_refused_and_named(run, config, capsys):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(run, config, tmp_path, capsys):
+def test_a_corrupted_checkpoint_is_named_and_the_previous_one_resumed(run, config, tmp_path, capsys):
     workdir = Path(shutil.copytree(run, tmp_path / "run"))
     newest = workdir / CHECKPOINTS / "12"
     file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
@@ -350,7 +350,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(run, config, t
     assert call(train, f"--config={config}", f"--workdir={workdir}") == 0
     out = capsys.readouterr().out
     assert "checkpoint 12 is not used: the content of" in out and "set aside in set_aside/12" in out
-    assert "going on from step 10 of 12" in out
+    assert "resuming from step 10 of 12" in out
     (_, again), (_, whole) = final_state(workdir), final_state(run)
     assert all(np.array_equal(a, b) for a, b in zip(again, whole, strict=True))
 
@@ -365,12 +365,12 @@ def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
     assert call(train, *words, "--override_resume", "--config.adapter.alpha=2") == 2
     assert "config.adapter.alpha cannot change within a run" in capsys.readouterr().err
     assert call(train, *words, "--override_resume") == 0
-    assert "going on with changed settings" in capsys.readouterr().out
+    assert "resuming with changed settings" in capsys.readouterr().out
     assert final_state(workdir)[0] == 15
     assert json.loads((workdir / "run.json").read_text())["config"]["train"]["epochs"] == 5
 
 
-def test_the_benchmarks_may_change_when_a_run_goes_on(run, config):
+def test_the_benchmarks_may_change_when_a_run_resumes(run, config):
     spec = "synthetic:identities=4,images=6,seed=3,pairs=20"
     assert call(train, f"--config={config}", f"--workdir={run}", f"--benchmark=other={spec}") == 0
     assert set(json.loads((run / "results.json").read_text())["benchmarks"]) == {"other"}
@@ -383,7 +383,7 @@ def test_latest_and_best_are_kept(run):
         assert rows[checkpoints.best()] == max(rows.values())
 
 
-def test_evaluate_gives_the_runs_own_figures(run, config, tmp_path, capsys):
+def test_evaluate_gives_the_runs_own_metrics(run, config, tmp_path, capsys):
     output = tmp_path / "figures.json"
     spec = "synthetic:identities=4,images=6,seed=2,pairs=20"
     words = (f"--run={run}", "--checkpoint=latest", f"--benchmark=faces={spec}", f"--output={output}")
@@ -434,7 +434,7 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
         (["--config.seed"], "--config.seed"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(config, tmp_path, capsys, words, expected):
+def test_bad_input_gives_one_line_and_status_2(config, tmp_path, capsys, words, expected):
     workdir = tmp_path / "run"
     assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 2
     error = capsys.readouterr().err
@@ -484,8 +484,8 @@ def test_commands_without_a_model_or_data_are_refused(module, words, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_few_faces_are_learned_by_heart(config, tmp_path, capsys):
-    """On few steps, and said so; nothing is verified, and the settings stand in the way of nothing."""
+def test_a_few_faces_are_memorized(config, tmp_path, capsys):
+    """In few steps, and reported so; nothing is verified, and no setting prevents it."""
     workdir = tmp_path / "heart"
     words = ("--overfit_small=16", "--config.train.steps=2", "--config.train.learning_rate=0.001")
     assert call(train, f"--config={config}", f"--workdir={workdir}", *words) == 0
@@ -496,6 +496,6 @@ def test_a_few_faces_are_learned_by_heart(config, tmp_path, capsys):
     assert settings["data"]["benchmarks"] == {} and settings["data"]["overfit_small"] == 16
 
 
-def test_more_faces_than_there_are_cannot_be_learned_by_heart(config, tmp_path, capsys):
+def test_more_faces_than_there_are_cannot_be_memorized(config, tmp_path, capsys):
     assert call(train, f"--config={config}", f"--workdir={tmp_path}", "--overfit_small=1000") == 2
     assert "--overfit_small: 1000 is more than the 48 images" in capsys.readouterr().err

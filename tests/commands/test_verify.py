@@ -1,4 +1,4 @@
-"""Two photographs compared: what is said, stored and refused."""
+"""Two photographs compared: what is printed, stored and refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def crops(tmp_path_factory) -> tuple[Path, Path]:
     return paths
 
 
-def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
+def test_it_prints_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     first, second = crops
     out = tmp_path / "out.json"
     words = [f"--run={run}", "--checkpoint=7", first, second, "--far=1e-1", f"--output={out}"]
@@ -45,10 +45,10 @@ def test_it_says_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     said, outcome = capsys.readouterr().out, json.loads(out.read_text())
     assert outcome["same"] is True and "FAR 1e-1 of benchmark lfw" in said
     assert "at this threshold 1 stranger in 10 passes, measured on lfw: 600 pairs" in said
-    assert "passed; whether one person is more likely is not known" in said and "ONE PERSON" not in said
+    assert "passed; whether one person is more likely is unknown" in said and "SAME PERSON" not in said
     assert outcome["risk"] == {"far": 0.1, "interval": None, "faces": "lfw: 600 pairs"}
     assert outcome["likelihood"] is None
-    assert said.splitlines()[1:3] == [f"{path.name}: 112x112, taken as an aligned crop" for path in crops]
+    assert said.splitlines()[1:3] == [f"{path.name}: 112x112, used as an aligned crop" for path in crops]
     assert outcome["threshold"] == {"value": 4.0, "far": "1e-1", "benchmark": "lfw"}
     assert f"similarity {outcome['similarity']:.4f}" in said
     assert outcome["similarity"] == pytest.approx(1 - outcome["squared_distance"] / 2)
@@ -87,7 +87,7 @@ def test_an_image_and_itself_pass_at_any_threshold(crops, capsys):
     assert call(verify, "--backbone=builtin", "--image_size=28", crops[0], crops[0], "--threshold=1e-6") == 0
     said = capsys.readouterr().out
     assert "similarity 1.0000" in said and "as given" in said and "gates" not in said
-    assert "ONE PERSON" not in said and "how many strangers pass at this threshold is not known" in said
+    assert "SAME PERSON" not in said and "how many strangers pass at this threshold is unknown" in said
 
 
 SURE = Risk(0.01, (0.005, 0.02), "lfw: 600 pairs")
@@ -98,16 +98,16 @@ ONE, TWO = Likelihood(12.3, "", 0.01, 300.0), Likelihood(0.02, "", 0.01, 300.0)
 @pytest.mark.parametrize(
     ("same", "risk", "likelihood", "said"),
     [
-        (True, SURE, None, "ONE PERSON"),
+        (True, SURE, None, "SAME PERSON"),
         (True, LAX, ONE, "same person more likely"),
         (True, LAX, TWO, "passed, yet two people more likely"),
         (True, None, ONE, "same person more likely"),
         (False, SURE, ONE, "not passed, yet same person more likely"),
         (False, SURE, TWO, "two people more likely"),
-        (False, SURE, None, "not passed; whether one person is more likely is not known"),
+        (False, SURE, None, "not passed; whether one person is more likely is unknown"),
     ],
 )
-def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, risk, likelihood, said):
+def test_the_verdict_is_in_capitals_only_if_hardly_any_stranger_passes(same, risk, likelihood, said):
     decision = PairDecision(0.5, 1.0, same, Threshold(1.2), None, risk, likelihood, (), None, ())
     assert verdict(decision) == said
 
@@ -115,21 +115,21 @@ def test_the_verdict_is_in_capitals_only_where_hardly_a_stranger_passes(same, ri
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (ONE, "12.3: such a distance is 12 times as likely of one person as of two people"),
-        (TWO, "0.02: such a distance is 50 times as likely of two people as of one person"),
+        (ONE, "12.3: such a distance is 12 times as likely for one person as for two people"),
+        (TWO, "0.02: such a distance is 50 times as likely for two people as for one person"),
         (
             Likelihood(300.0, "at least", 0.01, 300.0),
-            "300: such a distance is at least 300 times as likely of one",
+            "300: such a distance is at least 300 times as likely for one",
         ),
         (
             Likelihood(0.01, "at most", 0.01, 300.0),
-            "0.01: such a distance is at least 100 times as likely of two",
+            "0.01: such a distance is at least 100 times as likely for two",
         ),
     ],
 )
-def test_a_likelihood_ratio_says_which_way_and_how_far_it_holds(found, said):
+def test_a_likelihood_ratio_states_its_direction_and_limits(found, said):
     assert str(found).startswith(said)
-    assert str(found).endswith("up to 100 times of two people, 300 times of one)")
+    assert str(found).endswith("up to 100 times for two people, 300 times for one)")
 
 
 def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):
@@ -149,12 +149,12 @@ def test_thresholds_of_an_evaluation_serve_a_backbone(crops, tmp_path, capsys):
         (["--far=1e-3"], "--far: 0.001 is not known for lfw"),
         (["--far=2"], "--far: 2 is out of range"),
         (["--threshold=7"], "--threshold: 7 is out of range"),
-        (["--threshold=1", "--benchmark=lfw"], "leave one out"),
+        (["--threshold=1", "--benchmark=lfw"], "omit one"),
         (["--benchmark=agedb"], "expected one of lfw"),
         (["--results=absent.json"], "absent.json: no such file"),
     ],
 )
-def test_a_wrong_question_is_one_line(run, crops, capsys, words, said):
+def test_bad_arguments_give_one_line(run, crops, capsys, words, said):
     assert call(verify, f"--run={run}", *crops, *words) == 2
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1

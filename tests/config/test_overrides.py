@@ -1,4 +1,4 @@
-"""Settings: names, types, bounds, and what an error says."""
+"""Settings: names, types, bounds and error messages."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_without_an_adapter_there_is_nothing_to_shape(name):
 
 
 @pytest.mark.parametrize("router", ["frozzen", "block", "block:x", "block:0", "block:12", "block:-1"])
-def test_a_router_that_cannot_be(router):
+def test_an_invalid_router(router):
     with pytest.raises(InputError, match=r"adapter\.router"):
         changed(adapter__kind="dalora", adapter__router=router)
 

@@ -1,4 +1,4 @@
-"""Config files: the recipes that ship, a user's own, what inherits from what, and what an error says."""
+"""Config files: packaged recipes, a user's own, inheritance and error messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(path: Path, body: str, imports: str = "from adaptface_jax.config impor
 
 
 def refused(source: str | Path) -> str:
-    """What loading it says."""
+    """The error of loading it."""
     with pytest.raises(InputError) as caught:
         recipes.load(source)
     message = str(caught.value)
@@ -79,7 +79,7 @@ def test_a_recipe_comes_before_a_folder_or_file_that_cannot_be_one(tmp_path, mon
         ("..", ["no recipe is called '..'"]),
     ],
 )
-def test_a_name_or_path_that_is_nothing(source, words, tmp_path, monkeypatch):
+def test_an_unknown_name_or_path(source, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = refused(source)
     assert all(word in message for word in words), message
@@ -109,12 +109,12 @@ def test_a_neighbor_called_like_a_recipe_may_inherit_from_it(tmp_path, monkeypat
     assert recipes.load("demo").seed == 0
 
 
-def test_inheriting_gives_settings_of_ones_own():
+def test_inherited_settings_are_a_copy():
     inherit("demo").adapter.rank = 1
     assert inherit("demo").adapter.rank == defaults().adapter.rank
 
 
-def test_a_circle_is_named(tmp_path):
+def test_circular_inheritance_is_named(tmp_path):
     write(tmp_path / "a.py", 'c = inherit(__file__, "b.py")')
     write(tmp_path / "b.py", 'c = inherit(__file__, "a.py")')
     assert "a.py inherits from itself, through a.py -> b.py" in refused(tmp_path / "a.py")
@@ -136,7 +136,7 @@ def test_a_config_file_cannot_invent_a_setting(tmp_path):
         ("def get_config(): raise KeyError", "KeyError"),
     ],
 )
-def test_a_broken_config_file_is_one_line(tmp_path, text, words):
+def test_a_broken_config_file_gives_one_line(tmp_path, text, words):
     (tmp_path / "mine.py").write_text(text)
     message = refused(tmp_path / "mine.py")
     assert words in message and "mine.py" in message and "adaptface_jax.config" not in message

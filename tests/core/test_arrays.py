@@ -40,7 +40,7 @@ def test_what_numpy_wrote_is_read():
         b"",
     ],
 )
-def test_what_is_no_sound_archive_is_one_error(data):
+def test_an_invalid_archive_gives_one_error(data):
     with pytest.raises(ValueError):
         read_arrays(io.BytesIO(data))
 

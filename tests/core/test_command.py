@@ -1,4 +1,4 @@
-"""How a command ends: its streams, statuses, and what any of them may meet, in one line."""
+"""How a command ends: its streams, statuses, and common failures in one line."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def test_closed_streams_change_nothing(tail):
     assert ran("print('said'); print('said', file=sys.stderr)", tail).returncode == 0
 
 
-def test_any_name_can_be_said_in_any_locale():
+def test_any_name_can_be_printed_in_any_locale():
     end = ran("print('caf\\xe9', chr(0xdcff), chr(0x4e00))", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert (end.returncode, end.stderr) == (0, "") and end.stdout.startswith("caf")
 
 
-def test_a_reader_that_goes_is_no_fault():
+def test_a_closed_pipe_is_not_a_fault():
     end = ran("[print(i) for i in range(100000)]", "| head -c1 > /dev/null; exit ${PIPESTATUS[0]}")
     assert (end.returncode, end.stderr) == (1, "")
 
 
 def test_ctrl_c_is_one_line_and_130():
-    # What a shell starts in the background ignores the signal, which is undone.
+    # Background processes of a shell ignore the signal; this is undone.
     heard = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
     body = f"{heard}\n    print('begun', flush=True)\n    time.sleep(60)"
     words = [sys.executable, "-c", SCRIPT.format(body)]
@@ -74,12 +74,12 @@ def test_ctrl_c_is_one_line_and_130():
         ({"JAX_ENABLE_X64": "1"}, "JAX_ENABLE_X64"),
     ],
 )
-def test_an_environment_that_cannot_be_is_one_line(environment, words):
+def test_an_impossible_environment_gives_one_line(environment, words):
     end = ran("import jax; jax.devices()", **environment)
     assert end.returncode == 2 and words in end.stderr and end.stderr.count("\n") == 1, end.stderr
 
 
-def test_too_few_addresses_are_refused_first(monkeypatch, capsys):
+def test_too_little_address_space_is_refused_first(monkeypatch, capsys):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 30, 1 << 30))
     assert call(pack) == 2 and "ulimit -v: 1,048,576 kB" in capsys.readouterr().err
 
@@ -96,17 +96,17 @@ def test_too_few_addresses_are_refused_first(monkeypatch, capsys):
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."), 1, "137438953472 bytes"),
     ],
 )
-def test_what_any_command_may_meet_is_one_line(error, status, words):
+def test_failures_of_the_machine_give_one_line(error, status, words):
     found = in_one_line(error)
     assert found is not None and found[0] == status and words in found[1] and "\n" not in found[1]
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback():
     assert in_one_line(ValueError("x")) is None
     assert "Traceback" in ran("raise ValueError('x')").stderr
 
 
-def test_an_hour_in_which_the_process_was_stopped_is_not_in_the_time_that_is_left(monkeypatch, capsys):
+def test_an_hour_of_suspension_does_not_count_in_the_eta(monkeypatch, capsys):
     clocks = {"monotonic": 0.0, "process_time": 0.0}
     for name in clocks:
         monkeypatch.setattr(f"adaptface_jax.core.progress.time.{name}", lambda name=name: clocks[name])
@@ -119,7 +119,7 @@ def test_an_hour_in_which_the_process_was_stopped_is_not_in_the_time_that_is_lef
     assert capsys.readouterr().out.splitlines()[-1] == "50/100  ETA 1 h 23 min"
 
 
-def test_a_name_that_is_no_utf_8_comes_back_from_json():
+def test_a_name_that_is_not_utf_8_survives_json():
     name = os.fsdecode(b"caf\xe9/\xff.png")
     text = to_json({"path": name, "other": "\N{SNOWMAN}"})
     assert json.loads(text.encode("utf-8")) == {"path": name, "other": "\N{SNOWMAN}"}

@@ -1,4 +1,4 @@
-"""Compiled programs are kept for the next command, where a user has not chosen otherwise."""
+"""Compiled programs are cached for the next command, unless a user chose otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptface_jax.core.version import __version__
 
 @pytest.fixture
 def told(monkeypatch, tmp_path):
-    """What jax is told, with an empty cache of a user who has chosen nothing."""
+    """The setting passed to jax, with an empty cache and no choice by the user."""
     told: dict[str, str] = {}
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
     monkeypatch.setenv(VARIABLE, "")
@@ -22,7 +22,7 @@ def told(monkeypatch, tmp_path):
     return told
 
 
-def test_they_lie_in_the_users_cache_by_version_and_processor(told, tmp_path):
+def test_they_are_in_the_users_cache_by_version_and_processor(told, tmp_path):
     folder = keep_compiled()
     assert folder.is_dir() and folder.parent == tmp_path / "adaptface_jax" / __version__
     assert told == {"jax_compilation_cache_dir": str(folder)}
@@ -30,7 +30,7 @@ def test_they_lie_in_the_users_cache_by_version_and_processor(told, tmp_path):
 
 
 @pytest.mark.parametrize("choice", ["", "/somewhere/else"])
-def test_a_users_choice_stands(told, tmp_path, monkeypatch, choice):
+def test_a_users_choice_is_respected(told, tmp_path, monkeypatch, choice):
     monkeypatch.setenv(VARIABLE, choice)
     assert keep_compiled() is None
     assert not told and not list(tmp_path.iterdir()) and os.environ[VARIABLE] == choice

@@ -1,4 +1,4 @@
-"""JSON is valid for every reader, and a file is whole or as it was."""
+"""JSON is valid for every reader, and files change atomically."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_plain_values_come_back_as_they_were(value):
         ({1e-3: 2}, {"0.001": 2}),
     ],
 )
-def test_what_json_has_no_form_for_becomes_plain(value, plain):
+def test_what_json_cannot_express_becomes_plain(value, plain):
     assert json.loads(to_json(value), parse_constant=pytest.fail) == plain
 
 
@@ -77,7 +77,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 
 @pytest.mark.parametrize("made_again", [True, False])
-def test_a_folder_removed_while_it_is_written_to_is_said_in_one_line(tmp_path, made_again):
+def test_a_folder_removed_while_it_is_written_to_gives_one_line(tmp_path, made_again):
     folder = tmp_path / "run"
 
     def work():
@@ -85,7 +85,7 @@ def test_a_folder_removed_while_it_is_written_to_is_said_in_one_line(tmp_path, m
             shutil.rmtree(folder)
             if made_again:
                 folder.mkdir()
-            (folder / "x").touch()  # raises FileNotFoundError where it was not made again
+            (folder / "x").touch()  # raises FileNotFoundError if it was not recreated
 
     with pytest.raises(RunError, match=r"run: was removed or replaced .*, run again"):
         work()

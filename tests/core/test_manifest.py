@@ -1,4 +1,4 @@
-"""A folder is believed only when every file is as it was written."""
+"""A folder is trusted only if every file is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
     return tmp_path / "step"
 
 
-def test_a_complete_folder_is_believed_and_its_facts_may_grow(folder):
+def test_a_complete_folder_is_trusted_and_its_facts_may_grow(folder):
     assert verify(folder).facts == {"step": 7, "accuracy": None}
     change_facts(folder, accuracy=0.5)
     assert verify(folder).facts == {"step": 7, "accuracy": 0.5}
@@ -43,18 +43,18 @@ DAMAGE = {
     "truncated": (lambda f: (f / "a.bin").write_bytes(b"ab"), "a.bin has 2 bytes, not 10,240"),
     "emptied": (lambda f: (f / "d" / "b.bin").write_bytes(b""), "d/b.bin has 0 bytes"),
     "missing": (lambda f: (f / "d" / "b.bin").unlink(), "d/b.bin is missing"),
-    "added": (lambda f: (f / "c.bin").write_bytes(b""), "c.bin was not there"),
+    "added": (lambda f: (f / "c.bin").write_bytes(b""), "c.bin did not exist"),
     "no manifest": (lambda f: (f / manifest.NAME).unlink(), "never finished"),
-    "empty manifest": (lambda f: (f / manifest.NAME).write_text(""), "manifest.json is damaged"),
-    "manifest of another kind": (lambda f: (f / manifest.NAME).write_text("[1]"), "manifest.json is damaged"),
-    "flipped manifest": (lambda f: flip(f / manifest.NAME), "manifest.json is damaged"),
-    "better accuracy written in": (lambda f: edit(f, facts={"step": 7, "accuracy": 1}), "manifest.json is damaged"),
-    "bad file entry": (lambda f: edit(f, files={"a.bin": 3}), "manifest.json is damaged"),
+    "empty manifest": (lambda f: (f / manifest.NAME).write_text(""), "manifest.json is corrupted"),
+    "manifest of another kind": (lambda f: (f / manifest.NAME).write_text("[1]"), "manifest.json is corrupted"),
+    "flipped manifest": (lambda f: flip(f / manifest.NAME), "manifest.json is corrupted"),
+    "better accuracy written in": (lambda f: edit(f, facts={"step": 7, "accuracy": 1}), "manifest.json is corrupted"),
+    "bad file entry": (lambda f: edit(f, files={"a.bin": 3}), "manifest.json is corrupted"),
 }
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_named(folder, damage, message):
+def test_corruption_is_named(folder, damage, message):
     damage(folder)
     with pytest.raises(Damaged, match=message):
         verify(folder)

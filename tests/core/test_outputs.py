@@ -1,4 +1,4 @@
-"""An output that cannot be written is refused before anything is computed; one that can is written as it should be."""
+"""An output that cannot be written is refused before anything is computed; others are written correctly."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ with files.whole_folder(out, overwrite=True, marker="m", what="it") as scratch:
 
 
 @pytest.mark.parametrize("system", ["this system", "old system"])
-def test_killed_at_any_moment_one_of_the_two_folders_is_there(tmp_path, system):
+def test_killed_at_any_moment_one_of_the_two_folders_exists(tmp_path, system):
     out, done = tmp_path / "out", False
     for moment in range(1, 20):
         if not out.exists():
@@ -111,7 +111,7 @@ def test_killed_at_any_moment_one_of_the_two_folders_is_there(tmp_path, system):
         assert end.returncode == -9
         if system == "this system":
             assert (out / "m").read_text() in ("old", "new")
-        clear_remains(out)  # as the next start of any command that writes there
+        clear_remains(out)  # as at the next start of any command that writes there
         assert (out / "m").read_text() in ("old", "new")
         assert [path.name for path in tmp_path.iterdir()] == ["out"], moment
     assert done and (out / "m").read_text() == "new" and moment > 4
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_scratch_files_of_the_dead_are_cleared_and_of_the_living_kept(tmp_path):
+def test_scratch_files_of_dead_processes_are_cleared_and_of_live_ones_kept(tmp_path):
     out = tmp_path / "x.json"
     code = "import sys, os; from adaptface_jax.core.files import whole_file\nwith whole_file(sys.argv[1]): os._exit(1)"
     subprocess.run([sys.executable, "-c", code, str(out)], check=False)

@@ -1,4 +1,4 @@
-"""What goes on is said when it begins, and again where it takes long."""
+"""An activity is reported when it starts, and again if it takes long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lines(capsys) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_phase_is_said_once_and_again_after_a_silence(capsys):
+def test_a_phase_is_reported_once_and_again_after_a_silence(capsys):
     with Phase("compiling; then training") as phase:
         assert lines(capsys) == ["compiling; then training ..."]
         phase.tick(FIRST_GAP - 1)
@@ -29,7 +29,7 @@ def test_a_phase_is_said_once_and_again_after_a_silence(capsys):
     assert not lines(capsys)
 
 
-def test_a_brief_one_is_said_only_where_it_takes_long(capsys):
+def test_a_brief_one_is_reported_only_if_it_takes_long(capsys):
     with Phase("saving", brief=True) as phase, Progress(4, label="embedding", unit="image", brief=True) as counted:
         counted.show(2)
         counted.show(4)
@@ -39,7 +39,7 @@ def test_a_brief_one_is_said_only_where_it_takes_long(capsys):
         assert lines(capsys) == ["saving ... 0 s", "embedding 4/4 ... 0 s"]
 
 
-def test_a_count_is_said_at_its_end_and_counts_silently_in_between(capsys):
+def test_a_count_is_reported_at_its_end_and_counts_silently_in_between(capsys):
     with Progress(4, label="training") as counted:
         counted.show(1, {"loss": "2.0"})
         counted.at(2)
@@ -48,7 +48,7 @@ def test_a_count_is_said_at_its_end_and_counts_silently_in_between(capsys):
     assert lines(capsys) == ["training 4/4  loss 1.0"]
 
 
-def test_the_innermost_is_what_goes_on():
+def test_the_innermost_activity_is_current():
     assert going_on() is None
     with Phase("verifying") as outer:
         assert going_on() is outer
@@ -62,8 +62,8 @@ def test_nobody_waits_longer_than_three_seconds_for_a_line_in_the_first_minutes(
     assert gap(0) == gap(150) == FIRST_GAP <= 2.5 and gap(600) == 10 and gap(3600) == gap(60_000) == LAST_GAP
 
 
-def test_figures_of_an_earlier_count_say_so(capsys, monkeypatch):
-    """The loop is further by the time that they are there: the count never falls."""
+def test_metrics_of_an_earlier_count_say_so(capsys, monkeypatch):
+    """The loop is further by the time they arrive: the count never falls."""
     monkeypatch.setattr(progress, "FIRST_GAP", 0.0)
     with Progress(10, label="training") as shown:
         shown.at(4)
@@ -77,7 +77,7 @@ def test_figures_of_an_earlier_count_say_so(capsys, monkeypatch):
     ]
 
 
-def test_the_thread_says_it_by_itself(capsys, monkeypatch):
+def test_the_thread_reports_it_by_itself(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_GAP", 0.0)
     said = []
     monkeypatch.setattr(Phase, "tick", lambda phase, silent: (said.append(phase.now()), done.set()))

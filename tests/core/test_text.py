@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Numbers in readable form."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ from adaptface_jax.core.text import signed, signed_area
         (-0.015, "\N{MINUS SIGN}1.50", "\N{MINUS SIGN}0.0150"),
     ],
 )
-def test_nothing_has_no_minus_sign(change, points, area):
+def test_zero_has_no_minus_sign(change, points, area):
     assert (signed(change), signed_area(change)) == (points, area)

@@ -14,7 +14,7 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 
 
 def picture(seed: int, width: int = 112, height: int = 112) -> np.ndarray:
-    """uint8 [H, W, 3], smooth and full of colors, unlike any other seed's."""
+    """uint8 [H, W, 3], smooth and colorful, different for every seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -26,7 +26,7 @@ def encoded(image: np.ndarray, form: str = "PNG", **options) -> bytes:
 
 
 def frame(payload: bytes) -> bytes:
-    """RecordIO: the payload is split where an aligned magic stands in it, and the magic is left out."""
+    """RecordIO: the payload is split at aligned magic numbers inside it, which are left out."""
     cuts = [at for at in range(0, len(payload) // 4 * 4, 4) if payload[at : at + 4] == MAGIC]
     starts, ends = [0, *(at + 4 for at in cuts)], [*cuts, len(payload)]
     parts = [payload[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -58,7 +58,7 @@ def write_records(folder: Path, payloads: Iterable[tuple[int, bytes]], classes: 
 
 
 def identity_payloads(people: dict[float, list[bytes]], first_key: int = 1) -> list[tuple[int, bytes]]:
-    """The identity layout: images from key 1, then one record per identity, and record 0 saying where those are."""
+    """The identity layout: images from key 1, then one record per identity, and record 0 pointing to those."""
     images, ranges, key = [], [], first_key
     for label, files in people.items():
         start = key

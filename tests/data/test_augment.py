@@ -1,4 +1,4 @@
-"""On the device: resizing and normalizing as Pillow and torchvision do, and changes that only their key decides."""
+"""On the device: resizing and normalizing like Pillow and torchvision, and changes determined only by their key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_result_has_the_asked_type():
     np.testing.assert_array_equal(found, preprocess(FACES, 24, HALF, jnp.float32).astype(jnp.bfloat16))
 
 
-def test_nothing_asked_changes_nothing():
+def test_no_augmentation_changes_nothing():
     np.testing.assert_array_equal(augment(jax.random.key(0), FACES, False, 0, 0), FACES)
 
 

@@ -1,4 +1,4 @@
-"""Verification packs are read whole, whoever wrote them; a pickle that is anything else does nothing at all."""
+"""Verification packs are read completely, whoever wrote them; any other pickle does nothing at all."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_a_call_hidden_in_a_pack_is_named_and_does_not_run(tmp_path, function, p
     with pytest.raises(InputError, match=r"it asks for '(posix|nt|subprocess|commands)\."):
         open_bin(written(tmp_path, content))
     assert not canary.exists()
-    pickle.load(io.BytesIO(content))  # the trap is a working one
+    pickle.load(io.BytesIO(content))  # the trap works
     assert canary.exists()
 
 
@@ -217,7 +217,7 @@ def test_a_pack_with_changed_bytes_is_a_pack_or_refused(tmp_path_factory, change
 
 
 def test_an_image_that_is_named_20_000_times_is_hashed_once(tmp_path, monkeypatch):
-    """With a large one that would be gigabytes."""
+    """With a large image that would be gigabytes."""
     hashed = []
     monkeypatch.setattr(bins.hashlib, "sha256", lambda data: hashed.append(len(data)) or hashlib.md5(data))
     benchmark = open_bin(written(tmp_path, pickle.dumps(([A] * 20_000, [True] * 5_000 + [False] * 5_000), 4)))

@@ -1,4 +1,4 @@
-"""CelebA's published folder: which image has which attributes and is of which part; and what is refused."""
+"""CelebA's published folder: the attributes and split of each image; and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adaptface_jax.data.splits import open_splits
 from .packing import encoded, picture
 
 NAMES = ("Smiling", "Wearing_Hat", "Male", "Young")
-# Image i: the attributes, and the part.
+# Image i: the attributes, and the split.
 ROWS = {
     "000001.jpg": ((1, -1, 1, -1), 0),
     "000002.jpg": ((-1, 1, -1, 1), 0),
@@ -148,30 +148,30 @@ def zipped(folder):
 
 REFUSED = {
     "a wrong count": (attributes("5\n", "6\n"), "line 1: announces 6 images and lists 5"),
-    "no count": (attributes("5\n", ""), "line 1: is no number of images"),
+    "no count": (attributes("5\n", ""), "line 1: is not a number of images"),
     "a value of neither kind": (attributes("000002.jpg -1", "000002.jpg  0"), "line 4: value 1 is '0'"),
     "a word for a value": (attributes("000002.jpg -1", "000002.jpg yes"), "line 4: value 1 is 'yes'"),
     "half a value": (attributes("000002.jpg -1", "000002.jpg - "), "line 4: value 1 is '-'"),
     "too large a value": (attributes("000002.jpg -1", "000002.jpg 11"), "line 4: value 1 is '11'"),
-    "a short row": (attributes("000002.jpg -1", "000002.jpg"), "line 4: a name with 3 values, 4 in the other lines"),
+    "a short row": (attributes("000002.jpg -1", "000002.jpg"), "line 4: a name with 3 values, the other lines have 4"),
     "a long row": (attributes("000005.jpg", "000005.jpg -1"), "line 7: a name with 5 values"),
     "an empty line": (attributes("\n000003", "\n\n000003"), "line 5: a name with 0 values"),
-    "an image twice": (attributes("000003.jpg", "000001.jpg"), "line 5: 000001.jpg stands there twice"),
+    "an image twice": (attributes("000003.jpg", "000001.jpg"), "line 5: 000001.jpg is listed twice"),
     "an attribute twice": (attributes("Young", "Male"), "line 2: names an attribute twice"),
     "no rows": (lambda f: (f / "list_attr_celeba.txt").write_text("5\nMale Young\n"), "has no rows"),
-    "an empty list": (lambda f: (f / "list_attr_celeba.txt").write_text(""), "is no number of images"),
-    "a binary list": (lambda f: (f / "list_attr_celeba.txt").write_bytes(b"\0\1"), "is no text"),
+    "an empty list": (lambda f: (f / "list_attr_celeba.txt").write_text(""), "is not a number of images"),
+    "a binary list": (lambda f: (f / "list_attr_celeba.txt").write_bytes(b"\0\1"), "is not text"),
     "an unknown part": (partitions("000003.jpg 1", "000003.jpg 3"), "line 3: value 1 is '3'"),
-    "an image in the partitions twice": (partitions("000003", "000002"), "line 3: 000002.jpg stands there twice"),
-    "an image in one list only": (partitions("000003.jpg 1\n", ""), "lacks 1 image .* the first 000003.jpg"),
+    "an image in the partitions twice": (partitions("000003", "000002"), "line 3: 000002.jpg is listed twice"),
+    "an image in one list only": (partitions("000003.jpg 1\n", ""), "lacks 1 image .* the first: 000003.jpg"),
     "images in the other list only": (
         partitions("000001", "a.jpg 0\nb.jpg 0\n000001"),
-        "names 2 images without attributes, the first a.jpg",
+        "names 2 images without attributes, the first: a.jpg",
     ),
-    "an empty part": (partitions("jpg 2", "jpg 1"), "no image is of partition 2, test"),
+    "an empty part": (partitions("jpg 2", "jpg 1"), "no image is in partition 2, test"),
     "missing images": (
         without("img_align_celeba/000002.jpg", "img_align_celeba/000004.jpg"),
-        "lacks 2 images of the 5 that the lists name, the first 000002.jpg",
+        "lacks 2 images of the 5 that the lists name, the first: 000002.jpg",
     ),
     "no images": (without("img_align_celeba"), "holds no img_align_celeba/; expected"),
     "images still packed": (zipped, r"holds no img_align_celeba/; unpack .*img_align_celeba\.zip there"),
@@ -180,7 +180,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(celeba, case):
+def test_refusals_give_one_line(celeba, case):
     change, reason = REFUSED[case]
     change(celeba)
     with pytest.raises(InputError, match=reason) as caught:
@@ -189,7 +189,7 @@ def test_what_is_refused_is_one_line(celeba, case):
     assert str(celeba) in str(caught.value)
 
 
-def test_attributes_that_the_set_has_not(celeba):
+def test_attributes_missing_from_the_set(celeba):
     with pytest.raises(InputError, match=r"no attribute 'Smilling'; did you mean Smiling\?"):
         open_splits(str(celeba), ("Male", "Smilling"))
     with pytest.raises(InputError, match="no attribute 'zzz'; it has Smiling, Wearing_Hat, Male, Young"):

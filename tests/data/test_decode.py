@@ -53,7 +53,7 @@ def test_other_modes_become_rgb(mode):
 
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored turned a quarter to the left
+    exif[0x0112] = 6  # stored rotated 90 degrees counterclockwise
     turned = encoded(np.rot90(RGB), "JPEG", quality=100, subsampling=0, exif=exif)
     found = decode(turned, "x")
     assert found.shape == RGB.shape
@@ -89,7 +89,7 @@ BROKEN = {
 
 
 def scanned(scans: int, side: int) -> bytes:
-    """A progressive JPEG of so many scans."""
+    """A progressive JPEG with this many scans."""
     data = bytearray(encoded(RGB, "JPEG", progressive=True))
     frame, last = data.find(b"\xff\xc2"), data.rfind(b"\xff\xda")
     data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
@@ -103,7 +103,7 @@ def test_scans_are_bounded_by_what_they_go_over():
 
 
 @pytest.mark.parametrize("image", BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_image_is_named(image):
+def test_what_is_not_an_image_is_named(image):
     with pytest.raises(InputError, match=r"^set/record 7: ") as caught:
         decode(image, "set/record 7")
     assert "\n" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_to_size_leaves_stored_crops_alone_and_resizes_others_as_pillow():
 
 
 @pytest.mark.parametrize(("side", "left"), [(31, 31), (63, 63), (64, 32), (200, 50), (1000, 125)])
-def test_a_large_jpeg_is_decoded_smaller_where_twice_the_size_is_left(side, left):
+def test_a_large_jpeg_is_decoded_smaller_if_twice_the_size_remains(side, left):
     photograph = picture(1, side, side)
     found = decode(encoded(photograph, "JPEG", quality=95), "x", 16)
     assert found.shape == (left, left, 3)

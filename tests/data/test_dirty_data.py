@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read right.
+"""Bad input of every kind: one line that names it, or skipped and counted, as configured; odd input is read correctly.
 
 Four tables: images (what a record holds), sets (what `data.train` names), records of a set that opens, benchmarks.
 """
@@ -48,7 +48,7 @@ def png(width: int, height: int, data: bytes = b"", before: bytes = b"", bits: i
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """JPEG with another size in its frame header."""
+    """A JPEG with another size in its frame header."""
     place = JPEG.index(b"\xff\xc0") + 5
     return JPEG[:place] + struct.pack(">HH", height, width) + JPEG[place + 4 :]
 
@@ -134,7 +134,7 @@ BITS = Image.fromarray(GRAY).convert("1")
 PALETTE = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
 BROKEN_EXIF = b"Exif\0\0MM\0*\xff\xff\xff\xf0"
 
-# What looks odd and is read right: (file, its pixels, greatest mean difference).
+# What looks odd and is read correctly: (file, its pixels, greatest mean difference).
 ODD = {
     "gray PNG: repeated over the channels": (encoded(GRAY), rgb(GRAY), 0),
     "gray JPEG": (encoded(GRAY, "JPEG", quality=100), rgb(GRAY), 2),
@@ -176,7 +176,7 @@ ODD = {
     "EXIF-rotated PNG: turned": (encoded(np.ascontiguousarray(np.rot90(RGB)), exif=orientation(6)), RGB, 0),
     "EXIF-mirrored PNG": (encoded(np.ascontiguousarray(RGB[:, ::-1]), exif=orientation(2)), RGB, 0),
     "an orientation that does not exist: as stored": (encoded(RGB, exif=orientation(99)), RGB, 0),
-    "broken EXIF, sound pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
+    "broken EXIF, valid pixels: as stored": (encoded(RGB, exif=BROKEN_EXIF), RGB, 0),
     "EXIF of garbage": (encoded(RGB, exif=b"Exif\0\0garbage"), RGB, 0),
     "broken EXIF in a JPEG": (encoded(RGB, "JPEG", quality=100, subsampling=0, exif=BROKEN_EXIF), RGB, 2),
     "animated PNG: the first frame": (saved(FRAMES[0], save_all=True, append_images=FRAMES[1:]), RGB, 0),
@@ -228,7 +228,7 @@ def huge(place: Path) -> str:
 def pipe(place: Path) -> str:
     (place / "p1" / "2.png").unlink()
     os.mkfifo(place / "p1" / "2.png")
-    return "p1/2.png: is no regular file"
+    return "p1/2.png: is not a regular file"
 
 
 def dangling(place: Path) -> str:
@@ -289,7 +289,7 @@ FILES = {
     **{f"a file that is {name}": of_image(content) for name, content in IMAGES.items()},
 }
 
-# These change what is listed: the damage is there when the set is opened. The others come while it is open.
+# These change what is listed: the damage exists when the set is opened. The others happen while it is open.
 LISTED = {"a bad image whose name holds a line break", "a bad image whose name is no UTF-8"}
 
 
@@ -338,7 +338,7 @@ RECORDS = {
 
 
 def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
-    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, of weight 0."""
+    """The record that the pattern `damaged` matches ends the run, or is skipped: its row stays, with zero weight."""
     options = {"seed": 0, "threads": 0}
     count = len(source)
     with pytest.raises(InputError, match=damaged) as caught:
@@ -363,7 +363,7 @@ def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
         batch = taken[step - 1]
         assert record_keys(source, 4, 0, step)[row] == bad["key"]
         assert any((batch["image"][row] == batch["image"][other]).all() for other in range(4) if other != row)
-    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records, at most 0 are skipped; the last is"):
+    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records; at most 0 may be skipped; the last "):
         list(itertools.islice(batches(source, 4, size, bad_records=BadRecords(None, 0), **options), count // 4))
 
 
@@ -434,7 +434,7 @@ def flat(*labels: float) -> Callable[[Path], Path]:
 
 
 def layout(*ranges: tuple[float, float], first: float = 5.0, end: float = 7.0) -> Callable[[Path], Path]:
-    """Four images of two identities, and what the identity records say of them."""
+    """Four images of two identities, and their identity records."""
 
     def build(place: Path) -> Path:
         images = [(key, header((key - 1) // 2 * 1.0) + PNG) for key in range(1, 5)]
@@ -461,7 +461,7 @@ def shard_described(**changes) -> Callable[[Path], Path]:
 
 
 def made(*steps: Callable[[Path], object]) -> Callable[[Path], Path]:
-    """Good identity folders, and what is done to them."""
+    """Good identity folders, with a change."""
 
     def build(place: Path) -> Path:
         folder = folders(place / "faces")
@@ -490,7 +490,7 @@ def twins(one: str, other: str) -> Callable[[Path], Path]:
             (place / "faces" / name).mkdir(parents=True)
             (place / "faces" / name / "0.png").write_bytes(PNG)
         if len(os.listdir(place / "faces")) < 2:
-            pytest.skip("a file system that does not tell them apart")
+            pytest.skip("a file system that does not distinguish them")
         return place / "faces"
 
     return build
@@ -537,7 +537,7 @@ SETS = {
         made(lambda f: (f / "p9").symlink_to(f / "p0")),
         "'p9' is a link to 'p0'",
     ),
-    "a set that is a file of words": (lambda place: place / "file.txt", "is no line of a training list"),
+    "a set that is a file of words": (lambda place: place / "file.txt", "is not a line of a training list"),
     # InsightFace records
     "no .rec": (changed("train.rec", lambda c: None, records), "train.rec: cannot be read"),
     "no .idx": (changed("train.idx", lambda c: None, records), "train.idx: cannot be read"),
@@ -554,26 +554,26 @@ SETS = {
     "an .idx with a key twice": (changed("train.idx", lambda c: c + c[:4], records), "a key appears twice"),
     "an .idx with two keys for one record": (
         changed("train.idx", lambda c: c + b"99\t0\n", records),
-        "two keys stand for one",
+        "two keys have the same offset",
     ),
     "a property of words": (changed("property", lambda c: b"faces", records), "expected a first line"),
     "a property with a negative count": (
         changed("property", lambda c: b"-3,112,112", records),
         "expected a first line",
     ),
-    "a negative label": (flat(0.0, -1.0, 2.0), "record 1: the label -1 is no count"),
-    "a label that is not whole": (flat(0.0, 0.5), r"record 1: the label 0\.5 is no count"),
-    "a label that is no number": (flat(0.0, np.nan), "record 1: the label nan is no count"),
-    "an infinite label": (flat(0.0, np.inf), "record 1: the label inf is no count"),
+    "a negative label": (flat(0.0, -1.0, 2.0), "record 1: the label -1 is not a non-negative integer"),
+    "a label that is not whole": (flat(0.0, 0.5), r"record 1: the label 0\.5 is not a non-negative integer"),
+    "a label that is no number": (flat(0.0, np.nan), "record 1: the label nan is not a non-negative integer"),
+    "an infinite label": (flat(0.0, np.inf), "record 1: the label inf is not a non-negative integer"),
     "one label": (flat(3.0, 3.0, 3.0), "1 identity"),
     "identities that overlap": (layout((1.0, 4.0), (3.0, 5.0)), "two identities claim images"),
-    "an identity beyond the images": (layout((1.0, 3.0), (3.0, 9.0)), "an identity of images 3 to 9"),
-    "an identity that ends before it starts": (layout((3.0, 1.0), (3.0, 5.0)), "an identity of images 3 to 1"),
+    "an identity beyond the images": (layout((1.0, 3.0), (3.0, 9.0)), "an identity with images 3 to 9"),
+    "an identity that ends before it starts": (layout((3.0, 1.0), (3.0, 5.0)), "an identity with images 3 to 1"),
     "an identity record that is an image": (layout((1.0, 3.0), end=6.0, first=4.0), "expected two keys"),
     "identities at keys that are not there": (layout((1.0, 3.0), (3.0, 5.0), end=99.0), "the key is not in the index"),
     "identities at keys that are no counts": (layout((1.0, 3.0), (3.0, 5.0), end=7.5), "expected two keys"),
     # shards
-    "shards without a description": (changed("dataset.json", lambda c: None, shards), "expected a finished pack"),
+    "shards without a description": (changed("dataset.json", lambda c: None, shards), "expected a complete pack"),
     "a description that is no JSON": (changed("dataset.json", half, shards), "dataset.json: cannot be read"),
     "a description that is nested without end": (
         changed("dataset.json", lambda c: b"[" * 99_999, shards),
@@ -586,7 +586,7 @@ SETS = {
     "a description that lies of the classes": (described(classes=2), "says 12 records of 2 classes"),
     "a description that names a file elsewhere": (
         shard_described(file="../faces"),
-        "shards is missing or of another kind",
+        "shards is missing or of the wrong type",
     ),
     "a description that lies of a shard's records": (shard_described(records=5), "12 records, 13 in its shards"),
     "a description that lies of a shard's size": (shard_described(bytes=5), "has .* bytes, dataset.json says 5"),
@@ -594,7 +594,7 @@ SETS = {
     "a changed index": (changed("index.npz", lambda c: flipped(c, 200), shards), "its sha256 is not the one"),
     "a missing shard": (changed(SHARD, lambda c: None, shards), f"{SHARD}: is missing"),
     "half a shard": (changed(SHARD, half, shards), f"{SHARD}: has .* bytes"),
-    "a shard of zeros": (changed(SHARD, lambda c: bytes(len(c)), shards), "pack is damaged"),
+    "a shard of zeros": (changed(SHARD, lambda c: bytes(len(c)), shards), "pack is corrupted"),
     "a shard too many": (one_more, "shard-00009.array_record is not in dataset.json"),
 }
 
@@ -621,7 +621,7 @@ def read_all(place: Path) -> None:
 
 
 @pytest.mark.parametrize("at", range(0, 640, 37))
-def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
+def test_a_rec_truncated_anywhere_gives_one_line(tmp_path, at):
     place = records(tmp_path)
     content = (place / "train.rec").read_bytes()
     (place / "train.rec").write_bytes(content[: len(content) * at // 640])
@@ -630,23 +630,24 @@ def test_a_rec_cut_anywhere_is_one_line(tmp_path, at):
     assert "\n" not in str(caught.value)
 
 
-# --- sets that look odd and are read right --------------------------------------------------------------------------
+# --- sets that look odd and are read correctly
+# --------------------------------------------------------------------------
 
 
-def test_labels_with_gaps_are_compacted_and_said(tmp_path):
+def test_labels_with_gaps_are_compacted_and_reported(tmp_path):
     source = open_source(str(flat(7.0, 3.0, 7.0, 12.0)(tmp_path)))
     assert source.labels.tolist() == [1, 0, 1, 2]
     assert list(source.class_names) == ["3", "7", "12"]
     assert source.description.endswith("labels 3 to 12 with gaps mapped to 0 to 2, property claims 2 identities")
 
 
-def test_a_property_that_lies_is_said(tmp_path):
+def test_a_wrong_property_is_reported(tmp_path):
     source = open_source(str(changed("property", lambda c: b"85742,112,112", records)(tmp_path)))
     assert source.num_classes == 2
     assert source.description.endswith("property claims 85742 identities")
 
 
-def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
+def test_what_is_not_an_identity_or_image_is_skipped(tmp_path):
     place = folders(tmp_path / "faces")
     (place / "nobody").mkdir()
     (place / "loop").symlink_to(place)
@@ -663,7 +664,7 @@ def test_what_is_no_identity_or_no_image_is_passed_over(tmp_path):
     assert np.bincount(source.labels).tolist() == [1, 4, 4, 4]
 
 
-def test_a_link_into_another_place_is_an_identity(tmp_path):
+def test_a_link_elsewhere_is_an_identity(tmp_path):
     place, elsewhere = folders(tmp_path / "faces"), folders(tmp_path / "elsewhere", people=1)
     (place / "p9").symlink_to(elsewhere / "p0")
     assert open_source(str(place)).num_classes == 4
@@ -702,7 +703,7 @@ def test_the_tables_hold_at_least_forty_kinds():
 # --- the count ------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_met(tmp_path):
+def test_a_record_counts_once_however_often_and_in_however_many_sessions_it_is_met(tmp_path):
     log = BadRecords(tmp_path, 2)
     log.add(BadRecord("a", "reason a"))
     log.add(BadRecord("a", "reason a"))
@@ -710,20 +711,20 @@ def test_a_record_counts_once_however_often_and_in_however_many_sittings_it_is_m
     assert len(again) == 1
     again.add(BadRecord("b\n\udcff", "reason b"))
     again.add(BadRecord("a", "reason a"))
-    with pytest.raises(InputError, match=rf"3 bad records, at most 2 are skipped; the last is reason c; .*{FILE}"):
+    with pytest.raises(InputError, match=rf"3 bad records; at most 2 may be skipped; the last one: reason c; .*{FILE}"):
         again.add(BadRecord("c", "reason c"))
     keys = [json.loads(line)["key"] for line in (tmp_path / FILE).read_text().splitlines()]
     assert keys == ["a", "b\n\udcff", "c"]
 
 
-def test_a_line_that_was_cut_by_a_kill_is_met_again(tmp_path):
+def test_a_line_truncated_by_a_kill_is_met_again(tmp_path):
     BadRecords(tmp_path, 9).add(BadRecord("a", "x"))
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole + b'{"key": "b", "rea')
     log = BadRecords(tmp_path, 9)
     assert len(log) == 1 and (tmp_path / FILE).read_bytes() == whole
     (tmp_path / FILE).write_bytes(b"something else\n")
-    with pytest.raises(InputError, match="a line is no bad record"):
+    with pytest.raises(InputError, match="a line is not a bad record"):
         BadRecords(tmp_path, 9)
 
 
@@ -741,7 +742,7 @@ def test_skipping_changes_no_other_row_and_does_not_depend_on_threads(tmp_path, 
         np.testing.assert_array_equal(batch["label"], other["label"])
 
 
-def test_a_batch_without_a_readable_record_weighs_nothing(tmp_path):
+def test_a_batch_without_a_readable_record_has_zero_weight(tmp_path):
     place = folders(tmp_path / "faces", 2, 2)
     for file in place.rglob("*.png"):
         file.write_bytes(b"")

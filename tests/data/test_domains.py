@@ -1,4 +1,4 @@
-"""Domains are made of labels by terms: several may hold, ordinary is what none holds for, unknown is neither."""
+"""Domains are made from labels by terms: several may hold, ordinary means none holds, unknown is neither."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_an_image_may_be_of_several_domains_or_of_none():
     assert found.tolist() == [[1, 0], [1, 1], [0, 0], [0, 1], [0, 0], [0, 0]]
 
 
-def test_ordinary_is_an_image_of_which_all_is_known_and_nothing_holds():
+def test_ordinary_images_are_fully_labeled_with_no_term_true():
     found = parse_domains("ordinary; pose=left|right; light=bad").membership(FACES)
     assert found[:, 0].tolist() == [0, 0, 1, 0, 0, 0]
     assert parse_domains("pose=left|right; ordinary").membership(FACES)[:, 1].tolist() == [0, 0, 1, 1, 1, 0]
 
 
-def test_nothing_is_known_of_a_column_that_is_not_there():
+def test_a_missing_column_is_unknown():
     found = parse_domains("pose=left|right; age=old; ordinary").membership(FACES)
     assert found.tolist() == [[1, 0, 0], [1, 0, 0], *[[0, 0, 0]] * 4]
 
@@ -57,20 +57,23 @@ def test_nothing_is_known_of_a_column_that_is_not_there():
             "pose=lefd; light=bad",
             "no image has pose = 'lefd' in t.csv; expected one of the values left, right",
         ),
-        ("pose=left|right|frontal; ordinary", "no image of t.csv is of the domain 'ordinary'"),
-        ("pose=left", "'pose=left' makes 1 domain; expected at least 2, terms like pose=left|right"),
-        (" ; ", "makes 0 domains"),
-        ("pose=left; pose=right", "two domains are called 'pose'; expected different names, as in left:pose=left"),
-        ("ordinary; ordinary; pose=left", "two domains are called 'ordinary'"),
-        ("pose=left; normal", "'normal' is no term; expected terms like pose=left|right apart by `;`, or ordinary"),
-        ("pose=left; light=", "'light=' is no term"),
-        ("pose=left; light=bad|bad", "'light=bad|bad' is no term"),
-        ("pose=left; =bad", "'=bad' is no term"),
-        ("pose=left; :light=bad", "':light=bad' is no term"),
-        ("pose=left; ordinary:light=good", "'ordinary:light=good' is called ordinary"),
+        ("pose=left|right|frontal; ordinary", "no image in t.csv is in the domain 'ordinary'"),
+        ("pose=left", "'pose=left' defines 1 domain; expected at least 2, terms like pose=left|right"),
+        (" ; ", "defines 0 domains"),
+        ("pose=left; pose=right", "two domains are named 'pose'; expected different names, as in left:pose=left"),
+        ("ordinary; ordinary; pose=left", "two domains are named 'ordinary'"),
+        (
+            "pose=left; normal",
+            "'normal' is not a term; expected terms like pose=left|right separated by `;`, or ordinary",
+        ),
+        ("pose=left; light=", "'light=' is not a term"),
+        ("pose=left; light=bad|bad", "'light=bad|bad' is not a term"),
+        ("pose=left; =bad", "'=bad' is not a term"),
+        ("pose=left; :light=bad", "':light=bad' is not a term"),
+        ("pose=left; ordinary:light=good", "'ordinary:light=good' is named ordinary"),
     ],
 )
-def test_a_wrong_setting_is_one_line(text, problem):
+def test_a_bad_setting_gives_one_line(text, problem):
     with pytest.raises(InputError) as error:
         parse_domains(text).check(FACES)
     assert str(error.value).startswith("data.domains: ") and problem in str(error.value)
@@ -95,7 +98,7 @@ def faces(tmp_path):
 TERMS = "pose=left; light=bad; ordinary"
 
 
-def test_labels_in_the_folder_are_no_identity_and_make_domains(faces):
+def test_labels_in_the_folder_are_not_an_identity_and_make_domains(faces):
     source = open_source(str(faces), domains=TERMS)
     assert list(source.class_names) == ["anna", "bert"] and len(source) == 6
     assert source.domain_names == ("pose", "light", "ordinary")
@@ -105,7 +108,7 @@ def test_labels_in_the_folder_are_no_identity_and_make_domains(faces):
 
 
 def test_a_part_of_a_set_keeps_its_domains(faces):
-    """The labels are those of the whole set, whatever part of it is trained on."""
+    """The labels are those of the full set, whatever part of it is trained on."""
     part = open_source(str(faces), max_per_identity=2, domains=TERMS)
     assert part.domains.tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
     assert part.domain_names == ("pose", "light", "ordinary") and len(part.table) == 4
@@ -115,7 +118,7 @@ def test_labels_that_nothing_uses_are_not_read(faces):
     (faces / "labels.csv").write_text("path,pose,light\nelsewhere.png,left,bad\n")
     source = open_source(str(faces))
     assert source.label_columns == ("pose", "light") and source.table is None and source.domains is None
-    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image of this set"):
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is for an image in this dataset"):
         open_source(str(faces), domains=TERMS)
 
 
@@ -125,7 +128,7 @@ def test_a_named_table_is_taken_in_place_of_the_one_in_the_folder(faces, tmp_pat
     assert source.domains.sum(axis=1).tolist() == [1, 0, 0, 1, 0, 0]
 
 
-def test_domains_without_labels_are_one_line(faces):
+def test_domains_without_labels_give_one_line(faces):
     (faces / "labels.csv").unlink()
     with pytest.raises(InputError, match=r"^data\.domains: identity folders in .* has no labels; put labels\.csv into"):
         open_source(str(faces), domains=TERMS)

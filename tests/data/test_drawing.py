@@ -1,4 +1,4 @@
-"""Pairs drawn from identities, whatever the people, their images and the conditions of these."""
+"""Pairs drawn from identities, whatever the people, their images and conditions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sets(draw):
 
 @given(sets(), st.integers(1, 60), st.integers(0, 9))
 @settings(max_examples=150)
-def test_what_holds_of_any_set(made, half, seed):
+def test_invariants_for_any_set(made, half, seed):
     labels, membership = made
     pairs = drawn(labels, membership, 2 * half, seed)
     assert pairs == drawn(labels, membership, 2 * half, seed)
@@ -46,7 +46,7 @@ def test_what_holds_of_any_set(made, half, seed):
     assert genuine == Counter(kind for kind, pair in zip(kinds, pairs, strict=True) if not pair.same)
 
 
-def test_every_pair_there_is_can_be_drawn():
+def test_every_existing_pair_can_be_drawn():
     """Three people of four images: 18 genuine pairs, 48 impostors."""
     pairs = drawn(np.repeat([0, 1, 2], 4), np.ones((12, 1), np.uint8), 1000)
     assert Counter(pair.same for pair in pairs) == {True: 18, False: 18}
@@ -61,8 +61,8 @@ def test_people_are_drawn_evenly_though_one_has_most_images():
         assert len(pairs) == 3000 and low <= each.min() and each.max() <= high
 
 
-def test_cells_get_equally_many_while_they_have_them():
-    """Two conditions apart and an ordinary class: six cells; where one is rare, the others take its place."""
+def test_cells_get_equally_many_while_they_last():
+    """Two separate conditions and an ordinary class: six cells; if one is rare, the others fill in."""
     rng = np.random.default_rng(0)
     kind = rng.choice(3, 1200, p=[0.1, 0.3, 0.6])
     membership = np.eye(3, dtype=np.uint8)[kind]

@@ -1,4 +1,4 @@
-"""InsightFace records: both layouts and label forms, frames in parts, and files that lie."""
+"""InsightFace records: both layouts and label forms, split frames, and inconsistent files."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ LYING = {
 
 
 @pytest.mark.parametrize("payloads", LYING.values(), ids=LYING.keys())
-def test_records_that_lie(tmp_path, payloads):
+def test_inconsistent_records(tmp_path, payloads):
     refuse(write_records(tmp_path, payloads))
 
 
@@ -214,7 +214,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("name", "change"), DAMAGE)
-def test_damaged_files(tmp_path, name, change):
+def test_corrupted_files(tmp_path, name, change):
     file = write_records(tmp_path, GOOD) / name
     content = change(file.read_bytes())
     file.unlink()

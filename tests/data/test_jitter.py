@@ -1,4 +1,4 @@
-"""Random misalignment: how far, and that the same key moves the same way."""
+"""Random misalignment: its range, and that the same key gives the same shift."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def center(image: jax.Array) -> np.ndarray:
 
 def test_a_dot_moves_by_at_most_the_amount_along_each_axis():
     moved = [center(jitter(jax.random.key(i), DOT, 0.1)) - 23.5 for i in range(24)]
-    # The shift is taken in the source, which is scaled by up to e^0.1.
+    # The shift is applied in the source, which is scaled by up to e^0.1.
     bound = 0.1 * 48 * np.exp(0.1) + 0.3
     assert np.abs(moved).max() <= bound
     assert np.std(moved, axis=0).min() > 1

@@ -1,4 +1,4 @@
-"""Tables of labels: what people write is read, what is wrong with one is one line, millions of rows stay small."""
+"""Tables of labels: common spellings are read, errors give one line, millions of rows stay small."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ["anna/1.jpg", "anna/2.jpg", "bert/1.jpg", "bert/2.jpg"]
 
 @pytest.fixture
 def table(tmp_path):
-    """table(content) -> what it is read as for KEYS."""
+    """table(content) -> the labels read for KEYS."""
 
     def read(content: str | bytes, keys=KEYS, **options) -> LabelTable:
         file = tmp_path / "labels.csv"
@@ -82,31 +82,31 @@ WRONG = {
         "anna/1.jpg,left\nanna/2.jpg,left\n",
         "line 1 is a row, 'anna/1.jpg'; expected a table with a header",
     ),
-    "one column": ("path\nanna/1.jpg\n", "line 1 names one column, 'path'"),
+    "one column": ("path\nanna/1.jpg\n", "line 1 names only one column, 'path'"),
     "nameless column": ("path,,pose\n", "line 1: column 2 has no name"),
     "column twice": ("path,pose,light,pose\n", "line 1 names the column 'pose' twice"),
     "ragged": ("path,pose\nanna/1.jpg,left\nanna/2.jpg\n", "line 3 has 1 cell; expected 2, as in the header"),
-    "no path": ("path,pose\nanna/1.jpg,left\n,left\n", "line 3 names no record; expected its path"),
-    "row twice": (PLAIN + "./anna/2.jpg,left,bad\n", r"line 5, './anna/2.jpg', has a row already, line 2"),
+    "no path": ("path,pose\nanna/1.jpg,left\n,left\n", "line 3 names no record; expected a path"),
+    "row twice": (PLAIN + "./anna/2.jpg,left,bad\n", r"line 5, './anna/2.jpg', already has a row, line 2"),
     "unknown": (
         PLAIN + "carl/1.jpg,left,bad\n",
-        "line 5, 'carl/1.jpg', is no image of this set; expected keys of this ",
+        "line 5, 'carl/1.jpg', is not an image in this dataset; expected keys of this ",
     ),
     "most unknown": (
         "path,pose\nanna/1.jpg,left\nx/1.jpg,up\nx/2.jpg,up\n",
-        "line 3, 'x/1.jpg', is no image of this set, nor 1 other row of 3: these are the labels of another set",
+        "line 3, 'x/1.jpg', is not an image in this dataset, and 1 other row of 3: these seem to be labels",
     ),
     "another set": (
         "path,pose\nx/1.jpg,up\nx/2.jpg,up\n",
-        "none of its 2 rows is of an image of this set (line 2, 'x/1.jpg'); expected keys of this set, like 'anna",
+        "none of its 2 rows is for an image in this dataset (line 2, 'x/1.jpg'); expected keys of this dataset",
     ),
     "open quote": ('path,pose\n"anna/1.jpg,left\n', "line 2 is malformed (unexpected end of data)"),
-    "other encoding": (PLAIN.encode("utf-16"), "is no UTF-8 text"),
+    "other encoding": (PLAIN.encode("utf-16"), "is not UTF-8 text"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_table_is_one_line(table, name):
+def test_a_bad_table_gives_one_line(table, name):
     content, expected = WRONG[name]
     with pytest.raises(InputError) as error:
         table(content)
@@ -114,12 +114,12 @@ def test_a_wrong_table_is_one_line(table, name):
     assert expected in message and "labels.csv: " in message and "\n" not in message
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+def test_an_unreadable_file_gives_one_line(tmp_path):
     with pytest.raises(InputError, match=r"labels\.csv: cannot be read \(No such file or directory\)"):
         read_labels(tmp_path / "labels.csv", KEYS)
 
 
-def test_keys_that_are_written_alike_cannot_be_told_apart(table):
+def test_keys_spelled_alike_are_ambiguous(table):
     with pytest.raises(InputError, match=r"line 2, 'a/1.jpg', is the key of several images"):
         table("path,pose\na/1.jpg,up\n", ["a/1.jpg", "a\\1.jpg"])
 

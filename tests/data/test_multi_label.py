@@ -1,4 +1,4 @@
-"""A set whose images have attributes goes the same ways as one of classes: batches, digests, selections, evaluation."""
+"""A set with attributes works like one with classes: batches, digests, selections, evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 8
 
 
 class Counted(Source):
-    """Image i is of the value i; its attributes are the binary digits of i."""
+    """Image i has the value i; its attributes are the binary digits of i."""
 
     def __init__(self, count: int = 8, broken: int = -1):
         self.broken = broken

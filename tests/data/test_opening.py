@@ -1,4 +1,4 @@
-"""What a path opens: records, identity folders, generated faces; whole or the first part of them."""
+"""What a path opens: records, identity folders, generated faces; all or the first part of them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_generated_faces_open_by_their_specification():
     assert source.domain_names == ("pose", "age", "light")
 
 
-def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):
+def test_what_cannot_be_trained_on_gives_one_line(faces, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     flat = tmp_path / "flat"
@@ -99,9 +99,9 @@ def test_what_cannot_be_trained_on_is_one_line(faces, tmp_path):
     (half / "train.rec").unlink()
     refused = {
         str(half): "train.rec: cannot be read",
-        str(tmp_path / "nowhere"): "no folder",
+        str(tmp_path / "nowhere"): "is neither a folder nor a list",
         str(faces / "list.txt"): "1 of 1 images are missing",
-        "tfds:nothing": "no prepared set",
+        "tfds:nothing": "no prepared dataset",
         str(empty): "no identities found",
         str(flat): "one folder per identity",
     }
@@ -134,7 +134,7 @@ def test_an_image_that_vanished_is_named(faces):
 def test_benchmarks_open_by_ending(tmp_path, shared_data):
     assert len(open_benchmark(str(shared_data / "att_faces" / "att.bin")).issame) == 600
     (tmp_path / "lfw.txt").write_text("x")
-    refused = {"lfw.txt": "is no row of a list of pairs", "no.bin": "does not exist", "": "holds no list of pairs"}
+    refused = {"lfw.txt": "is not a row of a pair list", "no.bin": "does not exist", "": "holds no pair list"}
     for path, reason in refused.items():
         with pytest.raises(InputError, match=reason):
             open_benchmark(str(tmp_path / path))
@@ -143,7 +143,7 @@ def test_benchmarks_open_by_ending(tmp_path, shared_data):
 def test_the_digest_of_keys_is_that_of_each_key_in_order(faces, tmp_path):
     packed = write_records(tmp_path / "packed", identity_payloads({1.0: [b"a", b"b"], 2.0: [b"c"]}))
     named = tmp_path / "named"
-    for name in ("a", "b\udcff"):  # bytes that are no UTF-8
+    for name in ("a", "b\udcff"):  # bytes that are not UTF-8
         (named / name).mkdir(parents=True)
         (named / name / "1.png").write_bytes(encoded(picture(0, 8, 8)))
     (named / "train.csv").write_text("image,label\na/1.png,4\n")

@@ -1,4 +1,5 @@
-"""Packed shards are the source in another form: same records, same order, same batches; packing survives any end."""
+"""Packed shards are the source in another form: same records, same order, same batches; packing survives any
+interruption."""
 
 from __future__ import annotations
 
@@ -80,7 +81,7 @@ def test_folders_records_and_shards_give_the_same_batches(folders, tmp_path):
         for batch, other in zip(expected, taken(form), strict=True):
             for name in batch:
                 np.testing.assert_array_equal(batch[name], other[name])
-    # What resuming compares is the same too; where the files lie may change.
+    # What resuming compares is the same too; the files may move.
     one, other = describe_source(forms[0]), describe_source(forms[2])
     assert {**one, "source": ""} == {**other, "source": ""}
 
@@ -119,14 +120,14 @@ TABLE = 'file,pose,note\np0/0.png,left,\np3/4.png,frontal,"quoted, and so"\n'
 
 @pytest.fixture
 def labeled(folders):
-    """The folders, with labels of two images written as a spreadsheet does."""
+    """The folders, with labels of two images written as by a spreadsheet."""
     (folders / "labels.csv").write_text(TABLE.replace(",", ";").replace("; and", ", and"), "utf-8-sig", newline="\r\n")
     return folders
 
 
 def test_labels_are_packed_whole_and_found_again(labeled, tmp_path, capsys):
     assert call(command, labeled, tmp_path / "shards", "--shards=2") == 0
-    assert f"labels    pose, note of 2 images ({labeled / 'labels.csv'})" in capsys.readouterr().out
+    assert f"labels    pose, note for 2 images ({labeled / 'labels.csv'})" in capsys.readouterr().out
     assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
     again = open_source(str(tmp_path / "shards"), domains="pose=left; ordinary")
     assert again.domains[0].tolist() == [1, 0] and again.domains[COUNT - 1].tolist() == [0, 1]
@@ -145,7 +146,7 @@ def test_other_labels_are_another_pack(labeled, folders, tmp_path):
     assert files(shards_folder) == before
 
 
-def test_damaged_labels_of_a_pack_are_refused_until_they_are_packed_again(labeled, tmp_path):
+def test_corrupted_labels_of_a_pack_are_refused_until_repacked(labeled, tmp_path):
     source = open_source(str(labeled), labels=str(labeled / "labels.csv"))
     table = tmp_path / "shards" / "labels.csv"
     pack(source, table.parent, Limit(shards=2))
@@ -170,7 +171,7 @@ def test_a_pack_without_labels_takes_a_table_that_is_put_into_it(folders, tmp_pa
     assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
     (tmp_path / "empty").mkdir()
     shutil.copy(tmp_path / "shards" / "labels.csv", tmp_path / "empty")
-    with pytest.raises(InputError, match=r"'labels\.csv', which is of no pack"):
+    with pytest.raises(InputError, match=r"'labels\.csv', which no pack wrote"):
         pack(source, tmp_path / "empty", Limit(shards=3))
 
 
@@ -222,7 +223,7 @@ def test_interrupted_anywhere_the_same_files_come_out(folders, tmp_path, reads):
     if reads < COUNT:
         with pytest.raises(KeyboardInterrupt):
             pack(Dying(source, reads, KeyboardInterrupt()), tmp_path / "again", Limit(shards=3))
-        with pytest.raises(InputError, match="expected a finished pack"):
+        with pytest.raises(InputError, match="expected a complete pack"):
             open_source(str(tmp_path / "again"))
     result = pack(source, tmp_path / "again", Limit(shards=3))
     assert files(tmp_path / "again") == files(tmp_path / "whole")
@@ -278,7 +279,7 @@ def test_killed_outright_the_same_files_come_out(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_packing_again_repairs_a_damaged_shard_and_keeps_the_others(folders, tmp_path, damage):
+def test_repacking_repairs_a_corrupted_shard_and_keeps_the_others(folders, tmp_path, damage):
     source, folder = open_source(str(folders)), tmp_path / "shards"
     pack(source, folder, Limit(shards=3))
     before = files(folder)
@@ -304,7 +305,7 @@ def test_another_pack_or_other_files_are_not_touched(folders, tmp_path):
         pack(open_source(str(folders)), folder, Limit(shards=3))
     with pytest.raises(InputError, match="limit was"):
         pack(source, folder, Limit(shards=2))
-    with pytest.raises(InputError, match="'p0', which is of no pack"):
+    with pytest.raises(InputError, match="'p0', which no pack wrote"):
         pack(source, folders, Limit(shards=3))
     assert files(folder) == before
 
@@ -339,22 +340,22 @@ def test_the_command(folders, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "14 images, 4 identities" in out and "packing 14/14" in out and "2 shards" in out
     assert call(command, folders, tmp_path / "shards", "--shards=2") == 0
-    assert "2 of them kept" in capsys.readouterr().out
+    assert "2 kept from before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["/nowhere", "DST"], "no folder"),
+        (["/nowhere", "DST"], "is neither a folder nor a list"),
         (["SRC"], "DST"),
         (["SRC", "DST", "--shards=0"], "--shards"),
         (["SRC", "DST", "--shard_mb=-1"], "--shard_mb"),
         (["SRC", "DST", "--shards=2", "--shard_mb=2"], "not allowed"),
-        (["SRC", "SRC"], "of no pack"),
+        (["SRC", "SRC"], "which no pack wrote"),
         (["SRC", "SRC/p0/0.png"], "is a file; expected a folder"),
     ],
 )
-def test_wrong_commands_are_one_line(folders, tmp_path, capsys, words, expected):
+def test_bad_commands_give_one_line(folders, tmp_path, capsys, words, expected):
     places = {"SRC": str(folders), "DST": str(tmp_path / "shards"), "SRC/p0/0.png": str(folders / "p0/0.png")}
     assert call(command, *(places.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_the_missing_test_part_is_split_off(hub):
 
 @pytest.mark.parametrize("word", ["val", "valid", "validation"])
 def test_plain_files_without_names_of_classes(tmp_path, word):
-    """Beside each other, the images as bytes of either width, the labels of any whole kind."""
+    """Together, with images as bytes of either width and labels of any integer type."""
     for name, kind, whole in (("train", pa.binary(), pa.int64()), (word, pa.large_binary(), pa.uint8())):
         columns = {"image": pa.array(IMAGES, kind), "label": pa.array([i % 3 for i in range(30)], whole)}
         write(tmp_path / f"{name}.parquet", pa.table(columns))
@@ -110,9 +110,9 @@ numbers = pa.array(range(6), pa.int64())
 REFUSED = {
     "a missing shard": (
         lambda f: (f / "data" / SHARD).unlink(),
-        "train-00001-of-00002.* are not every shard once",
+        "train-00001-of-00002.*: shards missing or duplicate",
     ),
-    "a shard twice": (replaced("train-00001-of-00002-ef.parquet", table()), "are not every shard once"),
+    "a shard twice": (replaced("train-00001-of-00002-ef.parquet", table()), "shards missing or duplicate"),
     "two validation parts": (replaced("validation.parquet", table()), "holds both valid and validation"),
     "no training part": (
         lambda f: [path.unlink() for path in (f / "data").glob("train*")],
@@ -133,7 +133,7 @@ REFUSED = {
     "a label out of range": (replaced(VALID, table(0, 6, label=numbers)), "row 3 has the label 3; expected 0 to 2"),
     "unlabeled rows": (
         replaced(VALID, table(0, 6, label=pa.array([-1] * 6, pa.int64()))),
-        r"row 0 has the label -1; .* \(remove the file where it is unlabeled\)",
+        r"row 0 has the label -1; .* \(remove the file if it is unlabeled\)",
     ),
     "a row without a label": (
         replaced(VALID, table(0, 6, label=pa.array([0, 1, None, 0, 1, 2], pa.int64()))),
@@ -141,24 +141,24 @@ REFUSED = {
     ),
     "paths alone": (
         replaced(VALID, table(0, 6, image=pa.array([{"bytes": None, "path": "a.png"}] * 6, STRUCT))),
-        "holds no image's bytes, paths alone",
+        "holds only paths, no image bytes",
     ),
     "other classes": (
         replaced(VALID, table(0, 6).replace_schema_metadata(metadata(["a", "b", "c"]))),
-        "has other class names than",
+        "has different class names from",
     ),
     "malformed metadata": (
         replaced(VALID, table(0, 6).replace_schema_metadata({b"huggingface": b"{"})),
         "its `huggingface` metadata is malformed",
     ),
-    "no row": (replaced(VALID, table(0, 0)), "its validation files hold no row"),
+    "no row": (replaced(VALID, table(0, 0)), "its validation files have no rows"),
     "words": (lambda f: (f / "data" / VALID).write_text("words"), "valid-00000-of-00001.parquet: cannot be read"),
     "an empty file": (lambda f: (f / "data" / VALID).write_text(""), "cannot be read"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(hub, case):
+def test_refusals_give_one_line(hub, case):
     change, reason = REFUSED[case]
     change(hub)
     with pytest.raises(InputError, match=reason) as caught:
@@ -168,7 +168,7 @@ def test_what_is_refused_is_one_line(hub, case):
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_file_is_one_line(hub, kept):
+def test_a_truncated_file_gives_one_line(hub, kept):
     path = hub / "data" / SHARD
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(InputError, match=rf"{SHARD}: cannot be read") as caught:
@@ -177,7 +177,7 @@ def test_a_truncated_file_is_one_line(hub, kept):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_changed_byte_is_one_line_or_changes_nothing(hub, seed):
+def test_a_changed_byte_gives_one_line_or_changes_nothing(hub, seed):
     """In a file whose pages have checksums."""
     path = hub / "data" / SHARD
     write(path, table(0, 13), write_page_checksum=True)
@@ -194,17 +194,17 @@ def test_a_changed_byte_is_one_line_or_changes_nothing(hub, seed):
     assert "\n" not in said
 
 
-def test_a_label_that_no_number_of_images_explains(tmp_path):
+def test_an_implausible_label(tmp_path):
     images = {"image": pa.array(IMAGES[:2]), "label": pa.array([0, 10**12])}
     write(tmp_path / "train.parquet", pa.table(images))
-    with pytest.raises(InputError, match="the label 1000000000000 is above the number of images"):
+    with pytest.raises(InputError, match="the label 1000000000000 exceeds the number of images"):
         open_parts(str(tmp_path))
 
 
-def test_no_more_is_held_than_allowed(hub, monkeypatch):
-    """Images that are all the same take little room in a file, as its dictionary, and much in memory."""
+def test_no_more_memory_is_used_than_allowed(hub, monkeypatch):
+    """Identical images take little space in a file, as its dictionary, but much memory."""
     image = pa.array([{"bytes": IMAGES[0], "path": None}] * 30, STRUCT)
     write(hub / "data" / VALID, table(image=image))
     monkeypatch.setattr(reader, "MAX_HELD", 30 * len(IMAGES[0]) // 2)
-    with pytest.raises(InputError, match="MiB of images would be held in memory"):
+    with pytest.raises(InputError, match="MiB of images that are held in memory"):
         open_parts(str(hub))

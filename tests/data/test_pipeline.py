@@ -21,7 +21,7 @@ SIZE = 8
 
 @dataclasses.dataclass
 class Numbered:
-    """Record i is an image of the value i, of class i % 3."""
+    """Record i is an image of value i and class i % 3."""
 
     size: int
     num_classes: int = 3
@@ -106,7 +106,7 @@ def test_epochs_are_shuffled_anew():
 def test_the_seed_decides_the_order():
     source = Numbered(64)
     assert order(made(source)) == order(made(source))
-    # Not even one epoch late does another seed give the same order.
+    # Another seed does not give the same order even one epoch later.
     epochs = {seed: order(made(source, batch_size=64, count=4, seed=seed)) for seed in range(4)}
     assert len({tuple(epoch) for epochs in epochs.values() for epoch in epochs}) == 16
 
@@ -137,9 +137,9 @@ def test_images_of_another_size_are_resized_to_the_stored_one():
 def test_batches_that_cannot_be_made():
     with pytest.raises(InputError, match="12 is more than the 11 images of numbered images"):
         made(batch_size=12)
-    with pytest.raises(InputError, match="4 is no positive multiple of the 3 processes"):
+    with pytest.raises(InputError, match="4 is not a positive multiple of the 3 processes"):
         made(process_count=3)
-    with pytest.raises(InputError, match="0 is no positive multiple"):
+    with pytest.raises(InputError, match="0 is not a positive multiple"):
         made(batch_size=0)
 
 

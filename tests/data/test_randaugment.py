@@ -58,7 +58,7 @@ def test_every_operation_is_pillows(op):
         expected = np.stack([np.asarray(PILLOW[op](Image.fromarray(image), float(value))) for image in IMAGES])
         difference = np.abs(found - expected)
         if op in MOVES:
-            # A source position on the border of two pixels may fall to either.
+            # A source position on the border of two pixels may round to either.
             assert (difference.max(-1) > 0).mean() < 2e-4, value
         else:
             assert difference.max() <= 1, value

@@ -1,4 +1,4 @@
-"""Three parts of a set: those that it has, and those that are split off its training part, the same ones every time."""
+"""Three splits of a set: the published ones, and those split off its training part, the same every time."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_published_parts_are_taken_as_they_are(tmp_path, word):
     for part in parts(splits):
         assert [part[i].label for i in range(len(part))] == part.labels.tolist()
         assert [part.class_names[part[i].label] for i in range(len(part))] == [key.split("/")[0] for key in keys(part)]
-    # A class without a picture is said, in the one part that it concerns.
+    # A class without an image is reported, in the one split that it concerns.
     assert splits.test.description == f"class folders in {tmp_path / 'test'} (no image of 'cat')"
     assert splits.validation.description == f"class folders in {tmp_path / word}"
 
 
-def test_what_is_missing_is_split_off_by_that_very_call(tmp_path):
+def test_a_missing_split_is_split_off_by_the_same_call(tmp_path):
     folders(tmp_path / "train", {"a": 30, "b": 20})
     folders(tmp_path / "val", {"a": 2, "b": 2})
     splits = open_splits(str(tmp_path), test_fraction=0.2, split_seed=7)
@@ -78,7 +78,7 @@ def test_both_parts_are_of_one_size(tmp_path):
     assert "80% of train" in splits.train.description and "10% of train" in splits.validation.description
 
 
-def test_a_validation_part_alone_is_split_off(tmp_path):
+def test_only_a_missing_validation_split_is_split_off(tmp_path):
     folders(tmp_path / "train", {"a": 60, "b": 40})
     folders(tmp_path / "test", {"a": 1, "b": 1})
     splits = open_splits(str(tmp_path))
@@ -91,7 +91,7 @@ def places(tmp_path_factory):
 
 
 @given(st.lists(st.integers(6, 40), min_size=2, max_size=5), st.floats(0.15, 0.3), st.integers(0, 2**32 - 1))
-def test_a_split_is_disjoint_covers_all_and_keeps_the_shares(places, counts, fraction, seed):
+def test_a_split_is_disjoint_complete_and_stratified(places, counts, fraction, seed):
     place = str(folders(next(places), {f"c{i}": count for i, count in enumerate(counts)}))
     splits = open_splits(place, (), fraction, seed)
     found = [keys(part) for part in parts(splits)]
@@ -141,21 +141,21 @@ def one_with(counts, **others):
 
 GOOD = {"a": 20, "b": 20}
 REFUSED = {
-    "nothing": (lambda f: None, r"data\.path: .* holds no set of images; expected list_attr_celeba\.txt"),
-    "images without folders": (lambda f: (f / "a.png").write_bytes(PNG), "holds no set of images"),
+    "nothing": (lambda f: None, r"data\.path: .* holds no dataset of images; expected list_attr_celeba\.txt"),
+    "images without folders": (lambda f: (f / "a.png").write_bytes(PNG), "holds no dataset of images"),
     "no class in train": (lambda f: (f / "train").mkdir(), "no classes found; expected one folder per class"),
     "one class": (one_with({"a": 9}), "1 class; training needs at least 2"),
     "a class of one image": (
         one_with(GOOD | {"c": 1}),
-        r"no test part of 3 classes can be split off \(The least populated class.*the class 'c' has 1 image",
+        r"no test part with 3 classes can be split off \(The least populated class.*the class 'c' has 1 image",
     ),
     "fewer test images than classes": (
         one_with({"a": 3, "b": 3}),
-        r"no test part of 2 classes can be split off \(The test_size = 1 .*the class 'a' has 3 images",
+        r"no test part with 2 classes can be split off \(The test_size = 1 .*the class 'a' has 3 images",
     ),
     "another class in test": (
         one_with(GOOD, test={"a": 1, "zebra": 1}),
-        r"class folders in .*test: the class 'zebra' is none of the 2 of the training part",
+        r"class folders in .*test: the class 'zebra' is not among the 2 of the training part",
     ),
     "two validation parts": (one_with(GOOD, val=GOOD, valid=GOOD), "holds both val and valid; expected one validation"),
     "an empty test part": (lambda f: (one_with(GOOD, val=GOOD)(f), (f / "test").mkdir()), "test: no classes found"),
@@ -167,7 +167,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(tmp_path, case):
+def test_refusals_give_one_line(tmp_path, case):
     change, reason = REFUSED[case]
     change(tmp_path)
     with pytest.raises(InputError, match=reason) as caught:
@@ -176,12 +176,12 @@ def test_what_is_refused_is_one_line(tmp_path, case):
     assert str(tmp_path) in str(caught.value)
 
 
-def test_settings_that_fit_no_set(tmp_path):
+def test_settings_that_fit_no_data_set(tmp_path):
     folders(tmp_path / "faces", GOOD)
-    with pytest.raises(InputError, match=r"data\.path: .*nowhere' is no folder"):
+    with pytest.raises(InputError, match=r"data\.path: .*nowhere' is not a folder"):
         open_splits(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"data\.attributes: .*faces is no set with attributes"):
+    with pytest.raises(InputError, match=r"data\.attributes: .*faces is not a dataset with attributes"):
         open_splits(str(tmp_path / "faces"), ("Male",))
     for fraction in (0, 1, -0.1, 3):
-        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is no part of the images"):
+        with pytest.raises(InputError, match=rf"data\.test_fraction: {fraction} is out of range"):
             open_splits(str(tmp_path / "faces"), test_fraction=fraction)

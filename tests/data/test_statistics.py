@@ -1,4 +1,4 @@
-"""Channel statistics are those of all pixels, as training has them."""
+"""Channel statistics cover all pixels, as in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .packing import encoded, picture
 
 
 class Given(Source):
-    """The images that it is given."""
+    """The given images."""
 
     def __init__(self, images):
         self.images = images
@@ -41,7 +41,7 @@ def test_every_pixel_of_every_image_counts_once(count):
     np.testing.assert_allclose(found.std, std, rtol=1e-12)
 
 
-def test_images_are_taken_as_training_has_them():
+def test_images_are_measured_as_in_training():
     gray = encoded(picture(0, 9, 5)[..., 0])
     images = [gray, encoded(picture(1, 12, 12), "JPEG")]
     found = channel_statistics(Given(images), 8)
@@ -50,7 +50,7 @@ def test_images_are_taken_as_training_has_them():
     assert red == green == blue
 
 
-def test_threads_change_no_bit():
+def test_threads_do_not_change_a_bit():
     images = Given([picture(i, 6, 6) for i in range(300)])
     assert len({channel_statistics(images, 6, threads) for threads in (0, 1, 3)}) == 1
 
@@ -61,7 +61,7 @@ def test_bad_images_stop_it_or_are_left_out():
     with pytest.raises(InputError, match=r"^given: image 1: cannot decode"):
         channel_statistics(dirty, 6)
     assert channel_statistics(dirty, 6, skip_bad=True) == channel_statistics(Given(good), 6)
-    with pytest.raises(InputError, match=r"none of 1 image can be read, the first: given: image 0"):
+    with pytest.raises(InputError, match=r"none of 1 image can be read; the first: given: image 0"):
         channel_statistics(Given([b"broken"]), 6, skip_bad=True)
 
 

@@ -1,4 +1,4 @@
-"""At which size images cross to the device: the set's own, where it has one, so that the model loses nothing."""
+"""The size at which images go to the device: the set's own, if it has one, so that the model loses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def images(*sizes: tuple[int, int]) -> list[bytes]:
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from((28, 112, 126, 224)))
-def test_of_one_size_it_is_the_longer_side_within_bounds(width, height, model):
+def test_for_one_size_it_is_the_longer_side_within_bounds(width, height, model):
     blank = np.zeros((height, width, 3), np.uint8)
     found = stored_size(AUTO, model, [blank, encoded(blank), blank])
     assert found.pixels == max(STORED_SIZE, min(max(width, height), model))
@@ -56,14 +56,14 @@ def test_of_one_size_it_is_the_longer_side_within_bounds(width, height, model):
         ([(250, 250), (640, 480)], 224, 224, "the images are 250x250 to 640x480"),
         ([(30, 40), (92, 112)], 224, 112, "the images are 30x40 to 92x112"),
         ([(30, 40), (640, 480)], 112, 112, "the images are 30x40 to 640x480"),
-        ([], 224, 112, "no image could be looked at"),
+        ([], 224, 112, "no image could be read"),
     ],
 )
-def test_of_several_sizes_it_is_the_model_s_only_where_all_are_that_large(sizes, model, pixels, why):
+def test_for_several_sizes_it_is_the_model_s_only_if_all_are_that_large(sizes, model, pixels, why):
     assert stored_size(AUTO, model, images(*sizes)) == StoredSize(pixels, why)
 
 
-def test_a_number_is_taken_and_what_cannot_be_read_is_left_out():
+def test_a_number_is_used_and_unreadable_images_are_left_out():
     assert stored_size(64, 224, images((250, 250))).pixels == 64
     assert stored_size(AUTO, 224, [b"nonsense", *images((200, 200))]).pixels == 200
     assert stored_size(AUTO, 224, [b"nonsense"]).pixels == STORED_SIZE
@@ -89,12 +89,12 @@ def test_nothing_else(value):
         overrides.freeze(config)
 
 
-# What a command makes of pictures at the model's size.
+# How a command handles images at the model's size.
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """Noise, of which every resizing shows: four people of two pictures."""
+    """Noise, in which any resizing shows: four people with two images each."""
     folder = tmp_path_factory.mktemp("pictures")
     noise = np.random.default_rng(5).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
     for number, image in enumerate(noise):
@@ -117,7 +117,7 @@ def exact(pictures) -> np.ndarray:
 MODEL = ("--backbone=builtin", f"--image_size={SIZE}", "--batch_size=8")
 
 
-def test_pictures_at_the_model_s_size_are_seen_as_they_are(pictures, exact, tmp_path, capsys):
+def test_images_at_the_model_s_size_are_seen_unchanged(pictures, exact, tmp_path, capsys):
     out = tmp_path / "faces.npz"
     assert call(embed, *MODEL, f"--images={pictures}", f"--out={out}") == 0
     assert capsys.readouterr().out.startswith(f"images    {SIZE} px stored -> {SIZE} px in the model\n")
@@ -132,7 +132,7 @@ def test_pictures_at_the_model_s_size_are_seen_as_they_are(pictures, exact, tmp_
     assert relative(opened.embed(sorted(pictures.rglob("*.png")), align=False).features, exact) < 1e-5
 
 
-def test_evaluate_and_verify_say_it(pictures, tmp_path, capsys):
+def test_evaluate_and_verify_report_it(pictures, tmp_path, capsys):
     probes = tmp_path / "probes"
     shutil.copytree(pictures, probes)
     assert call(evaluate, *MODEL, f"--gallery={pictures}", f"--probes={probes}") == 0
@@ -158,12 +158,12 @@ def small(pictures: Path, tmp_path: Path, **more: object) -> Config:
     return overrides.freeze(recipes.load(write_config(tmp_path / "small.py", settings)))  # type: ignore[return-value]
 
 
-def test_a_run_goes_on_at_the_size_it_began_with(pictures, tmp_path, capsys):
+def test_a_run_resumes_at_its_original_size(pictures, tmp_path, capsys):
     config = small(pictures, tmp_path)
     plan = prepare(config)
     assert plan.stored_size == plan.model.stored_size == plan.record["stored_size"] == SIZE
     assert f"images    {SIZE} px stored -> {SIZE} px in the model (the images are {SIZE}x{SIZE})" in summary(plan)
-    # A record from before the setting: its images were 112x112, and are.
+    # A record from before the setting: its images were 112x112, and still are.
     before = json.loads(to_json(plan.record))
     del before["stored_size"], before["config"]["data"]["stored_size"]
     (tmp_path / "run").mkdir()

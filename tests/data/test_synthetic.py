@@ -26,7 +26,7 @@ def benchmark():
     return open_synthetic_benchmark(PAIRS)
 
 
-def test_a_record_is_a_decoded_picture_with_its_person(source):
+def test_a_record_is_a_decoded_image_with_its_person(source):
     assert len(source) == 72 and source.num_classes == 12
     assert source.labels.dtype == np.int32 and np.bincount(source.labels).tolist() == [6] * 12
     record = source[6]
@@ -37,35 +37,35 @@ def test_a_record_is_a_decoded_picture_with_its_person(source):
         source[72]
 
 
-def test_every_person_has_as_many_pictures_of_each_domain(source):
+def test_every_person_has_equally_many_images_of_each_domain(source):
     assert source.domain_names == ("pose", "age", "light")
     assert (source.domains.sum(axis=1) == 1).all()
     assert (source.domains.reshape(12, 6, 3).sum(axis=1) == 2).all()
     assert source.table.columns["condition"].holds("age").tolist() == source.domains[:, 1].tolist()
 
 
-def test_the_same_spec_gives_the_same_pictures_in_any_order(source):
+def test_the_same_spec_gives_the_same_images_in_any_order(source):
     again = open_synthetic(f"synthetic:{PEOPLE}")
     for i in (40, 3, 41):
         np.testing.assert_array_equal(again[i].image, source[i].image)
     np.testing.assert_array_equal(open_synthetic("identities=40,images=6,seed=5")[40].image, source[40].image)
 
 
-def test_every_picture_differs_and_is_a_picture(source):
+def test_every_image_differs_and_is_an_image(source):
     images = np.stack([source[i].image for i in range(24)])
     assert len(np.unique(images.reshape(24, -1), axis=0)) == 24
     assert images.std(axis=(1, 2, 3)).min() > 3
 
 
-def test_other_seeds_are_other_people():
+def test_other_seeds_give_other_people():
     shapes = [Population(seed).traits(i).shape for seed in (5, 6, RESERVED_SEED) for i in range(40)]
     rows = np.array([list(shape.values()) for shape in shapes])
     distance = np.linalg.norm((rows[:, None] - rows[None]) / rows.std(axis=0), axis=-1) + 99 * np.eye(len(rows))
     assert distance.min() > 1
 
 
-def test_pictures_of_one_person_are_more_alike():
-    """Of even portraits: across poses and light it takes more than pixels, which is what the demo is about."""
+def test_images_of_one_person_are_more_similar():
+    """For evenly lit portraits: across poses and light it takes more than pixels, as the demo shows."""
     people = Population(8, ordinary=True)
     pixels = np.stack([people.picture(i, j)[0].mean(-1).ravel() for i in range(8) for j in range(4)])
     alike = np.corrcoef(pixels).reshape(8, 4, 8, 4)
@@ -74,7 +74,7 @@ def test_pictures_of_one_person_are_more_alike():
     assert same > others + 0.05
 
 
-def test_a_domain_is_what_makes_its_pictures_hard():
+def test_a_domain_makes_its_images_hard():
     drawn = {k: [draw_conditions(np.random.default_rng([k, i]), k, 1.0) for i in range(60)] for k in range(3)}
     for k, name in enumerate(DOMAINS):
         for c in drawn[k]:
@@ -108,7 +108,7 @@ def test_pairs_cross_conditions_and_are_balanced_in_every_cell(benchmark, source
     np.testing.assert_array_equal(benchmark.person, people)
 
 
-def test_domains_of_the_run_are_made_of_the_pictures_conditions(benchmark):
+def test_domains_of_the_run_are_made_from_the_images_conditions(benchmark):
     asked = open_synthetic_benchmark(PAIRS, "hard:condition=pose|light; ordinary")
     assert asked.domain_names == ("hard", "ordinary")
     np.testing.assert_array_equal(asked.image_domain[:, 1], benchmark.image_domain[:, 1])  # age
@@ -138,7 +138,7 @@ def test_folds_share_no_people_when_there_are_enough():
         ("pairs=600", "benchmark"),
     ],
 )
-def test_a_wrong_spec_is_one_line_that_names_the_settings(spec, named):
+def test_a_bad_spec_gives_one_line_that_names_the_settings(spec, named):
     with pytest.raises(InputError) as failure:
         open_synthetic(spec)
     text = str(failure.value)
@@ -146,6 +146,6 @@ def test_a_wrong_spec_is_one_line_that_names_the_settings(spec, named):
 
 
 @pytest.mark.parametrize("spec", ["identities=8", "images=5,pairs=60", "images=6,pairs=9"])
-def test_a_benchmark_needs_pairs_and_pictures_for_them(spec):
+def test_a_benchmark_needs_pairs_and_images_for_them(spec):
     with pytest.raises(InputError, match="needs"):
         open_synthetic_benchmark(spec)

@@ -1,4 +1,4 @@
-"""Texts stored end to end come back as they were, whatever a file may be called."""
+"""Texts stored end to end come back unchanged, whatever the file name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_any_file_name_survives(texts):
     assert list(TextArray(names.content)) == texts
 
 
-def test_a_text_with_nul_is_none():
+def test_a_text_with_nul_gives_none():
     with pytest.raises(ValueError, match="NUL"):
         TextArray.of(["a\0b"])
     with pytest.raises(IndexError):

@@ -32,7 +32,7 @@ def prepare(folder, features, examples, name: str = "tiny", form: str = "array_r
 
     class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
-        code_path = None  # else TFDS wants importlib_resources, which it does not install
+        code_path = None  # else TFDS needs importlib_resources, which it does not install
 
         def _info(self):
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
@@ -59,7 +59,7 @@ def data_dir(tmp_path, monkeypatch):
 
 
 def lfw_like(data_dir, **options):
-    """As `lfw` is: an image and the person's name as text."""
+    """Like `lfw`: an image and the person's name as text."""
     features = {"image": tfds.features.Image(), "label": tfds.features.Text()}
     examples = [{"image": io.BytesIO(image), "label": NAMES[i % 3]} for i, image in enumerate(IMAGES)]
     return prepare(data_dir, features, examples, **options)
@@ -98,12 +98,12 @@ def test_class_labels_with_gaps_keep_their_names(data_dir):
 def test_splits_and_versions(data_dir):
     lfw_like(data_dir, splits=("train", "test"))
     first = open_source("tfds:tiny:train[:6]")
-    assert len(first) == 6 and first.passed_over.lines() == ["passed over: 1 file (1 of the split test)"]
-    assert not open_tfds_parts("tfds:tiny")["train"].passed_over.total
+    assert len(first) == 6 and first.skipped_files.lines() == ["skipped: 1 file (1 of the split test)"]
+    assert not open_tfds_parts("tfds:tiny")["train"].skipped_files.total
     (data_dir / "tiny" / "1.0.0" / "0.png").write_bytes(IMAGES[1])
     both = open_source("tfds:tiny:1.0.0:train+test")
     assert len(both) == 18
-    assert both.passed_over.lines() == ["passed over: 1 file (1 in files of their own beside the records)"]
+    assert both.skipped_files.lines() == ["skipped: 1 file (1 in separate files next to the records)"]
     assert open_source("tfds:tiny:test").key(0) == "test/0"
 
 
@@ -117,7 +117,7 @@ WRONG = {
 }
 
 
-def test_what_is_not_there_is_one_line_that_says_what_to_do(data_dir):
+def test_what_is_missing_gives_one_line_that_says_what_to_do(data_dir):
     folder = lfw_like(data_dir)
     (data_dir / "other" / "large").mkdir(parents=True)
     folder.rename(data_dir / "other" / "large" / "1.0.0")
@@ -137,11 +137,11 @@ def test_sets_without_an_identity_are_refused(data_dir):
         data_dir, image | {"label": tfds.features.Scalar(np.float32)}, [{"image": io.BytesIO(IMAGES[0]), "label": 1.0}],
         name="other",
     )  # fmt: skip
-    with pytest.raises(InputError, match="`label` is no class, text or whole number"):
+    with pytest.raises(InputError, match="`label` is not a class, text or integer"):
         open_source("tfds:other")
 
 
-def test_a_set_of_another_form_is_refused(data_dir):
+def test_a_set_of_another_format_is_refused(data_dir):
     folder = lfw_like(data_dir)
     info = json.loads((folder / "dataset_info.json").read_text())
     (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
@@ -161,7 +161,7 @@ def test_no_code_that_the_files_name_is_imported(data_dir, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("at", [400, 900, -1])
-def test_damage_is_one_line(data_dir, at):
+def test_corruption_gives_one_line(data_dir, at):
     folder = lfw_like(data_dir)
     (shard,) = folder.glob("*array_record*")
     content = bytearray(shard.read_bytes())
@@ -179,7 +179,7 @@ ATTRIBUTES = ["Young", "Male", "Smiling"]
 
 
 def celeba_like(data_dir, **options):
-    """As `celeb_a` is: image i has attribute k where bit k of i is set."""
+    """Like `celeb_a`: image i has attribute k if bit k of i is set."""
     features = {
         "image": tfds.features.Image(),
         "attributes": dict.fromkeys(ATTRIBUTES, np.bool_),
@@ -223,16 +223,16 @@ def test_a_class_set_has_its_parts_and_the_missing_one_is_split_off(data_dir):
     assert "split train" in splits.validation.description and "10% of train" in splits.validation.description
 
 
-def test_parts_that_cannot_be_had(data_dir):
+def test_unavailable_splits(data_dir):
     celeba_like(data_dir)
     lfw_like(data_dir, name="faces", splits=("train", "validation"))
     lfw_like(data_dir, name="tests", splits=("test",))
     refused = {
         ("tfds:tiny", ("Smilin",)): r"no attribute 'Smilin'; did you mean Smiling\?",
-        ("tfds:faces", ("Male",)): r"data\.attributes: the set has classes and no attributes",
-        ("tfds:tiny:train", ()): "it names no split",
+        ("tfds:faces", ("Male",)): r"data\.attributes: the dataset has classes, not attributes",
+        ("tfds:tiny:train", ()): "name no split",
         ("tfds:tests", ()): "Unknown split 'train'",
-        ("tfds:absent", ()): "no prepared set",
+        ("tfds:absent", ()): "no prepared dataset",
     }
     for (path, attributes), reason in refused.items():
         with pytest.raises(InputError, match=reason) as caught:
@@ -242,5 +242,5 @@ def test_parts_that_cannot_be_had(data_dir):
 
 def test_faces_are_not_trained_on_attributes(data_dir):
     celeba_like(data_dir)
-    with pytest.raises(InputError, match=r"data\.train: TFDS tiny .* has attributes; expected a set of identities"):
+    with pytest.raises(InputError, match=r"data\.train: TFDS tiny .* has attributes; expected a dataset of identities"):
         open_source("tfds:tiny", max_identities=2)

@@ -61,12 +61,12 @@ def test_its_validation_part_is_as_annotated(tiny):
     assert validation.description == f"Tiny-ImageNet val in {tiny}"
 
 
-def test_words_may_be_missing_and_unlabeled_images_are_passed_over(tiny):
+def test_words_may_be_missing_and_unlabeled_images_are_skipped(tiny):
     (tiny / "words.txt").unlink()
     (tiny / "test" / "images").mkdir(parents=True)
     splits = open_splits(str(tiny))
     assert list(splits.train.class_names) == WNIDS
-    assert "the images of test/ have no labels and are passed over" in splits.train.description
+    assert "the images of test/ have no labels and are skipped" in splits.train.description
 
 
 def written(name, text):
@@ -81,18 +81,18 @@ def one_class(folder):
 VAL = "val/val_annotations.txt"
 REFUSED = {
     "an unknown class": (written(VAL, ANNOTATIONS.replace("n2", "n9")), r"line 3, .* n9 is not in wnids\.txt"),
-    "one column": (written(VAL, "val_0.JPEG\n"), "line 1, 'val_0.JPEG': has one column"),
+    "one column": (written(VAL, "val_0.JPEG\n"), "line 1, 'val_0.JPEG': has only one column"),
     "an image annotated twice": (
         written(VAL, ANNOTATIONS + "val_0.JPEG\tn1\n"),
-        "line 4, .*: the image was annotated before",
+        "line 4, .*: the image is annotated twice",
     ),
     "an annotated image that is missing": (
         lambda f: (f / "val/images/val_2.JPEG").unlink(),
-        "lacks 1 image that val_annotations.txt names, the first val_2.JPEG",
+        "lacks 1 image that val_annotations.txt names, the first: val_2.JPEG",
     ),
     "images that nobody annotated": (
         written(VAL, ANNOTATIONS.splitlines(True)[0]),
-        "holds 2 images that val_annotations.txt does not name, the first val_1.JPEG",
+        "holds 2 images that val_annotations.txt does not name, the first: val_1.JPEG",
     ),
     "no annotations": (lambda f: (f / VAL).unlink(), r"val_annotations\.txt: cannot be read"),
     "a class without a folder": (lambda f: shutil.rmtree(f / "train" / "n2"), "n2/images: cannot be listed"),
@@ -100,15 +100,15 @@ REFUSED = {
         lambda f: [path.unlink() for path in (f / "train/n2/images").iterdir()],
         "n2/images: holds no image; wnids.txt names the class n2",
     ),
-    "a class twice": (written("wnids.txt", "n3\nn1\n\nn3\n"), "line 4, 'n3': is on line 1 as well"),
-    "two classes a line": (written("wnids.txt", "n3 n1\n"), "line 1, 'n3 n1': is no class"),
+    "a class twice": (written("wnids.txt", "n3\nn1\n\nn3\n"), "line 4, 'n3': is also on line 1"),
+    "two classes a line": (written("wnids.txt", "n3 n1\n"), "line 1, 'n3 n1': is not a class"),
     "no class": (written("wnids.txt", "\n"), "wnids.txt: is empty"),
     "one class": (one_class, "1 class; training needs at least 2"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_one_line(tiny, case):
+def test_refusals_give_one_line(tiny, case):
     change, reason = REFUSED[case]
     change(tiny)
     with pytest.raises(InputError, match=reason) as caught:
@@ -118,7 +118,7 @@ def test_what_is_refused_is_one_line(tiny, case):
 
 
 def test_a_set_of_classes_has_no_attributes(tiny):
-    with pytest.raises(InputError, match=r"data\.attributes: .* is no set with attributes"):
+    with pytest.raises(InputError, match=r"data\.attributes: .* is not a dataset with attributes"):
         open_splits(str(tiny), ("Male",))
 
 

@@ -1,4 +1,4 @@
-"""Sets that a list names, and records that are not called train: read right, or refused with the form to use."""
+"""Sets named by a list, and records not called train: read correctly, or refused with the format to use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def written(found: dict[str, str], dialect: str, draw) -> tuple[str, str]:
     """The list's ending and its text."""
     listed = list(found.items())
     if draw(st.booleans()):
-        listed.append(listed[0])  # a line that stands there twice
+        listed.append(listed[0])  # a duplicate line
     if draw(st.booleans()):
         listed = [(path.replace("/", "\\"), label) for path, label in listed]
     if draw(st.booleans()):
@@ -77,7 +77,7 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         found = {path: label for path, label in found.items() if "," not in path}
     if dialect in ("lst", "spaces"):
         found = {path: str(number % 2) for number, path in enumerate(found)}
-    if dialect == "spaces":  # where the first word is a number, the last one is no label
+    if dialect == "spaces":  # if the first word is a number, the last one is not a label
         found = {path: label for path, label in found.items() if not path[0].isdigit()}
     if len(set(found.values())) < 2:
         return
@@ -91,11 +91,11 @@ def test_a_list_is_read_in_whatever_dialect(found, dialect, data):
         if all(label.isdecimal() for label in names):
             names.sort(key=int)
         assert list(source.class_names) == names
-        assert source.passed_over.lines() == ["passed over: 1 file (1 that the list does not name)"]
+        assert source.skipped_files.lines() == ["skipped: 1 file (1 that the list does not name)"]
         assert source[0].image == PNG and source[0].label == source.labels[0]
 
 
-def test_the_lists_of_a_set_lie_in_it_and_beside_its_images(tmp_path):
+def test_the_lists_of_a_set_are_in_it_and_next_to_its_images(tmp_path):
     put(tmp_path / "set", *(f"images/{number:08d}.jpg" for number in range(9)))
     put(tmp_path / "celeba", *(f"img_align_celeba/{number:06d}.jpg" for number in range(3)))
     texts = {
@@ -124,23 +124,23 @@ def test_the_lists_of_a_set_lie_in_it_and_beside_its_images(tmp_path):
 BAD = {
     "nothing": ("", "lists no image"),
     "a header alone": ("path,label\n", "lists no image"),
-    "one column": ("0.png\n1.png\n", "is no line of a training list"),
-    "five unknown columns": ("a,b,c,d,e\n", "is no line of a training list"),
-    "two labels": ("0\t1\t2\t0.png\n", "has 2 labels; expected one label an image"),
+    "one column": ("0.png\n1.png\n", "is not a line of a training list"),
+    "five unknown columns": ("a,b,c,d,e\n", "is not a line of a training list"),
+    "two labels": ("0\t1\t2\t0.png\n", "has 2 labels; expected one label per image"),
     "two labels of one image": ("0.png 1\n0.png 2\n", "line 2, '0.png 2': has the label 2, and 1 on an earlier line"),
-    "a label below 0": ("0.png,-1\n", "has the label -1; expected a count from 0 on, or a name"),
+    "a label below 0": ("0.png,-1\n", "has the label -1; expected a non-negative integer, or a name"),
     "half a label": ("0.png,1.5\n", "has the label 1.5"),
     "no label": ("path,label\n0.png,\n", "has no label"),
     "no path": ("path,label\n,3\n", "names no image"),
-    "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before 2"),
+    "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before it have 2"),
     "missing images": ("0.png,1\n2.png,2\n3.png,1\n", r"2 of 3 images are missing, e\.g\. .*2\.png"),
-    "a NUL": ("0.png,a\0b\n", "holds a NUL"),
-    "no text": ("0.png,\0\n".encode("utf-16"), "is no UTF-8 text"),
+    "a NUL": ("0.png,a\0b\n", "contains a NUL"),
+    "no text": ("0.png,\0\n".encode("utf-16"), "is not UTF-8 text"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_list_is_one_line(tmp_path, name):
+def test_what_is_not_a_list_gives_one_line(tmp_path, name):
     text, reason = BAD[name]
     put(tmp_path, "0.png", "1.png")
     (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -153,7 +153,7 @@ def test_what_is_no_list_is_one_line(tmp_path, name):
 
 
 def im2rec(folder: Path, name: str, classes: int = 4) -> Path:
-    """What im2rec writes of a list: flat records from key 0 on, and no property."""
+    """What im2rec writes from a list: flat records from key 0, and no property."""
     write_records(folder, [(key, header(float(key // 6), key) + PNG) for key in range(6 * classes)])
     for ending in (".rec", ".idx"):
         (folder / f"train{ending}").rename(folder / f"{name}{ending}")
@@ -162,7 +162,7 @@ def im2rec(folder: Path, name: str, classes: int = 4) -> Path:
 
 
 @pytest.mark.parametrize("name", ["train", "faces"])
-def test_records_may_be_called_otherwise_and_have_no_property(tmp_path, name):
+def test_records_may_have_another_name_and_no_property(tmp_path, name):
     place = im2rec(tmp_path / "im2rec", name)
     for path in (place, place / f"{name}.rec"):
         source = open_source(str(path))
@@ -170,28 +170,28 @@ def test_records_may_be_called_otherwise_and_have_no_property(tmp_path, name):
     assert ("faces.rec" in source.description) == (name == "faces")
 
 
-def test_of_several_records_one_is_named(tmp_path):
+def test_one_of_several_records_must_be_named(tmp_path):
     place = im2rec(im2rec(tmp_path / "two", "old"), "new", classes=2)
-    with pytest.raises(InputError, match=r"holds 2 sets of records, new, old; name one, as data\.train=.*new\.rec$"):
+    with pytest.raises(InputError, match=r"holds 2 record files, new, old; name one, e.g. data\.train=.*new\.rec$"):
         open_source(str(place))
     assert open_source(str(place / "old.rec")).num_classes == 4
 
 
-# --- what is not read names the form to use -------------------------------------------------------------------------
+# --- unsupported formats name the one to use -------------------------------------------------------------------------
 
 UNREAD = {
     "lfw.bin": r"a \.bin pack is a benchmark: --benchmark NAME=.*lfw\.bin$",
     "faces.zip": "unpack it, and name its folder$",
     "faces.tfrecord": "tfds build --file_format=array_record$",
-    "data.mdb": "write its images into a folder for each identity$",
+    "data.mdb": "write its images into one folder per identity$",
     "train.parquet": "adaptface classify",
-    "anna.jpg": "name the folder of the identities' folders$",
+    "anna.jpg": "name the folder that holds the identity folders$",
     "faces.xyz": "expected a folder with a .rec, shards or identity folders, a list of images and labels, or tfds:NAME",
 }
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_a_form_that_is_not_read_names_another(tmp_path, name):
+def test_an_unsupported_format_names_a_supported_one(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(InputError, match=UNREAD[name]) as caught:
         open_source(str(tmp_path / name))

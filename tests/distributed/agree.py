@@ -1,6 +1,6 @@
-"""One of two processes: for each setting of both schemas, whether a change of it in the second process is refused.
+"""One of two processes: for each setting of both schemas, whether changing it in the second process is refused.
 
-Before that, that both know what either found (`processes.anywhere`).
+First, that both know what either found (`processes.anywhere`).
 
 python -m tests.distributed.agree PORT PROCESS
 """
@@ -24,7 +24,7 @@ from adaptface_jax.distributed.agreement import check_agreed
 
 
 def other(value: object) -> object:
-    """Another value than this one."""
+    """A different value."""
     if isinstance(value, bool):
         return not value
     return value + 1 if isinstance(value, int | float) else "other"

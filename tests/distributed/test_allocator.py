@@ -1,4 +1,4 @@
-"""On a CPU a second step finds the memory of the first one, and the kernel need not hand it out again."""
+"""On a CPU a second step reuses the memory of the first, and the kernel need not provide it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.children import ran
 
-# Page faults of writing 256 MB, four times, in a process of its own.
+# Page faults of writing 256 MB, four times, in a separate process.
 PROGRAM = """
 import resource, sys
 import numpy as np
@@ -24,7 +24,7 @@ for _ in range(4):
 """
 
 
-# The same of a compiled step, which needs 256 MB while it computes. In jax's own threads most steps take 60,000 faults.
+# The same for a compiled step that needs 256 MB of work space. In jax's own threads most steps take 60,000 faults.
 STEPS = """
 import resource
 import jax
@@ -64,5 +64,5 @@ def test_a_step_in_the_calling_thread_finds_the_memory_of_the_one_before():
     done = ran(sys.executable, "-c", STEPS)
     assert done.status == 0, done.error
     faults = [int(line) for line in done.out.split()]
-    # The second may lie elsewhere than the first, where something small took a piece of it.
+    # The second may be placed elsewhere, if something small took part of the first.
     assert sum(faults[2:]) < 200

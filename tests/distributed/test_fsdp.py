@@ -1,4 +1,5 @@
-"""Frozen blocks split over devices: the numbers of one device, each holding its part, gathered a block at a time."""
+"""Frozen blocks sharded over devices: the results of one device, each holding its part, gathered one block at a
+time."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ INNER_ROUTER = models.replace(models.replace(INNER_ROUTER, "backbone", quantize=
 
 
 class Trained(NamedTuple):
-    """What some steps gave: losses and the trainable tree; the frozen tree, the program, and how it embeds pictures."""
+    """The result of some steps: losses and the trainable tree; the frozen tree, the program, and image embeddings."""
 
     losses: list[float]
     trainable: Any
@@ -48,7 +49,7 @@ class Trained(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A whole tree on some devices, and one split over groups of 8."""
+    """An unsplit tree on some devices, and one sharded over groups of 8."""
 
     settings: Config
     devices: int
@@ -58,7 +59,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    # The router that looks at the unadapted backbone goes through the blocks once more.
+    # The router on the unadapted backbone goes through the blocks once more.
     "frozen router, accumulated": Case(FROZEN_ROUTER, 8, 1, 4, passes=3),
     "inner router, 8 bits, remat, classes split": Case(INNER_ROUTER, 1, 4, 8, passes=2),
 }
@@ -92,7 +93,7 @@ def trained(name: str, split: bool) -> Trained:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_steps_are_those_of_a_whole_tree(case):
+def test_steps_match_an_unsplit_tree(case):
     whole, split = trained(case, False), trained(case, True)
     np.testing.assert_allclose(split.losses, whole.losses, rtol=1e-5)
     for path, leaf in trees.flatten(split.trainable).items():
@@ -100,7 +101,7 @@ def test_steps_are_those_of_a_whole_tree(case):
         assert np.linalg.norm(leaf - expected) <= 1e-5 * np.linalg.norm(expected), path
 
 
-def test_embeddings_are_those_of_a_whole_tree():
+def test_embeddings_match_an_unsplit_tree():
     whole, split = (trained("inner router, 8 bits, remat, classes split", split).embed() for split in (False, True))
     assert models.relative(split, whole) < 1e-5
 
@@ -119,7 +120,7 @@ def test_the_memory_of_a_step_shrinks_by_what_is_split():
     before, after = (trained("frozen router, accumulated", split).program.memory_analysis() for split in (False, True))
     kernels = 4 * DEPTH * sum(din * dout for din, dout in KERNELS.values())
     assert before.argument_size_in_bytes - after.argument_size_in_bytes == kernels * 3 // 4
-    # No device ever has the stack of blocks whole: at work it takes no more than the gathered kernels of one or two.
+    # No device ever holds the full stack of blocks: it needs no more than the gathered kernels of one or two.
     assert after.temp_size_in_bytes - before.temp_size_in_bytes < kernels * 2 / DEPTH
 
 
@@ -129,7 +130,7 @@ def test_one_block_at_a_time_is_gathered_forwards_and_again_backwards(case):
     kind = "s8" if CASES[case].settings.backbone.quantize == "int8" else "f32"
     kernels = {f"{kind}[{din},{dout}]" for din, dout in KERNELS.values()}
     places = {where: shapes & kernels for where, shapes in gathers.items() if shapes & kernels}
-    # Each gathers all of a block: the body of a loop over the blocks, or what comes between, for the last one alone.
+    # Each gathers all of a block: the body of a loop over the blocks, or, for the last one, the code between.
     assert len(places) == CASES[case].passes + 1 and all(shapes == kernels for shapes in places.values())
     assert sum(where.startswith("body of ") for where in places) >= CASES[case].passes
     # And nothing gathers the kernels of several blocks.
@@ -138,7 +139,7 @@ def test_one_block_at_a_time_is_gathered_forwards_and_again_backwards(case):
 
 
 def gathers_by_computation(program: str) -> dict[str, set[str]]:
-    """The arrays that a compiled program gathers, by the computation that they stand in; bodies of loops say so."""
+    """The arrays that a compiled program gathers, by computation; loop bodies are marked."""
     bodies = set(re.findall(r"body=%?([\w.\-]+)", program))
     found: dict[str, set[str]] = {}
     where = ""
@@ -150,7 +151,7 @@ def gathers_by_computation(program: str) -> dict[str, set[str]]:
     return found
 
 
-def test_a_model_goes_from_the_host_to_where_it_lies():
+def test_a_model_goes_from_the_host_straight_to_its_devices():
     settings = models.replace(models.config("lora"), "train", fsdp=8)
     params = jax.tree.map(np.asarray, vit.random_params(models.SPEC, models.SIZE, 0))
     frozen, _ = Recognizer(models.SPEC, settings, np.float32).init(params, None)
@@ -162,7 +163,7 @@ def test_a_model_goes_from_the_host_to_where_it_lies():
     assert model.recognizer.mesh is mesh
 
 
-def test_a_run_is_used_as_it_was_trained_over_the_devices_that_are_here(tmp_path):
+def test_a_run_is_opened_over_the_devices_of_this_machine(tmp_path):
     settings = models.replace(models.config("none"), "backbone", weights="builtin", quantize="int8")
     write_run(tmp_path, models.replace(settings, "train", fsdp=4))
     model, _ = open_run(tmp_path, "latest", run_mesh(tmp_path))
@@ -178,7 +179,7 @@ def test_a_run_is_used_as_it_was_trained_over_the_devices_that_are_here(tmp_path
     ("model", "fsdp", "words"),
     [
         (1, 3, r"train\.fsdp: 3 does not divide the 8 devices; choose a divisor"),
-        (4, 2, r"train\.fsdp: 2 is no multiple of train\.model_parallel 4.*; choose a multiple of 4"),
+        (4, 2, r"train\.fsdp: 2 is not a multiple of train\.model_parallel 4.*; choose a multiple of 4"),
     ],
 )
 def test_devices_that_cannot_be_grouped_so_are_refused(model, fsdp, words):

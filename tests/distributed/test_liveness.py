@@ -1,4 +1,4 @@
-"""The relay in front of the coordinator: bytes pass unchanged, and only a loss is told."""
+"""The relay in front of the coordinator: bytes pass unchanged, and only a loss is reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_bytes_pass_both_ways(line):
         assert found == sent
 
 
-def test_a_loss_is_told_before_the_own_end_hears_of_it(line):
+def test_a_loss_is_reported_before_our_end_notices(line):
     relay, own, other, told = line
     relay.met()
     heard = []
@@ -58,7 +58,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("ending", ["own end first", "before they met", "after leaving"])
-def test_other_ends_are_no_loss(line, ending):
+def test_other_endings_are_not_a_loss(line, ending):
     relay, own, other, told = line
     if ending != "before they met":
         relay.met()
@@ -70,7 +70,7 @@ def test_other_ends_are_no_loss(line, ending):
     assert not told.wait(WHILE)
 
 
-def test_a_target_that_comes_late_is_waited_for():
+def test_a_late_target_is_waited_for():
     # Bound, and refusing connections until it listens.
     with socket.socket() as target, listen_here() as listener:
         target.bind(("127.0.0.1", 0))

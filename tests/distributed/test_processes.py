@@ -1,4 +1,4 @@
-"""Two processes of one run on one machine: the losses of one process, one voice, and no waiting for the dead."""
+"""Two processes of one run on one machine: the losses of one process, output once, and no waiting for the dead."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def start(
 def start_two(
     config: Path, workdir: Path, *words: str, second: tuple[str, ...] = (), places: tuple[Path, Path] = (ROOT, ROOT)
 ) -> Iterator[list[Child]]:
-    """As torchrun would start them; `second` are words for the second one alone, `places` their folders."""
+    """As torchrun would start them; `second`: flags for the second one only, `places`: their folders."""
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     with contextlib.ExitStack() as stack:
         yield [
@@ -70,7 +70,7 @@ def start_two(
 
 
 def free_port() -> int:
-    """Below the ports that systems choose by themselves, so that no neighbor is given it before it is used."""
+    """Below the ephemeral ports, so that no other program gets it before it is used."""
     while True:
         port = 20_000 + secrets.randbelow(10_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -78,18 +78,18 @@ def free_port() -> int:
 
 
 def last_checkpoint(workdir: Path) -> int:
-    """The step of the latest one in the folder, 0 where there is none."""
+    """The step of the latest one in the folder, or 0."""
     return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def own_lines(error: str) -> list[str]:
-    """Without those of the library that carries the collectives."""
+    """Without those of the collectives library."""
     return [line for line in error.splitlines() if not line.startswith("[Gloo]")]
 
 
 def losses(workdir: Path) -> dict[int, float]:
     rows = [(row["step"], row["train/loss"]) for row in read_metrics(workdir) if "train/loss" in row]
-    assert len(dict(rows)) == len(rows), "a step stands there twice"
+    assert len(dict(rows)) == len(rows), "a step is logged twice"
     return dict(rows)
 
 
@@ -115,7 +115,7 @@ def test_two_processes_give_the_losses_of_one(config, tmp_path):
 
 
 def lose(pair: list[Child], lost: int) -> None:
-    """Kill one: the other ends with one line. (jax, after its time-out, would abort it with lines of its own.)"""
+    """Kill one: the other ends with one line. (jax, after its timeout, would abort it with its own lines.)"""
     left = 1 - lost
     pair[lost].process.kill()
     status, _, error = pair[left].end()
@@ -125,21 +125,21 @@ def lose(pair: list[Child], lost: int) -> None:
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_process_ends_the_other(config, tmp_path, lost):
-    """Before there is any step; jax's runtime would abort the second one with lines of its own."""
+    """Before the first step; jax's runtime would abort the second one with its own lines."""
     with start_two(config, tmp_path / "run", "--config.train.steps=3000") as pair:
         pair[0].line("2 x cpu")
         lose(pair, lost)
 
 
 @pytest.mark.slow
-def test_a_lost_process_and_both_go_on(config, tmp_path):
+def test_a_run_resumes_after_a_lost_process(config, tmp_path):
     workdir, command = tmp_path / "run", "--config.train.steps=3000"
     with start_two(config, workdir, command) as pair:
         until(lambda: last_checkpoint(workdir) >= 8, *pair)
         lose(pair, 0)  # the one that writes
 
     with start_two(config, workdir, command) as pair:
-        resumed_from = int(pair[0].line("going on from step").split()[4].replace(",", ""))
+        resumed_from = int(pair[0].line("resuming from step").split()[3].replace(",", ""))
         assert resumed_from >= 4  # the last one may not have been complete
         until(lambda: any(row["step"] > resumed_from + 4 for row in read_metrics(workdir)), *pair)
         # A signal to either stops both at the same step.
@@ -150,7 +150,7 @@ def test_a_lost_process_and_both_go_on(config, tmp_path):
     assert losses(workdir)
 
 
-def test_what_one_process_alone_cannot_do_ends_both(config, tmp_path):
+def test_a_failure_in_one_process_ends_both(config, tmp_path):
     for person in range(4):
         (tmp_path / "faces" / str(person)).mkdir(parents=True)
         for number in range(4):
@@ -171,7 +171,7 @@ def test_a_process_whose_peers_never_come_ends_by_itself(config, tmp_path, index
     with start(config, tmp_path / "run", *words) as child:
         status, _, error = child.end()
     assert (status, len(own_lines(error))) == (1, 1)
-    assert error.startswith("error: the other processes of the run were not met within 2 s at " + place)
+    assert error.startswith("error: the other processes of the run did not connect within 2 s at " + place)
     assert not (tmp_path / "run").exists()
 
 
@@ -205,7 +205,7 @@ def test_no_setting_may_differ_between_processes():
         ({"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a"}, ("a:29500", 4, 3)),
         (
             {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
-            | {"TORCHELASTIC_USE_AGENT_STORE": "True"},  # torchrun listens at its port itself
+            | {"TORCHELASTIC_USE_AGENT_STORE": "True"},  # torchrun itself listens on its port
             ("a:8", 2, 1),
         ),
         ({"JAX_COORDINATOR_ADDRESS": "b:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, ("b:1", 2, 0)),
@@ -233,11 +233,14 @@ def test_flags_that_make_no_sense_are_refused(arguments, message):
 
 
 def test_a_port_that_is_taken_is_refused():
-    with listen_for_all(0) as taken, pytest.raises(InputError, match=r"no port to listen at .*; choose another one"):
+    with (
+        listen_for_all(0) as taken,
+        pytest.raises(InputError, match=r"cannot listen on this port .*; choose another one"),
+    ):
         processes.join(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
 
 
-def test_a_variable_that_is_no_number_is_refused():
+def test_a_variable_that_is_not_a_number_is_refused():
     with pytest.raises(InputError, match="'WORLD_SIZE': 'many'"):
         processes.from_environment({"MASTER_ADDR": "a", "WORLD_SIZE": "many", "RANK": "0"})
 

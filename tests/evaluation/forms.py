@@ -1,4 +1,4 @@
-"""One set of pairs in every published form, for tests."""
+"""One set of pairs in every published format, for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptface_jax.data.benchmarks.from_path import open_benchmark
 
 
 def face(seed: int, size: int = 8) -> bytes:
-    """A small encoded image, another one for every seed."""
+    """A small encoded image, different for every seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -27,7 +27,7 @@ def write_faces(folder: Path, names: list[str]) -> None:
 
 
 def att_forms(shared_data: Path, folder: Path) -> dict[str, Benchmark]:
-    """The AT&T pairs as pack, as LFW folder and as table, of the very same images."""
+    """The AT&T pairs as a pack, an LFW folder and a table, with the same images."""
     source = shared_data / "att_faces"
     pack = open_benchmark(str(source / "att.bin"))
     rows = [line.split() for line in (source / "att_pairs.txt").read_text().splitlines()]

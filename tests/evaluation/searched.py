@@ -1,4 +1,4 @@
-"""Made sets of people to search for, in the published layouts."""
+"""Synthetic sets of people to search for, in the published layouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GALLERY, PROBES = ("G1", "G2"), "mixed"
 
 def write_ijb(folder: Path, people: int = 12, probes: int = 2, pairs: bool = True) -> dict[int, int]:
     """IJB's lists, 1:1 and 1:N: each person has a template of two faces in one of the two galleries, and some probe
-    templates of a face. Returns template -> subject."""
+    templates of one face. Returns template -> subject."""
     faces, subject, number = [], {}, 0
     rows: dict[str, list[str]] = {part: [] for part in (*GALLERY, PROBES)}
     for person in range(people):
@@ -24,7 +24,7 @@ def write_ijb(folder: Path, people: int = 12, probes: int = 2, pairs: bool = Tru
             for _ in range(1 + (part != PROBES)):
                 number += 1
                 faces.append(f"{number}.png {template} {number}")
-                # The published lists go on with file, sighting and box, a row for each face.
+                # The published lists continue with file, sighting and box, one row per face.
                 rows[part].append(f"{template},{1000 + person},img/{number}.jpg,{number},1,2,30,40")
     meta = folder / "meta"
     meta.mkdir(parents=True)
@@ -42,7 +42,7 @@ def write_ijb(folder: Path, people: int = 12, probes: int = 2, pairs: bool = Tru
 
 
 def write_tinyface(folder: Path, lists: bool = True, distractors: int = 5) -> None:
-    """TinyFace: four people of one to three images in the gallery, two probes of each."""
+    """TinyFace: four people with one to three images in the gallery, two probes of each."""
     names: dict[str, list[str]] = {"Gallery_Match": [], "Probe": []}
     for person in range(1, 5):
         names["Gallery_Match"] += [f"{person}_{image}.png" for image in range(1 + person % 3)]
@@ -55,7 +55,7 @@ def write_tinyface(folder: Path, lists: bool = True, distractors: int = 5) -> No
 
 
 def write_list(file: Path, noun: str, names: list[str], ids: list[float] | None = None) -> None:
-    """The .mat list of a part, as MATLAB writes it: a cell a name, and a column of numbers."""
+    """The .mat list of a part, as MATLAB writes it: one cell per name, and a column of numbers."""
     cells = np.empty((len(names), 1), object)
     cells[:, 0] = names
     numbers = np.array([[int(name.split("_")[0])] for name in names] if ids is None else [[i] for i in ids])

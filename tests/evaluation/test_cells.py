@@ -1,4 +1,4 @@
-"""Condition by condition: which pairs a cell holds, and what they reach at the thresholds of the whole benchmark."""
+"""Condition by condition: the pairs of each cell, and their metrics at the thresholds of the full benchmark."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FILM = "pose=left|right|up|down; age=old|child; light=bad; ordinary"
 
 
 def made(seed: int, pairs: int = 200, images: int = 60):
-    """Distances, truth, index and conditions; of each image any number of conditions, or none."""
+    """Distances, truth, index and conditions; any number of conditions per image, or none."""
     rng = np.random.default_rng(seed)
     issame = np.arange(pairs) % 2 == 0
     distances = np.clip(np.where(issame, 1.0, 1.6) + 0.5 * rng.standard_normal(pairs), 0, 4)
     return distances, issame, rng.integers(0, images, 2 * pairs), rng.integers(0, 2, (images, 4)).astype(np.uint8)
 
 
-def test_a_cell_has_the_figures_of_its_own_pairs():
+def test_a_cell_has_the_metrics_of_its_own_pairs():
     distances, issame, index, holds = made(0)
     judged = judge_pairs(distances, issame)
     first, second = holds[index[::2]].astype(bool), holds[index[1::2]].astype(bool)
@@ -64,7 +64,7 @@ def test_a_cell_of_one_kind_has_no_auc_and_an_empty_one_is_left_out():
 
 
 @given(st.sets(st.sampled_from(list(itertools.combinations_with_replacement(range(4), 2))), min_size=1))
-def test_rows_and_columns_stand_so_that_every_cell_is_in_the_upper_triangle(places):
+def test_rows_and_columns_are_ordered_so_that_every_cell_is_in_the_upper_triangle(places):
     distances, issame, index, holds = made(2)
     cells = [
         cell

@@ -1,4 +1,4 @@
-"""Benchmarks in every published form: the same pairs are the same figures, and what is wrong is named."""
+"""Benchmarks in every published format: the same pairs give the same metrics, and errors are named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pairs_of(benchmark) -> list[tuple[str, str]]:
     return list(zip(names[0::2], names[1::2], strict=True))
 
 
-def test_pack_folder_and_table_of_the_same_pairs_have_the_same_figures(shared_data, tmp_path):
+def test_pack_folder_and_table_of_the_same_pairs_have_the_same_metrics(shared_data, tmp_path):
     forms = att_forms(shared_data, tmp_path)
     assert all(len(form.images) == 100 for form in forms.values())  # of 1,200: each is embedded once
     np.testing.assert_array_equal(forms["folder"].fold, np.arange(600) // 60)
@@ -48,7 +48,7 @@ def test_lfws_own_form(lfw):
     assert benchmark.images[0] == (lfw / "Bo" / "Bo_0001.jpg").read_bytes()
 
 
-def test_files_of_lfw_may_be_png_and_the_list_lie_elsewhere(lfw, tmp_path_factory):
+def test_files_of_lfw_may_be_png_and_the_list_elsewhere(lfw, tmp_path_factory):
     (lfw / "Bo" / "Bo_0012.jpg").rename(lfw / "Bo" / "Bo_0012.png")
     listed = tmp_path_factory.mktemp("lists") / "one.txt"
     listed.write_text("1\nBo 1 12\nBo 1 Ann_Lee 1\n")
@@ -63,18 +63,18 @@ def test_files_of_lfw_may_be_png_and_the_list_lie_elsewhere(lfw, tmp_path_factor
     [
         ("", "is empty"),
         ("Bo\t1\t12\n", "all 1 pairs are genuine"),
-        ("10\t0\n", "line 1, .* is no row of a list of pairs"),
+        ("10\t0\n", "line 1, .* is not a row of a pair list"),
         ("1\t1\nBo\t1\t12\n", "holds 1 pairs; its header says 1 x 2 x 1"),
-        ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* one more than the 2 pairs"),
+        ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* exceeds the 2 pairs"),
         ("1\t1\nBo\t1\tAnn Lee\t1\nBo\t1\t12\n", "line 2, .* is not a genuine pair"),
         ("1\t1\nBo\t1\t12\nBo\t1\t2\n", "line 3, .* is not an impostor pair"),
         ("1\t1\nBo\tone\t12\nBo\t1\tAnn Lee\t1\n", "line 2, .* no image number"),
         ("1\t1\nBo\t1\nBo\t1\tAnn Lee\t1\n", "line 2, .* has 2 words"),
         ("1\t1\nBo\t1\t7\nBo\t1\tCy\t1\n", "2 of 3 images are missing, e.g. .*Bo_0007.jpg, .*Cy_0001.jpg"),
-        (b"1\t1\n\xff\xfe\n", "is no UTF-8 text"),
+        (b"1\t1\n\xff\xfe\n", "is not UTF-8 text"),
     ],
 )
-def test_what_is_wrong_with_pairs_txt_is_said_with_its_line(lfw, text, words):
+def test_errors_in_pairs_txt_are_reported_with_their_line(lfw, text, words):
     (lfw / "pairs.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=words) as caught:
         open_benchmark(str(lfw))
@@ -108,11 +108,11 @@ def test_cfps_own_form(cfp):
     assert [f"{1 + person:03d}" for person in benchmark.person] == [key.split("/")[2] for key in benchmark.keys]
 
 
-def test_what_is_wrong_with_cfp_is_said(cfp):
+def test_errors_in_cfp_are_reported(cfp):
     with pytest.raises(InputError, match=r"FF: holds no split"):
         open_benchmark(f"{cfp}:FF")
     diff = cfp / "Protocol" / "Split" / "FP" / "02" / "diff.txt"
-    for text, words in (("1;2\n", "line 1, '1;2': is no pair"), ("1,9\n", "image 9 is in no list")):
+    for text, words in (("1;2\n", "line 1, '1;2': is not a pair"), ("1,9\n", "image 9 is in no list")):
         diff.write_text(text)
         with pytest.raises(InputError, match=words):
             open_benchmark(str(cfp))
@@ -120,14 +120,15 @@ def test_what_is_wrong_with_cfp_is_said(cfp):
     with pytest.raises(InputError, match=r"diff\.txt: cannot be read"):
         open_benchmark(str(cfp))
     listed = cfp / "Protocol" / "Pair_list_P.txt"
-    for text, words in (("1\n", "is no image"), ("1 a\n1 b\n", "image 1 is listed twice")):
+    for text, words in (("1\n", "is not an image"), ("1 a\n1 b\n", "image 1 is listed twice")):
         listed.write_text(text)
         with pytest.raises(InputError, match=words):
             open_benchmark(str(cfp))
 
 
 def test_folders_are_people_where_every_pair_agrees(faces):
-    """Also of images that no genuine pair joins; not where a folder holds several people, or a person has several."""
+    """Also for images that no genuine pair joins; not if a folder holds several people, or a person has several
+    folders."""
     table = faces / "own.csv"
     pairs = {
         "a/1.png,a/2.png,1\na/1.png,b/1.png,0\n": [0, 0, 1],
@@ -181,7 +182,7 @@ def test_a_table_with_the_conditions_of_its_images(faces):
         [0, 0, 1],
         [1, 0, 0],
         [0, 0, 0],
-    ]  # of the last nothing is known
+    ]  # nothing is known of the last
     members, names = benchmark.pairs_of_domains()
     assert names == benchmark.domain_names
     assert members.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 1], [1, 1, 0]]  # a pair counts in every domain it touches
@@ -195,7 +196,7 @@ never/paired.png,right,good
 """
 
 
-def test_labels_beside_the_list_are_read_by_the_domains_of_the_run(faces):
+def test_labels_next_to_the_list_are_read_by_the_domains_of_the_run(faces):
     (faces / "pairs.csv").write_text("a/1.png,a/2.png,1\na/1.png,b/1.png,0\n")
     (faces / "labels.csv").write_text(LABELS)
     assert open_benchmark(str(faces)).image_domain is None
@@ -210,7 +211,7 @@ def test_labels_beside_the_list_are_read_by_the_domains_of_the_run(faces):
         assert benchmark.description.endswith(f"conditions of {known} of 3 images known")
 
 
-def test_what_the_list_says_of_an_image_wins_over_its_labels_and_stands_in_the_order_of_the_run(faces):
+def test_the_list_takes_precedence_over_labels_in_the_order_of_the_run(faces):
     (faces / "pairs.csv").write_text(CONDITIONS)
     (faces / "labels.csv").write_text(LABELS + '"b, c/1.png",left,bad\n')
     benchmark = open_benchmark(str(faces), "dark:light=bad; turned:pose=left|right")
@@ -221,7 +222,7 @@ def test_what_the_list_says_of_an_image_wins_over_its_labels_and_stands_in_the_o
 def test_labels_of_another_set_are_refused(faces):
     (faces / "pairs.csv").write_text("a/1.png,a/2.png,1\na/1.png,b/1.png,0\n")
     (faces / "labels.csv").write_text("path,pose\nx.png,left\n")
-    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is of an image"):
+    with pytest.raises(InputError, match=r"labels\.csv: none of its 1 row is for an image"):
         open_benchmark(str(faces), "pose=left; light=bad")
 
 
@@ -241,9 +242,9 @@ def test_a_table_without_a_header(faces):
         ("path1,path2,same,age\n", "line 1, .* column 'age'"),
         ("path1,path2,same,same\n", "line 1, .* named twice"),
         ("a/1.png,a/2.png,1\na/1.png,b/1.png\n", "line 2, .* has 2 columns"),
-        ("a/1.png,a/2.png,maybe\n", "line 1, .* is no row of a list of pairs"),
+        ("a/1.png,a/2.png,maybe\n", "line 1, .* is not a row of a pair list"),
         ("a/1.png,a/2.png,1\na/1.png,b/1.png,maybe\n", "line 2, .* same is 'maybe'; expected 1 or 0, 1 or -1"),
-        ("a/1.png,a/2.png,0\na/1.png,b/1.png,-1\n", "line 2, .* same is -1 here and 0 in line 1"),
+        ("a/1.png,a/2.png,0\na/1.png,b/1.png,-1\n", "line 2, .* same is -1 here and 0 on line 1"),
         ("a/1.png,,1\n", "line 1, .* a path is empty"),
         ("path1,path2,same,fold\na/1.png,a/2.png,1,x\n", "line 2, .* fold is 'x'"),
         ("path1,path2,same,domain1\na/1.png,a/2.png,1,x\n", "line 1, .* column 'domain2' is unknown or missing"),
@@ -251,14 +252,14 @@ def test_a_table_without_a_header(faces):
         ("path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x+ordinary,\n", "line 2, .* names no conditions"),
         (
             "path1,path2,same,domain1,domain2\na/1.png,a/2.png,1,x,y\nb/1.png,a/1.png,0,y,ordinary\n",
-            "line 3, .*: an image is ordinary here and x in line 2; expected the same conditions",
+            "line 3, .*: an image is ordinary here and x on line 2; expected the same conditions",
         ),
         ("a/1.png,a/2.png,1\na/2.png,a/1.png,1\n", "all 2 pairs are genuine"),
         ("a/1.png,a/2.png,1\na/1.png,c/9.png,0\n", r"1 of 3 images are missing, e\.g\. .*c/9\.png"),
         ("a/1.png," + "a" * 140_000 + ",1\n", "line 1, .* field larger than"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said_with_its_line(faces, text, words):
+def test_errors_in_a_table_are_reported_with_their_line(faces, text, words):
     (faces / "pairs.csv").write_text(text)
     with pytest.raises(InputError, match=words) as caught:
         open_benchmark(str(faces))
@@ -266,13 +267,13 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(faces, text, words):
 
 
 def test_a_folder_without_one_list_is_refused(faces):
-    with pytest.raises(InputError, match="holds no list of pairs; expected an InsightFace"):
+    with pytest.raises(InputError, match="holds no pair list; expected an InsightFace"):
         open_benchmark(str(faces))
     with pytest.raises(InputError, match=r"other\.txt does not exist"):
         open_benchmark(f"{faces}:other.txt")
     for name in ("pairs.txt", "pairs.csv"):
         (faces / name).write_text("x")
-    with pytest.raises(InputError, match="two lists of pairs; choose one as FOLDER:LIST"):
+    with pytest.raises(InputError, match="two pair lists; choose one as FOLDER:LIST"):
         open_benchmark(str(faces))
 
 

@@ -50,7 +50,7 @@ def test_gates_proportional_to_the_labels_agree_with_all_of_them_however_the_exp
     gates = holds / np.maximum(holds.sum(axis=1, keepdims=True), 1)
     names = ("pose", "age", "light", "ordinary")
     assert gate_report(gates, holds, names).agreement == 1
-    # Where several are the largest the first one counts; other numbers make another one the first.
+    # Ties go to the first; another numbering makes another one the first.
     single = np.where(holds.argmax(axis=1)[:, None] == np.arange(4), 1.0, 0.0) * holds.any(axis=1)[:, None]
     assert gate_report(single[:, order], holds, names).matched_agreement == 1
 
@@ -61,9 +61,9 @@ def test_gates_proportional_to_the_labels_agree_with_all_of_them_however_the_exp
         (np.eye(3), ONE_EACH[:2], "expected .M, K. and .M, 3."),
         (np.eye(3), np.eye(3)[:, :2], "expected .M, K. and .M, 3."),
         (np.eye(3), 0 * ONE_EACH, "no image has a known domain"),
-        (np.full((3, 3), np.nan), ONE_EACH, "not finite"),
+        (np.full((3, 3), np.nan), ONE_EACH, "non-finite"),
     ],
 )
-def test_what_does_not_fit_is_refused(gates, domain, words):
+def test_mismatched_inputs_are_refused(gates, domain, words):
     with pytest.raises(InputError, match=words):
         gate_report(gates, domain, NAMES)

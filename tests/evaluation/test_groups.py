@@ -1,4 +1,4 @@
-"""Groups of pairs at one threshold: who is falsely accepted more often, and how far accuracies lie apart."""
+"""Groups of pairs at one threshold: who is falsely accepted more often, and the spread of accuracies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rates_of_groups_weighted_by_size_are_those_of_all(seed, of_pair):
     assert right == pytest.approx(scores.right.sum())
 
 
-def test_the_harder_group_has_more_false_accepts_and_the_spread_is_said():
+def test_the_harder_group_has_more_false_accepts_and_the_spread_is_reported():
     entries = {"rfw_african": scores_of(1, 0.4), "rfw_asian": scores_of(2, 0.0)}
     benchmarks = {name: _benchmark(entry) for name, entry in entries.items()}
     (report,) = group_reports(benchmarks, entries).values()
@@ -43,7 +43,7 @@ def test_the_harder_group_has_more_false_accepts_and_the_spread_is_said():
     assert report.accuracy_std == pytest.approx((asian.accuracy - african.accuracy) / 2)
     assert report.skewed_error_ratio == pytest.approx((1 - african.accuracy) / (1 - asian.accuracy))
     text = report.text("rfw")
-    assert text.startswith("rfw, group by group") and f"spread {200 * report.accuracy_std:.2f} points" in text
+    assert text.startswith("rfw, by group") and f"spread {200 * report.accuracy_std:.2f} points" in text
 
 
 def test_the_groups_of_one_list():

@@ -1,4 +1,4 @@
-"""What a model lost where it should not: by the paired test, and only where that shows it."""
+"""What a model lost where it should not: by the paired test, and only if significant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scores():
     return {"old": people.seen(rng, HIGH, of_seed=0.02)}, {"old": people.seen(rng, 1.2, of_seed=0.02)}
 
 
-def test_a_fall_is_an_interval_that_lies_below_what_may_be_lost(scores):
+def test_a_fall_is_an_interval_below_the_allowed_loss(scores):
     before, after = scores
     found = changes(before, after)
     lost = -100 * found["old"].accuracy_interval[1]
@@ -35,7 +35,7 @@ def test_a_fall_is_an_interval_that_lies_below_what_may_be_lost(scores):
     assert not fallen(changes(after, before), ("old",), 0.0) and not fallen(changes(before, before), ("old",), 0.0)
 
 
-def test_the_line_says_how_much_and_how_sure(scores):
+def test_the_line_gives_size_and_certainty(scores):
     line = change_line("old", changes(*scores)["old"])
     assert line.startswith("old: accuracy -") and "95%" in line and line.endswith("60 people")
 

@@ -19,7 +19,8 @@ PEOPLE, STRANGERS, CROWD, WIDTH = 30, 40, 25, 16
 
 @pytest.fixture(scope="module")
 def faces():
-    """Gallery of one to three images a person, a row each; five probes of each of them and of strangers; a crowd."""
+    """Gallery of one to three images per person, one row each; five probes of each of them and of strangers;
+    distractors."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(PEOPLE + STRANGERS + CROWD, WIDTH))
 
@@ -34,7 +35,7 @@ def faces():
 
 
 def plain(gallery, probes):
-    """Of each probe, in float64: rank of its person, own and best other similarity, average precision."""
+    """For each probe, in float64: rank of its person, own and best other similarity, average precision."""
     rank, own, top, precision = [], [], [], []
     for probe, person in zip(probes.units.astype(float), probes.person, strict=True):
         scores, mine = gallery.units.astype(float) @ probe, gallery.person == person
@@ -47,7 +48,7 @@ def plain(gallery, probes):
 
 
 @pytest.mark.parametrize("block", [(64, 64), (2048, 4096)])  # in blocks of probes and rows, the last ones short; in one
-def test_figures_are_those_of_plain_loops_and_scikit_learn(faces, block, monkeypatch):
+def test_metrics_match_plain_loops_and_scikit_learn(faces, block, monkeypatch):
     monkeypatch.setattr(blocks, "_PROBES", block[0])
     monkeypatch.setattr(blocks, "_ROWS", block[1])
     gallery, probes, others = faces
@@ -65,14 +66,14 @@ def test_figures_are_those_of_plain_loops_and_scikit_learn(faces, block, monkeyp
         if float(name) * 5 * STRANGERS < 10:
             assert tpir is None
             continue
-        # Every threshold that lets no more strangers pass.
+        # Every threshold that accepts no more strangers.
         passing = [cut for cut in np.append(top, own[known]) if (top[~known] > cut).mean() <= float(name)]
         assert tpir == pytest.approx(max(((rank == 1) & (own > cut))[known].mean() for cut in passing))
     assert found.tpir_at_fpir["1e-1"] is not None
 
 
-def test_a_ranking_in_blocks_is_that_of_the_whole(faces, monkeypatch):
-    """With parts that end anywhere within the blocks; places are those of the gallery."""
+def test_ranking_in_blocks_equals_ranking_at_once(faces, monkeypatch):
+    """With parts that end anywhere within the blocks; positions are those of the gallery."""
     gallery, probes, others = faces
     whole = Faces(*(np.concatenate(pair) for pair in zip(gallery, others, strict=True)))
     ends = (len(gallery.person), len(gallery.person) + 3, len(whole.person))
@@ -87,7 +88,7 @@ def test_a_ranking_in_blocks_is_that_of_the_whole(faces, monkeypatch):
     np.testing.assert_allclose(found.nearest, expected.nearest, atol=1e-6)
 
 
-def test_more_distractors_never_help_and_the_ends_of_the_curve_are_searches_of_their_own(faces):
+def test_more_distractors_never_help_and_the_curve_ends_match_separate_searches(faces):
     gallery, probes, others = faces
     found = identify(gallery, probes, others)
     assert list(found.rank1_by_distractors) == ["0", "10", "25"]
@@ -104,17 +105,17 @@ POINTS = np.concatenate([np.eye(4), -np.eye(4), np.full((1, 4), 0.5), [[0.5, 0.5
 @settings(max_examples=30)
 @given(
     rows=arrays.arrays(np.int64, (12, 2), elements=st.integers(0, 9)),
-    people=st.integers(1, 5),  # one person alone in the gallery, too
+    people=st.integers(1, 5),  # also with one person alone in the gallery
     gallery=st.just(4),
     crowded=st.booleans(),
 )
-def test_ties_count_against_the_probe_whoever_is_there(rows, people, gallery, crowded):
+def test_ties_count_against_the_probe(rows, people, gallery, crowded):
     units, person = POINTS[rows[:, 0]], rows[:, 1] % people
     enrolled, probes = Faces(units[:gallery], person[:gallery]), Faces(units[gallery:8], person[gallery:8])
     others = Faces(units[8:], -1 - np.arange(4)) if crowded else None
     known = np.isin(probes.person, enrolled.person)
     if not known.any():
-        with pytest.raises(InputError, match="no probe shows a person of the gallery"):
+        with pytest.raises(InputError, match="no probe is of a person in the gallery"):
             identify(enrolled, probes, others)
         return
     whole = Faces(*(np.concatenate(pair) for pair in zip(enrolled, others, strict=True))) if others else enrolled
@@ -125,7 +126,7 @@ def test_ties_count_against_the_probe_whoever_is_there(rows, people, gallery, cr
     assert found.cmc == pytest.approx([(rank[known] <= depth + 1).mean() for depth in range(len(whole.person))])
     assert (outcome.rank[known, -1] == rank[known]).all()
     for place in np.flatnonzero(known):
-        # Own rows behind all that tie with them: the worst order that the scores allow.
+        # Own rows after all ties: the worst order that the scores allow.
         order = np.lexsort((mine[place], -scores[place]))
         hits = np.flatnonzero(mine[place, order]) + 1
         counts = np.arange(1, len(hits) + 1)
@@ -143,7 +144,7 @@ def test_a_gallery_of_few_people_has_a_short_cmc():
     assert found.tpir_at_fpir == {"1e-1": None, "1e-2": None, "1e-3": None}
     said = found.lines("mine")
     assert said[0] == "mine: 3 probes of 3 people, rank-1 100.00%"
-    assert said[1].endswith("(95%, 3 people: too few to say)")
+    assert said[1].endswith("(95%, 3 people: too few to tell)")
 
 
 def test_two_galleries_are_published_as_one(faces):
@@ -160,7 +161,7 @@ def test_two_galleries_are_published_as_one(faces):
     assert low < both.tpir_at_fpir["1e-1"] < high
 
 
-def test_at_a_threshold_it_is_counted_who_is_found_and_which_strangers_find_somebody(faces):
+def test_hits_and_false_hits_at_a_threshold_are_counted(faces):
     gallery, probes, _ = faces
     known = probes.person < PEOPLE
     rank, own, top, _ = plain(gallery, probes)
@@ -170,8 +171,8 @@ def test_at_a_threshold_it_is_counted_who_is_found_and_which_strangers_find_some
     assert 0 < found.false_hits < found.found < 1
 
 
-def test_an_interval_holds_what_it_says():
-    """Rank-1 over draws of people and images: within the intervals of at least 90% of 60 draws."""
+def test_an_interval_has_its_stated_coverage():
+    """Rank-1 over draws of people and images: within the intervals in at least 90% of 60 draws."""
     rng, rows = np.random.default_rng(1), []
     for _ in range(60):
         centers, spread = rng.normal(size=(60, WIDTH)), 0.5 * np.exp(0.4 * rng.normal(size=60))
@@ -187,7 +188,7 @@ def test_an_interval_holds_what_it_says():
     assert np.mean(high - low) < 0.2
 
 
-def test_a_person_is_the_mean_of_unit_embeddings_and_a_crowd_is_nobody():
+def test_a_person_is_the_mean_of_unit_embeddings_and_a_distractor_is_nobody():
     rows, person = np.array([[3.0, 0], [0, 5], [0, -1]]), np.array([0, 0, 1])
     np.testing.assert_allclose(person_templates(rows, person), [[0.5**0.5, 0.5**0.5], [0, -1]], atol=1e-7)
     assert crowd(rows, person).person.tolist() == [-1, -2]

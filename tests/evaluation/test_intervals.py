@@ -1,4 +1,4 @@
-"""Intervals hold the expectation over people and images as often as they say; `benchmarks/intervals.py` has more."""
+"""Intervals contain the expectation over people and images as often as stated; `benchmarks/intervals.py` has more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHARED = DESIGNS[1]
 
 
 def figures(design: Design, level: float, rng: np.random.Generator, ignored: bool = False) -> Verification:
-    """Of one draw. ignored: as if every pair had people of its own."""
+    """For one draw. ignored: as if every pair had its own people."""
     scores = People(design, rng).seen(rng, level)
     index, person = (None, None) if ignored else (scores.index, scores.person)
     return compute_metrics(judge_pairs(scores.distance, scores.issame, index=index, person=person))
 
 
 def coverage(design: Design, level: float, draws: int, ignored: bool = False) -> dict[str, float]:
-    """Share of the intervals that hold the mean over all draws, of each figure."""
+    """Share of the intervals that contain the mean over all draws, for each metric."""
     rng = np.random.default_rng(1)
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for _ in range(draws):
@@ -41,7 +41,7 @@ def coverage(design: Design, level: float, draws: int, ignored: bool = False) ->
     return held
 
 
-def test_intervals_cover_what_is_expected_of_such_people():
+def test_intervals_cover_the_expectation_over_people():
     """120 draws: 95% within three standard errors of 2 points."""
     assert all(held >= 0.89 for held in coverage(SHARED, HIGH, 120).values())
 
@@ -61,7 +61,7 @@ def test_intervals_cover_in_every_design(design, level):
 
 
 def test_many_people_of_one_pair_each_are_a_proportion():
-    """For independent pairs of a sure threshold the interval is that of as many coins."""
+    """For independent pairs at a fixed threshold the interval is that of as many coin tosses."""
     found = figures(INDEPENDENT, HIGH, np.random.default_rng(2))
     low, high = found.intervals.tar_at_far["1e-1"]
     error = np.sqrt(found.tar_at_far["1e-1"] * (1 - found.tar_at_far["1e-1"]) / 300)
@@ -74,7 +74,7 @@ def test_an_interval_says_how_many_people_it_rests_on():
         figures(design, HIGH, np.random.default_rng(3)).intervals for design in (SHARED, Design("", 5, 20, 600))
     )
     assert (many.people, many.few, many.resting_on) == (40, False, "40 people")
-    assert (few.people, few.few, few.resting_on) == (5, True, "5 people: too few to say")
+    assert (few.people, few.few, few.resting_on) == (5, True, "5 people: too few to tell")
     assert few.auc[1] - few.auc[0] > 2 * (many.auc[1] - many.auc[0])
 
 
@@ -112,7 +112,7 @@ def test_where_no_false_accepts_are_expected_there_is_no_interval():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.3, 0.999, 1.0])
-def test_an_interval_holds_its_figure_and_stays_in_0_to_1(rate):
+def test_an_interval_contains_its_estimate_and_stays_in_0_to_1(rate):
     for trials, degrees in ((4.0, 2.0), (1e6, 500.0)):
         low, high = rate_interval(rate, Spread(1.0, degrees), trials)
         assert 0 <= low <= rate <= high <= 1 and low < high
@@ -123,8 +123,8 @@ def test_the_same_pairs_have_the_same_intervals():
     assert first == second
 
 
-def test_of_the_fewest_pairs_every_interval_is_a_number():
-    """What each person adds may cancel out to nothing."""
+def test_with_the_fewest_pairs_every_interval_is_finite():
+    """The contributions of people may cancel out."""
     for seed in range(500):
         rng = np.random.default_rng(seed)
         pairs, people = int(rng.integers(2, 7)), int(rng.integers(2, 5))

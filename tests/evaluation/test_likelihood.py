@@ -1,4 +1,4 @@
-"""How much likelier a distance is of one person than of two, and what a threshold lets pass, in words."""
+"""How much likelier a distance is for one person than for two, and what a threshold accepts falsely, in words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_ratio_is_that_of_the_densities_however_many_pairs_of_each_kind_ther
 
 
 @given(st.integers(2, 200), st.integers(2, 200), st.integers(0, 2**32 - 1))
-def test_beyond_what_the_pairs_can_tell_it_is_bounded_by_how_many_there_are(genuine, impostors, seed):
+def test_beyond_the_pairs_range_it_is_bounded_by_their_number(genuine, impostors, seed):
     calibration = Calibration(*normal_pairs(genuine, impostors, seed))
     nearest, farthest = calibration.of(0.0), calibration.of(4.0)
     assume(nearest.low < nearest.high)
@@ -41,7 +41,7 @@ def test_beyond_what_the_pairs_can_tell_it_is_bounded_by_how_many_there_are(genu
     assert (np.diff(ratios) <= 1e-9).all()
 
 
-def test_pairs_that_tell_nothing_bound_nothing():
+def test_uninformative_pairs_bound_nothing():
     found = Calibration(np.array([1.1, 1.2, 1.2, 1.1]), np.array([True, True, False, False])).of(0.0)
     assert (found.ratio, found.limit) == (pytest.approx(1), "")
 
@@ -55,13 +55,13 @@ def test_pairs_that_tell_nothing_bound_nothing():
         (1 / 3412, (0.0, 1 / 1234), "1 stranger in 3,400 passes (at most 1 in 1,200)"),
     ],
 )
-def test_a_rate_is_said_as_people_count(far, interval, said):
+def test_a_rate_is_reported_as_odds(far, interval, said):
     assert passing(far, interval) == said
     assert str(Risk(far, interval, "lfw: 600 pairs")) == f"at this threshold {said}, measured on lfw: 600 pairs"
 
 
 @given(st.floats(1, 1e9))
-def test_a_number_is_right_within_its_second_digit(number):
+def test_a_number_is_rounded_to_two_digits(number):
     assert float(counted(number).replace(",", "")) == pytest.approx(number, rel=0.051)
 
 

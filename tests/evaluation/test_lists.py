@@ -1,4 +1,4 @@
-"""Lists of pairs as people have them: the same pairs in any form are one benchmark, and what is refused is named."""
+"""Lists of pairs as found in practice: the same pairs in any form are one benchmark, and refusals are named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def image(person: str, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Five people of three images; a Mac's decomposed accents."""
+    """Five people with three images each; a Mac's decomposed accents."""
     root = tmp_path_factory.mktemp("people")
     for person in PEOPLE:
         name = unicodedata.normalize("NFD", person)
@@ -60,7 +60,7 @@ HEADERS = [
 
 @st.composite
 def dialects(draw) -> tuple[list, bytes, str]:
-    """Pairs, a list of them in some form, and what it is called."""
+    """Pairs, a list of them in some form, and its name."""
     pairs = draw(PAIRS)
     form = draw(st.sampled_from(["table", "pandas", "label first", "two lines", "lfw", "kaggle", "lfw names"]))
     same, different = draw(st.sampled_from(SPELLINGS))
@@ -129,7 +129,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         (folder / "rfw.txt").write_text("\n".join([genuine, genuine, impostor, impostor] * blocks))
         found = open_benchmark(f"{folder}:rfw.txt")
         np.testing.assert_array_equal(found.fold, expected)
-        assert ("10 folds by its runs" in found.description) == (blocks == 10)
+        assert ("10 folds from its runs" in found.description) == (blocks == 10)
     (folder / "rfw.txt").write_text("\n".join([impostor, genuine] * 10))
     assert open_benchmark(f"{folder}:rfw.txt").fold is None
 
@@ -137,15 +137,15 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Ann_Lee/Ann_Lee_0001.jpg 1\nm.0abc/m.0abc_0001.jpg 0\n", "line 2, .* another label than the first half"),
+        ("Ann_Lee/Ann_Lee_0001.jpg 1\nm.0abc/m.0abc_0001.jpg 0\n", "line 2, .* different label from the first half"),
         ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "line 3, .* is half a pair"),
-        ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is no half of a pair"),
-        ("x.jpg maybe\n", "line 1, .* is no row of a list of pairs"),
+        ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is not half a pair"),
+        ("x.jpg maybe\n", "line 1, .* is not a row of a pair list"),
         (",path1,path2,same\n0,a.jpg,b.jpg\n", "line 2, .* has 3 columns; expected path1,path2,same"),
         ("path1,path2,same,distance\n", "column 'distance' is unknown"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(folder, text, words):
+def test_errors_are_reported_with_their_line(folder, text, words):
     (folder / "wrong.txt").write_text(text)
     with pytest.raises(InputError, match=words):
         open_benchmark(f"{folder}:wrong.txt")
@@ -171,10 +171,10 @@ def test_rfws_four_lists_are_one_benchmark_of_groups(tmp_path):
     assert len(one.issame) == 20 and one.pair_domain is None
 
 
-def test_bcolz_arrays_name_the_form_to_take_instead(tmp_path):
+def test_bcolz_arrays_name_the_format_to_use_instead(tmp_path):
     for name in ("meta/sizes", "meta/storage", "data/__0.blp"):
         (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "lfw" / name).write_bytes(b"{}")
     for path in (tmp_path, tmp_path / "lfw"):
-        with pytest.raises(InputError, match=r"bcolz array, as face\.evoLVe.* take the \.bin pack"):
+        with pytest.raises(InputError, match=r"bcolz array, the benchmark format of face\.evoLVe.* use the \.bin pack"):
             open_benchmark(str(path))

@@ -1,4 +1,4 @@
-"""The scores of a run are kept, and read back or refused."""
+"""The scores of a run are stored, and read back or refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["all.npz"]
 
 
-def test_people_and_domains_are_kept_where_the_source_knows_them(tmp_path):
+def test_people_and_domains_are_stored_if_the_source_knows_them(tmp_path):
     members = np.array([[True, False, False], [True, True, False], [False, True, False]])
     known = dataclasses.replace(
         ENTRY, person=np.arange(6) // 2, domain=members, domain_names=np.array(["light", "älter", "of no pair"])

@@ -1,4 +1,4 @@
-"""The paired test calls equal models equal and better ones better, on the people that both judged."""
+"""The paired test calls equal models equal and better ones better, on the people that both were tested on."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_recipes_over_seeds_are_compared_by_their_means():
 
 
 def test_seeds_that_disagree_widen_the_interval():
-    """The same mean difference, of seeds that agree and of seeds that do not."""
+    """The same mean difference, for seeds that agree and for seeds that do not."""
     (worse, *_), (better, *_) = better_and_worse()
     agreed = compare_seeds([worse, worse], [better, better])
     apart = compare_seeds([worse, better], [better, better])
@@ -79,7 +79,7 @@ def test_seeds_that_disagree_widen_the_interval():
 
 
 def test_where_seeds_share_nothing_it_is_the_t_test_of_the_seeds():
-    """Each run has its own luck with the people, and with the training: seeds are all that repeats, 4 of them."""
+    """Each run has its own noise from people and from training: only the 4 seeds are shared."""
     rng = np.random.default_rng(9)
     people = People(LARGE, rng)
     recipes = [[people.seen(rng, 1.2, of_seed=0.1) for _ in range(4)] for _ in range(2)]
@@ -97,8 +97,8 @@ def test_a_model_does_not_differ_from_itself():
     assert found.accuracy_interval[0] < 0 < found.accuracy_interval[1]
 
 
-def test_domains_are_compared_each_by_itself():
-    """Only in the first half of the pairs the second model is another."""
+def test_domains_are_compared_separately():
+    """The second model differs only in the first half of the pairs."""
     (worse,), (better,) = better_and_worse()
     half = np.arange(3000) < 1500
     mixed = dataclasses.replace(

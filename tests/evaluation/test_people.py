@@ -1,4 +1,4 @@
-"""Who is in the pairs, and what the variance of a figure owes to them."""
+"""Who is in the pairs, and their contribution to the variance of a metric."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_people_never_divide_a_genuine_pair(people, pairs, seed):
     issame = true[index[:, 0]] == true[index[:, 1]]
     found = people_of(index.ravel(), issame, np.where(rng.random() < 0.5, true, np.arange(len(true))))
     assert (found[index[issame, 0]] == found[index[issame, 1]]).all()
-    # Nobody is joined with somebody else.
+    # No two people are joined.
     assert all(len(set(true[found == number].tolist())) == 1 for number in np.unique(found))
 
 
 def pairs(rng, count: int, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(distances, truth, index) over `people` of three images each; 0 people: each pair has people of its own."""
+    """(distances, truth, index) over `people` with three images each; 0 people: each pair has its own people."""
     issame = np.arange(count) % 2 == 0
     if people:
         one = rng.integers(0, people, count)
@@ -67,7 +67,7 @@ def test_for_independent_pairs_it_is_delongs_variance():
 
 
 def test_it_is_leaving_each_person_out():
-    """The jackknife itself, for the mean of a kind, where leaving out is exact."""
+    """The jackknife itself, for a simple mean, where leaving out is exact."""
     rng = np.random.default_rng(1)
     _, issame, index = pairs(rng, 400, 12)
     values = rng.standard_normal(400)
@@ -83,7 +83,7 @@ def test_it_is_leaving_each_person_out():
     assert found.variance == pytest.approx(expected, rel=1e-9)
 
 
-def test_people_who_share_their_luck_widen_it():
+def test_correlated_errors_within_people_widen_it():
     rng = np.random.default_rng(2)
     _, issame, index = pairs(rng, 600, 20)
     person = np.arange(60) // 3
@@ -94,14 +94,14 @@ def test_people_who_share_their_luck_widen_it():
 
 
 @pytest.mark.parametrize(("people", "few"), [(FEW, True), (3 * FEW, False)])
-def test_too_few_people_say_so(people, few):
+def test_too_few_people_are_reported(people, few):
     _, issame, index = pairs(np.random.default_rng(3), 600, people)
     found = People(index, issame, np.arange(3 * people) // 3)
     assert (found.count, found.few) == (people, few)
 
 
 def test_many_people_of_whom_few_carry_the_pairs_are_few():
-    """A thousand people with one pair each say little beside two that are in all the others."""
+    """A thousand people with one pair each say little compared with two that are in all the others."""
     issame = np.arange(6000) % 2 == 0
     index = np.where(issame[:, None], [0, 1], [0, 2])
     index[::30] = 3 + np.arange(400).reshape(-1, 2)
@@ -112,7 +112,7 @@ def test_many_people_of_whom_few_carry_the_pairs_are_few():
 
 @pytest.mark.parametrize("figure", ["auc", "tar", "eer"])
 def test_influences_are_derivatives(figure):
-    """Pairs that count a little more move the figure by what their influence says."""
+    """Pairs that count a little more move the metric by their influence."""
     quantiles = norm.ppf((np.arange(3000) + 0.5) / 3000)
     distances, issame = np.concatenate([1.0 + 0.5 * quantiles, 1.6 + 0.6 * quantiles]), np.arange(6000) < 3000
     roc = roc_curve(distances, issame)

@@ -37,5 +37,5 @@ def test_distance_figure_counts_every_pair():
     assert [text.get_text() for text in axes.texts] == ["threshold 1.30"]
 
 
-def test_rates_beside_an_axis():
+def test_rates_next_to_an_axis():
     assert [far_text(10.0**power) for power in range(0, -6, -1)] == ["100%", "10%", "1%", "0.1%", "1e-4", "1e-5"]

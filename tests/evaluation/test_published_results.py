@@ -1,4 +1,4 @@
-"""The published figures, and which of a run's figures may stand beside them."""
+"""The published results, and which of a run's metrics may be compared with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def entries(**accuracy: float) -> dict[str, BenchmarkResult]:
 
 
 @pytest.mark.parametrize("row", [row for row in PUBLISHED if row.accuracies], ids=lambda row: row.name)
-def test_an_average_is_that_of_its_figures(row):
+def test_an_average_is_the_mean_of_its_numbers(row):
     assert len(row.accuracies) == len(FIVE)
     assert row.average == pytest.approx(sum(row.accuracies) / len(FIVE), abs=0.005)
 

@@ -1,4 +1,4 @@
-"""The results of a run: one typed tree, valid JSON for scripts, a page for people, never half of either."""
+"""The results of a run: one typed tree, valid JSON for scripts, a page for people, written atomically."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_no_key_holds_a_space(results):
     assert {"accuracy", "accuracy_std", "auc", "eer", "threshold", "tar_at_far"} <= set(written["benchmarks"]["made"])
 
 
-def test_what_is_not_known_is_left_out_of_the_file():
+def test_unknown_values_are_left_out_of_the_file():
     written = json.loads(Results({"lfw": benchmark_result(0.9)}).to_json())
     assert set(written) == {"benchmarks"}
     assert "gates" not in written["benchmarks"]["lfw"] and written["benchmarks"]["lfw"]["tar_at_far"]["1e-2"] is None
@@ -91,7 +91,7 @@ def test_a_file_of_the_first_version_is_read():
     assert Results.from_json(old, "old").run == RUN
 
 
-def test_keys_of_a_later_version_are_passed_over():
+def test_keys_of_a_later_version_are_skipped():
     value = json.loads(Results({"lfw": benchmark_result(0.9)}).to_json())
     value["benchmarks"]["lfw"]["later"] = {"a": 1}
     assert Results.from_json(value | {"model": {"step": 3}}, "new").benchmarks["lfw"] == benchmark_result(0.9)
@@ -107,7 +107,7 @@ def test_keys_of_a_later_version_are_passed_over():
         ("{", "not readable as JSON"),
     ],
 )
-def test_a_file_that_holds_something_else_is_one_line(tmp_path, text, said):
+def test_a_file_with_other_content_gives_one_line(tmp_path, text, said):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(InputError, match=said) as error:
         read_results(tmp_path / "results.json")
@@ -115,12 +115,12 @@ def test_a_file_that_holds_something_else_is_one_line(tmp_path, text, said):
 
 
 @given(st.floats(0, 1), st.dictionaries(st.text(min_size=1), st.none() | st.floats(0, 1)), st.lists(st.floats(0, 1)))
-def test_any_figures_come_back_as_they_were(accuracy, tars, gates):
+def test_any_metrics_come_back_unchanged(accuracy, tars, gates):
     given = Results({"x": benchmark_result(accuracy, tar_at_far=tars, gate_mean=tuple(gates))})
     assert Results.from_json(json.loads(given.to_json()), "made") == given
 
 
-def test_a_result_that_json_cannot_hold_leaves_the_old_one_whole(tmp_path, results):
+def test_a_result_that_json_cannot_hold_leaves_the_old_file_intact(tmp_path, results):
     write_results(tmp_path, results, "old", "old")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TypeError):
@@ -131,7 +131,7 @@ def test_a_result_that_json_cannot_hold_leaves_the_old_one_whole(tmp_path, resul
 # The page.
 
 
-def test_the_page_shows_the_figures(results):
+def test_the_page_shows_the_metrics(results):
     page, made = results_markdown(results), results.benchmarks["made"]
     benchmark, comparison = cells(page, "made")
     low, high = made.intervals.accuracy
@@ -151,7 +151,7 @@ def test_the_page_shows_the_figures(results):
     assert cells(page, "mean")[0][2] == f"{mean:.2f}%"
 
 
-def test_domains_stand_beside_the_frozen_ones_where_known(results):
+def test_domains_are_next_to_the_frozen_ones_where_known(results):
     page = results_markdown(results)
     beside, alone, *_ = [row for row in cells(page, "posed") if len(row) > 3]
     domain = results.benchmarks["made"].domains["posed"]
@@ -165,7 +165,7 @@ def test_domains_stand_beside_the_frozen_ones_where_known(results):
     assert len(alone) == 7
 
 
-def test_conditions_stand_in_a_matrix_beside_the_frozen_ones_where_known(results):
+def test_conditions_form_a_matrix_next_to_the_frozen_ones_where_known(results):
     page = results_markdown(results)
     beside, alone = [row for row in cells(page, "frontal") if row[1].endswith("people")]
     assert page.count("condition by condition") == 2 and "(" not in alone[1] and beside[2] == ""
@@ -205,7 +205,7 @@ def test_a_run_without_benchmarks_says_so():
     assert "No benchmark was given." in results_markdown(Results({}))
 
 
-def test_pixels_stand_before_the_frozen_backbone(results):
+def test_pixels_come_before_the_frozen_backbone(results):
     page = results_markdown(dataclasses.replace(results, pixels={"second": entry(1, 2.0)}))
     made, second = cells(page, "made")[1], cells(page, "second")[1]
     assert len(made) == len(second) == 9
@@ -214,11 +214,11 @@ def test_pixels_stand_before_the_frozen_backbone(results):
     assert second[2] == second[4] == "n/a"
 
 
-def test_gates_of_images_whose_domain_nobody_knows_are_averaged():
-    assert "mean gate is 0.250, 0.750" in results_markdown(Results({"lfw": plain(gate_mean=(0.25, 0.75))}))
+def test_gates_of_images_of_unknown_domain_are_averaged():
+    assert "The mean gate is 0.250, 0.750" in results_markdown(Results({"lfw": plain(gate_mean=(0.25, 0.75))}))
 
 
-def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_figures():
+def test_the_five_benchmarks_have_means_by_category_and_published_results():
     accuracy = {"lfw": 0.9, "cfp_fp": 0.8, "agedb_30": 0.7, "calfw": 0.6, "cplfw": 0.5}
     page = results_markdown(Results({name: benchmark_result(value) for name, value in accuracy.items()}))
     assert cells(page, "mean, pose")[0][2] == "65.00%"
@@ -227,7 +227,7 @@ def test_the_five_benchmarks_have_means_by_category_and_stand_beside_published_f
     assert not cells(page, "mean, general")  # of one benchmark
     assert cells(page, "this run")[0][1:7] == ["90.00", "80.00", "70.00", "60.00", "50.00", "70.00"]
     (frozen,) = cells(page, "DINOv2 ViT-S, frozen")
-    assert frozen[1:7] == ["", "", "", "", "", "64.70"]  # an average has a column of its own
+    assert frozen[1:7] == ["", "", "", "", "", "64.70"]  # an average has its own column
 
 
 def test_an_average_needs_all_five(results):
@@ -236,7 +236,7 @@ def test_an_average_needs_all_five(results):
     assert "published" not in results_markdown(results)
 
 
-def test_parameters_and_machine_are_told(results):
+def test_parameters_and_machine_are_listed(results):
     parameters = (ParameterCount("adapter", 10, 10), ParameterCount("centers", None, 4))
     page = results_markdown(dataclasses.replace(results, parameters=parameters, environment={"jax": "0.10.2"}))
     assert "| adapter | 10 | 10 |" in page and "| centers |  | 4 |" in page and "- jax: 0.10.2" in page

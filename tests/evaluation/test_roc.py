@@ -1,4 +1,4 @@
-"""The ROC is exact, and every figure read from it is what its name says."""
+"""The ROC is exact, and so is every metric read from it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_equal_error_rate_lies_on_the_curve_and_mirrors_with_the_truth(pairs):
 
 
 def test_equal_error_rate_of_known_errors():
-    """One genuine pair of four lies beyond the nearest of four impostors."""
+    """One genuine pair of four is farther than the nearest of four impostors."""
     distances = np.array([1, 2, 3, 6, 5, 7, 8, 9], float)
     assert roc_curve(distances, np.arange(8) < 4).eer() == pytest.approx(0.25)
 
@@ -63,7 +63,7 @@ def test_tar_at_far_is_the_largest_whose_far_does_not_exceed_the_target():
     impostors = 1000
     distances = np.concatenate([np.arange(impostors), [9.5, 99.5, 5000]]).astype(float)
     roc = roc_curve(distances, np.arange(impostors + 3) >= impostors)
-    assert roc.tar_at_far(1e-1) == pytest.approx(2 / 3)  # 100 false accepts lie within 99.5
+    assert roc.tar_at_far(1e-1) == pytest.approx(2 / 3)  # 100 false accepts exceed 99.5
     assert roc.tar_at_far(1e-2) == pytest.approx(1 / 3)
     assert roc.tar_at_far(0.0999) == pytest.approx(1 / 3)
 

@@ -1,4 +1,4 @@
-"""IJB 1:N, TinyFace and distractors: their published layouts, and what is wrong with one."""
+"""IJB 1:N, TinyFace and distractors: their published layouts, and errors in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 8
 
 
 def points(person: np.ndarray, noise: float = 0.6) -> np.ndarray:
-    """Raw embeddings, float32 [M, WIDTH]: alike for one person."""
+    """Raw embeddings, float32 [M, WIDTH]: similar for one person."""
     numbers, place = np.unique(person, return_inverse=True)
     rng = np.random.default_rng(2)
     centers = rng.normal(size=(len(numbers), WIDTH))
@@ -66,7 +66,7 @@ def test_with_lists_of_one_to_many_pairs_need_not_be_there_and_without_them_noth
     assert open_ijb(tmp_path).pairs.shape == (0, 2)
     for file in (tmp_path / "meta").glob("*1N*"):
         file.unlink()
-    with pytest.raises(InputError, match=r"no file ends in _template_pair_label\.txt"):
+    with pytest.raises(InputError, match=r"no file is named \*_template_pair_label\.txt"):
         open_ijb(tmp_path)
 
 
@@ -74,16 +74,16 @@ def test_with_lists_of_one_to_many_pairs_need_not_be_there_and_without_them_noth
     ("name", "text", "words"),
     [
         ("gallery_G1", "", "lists no template"),
-        ("gallery_G1", "TEMPLATE_ID,SUBJECT_ID\n100\n", "line 2, '100': is no template"),
-        ("gallery_G1", "TEMPLATE_ID,SUBJECT_ID\n100,x\n", "line 2, '100,x': is no template"),
-        ("gallery_G1", "100,1\n100,2\n", "line 2, .*: template 100 is of subject 1 in a line before"),
+        ("gallery_G1", "TEMPLATE_ID,SUBJECT_ID\n100\n", "line 2, '100': is not a template"),
+        ("gallery_G1", "TEMPLATE_ID,SUBJECT_ID\n100,x\n", "line 2, '100,x': is not a template"),
+        ("gallery_G1", "100,1\n100,2\n", "line 2, .*: template 100 is of subject 1 on an earlier line"),
         ("gallery_G2", "5,1\n", "template 5 has no face"),
-        ("gallery_G2", f"{'9' * 30},1\n", "is no template"),
-        ("gallery_G2", "107,1000\n", "template 107 is a probe, too"),
-        ("probe_mixed", None, "2 files are .* and 0 end in"),
+        ("gallery_G2", f"{'9' * 30},1\n", "is not a template"),
+        ("gallery_G2", "107,1000\n", "template 107 is also a probe"),
+        ("probe_mixed", None, "2 files are .* and 0 are"),
     ],
 )
-def test_what_is_wrong_with_a_list_of_one_to_many_is_said(tmp_path, name, text, words):
+def test_errors_in_a_one_to_many_list_are_reported(tmp_path, name, text, words):
     write_ijb(tmp_path)
     file = tmp_path / "meta" / f"ijbc_1N_{name}.csv"
     if text is None:
@@ -107,7 +107,7 @@ def test_tinyface_is_found_where_it_is_and_by_its_lists_or_names(tmp_path, inner
     named = open_tinyface(tmp_path)
     assert dict(zip(named.paths, named.person, strict=True)) == dict(zip(listed.paths, listed.person, strict=True))
     shutil.rmtree(tmp_path / inner / "Gallery_Distractor")
-    assert "no distractors (Gallery_Distractor is not there)" in open_tinyface(tmp_path).said
+    assert "no distractors (Gallery_Distractor is missing)" in open_tinyface(tmp_path).said
 
 
 def test_every_image_of_tinyface_is_a_row(tmp_path):
@@ -126,12 +126,12 @@ def test_every_image_of_tinyface_is_a_row(tmp_path):
 
 
 def test_an_aligned_copy_with_other_endings_goes_with_the_published_lists(tmp_path):
-    """What the lists do not name is passed over, and said."""
+    """What the lists do not name is skipped, and reported."""
     write_tinyface(tmp_path)
     write_list(tmp_path / "probe_img_ID_pairs.mat", "probe", ["1_7.jpg", "2_7.jpg"], [4, 3])
     found = open_tinyface(tmp_path)
-    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list wins over names
-    assert found.passed_over.lines() == ["passed over: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
+    assert found.counts == (8, 2, 5) and found.person[8:10].tolist() == [4, 3]  # the list takes precedence over names
+    assert found.skipped_files.lines() == ["skipped: 6 files (6 in Probe that probe_img_ID_pairs.mat does not list)"]
 
 
 def broken_list(folder, kind: str) -> None:
@@ -157,17 +157,17 @@ def broken_list(folder, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("text", "is no MATLAB file that can be read"),
-        ("cut", "is no MATLAB file that can be read"),
-        ("other", "holds no probe_set and probe_ids"),
+        ("text", "is not a readable MATLAB file"),
+        ("cut", "is not a readable MATLAB file"),
+        ("other", "does not hold probe_set and probe_ids"),
         ("gone", r"1 of 2 images are missing from Probe, e\.g\. 9_9\.png"),
         ("twice", "1_7 is listed twice"),
-        ("half", "no number of a person"),
-        ("negative", "no number of a person"),
+        ("half", "an invalid name or person number"),
+        ("negative", "an invalid name or person number"),
         ("short", "2 names in probe_set and 1 numbers in probe_ids"),
     ],
 )
-def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
+def test_errors_in_a_matlab_list_are_reported(tmp_path, kind, words):
     write_tinyface(tmp_path)
     broken_list(tmp_path, kind)
     with pytest.raises(InputError, match=words) as caught:
@@ -175,12 +175,12 @@ def test_what_is_wrong_with_a_matlab_list_is_said(tmp_path, kind, words):
     assert "\n" not in str(caught.value)
 
 
-def test_names_that_say_nobody_and_folders_that_are_none_are_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no folders Gallery_Match and Probe"):
+def test_names_without_a_person_and_invalid_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not hold Gallery_Match and Probe"):
         open_tinyface(tmp_path)
     write_tinyface(tmp_path, lists=False)
     write_faces(tmp_path / "Probe", ["somebody.png"])
-    with pytest.raises(InputError, match=r"somebody\.png: its name does not say who it shows"):
+    with pytest.raises(InputError, match=r"somebody\.png: its name has no identity"):
         open_tinyface(tmp_path)
     shutil.rmtree(tmp_path / "Probe")
     (tmp_path / "Probe").mkdir()
@@ -195,7 +195,7 @@ def test_distractors_are_people_or_loose_images(tmp_path):
     assert "2 people as distractors" in found.description
     write_faces(tmp_path / "loose", ["1.png", "2.png"])
     loose = open_distractors(str(tmp_path / "loose"))
-    assert loose.person.tolist() == [0, 1] and "each of another person" in loose.description
+    assert loose.person.tolist() == [0, 1] and "each of a different person" in loose.description
     made = open_distractors("synthetic:identities=3,images=2,seed=1")
     assert made.person.tolist() == [0, 0, 1, 1, 2, 2] and made.images[5].shape == (112, 112, 3)
     with pytest.raises(InputError):

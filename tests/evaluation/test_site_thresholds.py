@@ -1,4 +1,4 @@
-"""Thresholds from photographs that nobody labeled: what they promise, and what doubles do to them."""
+"""Thresholds from unlabeled photographs: what they promise, and how doubles affect them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ STRANGERS = PILES[0]
 
 
 def test_the_promised_rate_is_in_the_interval_where_the_benchmarks_threshold_misses_it():
-    """Sites whose strangers are more alike than a benchmark's; benchmarks/site_thresholds.py has 200 for each pile."""
+    """Sites whose strangers are more similar than a benchmark's; benchmarks/site_thresholds.py has 200 for each
+    pile."""
     rng = np.random.default_rng(3)
     pile = dataclasses.replace(STRANGERS, photographs=200)
     held = [one_site(pile, rng, fresh=20_000) for _ in range(40)]
@@ -27,7 +28,7 @@ def test_the_promised_rate_is_in_the_interval_where_the_benchmarks_threshold_mis
 
 @pytest.fixture(scope="module")
 def alone() -> tuple[SiteThresholds, np.ndarray]:
-    """200 strangers, and what is found of them."""
+    """200 strangers, and the thresholds found from them."""
     units = Place(2.0, 0.5, np.random.default_rng(1)).seen(np.arange(200))
     return site_thresholds(units), units
 
@@ -41,7 +42,7 @@ def test_strangers_alone_have_the_quantile_of_all_pairs_and_no_doubles(alone):
 
 
 def test_plain_doubles_are_left_out_and_hardly_move_the_threshold(alone):
-    """Half of the people a second time, nearly the same picture: 0.2% of the pairs, a fifth of those at FAR 1e-2."""
+    """Half of the people a second time, in nearly the same image: 0.2% of the pairs, a fifth of those at FAR 1e-2."""
     one, units = alone
     rng = np.random.default_rng(2)
     again = units[:100] + 0.01 * rng.standard_normal((100, WIDTH))
@@ -50,11 +51,11 @@ def test_plain_doubles_are_left_out_and_hardly_move_the_threshold(alone):
     assert found.doubles == pytest.approx(100 / found.pairs) and found.people == 200
     assert found.at_far["1e-2"].value == pytest.approx(one.at_far["1e-2"].value, abs=0.01)
     wide, narrow = (np.log(np.divide(*one.at_far["1e-2"].far_interval[::-1])) for one in (found, one))
-    assert wide > 0.8 * narrow  # the second pictures tell nothing that is new
+    assert wide > 0.8 * narrow  # the second images add no information
 
 
 def test_hidden_doubles_make_it_stricter_and_the_interval_says_how_far():
-    """A model that tells people badly apart, and five photographs of each: their pairs look like strangers'."""
+    """A model that distinguishes people poorly, and five photographs of each: their pairs look like strangers'."""
     place = Place(2.0, 1.0, np.random.default_rng(4))
     units, genuine = place.seen(np.arange(300) // 5), place.doubles(2000)
     found = site_thresholds(units, genuine)
@@ -65,7 +66,7 @@ def test_hidden_doubles_make_it_stricter_and_the_interval_says_how_far():
     assert found.doubles <= 4 / 299 <= found.doubles_at_most <= 4 * 4 / 299
 
 
-def test_a_rate_that_the_pile_cannot_tell_says_how_many_photographs_it_takes(alone):
+def test_a_rate_beyond_the_pile_reports_how_many_photographs_it_takes(alone):
     found, _ = alone
     assert set(found.at_far) | set(found.needed) == {"1e-1", "1e-2", "1e-3", "1e-4"}
     assert not set(found.at_far) & set(found.needed)
@@ -74,9 +75,9 @@ def test_a_rate_that_the_pile_cannot_tell_says_how_many_photographs_it_takes(alo
     assert 47 >= fewest_photographs(1e-2) > 30 and small.needed["1e-2"] >= 46
 
 
-def test_piles_that_tell_nothing_are_refused():
+def test_uninformative_piles_are_refused():
     pile = Place(2.0, 0.05, np.random.default_rng(1)).seen(np.arange(60) // 10)
-    with pytest.raises(InputError, match="12 photographs say nothing about strangers; expected 20 or more"):
+    with pytest.raises(InputError, match="12 photographs are too few; expected 20 or more"):
         site_thresholds(pile[:12])
     with pytest.raises(InputError, match=r"% of the pairs .* look like doubles; expected photographs of many people"):
         site_thresholds(pile)

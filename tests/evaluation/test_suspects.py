@@ -1,4 +1,4 @@
-"""Planted twins, outliers and shared people are found by embeddings, and a sound set has none."""
+"""Planted twins, outliers and shared people are found by embeddings, and a valid set has none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES, IMAGES, WIDTH = 20, 8, 32
 
 
 def made(seed: int, person: np.ndarray, noise: float = 0.1) -> np.ndarray:
-    """Unit embeddings of images of these people, of whom each number is the same in every call."""
+    """Unit embeddings of images of these people; a number is the same person in every call."""
     centers = np.random.default_rng(7).normal(size=(CLASSES + 5, WIDTH))
     centers /= np.linalg.norm(centers, axis=1, keepdims=True)
     points = centers[person] + np.random.default_rng(seed).normal(0, noise, (len(person), WIDTH))

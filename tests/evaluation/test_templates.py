@@ -1,4 +1,4 @@
-"""IJB's 1:1 protocol on a miniature, against a plain loop, and its lists."""
+"""IJB's 1:1 protocol on a miniature set, against a plain loop, and its lists."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of a person's faces are alike; lengths vary as those of a network do."""
+    """Embeddings of a person's faces are similar; lengths vary like a network's."""
     rng, person = np.random.default_rng(1), np.zeros(len(benchmark.images), int)
     person[benchmark.image] = (benchmark.names[benchmark.template] - 3) // 7
     centers = rng.normal(size=(PEOPLE, WIDTH))
@@ -49,7 +49,7 @@ def embedded(benchmark) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_loop(folder, embeddings, keys) -> tuple[dict[int, np.ndarray], list[float], list[int]]:
-    """The protocol as its text says it, from the files."""
+    """The protocol as published, from the files."""
     quality = {line.split()[0]: float(line.split()[-1]) for line in read(folder, "name_5pts_score")}
     media: dict[int, dict[int, list[np.ndarray]]] = {}
     for line in read(folder, "face_tid_mid"):
@@ -118,20 +118,20 @@ def test_loose_crops_are_cut_by_their_landmarks_and_crops_are_left_alone(folder)
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("face_tid_mid", "1.png 3\n", "line 1, '1.png 3': is no face"),
+        ("face_tid_mid", "1.png 3\n", "line 1, '1.png 3': is not a face"),
         ("face_tid_mid", "", "lists no face"),
         ("face_tid_mid", "gone.png 3 1\n", "template 4 has no face|images are missing"),
-        ("template_pair_label", "3 4 1\n3 11 0\n3 four 0\n", "line 3, .* is no pair of templates"),
-        ("template_pair_label", "3 4 1\n3 11\n0 3 11 0\n", "line 2, .* is no pair of templates"),
+        ("template_pair_label", "3 4 1\n3 11 0\n3 four 0\n", "line 3, .* is not a pair of templates"),
+        ("template_pair_label", "3 4 1\n3 11\n0 3 11 0\n", "line 2, .* is not a pair of templates"),
         ("template_pair_label", "", "lists no pair"),
         ("template_pair_label", "3 4 1\n3 11 2\n", "pair 2 has the label 2"),
         ("template_pair_label", "3 4 1\n3 999 0\n", "template 999 has no face"),
         ("template_pair_label", "3 4 1\n", "one kind"),
-        ("name_5pts_score", "1.png 1 2 3\n", "line 1, .* is no list of landmarks"),
+        ("name_5pts_score", "1.png 1 2 3\n", "line 1, .* is not a list of landmarks"),
         ("name_5pts_score", "1.png 1 2 3 4 5 6 7 8 9 10 0.9\n", "has no landmarks"),
     ],
 )
-def test_what_is_wrong_with_a_list_is_said(folder, name, text, words):
+def test_errors_in_a_list_are_reported(folder, name, text, words):
     (folder / "meta" / f"ijbc_{name}.txt").write_text(text)
     with pytest.raises(InputError, match=words) as caught:
         open_ijb(folder)
@@ -143,14 +143,14 @@ def test_missing_lists_and_images_are_named(folder):
     with pytest.raises(InputError, match=r"1 of \d+ images are missing, e\.g\. .*2\.png"):
         open_ijb(folder)
     (folder / "meta" / "ijbc_face_tid_mid.txt").unlink()
-    with pytest.raises(InputError, match=r"no file ends in _face_tid_mid\.txt"):
+    with pytest.raises(InputError, match=r"no file is named \*_face_tid_mid\.txt"):
         open_ijb(folder)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         open_ijb(folder / "nowhere")
 
 
-def test_a_template_without_a_detector_score_weighs_its_faces_alike(folder):
-    """As if each had another score, the same for all; it is named."""
+def test_a_template_without_a_detector_score_weights_its_faces_equally(folder):
+    """As if all had the same score; it is named."""
     file = folder / "meta" / "ijbc_name_5pts_score.txt"
     of_template = {line.split()[0] for line in read(folder, "face_tid_mid") if line.split()[1] == "5"}
     texts = {}

@@ -50,13 +50,13 @@ def test_the_smallest_known_far_and_the_first_benchmark_are_the_default():
         (({"lfw": benchmark_result(1.0, threshold_at_far={"1e-1": None})}, "r"), "too few"),
     ],
 )
-def test_what_is_not_known_is_refused_with_what_is(arguments, said):
+def test_an_unknown_threshold_is_refused_with_the_known_ones(arguments, said):
     with pytest.raises(InputError, match=said):
         choose_threshold(*arguments)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"benchmarks": 3}', '{"benchmarks": {"lfw": 3}}'])
-def test_a_file_that_holds_no_results_is_refused(tmp_path, text):
+def test_a_file_without_results_is_refused(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"results\.json: "):

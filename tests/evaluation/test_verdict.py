@@ -1,4 +1,4 @@
-"""What may be said of differences holds for all of a page together, and the sentences follow it."""
+"""Claims about differences hold for a whole page together, and the sentences follow them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ p_values = st.floats(0, 1)
 
 @given(st.lists(st.tuples(p_values, p_values), min_size=1, max_size=8), st.lists(p_values, max_size=8))
 def test_a_difference_is_shown_where_holm_shows_it(wholes, parts):
-    """Never above the level, all of the smallest p-values, and by Bonferroni's bound at least."""
+    """Never above the level, always the smallest p-values, and at least as many as Bonferroni."""
     domains = {str(i): comparison(0.1, p, 0.1, 1.0) for i, p in enumerate(parts)}
     first, *others = [comparison(0.1, p, -0.1, q) for p, q in wholes]
     found = judged(dict(enumerate([dataclasses.replace(first, domains=domains), *others])))
@@ -61,7 +61,7 @@ def test_few_people_show_nothing_and_take_nothing_from_the_others():
     assert count_tests(found.values()) == 2
 
 
-def test_figures_are_taken_together():
+def test_metrics_are_tested_together():
     assert together([RAISED, NOT_SHOWN]) == RAISED and together([LOWERED, FEW]) == LOWERED
     assert together([RAISED, LOWERED]) == Outcome.MIXED and together([]) == Outcome.UNTESTED
     assert RAISED.turned == LOWERED and NOT_SHOWN.turned == NOT_SHOWN
@@ -120,22 +120,22 @@ def test_domains_are_named_by_what_is_shown_of_them():
     )
     assert "no difference is shown on any" in by_domain(one(0.1, 0.4, 0.1, 0.4, age=same))
     assert detail(verdict) == (
-        "Accuracy +10.00 (+9.00 to +11.00) points and AUC +0.1000 (+0.0900 to +0.1100), in brackets 95% intervals, "
+        "Accuracy +10.00 (+9.00 to +11.00) points, AUC +0.1000 (+0.0900 to +0.1100), with 95% intervals, "
         "over 600 pairs of 40 people."
     )
 
 
-def test_generated_faces_are_told_from_photographs():
+def test_generated_faces_are_distinguished_from_photographs():
     assert on_generated((), ("lfw",)) == ""
-    assert on_generated(("faces",), ("faces",)).startswith("These benchmarks' faces are generated.")
-    assert on_generated(("faces",), ("faces", "lfw")).startswith("The faces of faces are generated.")
+    assert on_generated(("faces",), ("faces",)).startswith("These benchmarks' faces are synthetic.")
+    assert on_generated(("faces",), ("faces", "lfw")).startswith("The faces of faces are synthetic.")
 
 
 # What they hold.
 
 
 def shown_of(draws: int, noise: float, better: float) -> np.ndarray:
-    """Share of the draws in which anything is shown, and in which the whole is raised; three domains each."""
+    """Share of the draws in which anything is significant, and in which the total is raised; three domains each."""
     rng, counts = np.random.default_rng(7), np.zeros(2)
     for _ in range(draws):
         people = People(DESIGNS[1], rng)

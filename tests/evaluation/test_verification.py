@@ -1,4 +1,4 @@
-"""Verification is InsightFace's evaluation, to the last digit, and says clearly what it cannot judge."""
+"""Verification is InsightFace's evaluation, to the last digit, and clearly reports what it cannot evaluate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.evaluation.verification import DomainVerification, compute_do
 
 @pytest.fixture(scope="module", params=["easy_600", "hard_6000", "unbalanced_1000"])
 def golden(request, goldens):
-    """Embeddings with the figures that InsightFace's own code gives for them."""
+    """Embeddings with the metrics from InsightFace's own code."""
     with np.load(goldens / "verification" / f"{request.param}.npz") as arrays:
         return dict(arrays)
 
@@ -44,7 +44,7 @@ def made_pairs(pairs: int, seed: int = 0, noise: float = 1.0, genuine: float = 0
     return embeddings, issame
 
 
-def test_the_protocol_gives_insightfaces_figures(golden):
+def test_the_protocol_gives_insightfaces_numbers(golden):
     figures = verify(golden["embeddings"], golden["issame"], golden["embeddings_flip"])
     np.testing.assert_allclose(figures.fold_accuracies, golden["accuracy_per_fold"], rtol=0, atol=1e-9)
     assert figures.accuracy == pytest.approx(golden["accuracy_mean"], abs=1e-9)
@@ -80,7 +80,7 @@ def test_the_flip_test_sums_raw_embeddings_before_it_normalizes():
 
 
 def test_a_worked_example():
-    """Four pairs at right angles, alike, opposite and alike: two folds of two, thresholds chosen on the other one."""
+    """Four pairs: orthogonal, equal, opposite and equal; two folds of two, thresholds chosen on the other one."""
     east, north = [1.0, 0.0], [0.0, 3.0]
     embeddings = np.array([east, north, east, [5.0, 0.0], east, [-2.0, 0.0], north, north])
     issame = np.array([False, True, False, True])
@@ -132,7 +132,7 @@ def test_json_has_the_plain_names():
     assert figures["tar_at_far"]["1e-4"] is None
 
 
-def test_domains_are_judged_at_the_benchmarks_own_thresholds():
+def test_domains_are_evaluated_at_the_benchmarks_own_thresholds():
     embeddings, issame = made_pairs(300)
     domain = np.repeat([0, 1, 2], 100)
     overall = verify(embeddings, issame)
@@ -167,10 +167,10 @@ def changed(row: int, value: float) -> np.ndarray:
         ((EMBEDDINGS[:-1], ISSAME), "rows 2i and 2i"),
         ((EMBEDDINGS[0], ISSAME), "expected .2N, D."),
         ((np.empty((0, 16)), ISSAME[:0]), "expected .2N, D."),
-        ((EMBEDDINGS, ISSAME[:-1]), "expected .20,., one a pair"),
+        ((EMBEDDINGS, ISSAME[:-1]), "expected .20,., one per pair"),
         ((EMBEDDINGS, np.arange(20)), "expected booleans"),
-        ((changed(7, np.nan), ISSAME), "row 7 .* not finite"),
-        ((changed(7, np.inf), ISSAME), "row 7 .* not finite"),
+        ((changed(7, np.nan), ISSAME), "row 7 .* non-finite"),
+        ((changed(7, np.inf), ISSAME), "row 7 .* non-finite"),
         ((changed(9, 0), ISSAME), "row 9 is zero"),
         ((EMBEDDINGS, ISSAME, -EMBEDDINGS), "row 0 is zero"),
         ((EMBEDDINGS, ISSAME, EMBEDDINGS[:4]), "flipped: shape"),
@@ -180,7 +180,7 @@ def changed(row: int, value: float) -> np.ndarray:
         ((["a", "b"], ISSAME), "not an array of numbers"),
     ],
 )
-def test_what_cannot_be_judged_is_said_in_one_line(arguments, words):
+def test_what_cannot_be_evaluated_gives_one_line(arguments, words):
     with pytest.raises(InputError, match=words) as error:
         verify(*arguments)
     assert "\n" not in str(error.value)
@@ -194,7 +194,7 @@ def test_domains_that_do_not_fit_are_refused(members):
         compute_domain_metrics(judge_pairs(pair_distances(EMBEDDINGS), ISSAME), members, ("a", "b"))
 
 
-def test_figures_are_scikit_learns(golden):
+def test_metrics_are_scikit_learns(golden):
     distances = pair_distances(golden["embeddings"], golden["embeddings_flip"])
     issame, scores = golden["issame"].astype(bool), 1 - distances / 2
     found = verify(golden["embeddings"], issame, golden["embeddings_flip"])
@@ -227,10 +227,10 @@ def test_folds_of_the_protocol_need_not_be_contiguous():
 
 @given(st.lists(st.booleans(), min_size=4, max_size=200))
 def test_folds_that_no_list_gives_hold_both_kinds(truth):
-    """Contiguous tenths where these are even, as InsightFace cuts a pack; else tenths of each kind."""
+    """Contiguous tenths if these are balanced, as InsightFace splits a pack; else tenths of each kind."""
     issame = np.array(truth)
     if min(issame.sum(), (~issame).sum()) < 2:
-        with pytest.raises(InputError, match="expected two of each kind"):
+        with pytest.raises(InputError, match="expected at least two of each kind"):
             fold_of_each(None, issame)
         return
     fold = fold_of_each(None, issame)
@@ -256,5 +256,5 @@ def test_a_list_in_lfws_order_and_the_same_list_sorted_by_truth_have_the_same_fo
 
 @pytest.mark.parametrize("folds", [np.zeros(19, int), np.zeros(20)])
 def test_folds_that_do_not_fit_are_refused(folds):
-    with pytest.raises(InputError, match="expected one integer a pair"):
+    with pytest.raises(InputError, match="expected one integer per pair"):
         verify(EMBEDDINGS, ISSAME, folds=folds)

@@ -26,7 +26,7 @@ def config(kind: str = "lora", patch: bool = False, folder: Path | str = "", **a
 
 
 def values(wanted, spec: BackboneSpec, seed: int = 0) -> dict:
-    """A trainable tree as `Recognizer.init` makes it, every leaf noise where it is not zero for good."""
+    """A trainable tree as from `Recognizer.init`, with noise in every leaf that is not always zero."""
     rng = np.random.default_rng(seed)
     rank, held = lora.width(wanted.adapter), lora.ranks_held(spec, wanted.adapter)
 

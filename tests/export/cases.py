@@ -1,4 +1,4 @@
-"""Small made models whose exports are compared with the recognizer itself, and what it gives for some images."""
+"""Small synthetic models whose exports are compared with the recognizer itself, and its outputs for some images."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def expected(case: str, preprocess: bool) -> tuple[np.ndarray, dict[str, np.ndar
 
 
 def bfloat16(made: Model) -> Model:
-    """The same model as an accelerator holds it."""
+    """The same model as stored on an accelerator."""
     frozen = jax.tree.map(lambda x: x.astype(jnp.bfloat16), made.frozen)
     return dataclasses.replace(
         made, frozen=frozen, recognizer=dataclasses.replace(made.recognizer, dtype=jnp.bfloat16)

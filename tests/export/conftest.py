@@ -16,9 +16,9 @@ from tests import made_weights as dialects
 
 @pytest.fixture(scope="session")
 def workdirs(tmp_path_factory):
-    """Runs by adapter kind on made weights of the demo backbone, in bfloat16, at a size that is not theirs.
+    """Runs by adapter kind on synthetic weights of the demo backbone, in bfloat16, at a size that is not theirs.
 
-    Those of `lora` are named as torch hub names them, whose rule of resizing positions is not that of transformers.
+    Those of `lora` have torch hub's names, whose rule for resizing positions differs from transformers'.
     """
     folder = tmp_path_factory.mktemp("runs")
     finished.write_backbone(folder / "published", BACKBONES["demo"])

@@ -1,4 +1,4 @@
-"""A hub on this machine: the few calls that an upload is made of, and what came to it."""
+"""A local hub: the few calls of an upload, and what it received."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub:
-    """tokens: token -> the status that its bearer's writing gets. files: repository -> path -> content."""
+    """tokens: token -> the status of writes with it. files: repository -> path -> content."""
 
     def __init__(self, tokens: dict[str, int]):
         self.tokens = tokens
@@ -49,7 +49,7 @@ class Hub:
 
 @contextlib.contextmanager
 def serving(tokens: dict[str, int]) -> Iterator[Hub]:
-    """A hub at `address` while the block lasts."""
+    """A hub at `address` during the block."""
     hub = Hub(tokens)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""`--format=base` and where a backbone is from: any weights in the Hugging Face layout, no path of this machine."""
+"""`--format=base` and a backbone's source: any weights in the Hugging Face layout, without local paths."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tiny_rows(monkeypatch):
 
 @functools.cache
 def published(row: str) -> dialects.Tensors:
-    """A tiny row's tensors as transformers saves them."""
+    """A tiny model's tensors as transformers saves them."""
     with tempfile.TemporaryDirectory() as folder:
         finished.write_backbone(Path(folder), TINY[row])
         return dict(open_weights(Path(folder)))
@@ -46,7 +46,7 @@ def published(row: str) -> dialects.Tensors:
 def test_whatever_names_and_size_weights_come_in_they_leave_as_hugging_face_has_them(
     case, converted, grid, tmp_path_factory
 ):
-    """Out at that size, they are read again as transformers' own, and equal what a run at that size holds."""
+    """Exported at that size, they are read back as transformers' own, and equal a run's weights at that size."""
     (name, row), folder = case, tmp_path_factory.mktemp("case")
     dialects.save(folder / "model.safetensors", dialects.dialect(name).of(published(row)))
     if row == "tiny_clip":
@@ -87,7 +87,7 @@ def test_the_packaged_backbone_leaves_at_its_own_size(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("with_base", [False, True])
-def test_no_file_of_an_adapter_holds_a_path_and_the_rule_stands_in_its_readme(with_base, workdirs, tmp_path, capsys):
+def test_no_file_of_an_adapter_holds_a_path_and_the_rule_is_in_its_readme(with_base, workdirs, tmp_path, capsys):
     words = ["--with_base"] * with_base
     assert call(export, f"--run={workdirs / 'dalora'}", "--format=peft", *words, f"--out={tmp_path / 'out'}") == 0
     assert ("base: not written" in capsys.readouterr().out) != with_base
@@ -105,7 +105,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_]{0,8}", fullmatch=True)
 
 @settings(max_examples=50)
 @given(parts=st.lists(NAMES, min_size=1, max_size=4), root=st.sampled_from(["/", "~/", "./", "../", ""]))
-def test_a_source_is_told_without_its_folders_unless_it_is_an_id(parts, root):
+def test_a_source_is_named_without_its_folders_unless_it_is_an_id(parts, root):
     source = root + "/".join(parts) + ("" if len(parts) == 2 and not root else ".pth")
     identity = {"source": source}
     if len(parts) == 2 and not root:
@@ -134,5 +134,5 @@ def test_only_what_transformers_loads_by_name_is_a_base_by_name(source, rule, ro
 
 
 def test_a_size_that_patches_do_not_fill_is_refused():
-    with pytest.raises(InputError, match=r"--image_size: 100 is no multiple of demo's patch size 14"):
+    with pytest.raises(InputError, match=r"--image_size: 100 is not a multiple of demo's patch size 14"):
         base_of_weights("builtin", 100)

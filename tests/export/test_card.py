@@ -1,4 +1,4 @@
-"""The model card: what the hub reads of an export, and whose figures it may hold."""
+"""The model card: the hub's metadata of an export, and which metrics it may hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adaptface_jax.evaluation.results import Results
 from adaptface_jax.export.card import LIBRARIES, write_card
-from adaptface_jax.export.figures import Figures, figures_at, frozen_figures
+from adaptface_jax.export.metrics import Metrics, frozen_metrics, metrics_at
 from adaptface_jax.training.recognition.facts import RunFacts
 from tests.made_results import benchmark_result
 
@@ -23,13 +23,13 @@ FRACTIONS = st.floats(0, 1)
 @settings(max_examples=50)
 @given(
     form=st.sampled_from(sorted(LIBRARIES)),
-    measured=st.dictionaries(NAMES, st.builds(Figures, FRACTIONS, FRACTIONS), max_size=4),
+    measured=st.dictionaries(NAMES, st.builds(Metrics, FRACTIONS, FRACTIONS), max_size=4),
     base=st.none() | st.just("facebook/dinov2-small"),
 )
 def test_the_hub_reads_back_what_was_measured(form, measured, base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     (folder / "README.md").write_text(PAGE)
-    write_card(folder, form, backbone="dinov2_vits14", adapter="lora", base_model=base, figures=measured)
+    write_card(folder, form, backbone="dinov2_vits14", adapter="lora", base_model=base, metrics=measured)
     card = ModelCard.load(folder / "README.md")
     assert (card.data.library_name, card.data.base_model) == (LIBRARIES[form], base)
     assert {"face-recognition", "dinov2", "lora"} <= set(card.data.tags)
@@ -56,9 +56,9 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_the_figures_are_those_of_the_very_checkpoint(run):
-    assert figures_at(run, 9) == {"lfw": Figures(0.9, 0.9)}
-    assert figures_at(run, 5) == {"lfw": Figures(0.95, 0.97)}
-    assert figures_at(run, 7) == {}
-    assert frozen_figures(run) == {"lfw": Figures(0.7, 0.7)}
-    assert figures_at(run / "elsewhere", 9) == frozen_figures(run / "elsewhere") == {}
+def test_the_metrics_are_those_of_the_exported_checkpoint(run):
+    assert metrics_at(run, 9) == {"lfw": Metrics(0.9, 0.9)}
+    assert metrics_at(run, 5) == {"lfw": Metrics(0.95, 0.97)}
+    assert metrics_at(run, 7) == {}
+    assert frozen_metrics(run) == {"lfw": Metrics(0.7, 0.7)}
+    assert metrics_at(run / "elsewhere", 9) == frozen_metrics(run / "elsewhere") == {}

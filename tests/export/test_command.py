@@ -44,14 +44,14 @@ def test_a_run_on_weights_of_8_bits_is_exported_with_the_exact_ones(workdirs, tm
     (run / RUN_FILE).write_text(json.dumps(record))
     assert call(export, f"--run={run}", "--format=merged", f"--out={tmp_path / 'merged'}") == 0
     assert (
-        "weights: the backbone's own; the run and its figures are of those rounded to int8" in capsys.readouterr().out
+        "weights: the backbone's own; the run and its metrics are of those quantized to int8" in capsys.readouterr().out
     )
     name = "encoder.layer.3.mlp.fc1.weight"
     ours = safetensors.numpy.load_file(tmp_path / "merged" / "model.safetensors")[name]
     np.testing.assert_array_equal(ours, safetensors.numpy.load_file(workdirs / "published" / "model.safetensors")[name])
 
 
-def test_merged_says_what_a_mixture_loses(workdirs, tmp_path, capsys):
+def test_merged_reports_what_a_mixture_loses(workdirs, tmp_path, capsys):
     words = (f"--run={workdirs / 'dalora'}", "--format=merged", f"--out={tmp_path / 'm'}")
     assert call(export, *words, "--mix=mean", f"--data={FACES}") == 0
     out = capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_merged_says_what_a_mixture_loses(workdirs, tmp_path, capsys):
     assert "Lost: the gates" in (tmp_path / "m" / "README.md").read_text()
 
 
-def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
+def test_an_existing_folder_is_replaced_only_with_overwrite(workdirs, tmp_path, capsys):
     out = tmp_path / "peft"
     words = (f"--run={workdirs / 'lora'}", "--format=peft", f"--out={out}")
     assert call(export, *words) == 0
@@ -86,7 +86,7 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
         ("lora", ["--format=merged", "--with_base"], "--with_base: belongs to --format=peft"),
         ("lora", ["--format=merged", "--weights=builtin"], "--weights"),
         ("lora", ["--format=base", "--image_size=28"], "--image_size"),
-        ("lora", ["--format=peft", "--push_to_hub=a/b/c"], "--push_to_hub: 'a/b/c' names no repository"),
+        ("lora", ["--format=peft", "--push_to_hub=a/b/c"], "--push_to_hub: 'a/b/c' is not a repository"),
         ("lora", ["--format=torchscript"], "--format"),
         ("lora", ["--format=peft", "--layout=v3"], "--layout"),
         ("lora", ["--format=peft", "--checkpoint=8"], "--checkpoint"),
@@ -96,10 +96,10 @@ def test_a_folder_in_use_gives_way_only_when_told(workdirs, tmp_path, capsys):
         ("dalora", ["--format=merged", "--mix=1,1,1"], "sums to 3"),
         ("dalora", ["--format=merged", "--mix=mean"], "--data"),
         ("dalora", ["--format=merged", "--mix=mean", "--data=/nowhere"], "/nowhere"),
-        ("nothing", ["--format=peft"], "holds no run"),
+        ("nothing", ["--format=peft"], "contains no run"),
     ],
 )
-def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
+def test_bad_input_gives_one_line_status_2_and_nothing_written(workdirs, kind, words, expected, tmp_path, capsys):
     assert call(export, f"--run={workdirs / kind}", f"--out={tmp_path / 'out'}", *words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and expected in error and error.count("\n") == 1
@@ -110,8 +110,8 @@ def test_bad_input_is_one_line_status_2_and_nothing_written(workdirs, kind, word
     ("words", "expected"),
     [
         (["--format=merged", "--weights=builtin"], "--weights: belongs to --format=base"),
-        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is no multiple"),
-        (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is no run"),
+        (["--format=base", "--weights=builtin", "--image_size=30"], "--image_size: 30 is not a multiple"),
+        (["--format=base", "--weights=builtin", "--checkpoint=7"], "--checkpoint: builtin is not a run"),
         (["--format=base", "--weights=/nowhere.pth"], "/nowhere.pth: no such file"),
         (["--format=base"], "--run --weights"),
     ],

@@ -1,4 +1,4 @@
-"""DINOv3, SigLIP and face ViTs leave as graphs like the others; face ViTs as weights in InsightFace's names."""
+"""DINOv3, SigLIP and face ViTs are exported as graphs like the others; face ViTs as weights in InsightFace's names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_onnx_runtime_gives_our_embeddings(family, tmp_path):
 
 
 def test_merged_a_face_model_is_a_file_of_insightface_s(tmp_path, monkeypatch):
-    """Which is read back as such, and whose script builds the model of these very sizes."""
+    """It is read back as such, and its script builds the model with these sizes."""
     monkeypatch.setitem(BACKBONES, "tiny_face", SPECS["face"])
     write_merged(model("face"), tmp_path, mix=(0.5, 0.25, 0.25))
     tensors = open_weights(tmp_path / "model.safetensors")

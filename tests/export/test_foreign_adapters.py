@@ -1,4 +1,4 @@
-"""Adapters as others make them: in any naming, under any prefix, with a classifier, a text tower, patterns, as .bin."""
+"""Adapters made by others: in any naming, under any prefix, with a classifier, a text tower, patterns, as .bin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.weights.test_convert import Hub, run
 
 WIDTH, HIDDEN, DEPTH = 16, 64, 2
 
-# Naming -> (row, module in block i -> (our target, outputs)), stated by hand.
+# Naming -> (row, module in block i -> (our target, outputs)), written out.
 _HF = {"q": ("q", WIDTH), "k": ("k", WIDTH), "v": ("v", WIDTH), "o": ("proj", WIDTH)}
 NAMINGS = {
     "transformers 5": (DINOV2, {f"encoder.layer.{{i}}.attention.{x}_proj": _HF[x] for x in _HF}
@@ -134,7 +134,7 @@ def test_any_adapter_is_read_for_what_its_tensors_are(data, tmp_path_factory):
     assert_same_update(update(again, tree["adapter"], spec), expected)
     for word in aside:
         assert word in start.content
-    assert ("put aside" in start.content) == bool(aside)
+    assert ("set aside" in start.content) == bool(aside)
 
 
 def test_a_fused_layer_comes_apart_where_the_run_adapts_its_parts(tmp_path):
@@ -217,7 +217,7 @@ def test_what_changes_the_base_says_how_to_merge_it(changes, tmp_path):
         assert part in line
 
 
-def test_an_update_of_clips_projection_is_not_lost_in_silence(tmp_path):
+def test_an_update_of_clips_projection_is_not_lost_silently(tmp_path):
     rng = np.random.default_rng(3)
     tensors = pair(rng, "vision_model.encoder.layers.0.self_attn.q_proj", 2, WIDTH, WIDTH)[0]
     tensors |= pair(rng, "visual_projection", 2, WIDTH, 24)[0]
@@ -248,5 +248,5 @@ def test_an_adapter_of_the_hub(tmp_path):
     server.shutdown()
     server.server_close()
     assert (result.returncode, result.stderr) == (0, "")
-    assert "source='owner/demo'" in result.stdout and "1 layers as timm_dinov2 names them" in result.stdout
+    assert "source='owner/demo'" in result.stdout and "1 layers in the naming of timm_dinov2" in result.stdout
     assert not any("pytorch_model.bin" in path for path in handler.asked)

@@ -109,11 +109,11 @@ HOSTILE = {
     "config is no JSON": (text("adapter_config.json", "{'r': 4}"), "not readable as JSON"),
     "config is a list": (text("adapter_config.json", "[]"), "expected an object"),
     "config is empty": (text("adapter_config.json", ""), "not readable as JSON"),
-    "config is no text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
+    "config is not text": (text("adapter_config.json", b"\xff\xfe\x00"), "not readable as JSON"),
     "config nests without end": (text("adapter_config.json", "[" * 10**5), "not readable as JSON"),
     "config says a key twice": (text("adapter_config.json", '{"r": 4, "r": 8}'), "occurs twice"),
     "config holds NaN": (text("adapter_config.json", '{"lora_alpha": NaN}'), "NaN"),
-    "a pickle with code": (pickled, "adapter_model.bin: is a bare pickle, no archive of torch"),
+    "a pickle with code": (pickled, "adapter_model.bin: is a bare pickle, not a torch archive"),
     "a pickle called safetensors": (pickled_by_another_name, "adapter_model.safetensors"),
     "an index that leaves the folder": (sharded, "holds no adapter_model.safetensors"),
     "a folder called safetensors": (as_folder, "holds no adapter_model.safetensors"),
@@ -125,7 +125,7 @@ HOSTILE = {
     "rank 0": (edit(r=0), "r is 0"),
     "rank 10^9": (edit(r=10**9), "r is 1000000000"),
     "rank true": (edit(r=True), "r is True"),
-    "another rank than the tensors'": (edit(r=3), "misshapen"),
+    "another rank than the tensors'": (edit(r=3), "wrong shape"),
     "negative alpha": (edit(lora_alpha=-1), "lora_alpha is -1"),
     "alpha as text": (edit(lora_alpha="16"), "lora_alpha"),
     "alpha beyond floats": (edit(lora_alpha=10**400), "lora_alpha"),
@@ -159,7 +159,7 @@ HOSTILE = {
     ),
     "of another network": (tensors(lambda t: {k.replace("encoder", "decoder"): v for k, v in t.items()}), "no layer"),
     "a tensor missing": (tensors(lambda t: {k: v for k, v in t.items() if k != A0}), rf"missing \(1\): {A0}"),
-    "a tensor misshapen": (tensors(lambda t: t | {PROJ: np.ones((16, 5), np.float32)}), rf"misshapen \(1\): {PROJ}"),
+    "a tensor misshapen": (tensors(lambda t: t | {PROJ: np.ones((16, 5), np.float32)}), rf"wrong shape \(1\): {PROJ}"),
     "NaN": (tensors(lambda t: t | {PROJ: np.full((16, 4), np.nan, np.float32)}), "NaN"),
     "infinity": (tensors(lambda t: t | {A0: np.full((4, 16), np.inf, np.float32)}), "infinity"),
     "whole numbers": (tensors(lambda t: t | {A0: np.ones((4, 16), np.int32)}), "I32"),
@@ -170,7 +170,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_folder_is_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
+def test_a_hostile_folder_gives_one_line_and_nothing_runs(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     damage, message = HOSTILE[case]
     export(tmp_path / "peft", config(), DINOV2)
@@ -191,7 +191,7 @@ def test_every_tensor_that_differs_is_in_one_report(tmp_path):
         return held | {PROJ: np.ones((16, 5), np.float32), "surprise": np.ones(2, np.float32)}
 
     tensors(change)(tmp_path)
-    with pytest.raises(InputError, match=r"missing \(1\).*; extra \(1\): surprise.*; misshapen \(1\)"):
+    with pytest.raises(InputError, match=r"missing \(1\).*; extra \(1\): surprise.*; wrong shape \(1\)"):
         read_adapter(tmp_path, DINOV2)
 
 
@@ -233,7 +233,7 @@ ROUTERS = {
 
 
 @pytest.mark.parametrize("case", ROUTERS)
-def test_an_export_of_dalora_is_whole_or_refused(case, tmp_path):
+def test_an_export_of_dalora_is_complete_or_refused(case, tmp_path):
     damage, message = ROUTERS[case]
     export(tmp_path, config("dalora"), DINOV2)
     damage(tmp_path)

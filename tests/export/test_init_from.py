@@ -36,7 +36,7 @@ from tests.export.adapters import (
     update,
 )
 
-# Into other settings than it came from.
+# Into settings different from its own.
 
 
 def retargeted(tmp_path, source: dict, wanted: dict, spec: BackboneSpec = DINOV2):
@@ -159,9 +159,9 @@ def test_adapters_in_half_precision_are_read(tmp_path):
         ({"targets": ("q", "v")}, {"targets": ("q",)}, r"do not cover v.*set adapter.targets=q,v"),
         ({"targets": ("proj",), "rank": 5}, {"rank": 4}, r"too low for proj.*needs rank 5; set adapter.rank=5"),
         ({"patch": True}, {}, r"trained patch embedding; set backbone.train_patch_embed=True"),
-        ({"kind": "dalora"}, {}, r"3 experts of DA-LoRA; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
+        ({"kind": "dalora"}, {}, r"3 DA-LoRA experts; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
         ({"kind": "dalora"}, {"kind": "dalora", "num_domains": 2}, r"adapter.num_domains=3"),
-        ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"looks at 'block:1'"),
+        ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"uses 'block:1'"),
         ({}, {"alpha": 0.0}, r"adapter.alpha: 0"),
     ],
 )
@@ -173,13 +173,13 @@ def test_what_does_not_fit_the_settings_says_which_to_use(source, wanted, messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_head_of_another_width_is_left_aside_and_said(tmp_path):
+def test_a_head_of_another_width_is_skipped_and_reported(tmp_path):
     export(tmp_path, config(), DINOV2)
     again = models.replace(config(folder=tmp_path), "head", embedding_dim=8)
     first = fresh(again, DINOV2)
     started, start = start_from(again, DINOV2, first)
     assert_equal(started["head"], first["head"])
-    assert "head not used: it is [16, 16], ours [8, 16]" in start.content
+    assert "head is not used: it is [16, 16], ours [8, 16]" in start.content
 
 
 # A run.
@@ -211,7 +211,7 @@ def test_without_an_adapter_there_is_nothing_to_start(kind):
         check(config(kind, folder="x"))
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path):
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path):
     again = config(folder=tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"adapter.init_from: .*nowhere is no folder"):
+    with pytest.raises(InputError, match=r"adapter.init_from: .*nowhere is not a folder"):
         start_from(again, DINOV2, fresh(again, DINOV2))

@@ -65,7 +65,7 @@ def images(batch: int = 3) -> jax.Array:
 
 @pytest.fixture
 def made(tmp_path):
-    """made(case): a model on made published weights, its trained values away from their start."""
+    """made(case): a model on synthetic published weights, its trained values away from their initial ones."""
 
     def build(name, kind, adapter, backbone) -> Model:
         finished.write_backbone(tmp_path / "published", TINY[name])
@@ -138,7 +138,7 @@ DALORA = ("tiny_dinov2", "dalora", {"router": "block:1"}, {})
 
 
 def test_a_constant_gate_merges_exactly(made):
-    """With a router that gives every image the same weights nothing is lost, the blocks before it included."""
+    """With a router that gives every image the same weights nothing is lost, including the blocks before it."""
     model = made(*DALORA)
     mix = (0.7, 0.1, 0.2)
     router = jax.tree.map(jnp.zeros_like, model.trainable["router"])
@@ -160,7 +160,7 @@ def test_a_mixture_by_blocks_is_the_sum_of_its_experts():
         np.testing.assert_allclose(merged["blocks"]["attn"]["proj"]["kernel"][block], expected, atol=1e-5)
 
 
-def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_said(made):
+def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_reported(made):
     model = made("tiny_dinov2", "dalora", {"router": "frozen"}, {})
     mix, lines = choose_mix("mean", model, open_source("synthetic:identities=2,images=3,seed=1"), MESH)
     assert len(mix) == 3 and sum(mix) == pytest.approx(1) and min(mix) >= 0
@@ -171,14 +171,14 @@ def test_the_mean_gates_of_a_data_set_are_the_mix_and_the_loss_is_said(made):
 
 
 @pytest.mark.parametrize("text", ["1,0", "0.5,0.5,0.5", "1.5,-0.5,0", "a,b,c", "", "nan,0,1", "median"])
-def test_what_is_no_mixture_is_refused(text):
+def test_what_is_not_a_mixture_is_refused(text):
     with pytest.raises(InputError, match="--mix"):
         parse_mix(text, 3)
 
 
 def test_dalora_is_never_merged_unasked(made):
     model = made(*DALORA)
-    with pytest.raises(InputError, match=r"weighs its 3 experts for every image.*--mix=mean --data"):
+    with pytest.raises(InputError, match=r"weights its 3 experts per image.*--mix=mean --data"):
         choose_mix(None, model, None, MESH)
     with pytest.raises(InputError, match="--data=SOURCE"):
         choose_mix("mean", model, None, MESH)

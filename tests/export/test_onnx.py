@@ -42,7 +42,7 @@ def sessions(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, sessions):
     session, proto = sessions(case, preprocess)
-    # ONNX Runtime dies of an Einsum over no rows, and a loop hides the graph from what optimizes it.
+    # ONNX Runtime crashes on an Einsum over no rows, and a loop hides the graph from its optimizer.
     assert not {node.op_type for node in proto.graph.node} & {"Einsum", "Loop", "Scan", "If"}
     assert not proto.functions
     images, outputs = expected(case, preprocess)
@@ -56,7 +56,7 @@ def test_onnx_runtime_gives_our_embeddings_at_any_batch_size(case, preprocess, s
 
 @pytest.mark.onnx
 @hypothesis.given(rows=st.lists(st.integers(0, max(BATCHES) - 1), max_size=6))
-def test_a_face_is_embedded_alike_whatever_is_beside_it(rows, sessions):
+def test_a_face_is_embedded_alike_in_any_batch(rows, sessions):
     session, _ = sessions("clip dalora block", True)
     images, outputs = expected("clip dalora block", True)
     found = dict(zip(outputs, session.run(None, {"images": images[rows]}), strict=True))
@@ -65,7 +65,7 @@ def test_a_face_is_embedded_alike_whatever_is_beside_it(rows, sessions):
 
 
 @pytest.mark.onnx
-def test_what_the_routers_own_pass_reads_stands_in_the_file_once(sessions):
+def test_weights_shared_with_the_router_are_in_the_file_once(sessions):
     _, proto = sessions("dinov2 dalora frozen", False)
     made = model("dinov2 dalora frozen")
     held = trees.nbytes((made.frozen, {name: tree for name, tree in made.trainable.items() if name != "centers"}))
@@ -73,7 +73,7 @@ def test_what_the_routers_own_pass_reads_stands_in_the_file_once(sessions):
 
 
 @pytest.mark.onnx
-def test_the_file_says_what_it_is(tmp_path):
+def test_the_file_describes_itself(tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("jax2onnx")
     write_onnx(model("clip dalora block"), tmp_path, preprocess=True, input_size=STORED)

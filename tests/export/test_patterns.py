@@ -1,4 +1,4 @@
-"""Patterns of rank and alpha on the way to PEFT and back: a start keeps those of its folder."""
+"""Patterns of rank and alpha to PEFT and back: initialization keeps those of its folder."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_any_patterns_come_out_as_peft_reads_them_and_in_again_as_they_were(data
     )
     shutil.rmtree(folder, ignore_errors=True)
     held = {int(rank) for of_target in places.ranks(wanted.adapter, 2).values() for rank in of_target if rank}
-    assume(len(held) > 1 or max(held) <= 2)  # where all have one rank the folder knows no pattern: adapter.rank is it
+    assume(len(held) > 1 or max(held) <= 2)  # if all have one rank the folder has no pattern: adapter.rank is it
     tree = export(folder, wanted, spec, layout)
 
     for part, expert in folders_of(wanted.adapter).items():
@@ -100,7 +100,7 @@ def test_any_patterns_come_out_as_peft_reads_them_and_in_again_as_they_were(data
     again = adopted(dataclasses.replace(wanted, adapter=cleared))
     assert_same_places(again, wanted, places.ranks)
     if len({alpha for found in places.alphas(wanted.adapter, 2).values() for alpha in found if alpha}) > 1:
-        assert_same_places(again, wanted, places.scales)  # of one alpha is as of one rank: adapter.alpha is
+        assert_same_places(again, wanted, places.scales)  # likewise for one alpha: adapter.alpha is it
     started, _ = start_from(again, spec, fresh(again, spec))
     assert_same_update(updates(again, started, spec), updates(wanted, tree, spec))
 
@@ -123,7 +123,7 @@ def updates(wanted, tree, spec) -> dict:
     return result
 
 
-def test_what_the_settings_name_wins_over_the_folder(tmp_path):
+def test_settings_take_precedence_over_the_folder(tmp_path):
     export(tmp_path, named("tiny_reg4", rank=2, rank_pattern={"attn.proj": 3}), DINOV2)
     uniform = named("tiny_reg4", folder=tmp_path, rank=4)
     assert adopted(uniform).adapter.rank_pattern == {"attn.qkv": 2, "attn.proj": 3}
@@ -132,10 +132,10 @@ def test_what_the_settings_name_wins_over_the_folder(tmp_path):
         assert adopted(given_) is given_
         start_from(given_, DINOV2, fresh(given_, DINOV2))
     low = named("tiny_reg4", folder=tmp_path, rank=4, rank_pattern={"blocks.1.attn.proj": 2})
-    with pytest.raises(InputError, match=r"adapter.rank_pattern: gives blocks.1.attn.proj less than the rank 3.*leave"):
+    with pytest.raises(InputError, match=r"adapter.rank_pattern: gives blocks.1.attn.proj less than its rank 3.*omit"):
         start_from(low, DINOV2, fresh(low, DINOV2))
     without = named("tiny_reg4", folder=tmp_path, rank=4, blocks=(0,))
-    with pytest.raises(InputError, match=r"adapter.blocks: 0 leave out block 1"):
+    with pytest.raises(InputError, match=r"adapter.blocks: 0 lacks block 1"):
         start_from(without, DINOV2, fresh(without, DINOV2))
 
 
@@ -145,8 +145,8 @@ def test_a_uniform_folder_leaves_the_settings_alone(tmp_path):
     assert adopted(again) is again
 
 
-def test_a_run_goes_on_as_it_began(tmp_path):
-    """Also one of a version that took no patterns from the folder."""
+def test_a_run_resumes_as_it_started(tmp_path):
+    """Also one from a version that took no patterns from the folder."""
     now = named("tiny_reg4", folder=tmp_path)
     began = models.replace(now, "adapter", rank_pattern={"attn.proj": 3}, blocks=(1,))
     record = {"config": json.loads(json.dumps(dataclasses.asdict(began)))}

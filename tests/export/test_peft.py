@@ -1,4 +1,4 @@
-"""`--format=peft`: adapter folders as PEFT writes them, every value carried over bit for bit."""
+"""`--format=peft`: adapter folders as PEFT writes them, every value kept bit for bit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_out_and_in_again_is_bit_exact(case, tmp_path):
     assert_equal(started, tree)
     assert "head" in start.content and len(start.sha256) == 64
     if wanted.get("kind") != "dalora" and "clip" not in case:
-        assert f"as transformers {layout} names them" in start.content
+        assert f"in the naming of transformers {layout}" in start.content
 
 
 def test_the_folder_is_what_peft_expects(tmp_path):
@@ -80,12 +80,12 @@ def test_dalora_is_a_folder_for_each_expert_and_the_router(tmp_path):
 
 
 def test_alpha_is_written_as_it_was_set(tmp_path):
-    assert 16.0 / 49 * 49 != 16.0  # the way back from the scale would lose it
+    assert 16.0 / 49 * 49 != 16.0  # computing it back from the scale would lose it
     export(tmp_path, config(rank=49, alpha=16.0), DINOV2)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["lora_alpha"] == 16
 
 
-def test_a_shared_expert_has_a_folder_of_its_own_at_the_strength_of_the_others(tmp_path):
+def test_a_shared_expert_has_its_own_folder_at_the_strength_of_the_others(tmp_path):
     wanted = config("dalora", num_domains=2, shared_rank=6, alpha=3.0)
     export(tmp_path, wanted, DINOV2)
     found = {name: json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("shared", "domain_1")}

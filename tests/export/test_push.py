@@ -1,4 +1,4 @@
-"""`--push_to_hub`: the folder in a repository, or one line that says why not, the folder kept."""
+"""`--push_to_hub`: the folder in a repository, or one line with the reason, and the folder kept."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_whole_folder_comes_to_the_repository(tmp_path):
-    """In a process of its own: where the hub is, is asked for once in its life."""
+def test_the_whole_folder_arrives_in_the_repository(tmp_path):
+    """In a separate process: the hub's address is read only once."""
     with serving(TOKENS) as hub:
         told = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "writes"}
         words = (sys.executable, "-m", "adaptface_jax", "export", *WORDS, f"--out={tmp_path / 'out'}")
@@ -41,9 +41,9 @@ def test_the_whole_folder_comes_to_the_repository(tmp_path):
 
 @pytest.mark.parametrize(
     ("token", "expected"),
-    [(None, "hf auth login"), ("reads", "no right to write to owner/name (status 403)"), ("away", "be reached")],
+    [(None, "hf auth login"), ("reads", "may not write to owner/name (status 403)"), ("away", "be reached")],
 )
-def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(token, expected, tmp_path, monkeypatch, capsys):
+def test_refusals_of_the_hub_give_one_line_and_the_folder_stays(token, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     if token is not None:

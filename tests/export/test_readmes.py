@@ -1,4 +1,4 @@
-"""The scripts in the READMEs of exported folders: they run as they stand, from any folder, and give our embedding."""
+"""The scripts in the READMEs of exported folders: they run unchanged, from any folder, and give our embedding."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PEERS, ONNX = (pytest.mark.peers, HIDDEN), pytest.mark.onnx
 
 @pytest.fixture(scope="module")
 def embedded(workdirs):
-    """embedded(kind, adapted): the unit embedding of a run, or of its backbone alone, of an export's face."""
+    """embedded(kind, adapted): the unit embedding of an export's face, by a run or by its bare backbone."""
 
     def of(kind: str, adapted: bool, face: np.ndarray) -> np.ndarray:
         model, _ = open_run(workdirs / kind, "best", make_mesh(), dtype="float32")

@@ -1,4 +1,4 @@
-"""The StableHLO artifact: one file that JAX alone runs, with the embeddings of the recognizer."""
+"""The StableHLO artifact: one file that plain JAX runs, with the embeddings of the recognizer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_export_json_says_what_goes_in_and_comes_out(tmp_path):
 
 
 def test_the_file_holds_the_parameters_once_and_no_class_centers(tmp_path):
-    # Wide enough that the program itself is small beside its parameters.
+    # Wide enough that the program itself is small compared with its parameters.
     settings = models.replace(models.config("lora"), "head", embedding_dim=8192)
     recognizer, frozen, trainable = models.build(settings, classes=1000)
     made = type(model("dinov2 lora"))(recognizer, frozen, trainable, model("dinov2 lora").identity)
@@ -71,7 +71,7 @@ def test_the_file_holds_the_parameters_once_and_no_class_centers(tmp_path):
 
 @pytest.mark.parametrize("case", ["dinov2 dalora frozen", "clip dalora block"])
 def test_a_graph_without_loops_has_no_loop_and_no_branch_and_the_same_values(case):
-    """What other programs are handed: every block by itself, the router's place known."""
+    """The form for other programs: unrolled blocks, the router's position known."""
     graph = make_graph(model(case), preprocess=False, input_size=STORED, loops=False)
     images, outputs = expected(case, False)
     traced = str(jax.make_jaxpr(graph.function)(images))

@@ -1,4 +1,4 @@
-"""Faults of every kind, tried on every command; prints how many there were and what came out otherwise than it should.
+"""Faults of every kind, tried on every command; prints their number and every wrong outcome.
 
     python -m tests.faults --full           200 outputs, 500 edits of records, 300 settings, 100 kills and more
     python -m tests.faults --only=kills     one kind

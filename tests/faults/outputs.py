@@ -66,7 +66,7 @@ WITH_MORE: dict[str, Words] = {
     "pairs --bin": (pairs, "nowhere", "--out={}", "--bin"),
     "pairs --holdout": (pairs, "nowhere", "--out={}", "--holdout=2"),
 }
-# What a command writes beside what its flag names -> (what is in the way, whether that is a folder).
+# What a command writes besides what its flag names -> (what is in the way, whether that is a folder).
 INNER = {
     "train --workdir, record": ("run.json", True),
     "train --workdir, log": ("metrics.jsonl", True),
@@ -86,7 +86,7 @@ INNER = {
 
 
 def places(folder: Path) -> dict[str, str]:
-    """Where nothing can be written -> what is said of it; made below `folder`."""
+    """Where nothing can be written -> the error; made below `folder`."""
     (folder / "file").write_text("kept")
     (folder / "folder").mkdir()
     (folder / "loop").symlink_to("loop")
@@ -113,7 +113,7 @@ def trials(folder: Path) -> Iterator[Trial]:
     everywhere = places(folder)
     dangling = folder / "dangling"
     dangling.symlink_to("nothing")
-    nothing = "is a link to nothing, which is not there"
+    nothing = "is a link to nothing, which does not exist"
     for flags, own in (
         (FILES, {str(folder / "folder"): "is a folder"}),
         (FOLDERS, {str(folder / "file"): "is a file", str(dangling): nothing, str(dangling / "x"): nothing}),

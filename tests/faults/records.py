@@ -1,4 +1,4 @@
-"""Edits of records, as disks, editors and people make them, and what each command answers to them."""
+"""Edits of records, as by disks, editors and people, and each command's response to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VALUES = [None, [], [1], {}, "text", "<b>&", -5, 0, 10**12, 1e300, True, "../../
 CELLS = [b"", b"x", b"-1", b"1e9", b"nan", b'"', b"../../etc", b"\0", b"\xff", b"\x1b[31m", b"9" * 400]
 
 Words = tuple[ModuleType, *tuple[str, ...]]
-Edit = tuple[str, bytes]  # what was done, the new content
+Edit = tuple[str, bytes]  # the edit, the new content
 
 # Which commands read a record; {run}: the run whose record was edited, {out}: a place for what is written.
 OF_A_RUN: dict[str, Words] = {
@@ -65,7 +65,7 @@ READERS = {
 def of_a_run(run: Path, place: Path, count: int, seed: int, train_again: bool = True) -> Iterator[Trial]:
     """`count` edits of the records of a finished run, spread over its files, each met by a command that reads it.
 
-    place: a scratch folder. train_again: also by a training that goes on, which takes seconds.
+    place: a scratch folder. train_again: also by resuming the training, which takes seconds.
     """
     rng = random.Random(seed)
     step = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
@@ -92,14 +92,14 @@ def of_a_run(run: Path, place: Path, count: int, seed: int, train_again: bool = 
 
 
 def met(run: Path, place: Path, name: str, content: bytes, ask: Callable[[], Any], command: str) -> str:
-    """What is wrong with the answer of a command to a copy of the run with this content in one of its files."""
+    """What is wrong with a command's response to a copy of the run with this content in one file."""
     workdir = place / "run"
     shutil.rmtree(workdir, ignore_errors=True)
     shutil.rmtree(place / "out", ignore_errors=True)
     shutil.copytree(run, workdir)
     (workdir / name).write_bytes(content)
     before = contents(workdir)
-    # The doctor's status says whether there is a fault.
+    # The doctor's status tells whether there is a fault.
     wrong = judged(ask(), *((0, 1, 2) if command == "doctor" else (0, 2)))
     after = contents(workdir)
     if not wrong and command != "train" and after != before:

@@ -1,4 +1,4 @@
-"""Every setting there is: what it may be, what it may not, and command lines made of either."""
+"""Every setting: its valid and invalid values, and command lines made from both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.running import write_config
 KINDS = {"recognition": Config, "classification": ClassificationConfig}
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 
-# Settings whose values depend on each other: drawn from what fits the rest.
+# Settings that depend on each other: drawn from what fits the rest.
 OWN = {
     "task": None,
     "backbone.name": st.sampled_from(["demo", "dinov2_vits14"]),
@@ -149,11 +149,11 @@ SMALL = {
     "backbone.weights": "builtin", "data.train": "synthetic:identities=4,images=4,seed=1", "data.threads": 0,
     "train.batch_size": 8, "eval.batch_size": 8,
 }  # fmt: skip
-MODERATE = 4096  # of a whole number in a command line that is run: memory is another matter
+MODERATE = 4096  # of an integer in a command line that is run: memory is another matter
 
 
 def trials(folder: Path, count: int, seed: int) -> Iterator[Trial]:
-    """Command lines of a dry run, one in two with a value that its setting cannot have, the others with three that are
+    """Command lines of a dry run, half with a value that its setting cannot have, the others with three that are
     possible, though perhaps not together."""
     rng = random.Random(seed)
     dry = ("--dry_run", f"--workdir={folder / 'run'}")
@@ -174,7 +174,7 @@ def ends(words: tuple[Any, ...], *statuses: int) -> str:
 
 
 def drawn(count: int, seed: int) -> list[dict[str, Any]]:
-    """So many sets of valid values by name."""
+    """Sets of valid values by name."""
     found: list[dict[str, Any]] = []
     named = {name: valid(name, *which) for name, which in fields(Config).items() if name != "task"}
 
@@ -190,7 +190,7 @@ def drawn(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def wrong_texts(kind: Any, field: Any) -> list[str]:
-    """What a command line may say of a setting that no setting of this kind can be."""
+    """Texts that are invalid for any setting of this type."""
     values = wrong_values(kind, field)
     plain = kind in (int, float) or isinstance(kind, UnionType)
     numbers = [str(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]

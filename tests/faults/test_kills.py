@@ -1,4 +1,4 @@
-"""Commands that are killed leave what was there or something whole, and the next start cleans up after them."""
+"""Killed commands leave the old or a complete new output, and the next start cleans up after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every flag that names an output, at every kind of place where nothing can be written."""
+"""Every flag that names an output, at every kind of unwritable place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.faults.outputs import trials
 from tests.faults.trial import Tally
 
 
-def test_no_command_begins_for_an_output_that_it_could_not_write(tmp_path, monkeypatch):
+def test_no_command_starts_for_an_output_it_cannot_write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tally = Tally().run(trials(tmp_path))
     assert not tally.wrong, "\n".join(tally.wrong)

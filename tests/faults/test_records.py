@@ -1,4 +1,4 @@
-"""Damaged records: each is named in one line, or left out and told; never a traceback, and nothing is lost."""
+"""Corrupted records: each is named in one line, or left out and reported; never a traceback, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_edits_of_data_and_of_half_done_work(tmp_path):
     assert tally.trials.total() >= 50
 
 
-def test_what_was_left_out_stands_on_the_page(run, tmp_path):
+def test_what_was_left_out_is_on_the_page(run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)
     with (workdir / METRICS_FILE).open("a") as file:
@@ -42,22 +42,22 @@ def test_what_was_left_out_stands_on_the_page(run, tmp_path):
     (workdir / "scores" / "faces.npz").write_bytes(b"x")
     assert call(report, str(workdir), f"--out={tmp_path / 'pages'}") == 0
     page = (tmp_path / "pages" / "run.html").read_text()
-    assert "metrics.jsonl: line " in page and "is damaged" in page and "faces.npz: is no archive" in page
+    assert "metrics.jsonl: line " in page and "is damaged" in page and "faces.npz: not an archive" in page
 
 
-def test_the_log_heals_a_torn_last_line_and_refuses_the_rest(run, tmp_path):
+def test_the_log_repairs_a_truncated_last_line_and_refuses_other_damage(run, tmp_path):
     shutil.copy(run / METRICS_FILE, tmp_path)
-    sound = read_metrics(tmp_path)
+    valid = read_metrics(tmp_path)
     for tail in ('{"step": 13, "tra', "\0" * 100):
         with (tmp_path / METRICS_FILE).open("a") as file:
             file.write(tail)
         with Monitor(tmp_path, resume_step=100) as monitor:
             monitor.scalars(100, {"x": 1})
-        assert read_metrics(tmp_path) == [*sound, {"step": 100, "x": 1.0}]
+        assert read_metrics(tmp_path) == [*valid, {"step": 100, "x": 1.0}]
         shutil.copy(run / METRICS_FILE, tmp_path)
     with (tmp_path / METRICS_FILE).open("a") as file:
         file.write("garbage\n")
-    with pytest.raises(InputError, match=rf"metrics.jsonl: line {len(sound) + 1} is damaged .*; remove it"):
+    with pytest.raises(InputError, match=rf"metrics.jsonl: line {len(valid) + 1} is damaged .*; remove it"):
         Monitor(tmp_path, resume_step=100)
 
 
@@ -70,7 +70,7 @@ def test_the_log_heals_a_torn_last_line_and_refuses_the_rest(run, tmp_path):
         ("results.json", "[]", 0, ""),
     ],
 )
-def test_training_goes_on_or_says_what_to_restore(run, tmp_path, capsys, name, content, status, words):
+def test_training_resumes_or_says_what_to_restore(run, tmp_path, capsys, name, content, status, words):
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)
     (workdir / name).write_text(content)

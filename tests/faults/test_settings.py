@@ -1,4 +1,4 @@
-"""Every setting there is: what is valid comes back from a run's record equal, what is not never gets past the check."""
+"""Every setting: valid values come back unchanged from a run's record, invalid ones never pass the check."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_valid_settings_come_back_from_the_record_as_they_were(task, tmp_path, d
 
 
 @pytest.mark.parametrize("task", KINDS)
-def test_what_no_setting_can_be_is_refused_by_its_name(task):
+def test_invalid_values_are_refused_by_the_name_of_the_setting(task):
     plain = json.loads(to_json(dataclasses.asdict(KINDS[task]())))
     count = 0
     for name, (kind, field) in fields(KINDS[task]).items():

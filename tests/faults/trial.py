@@ -1,4 +1,4 @@
-"""One trial: a command meets a fault, and whether what it answers is right."""
+"""One trial: a command meets a fault, and whether its response is right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST = 700  # characters of an error line, two long paths among them
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """status: None where the command ended with a traceback, which `error` then tells."""
+    """status: None if the command ended with a traceback, which `error` then holds."""
 
     status: int | None
     out: str
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """group: the row of the table that it counts in. run: "" or what is wrong, which begins with its kind."""
+    """group: its row in the table. run: "" or what is wrong, starting with its kind."""
 
     group: str
     what: str
@@ -35,7 +35,7 @@ class Trial:
 
 
 def answer(module: ModuleType, *words: object) -> Answer:
-    """What a command says, run within this process."""
+    """A command's output, run within this process."""
     out, error = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
@@ -48,14 +48,14 @@ def answer(module: ModuleType, *words: object) -> Answer:
 
 
 def judged(found: Answer, *statuses: int) -> str:
-    """ "" for one of these statuses with nothing, or one sound line, on standard error; else what is wrong."""
+    """ "" for one of these statuses with nothing, or one valid line, on standard error; else what is wrong."""
     if found.status is None or "Traceback" in found.error:
         return f"{TRACEBACK}: {found.error}"
     line = found.error.removesuffix("\n")
     if found.status not in statuses:
         return f"{STATUS} {found.status}, expected {' or '.join(map(str, statuses))}: {line}"
     if found.status == 2 and not (line.startswith("error: ") and line.isprintable() and len(line) <= LONGEST):
-        return f"{STATUS} 2 without one sound line: {line[:LONGEST]!r}"
+        return f"{STATUS} 2 without one valid line: {line[:LONGEST]!r}"
     if found.status == 0 and line:
         return f"{STATUS} 0 with a complaint: {line}"
     return ""
@@ -79,7 +79,7 @@ class Tally:
         return self
 
     def table(self) -> str:
-        """A row a group."""
+        """One row per group."""
         titles = ("trials", TRACEBACK, STATUS, LOST)
         rows = [
             (group, count, *(self.kinds[group, kind] for kind in titles[1:])) for group, count in self.trials.items()

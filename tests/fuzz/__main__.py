@@ -1,10 +1,10 @@
-"""Whatever stands in a file from outside, its reader gives values or an InputError of one line, in bounded time.
+"""Whatever an external file holds, its reader gives values or a one-line InputError, in bounded time.
 
     python -m tests.fuzz --examples=15000 --only=Parquet,labels.csv
 
-Every reader has a small sound set; an example damages one file of it (bytes, words of lists, values of JSON) and reads
-everything. Each reader has a process of its own, so that a crash of a library is an answer too. The same seed damages
-alike; what falls is printed with the number of its example, `--first=N --examples=1` repeats it.
+Every reader has a small valid set; an example damages one file of it (bytes, words of lists, values of JSON) and reads
+everything. Each reader has its own process, so that a library crash counts as a result too. The same seed gives the
+same damage; failures are printed with their example number, which `--first=N --examples=1` repeats.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def late(signal_number: int, frame: FrameType | None) -> None:
 
 
 def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str]]:
-    """How many were read, how many refused, and what fell, of so many examples."""
+    """How many examples were read and refused, and which failed."""
     reader = READERS[name]()
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, late)
@@ -47,13 +47,13 @@ def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=base) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sound, folder = Path(place, "sound"), Path(place, "set")
-        sound.mkdir()
-        reader.make(sound)
-        shutil.copytree(sound, folder)
-        reader.read(folder)  # the sound set is read, or nothing that follows says anything
+        valid, folder = Path(place, "valid"), Path(place, "set")
+        valid.mkdir()
+        reader.make(valid)
+        shutil.copytree(valid, folder)
+        reader.read(folder)  # the valid set must be readable, or the rest means nothing
         targets = sorted(
-            {path.relative_to(sound) for form in reader.damaged for path in sound.glob(form) if path.is_file()}
+            {path.relative_to(valid) for form in reader.damaged for path in valid.glob(form) if path.is_file()}
         )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         slowest = 0.0
@@ -82,9 +82,9 @@ def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str
             finally:
                 signal.alarm(0)
             slowest = max(slowest, time.perf_counter() - start)
-            for path in sound.rglob("*") if reader.mend else [sound / target]:
+            for path in valid.rglob("*") if reader.mend else [valid / target]:
                 if path.is_file():
-                    shutil.copyfile(path, folder / path.relative_to(sound))
+                    shutil.copyfile(path, folder / path.relative_to(valid))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     counts = f"{read:6,} read {refused:6,} refused {len(fallen):3} fell"
     print(f"{name:20} {examples:6,} examples: {counts}, slowest {slowest:.2f} s, memory +{grown:,.0f} MB", flush=True)
@@ -94,7 +94,7 @@ def run_reader(name: str, first: int, examples: int) -> tuple[int, int, list[str
 
 
 def main() -> int:
-    """Each reader in a process of its own; 1 where anything fell."""
+    """Each reader in its own process; 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=15_000, help="over all readers [%(default)s]")
     parser.add_argument("--first", type=int, default=0, help="number of the first example [%(default)s]")

@@ -1,4 +1,4 @@
-"""Files as they come damaged: other bytes, other words in lists, other values in JSON."""
+"""Corrupted files: other bytes, other words in lists, other values in JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.report.damaged import paths, put
 
-# What stands in lists and settings where something else should.
+# Wrong contents of lists and settings.
 WORDS = [
     "",
     "nan",
@@ -85,7 +85,7 @@ def reworded(content: bytes, rng: random.Random) -> bytes:
 
 
 def revalued(content: bytes, rng: random.Random) -> bytes:
-    """JSON with another value somewhere, or one value less or more."""
+    """JSON with one value changed, removed or added."""
     whole = json.loads(content)
     for _ in range(rng.randint(1, 3)):
         found = sorted(paths(whole))
@@ -96,7 +96,7 @@ def revalued(content: bytes, rng: random.Random) -> bytes:
 
 
 def damage(path: Path, rng: random.Random) -> None:
-    """One file, in a way that suits it."""
+    """Damage one file in a way that suits its format."""
     content, ways = path.read_bytes(), [changed]
     if path.suffix == ".json":
         ways += [revalued] * 4

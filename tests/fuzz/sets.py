@@ -1,4 +1,4 @@
-"""A small sound set for every reader of files from outside, and how it is read."""
+"""A small valid set for every reader of external files, and how it is read."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def check(error: InputError) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """make: writes a sound set into a folder. read: everything of it. damaged: patterns of the files to damage.
-    mend: makes the checksums of a damaged set true, so that what stands behind them is met too."""
+    """make: writes a valid set into a folder. read: reads all of it. damaged: patterns of the files to damage.
+    mend: fixes the checksums of a damaged set, so that what they protect is read too."""
 
     make: Callable[[Path], None]
     read: Callable[[Path], Any]
@@ -44,7 +44,7 @@ class Reader:
 
 
 def read_all(source: Source) -> None:
-    """Every record, its image only by its header: images are fuzzed by themselves."""
+    """Every record, its image only by its header: images are fuzzed separately."""
     for index in range(len(source)):
         try:
             header_size(source[index].image, "x")
@@ -53,7 +53,7 @@ def read_all(source: Source) -> None:
 
 
 def image(form: str, **options: Any) -> Reader:
-    """Images of one form."""
+    """Images of one format."""
     pixels: Any = picture(3, 24, 20)
     if options.pop("deep", False):
         pixels = pixels[..., 0].astype(np.uint16) * 257
@@ -243,7 +243,7 @@ BESIDE = {
 
 
 def hugging_face(row: str) -> Reader:
-    """A published folder, its settings damaged."""
+    """A published folder with damaged settings."""
     from adaptface_jax.models.specs import BACKBONES
     from tests.made_weights import TINY
 

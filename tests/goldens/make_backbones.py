@@ -1,6 +1,6 @@
-"""Goldens of the backbones: tiny models of transformers with made weights, and what they compute.
+"""Goldens of the backbones: tiny transformers models with synthetic weights, and their outputs.
 
-Writes backbones/NAME/{model.safetensors, config.json, expected.npz} and positions.npz beside this file:
+Writes backbones/NAME/{model.safetensors, config.json, expected.npz} and positions.npz next to this file:
 
     python tests/goldens/make_backbones.py        (transformers 5.23, torch 2.13, float32 on a CPU)
 """
@@ -19,7 +19,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 def fill(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Made weights, none of them trivial: biases not zero, norms and layer-scales not one."""
+    """Synthetic weights, none of them trivial: biases not zero, norms and layer scales not one."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -65,7 +65,7 @@ def compute(model: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]
 
 
 def make_positions() -> None:
-    """torch's own resampling of made grids by the three rules."""
+    """torch's own resampling of synthetic grids by the three rules."""
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
     for native in (5, 37):

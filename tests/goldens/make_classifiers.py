@@ -3,7 +3,7 @@
     python -m tests.goldens.make_classifiers
 
 Losses [20], the logits of the last batch in use, and the running moments after the last step. SGD, under which every
-parameter has its own course (tests/peers/test_classifiers.py says which one Adam leaves to rounding).
+parameter is determined (tests/peers/test_classifiers.py says which one Adam leaves to rounding).
 """
 
 from pathlib import Path

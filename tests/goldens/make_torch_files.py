@@ -1,6 +1,6 @@
-"""Goldens of the torch readers: tiny files as torch writes them, and what they hold.
+"""Goldens of the torch readers: tiny files as torch writes them, and their contents.
 
-Writes torch_files/*.pth, *.pt and torch_files/expected.npz ("FILE:TENSOR" -> float32 values) beside this file:
+Writes torch_files/*.pth, *.pt and torch_files/expected.npz ("FILE:TENSOR" -> float32 values) next to this file:
 
     python tests/goldens/make_torch_files.py        (torch 2.13)
 """
@@ -57,7 +57,7 @@ def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 
 def forget_sources(file: Path) -> None:
-    """Takes out the members that name the source files of the machine that wrote the archive; torch loads it still."""
+    """Removes the members that name the source files of the machine that wrote the archive; torch still loads it."""
     with zipfile.ZipFile(file) as archive:
         kept = [(info, archive.read(info)) for info in archive.infolist() if not info.filename.endswith(".debug_pkl")]
     with zipfile.ZipFile(file, "w") as archive:

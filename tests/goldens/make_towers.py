@@ -1,11 +1,12 @@
-"""Goldens of DINOv3, SigLIP and face ViTs: tiny models with made weights, what they compute, and a run of twenty steps.
+"""Goldens of DINOv3, SigLIP and face ViTs: tiny models with synthetic weights, their outputs, and a run of twenty
+steps.
 
-Writes backbones/NAME/{model.safetensors, expected.npz} and face_run.npz beside this file:
+Writes backbones/NAME/{model.safetensors, expected.npz} and face_run.npz next to this file:
 
     python tests/goldens/make_towers.py INSIGHTFACE     (transformers 5.24, PEFT 0.21, torch 2.13, float32 on a CPU)
 
 INSIGHTFACE: a clone of deepinsight/insightface (here at 7fadd420), whose recognition/arcface_torch/backbones/vit.py is
-run as it is. That of mk-minchul/CVLface is the same function with other sizes.
+run unchanged. That of mk-minchul/CVLface is the same function with other sizes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ STEPS, CLASSES, BATCH = 20, 6, 8
 
 
 def published_vit(clone: Path) -> type[torch.nn.Module]:
-    """InsightFace's class. Of timm it takes three helpers under a name that is gone: given here by torch's own."""
+    """InsightFace's class. It imports three timm helpers under a removed name: replaced here by torch's own."""
     layers = types.ModuleType("timm.models.layers")
     layers.DropPath, layers.trunc_normal_ = torch.nn.Identity, torch.nn.init.trunc_normal_
     layers.to_2tuple = lambda x: (x, x)
@@ -40,7 +41,7 @@ def published_vit(clone: Path) -> type[torch.nn.Module]:
 
 
 def face_model(clone: Path) -> torch.nn.Module:
-    """The row tiny_face, with moments that are not trivial either."""
+    """The row tiny_face, with nontrivial moments too."""
     model = published_vit(clone)(22, 4, num_classes=24, embed_dim=16, depth=2, num_heads=2, mask_ratio=0.1)
     MAKER["fill"](model)
     generator = torch.Generator().manual_seed(1)

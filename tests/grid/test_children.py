@@ -1,4 +1,4 @@
-"""Programs as many at a time as there are devices: what each sees, how its end is told, how all are stopped."""
+"""As many programs at a time as devices: what each sees, how its exit is reported, how all are stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def job(folder: Path, name: str, code: str, *words: object) -> Job:
 
 
 def run(jobs, slots: int = 1) -> list[Ended]:
-    """How all ended, in that order."""
+    """How all ended, in order."""
     ends: list[Ended] = []
     with StopSignals() as stop:
         run_all(iter(jobs), [{"CUDA_VISIBLE_DEVICES": str(i)} for i in range(slots)], stop, ends.append)
@@ -53,7 +53,7 @@ def test_two_devices_have_two_at_a_time_and_each_sees_its_own(tmp_path):
     assert {(end.job.name, end.line, end.status) for end in ends} == {("a", "device 0", 0), ("b", "device 1", 0)}
 
 
-def test_with_one_device_the_next_is_asked_for_when_the_one_before_is_told(tmp_path):
+def test_with_one_device_the_next_is_requested_after_the_previous_is_reported(tmp_path):
     told: list[str] = []
 
     def jobs():
@@ -66,11 +66,11 @@ def test_with_one_device_the_next_is_asked_for_when_the_one_before_is_told(tmp_p
     assert told == ["asked a", "told a", "asked b", "told b", "asked c", "told c"]
 
 
-def test_an_end_is_told_with_its_status_and_its_last_line(tmp_path):
+def test_an_exit_is_reported_with_its_status_and_last_line(tmp_path):
     code = "import sys; print('one'); print('error: two', file=sys.stderr); sys.exit(2)"
     (end,) = run([job(tmp_path, "bad", code)])
     assert (end.status, end.line) == (2, "error: two") and end.seconds > 0
-    (end,) = run([job(tmp_path, "bad", "pass")])  # the line is of this sitting, not of the one before
+    (end,) = run([job(tmp_path, "bad", "pass")])  # the line is from this session, not the previous one
     assert (end.status, end.line) == (0, "")
     assert "error: two" in (tmp_path / "bad" / LOG).read_text()
     (end,) = run([job(tmp_path, "gone", "import os; print('last', flush=True); os.kill(os.getpid(), 9)")])
@@ -94,7 +94,7 @@ def test_a_signal_is_passed_on_and_nothing_new_starts(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_an_error_stops_what_still_runs(tmp_path):
+def test_an_error_stops_the_running_programs(tmp_path):
     log = tmp_path / "a" / LOG
 
     def jobs():
@@ -119,12 +119,12 @@ def test_a_folder_in_use_is_waited_for(tmp_path, capsys):
     (end,) = run([job(tmp_path, "a", "pass")])
     thread.join()
     assert end.status == 0
-    assert capsys.readouterr().out == "a: waiting for the process that is still in it\n"
+    assert capsys.readouterr().out == "a: waiting for the process that still uses it\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a program outlives its parent")
-def test_a_program_ends_with_its_parent_however_that_ends(tmp_path):
-    # The parent starts it, and is killed; it writes what it was told.
+def test_a_program_ends_with_its_parent_however_it_ends(tmp_path):
+    # The parent starts it, and is killed; it writes the signal it got.
     log = tmp_path / "log"
     parent = (
         "import os, subprocess, sys, time; "

@@ -1,4 +1,4 @@
-"""Combinations drawn by Optuna: seeded, resumable, whole where they are whole, none twice."""
+"""Combinations drawn by Optuna: seeded, resumable, integers for integers, none twice."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def searched(count: int, seed: int = 0, runs: list[SubRun] | None = None) -> lis
     return runs
 
 
-def test_a_search_that_goes_on_draws_what_one_that_never_stopped_drew():
+def test_a_resumed_search_draws_what_an_uninterrupted_one_drew():
     whole = searched(16)
     assert searched(16, runs=searched(11)) == whole
     assert searched(4, seed=1) != whole[:4]
 
 
-def test_values_lie_in_their_ranges():
+def test_values_are_in_their_ranges():
     for run in searched(16):
         assert 1e-6 <= float(run.choice["train.learning_rate"]) <= 1
         assert run.choice["adapter.rank"] in map(str, range(1, 9))
@@ -49,7 +49,7 @@ def test_later_draws_are_better_than_chance():
     assert sum(run.score for run in runs) / len(runs) > -0.25
 
 
-def test_failed_and_waiting_sub_runs_are_told_too():
+def test_failed_and_waiting_sub_runs_are_passed_to_optuna():
     runs = searched(12)
     runs[3].state, runs[3].score = FAILED, None
     runs[11].state, runs[11].score = "running", None

@@ -1,4 +1,4 @@
-"""What `--sweep` takes: values, lists, ranges; the names of sub-runs; what is refused."""
+"""What `--sweep` accepts: values, lists, ranges; the names of sub-runs; what is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parsed(*texts: str, config=FACES, drawn: bool = False):
     return parse_sweeps(texts, config, drawn)
 
 
-def test_the_order_is_the_products():
+def test_the_order_is_that_of_the_product():
     sweeps = parsed("train.learning_rate=1e-4,1e-3", "adapter.rank=2,4")
     names = [name_of(choice, FACES) for choice in product(sweeps)]
     assert names == [
@@ -29,7 +29,7 @@ def test_the_order_is_the_products():
     ]  # fmt: skip
 
 
-def test_values_with_commas_stand_in_parentheses():
+def test_values_with_commas_go_in_parentheses():
     (sweep,) = parsed("model.blocks=(2,2,2),(3,3,3)", config=CLASSES)
     assert sweep == Values("model.blocks", ("(2,2,2)", "(3,3,3)"))
     assert [name_of(choice, CLASSES) for choice in product([sweep])] == ["blocks=2-2-2", "blocks=3-3-3"]
@@ -54,7 +54,7 @@ def test_names_are_safe_as_folders(text):
     assert re.fullmatch(r"train=[A-Za-z0-9._+=-]*", name) and len(name) <= LONGEST + 9
 
 
-def test_what_a_name_cannot_show_still_tells_sub_runs_apart():
+def test_what_a_name_cannot_show_still_distinguishes_sub_runs():
     paths = ["/data/a b", "/data/a_b", "/data/a/b", "/data/a" + "x" * 300, "/data/a" + "x" * 301]
     assert len({name_of({"data.train": path}, FACES) for path in paths}) == len(paths)
 
@@ -68,7 +68,7 @@ def test_settings_of_the_same_last_name_are_named_in_full():
     assert name_of(choice, FACES) == "train.batch_size=32,eval.batch_size=64"
 
 
-def test_ranges_are_logarithmic_where_the_ends_differ_by_ten_and_whole_numbers_stay_whole():
+def test_ranges_are_logarithmic_from_a_factor_of_ten_and_integers_stay_integers():
     rate, rank, dropout = parsed(
         "train.learning_rate=1e-5..1e-2", "adapter.rank=2..16", "adapter.dropout=0..0.5", drawn=True
     )
@@ -88,8 +88,8 @@ def test_a_drawn_value_stays_within_the_ends(value):
     [
         (["adapter.rnak=2,4"], "did you mean adapter.rank"),
         (["adapter.rank=2,x"], "'x' is not a whole number"),
-        (["adapter.rank=2,2"], "2 is there twice"),
-        (["train.learning_rate=1e-3,0.001"], "0.001 is there twice"),
+        (["adapter.rank=2,2"], "2 is given twice"),
+        (["train.learning_rate=1e-3,0.001"], "0.001 is given twice"),
         (["adapter.rank=2,,4"], "empty value"),
         (["adapter.rank"], "NAME=VALUE,VALUE"),
         (["adapter.rank="], "NAME=VALUE,VALUE"),
@@ -99,7 +99,7 @@ def test_a_drawn_value_stays_within_the_ends(value):
         (["data.benchmarks.lfw=/a,/b"], "same for all runs"),
     ],
 )
-def test_wrong_sweeps_are_named(texts, expected):
+def test_bad_sweeps_are_named(texts, expected):
     with pytest.raises(InputError, match=re.escape(expected)) as error:
         parsed(*texts)
     assert str(error.value).startswith("--sweep") and "\n" not in str(error.value)

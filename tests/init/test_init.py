@@ -1,4 +1,4 @@
-"""`adaptface init`: what it sees in a folder of people, and that the commands it prints do what they say."""
+"""`adaptface init`: what it finds in a folder of people, and that the commands it prints work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PEOPLE, IMAGES = 6, 12
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory) -> Path:
-    """Generated people, a folder each, as aligned crops; a table of pose; beside them a file that is no image's."""
+    """Generated people, one folder each, as aligned crops; a table of pose; and a file that is not an image."""
     folder = tmp_path_factory.mktemp("people") / "our staff"
     lines = ["path,pose"]
     for person in range(PEOPLE):
@@ -45,13 +45,13 @@ def crops(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def crops_are_taken_for_crops(request, monkeypatch):
-    """Without a detector, but where photographs are the point."""
+    """Without a detector, unless the test is about photographs."""
     if not request.node.get_closest_marker("align"):
         monkeypatch.setattr(look, "look_at", lambda images, keys: ok("crops", "112x112 pixels"))
 
 
 def commands(printed: str) -> list[list[str]]:
-    """The words of each command, as a shell reads the text."""
+    """The words of each command, as parsed by a shell."""
     lines = printed.partition("The commands, in order:\n")[2].replace("\\\n", "").splitlines()
     program = list(proposal.program())
     words = [shlex.split(line) for line in lines if line and not line.startswith("#")]
@@ -59,14 +59,14 @@ def commands(printed: str) -> list[list[str]]:
 
 
 def run(words: list[str]) -> int:
-    """A command as it was printed."""
+    """Run a command as printed."""
     name = f"adaptface_jax.{words[0]}"
     module = importlib.import_module(name)
     return call(module if hasattr(module, "main") else importlib.import_module(f"{name}.__main__"), *words[1:])
 
 
 def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path, monkeypatch, capsys):
-    """As they are printed; only the recipe is a smaller one, and the training short."""
+    """As printed, except for a smaller recipe and a short training."""
     small = write_config(tmp_path / "small.py", {"eval.batch_size": 32})
     monkeypatch.setattr(proposal, "RECIPE", str(small))
     monkeypatch.setattr(starter, "LEAST", 2)
@@ -81,7 +81,7 @@ def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path,
         "all 72 images read and decoded",
         "pose: left 24 and frontal 48",
         "--domains=pose=left",
-        "passed over: 1 file (1 .txt)",
+        "skipped: 1 file (1 .txt)",
         "2 steps of 16 images",
     ):
         assert words in printed, words
@@ -96,7 +96,7 @@ def test_the_printed_commands_lead_to_a_report_and_to_decisions(crops, tmp_path,
     assert said.count("at this threshold") == 1
 
 
-def test_the_config_file_holds_what_the_flags_say(crops, tmp_path, monkeypatch, capsys):
+def test_the_config_file_matches_the_flags(crops, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(command, crops, "--into=out", "--out=mine.py") == 0
     (typed,) = (words for words in commands(capsys.readouterr().out) if words[0] == "train")
@@ -108,7 +108,7 @@ def test_the_config_file_holds_what_the_flags_say(crops, tmp_path, monkeypatch, 
     (tmp_path / "mine.py").write_text("mine")
     capsys.readouterr()
     assert call(command, crops, "--into=out", "--out=mine.py") == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert "exists with other content" in capsys.readouterr().err
 
 
 @pytest.mark.align
@@ -147,12 +147,12 @@ def test_an_image_that_cannot_be_read_is_named_and_skipped(crops, tmp_path, caps
     ("people", "flags", "words"),
     [
         (3, (), "3 people, 3 of whom have two images; expected at least 4"),
-        (4, ("--into=FOLDER/out",), "--into: FOLDER/out lies in FOLDER"),
+        (4, ("--into=FOLDER/out",), "--into: FOLDER/out is inside FOLDER"),
         (4, ("--out=mine.txt",), "does not end in .py"),
         (0, (), "no identities found"),
     ],
 )
-def test_what_cannot_be_proposed_is_one_line(crops, tmp_path, capsys, monkeypatch, people, flags, words):
+def test_what_cannot_be_proposed_gives_one_line(crops, tmp_path, capsys, monkeypatch, people, flags, words):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "faces"
     folder.mkdir()
@@ -164,7 +164,7 @@ def test_what_cannot_be_proposed_is_one_line(crops, tmp_path, capsys, monkeypatc
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_no_folder_is_one_line(tmp_path, capsys):
+def test_a_missing_folder_gives_one_line(tmp_path, capsys):
     assert call(command, tmp_path / "absent") == 2
     assert "absent: no such folder; expected one with a folder of images" in capsys.readouterr().err
 

@@ -11,13 +11,17 @@ import pytest
 
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.losses.first_loss import expected_first_loss
-from adaptface_jax.losses.margin import NormStatistics, init_statistics, margin_loss
+from adaptface_jax.losses.margin import MARGINS, NormStatistics, init_statistics, margin_loss
 from adaptface_jax.models.head import init_centers
 
 RNG = np.random.default_rng(0)
 EMBEDDINGS = RNG.standard_normal((6, 8)) * RNG.uniform(0.5, 30, (6, 1))
 CENTERS = RNG.standard_normal((5, 8))
 LABELS = np.array([0, 1, 2, 3, 4, 0])
+
+
+def test_every_loss_that_can_be_chosen_has_a_margin():
+    assert set(LossConfig.__dataclass_fields__["name"].metadata["choices"]) == set(MARGINS)
 
 
 def reference(config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +52,7 @@ def reference(config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["cosface", "arcface", "adaface", "combined"])
-def test_value_equals_the_papers_formula(name):
+def test_the_value_is_the_papers_formula(name):
     config = LossConfig(name=name, scale=32.0, margin=0.4)
     out = margin_loss(
         config, jnp.asarray(EMBEDDINGS, jnp.float32), jnp.asarray(CENTERS, jnp.float32), LABELS, init_statistics()

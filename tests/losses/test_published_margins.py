@@ -41,7 +41,7 @@ def cross_entropy(cosine, target):
 
 
 def added(cosine, m):
-    """cos(theta + m) of the target [B]; beyond pi - m ArcFace's code goes on by cos(theta) - m sin(m)."""
+    """cos(theta + m) of the target [B]; beyond pi - m ArcFace's code continues with cos(theta) - m sin(m)."""
     theta = np.arccos(cosine[np.arange(6), LABELS])
     return np.where(theta > math.pi - m, np.cos(theta) - m * np.sin(m), np.cos(theta + m))
 
@@ -117,7 +117,7 @@ def test_subcenter_arcface():
 
 @pytest.mark.parametrize("config", [LossConfig(name="magface", scale=S), LossConfig(scale=S, margin_std=0.05)])
 def test_class_by_class_is_the_same(config):
-    """What needs no other class's logits works with the split and the chunked classes."""
+    """Margins that need no other class's logits work with split and chunked classes."""
     rows, centers = jnp.float32(np.tile(EMBEDDINGS, (4, 1))[:8]), jnp.float32(CENTERS[[0, 1, 2, 3]])
     labels, statistics = jnp.arange(8) % 4, init_statistics()
     mesh = make_mesh(jax.devices()[:4], model=2)
@@ -172,7 +172,7 @@ def test_the_expected_first_loss_is_that_of_random_embeddings(config):
         ({"name": "combined", "margins": (1.0, 0.3)}, "loss.margins: "),
     ],
 )
-def test_settings_of_no_margin_are_refused(changes, said):
+def test_invalid_margin_settings_are_refused(changes, said):
     config = overrides.defaults()
     config.loss.update(changes)
     with pytest.raises(InputError, match=f"^{said}"):

@@ -1,4 +1,4 @@
-"""Sampled class centers against plain numpy: what is drawn, what the sum of it estimates, whose rows are trained."""
+"""Sampled class centers against plain NumPy: what is drawn, what its sum estimates, which rows are trained."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_shard_draws_its_positives_and_as_many_others_as_fit(draws):
     classes, labels, weights = draws
     for drawn, places, weight in zip(classes, labels, weights, strict=True):
         assert len(set(drawn)) == 4 * KEPT
-        assert np.array_equal(drawn[places], LABELS)  # every label is found again among the drawn
+        assert np.array_equal(drawn[places], LABELS)  # every label is among the drawn
         assert np.all(weight[places] == 1)
         for shard in range(4):
             mine = drawn[shard * KEPT : (shard + 1) * KEPT]
@@ -53,7 +53,7 @@ def test_each_shard_draws_its_positives_and_as_many_others_as_fit(draws):
     assert not np.array_equal(classes[0], classes[1])
 
 
-def test_every_other_class_is_as_likely_and_weighs_the_inverse_of_its_chance(draws):
+def test_every_other_class_is_equally_likely_and_weighted_by_its_inverse_probability(draws):
     classes, _, weights = draws
     taken = np.zeros((len(classes), 48))
     np.put_along_axis(taken, classes, weights, axis=1)
@@ -78,7 +78,7 @@ def padded_to_48(centers):
 
 
 def reference(classes, weights):
-    """(mean loss, gradients of embeddings and of all centers) of some weighted classes, on one device."""
+    """(mean loss, gradients of embeddings and of all centers) for some weighted classes, on one device."""
     real, config = classes < CLASSES, LossConfig(scale=16.0)
     places = {int(c): i for i, c in enumerate(classes[real])}
     labels = jnp.asarray([places[int(label)] for label in LABELS])
@@ -126,13 +126,13 @@ def test_on_a_mesh_loss_and_gradients_are_those_of_one_device(sampler, draws, ch
 def test_the_size_of_a_sample_holds_any_batch():
     mesh = make_mesh(jax.devices(), 4)
     assert class_sampler(LossConfig(sample_rate=0.1), 4000, 50, mesh).kept == 100
-    assert class_sampler(LossConfig(sample_rate=0.1), 4000, 200, mesh).kept == 201  # all of them may be of one shard
+    assert class_sampler(LossConfig(sample_rate=0.1), 4000, 200, mesh).kept == 201  # all of them may be in one shard
     assert class_sampler(LossConfig(sample_rate=0.1), 4000, 1000, mesh) is None  # which are all of its classes
     assert class_sampler(LossConfig(), 4000, 50, mesh) is None
 
 
 def head_only(mesh, config: LossConfig):
-    """A loss whose embedding is trained directly: the head alone."""
+    """A loss whose embedding is trained directly: only the head."""
 
     def loss(trainable, frozen, batch, statistics, key, row_weights=None):
         embeddings = batch["image"] @ trainable["kernel"]
@@ -143,9 +143,9 @@ def head_only(mesh, config: LossConfig):
 
 
 def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int = 8, model: int = 4, begin=None):
-    """The states before and after each of some steps of the head alone; the images are of the classes 0 and 1.
+    """The states before and after each of some steps of only the head; the images are of classes 0 and 1.
 
-    begin: takes the first state and gives another one in its place.
+    begin: maps the first state to another one.
     """
     mesh = make_mesh(jax.devices()[:devices], model)
     drawing = class_sampler(config, CLASSES, 2, mesh)
@@ -182,7 +182,7 @@ def test_rows_that_are_not_drawn_keep_center_and_moments(name):
 
 
 def test_a_row_that_is_always_drawn_is_trained_as_by_plain_adamw():
-    """The rows' rule with every class drawn is the rule of all the rest, step for step."""
+    """With every class drawn, the rule for rows equals that for the rest, step for step."""
     train = TrainConfig(learning_rate=0.01, weight_decay=0.1, schedule="constant", clip_norm=1.0)
     plain = trained(train, LossConfig(scale=16.0))
     own = trained(train, LossConfig(scale=16.0, learning_rate=0.01))
@@ -205,7 +205,7 @@ def test_a_rows_first_step_is_adams_first_whenever_it_comes():
     assert late > 0
 
 
-def test_a_run_that_goes_on_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
+def test_a_run_resumed_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
     train = TrainConfig(learning_rate=0.01, schedule="constant")
     whole = trained(train, SAMPLED, steps=4)
 
@@ -229,7 +229,7 @@ def test_decay_of_a_drawn_row_is_that_of_the_steps_it_missed_in_the_mean():
     np.testing.assert_allclose(updates["kernel"], -1e-3, rtol=1e-6)
 
 
-def test_centers_may_have_an_optimizer_and_a_rate_of_their_own():
+def test_centers_may_have_their_own_optimizer_and_rate():
     train = TrainConfig(learning_rate=1e-3, weight_decay=0.0, schedule="constant")
     states = trained(train, LossConfig(scale=16.0, optimizer="sgd", learning_rate=0.5), steps=1, devices=1, model=1)
     loss = head_only(make_mesh(jax.devices()[:1]), LossConfig(scale=16.0))

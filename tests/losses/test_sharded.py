@@ -142,7 +142,7 @@ def test_training_with_model_parallel_4_is_training_with_1(dense_run):
     assert centers.shape == (12, 16)  # 10 classes, padded for 4 devices
     assert centers.addressable_shards[0].data.shape == (3, 16)
     assert not np.any(centers[10:])
-    # AdamW divides by its second moments, so that rounding shows where a gradient is next to nothing.
+    # AdamW divides by its second moments, so that rounding shows where a gradient is nearly zero.
     np.testing.assert_allclose(centers[:10], expected.trainable["centers"], atol=1e-5)
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == centers.shape]
     assert len(moments) == 2
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(dense_run, tmp_path):
 
 
 def with_rows(state, rows: int):
-    """The state as `padded` would have made it from the start."""
+    """The state as `padded` would have made it initially."""
 
     def grown(path, leaf):
         named = any(getattr(part, "key", None) == "centers" for part in path)

@@ -1,4 +1,4 @@
-"""The ways to compute attention: equal in value and gradient, chosen by the machine, lowered for others."""
+"""The attention implementations: equal in value and gradient, chosen by machine, lowered for others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests import made_models as models
 
 
 def with_gradients(attend, dtype, batch=2, tokens=17, heads=2, head_dim=8, seed=0):
-    """(y, dq, dk, dv) as float32, of made q, k, v and dy."""
+    """(y, dq, dk, dv) as float32, for synthetic q, k, v and dy."""
     rng = np.random.default_rng(seed)
     shape = (batch, tokens, heads, head_dim)
     q, k, v, dy = (jnp.asarray(rng.standard_normal(shape), dtype) for _ in range(4))
@@ -108,7 +108,7 @@ def test_the_step_lowers_for_accelerators(platform):
 
 def test_the_forward_pass_of_an_image_is_not_computed_again_in_the_backward_pass():
     text = of_step("each", "cpu", jnp.float32)
-    # Of the sums of exponentials, which only the forward pass takes, for each of the images that go abreast.
+    # The sums of exponentials, which only the forward pass computes, for each image processed in parallel.
     assert text.count("stablehlo.log ") == ABREAST
 
 
@@ -139,5 +139,5 @@ def test_auto_takes_what_the_machine_can(monkeypatch, machine, count, head_dim, 
     monkeypatch.setattr(jax, "device_count", lambda: count)
     assert chosen("auto", head_dim, dtype) == expected
     if machine.platform == "gpu" and expected == "whole":
-        with pytest.raises(InputError, match=r"backbone\.attention: cudnn is not possible here"):
+        with pytest.raises(InputError, match=r"backbone\.attention: cudnn is not available here"):
             chosen("cudnn", head_dim, dtype)

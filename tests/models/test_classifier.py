@@ -1,4 +1,4 @@
-"""The networks of the classification studies: exact sizes, torch's numbers, one result on any number of devices."""
+"""The networks of the classification studies: exact sizes, torch's results, the same on any number of devices."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_a_narrower_last_convolution_is_a_smaller_network():
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "devices"), [("cnn", 1), ("resnet", 1), ("resnet", 8), ("resnet_gelu_plain", 1)])
 def test_twenty_steps_are_torchs(case, devices):
-    """Losses, running moments and Dropout2d included; the file is of torch alone. Moments are of the whole batch, on
-    one device, where the kernels' gradients are taken image by image, and on eight."""
+    """Losses, running moments and Dropout2d included; the file comes only from torch. Moments are over the full batch,
+    on one device, where the kernels' gradients are computed image by image, and on eight."""
     found = runs.run(runs.CASES[case], runs.GOLDEN, devices, by_image=devices == 1)
     np.testing.assert_allclose(found["losses"], GOLDEN[f"{case}/losses"], rtol=2e-5)
     np.testing.assert_allclose(found["logits"], GOLDEN[f"{case}/logits"], atol=1e-4)
@@ -56,7 +56,7 @@ def test_twenty_steps_are_torchs(case, devices):
         np.testing.assert_allclose(leaf, GOLDEN[f"{case}/{path}"], rtol=1e-4, atol=5e-5, err_msg=path)
 
 
-def test_use_changes_no_moment_and_drops_nothing():
+def test_inference_changes_no_moment_and_drops_nothing():
     classifier = Classifier(dataclasses.replace(runs.RESNET, dropout=0.9), runs.OUTPUTS, jnp.float32)
     params, moments = (trees.unflatten(flat) for flat in runs.made(classifier.config))
     images = jnp.asarray(runs.normalized(runs.batches(classifier.config)[0]["image"]))

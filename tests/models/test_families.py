@@ -1,4 +1,4 @@
-"""What the families beside DINOv2 and CLIP do differently: turned positions, pooling of tokens, heads of their own."""
+"""What families besides DINOv2 and CLIP do differently: rotary positions, token pooling, their own heads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adaptface_jax.training.optim import decay_mask
 from adaptface_jax.training.recognition.model import Model
 from tests import made_models as models
 
-# At models.SIZE, 28 px: 2 x 2 patches of 14, and for the face model of 13, whose border is cut off.
+# At models.SIZE, 28 px: 2 x 2 patches of 14, and for the face model of 13, with its border cropped.
 SPECS = {
     "dinov3": BackboneSpec("dinov3", 32, 2, 2, 64, 14, 28, 2, norm_eps=1e-5),
     "siglip": BackboneSpec("siglip", 32, 2, 2, 64, 14, 28, activation="gelu_tanh", stats=HALF),
@@ -40,7 +40,7 @@ def config(kind: str, **adapter):
 
 @functools.cache
 def built(family: str, kind: str, **adapter):
-    """(recognizer, frozen, trainable), every value away from its first one, and moments that are variances."""
+    """(recognizer, frozen, trainable), every value away from its initial one, and valid variances."""
     recognizer, frozen, trainable = models.build(config(kind, **adapter), spec=SPECS[family])
     return recognizer, positive(frozen), models.made(trainable, seed=1)
 
@@ -74,7 +74,7 @@ def test_every_way_of_attention_gives_the_same(family):
 
 
 def test_cudnn_s_way_is_given_turned_queries_and_keys(monkeypatch):
-    """Its padding and masks, by the same function of JAX on any device."""
+    """Its padding and masks, by the same JAX function on any device."""
     fused = functools.partial(attend_fused, implementation="xla")
     monkeypatch.setitem(ATTEND, "each", fused)
     embedded.cache_clear()
@@ -96,7 +96,8 @@ def test_a_fused_adapter_is_its_thirds_where_queries_and_keys_are_turned():
 @EACH
 @pytest.mark.parametrize("router", ["frozen", "block:1"])
 def test_both_routers_see_every_family(family, router):
-    """The frozen one the backbone's feature, of face models the embedding; an inner one the mean of all tokens."""
+    """The frozen one sees the backbone's feature (for face models the embedding); an inner one the mean of all
+    tokens."""
     recognizer, _, trainable = built(family, "dalora", router=router)
     seen = trainable["router"]["fc1"]["kernel"].shape[0]
     assert seen == (recognizer.feature_dim if router == "frozen" else recognizer.spec.width)
@@ -114,7 +115,7 @@ def test_merged_it_computes_the_same(family):
 
 
 def test_moments_are_not_trained():
-    """Neither by gradients nor by weight decay, where everything else of the backbone is."""
+    """Neither by gradients nor by weight decay, while the rest of the backbone is."""
     recognizer, frozen, trainable = built("face", "full")
     trainable = trainable | {"backbone": positive(trainable["backbone"])}
 
@@ -130,16 +131,16 @@ def test_moments_are_not_trained():
             assert not (path in moments and decays[path])
 
 
-def test_turning_keeps_lengths_and_leaves_other_tokens_alone():
+def test_rotating_keeps_lengths_and_leaves_other_tokens_unchanged():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3 + 9, 2, 8)), jnp.float32)
     turned = rotation(3, 8)(x)
     np.testing.assert_array_equal(turned[:, :3], x[:, :3])
     np.testing.assert_allclose(jnp.linalg.norm(turned, axis=-1), jnp.linalg.norm(x, axis=-1), rtol=1e-5)
-    np.testing.assert_allclose(turned[:, 3 + 4], x[:, 3 + 4], atol=1e-6)  # the patch in the middle is at 0, 0
+    np.testing.assert_allclose(turned[:, 3 + 4], x[:, 3 + 4], atol=1e-6)  # the center patch is at 0, 0
 
 
-def test_products_of_turned_queries_and_keys_tell_only_how_far_they_are_apart():
-    """In each direction: the same query and key one patch apart have the same product wherever they are."""
+def test_products_of_rotated_queries_and_keys_depend_only_on_their_distance():
+    """In each direction: the same query and key one patch apart have the same product anywhere."""
     rng = np.random.default_rng(1)
     q, k = (jnp.broadcast_to(jnp.asarray(rng.standard_normal(16), jnp.float32), (1, 25, 1, 16)) for _ in "qk")
     turn = rotation(5, 16)
@@ -154,8 +155,13 @@ def test_products_of_turned_queries_and_keys_tell_only_how_far_they_are_apart():
     [
         ("insightface_vitb9", [112], 224, "224 is not 112, the one size that insightface_vitb9 takes"),
         ("cvlface_vitb8", [112], 120, "120 is not 112"),
-        ("siglip_so400m14", [384, 378, 224], 380, "no multiple of siglip_so400m14's patch size 14; the nearest is 378"),
-        ("dinov3_vits16", [224, 112, 256], 225, "no multiple of dinov3_vits16's patch size 16; the nearest is 224"),
+        (
+            "siglip_so400m14",
+            [384, 378, 224],
+            380,
+            "not a multiple of siglip_so400m14's patch size 14; the nearest is 378",
+        ),
+        ("dinov3_vits16", [224, 112, 256], 225, "not a multiple of dinov3_vits16's patch size 16; the nearest is 224"),
     ],
 )
 def test_sizes(name, good, bad, said):
@@ -169,7 +175,7 @@ def test_sizes(name, good, bad, said):
 @pytest.mark.parametrize(
     ("name", "size", "kind"), [("insightface_vits9", 112, "none"), ("dinov3_vitb16", 224, "linear")]
 )
-def test_the_head_that_is_left_to_the_backbone_is_settled_before_anything_is_recorded(name, size, kind):
+def test_an_auto_head_is_resolved_before_anything_is_recorded(name, size, kind):
     asked = thawed(Config())
     asked.backbone.name, asked.backbone.image_size = name, size
     assert settings.checked(asked).head.kind == kind

@@ -1,4 +1,4 @@
-"""Of the last block only the class token goes on: the same feature and gradients for less arithmetic."""
+"""The last block computes only the class token: the same feature and gradients for less arithmetic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import made_models as models
 
 
 def passes(kind: str, **adapter):
-    """(a pass in which every token goes through every block, the pass as it is) from the adapter to the feature."""
+    """(a pass with every token through every block, the actual pass) from the adapter to the feature."""
     recognizer, frozen, trainable = models.build(models.config(kind, **adapter))
     pixels = models.images()
     low_rank = trainable.get("adapter")

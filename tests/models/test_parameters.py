@@ -1,4 +1,4 @@
-"""The exact sizes of the published experiments, from the recipes that ship."""
+"""The exact sizes of the published experiments, from the packaged recipes."""
 
 from __future__ import annotations
 

@@ -43,6 +43,6 @@ def test_a_constant_grid_stays_constant(rule, grid):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 49])
-def test_positions_that_form_no_square_are_refused(count):
-    with pytest.raises(InputError, match="no square grid"):
+def test_positions_that_are_not_square_are_refused(count):
+    with pytest.raises(InputError, match="not a square grid"):
         resize_positions(np.zeros((1, count, 4), np.float32), 4, POSITION_RULES["bicubic"])

@@ -1,4 +1,4 @@
-"""Kernels in 8 bits: how far they and what is computed with them are from the exact ones."""
+"""8-bit kernels: how far they and their results are from the exact ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters of several models side by side: every image as by its own model alone."""
+"""Adapters of several models side by side: every image is embedded as by its own model."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def backbone():
 
 
 def built(configs):
-    """The frozen backbone, and each model's recognizer and made trainable tree."""
+    """The frozen backbone, and each model's recognizer and synthetic trainable tree."""
     recognizers = [Recognizer(models.SPEC, config, jnp.float32) for config in configs]
     trees = [models.made(one.init(backbone(), None)[1], seed) for seed, one in enumerate(recognizers)]
     return {"backbone": backbone()}, list(zip(recognizers, trees, strict=True))
 
 
 def side_by_side(frozen, found, count=None):
-    room = several.common([recognizer.config for recognizer, _ in found])
-    trees = [several.alone(frozen, tree, one.config, room, models.SPEC) for one, tree in found]
-    stack = several.rooms(trees[0], count or len(trees))
+    form = several.common([recognizer.config for recognizer, _ in found])
+    trees = [several.alone(frozen, tree, one.config, form, models.SPEC) for one, tree in found]
+    stack = several.slots(trees[0], count or len(trees))
     for place, tree in enumerate(trees):
         stack = several.put(stack, place, tree)
-    return Recognizer(models.SPEC, room, jnp.float32), stack
+    return Recognizer(models.SPEC, form, jnp.float32), stack
 
 
 @pytest.mark.parametrize("configs", [PLAIN, BLOCK, FROZEN], ids=["lora", "block:1", "frozen"])
@@ -84,11 +84,11 @@ def test_places_that_are_empty_or_changed_touch_no_other():
     ("config", "told"),
     [
         (models.config(rank=2, targets=("fc1",)), "adapts fc1"),
-        (models.config(rank=9, targets=("qkv",)), "has rank 9, and there is room for 8"),
+        (models.config(rank=9, targets=("qkv",)), "has rank 9, above the limit 8"),
         (PLAIN[3], "trains the patch embedding"),
     ],
 )
-def test_what_there_is_no_room_for_is_named(config, told):
+def test_adapters_that_do_not_fit_are_named(config, told):
     frozen, found = built([config])
     with pytest.raises(InputError, match=told):
         several.alone(frozen, found[0][1], config, several.common([PLAIN[0]]), models.SPEC)

@@ -96,7 +96,7 @@ def torch_name(path: str) -> str:
 
 
 def to_torch(path: str, leaf: np.ndarray) -> torch.Tensor:
-    """A kernel [H, W, in, out] or [in, out] turned, anything else as it is."""
+    """A kernel [H, W, in, out] or [in, out] transposed, anything else unchanged."""
     if path.endswith("kernel"):
         leaf = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf.T
     return torch.from_numpy(np.ascontiguousarray(leaf))

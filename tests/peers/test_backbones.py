@@ -1,4 +1,4 @@
-"""Full-size DINOv2-S/14 (with and without registers) and CLIP B/16 against transformers, on made weights.
+"""Full-size DINOv2-S/14 (with and without registers) and CLIP B/16 against transformers, on synthetic weights.
 
 Each model is built from its config, saved, converted with the command's function and loaded again.
 """
@@ -98,7 +98,7 @@ def test_features_and_every_block(converted, size):
 
 
 @pytest.mark.parametrize("converted", ["dinov2_vits14"], indirect=True)
-def test_the_command_sees_pictures_at_the_model_s_size_as_transformers_does(converted, tmp_path):
+def test_the_command_sees_images_at_the_model_s_size_as_transformers_does(converted, tmp_path):
     _, model, folder = converted
     (tmp_path / "pictures").mkdir()
     noise = np.random.default_rng(7).integers(0, 256, (2, 224, 224, 3), np.uint8)

@@ -19,8 +19,8 @@ TRAINS = {
     "sgd": ours.GOLDEN,
 }
 
-# A bias before a normalization changes nothing but the running mean behind it: its gradient is rounding, which Adam
-# turns into whole steps. Under SGD it is compared like the others.
+# A bias before a normalization changes only the running mean after it: its gradient is rounding error, which Adam turns
+# into full steps. Under SGD it is compared like the others.
 WITHOUT_GRADIENT = {f"conv{i}/bias" for i in (1, 2, 3)} | {f"norm{i}/mean" for i in (1, 2, 3)}
 
 

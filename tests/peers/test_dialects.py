@@ -1,6 +1,6 @@
-"""Every dialect against transformers, live: made weights, written in the dialect by hand, in the project's own files.
+"""Every dialect against transformers, live: synthetic weights, written out in the dialect, in the project's own files.
 
-torch hub and OpenAI publish what torch saves; so these are saved by torch here, and read without it.
+torch hub and OpenAI publish torch files, so these are saved by torch here, and read without it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def peer(row, size):
 
 
 def on_disk(tensors):
-    """Version-4 names, whichever version of transformers made the model."""
+    """Version-4 names, whatever version of transformers made the model."""
     result = {}
     for name, tensor in tensors.items():
         for part in ("query", "key", "value"):

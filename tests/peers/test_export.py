@@ -1,7 +1,7 @@
-"""Exports reloaded where they are meant to go: merged weights in transformers, adapters in PEFT.
+"""Exports reloaded where they belong: merged weights in transformers, adapters in PEFT.
 
-Adapters named for transformers 4 cannot sit on the modules of version 5; that layout is compared name by name with
-modules renamed back, and live where version 4 is installed.
+Adapters named for transformers 4 do not fit the modules of version 5; that layout is compared name by name with modules
+renamed back, and live if version 4 is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests import made_models as models
 from tests import made_runs as finished
 from tests.made_weights import TINY
 
-# PEFT asks transformers by a name that transformers has announced to drop.
+# PEFT uses a transformers name that is deprecated.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")]
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -64,7 +64,7 @@ CASES = {
 
 @pytest.fixture
 def made(tmp_path):
-    """made(case): (model of a run on made published weights, the folder of those)."""
+    """made(case): (model of a run on synthetic published weights, their folder)."""
 
     def build(case):
         name, kind, adapter, backbone, head = CASES[case]
@@ -99,7 +99,7 @@ def theirs(model, folder, **more) -> np.ndarray:
 
 
 def load(folder, name, **more):
-    """A model of transformers, every one of its tensors from the file and every one of the file's in it."""
+    """A transformers model whose tensors match the file's exactly."""
     model, info = getattr(transformers, name).from_pretrained(folder, output_loading_info=True, **more)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model.eval()
@@ -124,7 +124,7 @@ def experts(model, out, layout):
         return [(out, model)]
     result = []
     for folder, expert in folders_of(model.recognizer.config.adapter).items():
-        # One expert alone in every block: a single expert's columns as plain LoRA.
+        # Only one expert in every block: its columns as plain LoRA.
         columns = expert.columns
         adapter = {
             t: {"a": f["a"][..., columns], "b": f["b"][:, columns]} for t, f in model.trainable["adapter"].items()
@@ -157,7 +157,7 @@ def test_adapters_embed_alike_in_peft(case, made, tmp_path):
 
 
 def load_tower(folder, name):
-    """The base model; a tower without its projection leaves that file's projection aside."""
+    """The base model; a tower without a projection ignores the file's projection."""
     model, info = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"] and not info["mismatched_keys"]
     assert set(info["unexpected_keys"]) <= {"visual_projection.weight"}

@@ -1,4 +1,4 @@
-"""What this torch writes now is what we read, without torch."""
+"""What the installed torch writes is read correctly without torch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_views_with_gaps_are_refused_by_name(tmp_path):
         open_weights(tmp_path / "x.pth")
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the published archives are what it wrote
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the published archives are scripted models
 @pytest.mark.parametrize("how", ["script", "trace"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_torchscript(tmp_path, how, dtype):
@@ -72,7 +72,9 @@ def test_torchscript(tmp_path, how, dtype):
 
 def test_a_pickled_module_is_refused_with_the_way_out(tmp_path, model):
     torch.save(model, tmp_path / "x.pth")
-    message = r"it asks for 'torch\.nn\.modules.*nothing of it was run; save the state dict alone: torch\.save\(model\."
+    message = (
+        r"it asks for 'torch\.nn\.modules.*none of it was executed; save only the state dict: torch\.save\(model\."
+    )
     with pytest.raises(InputError, match=message):
         open_weights(tmp_path / "x.pth")
 
@@ -86,8 +88,8 @@ def test_the_old_format_is_named_with_the_way_out(tmp_path, model):
     check(new, model.state_dict())
 
 
-def test_torch_reads_our_hand_made_archives(tmp_path):
-    """The table of hostile files starts from files that torch itself takes for sound."""
+def test_torch_reads_our_handwritten_archives(tmp_path):
+    """The table of hostile files starts from files that torch itself accepts."""
     from ..weights.archives import archive, state
 
     (tmp_path / "x.pth").write_bytes(archive(state(), version=b"3\n"))

@@ -1,7 +1,8 @@
-"""DINOv3, SigLIP and the large CLIPs against transformers and timm, on made weights: features, exports, and training.
+"""DINOv3, SigLIP and the large CLIPs against transformers and timm, on synthetic weights: features, exports, and
+training.
 
-Every row has its published width, heads and hidden layer, and two blocks. InsightFace's and CVLface's code is no
-package: their features and their run are goldens (tests/goldens/make_towers.py).
+Every row has its published width, heads and hidden layer, and two blocks. InsightFace's and CVLface's code is not a
+package: their features and run are goldens (tests/goldens/make_towers.py).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def ours(backbone, images, projected=False):
 
 
 def built(spec, feature="cls"):
-    """The class of transformers for that spec, made weights."""
+    """The transformers model for that spec, with synthetic weights."""
     settings = hf_config(spec)
     kind = getattr(transformers, model_class(spec, feature))
     return MAKER["fill"](kind(kind.config_class(**{key: x for key, x in settings.items() if key != "model_type"})))
@@ -118,14 +119,14 @@ SMALL = {
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_what_is_exported_transformers_loads_whole(tmp_path, family):
+def test_transformers_loads_exports_completely(tmp_path, family):
     spec = SMALL[family]
     params = models.made(vit.random_params(spec, 28, 0))
     write_tower(tmp_path, Tower(spec, params, 28, "cls"))
     kind = getattr(transformers, model_class(spec, "cls"))
     model, loading = kind.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    images = np.array(models.images())  # torch warns of what it may not write to
+    images = np.array(models.images())  # torch warns about read-only arrays
     with jax.default_matmul_precision("highest"):
         found = models.forward(vit.definition(spec, 28)[0], params, images).feature
     assert models.relative(found, feature_of(model.eval(), images)) <= TOLERANCE
@@ -136,7 +137,7 @@ STEPS, CLASSES, BATCH = 20, 10, 16
 
 @pytest.mark.parametrize("family", ["dinov3", "siglip"])
 def test_twenty_steps_of_full_training_agree(tmp_path, family):
-    """Full fine-tuning: every gradient there is, of turned queries, biases without keys, probe and tanh GELU."""
+    """Full fine-tuning: every gradient, including rotary queries, biases without keys, probe and tanh GELU."""
     spec = SMALL[family]
     config = models.replace(models.config("full"), "head", kind="none")
     config = models.replace(config, "augment", flip=False)

@@ -23,7 +23,7 @@ from tests import made_models as models
 
 pytestmark = [
     pytest.mark.peers,
-    # PEFT still asks transformers by a name that is going away.
+    # PEFT still uses a deprecated transformers name.
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
 ]
 torch = pytest.importorskip("torch")
@@ -197,7 +197,7 @@ def test_the_final_parameters_agree(ours, theirs):
             mine, before = final["adapter"][target][key][i], initial["adapter"][target][key][i]
             other = module["default"].weight.detach().numpy().T
             assert distance(mine, other) <= 1e-3
-            # What was learned, not only what both started from.
+            # The learned change, not only the shared initial values.
             assert np.linalg.norm(mine - other) <= 1e-2 * np.linalg.norm(mine - before)
     assert distance(final["head"]["kernel"], twin.head.weight.detach().numpy().T) <= 1e-3
     assert distance(final["centers"], twin.centers.detach().numpy()) <= 1e-3

@@ -1,4 +1,4 @@
-"""A small finished run, which the tests here look at in TensorBoard, in a browser and as text."""
+"""A small finished run, which these tests inspect in TensorBoard, in a browser and as text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from adaptface_jax.evaluation.pair_scores import SCORES, read_scores, write_scor
 
 @pytest.fixture(scope="session")
 def run(finished_run) -> Path:
-    """Four epochs of DA-LoRA, verified twice, with pictures."""
+    """Four epochs of DA-LoRA, verified twice, with images."""
     return finished_run
 
 
 @pytest.fixture(scope="session")
 def other(run, tmp_path_factory) -> Path:
-    """The same run as if another rank had been trained: a third of its pairs were judged otherwise."""
+    """The same run as if another rank had been trained: a third of its pairs scored differently."""
     folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("other") / "other"))
     record = json.loads((folder / "run.json").read_text())
     record["config"]["adapter"]["rank"] = 4

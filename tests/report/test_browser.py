@@ -1,4 +1,4 @@
-"""The pages in a real browser: everything shows, nothing is asked for, nothing overflows, wide and narrow."""
+"""The pages in a real browser: everything shows, nothing is requested, nothing overflows, wide and narrow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(executable() is None, reason="no Chromium is installed"),
 ]
 
-# What is as wide as its box allows, and what sticks out of the page.
+# Elements as wide as their box allows, and those that overflow the page.
 STICKS_OUT = """
 [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') && !e.closest('svg')
   && e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(e => e.outerHTML.slice(0, 80))
@@ -66,12 +66,12 @@ def test_a_page_shows_everything_and_asks_for_nothing(tab, pages, name, dark, wi
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(("name", "least"), [("attributes", 7), ("few", 6), ("many", 5), ("index", 5)])
-def test_a_page_of_classification_does_too(tab, classification_pages, name, least, dark, width):
+def test_so_does_a_page_of_classification(tab, classification_pages, name, least, dark, width):
     shows_everything(tab, classification_pages / f"{name}.html", dark, width, least)
 
 
 def shows_everything(tab: Page, path: Path, dark: bool, width: int, least: int) -> None:
-    """And asks for nothing, and overflows nowhere; least: how many figures it has at least."""
+    """And requests nothing, and overflows nowhere; least: the minimum number of figures."""
     tab.show(path.as_uri(), width, dark)
     assert tab.complaints == []
     assert [place for place in tab.requests if not place.startswith("data:")] == [path.as_uri()]
@@ -85,7 +85,7 @@ def shows_everything(tab: Page, path: Path, dark: bool, width: int, least: int) 
 
 
 def test_what_a_page_would_load_is_stopped(tab, pages, tmp_path):
-    """The policy in the page works: else the test above could not see a request that a later change brings in."""
+    """The policy in the page works: else the test above could not notice a request added later."""
     page = pages["results"].read_text().replace("</main>", '<img src="https://example.invalid/a.png"></main>')
     (tmp_path / "loads.html").write_text(page)
     tab.show((tmp_path / "loads.html").as_uri(), 800)
@@ -152,7 +152,7 @@ def test_the_same_values_are_a_table_for_the_keyboard(tab, pages, run):
 
 @pytest.mark.parametrize("name", ["run", "index"])
 def test_a_printed_page_fits_the_paper(tab, pages, name):
-    """A4 within its margins is some 700 px wide; tables there have no box to scroll in."""
+    """A4 within its margins is about 700 px wide; tables there cannot scroll."""
     tab.show(pages[name].as_uri(), 700)
     tab.ask("Emulation.setEmulatedMedia", media="print")
     assert tab.value("document.documentElement.scrollWidth") <= 700

@@ -1,4 +1,4 @@
-"""What the pages of classification runs say, alone and side by side."""
+"""The pages of classification runs, alone and side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WHY = "no better score in 3 evaluations (train.patience)"
 
 
 def words(page: str) -> str:
-    """The text of a page, its tags taken out."""
+    """The text of a page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
@@ -61,13 +61,11 @@ def classes(tmp_path_factory) -> Path:
 # The page of a run.
 
 
-def test_the_page_tells_a_run_of_attributes(attributes):
+def test_the_page_describes_a_run_of_attributes(attributes):
     run = read_run(attributes)
     page, validation, test = words(run_page(run)), run.results.validation, run.results.test
-    assert (
-        f"The CNN reaches {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
-    )
-    assert f"every attribute right of {percent(test.exact_match)} of the images" in page
+    assert f"The CNN has {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
+    assert f"All attributes are correct for {percent(test.exact_match)} of the images" in page
     gain = 100 * (test.macro_f1 - 0.3)
     assert f"Macro F1 is {gain:.2f} points above the best baseline, random (30.00%)" in page
     assert f"this run {percent(validation.macro_f1)} {percent(test.macro_f1)} {percent(validation.accuracy)}" in page
@@ -81,18 +79,18 @@ def test_the_page_tells_a_run_of_attributes(attributes):
         assert f"<figcaption>{title}</figcaption>" in run_page(run)
 
 
-def test_the_page_tells_a_run_of_classes(classes):
+def test_the_page_describes_a_run_of_classes(classes):
     run = read_run(classes)
     page, found = words(run_page(run)), run.results.validation
-    assert f"The ResNet reaches {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
-    assert "Every class has about as many images as every other: 5.00% of each split." in page
+    assert f"The ResNet has {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
+    assert "Every class has about the same number of images: 5.00% of each split." in page
     for pair in most_confused(found.confusion, list(found.labels)):
         assert f"{pair.true} {pair.predicted} {pair.images:,} {percent(pair.share)}" in page
     right = sum(row[i] for i, row in enumerate(found.confusion))
     assert f"{right:,} of 1,000 images of 20 classes on the diagonal" in run_page(run)
 
 
-def test_of_many_classes_the_ends_are_shown_and_all_are_folded():
+def test_for_many_classes_the_extremes_are_shown_and_the_rest_folded():
     found = of_classes(0.5, 60, each=5)
     shown, folded = labels_section(results_of(found)).split("<details>")
     order = by_f1(found.labels)
@@ -102,7 +100,7 @@ def test_of_many_classes_the_ends_are_shown_and_all_are_folded():
 
 
 @pytest.mark.parametrize("kind", ["attributes", "classes"])
-def test_the_page_is_a_whole_document_that_names_no_other_place(kind, request):
+def test_the_page_is_self_contained(kind, request):
     page = run_page(read_run(request.getfixturevalue(kind)))
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     places = set(re.findall(r"""(?:src|href)=["']?([^"'>]*)""", page))
@@ -123,16 +121,16 @@ def test_a_run_that_ended_early_says_why(tmp_path):
     assert f"ended early after 50 of 200 steps: {WHY}" in page and "not finished" not in page
 
 
-def test_a_run_that_goes_on_says_so(tmp_path):
+def test_a_run_in_progress_says_so(tmp_path):
     results = results_of(of_attributes(0.9))
     rows = rows_of(results)
     page = words(run_page(read_run(write_classification_run(tmp_path, None, rows[:33]))))
     reached = results.validation.macro_f1 * (0.4 + 0.6 * 30 / 50)
     assert "not finished: step 30 of 50" in page and f"On validation so far: {percent(reached)} macro F1" in page
-    assert "nothing is evaluated yet" in words(run_page(read_run(write_classification_run(tmp_path, None, []))))
+    assert "nothing has been evaluated yet" in words(run_page(read_run(write_classification_run(tmp_path, None, []))))
 
 
-def test_below_the_baselines_is_said():
+def test_a_run_below_the_baselines_is_reported():
     found = dataclasses.replace(of_attributes(0.9), macro_f1=0.25, accuracy=0.75)
     page = words(answer("The CNN", results_of(found)))
     assert "Macro F1 is 5.00 points below the best baseline, random (30.00%)" in page
@@ -161,7 +159,7 @@ def test_a_matrix_takes_its_colors_from_the_page():
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory) -> dict[str, Path]:
-    """Three runs that differ in skill and settings, the second best going on."""
+    """Three runs that differ in skill and settings, the second best in progress."""
     folder = tmp_path_factory.mktemp("several")
     results = {name: results_of(of_attributes(skill)) for name, skill in (("low", 0.7), ("high", 0.95))}
     runs = {name: written(folder / name, found, learning_rate=0.1) for name, found in results.items()}
@@ -170,14 +168,14 @@ def several(tmp_path_factory) -> dict[str, Path]:
     return runs
 
 
-def test_the_best_run_stands_first(several, tmp_path):
+def test_the_best_run_comes_first(several, tmp_path):
     assert call(report, *several.values(), f"--out={tmp_path}") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["high.html", "index.html", "low.html", "middle.html"]
     page = (tmp_path / "index.html").read_text()
     assert re.findall(r'<a href="([a-z]*)\.html">', page) == ["high", "middle", "low"]
     text, found = words(page), {name: standing(read_run(run)) for name, run in several.items()}
     ahead = found["high"].accuracy - found["middle"].accuracy > 2 * noise(found["high"].accuracy, 400)
-    said = "high is ahead, with" if ahead else "No run is shown to be ahead. high has"
+    said = "high is better, with" if ahead else "No run is shown to be better. high has"
     assert f"{said} the highest macro F1 on validation: {percent(found['high'].macro_f1)}" in text
     assert f"middle, has {signed(found['middle'].macro_f1 - found['high'].macro_f1)} points in macro F1" in text
     assert "run train.learning_rate train.weight_decay macro F1, validation test" in text
@@ -196,7 +194,7 @@ def test_runs_that_differ_in_much_have_a_table_of_it(several, tmp_path):
     assert "resnet of 2, 2, 2 blocks at 64 px" in text
 
 
-def test_a_run_that_goes_on_stands_at_its_best_evaluation(several, tmp_path):
+def test_a_run_in_progress_is_ranked_by_its_best_evaluation(several, tmp_path):
     rows = rows_of(results_of(of_attributes(0.85)))
     worse = {"step": 60, "eval/validation/macro_f1": 0.1, "eval/validation/accuracy": 0.1, "eval/validation/loss": 9.0}
     found = standing(read_run(write_classification_run(tmp_path, None, [*rows, worse])))
@@ -204,7 +202,7 @@ def test_a_run_that_goes_on_stands_at_its_best_evaluation(several, tmp_path):
     assert standing(read_run(write_classification_run(tmp_path, None, rows[:5]))) is None
 
 
-def test_a_loss_that_is_no_number_is_not_available(several, tmp_path):
+def test_a_non_finite_loss_is_not_available(several, tmp_path):
     rows = [
         {"step": 10, "eval/validation/macro_f1": None, "eval/validation/accuracy": 0.2, "eval/validation/loss": None},
         {"step": 20, "eval/validation/macro_f1": 0.3, "eval/validation/accuracy": 0.4, "eval/validation/loss": None},
@@ -233,19 +231,19 @@ def test_one_run_alone_is_a_page_too(attributes, tmp_path):
     assert "1 run side by side" in _side_by_side([attributes], tmp_path)
 
 
-def test_faces_and_classes_do_not_stand_side_by_side(attributes, tmp_path, capsys):
+def test_faces_and_classes_are_not_compared(attributes, tmp_path, capsys):
     faces = tmp_path / "faces"
     faces.mkdir()
     record = {"config": dataclasses.asdict(Config()), "backbone": {"source": "random"}}
     (faces / "run.json").write_text(to_json(record | {"data": {"source": "made", "images": 640, "classes": 5}}))
     assert call(report, faces, attributes, f"--out={tmp_path / 'out'}") == 2
     error = capsys.readouterr().err
-    assert f"{faces} is a face training and {attributes} one of classification; name runs of one kind" in error
+    assert f"{faces} is a face run and {attributes} a classification run; name runs of one kind" in error
     assert error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_a_run_within_chance_of_the_next_is_not_ahead(several, tmp_path):
+def test_a_run_within_chance_of_the_next_is_not_called_better(several, tmp_path):
     """The same run twice."""
     shutil.copytree(several["high"], tmp_path / "again")
     assert call(report, several["high"], tmp_path / "again", f"--out={tmp_path / 'out'}") == 0
-    assert "No run is shown to be ahead." in words((tmp_path / "out" / "index.html").read_text())
+    assert "No run is shown to be better." in words((tmp_path / "out" / "index.html").read_text())

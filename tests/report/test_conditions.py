@@ -1,4 +1,4 @@
-"""The matrix of conditions on the pages: its figures, its gains, and what stays readable."""
+"""The matrix of conditions on the pages: its values, its gains, and its readability."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ ADAPTED = {
 FROZEN = {"faces": benchmark_result(0.7, cells=(cell("pose", "pose", 0.7, 0.85), cell("pose", "light", 0.72, 0.70)))}
 
 
-def test_each_cell_shows_its_figure_its_gain_and_its_pairs():
+def test_each_cell_shows_its_value_its_gain_and_its_pairs():
     page = words(conditions_section(ADAPTED, FROZEN, {}))
     assert "80.0% +10.0 100 pairs" in page and "70.0% \N{MINUS SIGN}2.0 100 pairs" in page
     assert "0.900 +5.0 100 pairs" in page and "0.750 +5.0 100 pairs" in page
-    assert page.count("n/a 7 pairs") == 2  # one kind alone: neither an accuracy nor an AUC
+    assert page.count("n/a 7 pairs") == 2  # only one kind: neither an accuracy nor an AUC
     alone = words(conditions_section(ADAPTED, {}, {}))
     assert "80.0% 100 pairs" in alone
     assert conditions_section({"lfw": benchmark_result(0.9)}, {}, {}) == ""
 
 
-def test_an_interval_stands_with_the_people_it_rests_on():
+def test_an_interval_is_shown_with_the_people_it_rests_on():
     around = SubsetIntervals((0.712, 0.868), (0.801, 0.955), people=24, few=False)
     for found, said in (
         (around, ("71.2 to 86.8 100 pairs 24 people", ".801 to .955 100 pairs 24 people")),
-        (dataclasses.replace(around, people=3, few=True), ("too few to say 100 pairs 3 people",) * 2),
+        (dataclasses.replace(around, people=3, few=True), ("too few to tell 100 pairs 3 people",) * 2),
     ):
         entry = benchmark_result(0.8, cells=(cell("pose", "pose", 0.8, 0.9, intervals=found),))
         page = words(conditions_section({"faces": entry}, FROZEN, {}))
@@ -82,7 +82,7 @@ def test_gains_and_losses_that_are_shown_have_their_own_color_the_deeper_the_lar
         assert re.findall(r'<rect class="field (\w+)" fill-opacity="([\d.]+)"', accuracy) == expected
 
 
-def test_what_is_drawn_is_said():
+def test_what_is_drawn_is_explained():
     (drawn, _) = re.findall(r"<svg .*?</svg>", conditions_section(ADAPTED, FROZEN, {}))
     said = ElementTree.fromstring(drawn).get("aria-label")
     assert said.startswith("Accuracy by conditions: pose with pose 80.0% (+10.0) 100 pairs; pose with light 70.0%")

@@ -1,4 +1,4 @@
-"""Every page ends with what can be done now, and says how the run was started."""
+"""Every page ends with next steps, and shows how the run was started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = [{"step": 200, "train/loss": 1.0}]
 
 
 def run(change: float, p: float, path: str = "lfw.bin", finished: bool = True) -> FaceRun:
-    """A run whose accuracy and AUC changed by so much over the frozen backbone's."""
+    """A run whose accuracy and AUC changed by this much over the frozen backbone's."""
     ends = (change - 0.01, change + 0.01)
     changes = {"lfw": Comparison(600, change, ends, p, 0, 0, change, ends, p, people=40, few=False)}
     typed = {"command": "adaptface train --workdir='my runs'", "commit": "8076c95"}
@@ -41,9 +41,9 @@ def run(change: float, p: float, path: str = "lfw.bin", finished: bool = True) -
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (run(0.1, 1e-4), "Verify it on other people"),
-        (run(0.1, 0.3), "Verify it on more people"),
-        (run(0.1, 1e-4, "synthetic:seed=1"), "these faces are generated"),
+        (run(0.1, 1e-4), "Evaluate it on other people"),
+        (run(0.1, 0.3), "Evaluate it on more people"),
+        (run(0.1, 1e-4, "synthetic:seed=1"), "these faces are synthetic"),
         (run(-0.1, 1e-4), "adaptface doctor --run=RUN"),
         (run(0.1, 1e-4, finished=False), "the same command again"),
     ],
@@ -51,7 +51,7 @@ def run(change: float, p: float, path: str = "lfw.bin", finished: bool = True) -
 def test_the_next_steps_follow_the_verdict(made, said):
     page = next_steps(made)
     assert said in page and "made" in page
-    assert ("lr_finder" in page) == (said in ("Verify it on more people", "adaptface doctor --run=RUN"))
+    assert ("lr_finder" in page) == (said in ("Evaluate it on more people", "adaptface doctor --run=RUN"))
 
 
 def test_every_command_of_the_next_steps_exists():
@@ -60,7 +60,7 @@ def test_every_command_of_the_next_steps_exists():
     assert typed and set(typed) <= set(commands())
 
 
-def test_a_page_tells_the_command_as_it_was_typed_and_the_commit():
+def test_a_page_shows_the_command_as_typed_and_the_commit():
     page = about_section(run(0.1, 1e-4))
     assert "<code>adaptface train --workdir=&#x27;my runs&#x27;</code>" in page and "8076c95" in page
     assert page.count("my runs") == 1

@@ -1,4 +1,4 @@
-"""What the pages say: the figures of the run, whether it helped and where, and what is wrong with a folder."""
+"""The pages: the metrics of the run, whether it helped and where, and errors in a folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.running import call
 
 
 def words(page: str) -> str:
-    """The text of a page, its tags taken out."""
+    """The text of a page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S))).split())
 
 
@@ -50,14 +50,14 @@ def entry(accuracy: float, **domains: float) -> BenchmarkResult:
 # The page of a run.
 
 
-def test_the_page_tells_the_run(run):
+def test_the_page_describes_the_run(run):
     page = words((run / "results.html").read_text())
     results = json.loads((run / "results.json").read_text())
     faces, frozen = results["benchmarks"]["faces"], results["frozen"]["faces"]
     for figure in (faces["accuracy"], frozen["accuracy"], *(d["accuracy"] for d in faces["domains"].values())):
         assert f"{100 * figure:.2f}%" in page
     low, high = faces["intervals"]["accuracy"]
-    assert f"{100 * low:.1f} to {100 * high:.1f}" in page and "6 people: too few to say" in page
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in page and "6 people: too few to tell" in page
     assert f"{100 * faces['gates']['agreement']:.2f}%" in page
     assert results["environment"]["jax"] in page and results["environment"]["processor"] in page
     for row in results["parameters"]:
@@ -65,8 +65,8 @@ def test_the_page_tells_the_run(run):
     assert "finished, 16 steps" in page and "router block:2" in page and "not measured" not in page
     assert "train.learning_rate 0.001 0.0001" in page  # the setting, its value, its default
     assert f"adaptface train --config={run.parent / 'small.py'} --workdir={run}" in page
-    assert "These benchmarks' faces are generated." in page and "○ Too few people to say" in page
-    assert "Verify it on photographs of people" in page and "▲" not in page and "▼" not in page
+    assert "These benchmarks' faces are synthetic." in page and "○ Too few people to say" in page
+    assert "Evaluate it on photographs of people" in page and "▲" not in page and "▼" not in page
 
 
 def test_the_parameters_are_those_of_the_model(run):
@@ -75,7 +75,7 @@ def test_the_parameters_are_those_of_the_model(run):
     assert rows["backbone"]["trainable"] == 0 and rows["router"]["trainable"] == rows["router"]["total"] > 0
 
 
-def test_the_page_is_a_whole_document_that_names_no_other_place(run):
+def test_the_page_is_self_contained(run):
     page = (run / "results.html").read_text()
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert set(re.findall(r"""(?:src|href)=["']?([^"'>]*)""", page)) == {"data:,", "#findings"}
@@ -112,7 +112,7 @@ RESULTS = Results(
 
 
 def test_the_answer_is_colored_as_the_verdict_is_and_not_as_the_sign():
-    """The same figures: of a difference that is shown, of its opposite, and of one within chance."""
+    """The same numbers: for a significant difference, its opposite, and one within chance."""
     good, bad = scores(0, 0.3), scores(1, 1.0)
     same = dataclasses.replace(good, accepted=good.accepted ^ (np.arange(400) < 3))
     for before, after, kind, said in (
@@ -130,10 +130,10 @@ def test_the_answer_is_colored_as_the_verdict_is_and_not_as_the_sign():
 
 def test_a_difference_that_was_not_tested_is_not_claimed():
     page = words(answer("DA-LoRA", RESULTS, {}))
-    assert "was not tested: the scores of their pairs are not kept" in page and "raised" not in page
+    assert "was not tested: the scores of their pairs are not stored" in page and "raised" not in page
 
 
-def test_averages_stand_beside_averages_only():
+def test_averages_are_compared_only_with_averages():
     names = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw")
     whole = words(published_table("LoRA", {name: entry(0.9) for name in names}))
     assert "this run: LoRA 90.00 90.00 90.00 90.00 90.00 90.00" in whole
@@ -179,7 +179,7 @@ def test_runs_side_by_side(run, other, tmp_path):
     assert '<a href="index.html">' in (tmp_path / "small.html").read_text()
 
 
-def test_a_run_that_goes_on_says_so(run, tmp_path, capsys):
+def test_a_run_in_progress_says_so(run, tmp_path, capsys):
     going = Path(shutil.copytree(run, tmp_path / "going", ignore=shutil.ignore_patterns("results.*", "scores")))
     lines = (going / "metrics.jsonl").read_text().splitlines(keepends=True)
     last = next(i for i, line in enumerate(lines) if "eval/faces/accuracy" in line)
@@ -189,10 +189,10 @@ def test_a_run_that_goes_on_says_so(run, tmp_path, capsys):
     assert "not finished: step 8 of 16" in page and "Accuracy so far: faces" in page
     (going / "metrics.jsonl").unlink()
     assert call(report, going, f"--out={tmp_path / 'out'}") == 0
-    assert "nothing is verified yet" in words((tmp_path / "out" / "going.html").read_text())
+    assert "nothing has been evaluated yet" in words((tmp_path / "out" / "going.html").read_text())
 
 
-def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys):
+def test_a_corrupted_run_gives_one_line_and_writes_nothing(run, tmp_path, capsys):
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     (folder / "run.json").write_text("{broken\n")
     assert call(report, folder, f"--out={tmp_path / 'out'}") == 2
@@ -200,9 +200,9 @@ def test_a_damaged_run_is_one_line_and_writes_nothing(run, tmp_path, capsys):
     assert str(folder) in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_run(run, tmp_path, capsys):
+def test_a_folder_that_is_not_a_run(run, tmp_path, capsys):
     assert call(report, run, tmp_path, f"--out={tmp_path / 'out'}") == 2
-    assert f"error: {tmp_path} holds no run" in capsys.readouterr().err
+    assert f"error: {tmp_path} contains no run" in capsys.readouterr().err
     assert call(report, run, run, f"--out={tmp_path / 'out'}") == 2
     assert "is given twice" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
@@ -210,7 +210,7 @@ def test_a_folder_that_is_no_run(run, tmp_path, capsys):
     assert "is a file" in capsys.readouterr().err
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_of_one_name_are_distinguished(tmp_path):
     folders = [tmp_path / "a" / "exp", tmp_path / "b" / "exp", tmp_path / "c" / "index"]
     assert list(names(folders)) == ["a-exp", "b-exp", "index-run"]
     clashing = [tmp_path / name for name in ("a/b", "c/b", "q/a-b", "x/index-run", "y/index")]
@@ -272,11 +272,11 @@ def test_a_plot_takes_its_colors_and_fonts_from_the_page():
 
 
 def told(drawn: str) -> list[str]:
-    """What a chart tells under the pointer, from left to right."""
+    """What a chart shows under the pointer, from left to right."""
     return [words(shown) for shown in re.findall(r'<rect class="tip".*?</text>', drawn)]
 
 
-def test_a_curve_tells_the_values_that_were_logged_nearest():
+def test_a_curve_shows_the_nearest_logged_values():
     lines = [
         charts.Line("a", np.array([0, 100, 200]), np.array([0.5, 0.25, 0.75]), "c0"),
         charts.Line("b", np.array([0, 200]), np.array([1.0, np.nan]), "c1"),
@@ -291,7 +291,7 @@ def test_a_curve_tells_the_values_that_were_logged_nearest():
     assert len(stops) == hover.STOPS and stops[0].startswith("about step 1 ● ") and stops[-1].endswith("● b 991")
 
 
-def test_a_roc_tells_its_tars_from_ten_false_accepts_on():
+def test_a_roc_shows_its_tars_from_ten_false_accepts():
     kept = scores(0, 0.5)
     roc = roc_curve(kept.distance, kept.issame)  # of 200 impostors
     expected = [f"FAR {100 * far:g}% ● made {roc.tar_at_far(far):.2%}" for far in (0.05, 0.1, 0.2, 0.5)]
@@ -299,8 +299,8 @@ def test_a_roc_tells_its_tars_from_ten_false_accepts_on():
 
 
 def test_a_row_of_a_long_benchmark_keeps_its_domain():
-    assert charts.beside("my_own_photographs: light") == "my_own_photo…: light"
-    assert charts.beside("lfw: light") == "lfw: light" and len(charts.beside("x" * 50)) == charts.NAME
+    assert charts.row_label("my_own_photographs: light") == "my_own_photo…: light"
+    assert charts.row_label("lfw: light") == "lfw: light" and len(charts.row_label("x" * 50)) == charts.NAME
 
 
 def test_shares_fill_their_bar():

@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone are one recipe, and recipes are compared over seeds and people."""
+"""Runs that differ only in the seed are one recipe, and recipes are compared over seeds and people."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(seed: int, rank: int, accuracy: float = 0.8) -> FaceRun:
 
 @pytest.fixture(scope="module")
 def named() -> dict[str, FaceRun]:
-    """Two recipes of three seeds each, and a run that is alone."""
+    """Two recipes with three seeds each, and a single run."""
     runs = {f"small-{seed}": run(seed, 4, 0.7 + seed / 100) for seed in (1, 2, 3)}
     runs |= {f"large-{seed}": run(seed, 16) for seed in (1, 2, 3)}
     return runs | {"other": run(1, 8)}
@@ -79,19 +79,19 @@ def test_recipes_are_compared_over_their_seeds(named, scores):
     low, high = found.accuracy_interval
     assert f"{signed(low)} to {signed(high)}" in page and "raised" in page
     assert "small 1, 2, 3 72.00% ± 1.00%" in page  # the mean of 71, 72 and 73%, and their standard deviation
-    assert "Left out" not in page
+    assert "Omitted" not in page
 
 
-def test_seeds_without_a_partner_are_left_out_aloud(named, scores):
+def test_seeds_without_a_partner_are_left_out_and_reported(named, scores):
     fewer = {name: kept for name, kept in named.items() if name != "large-3"}
     page = words(section(fewer, scores))
-    assert "means over 2 seeds" in page and "small → large on faces: seed 3 is in one of them alone" in page
+    assert "means over 2 seeds" in page and "small → large on faces: seed 3 is in only one of them" in page
     alone = {name: kept if name.startswith("small") else {} for name, kept in scores.items()}
     page = words(section(named, alone))
-    assert "under two seeds have kept scores of the same pairs in both" in page
+    assert "fewer than two seeds have stored scores of the same pairs in both" in page
 
 
-def test_two_recipes_whose_runs_are_called_alike_are_told_apart():
+def test_two_recipes_whose_runs_have_equal_names_are_distinguished():
     runs = {f"exp{number}": run(number % 2, 4 * (number // 2 + 1)) for number in range(4)}
     assert [recipe.name for recipe in recipes_of(runs)] == ["exp0 and exp1", "exp2 and exp3"]
     named = {f"rank{rank}-seed{seed}": run(seed, rank) for rank in (4, 16) for seed in (1, 2)}
@@ -104,7 +104,7 @@ def test_the_headline_is_of_recipes_where_every_run_is_a_seed_of_one(named, scor
     of_runs = judged(compared(scores, ["faces"]))
     seeds = {name: kept for name, kept in named.items() if name != "other"}
     assert words(headline(seeds, of_runs, recipes, of_recipes)) == (
-        "▲ large is ahead of small, and has the highest accuracy on faces, 80.00% mean over seeds."
+        "▲ large is better than small, and has the highest accuracy on faces, 80.00% mean over seeds."
     )
     assert "mean over seeds" not in words(headline(named, of_runs, recipes, of_recipes))
 
@@ -123,7 +123,7 @@ def test_many_runs_are_a_matrix_and_their_intervals_are_folded(named, scores):
     assert "<details>" not in paired_tables(few)
 
 
-def test_runs_of_one_seed_each_are_no_recipes(named, scores):
+def test_runs_of_one_seed_each_are_not_recipes(named, scores):
     alone = {name: named[name] for name in ("small-1", "large-1")}
     assert section(alone, scores) == ""
 
@@ -136,7 +136,7 @@ def test_a_difference_over_few_people_is_not_shown():
     assert "600 4 people too few people +" in page and "raised" not in page
 
 
-def test_domains_stand_below_their_runs():
+def test_domains_are_below_their_runs():
     rng = np.random.default_rng(2)
     people = People(DESIGNS[1], rng)
     members = np.arange(600)[:, None] % 2 == [0, 1]

@@ -1,4 +1,4 @@
-"""What a real TensorBoard serves of a run, asked over its HTTP interface."""
+"""What a real TensorBoard serves for a run, over its HTTP interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adaptface_jax.evaluation.pair_scores import PairScores
-from adaptface_jax.evaluation.tensorboard import judged
+from adaptface_jax.evaluation.tensorboard import pair_caption
 from adaptface_jax.training.monitor import read_metrics
 from tests.children import PATIENCE, started, until
 
@@ -25,7 +25,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def ask(run) -> Iterator[Ask]:
-    """ask("scalars/tags") -> what the plugin answers; a dictionary as `body` makes it a POST."""
+    """ask("scalars/tags") -> the plugin's answer; a dictionary as `body` makes it a POST."""
     command = (sys.executable, "-m", "tensorboard.main", f"--logdir={run.parent}", "--port=0", "--host=127.0.0.1")
     with started(*command, "--load_fast=false") as server:
         address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", server.error), server)[0]
@@ -37,7 +37,7 @@ def ask(run) -> Iterator[Ask]:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)
 
-        # The table of runs is written last: what it shows is there, and all before it.
+        # The table of runs is written last: once it shows, everything is there.
         until(lambda: ask("hparams/experiment", {"hparamsLimit": 1000}).get("hparamInfos"), server)
         yield ask
 
@@ -79,7 +79,7 @@ def test_the_frozen_backbone_is_step_0_of_what_is_to_beat_it(ask, run):
         assert [step for _, step, _ in course] == [8, 16]
 
 
-def test_the_custom_scalars_tell_the_story_of_the_run_first(ask, run):
+def test_the_custom_scalars_start_with_the_course_of_the_run(ask, run):
     first, *_ = parts = ask("custom_scalars/layout")["category"]
     assert [part["title"] for part in parts] == ["The run", "Training"]
     assert first["chart"][0]["title"] == "accuracy (step 0: the frozen backbone)"
@@ -116,7 +116,7 @@ def test_precision_over_recall(ask, run):
     assert curves[-1]["precision"][0] == pytest.approx(0.5)
 
 
-def test_figures_and_the_pairs_it_gets_wrong(ask, run):
+def test_plots_and_misclassified_pairs(ask, run):
     found = tags(ask, "images", run)
     assert {"eval/roc", "eval/faces/distances"} <= found
     wrong = found & {"eval/faces/false_accepts", "eval/faces/false_rejects"}
@@ -124,17 +124,17 @@ def test_figures_and_the_pairs_it_gets_wrong(ask, run):
     kept = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     for tag in wrong:
         (picture,) = kept.Images(tag)
-        assert picture.width == 2 * 112 + 448, "two faces and what is said of them"
+        assert picture.width == 2 * 112 + 448, "two faces and their caption"
 
 
-def test_beside_a_pair_stand_its_distance_and_the_names_of_its_images():
+def test_a_pair_is_shown_with_its_distance_and_image_names():
     issame = np.array([True, False])
     scores = PairScores(np.array([1.25, 0.5]), issame, ~issame, np.arange(4, dtype=np.int32))
     names = ["faces/anna/1.jpg", "faces/bert/1.jpg"]
-    assert judged(scores, 0, names).split("\n") == [
+    assert pair_caption(scores, 0, names).split("\n") == [
         "squared distance 1.2500", "one person, not accepted", "anna/1.jpg", "bert/1.jpg"
     ]  # fmt: skip
-    assert "two people, accepted" in judged(scores, 1, names)
+    assert "two people, accepted" in pair_caption(scores, 1, names)
 
 
 def test_texts(ask, run):
@@ -145,7 +145,7 @@ def test_texts(ask, run):
     assert "jax" in environment["text"] and "processor" in environment["text"]
 
 
-def test_the_table_of_runs_has_settings_and_final_figures(ask, run):
+def test_the_table_of_runs_has_settings_and_final_metrics(ask, run):
     experiment = ask("hparams/experiment", {"hparamsLimit": 1000})
     names = [setting["name"] for setting in experiment["hparamInfos"]]
     assert names[:5] == ["adapter.kind", "adapter.rank", "loss.margin", "loss.name", "train.learning_rate"]

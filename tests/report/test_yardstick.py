@@ -1,4 +1,4 @@
-"""Beside a DA-LoRA stands the plain LoRA of its own size, or the settings that make it."""
+"""A DA-LoRA is compared with the plain LoRA of the same size, or its settings are shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_patterns_of_the_plain_adapter_are_in_proportion():
         assert places.scales(plain, spec.depth)[target] == pytest.approx(scales)
 
 
-def test_only_what_a_plain_adapter_has_no_use_for_may_differ():
+def test_only_what_a_plain_adapter_does_not_use_may_differ():
     plain = dataclasses.replace(GATED, adapter=dataclasses.replace(plain_adapter(GATED.adapter), router="block:2"))
     assert is_yardstick(plain, GATED) and not is_yardstick(GATED, GATED) and not is_yardstick(GATED, plain)
     assert not is_yardstick(dataclasses.replace(plain, seed=1), GATED)
@@ -58,7 +58,7 @@ def test_the_page_over_several_runs_names_it(run, tmp_path):
     (plain / "run.json").write_text(json.dumps(record))
     assert call(report, run, plain, f"--out={tmp_path / 'both'}") == 0
     page = re.sub(r"<[^>]+>", " ", (tmp_path / "both" / "index.html").read_text())
-    assert "What the gates are worth" in page and re.search(
+    assert "The gain from the gates" in page and re.search(
         r"plain → small\s+\+0\.00\s+AUC \+0\.00: too few people", page
     )
 

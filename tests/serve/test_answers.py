@@ -1,4 +1,4 @@
-"""What the JSON interface answers: the numbers of the Python interface, in the form that /openapi.json promises."""
+"""The answers of the JSON interface: the numbers of the Python interface, in the form that /openapi.json promises."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from adaptface_jax.evaluation.likelihood import Calibration
 from adaptface_jax.evaluation.risk import Risk
 from tests.serve.conftest import asked
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
 
 def fits(value, schema, schemas) -> bool:
-    """Whether a value is what an OpenAPI schema of ours says."""
+    """Whether a value matches one of our OpenAPI schemas."""
     if "$ref" in schema:
         return fits(value, schemas[schema["$ref"].rpartition("/")[2]], schemas)
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -44,7 +44,7 @@ def fits(value, schema, schemas) -> bool:
 
 @pytest.fixture
 def told(ask):
-    """told(method, path, ...) -> the answer, which is as described."""
+    """told(method, path, ...) -> the answer, checked against its schema."""
     description = ask("GET", "/openapi.json").json()
     schemas = description["components"]["schemas"]
 
@@ -80,14 +80,14 @@ def test_the_words_are_no_stronger_than_the_threshold(told, files):
 
     strangers = "at this threshold 1 stranger in {} passes, measured on lfw: 600 pairs"
     assert said(files[1], far="1e-1") == ("They pass, but so does 1 stranger in 10", strangers.format(10))
-    assert said(files[1]) == ("They do not pass as one person", strangers.format(100))
-    assert said(files[0]) == ("They pass as one person", strangers.format(100))
+    assert said(files[1]) == ("They do not pass as the same person", strangers.format(100))
+    assert said(files[0]) == ("They pass as the same person", strangers.format(100))
     says, risk = said(files[1], threshold="4")
-    assert says == "They pass the threshold that was chosen by hand" and "is not known" in risk
+    assert says == "They pass the threshold that was set manually" and "is unknown" in risk
 
 
 def judging(rule, answers, *words, **options):
-    """What a server says that decides by this rule."""
+    """The answer of a server that decides by this rule."""
     from adaptface_jax.serve.answers import Answers
     from adaptface_jax.serve.app import application
 
@@ -111,9 +111,9 @@ def test_a_threshold_of_this_site_and_another_model_claims_no_risk(answers, file
     decision = judging(rule, answers, "POST", "/verify", files=pair)
     search = judging(rule, answers, "POST", "/search", files={"image": files[1]})
     for answer in (decision, search, judging(rule, answers, "GET", "/about")):
-        assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is not known")
+        assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is unknown")
     assert decision["same"] and not decision["sure"] and decision["says"] == "They pass the threshold"
-    assert search["false_hit_chance"] is None and "how often a stranger does is not known" in search["says"]
+    assert search["false_hit_chance"] is None and "how often a stranger does is unknown" in search["says"]
 
 
 def test_a_photograph_is_embedded_as_from_python(told, model, files, crops):
@@ -129,7 +129,7 @@ def test_a_person_is_found_in_the_index(told, files):
     answer = told("POST", "/search", files={"image": files[1]}, data={"top": "1"}).json()
     (hit,) = answer["hits"]
     assert hit["name"] == "bert" and hit["same"] and hit["similarity"] == pytest.approx(1, abs=1e-5)
-    assert answer["says"] == "bert is the most like, and passes; so do 2% of strangers"
+    assert answer["says"] == "bert is the most similar, and passes; so do 2% of strangers"
     assert not answer["sure"] and answer["people"] == 2
     assert answer["false_hit_chance"] == pytest.approx(1 - 0.99**2)
     nobody = told("POST", "/search", files={"image": files[2]}).json()
@@ -147,7 +147,7 @@ def test_without_an_index_there_is_no_search(answers, model, files):
     assert answer.status_code == 404 and "--index" in answer.json()["error"]
 
 
-def test_what_it_is_and_which_thresholds_there_are(told):
+def test_about_lists_the_model_and_its_thresholds(told):
     about = told("GET", "/about").json()
     assert about["people"] == 2 and 112 in about["crop_sizes"]
     assert [(known["far"], known["value"]) for known in about["thresholds"]] == [("1e-1", 4.0), ("1e-2", 1e-9)]

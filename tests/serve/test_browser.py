@@ -13,7 +13,7 @@ import pytest
 from tests.browser import Page, browser, executable
 from tests.children import PATIENCE
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(executable() is None, reason="no Chromium is installed"),
 ]
 
-# A file dropped onto the zone of an input, as a hand does it.
+# Drop a file onto the zone of an input, as a user would.
 DROP = """
 (() => {{
   const bytes = Uint8Array.from(atob({data}), character => character.charCodeAt(0));
@@ -66,7 +66,7 @@ def drop(tab: Page, place: str, data: bytes, name: str = "a.png") -> None:
 
 
 def shown(tab: Page, place: str, what: str) -> str:
-    """The text of a part of the page, once it holds something that `what` selects."""
+    """The text of a part of the page, once something matches `what`."""
     limit = time.monotonic() + PATIENCE
     while not tab.value(f"!!document.querySelector('#{place} {what}')"):
         assert time.monotonic() < limit
@@ -87,14 +87,14 @@ def test_photographs_that_are_dropped_are_compared_and_searched(tab, address, fi
         "a name that is so long that it would not fit into any line" + 9 * "-------------------",
     )
     said = shown(tab, "decision", ".answer")
-    assert "They pass as one person" in said and "1 stranger in 100 passes" in said
-    assert "similarity 1.000" in said and "taken as an aligned crop" in said
+    assert "They pass as the same person" in said and "1 stranger in 100 passes" in said
+    assert "similarity 1.000" in said and "used as an aligned crop" in said
     assert tab.value("[...document.querySelectorAll('#decision .face')].length") == 2
     gates = tab.value("[...document.querySelectorAll('#decision .bars span')].map(e => e.textContent)")
     assert gates == ["pose", "age", "light"] * 2
     drop(tab, "image", files[1])
     found = shown(tab, "found", ".answer")
-    assert "bert is the most like, and passes" in found and "a stranger finds somebody" in found
+    assert "bert is the most similar, and passes" in found and "a stranger matches somebody" in found
     assert tab.complaints == []
     paths = {place.removeprefix(address) for place in tab.requests if not place.startswith(("data:", "blob:"))}
     assert paths == {"", "page.css", "page.js", "about", "verify", "search"}
@@ -104,7 +104,7 @@ def test_photographs_that_are_dropped_are_compared_and_searched(tab, address, fi
     assert paper == ("rgb(21, 24, 27)" if dark else "rgb(251, 251, 249)")
 
 
-def test_another_risk_decides_anew_and_a_bad_file_is_told(tab, address, files):
+def test_another_risk_decides_again_and_a_bad_file_is_reported(tab, address, files):
     tab.show(address, 800)
     shown(tab, "far", "option")
     drop(tab, "first", files[0])
@@ -114,6 +114,6 @@ def test_another_risk_decides_anew_and_a_bad_file_is_told(tab, address, files):
     assert "They pass, but so does 1 stranger in 10" in shown(tab, "decision", ".answer")
     drop(tab, "second", b"this is no picture")
     assert shown(tab, "decision", ".problem") == (
-        "Second: 18 bytes of no known form; expected JPEG, PNG, WEBP, GIF, TIFF, AVIF or HEIC."
+        "Second: 18 bytes of unknown format; expected JPEG, PNG, WEBP, GIF, TIFF, AVIF or HEIC."
     )
     assert not [text for text in tab.complaints if "415" not in text]

@@ -1,4 +1,4 @@
-"""What is sent by mistake or in malice: refused with a status and one line, and the next request is answered."""
+"""Mistaken or malicious requests: refused with a status and one line, and the next request is answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.serve.conftest import asked, png
 
-# The extra `serve`, and what asks it.
+# The extra `serve`, and its client.
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
@@ -43,7 +43,7 @@ BAD = {
     "a lesser bomb": (413, "second: the image claims", {"files": PAIR | {"second": bomb(9_000)}}),
     "text as JPEG": (
         415,
-        "first: 11 bytes of no known form",
+        "first: 11 bytes of unknown format",
         {"files": PAIR | {"first": ("a.jpg", b"hello world", "image/jpeg")}},
     ),
     "half a JPEG": (422, "second: cannot decode the image", {"files": PAIR | {"second": jpeg_cut()}}),
@@ -55,10 +55,10 @@ BAD = {
     "another field": (422, "field 'fra'", {"files": PAIR, "data": {"fra": "1e-2"}}),
     "another file": (422, "file 'third'", {"files": PAIR | {"third": SMALL}}),
     "a FAR that is not known": (422, "far: 0.001 is not known for lfw", {"files": PAIR, "data": {"far": "1e-3"}}),
-    "a FAR that is none": (422, "far: 'low' is no number", {"files": PAIR, "data": {"far": "low"}}),
-    "not a number": (422, "threshold: 'nan' is no number", {"files": PAIR, "data": {"threshold": "nan"}}),
+    "a FAR that is none": (422, "far: 'low' is not a number", {"files": PAIR, "data": {"far": "low"}}),
+    "not a number": (422, "threshold: 'nan' is not a number", {"files": PAIR, "data": {"threshold": "nan"}}),
     "a threshold out of range": (422, "threshold: 5 is out", {"files": PAIR, "data": {"threshold": "5"}}),
-    "two thresholds": (422, "send one of them", {"files": PAIR, "data": {"far": "1e-2", "threshold": "1"}}),
+    "two thresholds": (422, "send only one of them", {"files": PAIR, "data": {"far": "1e-2", "threshold": "1"}}),
     "crops=yes": (422, "crops: 'yes' is unknown", {"files": PAIR, "data": {"crops": "yes"}}),
     "JSON": (415, "the body is 'application/json'", {"json": {"first": "a"}}),
     "no body": (415, "of no stated type", {}),
@@ -82,7 +82,7 @@ def test_a_bad_request_is_refused_in_one_line(ask, kind):
     assert ask("POST", "/verify", files=PAIR).status_code == 200
 
 
-def test_there_is_an_end_to_the_number_of_photographs(ask):
+def test_the_number_of_photographs_is_limited(ask):
     assert ask("POST", "/embed", files=[("image", SMALL)] * 16).status_code == 200
     answer = ask("POST", "/embed", files=[("image", SMALL)] * 17)
     assert answer.status_code == 413 and answer.json() == {
@@ -106,13 +106,13 @@ def test_a_form_without_a_stated_length_is_bounded_too(ask):
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/verify", 405), ("GET", "/../x", 404), ("POST", "/", 405)]
 )
-def test_what_is_not_there(ask, method, path, status):
+def test_unknown_paths_and_methods(ask, method, path, status):
     answer = ask(method, path)
-    assert answer.status_code == status and "/openapi.json says" in answer.json()["error"]
+    assert answer.status_code == status and "/openapi.json lists" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "[", "a b"])
-def test_a_name_that_is_pointed_here_is_refused(ask, host):
+def test_a_foreign_host_name_is_refused(ask, host):
     """DNS rebinding."""
     for path in ("/", "/about"):
         answer = ask("GET", path, headers={"host": host})
@@ -125,7 +125,7 @@ def test_its_own_names_are_answered(ask, host):
     assert ask("GET", "/about", headers={"host": host}).status_code == 200
 
 
-def test_a_page_from_elsewhere_may_not_ask(ask):
+def test_a_page_from_another_site_is_refused(ask):
     for origin in ("http://evil.example", "null", "https://127.0.0.1:9"):
         answer = ask("POST", "/verify", files=PAIR, headers={"origin": origin})
         assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
@@ -140,7 +140,7 @@ def test_every_answer_says_what_a_browser_may_do_with_it(ask):
         assert "access-control-allow-origin" not in headers
 
 
-def test_beyond_so_many_requests_it_says_when_to_try_again(answers):
+def test_too_many_requests_are_told_when_to_retry(answers):
     import httpx
 
     from adaptface_jax.serve.app import application
@@ -159,7 +159,7 @@ def test_beyond_so_many_requests_it_says_when_to_try_again(answers):
     assert asked(app, "POST", "/verify", files=PAIR).status_code == 200
 
 
-def test_a_fault_of_ours_is_told_in_one_line(answers, capfd):
+def test_a_bug_gives_one_line(answers, capfd):
     from adaptface_jax.serve.app import application
 
     class Broken:
@@ -170,7 +170,7 @@ def test_a_fault_of_ours_is_told_in_one_line(answers, capfd):
 
     answer = asked(application(Broken()), "POST", "/verify", files=PAIR)
     assert answer.status_code == 500
-    assert answer.json() == {"error": "the server failed (division by zero); its terminal says more"}
+    assert answer.json() == {"error": "the server failed (division by zero); its terminal shows more"}
     assert "Traceback" in capfd.readouterr().err
 
 
@@ -181,5 +181,5 @@ def test_no_photograph_reaches_the_disk(ask, monkeypatch):
         raise AssertionError("a file was made")
 
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", forbidden)
-    data = SMALL.ljust(5 << 20, b"\0")  # what follows the image is not read
+    data = SMALL.ljust(5 << 20, b"\0")  # data after the image is not read
     assert ask("POST", "/embed", files={"image": data}).status_code == 200

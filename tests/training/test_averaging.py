@@ -1,4 +1,4 @@
-"""The moving average of what is trained: its numbers, what it holds, and that runs are opened with it."""
+"""The moving average of the trained weights: its values, its contents, and that runs are opened with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what is believed, and what a failed save does."""
+"""Checkpoints: what is kept, what is trusted, and what a failed save does."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_latest_and_the_best_are_kept(tmp_path, say):
         assert (checkpoints.latest(), checkpoints.best()) == (6, 2)
         assert [checkpoints.score(step) for step in (2, 5, 6)] == [0.9, 0.6, None]
         assert [checkpoints.choose(which) for which in ("latest", "best", "5")] == [6, 2, 5]
-        with pytest.raises(InputError, match="'4' is not there; expected best, latest or one of the steps 2, 5, 6"):
+        with pytest.raises(InputError, match="'4' does not exist; expected best, latest or one of 2, 5, 6"):
             checkpoints.choose("4")
     assert say == []
 
@@ -105,7 +105,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_step_is_named_and_set_aside_and_the_one_before_used(tmp_path, say, damage):
+def test_a_corrupted_step_is_named_and_set_aside_and_the_previous_one_used(tmp_path, say, damage):
     folder = fill(tmp_path, say, [0.7, 0.6, 0.9], keep=3)
     damage(folder / "3")
     with opened(tmp_path, say) as checkpoints:
@@ -130,7 +130,7 @@ def test_reading_moves_nothing(tmp_path, say):
     assert say == [line for line in say if "set aside" not in line]
 
 
-def test_what_a_killed_save_left_goes(tmp_path, say):
+def test_remains_of_a_killed_save_are_removed(tmp_path, say):
     folder = fill(tmp_path, say, [None])
     (folder / "2.orbax-checkpoint-tmp").mkdir()
     with opened(tmp_path, say) as checkpoints:
@@ -138,7 +138,7 @@ def test_what_a_killed_save_left_goes(tmp_path, say):
     assert steps(folder) == [1] and not list(folder.glob("*tmp*"))
 
 
-def test_a_failed_save_is_said_and_later_saves_go_on(tmp_path, say, monkeypatch):
+def test_a_failed_save_is_reported_and_later_saves_continue(tmp_path, say, monkeypatch):
     real, failures = manifest.write_manifest, [OSError(5, "Input/output error")]
 
     def fails_once(folder, facts):
@@ -157,7 +157,7 @@ def test_a_failed_save_is_said_and_later_saves_go_on(tmp_path, say, monkeypatch)
         assert checkpoints.latest() == 2
 
 
-def test_a_save_that_cannot_even_start_is_not_taken_for_a_complete_one(tmp_path, say):
+def test_a_save_that_cannot_even_start_does_not_count_as_complete(tmp_path, say):
     with opened(tmp_path, say) as checkpoints:
         folder = tmp_path / "checkpoints"
         folder.rmdir()
@@ -210,15 +210,18 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(small_disk, sa
     assert say == []
 
 
-def test_a_step_under_another_name_is_not_taken_for_that_step(tmp_path, say):
+def test_a_renamed_step_does_not_count_as_that_step(tmp_path, say):
     folder = fill(tmp_path, say, [None, None])
     (folder / "2").rename(folder / "100")
-    with opened(tmp_path, say) as checkpoints, pytest.raises(InputError, match=r"100: holds step 2, .*rename it to 2"):
+    with (
+        opened(tmp_path, say) as checkpoints,
+        pytest.raises(InputError, match=r"100: contains step 2, .*rename it to 2"),
+    ):
         checkpoints.latest()
     with opened(tmp_path, say, read_only=True) as checkpoints:
         assert checkpoints.latest() == 1
-    assert say == [f"{folder / '100'}: holds step 2, so it was renamed; rename it to 2"]
-    (folder / "100").rename(folder / "002")  # no name that was ever given
+    assert say == [f"{folder / '100'}: contains step 2, so it was renamed; rename it to 2"]
+    (folder / "100").rename(folder / "002")  # a name that is never used
     with opened(tmp_path, say) as checkpoints:
         assert checkpoints.latest() == 1
 
@@ -227,7 +230,7 @@ def test_a_state_is_of_the_step_that_its_folder_says(tmp_path, say):
     with opened(tmp_path, say) as checkpoints:
         checkpoints.save(3, state(1))
         checkpoints.wait()
-        with pytest.raises(InputError, match="holds the state after step 1, not 3"):
+        with pytest.raises(InputError, match="contains the state after step 1, not 3"):
             checkpoints.restore(3, state(0))
 
 
@@ -235,8 +238,8 @@ def test_a_state_is_of_the_step_that_its_folder_says(tmp_path, say):
     ("changes", "said"),
     [
         ({"adapter": {"a": jnp.zeros((64, 4))}, "head": jnp.zeros(8)}, r"adapter.a is float32 \[64, 8\], .*\[64, 4\]"),
-        ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not of this run"),
-        ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is not there"),
+        ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not part of this run"),
+        ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is missing"),
         (
             {"adapter": {"a": jnp.zeros((64, 8))}, "head": jnp.zeros(8, jnp.int32)},
             r"head is float32 \[8\], expected int32",
@@ -272,12 +275,12 @@ def test_a_step_keeps_the_record_of_its_run_which_may_change_harmlessly(tmp_path
 def test_a_step_of_another_run_is_refused_with_the_way_back(tmp_path, say, name):
     with opened(tmp_path, say, record=RECORD) as checkpoints:
         checkpoints.save(1, state(1))
-    said = rf"other settings \({name} was .*, now 7(.0)?\).*cp .*/1/run.json"
+    said = rf"different settings \({name} was .*, now 7(.0)?\).*cp .*/1/run.json"
     with opened(tmp_path, say, record=changed(name, 7)) as checkpoints, pytest.raises(InputError, match=said):
         checkpoints.restore(1, state(0))
 
 
-def test_without_its_record_a_run_does_not_begin_anew(tmp_path, say):
+def test_without_its_record_a_run_does_not_start_over(tmp_path, say):
     check_recorded(tmp_path)  # nothing was trained
     with opened(tmp_path, say, record=RECORD) as checkpoints:
         checkpoints.save(1, state(1))

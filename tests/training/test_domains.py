@@ -1,4 +1,4 @@
-"""What a run says of its domains, what it refuses, and what its record holds of them."""
+"""What a run prints about its domains, what it refuses, and what it records."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_the_header_counts_the_domains():
     assert line == "domains   pose 8, ordinary 16 of 24 images (0 in several, 0 unknown)"
 
 
-def test_it_says_when_nothing_is_learned_of_them():
-    assert lines(config("lora"))[0].endswith("; they teach nothing: adapter.kind=lora has no gates")
-    assert lines(config(domain_loss_weight=0.0))[0].endswith("; they teach nothing: adapter.domain_loss_weight=0")
+def test_it_reports_when_nothing_is_learned_from_them():
+    assert lines(config("lora"))[0].endswith("; they are not used: adapter.kind=lora has no gates")
+    assert lines(config(domain_loss_weight=0.0))[0].endswith("; they are not used: adapter.domain_loss_weight=0")
     assert lines(config(data={"train": GENERATED + ",labels=none"})) == []
 
 
-def test_it_says_what_is_known_and_not_used_and_which_images_have_no_row(tmp_path):
+def test_it_reports_unused_labels_and_images_without_a_row(tmp_path):
     for name in ("anna/1.png", "anna/2.png", "bert/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -55,8 +55,8 @@ def test_it_says_what_is_known_and_not_used_and_which_images_have_no_row(tmp_pat
 def test_there_must_be_an_expert_for_each_domain():
     two = config(data={"domains": "pose:condition=pose; ordinary"})
     expected = (
-        r"^adapter\.num_domains: 3 experts, and the images have 2 domains \(pose, ordinary\); expected one expert for "
-        r"each: set adapter\.num_domains=2, or data\.domains$"
+        r"^adapter\.num_domains: 3 experts, and the images have 2 domains \(pose, ordinary\); expected one expert per "
+        r"domain: set adapter\.num_domains=2, or data\.domains$"
     )
     with pytest.raises(InputError, match=expected):
         check_domains(two, open_training(two.data))
@@ -77,7 +77,7 @@ def test_the_record_of_a_run_knows_domains_only_where_the_setting_made_them():
     assert made["domains"] == ["pose", "ordinary"] and len(made["domains_sha256"]) == 64
 
 
-def test_a_run_whose_labels_changed_is_refused_wherever_the_table_lies(tmp_path, capsys):
+def test_a_run_whose_labels_changed_is_refused_wherever_the_table_is(tmp_path, capsys):
     keys = [f"seed1/{person:05d}/{picture:04d}" for person in range(4) for picture in range(6)]
     rows = [f"{key},{'left' if number % 3 else 'up'}" for number, key in enumerate(keys)]
     for name in ("one", "moved"):

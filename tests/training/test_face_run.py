@@ -70,5 +70,5 @@ def test_every_loss_and_the_final_adapter_agree(run):
     ours, theirs, first = (trees.flatten(tree) for tree in (state.trainable["adapter"], adapter(arrays, "after"),
                                                             before["adapter"]))  # fmt: skip
     for path, factor in theirs.items():
-        # What was learned, not only what both started from.
+        # The learned change, not only the shared initial values.
         assert np.linalg.norm(ours[path] - factor) <= 1e-2 * np.linalg.norm(factor - first[path]), path

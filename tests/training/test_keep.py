@@ -1,4 +1,4 @@
-"""Staying where the frozen model was: the distance, on which pictures, and what they cost."""
+"""Staying close to the frozen model: the distance, on which images, and its cost."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_distance_is_one_minus_the_cosine_of_the_rows_that_count():
 
 
 @pytest.mark.parametrize("where", ["set", "null domain"])
-def test_the_loss_counts_the_old_pictures_alone(where):
-    """All of data.keep; of a batch whose domains are known those of the last, the null expert's."""
+def test_the_loss_counts_only_the_old_images(where):
+    """All of data.keep; in a batch with known domains, those of the last one, the null expert's."""
     recognizer, frozen, trainable = models.build(SETTINGS)
     trainable = models.made(trainable, 3)
     batch = models.batch()
@@ -67,7 +67,7 @@ def test_the_loss_counts_the_old_pictures_alone(where):
     assert metrics["keep"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_null_expert_learns_the_old_pictures_from_the_new_ones():
+def test_a_null_expert_learns_to_separate_old_from_new_images():
     rng = np.random.default_rng(0)
     old, new = (jnp.asarray(rng.standard_normal((40, 8)) + shift, jnp.float32) for shift in (1, -1))
     params = router.init_router(jax.random.key(0), 8, 3)
@@ -85,7 +85,7 @@ def test_a_null_expert_learns_the_old_pictures_from_the_new_ones():
     assert null[0] > 0.95 and null[1] < 0.05
 
 
-def test_which_pictures_stand_beside_a_batch_depends_on_the_step_alone():
+def test_which_images_accompany_a_batch_depends_only_on_the_step():
     settings = models.replace(SETTINGS, "data", keep="synthetic:identities=3,images=4")
     settings = models.replace(settings, "train", keep_batch=8)
     mesh = make_mesh(jax.devices()[:1])
@@ -109,7 +109,7 @@ def test_which_pictures_stand_beside_a_batch_depends_on_the_step_alone():
         ({"loss.keep_weight": 1.0, "train.keep_batch": 8}, "train.keep_batch: counts images of data.keep"),
     ],
 )
-def test_what_keeps_nothing_is_refused(changes, said):
+def test_settings_that_keep_nothing_are_refused(changes, said):
     config = overrides.defaults()
     config.update_from_flattened_dict(changes)
     with pytest.raises(InputError, match=f"^{said}"):
@@ -117,7 +117,7 @@ def test_what_keeps_nothing_is_refused(changes, said):
 
 
 @pytest.mark.parametrize(("size", "path", "said"), [(7, "", "train.keep_batch: 7"), (4, "/nowhere", "data.keep: ")])
-def test_a_set_that_cannot_be_shared_or_opened_is_refused(size, path, said):
+def test_a_set_that_cannot_be_split_or_opened_is_refused(size, path, said):
     settings = models.replace(SETTINGS, "data", keep=path or "synthetic:identities=3,images=4")
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, keep_batch=size))
     with pytest.raises(InputError, match=f"^{said}"):

@@ -24,7 +24,7 @@ STEPS, WIDTH, PRODUCTS = 6, 256, 200
 
 
 class NothingToJudge:
-    """A run of which only the steps count."""
+    """A run in which only the steps count."""
 
     def begin(self):
         pass
@@ -37,7 +37,7 @@ class NothingToJudge:
 
 
 def slow_loss(trainable, frozen, batch, statistics, key):
-    """Far slower than the host, which has nothing to decode."""
+    """Much slower than the host, which has nothing to decode."""
     kernel = trainable["head"]["kernel"]
     product = jax.lax.fori_loop(0, PRODUCTS, lambda _, x: jnp.tanh(x @ kernel), jnp.eye(WIDTH))
     loss = jnp.sum(kernel**2) + jax.lax.stop_gradient(jnp.sum(product)) * jnp.mean(batch["weight"])
@@ -45,7 +45,7 @@ def slow_loss(trainable, frozen, batch, statistics, key):
 
 
 class Watched:
-    """The step; notes how many steps are not done when the next one is given to the device."""
+    """The step; records how many steps are unfinished when the next one is dispatched."""
 
     def __init__(self, step) -> None:
         self.step, self.losses, self.waiting = step, [], []
@@ -94,7 +94,7 @@ def test_one_step_at_most_waits_for_the_device_so_that_a_signal_is_heard(tmp_pat
 
 
 def test_no_step_waits_behind_a_slow_one(tmp_path, monkeypatch):
-    """A signal ends the run after the step that is under way, not after one more."""
+    """A signal ends the run after the current step, not one later."""
     steps = []
     monkeypatch.setattr(loop, "make_step", lambda *args: steps.append(Watched(make_step(*args))) or steps[0])
     monkeypatch.setattr(loop, "SLOW", 0.0)
@@ -103,8 +103,8 @@ def test_no_step_waits_behind_a_slow_one(tmp_path, monkeypatch):
     assert steps[0].waiting == [0] * STEPS
 
 
-def test_what_a_checkpoint_goes_on_after_is_written_before_it(tmp_path, monkeypatch):
-    """A run that is killed right after a save goes on from it, and would never write a row that was still pending."""
+def test_rows_before_a_checkpoint_are_written_before_it(tmp_path, monkeypatch):
+    """A run killed right after a save resumes from it, and would never write a pending row."""
     found = []
 
     class Looked(Checkpoints):
@@ -125,7 +125,7 @@ def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(
     with StopSignals() as stop:
         loop.train(slow_plan(), tmp_path, stop, NothingToJudge(), profile=2)
     said = capsys.readouterr().out
-    assert f"step      {2 * WIDTH**3 * PRODUCTS / 1e9:,.0f} GFLOP of products" in said
+    assert f"step      {2 * WIDTH**3 * PRODUCTS / 1e9:,.0f} GFLOP in matrix products" in said
     assert f"a trace of 2 steps is in {tmp_path}/plugins/profile" in said
     (perfetto,) = tmp_path.glob("plugins/profile/*/perfetto_trace.json.gz")
     names = {event.get("name") for event in json.loads(gzip.decompress(perfetto.read_bytes()))["traceEvents"]}

@@ -1,4 +1,4 @@
-"""A sweep of the learning rate: on a parabola, whose best rate is known, and on losses that are given."""
+"""A sweep of the learning rate: on a parabola with a known best rate, and on given losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS, LOW, HIGH = 100, 1e-4, 1e2
 
 
 class Parabola:
-    """A loss of which every batch gives the same; `traced` counts how often it was looked at."""
+    """A loss that is the same for every batch; `traced` counts how often it was traced."""
 
     def __init__(self) -> None:
         self.traced = 0
@@ -126,7 +126,7 @@ def test_numbers_that_are_not_finite_end_the_sweep(mesh, trees, batch, key):
     def loss(trainable, frozen, batch, statistics, key):
         far = jnp.sum(jnp.abs(trainable["head"]["kernel"] - 3.0)) > 0.5
         value = jnp.sum((trainable["head"]["kernel"] - frozen["target"]) ** 2)
-        return value * jnp.where(far, jnp.nan, 1.0), ({"loss": value}, statistics)  # the gradient alone goes wrong
+        return value * jnp.where(far, jnp.nan, 1.0), ({"loss": value}, statistics)  # only the gradient is non-finite
 
     found = swept(Sweeper(config(), loss, mesh, frozen, trainable, statistics, LOW, HIGH, STEPS), batch, key)
     assert found.ended.startswith("not finite at") and np.isfinite(found.losses).all()
@@ -136,7 +136,7 @@ RATES = np.geomspace(1e-7, 1, 100)
 
 
 def noisy(depth: float, seed: int) -> np.ndarray:
-    """5, less `depth` from a rate of 1e-3 on, and much more from 0.1 on; with noise of 0.3."""
+    """5, minus `depth` above a rate of 1e-3, and much more above 0.1; with noise of 0.3."""
     decades = np.log10(RATES)
     curve = 5 - depth / (1 + np.exp(-4 * (decades + 3))) + 20 * np.maximum(decades + 1, 0)
     return curve + np.random.default_rng(seed).normal(0, 0.3, 100)

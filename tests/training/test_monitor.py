@@ -1,4 +1,4 @@
-"""What a run wrote can be read back, by TensorBoard and line by line, and nothing is there twice."""
+"""What a run wrote can be read back, by TensorBoard and line by line, and nothing is logged twice."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def write_losses(workdir, steps, resume_step: int, value: float = 1.0) -> None:
             monitor.scalars(step, {"train/loss": value})
 
 
-def test_what_is_done_again_at_the_step_gone_on_from_does_not_stand_twice(tmp_path):
-    """An evaluation was shown, and the run killed before its score was saved."""
+def test_what_is_repeated_at_the_resumed_step_is_not_logged_twice(tmp_path):
+    """An evaluation was logged, and the run killed before its score was saved."""
     with Monitor(tmp_path) as monitor:
         monitor.scalars(3, {"eval/lfw/auc": 0.25})
         monitor.scalars(6, {"train/loss": 2.0})
@@ -60,7 +60,7 @@ def test_a_call_is_one_line_and_one_event_a_tag(tmp_path):
     assert read_scalars(tmp_path / "run", "eval/lfw/accuracy") == {121: 0.5}
 
 
-def test_a_figure_may_have_another_tag_in_tensorboard(tmp_path):
+def test_a_metric_may_have_another_tag_in_tensorboard(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.scalars(0, {"frozen/lfw/auc": 0.5}, drawn=lambda tag: "eval/" + tag.removeprefix("frozen/"))
         monitor.scalars(9, {"eval/lfw/auc": 0.75})
@@ -68,7 +68,7 @@ def test_a_figure_may_have_another_tag_in_tensorboard(tmp_path):
     assert read_metrics(tmp_path) == [{"step": 0, "frozen/lfw/auc": 0.5}, {"step": 9, "eval/lfw/auc": 0.75}]
 
 
-def test_a_line_can_be_read_while_the_run_goes_on(tmp_path):
+def test_a_line_can_be_read_while_the_run_continues(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.scalars(1, {"train/loss": 2.0})
         assert read_metrics(tmp_path) == [{"step": 1, "train/loss": 2.0}]
@@ -129,7 +129,7 @@ def test_texts_histograms_and_figures_reach_tensorboard(tmp_path):
     assert found.Tags()["histograms"] == ["eval/made/gates"]
 
 
-def test_settings_and_figures_share_the_runs_own_events(tmp_path):
+def test_settings_and_metrics_share_the_runs_own_events(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.hparams({"adapter.rank": 16, "adapter.targets": ("q", "v"), "seed": None}, {"eval/lfw/accuracy": 0.9})
     kinds = {tag: events(tmp_path).SummaryMetadata(tag).plugin_data.plugin_name for tag in HPARAM_TAGS}
@@ -143,7 +143,7 @@ def test_closing_twice_is_harmless(tmp_path):
     monitor.close()
 
 
-def test_precision_over_recall_and_pictures(tmp_path):
+def test_precision_over_recall_and_images(tmp_path):
     truth = np.array([True, True, False, False])
     with Monitor(tmp_path) as monitor:
         monitor.pr_curve(3, "eval/made/pr", truth, np.array([0.9, 0.6, 0.7, 0.1]))
@@ -191,7 +191,7 @@ def test_device_memory_where_the_backend_tells_it(stats, expected):
     assert device_memory(SimpleNamespace(memory_stats=lambda: stats)) == expected
 
 
-def test_names_that_are_no_utf_8_are_escaped_for_tensorboard(tmp_path):
+def test_names_that_are_not_utf_8_are_escaped_for_tensorboard(tmp_path):
     with Monitor(tmp_path) as monitor:
         monitor.text("config", "| data.train | \udcff |")
         monitor.hparams({"data.train": "\udcff"}, {"accuracy": 1.0})

@@ -28,7 +28,7 @@ def test_constant():
     assert np.allclose(rates(TrainConfig(learning_rate=0.3, schedule="constant"), 5, 20), 0.3)
 
 
-def test_step_drops_at_its_epochs_also_behind_a_warm_up():
+def test_step_drops_at_its_epochs_also_after_a_warm_up():
     config = TrainConfig(learning_rate=1.0, schedule="step", decay_epochs=(2, 4), decay_factor=0.1, warmup_steps=5)
     found = rates(config, 10, 60)
     assert np.allclose(found[[5, 19, 21, 39, 41, 60]], [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
@@ -65,7 +65,7 @@ def test_decay_is_decoupled_and_the_norm_clipped():
     state = transform.init(params)
     updates, _ = transform.update({"kernel": jnp.zeros(2), "bias": jnp.zeros(2)}, state, params)
     assert np.allclose(updates["kernel"], -0.1 * 0.5 * 2) and np.allclose(updates["bias"], 0)
-    # Adam's first step is the sign of the gradient, whatever the clip left of it
+    # Adam's first step is the sign of the gradient, whatever the clipping
     updates, state = transform.update({"kernel": jnp.full(2, 300.0), "bias": jnp.zeros(2)}, state, params)
     moment = next(s.mu for s in _leaves(state) if hasattr(s, "mu"))
     assert np.linalg.norm(moment["kernel"]) == pytest.approx(0.1, rel=1e-5)

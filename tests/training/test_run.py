@@ -1,4 +1,4 @@
-"""The record of a run: a damaged one is a line that names the file, whatever command reads it."""
+"""The record of a run: a corrupted one gives a line that names the file, whatever command reads it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from adaptface_jax.train import __main__ as train
 from adaptface_jax.training.run import read_record, recorded_config
 from tests.running import call, write_config
 
-SOUND = {"config": {"adapter": {"rank": 8}}, "backbone": {}, "data": {"images": 8, "classes": 2}}
+VALID = {"config": {"adapter": {"rank": 8}}, "backbone": {}, "data": {"images": 8, "classes": 2}}
 
 
 def with_config(**sections: object) -> dict:
-    return {**copy.deepcopy(SOUND), "config": sections}
+    return {**copy.deepcopy(VALID), "config": sections}
 
 
 NO_RECORD = "); restore it, or choose another --workdir"
 DAMAGED = {
     "nothing": ("", NO_RECORD),
-    "half of it": (json.dumps(SOUND)[:-5], NO_RECORD),
-    "a list": ([SOUND], NO_RECORD),
+    "half of it": (json.dumps(VALID)[:-5], NO_RECORD),
+    "a list": ([VALID], NO_RECORD),
     "no settings": ({"backbone": {}, "data": {}}, NO_RECORD),
-    "no data": ({**SOUND, "data": {}}, "data.classes is None"),
-    "no backbone": ({"config": {}, "data": SOUND["data"]}, "backbone is missing"),
-    "settings are a text": ({**SOUND, "config": "none"}, NO_RECORD),
+    "no data": ({**VALID, "data": {}}, "data.classes is None"),
+    "no backbone": ({"config": {}, "data": VALID["data"]}, "backbone is missing"),
+    "settings are a text": ({**VALID, "config": "none"}, NO_RECORD),
     "a section is a number": (with_config(adapter=3), "adapter: 3 is not a section of settings"),
     "a value is none": (with_config(adapter={"rank": "two"}), "adapter.rank: 'two' is not a whole number"),
     "a value is not allowed": (with_config(adapter={"rank": 0}), "adapter.rank: 0 is out of range"),
@@ -47,7 +47,7 @@ def config(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(("content", "words"), DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_record_is_one_line_for_every_command(config, tmp_path, capsys, content, words):
+def test_a_corrupted_record_gives_one_line_for_every_command(config, tmp_path, capsys, content, words):
     path = tmp_path / "run" / "run.json"
     path.parent.mkdir()
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -64,7 +64,7 @@ def test_a_damaged_record_is_one_line_for_every_command(config, tmp_path, capsys
 
 
 def test_a_setting_that_the_record_lacks_has_its_default(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(SOUND))
+    (tmp_path / "run.json").write_text(json.dumps(VALID))
     found = recorded_config(tmp_path, read_record(tmp_path))
     assert found.adapter.rank == 8 and found.adapter.alpha == Config().adapter.alpha and found.train == Config().train
 

@@ -34,7 +34,7 @@ class Run:
         optimizer = optim.optimizer(settings.train, rate)
         everywhere = sharding(self.mesh)
         self.frozen = jax.device_put(frozen, everywhere)
-        # A copy: the step takes the state's buffers.
+        # A copy: the step donates the state's buffers.
         trainable = jax.tree.map(jnp.array, trainable)
         self.state = jax.device_put(init_state(trainable, optimizer, init_statistics()), everywhere)
         self.key = jax.device_put(jax.random.key(0), everywhere)
@@ -117,7 +117,7 @@ def test_every_part_that_should_learn_does(kind):
 
 
 def with_bad_rows(rows: tuple[int, ...], seed: int) -> dict[str, np.ndarray]:
-    """A batch of 16 in which some rows weigh nothing and hold anything at all."""
+    """A batch of 16 in which some rows have zero weight and arbitrary content."""
     batch, rng = models.batch(), np.random.default_rng(seed)
     for row in rows:
         batch["image"][row] = rng.integers(0, 256, batch["image"][row].shape)
@@ -188,7 +188,7 @@ def test_bfloat16_keeps_the_direction_of_the_feature():
     assert cosine.min() > 0.999
 
 
-def test_metrics_say_what_happens():
+def test_metrics_report_what_happens():
     run = Run(KINDS["dalora frozen"])
     _, metrics = run.function(run.frozen, run.state, run.put(models.batch()), run.key)
     gates = sum(float(metrics[f"gate/mean_{k}"]) for k in range(3))

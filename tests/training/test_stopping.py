@@ -1,4 +1,4 @@
-"""Being asked to stop while a thread works, while nothing may be interrupted, and before."""
+"""Signals while a thread works, while nothing may be interrupted, and before."""
 
 from __future__ import annotations
 

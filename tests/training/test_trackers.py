@@ -1,4 +1,4 @@
-"""The scalars at Weights & Biases, a service on the network: here a module that writes down what it is told."""
+"""The scalars at Weights & Biases, a network service: here a module that records what it receives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adaptface_jax.training.trackers import ID_FILE, open_online, require
 
 
 class Service(ModuleType):
-    """What `import wandb` gives: runs that keep what is logged."""
+    """What `import wandb` gives: runs that store what is logged."""
 
     def __init__(self) -> None:
         super().__init__("wandb")
@@ -56,7 +56,7 @@ def test_it_gets_the_same_numbers_as_metrics_jsonl(service, tmp_path):
     assert service.finished == 1
 
 
-def test_a_run_that_goes_on_is_the_same_run_there(service, tmp_path):
+def test_a_resumed_run_is_the_same_run_there(service, tmp_path):
     for _ in range(2):
         with Monitor(tmp_path, online=open_online(True, tmp_path, {})):
             pass
@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_is_the_same_run_there(service, tmp_path):
     assert second["resume"] == "allow"
 
 
-def test_a_service_that_cannot_be_reached_is_one_line(service, tmp_path):
+def test_an_unreachable_service_gives_one_line(service, tmp_path):
     service.refusal = RuntimeError("api_key not configured\nmore words")
     with pytest.raises(InputError, match=r"api_key not configured\); run `wandb login`"):
         open_online(True, tmp_path, {})

@@ -1,4 +1,4 @@
-"""torch archives and safetensors files written byte by byte, so that they can say what torch never would."""
+"""torch archives and safetensors files written byte by byte, so that they can hold what torch never would."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def packed(members: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STOR
 
 
 def archive(pickled: bytes, storages: dict[str, bytes] | None = None, **more: bytes) -> bytes:
-    """What torch.save writes; `more` are members by name ("byteorder")."""
+    """What torch.save writes; `more`: further members by name ("byteorder")."""
     members = [("x/data.pkl", pickled)]
     members += [(f"x/data/{key}", data) for key, data in ({"0": STORAGE} if storages is None else storages).items()]
     return packed(members + [(f"x/{name}", data) for name, data in more.items()])
@@ -93,7 +93,7 @@ def script(pickled: bytes) -> bytes:
 
 
 def patched(content: bytes, old: bytes, new: bytes, count: int = 1) -> bytes:
-    """The first `count` places (all: -1) where `old` stands say `new`, of the same length."""
+    """The first `count` occurrences (all: -1) of `old` replaced by `new`, of the same length."""
     assert old in content and len(old) == len(new)
     return content.replace(old, new, count)
 
@@ -105,7 +105,7 @@ def in_directory(content: bytes, member: str, field: int, value: bytes) -> bytes
 
 
 def in_local(content: bytes, member: str, field: int, value: bytes) -> bytes:
-    """The same in the header that stands before the member's data."""
+    """The same in the header before the member's data."""
     start = content.index(member.encode()) - 30 + field
     return content[:start] + value + content[start + len(value) :]
 
@@ -122,7 +122,7 @@ def entry(name: str, start: int, end: int, shape: list[int], dtype: str = "F32")
 
 
 def saved(tensors: dict[str, np.ndarray]) -> bytes:
-    """What torch.save writes of a flat state dict of float32 tensors."""
+    """What torch.save writes for a flat state dict of float32 tensors."""
     values, storages = {}, {}
     for i, (name, x) in enumerate(tensors.items()):
         strides = tuple(stride // 4 for stride in np.ascontiguousarray(x).strides)

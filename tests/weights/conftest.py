@@ -1,4 +1,4 @@
-"""Tiny rows beside the known backbones, and their goldens from transformers."""
+"""Tiny rows besides the known backbones, and their goldens from transformers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def made_tree():
-    """made_tree(spec): every leaf a different set of random float32 numbers."""
+    """made_tree(spec): every leaf with different random float32 numbers."""
 
     def made(spec: BackboneSpec) -> dict:
         rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ ROWS = {
     "tiny_reg4": "tiny_reg4",
     "tiny_swiglu": "tiny_swiglu",
     "tiny_clip": "tiny_clip",
-    "tiny_clip_gelu": "tiny_clip",  # the same shapes; only config.json tells the activation
+    "tiny_clip_gelu": "tiny_clip",  # the same shapes; only config.json states the activation
 }
 
 
@@ -39,7 +39,7 @@ def test_features_and_every_block(goldens, golden, name, size):
      ("tiny_siglip", 32)],
 )  # fmt: skip
 def test_features_of_other_families(goldens, name, size):
-    """SigLIP at 22 px: what the patches of 4 do not cover is cut off. Positions are resized as transformers does."""
+    """SigLIP at 22 px: what the patches of 4 do not cover is cropped. Positions are resized as transformers does."""
     folder = goldens / "backbones" / name
     backbone = load_backbone(str(folder), name, size)
     with np.load(folder / "expected.npz") as expected, jax.default_matmul_precision("highest"):

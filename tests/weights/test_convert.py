@@ -1,4 +1,4 @@
-"""`adaptface_jax.convert` as it is typed: what it prints, its exit status, and the hub at both ends of a wire."""
+"""`adaptface_jax.convert` as it is typed: what it prints, its exit status, and a local hub."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(*arguments: object, started: tuple[str, ...] = MODULE, **environment: st
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """A made demo backbone in the Hugging Face layout."""
+    """A synthetic demo backbone in the Hugging Face layout."""
     folder = tmp_path_factory.mktemp("demo")
     rng = np.random.default_rng(0)
     shapes = file_shapes(HF_DINOV2, BACKBONES["demo"]).items()
@@ -97,7 +97,7 @@ def test_a_failure_exits_with_2_and_one_line(demo, tmp_path):
     "source",
     ["./absent", "/absent/folder", "absent.safetensors", "a/b.safetensors", "a/b/c", "absent", "../x", "a//b"],
 )
-def test_what_looks_like_a_path_is_never_asked_of_the_hub(source, monkeypatch, tmp_path):
+def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(source, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "_download", lambda repo: pytest.fail(f"asked the hub for {repo}"))
     with pytest.raises(InputError, match="no such file or folder"):
@@ -121,16 +121,16 @@ def test_what_the_files_say_can_be_overruled_and_is_recorded(demo, tmp_path):
     result = run(demo, "--out", tmp_path / "out", "--position_rule", "dinov2", "--activation", "quick_gelu")
     assert (result.returncode, result.stderr) == (0, "")
     assert "dinov2, native grid 8 x 8" in result.stdout
-    assert "quick_gelu (as asked for)" in result.stdout
+    assert "quick_gelu (as requested)" in result.stdout
     description = json.loads((tmp_path / "out" / "backbone.json").read_text())
     assert (description["position_rule"], description["activation"]) == ("dinov2", "quick_gelu")
     identity = load_backbone(str(tmp_path / "out"), "demo", 56).identity
     assert (identity["position_rule"], identity["activation"]) == ("dinov2", "quick_gelu")
 
 
-def test_statistics_that_are_given_win_and_are_recorded(demo, tmp_path):
+def test_given_statistics_take_precedence_and_are_recorded(demo, tmp_path):
     lines = convert_work.convert(str(demo), tmp_path / "out", mean="0.5", std="0.1,0.2,0.3")
-    assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as asked for)" in lines
+    assert "  statistics  mean 0.5 0.5 0.5, std 0.1 0.2 0.3 (as requested)" in lines
     stats = load_backbone(str(tmp_path / "out"), "demo", 56).spec.stats
     assert (stats.mean, stats.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
     assert any(
@@ -143,20 +143,20 @@ def test_statistics_that_are_given_win_and_are_recorded(demo, tmp_path):
     [
         ({"mean": "0.5"}, "--std: is missing"),
         ({"std": "0.5"}, "--mean: is missing"),
-        ({"mean": "0.5,0.5", "std": "0.2"}, "--mean and --std: what was given"),
-        ({"mean": "x", "std": "0.2"}, "--mean and --std: what was given"),
-        ({"mean": "0.5", "std": "0"}, "--mean and --std: what was given"),
-        ({"mean": "1e", "std": "0.2"}, "--mean and --std: what was given"),
-        ({"mean": "123.7,116,103", "std": "58,57,57"}, "of images in 0 to 255"),
+        ({"mean": "0.5,0.5", "std": "0.2"}, "--mean and --std: the given values"),
+        ({"mean": "x", "std": "0.2"}, "--mean and --std: the given values"),
+        ({"mean": "0.5", "std": "0"}, "--mean and --std: the given values"),
+        ({"mean": "1e", "std": "0.2"}, "--mean and --std: the given values"),
+        ({"mean": "123.7,116,103", "std": "58,57,57"}, "on a 0 to 255 scale"),
     ],
 )
-def test_statistics_that_are_none_are_refused(demo, tmp_path, given, message):
+def test_invalid_statistics_are_refused(demo, tmp_path, given, message):
     with pytest.raises(InputError, match=message):
         convert_work.convert(str(demo), tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path):
+def test_weights_of_unknown_activation_ask_for_it(goldens, tmp_path):
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_clip" / "model.safetensors")
     dialects.save(tmp_path / "ViT.safetensors", dialects.openai(hf))
     with pytest.raises(InputError, match=r"--activation quick_gelu .* or --activation gelu"):
@@ -167,10 +167,10 @@ def test_weights_that_do_not_tell_their_activation_ask_for_it(goldens, tmp_path)
         assert load_backbone(str(tmp_path / activation), "tiny_clip", 20).spec.activation == activation
     lines = convert_work.inspect(tmp_path / "ViT.safetensors")
     assert any("openai_clip: tiny_clip" in line for line in lines)
-    assert any("nothing tells its activation" in line for line in lines)
+    assert any("its activation is unknown" in line for line in lines)
 
 
-def test_inspect_says_what_a_file_is(demo, tmp_path):
+def test_inspect_describes_a_file(demo, tmp_path):
     result = run("--inspect", demo)
     assert (result.returncode, result.stderr) == (0, "")
     size = (demo / "model.safetensors").stat().st_size
@@ -184,7 +184,7 @@ def test_inspect_says_what_a_file_is(demo, tmp_path):
         "embeddings.mask_token",
         "bicubic, native grid 8 x 8",
         "gelu (config.json)",
-        "beside it   config.json",
+        "settings    config.json",
         "\nencoder.layer.{0..3}.attention.attention.query.weight  F32  [128, 128]\n",
     ):
         assert text in result.stdout
@@ -217,16 +217,16 @@ def test_inspect_a_converted_folder(demo, tmp_path):
     assert f"a converted folder of demo, from {demo}" in text
     assert "blocks/attn/qkv/kernel  F32  [4, 128, 384]" in text
     (tmp_path / "out" / "backbone.json").write_text("{}")
-    assert "a converted folder, unsound: " in inspect(tmp_path / "out")
+    assert "a converted folder, corrupted: " in inspect(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("content", "container"),
     [
-        (archives.archive(archives.state()), "PyTorch (a zip archive around a pickle, which is not run)"),
+        (archives.archive(archives.state()), "PyTorch (a zip archive with a pickle, which is not executed)"),
         (
             archives.script(archives.program(archives.module(x=archives.tensor()))),
-            "TorchScript archive (its code is not run)",
+            "TorchScript archive (its code is not executed)",
         ),
     ],
 )
@@ -261,7 +261,7 @@ def test_inspect_and_the_other_flags(demo, tmp_path):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the hub as a snapshot needs: what a revision holds, and its files."""
+    """As much of the hub as a snapshot needs: a revision's listing, and its files."""
 
     folder: Path
     asked: list[str]

@@ -1,4 +1,4 @@
-"""Every published dialect, written by code of its own (tests/made_weights.py), loads and computes the goldens."""
+"""Every published dialect, written independently (tests/made_weights.py), loads and computes the goldens."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_out_and_in_again_changes_no_bit(written, name, row):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
-    # A trunk in open_clip may as well be read as timm's own under a longer prefix.
+    # A trunk in open_clip may also be read as timm's own under a longer prefix.
     name, row = data.draw(st.sampled_from([case for case in CASES if "in open_clip" not in case[0]]))
     hf = safetensors.numpy.load_file(goldens / "backbones" / row / "model.safetensors")
     written = towers.dialect(name)
@@ -127,7 +127,7 @@ def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
     ends += ("q_bias", "v_bias", "qkv.bias_mask", "periods", "num_batches_tracked")
     required = [x for x in shapes if x not in (*written.beside, f"{written.prefix}proj") and not x.endswith(ends)]
     missing, misshapen = data.draw(st.permutations(sorted(required)))[:2]
-    # Without them it is nearer to another backbone.
+    # Without them it is closer to another backbone.
     assume(not missing.endswith(("register_tokens", "storage_tokens", "reg_token")))
     extra = written.prefix + data.draw(st.sampled_from(["surprise", "blocks.7.norm.weight", "encoder.layer.2.weight"]))
     del shapes[missing]
@@ -135,9 +135,9 @@ def test_one_report_names_the_dialect_and_all_that_differs(goldens, data):
     with pytest.raises(InputError) as caught:
         engine.identify(shapes, "FILE")
     text = str(caught.value)
-    assume("a size that is not known" not in text)  # one that tells the width is missing, the other misshapen
-    assert text.startswith(f"FILE: fits no known layout; the nearest is {name} as {row}: missing (1): {missing}; ")
-    assert f"; extra (1): {extra} [7]; misshapen (1): {misshapen} [" in text
+    assume("is an unknown size" not in text)  # one that gives the width is missing, the other misshapen
+    assert text.startswith(f"FILE: matches no known layout; the nearest is {name} as {row}: missing (1): {missing}; ")
+    assert f"; extra (1): {extra} [7]; wrong shape (1): {misshapen} [" in text
 
 
 def test_from_the_original_to_timm_the_position_of_cls_is_folded(goldens):
@@ -158,7 +158,7 @@ def test_without_a_mask_token_and_registers_a_file_is_timms(goldens):
     assert engine.identify(shapes).table.name == "timm_dinov2"
 
 
-def test_a_head_that_is_no_projection_is_put_aside(goldens, written):
+def test_a_head_that_is_not_a_projection_is_set_aside(goldens, written):
     folder = written("timm_clip", "tiny_clip")
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
     tensors["head.bias"][3] = 1e-3
@@ -174,12 +174,12 @@ def test_a_head_that_is_no_projection_is_put_aside(goldens, written):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-def test_a_weight_that_is_no_number_is_refused_by_name(written, goldens, value, dtype):
+def test_a_non_finite_weight_is_refused_by_name(written, goldens, value, dtype):
     folder = written("hub_dinov2", "tiny_dinov2", dtype)
     hf = safetensors.numpy.load_file(goldens / "backbones" / "tiny_dinov2" / "model.safetensors")
     tensors = dialects.hub(hf)
     tensors["blocks.1.mlp.fc2.weight"] = tensors["blocks.1.mlp.fc2.weight"].copy()
     tensors["blocks.1.mlp.fc2.weight"][2, 5] = value
     dialects.save(folder / "model.safetensors", tensors, dtype)
-    with pytest.raises(InputError, match=r"blocks\.1\.mlp\.fc2\.weight holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"blocks\.1\.mlp\.fc2\.weight contains NaN or infinity"):
         load_backbone(str(folder), "tiny_dinov2", 20)

@@ -56,11 +56,11 @@ def test_a_tree_by_its_own_paths(name, made_tree):
     assert_same(engine.to_tree(fit, leaves), trees.unflatten(leaves))
 
 
-def test_what_is_known_and_of_no_use_is_dropped_by_name():
+def test_known_but_unused_tensors_are_dropped_by_name():
     dinov2 = file_shapes(HF_DINOV2, BACKBONES["tiny_dinov2"])
     fit = engine.identify(dinov2)
     assert (fit.name, fit.dropped) == ("tiny_dinov2", ("embeddings.mask_token",))
-    with pytest.raises(InputError, match=r"misshapen \(1\): embeddings.mask_token \[2, 16\], expected \[1, 16\]"):
+    with pytest.raises(InputError, match=r"wrong shape \(1\): embeddings.mask_token \[2, 16\], expected \[1, 16\]"):
         engine.identify(dinov2 | {"embeddings.mask_token": (2, 16)})
 
     spec = BACKBONES["tiny_clip"]
@@ -100,7 +100,7 @@ def test_one_report_names_what_is_missing_extra_and_misshapen(data):
     shapes = {tensor: shape for tensor, shape in expected.items() if tensor not in missing}
     shapes |= {tensor: (*shape[:-1], shape[-1] + 1) for tensor, shape in expected.items() if tensor in misshapen}
     shapes |= dict.fromkeys(extra, (7,))
-    with pytest.raises(InputError, match=r"missing \(2\).*; extra \(2\).*; misshapen \(3\)") as caught:
+    with pytest.raises(InputError, match=r"missing \(2\).*; extra \(2\).*; wrong shape \(3\)") as caught:
         engine.match(table, name, shapes, "file.safetensors")
     text = str(caught.value)
     assert text.startswith("file.safetensors: ")
@@ -124,7 +124,7 @@ def test_the_nearest_layout_is_named():
         engine.identify(shapes)
 
 
-def test_names_of_another_model_are_said_to_be_unknown():
+def test_names_of_another_model_are_reported_as_unknown():
     with pytest.raises(InputError, match=r"none of its 2 tensor names is known \(bert.a, bert.b\)"):
         engine.identify({"bert.a": (1,), "bert.b": (2,)})
 
@@ -152,7 +152,7 @@ def test_rows_are_unambiguous(table):
             assert len({row.name for row in rows}) == len(rows)
 
 
-def test_every_known_backbone_is_told_apart_in_every_dialect():
+def test_every_known_backbone_is_recognized_in_every_dialect():
     for table in TABLES:
         for name, spec in BACKBONES.items():
             if spec.family == table.family:

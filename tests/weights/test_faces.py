@@ -1,4 +1,4 @@
-"""What a file of a face ViT may lack, and what is no backbone here: one line that names it, exit status 2."""
+"""What a face ViT file may lack, and unsupported backbones: one line that names it, exit status 2."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("what", DAMAGED)
-def test_a_head_that_is_not_whole_is_no_head(published, tmp_path, capsys, what):
+def test_an_incomplete_head_is_not_a_head(published, tmp_path, capsys, what):
     lost, said = DAMAGED[what]
     dialects.save(tmp_path / "model.safetensors", without(published, *lost))
     assert call(convert, tmp_path / "model.safetensors", f"--out={tmp_path / 'out'}") == 2
@@ -41,25 +41,25 @@ def test_a_head_that_is_not_whole_is_no_head(published, tmp_path, capsys, what):
     assert not (tmp_path / "out").exists()
 
 
-def test_key_points_are_said_to_be_what_is_missing(published, tmp_path, capsys):
+def test_missing_key_points_are_reported(published, tmp_path, capsys):
     more = {"keypoint_linear.weight": np.zeros((8, 10), np.float32)}
     dialects.save(tmp_path / "model.safetensors", published | more)
     assert call(convert, tmp_path / "model.safetensors", f"--out={tmp_path / 'out'}") == 2
     assert "holds a face ViT with KP-RPE, which needs landmarks of every image" in capsys.readouterr().err
 
 
-def test_a_wrong_family_is_told_by_name(published, tmp_path):
+def test_an_unsupported_family_is_named(published, tmp_path):
     dialects.save(tmp_path / "model.safetensors", published)
     with pytest.raises(InputError, match="these are weights of tiny_face, not of clip_vitb16"):
         load_backbone(str(tmp_path), "clip_vitb16", 224)
 
 
-def test_it_says_how_its_images_are_given_and_has_one_size(published, tmp_path, capsys):
+def test_it_states_its_image_statistics_and_has_one_size(published, tmp_path, capsys):
     dialects.save(tmp_path / "model.safetensors", published)
     assert call(convert, tmp_path / "model.safetensors", f"--out={tmp_path / 'out'}") == 0
     printed = capsys.readouterr().out
-    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (assumed: 0.5, as every face ViT of InsightFace and CVLface" in printed
-    assert "activation  relu6 (as every face ViT)" in printed
+    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (assumed: 0.5, as in every face ViT of InsightFace and CVLface" in printed
+    assert "activation  relu6 (as in every face ViT)" in printed
     with pytest.raises(InputError, match="28 is not 22, the one size that tiny_face takes"):
         load_backbone(str(tmp_path / "out"), "tiny_face", 28)
     assert load_backbone(str(tmp_path / "out"), "tiny_face", 22).spec == BACKBONES["tiny_face"]

@@ -1,4 +1,4 @@
-"""The converted folder is written whole or not at all, and read back with every field checked."""
+"""The converted folder is written atomically, and read back with every field checked."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_a_failure_leaves_nothing_behind(weights, tmp_path, monkeypatch):
         ("sha256", 3, "sha256 is 3"),
         ("image_statistics", {"mean": [0, 0, 0], "std": [1, 1]}, "image_statistics is"),
         ("image_statistics", {"mean": [0, 0, 0], "std": [1, 1, 0]}, "image_statistics is"),
-        ("image_statistics", {"mean": [0, 0, float("nan")], "std": [1, 1, 1]}, "NaN is no JSON number"),
+        ("image_statistics", {"mean": [0, 0, float("nan")], "std": [1, 1, 1]}, "NaN is not a JSON number"),
         ("image_statistics", [], "image_statistics is"),
-        ("name", "tiny_dinov2", "does not fit a converted folder as tiny_dinov2: extra .* register_tokens"),
+        ("name", "tiny_dinov2", "does not match a converted folder as tiny_dinov2: extra .* register_tokens"),
     ],
 )
 def test_a_changed_description_is_refused(weights, tmp_path, key, value, message):

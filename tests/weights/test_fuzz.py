@@ -1,4 +1,4 @@
-"""Whatever stands in a weight file, reading it gives tensors or an InputError of one line."""
+"""Whatever a weight file holds, reading it gives tensors or a one-line InputError."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .archives import (
     text,
 )
 
-# The deadline, in milliseconds, is for what grows without bound: one example takes a few of them.
+# The deadline, in milliseconds, catches unbounded growth: one example takes a few.
 fuzzing = settings(
     max_examples=200,
     deadline=300_000,
@@ -46,7 +46,7 @@ SEEDS = {
 
 
 def read_all(path: Path, content: bytes) -> None:
-    """Every way to end that is not one of the two fails the test."""
+    """Any other outcome fails the test."""
     path.write_bytes(content)
     message = ""
     try:
@@ -100,7 +100,7 @@ def test_a_changed_file_is_read_or_refused(tmp_path, seed, wanted):
 
 @fuzzing
 @given(wanted=changes, as_script=st.booleans())
-def test_a_changed_pickle_in_a_sound_archive_is_read_or_refused(tmp_path, wanted, as_script):
+def test_a_changed_pickle_in_a_valid_archive_is_read_or_refused(tmp_path, wanted, as_script):
     if as_script:
         read_all(tmp_path / "x", script(changed(program(module(x=tensor(), y=module(z=tensor()))), wanted)))
     else:
@@ -114,7 +114,7 @@ def test_a_changed_header_of_true_length_is_read_or_refused(tmp_path, wanted):
     read_all(tmp_path / "x", raw(changed(header.encode(), wanted), STORAGE))
 
 
-# Instructions with sound arguments in any order reach deeper than changed bytes.
+# Instructions with valid arguments in any order reach deeper than changed bytes.
 numbers = st.one_of(st.integers(-2, 12), st.sampled_from([1 << 31, 1 << 62, 1 << 63, -(1 << 63), 10**9]))
 sizes = st.one_of(
     st.sampled_from([(), (6,), (2, 3), (3, 2), (3, 1), (1, 2), (1, 3), (2, 1, 3), (3, 99, 1), (0, 5)]),

@@ -1,4 +1,4 @@
-"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing of them runs."""
+"""Malformed and malicious weight files are refused with one line, in bounded memory, and nothing in them runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def deep(opening: bytes, closing: bytes, levels: int) -> bytes:
 
 
 def nested_members() -> bytes:
-    """Every header agrees with the directory, and x/data/1 lies within x/data/0."""
+    """Every header agrees with the directory, and x/data/1 is inside x/data/0."""
     inner = packed([("x/data/1", STORAGE)])
     inner = inner[: inner.index(b"PK\1\2")]
     outer = packed([("x/data.pkl", state()), ("x/data/0", inner)])
@@ -78,7 +78,7 @@ def nested_members() -> bytes:
     return outer[:end] + record + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 3, 3, size, directory, 0)
 
 
-SOUND = archive(state())
+VALID = archive(state())
 SCRIPT = script(program(module(x=tensor())))
 TENSOR = raw("{" + entry("x", 0, 24, [2, 3]) + "}", STORAGE)
 
@@ -180,7 +180,7 @@ TENSORS = {
     "an odd byte order": archive(state(), byteorder=b"middle\x1b[2J"),
 }
 
-END = SOUND.index(b"PK\5\6")
+END = VALID.index(b"PK\5\6")
 ZIPS = {
     "a member twice": packed([("x/data.pkl", state()), ("x/data/0", STORAGE), ("x/data/0", bytes(24))]),
     "two pickles": packed([("x/data.pkl", state()), ("y/data.pkl", state()), ("x/data/0", STORAGE)]),
@@ -188,39 +188,39 @@ ZIPS = {
     "a name that leaves the archive": packed([("x/data.pkl", state()), ("../../canary", b""), ("x/data/0", STORAGE)]),
     "an absolute name": packed([("/x/data.pkl", state()), ("x/data/0", STORAGE)]),
     "a name of control characters": packed([("x/data.pkl", state()), ("\x1b[2J\n", b""), ("x/data/0", STORAGE)]),
-    "a name that is no UTF-8": patched(SOUND, b"x/data/0", b"x/data/\xff", -1),
+    "a name that is no UTF-8": patched(VALID, b"x/data/0", b"x/data/\xff", -1),
     "a compressed storage": packed([("x/data.pkl", state()), ("x/data/0", bytes(24))], zipfile.ZIP_DEFLATED),
     "a bomb": packed([("x/data.pkl", bytes(50 << 20))], zipfile.ZIP_DEFLATED),
-    "encrypted": in_local(in_directory(SOUND, "x/data.pkl", 8, b"\1"), "x/data.pkl", 6, b"\1"),
-    "encrypted by one header": in_directory(SOUND, "x/data.pkl", 8, b"\1"),
+    "encrypted": in_local(in_directory(VALID, "x/data.pkl", 8, b"\1"), "x/data.pkl", 6, b"\1"),
+    "encrypted by one header": in_directory(VALID, "x/data.pkl", 8, b"\1"),
     "a member inside another": nested_members(),
-    "two members at one place": in_directory(SOUND, "x/data/0", 42, struct.pack("<L", 0)),
+    "two members at one place": in_directory(VALID, "x/data/0", 42, struct.pack("<L", 0)),
     "a member over its neighbor": in_directory(
-        in_directory(SOUND, "x/data.pkl", 20, struct.pack("<L", 500)), "x/data.pkl", 24, struct.pack("<L", 500)
+        in_directory(VALID, "x/data.pkl", 20, struct.pack("<L", 500)), "x/data.pkl", 24, struct.pack("<L", 500)
     ),
     "a member of 4 GB": in_directory(
-        in_directory(SOUND, "x/data/0", 20, b"\xfe" + b"\xff" * 3), "x/data/0", 24, b"\xfe" + b"\xff" * 3
+        in_directory(VALID, "x/data/0", 20, b"\xfe" + b"\xff" * 3), "x/data/0", 24, b"\xfe" + b"\xff" * 3
     ),
-    "two sizes": in_directory(SOUND, "x/data/0", 24, struct.pack("<L", 48)),
-    "a start past the end": in_directory(SOUND, "x/data/0", 42, struct.pack("<L", 1 << 30)),
-    "another name in the local header": patched(SOUND, b"x/data/0", b"x/data/1"),
-    "a longer name in the local header": in_local(SOUND, "x/data/0", 26, b"\xff\xff"),
-    "a missing 64-bit size": in_directory(SOUND, "x/data/0", 24, b"\xff" * 4),
+    "two sizes": in_directory(VALID, "x/data/0", 24, struct.pack("<L", 48)),
+    "a start past the end": in_directory(VALID, "x/data/0", 42, struct.pack("<L", 1 << 30)),
+    "another name in the local header": patched(VALID, b"x/data/0", b"x/data/1"),
+    "a longer name in the local header": in_local(VALID, "x/data/0", 26, b"\xff\xff"),
+    "a missing 64-bit size": in_directory(VALID, "x/data/0", 24, b"\xff" * 4),
     "a cut 64-bit size": in_directory(
-        patched(SOUND, b"x/data/0", b"\1\0\4\0abcd", -1), "\1\0\4\0abcd", 24, b"\xff" * 4
+        patched(VALID, b"x/data/0", b"\1\0\4\0abcd", -1), "\1\0\4\0abcd", 24, b"\xff" * 4
     ),
-    "70,000 members claimed": SOUND[: END + 8] + b"\xfe\xff\xfe\xff" + SOUND[END + 12 :],
-    "a directory of 4 GB": SOUND[: END + 12] + b"\xfe\xff\xff\xff" + SOUND[END + 16 :],
-    "a directory that starts too late": SOUND[: END + 16] + struct.pack("<L", END + 9) + SOUND[END + 20 :],
-    "several disks": SOUND[: END + 4] + b"\1\0" + SOUND[END + 6 :],
-    "a zip64 end that is not there": SOUND[:END] + struct.pack("<4sLQL", b"PK\6\7", 0, 1 << 40, 1) + SOUND[END:],
-    "a zip64 end of 2^60 members": SOUND[:END]
+    "70,000 members claimed": VALID[: END + 8] + b"\xfe\xff\xfe\xff" + VALID[END + 12 :],
+    "a directory of 4 GB": VALID[: END + 12] + b"\xfe\xff\xff\xff" + VALID[END + 16 :],
+    "a directory that starts too late": VALID[: END + 16] + struct.pack("<L", END + 9) + VALID[END + 20 :],
+    "several disks": VALID[: END + 4] + b"\1\0" + VALID[END + 6 :],
+    "a zip64 end that is not there": VALID[:END] + struct.pack("<4sLQL", b"PK\6\7", 0, 1 << 40, 1) + VALID[END:],
+    "a zip64 end of 2^60 members": VALID[:END]
     + struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 50, 0)
     + struct.pack("<4sLQL", b"PK\6\7", 0, END, 1)
-    + SOUND[END:],
-    "bytes after the end": SOUND + b"\0",
+    + VALID[END:],
+    "bytes after the end": VALID + b"\0",
     "only a beginning": b"PK\3\4",
-    "only an end": SOUND[END:],
+    "only an end": VALID[END:],
 }
 
 SCRIPTS = {
@@ -276,7 +276,7 @@ HOSTILE = {
     "0 bytes": b"",
     "a bare pickle that runs code": b"\x80\x02" + call("os", "system", TOUCH) + b".",
     "the format before torch 1.6, with code": pickle.dumps(0x1950A86A20F9469CFC6C, 2) + call("os", "system", TOUCH),
-    **{f".pth cut at byte {at}": SOUND[:at] for at in range(0, len(SOUND), 37)},
+    **{f".pth cut at byte {at}": VALID[:at] for at in range(0, len(VALID), 37)},
     **{f"TorchScript cut at byte {at}": SCRIPT[:at] for at in range(0, len(SCRIPT), 97)},
     **{f"safetensors cut at byte {at}": TENSOR[:at] for at in range(0, len(TENSOR), 11)},
 }
@@ -312,8 +312,8 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(tmp_path, monkey
     check_refused(tmp_path / "x", tmp_path)
 
 
-def test_the_files_that_the_table_starts_from_are_sound(tmp_path):
-    for content, container in ((SOUND, "torch"), (SCRIPT, "torchscript"), (TENSOR, "safetensors")):
+def test_the_files_that_the_table_starts_from_are_valid(tmp_path):
+    for content, container in ((VALID, "torch"), (SCRIPT, "torchscript"), (TENSOR, "safetensors")):
         (tmp_path / "x").write_bytes(content)
         tensors = open_weights(tmp_path / "x")
         assert tensors.container == container

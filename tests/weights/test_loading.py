@@ -52,7 +52,7 @@ def test_parameters_are_those_of_the_definition(goldens, name, feature, random):
     assert_matches_definition(backbone, 32)
 
 
-def test_the_identity_says_what_the_weights_are(goldens):
+def test_the_identity_describes_the_weights(goldens):
     folder = goldens / "backbones" / "tiny_clip"
     assert load_backbone(str(folder), "tiny_clip", 20).identity == {
         "name": "tiny_clip",
@@ -99,7 +99,7 @@ def test_weights_of_another_backbone_are_named(goldens, tmp_path):
 
 
 def test_nothing_is_found_in_no_weights():
-    with pytest.raises(InputError, match="no weights are named"):
+    with pytest.raises(InputError, match="names no weights"):
         inspect_backbone("")
 
 
@@ -121,7 +121,7 @@ def test_half_precision_files_load_exactly(hf):
         ("tiny_dinov2", {"num_register_tokens": 4}, "num_register_tokens is 4"),
         ("tiny_clip", {"hidden_act": "relu"}, "hidden_act is 'relu'; expected one of gelu, quick_gelu"),
         ("tiny_clip", {"hidden_act": []}, "hidden_act is"),
-        ("tiny_clip", {"vision_config": 3}, "vision_config is no object"),
+        ("tiny_clip", {"vision_config": 3}, "vision_config is not an object"),
     ],
 )
 def test_a_config_that_contradicts_the_shapes_is_refused(hf, name, changes, message):
@@ -158,7 +158,7 @@ def test_projected_features_need_a_projection(goldens):
 
 
 def test_builtin_is_the_demo_only():
-    with pytest.raises(InputError, match="builtin holds the demo backbone, not dinov2_vits14"):
+    with pytest.raises(InputError, match="builtin is the demo backbone, not dinov2_vits14"):
         load_backbone("builtin", "dinov2_vits14", 224)
 
 

@@ -1,4 +1,4 @@
-"""Weight files are read lazily, in their dtype, and refused with one line where they are unsound."""
+"""Weight files are read lazily, in their dtype, and refused with one line if invalid."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("content", UNSOUND.values(), ids=UNSOUND)
-def test_unsound_files_are_refused_with_one_line(tmp_path, content):
+def test_invalid_files_are_refused_with_one_line(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"not a sound safetensors file|is neither a safetensors file nor") as caught:
+    with pytest.raises(InputError, match=r"not an intact safetensors file|is neither a safetensors file nor") as caught:
         open_weights(path)
     assert len(str(caught.value).splitlines()) == 1
     assert str(path) in str(caught.value)
@@ -94,8 +94,8 @@ def test_unsound_files_are_refused_with_one_line(tmp_path, content):
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damage_is_an_input_error_or_harmless(tmp_path_factory, data):
-    sound = safetensors.numpy.save({"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.zeros(2, np.float16)})
-    damaged = bytearray(sound)
+    valid = safetensors.numpy.save({"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.zeros(2, np.float16)})
+    damaged = bytearray(valid)
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "x.safetensors"
@@ -129,10 +129,10 @@ def test_shards_are_one_mapping(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"c": "model-00001-of-00002.safetensors"}, "places 'c' in model-00001-of-00002.safetensors"),
-        ({"a": "model-00002-of-00002.safetensors"}, "holds 'b'|holds 'a'|places 'a'"),
-        ({"c": "absent.safetensors"}, "no file of this folder"),
-        ({"c": "../escape.safetensors"}, "no file of this folder"),
+        ({"c": "model-00001-of-00002.safetensors"}, "assigns 'c' to model-00001-of-00002.safetensors"),
+        ({"a": "model-00002-of-00002.safetensors"}, "holds 'b'|holds 'a'|assigns 'a'"),
+        ({"c": "absent.safetensors"}, "not in this folder"),
+        ({"c": "../escape.safetensors"}, "not in this folder"),
         ({"c": 3}, "no weight_map"),
     ],
 )
@@ -214,10 +214,10 @@ def test_zip_files_that_torch_did_not_write(tmp_path):
         open_weights(tmp_path / "x.zip")
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_not_a_file(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_weights(tmp_path / "absent.pth")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         open_weights(Path(os.devnull))
 
 
@@ -235,5 +235,5 @@ def test_shards_of_torch_are_read_without_running_them(tmp_path):
         assert (file.shapes, file.container) == ({"a": (2, 3), "b": (4,)}, "torch")
         np.testing.assert_array_equal(file["a"], parts["pytorch_model-00001-of-00002.bin"]["a"])
     (tmp_path / "pytorch_model-00002-of-00002.bin").write_bytes(archives.archive(archives.state(y=b"cos\nsystem\n")))
-    with pytest.raises(InputError, match=r"00002-of-00002\.bin: refused: .*nothing of it was run"):
+    with pytest.raises(InputError, match=r"00002-of-00002\.bin: refused: .*none of it was executed"):
         open_weights(tmp_path)

@@ -1,4 +1,4 @@
-"""What stands beside weights is believed where shapes cannot tell, and refused where they contradict it."""
+"""Settings next to weights are trusted where shapes cannot decide, and refused where they contradict them."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def test_image_statistics_of_the_preprocessor(goldens, tmp_path):
             loaded(copy, row)
 
 
-def test_hugging_face_computes_quick_gelu_where_nothing_is_said(folder):
+def test_hugging_face_uses_quick_gelu_by_default(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.weights.spec.activation == "quick_gelu"
-    assert published.settled.activation_from == "assumed: no config.json beside the file"
+    assert published.settled.activation_from == "assumed: no config.json next to the file"
 
 
 @pytest.mark.parametrize(
     ("architecture", "activation"),
     [("vit_base_patch4_clip_224", "gelu"), ("vit_base_patch4_clip_quickgelu_224", "quick_gelu")],
 )
-def test_timm_says_it_in_the_architecture(folder, architecture, activation):
+def test_timm_states_it_in_the_architecture(folder, architecture, activation):
     path = folder("timm_clip")
     write(path, "config.json", {"architecture": architecture, "pretrained_cfg": STATISTICS})
     spec = loaded(path)
@@ -78,9 +78,9 @@ def test_timm_says_it_in_the_architecture(folder, architecture, activation):
     [
         ({"architecture": "vit_small_patch4_dinov2"}, "has family clip"),
         ({"architecture": "vit_base_patch16_clip_224"}, "has patch_size 4"),
-        ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": 3}, "pretrained_cfg is no object"),
+        ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": 3}, "pretrained_cfg is not an object"),
         ({"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": {"mean": [1]}}, "pretrained_cfg is mean"),
-        ({"hidden_act": "gelu"}, "nothing tells its activation"),
+        ({"hidden_act": "gelu"}, "its activation is unknown"),
     ],
 )
 def test_what_timm_says_must_agree_with_the_shapes(folder, config, message):
@@ -100,7 +100,7 @@ def test_timm_names_the_registers_of_dinov2(folder):
 
 
 @pytest.mark.parametrize(("model", "activation"), [({"quick_gelu": True}, "quick_gelu"), ({}, "gelu")])
-def test_open_clip_says_it_in_its_config(folder, model, activation):
+def test_open_clip_states_it_in_its_config(folder, model, activation):
     path = folder("openai_clip")
     write(path, "open_clip_config.json", {"model_cfg": model | {"vision_cfg": VISION}, "preprocess_cfg": STATISTICS})
     spec = loaded(path)
@@ -113,7 +113,7 @@ def test_open_clip_says_it_in_its_config(folder, model, activation):
         ({"model_cfg": {"vision_cfg": VISION | {"layers": 12}}}, "layers is 12, but tiny_clip"),
         ({"model_cfg": {"vision_cfg": VISION | {"head_width": 64}}}, "head_width is 64, but tiny_clip"),
         ({"model_cfg": {"vision_cfg": VISION, "quick_gelu": "no"}}, "quick_gelu is 'no'; expected true or false"),
-        ({"model_cfg": []}, "model_cfg is no object"),
+        ({"model_cfg": []}, "model_cfg is not an object"),
         ({"model_cfg": {"vision_cfg": VISION}, "preprocess_cfg": {"mean": 3, "std": 4}}, "preprocess_cfg is mean 3"),
     ],
 )
@@ -124,20 +124,20 @@ def test_what_open_clip_says_must_agree_with_the_shapes(folder, config, message)
         loaded(path)
 
 
-def test_the_settings_of_another_project_say_nothing(folder):
-    """timm's GELU is not what OpenAI's own names compute."""
+def test_the_settings_of_another_project_are_not_used(folder):
+    """timm's GELU differs from that of OpenAI's own names."""
     path = folder("openai_clip")
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224"})
-    with pytest.raises(InputError, match=r"nothing tells its activation; put its open_clip_config\.json beside it"):
+    with pytest.raises(InputError, match=r"its activation is unknown; put its open_clip_config\.json next to it"):
         loaded(path)
 
 
-def test_the_container_tells_openai_from_open_clip(tmp_path):
+def test_the_container_distinguishes_openai_from_open_clip(tmp_path):
     spec = BACKBONES["tiny_clip"]
     arguments = spec, "tiny_clip", tables.OPENAI_CLIP
     assert settle(*arguments, "torchscript", tmp_path).spec == spec
     for container in ("safetensors", "torch"):
-        with pytest.raises(InputError, match="nothing tells its activation"):
+        with pytest.raises(InputError, match="its activation is unknown"):
             settle(*arguments, container, tmp_path)
         assert settle(*arguments, container, tmp_path, "gelu").spec.activation == "gelu"
 
@@ -156,7 +156,7 @@ CLIP_SAYS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2
 }  # fmt: skip
 JUNK = st.sampled_from([7, -0.5, "x", [1], {"a": 1}, True])
 
-# (table, row, file) -> settings that fit, settings that change the function, the object that they stand in.
+# (table, row, file) -> settings that fit, settings that change the function, the object that holds them.
 PROJECTS = {
     "hf dinov2": (
         tables.HF_DINOV2, "tiny_dinov2", "config.json", (), DINOV2_SAYS | {"use_swiglu_ffn": False, "qkv_bias": True},
@@ -254,7 +254,7 @@ def test_a_setting_that_is_not_known_is_named(data, key, value, tmp_path_factory
     std=st.one_of(st.floats(0.1, 90), st.lists(st.floats(0.1, 90), min_size=3, max_size=3)),
 )
 def test_pixels_are_those_of_transformers(nested, rescale, factor, normalize, mean, std, tmp_path_factory):
-    """The arithmetic of its image processors, written once more."""
+    """The arithmetic of its image processors, reimplemented."""
     given = {"do_rescale": rescale, "rescale_factor": factor, "do_normalize": normalize}
     given = {key: value for key, value in given.items() if value is not None}
     given |= {"image_mean": mean, "image_std": std}
@@ -287,7 +287,7 @@ def test_an_image_processor_without_statistics_has_those_of_its_class(folder, ki
     assert loaded(path, "tiny_dinov2").stats == stats
 
 
-def test_the_older_form_of_a_clip_config_wins(folder):
+def test_the_older_form_of_a_clip_config_takes_precedence(folder):
     path = folder("hf_clip")
     for config, activation in (
         ({"vision_config": {"hidden_act": "quick_gelu"}, "vision_config_dict": {"hidden_act": "gelu"}}, "gelu"),
@@ -303,13 +303,13 @@ def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
     path = folder("timm_clip")
     bytes_ = {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": bytes_})
-    with pytest.raises(InputError, match=r"statistics of 0 to 255.*--mean and --std"):
+    with pytest.raises(InputError, match=r"on a 0 to 255 scale.*--mean and --std"):
         loaded(path)
 
 
-def test_what_is_assumed_is_said(folder):
+def test_what_is_assumed_is_reported(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.settled.statistics_from.startswith("assumed: those of OpenAI's CLIP")
-    assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "put"]
+    assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "set"]
     write(folder("hf_clip"), "config.json", {"hidden_act": "gelu", "new_thing": 3})
-    assert read_weights(folder("hf_clip"), "x").remarks[-1] == "not known, passed over: config.json: new_thing is 3"
+    assert read_weights(folder("hf_clip"), "x").remarks[-1] == "unknown, ignored: config.json: new_thing is 3"

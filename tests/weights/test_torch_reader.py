@@ -1,4 +1,4 @@
-"""What torch wrote is read bit by bit without torch (goldens: tests/goldens/make_torch_files.py)."""
+"""What torch wrote is read bit for bit without torch (goldens: tests/goldens/make_torch_files.py)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_file_that_shrinks_after_it_was_opened(folder, tmp_path):
     (tmp_path / "x.pth").write_bytes((folder / "float32.pth").read_bytes())
     tensors = open_weights(tmp_path / "x.pth")
     (tmp_path / "x.pth").write_bytes(b"")
-    with pytest.raises(InputError, match="ends inside 'cls_token'; download the file again"):
+    with pytest.raises(InputError, match="ends in the middle of 'cls_token'; download the file again"):
         tensors["cls_token"]
     (tmp_path / "x.pth").unlink()
     with pytest.raises(InputError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""Whatever stands around a tower is peeled: any prefix, on any naming, beside heads, text towers and other copies."""
+"""Whatever wraps a tower is removed: any prefix, in any naming, next to heads, text towers and other copies."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ prefixes = st.lists(st.sampled_from(WORDS), max_size=3).map(lambda words: "".joi
 def test_any_wrapper_on_any_naming_beside_any_head(name, prefix, heads, beside, root):
     tower = tensors_of(name)
     more = {prefix + head: np.ones(HEADS[head], np.float32) for head in heads if head not in tower}
-    if prefix:  # nothing but heads may stand within a tower
+    if prefix:  # only heads may be inside a tower
         more |= {root + other: np.ones(2, np.float32) for other in beside if not (root + other).startswith(prefix)}
     tensors = under(prefix, tower) | more
     fit = engine.identify(shapes_of(tensors))
@@ -96,7 +96,7 @@ def test_any_wrapper_on_any_naming_beside_any_head(name, prefix, heads, beside, 
     ),
     turned=st.booleans(),
 )
-def test_of_two_copies_the_average_is_taken_and_the_other_named(name, copies, turned):
+def test_the_average_of_two_copies_is_used_and_the_other_named(name, copies, turned):
     plain, averaged = copies
     other = {key: x + 1 for key, x in tensors_of(name).items()}
     parts = [under(plain, other), under(averaged, tensors_of(name))]
@@ -117,7 +117,7 @@ def test_what_compilers_put_within_a_name_is_peeled(name, word):
     assert_tower(engine.identify(shapes_of(tensors)), tensors, name)
 
 
-def test_of_two_equals_one_has_to_be_named():
+def test_one_of_two_equal_candidates_has_to_be_named():
     tower = tensors_of("hub_dinov2")
     tensors = under("encoder_q.", tower) | under("encoder_k.", tower)
     with pytest.raises(InputError, match=r"FILE: holds 2 towers \(encoder_q\. .*, encoder_k\. .*--under PREFIX"):
@@ -128,7 +128,7 @@ def test_of_two_equals_one_has_to_be_named():
         engine.identify(shapes_of(tensors), "FILE", under="encoder_z")
 
 
-def test_of_two_backbones_the_wanted_one_is_taken():
+def test_the_wanted_one_of_two_backbones_is_used():
     tensors = under("dino.", tensors_of("hf_dinov2")) | under("clip.", tensors_of("openai_clip"))
     for wanted in (PLAIN["hf_dinov2"], "tiny_clip"):
         assert engine.identify(shapes_of(tensors), wanted=wanted).name == wanted
@@ -142,7 +142,7 @@ def test_a_whole_clip_gives_its_vision_tower():
         assert (fit.name, fit.prefix, len(fit.dropped)) == ("tiny_clip", f"{prefix}visual.", 3)
 
 
-def test_what_is_put_aside_is_said_by_module():
+def test_what_is_set_aside_is_reported_by_module():
     names = [f"model.student.blocks.{i}.x" for i in range(3)] + ["model.teacher.dino_head.w", "epoch"]
     assert wrappers.folded(names, "model.teacher.backbone.") == [
         "model.student.* (3)", "model.teacher.dino_head.w", "epoch",
@@ -150,15 +150,15 @@ def test_what_is_put_aside_is_said_by_module():
 
 
 @pytest.mark.parametrize("extra", ["fc_norm.weight", "blocks.0.attn.rel_pos", "adapter.0.weight"])
-def test_within_a_tower_nothing_else_is_passed_over(extra):
-    """What stands between the layers of a tower changes what it computes."""
+def test_within_a_tower_nothing_is_skipped(extra):
+    """What is between the layers of a tower changes what it computes."""
     tensors = shapes_of(under("model.", tensors_of("hub_dinov2"))) | {f"model.{extra}": (16,)}
     with pytest.raises(InputError, match=rf"extra \(1\): model\.{extra}"):
         engine.identify(tensors)
 
 
-def test_farl_is_clip_and_what_it_predicted_hidden_patches_with_is_put_aside():
-    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modeling beside."""
+def test_farl_is_clip_and_its_masked_modeling_head_is_set_aside():
+    """FacePerceiver/FaRL: OpenAI's names under `state_dict.visual.`, text tower and masked image modeling included."""
     tower = shapes_of(under("state_dict.visual.", tensors_of("openai_clip")))
     modeling = {
         "mask_token": (16,), "ln_lm.weight": (16,), "ln_lm.bias": (16,), "lm_head.weight": (50, 16),
@@ -172,7 +172,7 @@ def test_farl_is_clip_and_what_it_predicted_hidden_patches_with_is_put_aside():
     assert set(fit.dropped) == set(aside)
 
 
-# Networks that are no backbone here.
+# Networks that are not supported as backbones.
 
 OTHERS = {
     "KP-RPE": [["pos_embed", "blocks.0.attn.qkv.weight", "keypoint_linear.weight", "feature.0.weight"]],
@@ -219,20 +219,18 @@ def test_another_network_is_named_in_one_short_line(what, prefix):
         assert len(str(caught.value)) < 220
 
 
-def test_no_backbone_of_ours_is_taken_for_another_network():
+def test_no_backbone_of_ours_is_mistaken_for_another_network():
     for name in PLAIN:
         tensors = shapes_of(tensors_of(name))
         anchor = next(key for key in tensors if key.endswith(("cls_token", "class_embedding")))
         del tensors[anchor]
-        with pytest.raises(InputError, match="fits no known layout; the nearest is"):
+        with pytest.raises(InputError, match="matches no known layout; the nearest is"):
             engine.identify(tensors)
 
 
-def test_a_size_that_is_not_known_is_said_so(monkeypatch):
+def test_an_unknown_size_is_reported(monkeypatch):
     shapes = shapes_of(tensors_of("openai_clip"))
     for name in TINY:
         monkeypatch.delitem(BACKBONES, name)
-    with pytest.raises(
-        InputError, match=r"names as in openai_clip, of width 16 and 2 blocks, a size that is not known"
-    ):
+    with pytest.raises(InputError, match=r"names as in openai_clip, but width 16 with 2 blocks is an unknown size"):
         engine.identify(shapes)

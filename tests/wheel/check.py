@@ -1,9 +1,9 @@
-"""Does an installed copy stand alone? `make test-wheel` runs this.
+"""Is an installed copy self-contained? `make test-wheel` runs this.
 
     python tests/wheel/check.py
 
 Builds the wheel as a release does, through the source archive, installs it into a bare environment in a temporary
-folder, and works there in an empty one: the list of commands, a conversion, six steps of training on a recipe, an
+folder, and works there in an empty folder: the list of commands, a conversion, six steps of training on a recipe, an
 evaluation, and the types as a user's program sees them. Stops with status 1 and the whole output of what failed.
 """
 
@@ -46,7 +46,7 @@ class Place:
         self.variables |= {"JAX_PLATFORMS": "cpu"}
 
     def run(self, program: str | Path, *words: object, expected: int = 0) -> str:
-        """What a program of the environment prints; the check ends where its status is not the expected one."""
+        """The output of a program in the environment; the check ends if its status is not the expected one."""
         words = (self.programs / program, *words)
         start = time.monotonic()
         done = subprocess.run(
@@ -67,7 +67,7 @@ class Place:
 
 
 def demand(holds: bool, what: str, output: str = "") -> None:
-    """End the check where something does not hold."""
+    """End the check if a condition fails."""
     if not holds:
         sys.exit(f"{output}\nerror: {what}")
 
@@ -122,7 +122,7 @@ def check(place: Place) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="adaptface_wheel_") as folder:
         check(install(Path(folder)))
-    print("the wheel stands alone")
+    print("the wheel is self-contained")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ function make(tag, className, text) {
 
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
 
-/* Rows of [name, share of the bar 0..1, text, whether it stands out]. */
+/* Rows of [name, fraction of the bar 0..1, text, whether it is highlighted]. */
 function bars(rows) {
   const box = make("div", "bars");
   for (const [name, share, text, strong] of rows) {
@@ -31,7 +31,7 @@ function face(seen, title) {
   const picture = make("img");
   picture.alt = `${title}: what the model sees`;
   picture.src = `data:image/png;base64,${seen.crop}`;
-  let how = "taken as an aligned crop";
+  let how = "used as an aligned crop";
   if (seen.aligned) how = seen.faces > 1 ? `aligned, the largest of ${seen.faces} faces` : "aligned";
   box.append(picture, make("p", "note", `${title}: ${how}`));
   if (seen.gates) {
@@ -42,7 +42,7 @@ function face(seen, title) {
   return box;
 }
 
-/* Cosine -1..1 on a line, and the threshold, a squared distance, as the cosine that it stands for. */
+/* Cosine -1..1 on a line, and the threshold, a squared distance, as the equivalent cosine. */
 function scale(similarity, threshold) {
   const place = cosine => percent(Math.min(Math.max((cosine + 1) / 2, 0), 1), 2);
   const near = cosine => percent(Math.min(Math.max((cosine + 1) / 2, 0.17), 0.83), 2);
@@ -75,7 +75,7 @@ function found(answer) {
   const parts = [make("p", `answer ${answer.sure ? "yes" : "no"}`, answer.says), bars(rows)];
   let chance = sentence(answer.risk);
   if (answer.false_hit_chance !== null) {
-    chance += ` Among ${answer.people} people a stranger finds somebody with a chance of ${percent(answer.false_hit_chance, 1)}.`;
+    chance += ` Among ${answer.people} people, a stranger matches somebody with a chance of ${percent(answer.false_hit_chance, 1)}.`;
   }
   if (answer.note) chance += ` ${sentence(answer.note)}`;
   return [...parts, make("p", "note", chance), face(answer.image, "The photograph")];
@@ -89,7 +89,7 @@ async function ask(path, names, place, show) {
   form.append("crops", "true");
   if (at("far").value) form.append("far", at("far").value);
   const mine = place.asked = (place.asked || 0) + 1;
-  place.replaceChildren(make("p", "note", "Looking ..."));
+  place.replaceChildren(make("p", "note", "Searching ..."));
   let parts;
   try {
     const response = await fetch(path, {method: "POST", body: form});
@@ -135,7 +135,7 @@ for (const zone of document.querySelectorAll(".zone")) {
     if (event.dataTransfer.files.length) choose(input, event.dataTransfer.files[0]);
   });
 }
-/* A photograph that misses a zone must not replace the page. */
+/* A photograph dropped outside a zone must not replace the page. */
 for (const name of ["dragover", "drop"]) addEventListener(name, event => event.preventDefault());
 
 at("far").addEventListener("change", () => { asked("first"); asked("image"); });
@@ -146,7 +146,7 @@ async function start() {
   at("run").textContent = `${run}, step ${step}, ${backbone}`;
   at("taken").textContent = about.aligns
     ? "The largest face of each photograph is found and aligned."
-    : "Photographs are taken as aligned crops of faces: no face detector is installed here (pip install 'adaptface_jax[align]').";
+    : "Photographs are treated as aligned crops of faces: no face detector is installed here (pip install 'adaptface_jax[align]').";
   for (const {far, benchmark} of about.thresholds) {
     const option = make("option", "", `1 in ${Math.round(1 / Number(far)).toLocaleString("en")}, measured on ${benchmark ?? "photographs of this site"}`);
     option.value = far;

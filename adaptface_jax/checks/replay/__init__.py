@@ -1,1 +1,1 @@
-"""A finished run proved: what it left is as it was, and steps of it computed again come to the same."""
+"""Verification of a run: its files are unchanged, and recomputing some of its steps gives the same results."""

@@ -1,4 +1,4 @@
-"""Whether an exported adapter holds the values of a run's checkpoint."""
+"""Whether an exported adapter has the values of a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, ok
-from adaptface_jax.checks.replay.again import Again
+from adaptface_jax.checks.replay.replayer import Replayer
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.training.fingerprint import leaf_names
 from adaptface_jax.training.plan import Plan
@@ -18,38 +18,40 @@ from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.weights.peft.start import start_from
 
 
-def exported(folder: Path, plan: Plan, again: Again, steps: Sequence[int]) -> Finding:
-    """A folder of `export --format=peft` against the checkpoints of `steps`, bit for bit, the nearest one named.
+def exported(folder: Path, plan: Plan, replayer: Replayer, steps: Sequence[int]) -> Finding:
+    """Compares a folder of `export --format=peft` with the checkpoints of `steps`, bit for bit; names the nearest one.
 
-    What the folder does not hold, as the class centers, is not compared.
-    Raises InputError for a run without an adapter or a sound checkpoint, and where there is no such folder.
+    What the folder does not contain, such as the class centers, is not compared.
+    Raises InputError for a run without an adapter or an intact checkpoint, and if there is no such folder.
     """
     if not isinstance(plan, RecognitionPlan) or "adapter" not in plan.trainable:
-        raise InputError("--exported: the run has no adapter, so that none of it was exported")
+        raise InputError("--exported: the run has no adapter, so none was exported")
     if not folder.is_dir():
-        raise InputError(f"--exported: {folder} is no folder; expected one of `adaptface export --format=peft`")
+        raise InputError(
+            f"--exported: {folder} is not a folder; expected the output of `adaptface export --format=peft`"
+        )
     if not steps:
-        raise InputError("--exported: the run has no sound checkpoint to compare it with")
+        raise InputError("--exported: the run has no intact checkpoint to compare it with")
     config = plan.config
     wanted = dataclasses.replace(config, adapter=dataclasses.replace(config.adapter, init_from=str(folder)))
     try:
         held, _ = start_from(wanted, plan.model.recognizer.spec, plan.trainable)
     except InputError as error:
-        return fault("exported", f"{folder}: not of this run ({error})", _ADVICE)
+        return fault("exported", f"{folder}: not from this run ({error})", _ADVICE)
     parts = [name for name in held if held[name] is not plan.trainable[name]]
     found = {name: held[name] for name in parts}
     names, differing = leaf_names(found), dict[int, list[str]]()
     for step in steps:
-        trained = again.start(step).trainable
+        trained = replayer.start(step).trainable
         pairs = zip(jax.tree.leaves({name: trained[name] for name in parts}), jax.tree.leaves(found), strict=True)
         differing[step] = [name for name, pair in zip(names, pairs, strict=True) if not np.array_equal(*pair)]
     nearest = min(reversed(steps), key=lambda step: len(differing[step]))
     wrong = differing[nearest]
     if not wrong:
         return ok("exported", f"{folder}: {', '.join(parts)} of checkpoint {nearest:,}, bit for bit")
-    what = f"{folder}: of no checkpoint; {nearest:,} is the nearest, from which {wrong[0]}"
+    what = f"{folder}: matches no checkpoint; the nearest is {nearest:,}, from which {wrong[0]}"
     more = f" and {len(wrong) - 1} more differ" if len(wrong) > 1 else " differs"
     return fault("exported", what + more, _ADVICE)
 
 
-_ADVICE = "export it again, or find the run that it is of"
+_ADVICE = "export it again, or find the run it came from"

@@ -1,4 +1,4 @@
-"""Whether what a run was trained from is still the same: its backbone, and every record that it read."""
+"""Whether the inputs of a run are unchanged: its backbone, and every record that it read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok
-from adaptface_jax.checks.replay.testimony import Testimony
+from adaptface_jax.checks.replay.recorded_run import RecordedRun
 from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.processors import cores
@@ -21,21 +21,21 @@ from adaptface_jax.training.plan import Plan
 
 _SHOWN = 3
 
-# What of a record's sections may change: where things lie.
+# What may change in a record: paths.
 PLACE = "source"
 
-# Differences with which the same steps have other records: nothing is then run again.
+# Differences that change which records a step has: nothing is then recomputed.
 ORDER = ("images", "keys_sha256")
 
 
-def sources(told: Testimony, plan: Plan) -> Iterator[Finding]:
-    """plan: the run's own, made anew."""
-    yield from backbone(told.first_record, plan.record)
-    yield from data(told, plan)
+def sources(recorded: RecordedRun, plan: Plan) -> Iterator[Finding]:
+    """plan: the run's own, built again."""
+    yield from backbone(recorded.first_record, plan.record)
+    yield from data(recorded, plan)
 
 
 def backbone(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
-    """The backbone's weights, and those that the adapter started from."""
+    """The backbone's weights, and those that the adapter was initialized from."""
     for section in ("backbone", "start", "statistics"):
         if section not in was and section not in now:
             continue
@@ -47,28 +47,30 @@ def backbone(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding
         if changes:
             yield fault(section, "; ".join(changes[:_SHOWN]), "restore the files that the run was trained with")
         elif section != "statistics":
-            yield ok(section, f"{was[section].get('source', '')} is as the training had it".strip())
+            yield ok(section, f"{was[section].get('source', '')} is as in training".strip())
 
 
 def changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of the description of a training set differs."""
+    """What differs in the description of a training set."""
     return [name for name, _, _ in trees.difference(was["data"], now["data"]) if name != PLACE]
 
 
-def data(told: Testimony, plan: Plan) -> Iterator[Finding]:
+def data(recorded: RecordedRun, plan: Plan) -> Iterator[Finding]:
     """The training set as a whole, then every record that was read."""
-    was, now = told.first_record, plan.record
+    was, now = recorded.first_record, plan.record
     names = changed(was, now)
     for name in names:
         if name == "images":
             yield fault("data", f"{was['data'][name]:,} images in training, {now['data'][name]:,} now", _RESTORE)
     others = [_NAMES.get(name, name) for name in names if name != "images"]
     if others:
-        yield fault("data", f"other than in training: {', '.join(others)}", _RESTORE)
-    rows = read_rows(told.workdir / RECORDS)
-    sealed = told.files.get(RECORDS)
-    if rows is None or not len(rows) or (sealed is not None and file_digest(told.workdir / RECORDS) != sealed):
-        yield note("records", "single images and labels are not proved: what the run kept of them is gone or changed")
+        yield fault("data", f"different from training: {', '.join(others)}", _RESTORE)
+    rows = read_rows(recorded.workdir / RECORDS)
+    sealed = recorded.files.get(RECORDS)
+    if rows is None or not len(rows) or (sealed is not None and file_digest(recorded.workdir / RECORDS) != sealed):
+        yield note(
+            "records", "single images and labels are not verified: what the run recorded of them is missing or changed"
+        )
         return
     wrong = list(_wrong(plan.source, rows, stop_at_first=any(name in names for name in ORDER)))
     for what in wrong[:_SHOWN]:
@@ -77,34 +79,32 @@ def data(told: Testimony, plan: Plan) -> Iterator[Finding]:
         yield fault("records", f"{len(wrong) - _SHOWN} more", _RESTORE)
     read = int(np.count_nonzero(rows["image"]))
     if not wrong and not names:
-        yield ok("records", f"{read:,} of {plural(len(rows), 'record')} were read, and hold what they held")
+        yield ok("records", f"{read:,} of {plural(len(rows), 'record')} were read, and are unchanged")
 
 
 _RESTORE = "restore the data that the run was trained with"
 _NAMES = {
-    "keys_sha256": "the records or their order",
+    "keys_sha256": "records or their order",
     "labels_sha256": "labels",
-    "class_names_sha256": "names of classes",
+    "class_names_sha256": "class names",
     "domains_sha256": "domains",
 }
 
 
 def _wrong(source: Source, rows: np.ndarray, stop_at_first: bool) -> Iterator[str]:
-    """The records that do not hold what they held, in words."""
+    """The records whose content has changed, in words."""
 
     def look(number: int) -> str:
         try:
             record = source[number]
         except InputError as error:
-            return f"record {number:,} cannot be read any more: {error}"
+            return f"record {number:,} can no longer be read: {error}"
         parts = []
         if image_digest(record) != rows["image"][number]:
             parts.append("image")
         if label_digest(source, number) != rows["label"][number]:
             parts.append("label")
-        return (
-            f"record {number:,} ({shown(record.key)}): another {' and '.join(parts)} than in training" if parts else ""
-        )
+        return f"record {number:,} ({shown(record.key)}): {' and '.join(parts)} changed since training" if parts else ""
 
     seen = np.flatnonzero(rows["image"]).tolist()
     with ThreadPoolExecutor(cores()) as threads:

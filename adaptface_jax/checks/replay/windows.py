@@ -1,4 +1,4 @@
-"""Which steps of a run are run again: windows that begin where a state is kept and end where one is known."""
+"""Which steps of a run are replayed: windows that start at a stored state and end at a known one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Window(NamedTuple):
-    """The steps start + 1 to end; the state after `start` is kept."""
+    """The steps start + 1 to end; the state after `start` is stored."""
 
     start: int
     end: int
@@ -28,11 +28,11 @@ def choose_windows(
     allowed: int,
     seed: int,
 ) -> list[Window]:
-    """At most `count` windows of at most `allowed` steps together, in the order of their steps; but one at least.
+    """At most `count` windows of at most `allowed` steps in total, in order, but at least one.
 
-    starts: steps whose state is kept. known: steps of which something is known, in order. ends: steps that no window
-    goes beyond (the run was stopped there and went on). A window ends at the last known step within its share of
-    `allowed`, or at the first one where that is further.
+    starts: steps whose state is stored. known: steps of which something is known, in order. ends: steps that no window
+    crosses (the run was stopped and resumed there). A window ends at the last known step within its share of
+    `allowed`, or at the first known step if that is farther.
     """
     windows: list[Window] = []
     share = max(1, allowed // max(1, count))

@@ -1,4 +1,4 @@
-"""What the figures of a classification run say: against the baselines, label by label, and over time."""
+"""Checks of the metrics of a classification run: against the baselines, label by label, and over time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adaptface_jax.checks.run.history import Rows, column, ends
 from adaptface_jax.evaluation.classification.rankings import kind_of_label, splits
 from adaptface_jax.evaluation.classification.results import BaselineScore, ClassificationResults, SplitResult
 
-# A validation loss this much above its lowest has turned.
+# A validation loss this much above its minimum has turned upward.
 TURNED = 1.1
 
 
 def sections(rows: Rows, results: ClassificationResults | None) -> Iterator[Section]:
-    """A section for each split that was measured; before the end only the course of the validation is known."""
+    """A section for each evaluated split; before the end only the validation history is known."""
     moved = course(rows)
     if results is None:
         if moved:
@@ -33,27 +33,29 @@ def sections(rows: Rows, results: ClassificationResults | None) -> Iterator[Sect
 
 
 def against_baselines(found: SplitResult, baselines: Mapping[str, BaselineScore]) -> Finding:
-    """Macro F1 and accuracy against what needs no training; a difference within the noise is no gain."""
+    """Macro F1 and accuracy against the baselines; a difference within the noise is no gain."""
     what = f"macro F1 {100 * found.macro_f1:.2f}%, accuracy {100 * found.accuracy:.2f}%"
     numbers = {"macro_f1": found.macro_f1, "accuracy": found.accuracy, "images": found.images}
     if not baselines:
         return ok("scores", what, **numbers)
     f1, name = max((score.macro_f1, name) for name, score in baselines.items())
     accuracy = max(score.accuracy for score in baselines.values())
-    said = f"{what}; the best baselines {100 * f1:.2f}% ({name}) and {100 * accuracy:.2f}%"
-    cause = "labels that do not fit the images, a learning rate far off, or too few steps"
+    said = f"{what}; the best baselines have {100 * f1:.2f}% ({name}) and {100 * accuracy:.2f}%"
+    cause = "labels that do not match the images, a wrong learning rate, or too few steps"
     higher = found.accuracy > accuracy + noise(accuracy, found.images)
     if found.macro_f1 <= f1 and not higher:
         return fault("scores", f"{said}: nothing was learned", cause, **numbers)
     if found.macro_f1 <= f1:
         return warning("scores", f"{said}: rare labels are not found", "train longer, or on more of them", **numbers)
     if found.accuracy < accuracy - noise(accuracy, found.images):
-        return note("scores", f"{said}: accuracy is below the commonest answer's", "rare labels are said too often")
+        return note(
+            "scores", f"{said}: accuracy is below that of the majority label", "rare labels are predicted too often"
+        )
     return ok("scores", said, **numbers)
 
 
 def labels(found: SplitResult) -> Finding:
-    """Labels that are never found, and those that no image has."""
+    """Labels that are never predicted correctly, and those that no image has."""
     one, several = kind_of_label(found)
     lost = [name for name, score in found.labels.items() if score.images and not score.f1]
     absent = [name for name, score in found.labels.items() if not score.images]
@@ -61,7 +63,7 @@ def labels(found: SplitResult) -> Finding:
         return warning(
             "labels",
             f"{len(lost)} of {len(found.labels)} {several} are never found: {_named(lost)}",
-            "too few training images of them, or names in another order than the labels",
+            "too few training images of them, or names in a different order from the labels",
         )
     if absent:
         return note("labels", f"no image has {_named(absent)}", f"macro F1 counts such a {one} as 0")
@@ -70,7 +72,7 @@ def labels(found: SplitResult) -> Finding:
 
 
 def course(rows: Rows) -> Finding | None:
-    """A validation loss that rises, or a macro F1 that falls, while the training loss goes on falling."""
+    """A validation loss that rises, or a macro F1 that falls, while the training loss keeps falling."""
     steps, loss = column(rows, "eval/validation/loss")
     score_steps, score = column(rows, "eval/validation/macro_f1")
     if len(loss) < 3 or len(score) < 3 or not np.isfinite(loss).all() or not np.isfinite(score).all():
@@ -91,16 +93,18 @@ def course(rows: Rows) -> Finding | None:
             f"{what}, while the training loss falls: overfitting",
             "set train.patience, more augmentation, model.dropout or train.weight_decay; the best step is kept",
         )
-    return note("course", f"{what}: surer of its errors, no worse in its answers", "augmentation or dropout may help")
+    return note(
+        "course", f"{what}: more confident in its errors, but no less accurate", "augmentation or dropout may help"
+    )
 
 
 def held(validation: SplitResult, test: SplitResult) -> Finding:
-    """Whether the test images confirm what the checkpoint was chosen by."""
+    """Whether the test images confirm the score that the checkpoint was chosen by."""
     change = test.macro_f1 - validation.macro_f1
-    what = f"macro F1 {100 * change:+z.2f} points against validation"
+    what = f"macro F1 {100 * change:+z.2f} points compared with validation"
     room = noise(validation.accuracy, test.images) + noise(validation.accuracy, validation.images)
     if validation.accuracy - test.accuracy > room:
-        cause = "chosen on too few validation images, or test images of another kind"
+        cause = "too few validation images to choose on, or test images of a different kind"
         return warning("held", f"{what}, accuracy {100 * (test.accuracy - validation.accuracy):+z.2f}", cause)
     return ok("held", what)
 

@@ -1,4 +1,4 @@
-"""What the rows of `metrics.jsonl` say of a training: its loss, learning rate, gradients, gates and waiting."""
+"""Checks of the rows of `metrics.jsonl`: loss, learning rate, gradients, gates and time waiting for data."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from adaptface_jax.config.schema import Config
 
 Rows = Sequence[Mapping[str, Any]]
 
-# Below this many rows a course cannot be told from noise.
+# With fewer rows than this a trend cannot be distinguished from noise.
 FEW = 5
 DEAD_USAGE = 0.02
 GATE_TAG = "train/gate/mean_"
 
 
 def column(rows: Rows, tag: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps int64, values float64) of the rows that hold the tag; null, which stands for NaN, becomes NaN."""
+    """(steps int64, values float64) of the rows that have the tag; null, which stands for NaN, becomes NaN."""
     found = [(row["step"], math.nan if row[tag] is None else row[tag]) for row in rows if tag in row]
     return np.array([step for step, _ in found], np.int64), np.array([value for _, value in found], np.float64)
 
 
 def loss(rows: Rows, config: Config, classes: int) -> Finding:
-    """Of a face training: finite, falling, and below the loss of a model that tells nobody apart."""
+    """The loss of a face training: finite, falling, and below that of a model at chance."""
     found = falling_loss(rows)
     _, values = column(rows, "train/loss")
     if config.loss.name != "cosface" or found.severity is Severity.FAULT or len(values) < 4 * FEW:
@@ -38,14 +38,14 @@ def loss(rows: Rows, config: Config, classes: int) -> Finding:
         return found
     return fault(
         "loss",
-        f"{start_and_end(rows)}: the loss of a model that tells nobody apart (log(C-1) + s m = {nobody:.2f})",
+        f"{start_and_end(rows)}: the loss of a model at chance (log(C-1) + s m = {nobody:.2f})",
         "embeddings collapsed: labels shuffled, learning rate too high, or loss.scale too high",
         **found.numbers,
     )
 
 
 def start_and_end(rows: Rows) -> str:
-    """The training loss in words."""
+    """The first and last training loss in words."""
     steps, values = column(rows, "train/loss")
     first, last, _ = ends(values)
     return f"{first:.2f} at the start, {last:.2f} at step {steps[-1]:,}"
@@ -55,21 +55,21 @@ def falling_loss(rows: Rows) -> Finding:
     """Finite and falling, whatever is trained."""
     steps, values = column(rows, "train/loss")
     if not len(values):
-        return warning("loss", "no step is logged", "the run has only begun, or it died before its first step")
+        return warning("loss", "no step is logged", "the run has just started, or it died before its first step")
     bad = ~np.isfinite(values)
     if bad.any():
         return fault(
             "loss",
             f"not finite in {share(int(bad.sum()), len(bad))} rows, first at step {steps[bad][0]:,}",
-            "lower train.learning_rate, set train.clip_norm=1, or look for broken images or weights",
+            "lower train.learning_rate, set train.clip_norm=1, or check for broken images or weights",
         )
     first, last, noise = ends(values)
     what = start_and_end(rows)
     numbers: dict[str, Any] = {"first": first, "last": last, "rows": len(values)}
     if len(values) < FEW:
-        return note("loss", f"{what}; {len(values)} rows are too few to judge", **numbers)
+        return note("loss", f"{what}; {len(values)} rows are too few to tell", **numbers)
     if np.ptp(values) < 1e-5 * abs(first):
-        return fault("loss", f"{what}: constant", "learning rate zero, blank images, or no gradient at all", **numbers)
+        return fault("loss", f"{what}: constant", "zero learning rate, blank images, or no gradient", **numbers)
     if last > max(first, values.min() * 1.5) and last - values.min() > 3 * noise:
         return fault(
             "loss",
@@ -80,15 +80,15 @@ def falling_loss(rows: Rows) -> Finding:
     if first - last < max(0.01 * first, 2 * noise / math.sqrt(len(values) / 4)):
         return warning(
             "loss",
-            f"{what}: still where it started",
-            "learning rate too low, labels that do not fit the images, or too few steps yet",
+            f"{what}: no lower than at the start",
+            "learning rate too low, labels that do not match the images, or too few steps so far",
             **numbers,
         )
     return ok("loss", what, **numbers)
 
 
 def ends(values: np.ndarray) -> tuple[float, float, float]:
-    """Means of the first and of the last tenth, and the noise from row to row."""
+    """Means of the first and the last tenth, and the noise between rows."""
     tenth = max(1, len(values) // 10)
     noise = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
     return float(values[:tenth].mean()), float(values[-tenth:].mean()), noise
@@ -103,15 +103,15 @@ def learning_rate(rows: Rows) -> Finding | None:
         return fault(
             "learning rate",
             f"0 in every row to step {steps[-1]:,}",
-            "train.learning_rate is 0, or the warm-up has not begun to rise",
+            "train.learning_rate is 0, or the warm-up is still at zero",
         )
     return ok("learning rate", f"{np.nanmax(values):.2g} at most, {values[-1]:.2g} now")
 
 
 def gradients(rows: Rows) -> Finding | None:
-    """Trained parts without a gradient, and steps that were skipped for numbers that are not finite."""
+    """Trained parts without a gradient, and steps that were skipped for non-finite numbers."""
     tags = sorted({tag for row in rows for tag in row if tag.startswith("train/grad_norm/")})
-    # The first row stands apart: there B = 0, and a router may have no gradient yet.
+    # The first row is excluded: there B = 0, and a router may have no gradient yet.
     norms = {tag.rpartition("/")[2]: column(rows, tag)[1][1:] for tag in tags}
     dead = [part for part, values in norms.items() if len(values) and np.nanmax(np.append(values, 0)) == 0]
     skipped = column(rows, "train/skipped")[1]
@@ -119,19 +119,21 @@ def gradients(rows: Rows) -> Finding | None:
         return warning(
             "gradients",
             f"{int(np.nanmax(skipped)):,} steps were skipped: loss or gradient not finite",
-            "lower train.learning_rate, set train.clip_norm=1, or look at the batches named in the log",
+            "lower train.learning_rate, set train.clip_norm=1, or inspect the batches named in the log",
         )
     if dead:
         return fault(
             "gradients",
             f"{', '.join(dead)}: zero in every row",
-            "this part has learned nothing: blank images, broken weights or a cut graph",
+            "this part has learned nothing: blank images, broken weights or a detached graph",
         )
-    return ok("gradients", "every trained part has them") if any(len(values) for values in norms.values()) else None
+    return (
+        ok("gradients", "every trained part has a gradient") if any(len(values) for values in norms.values()) else None
+    )
 
 
 def gates_in_training(rows: Rows, null: bool = False) -> Finding | None:
-    """Experts that are not used any more, over the last quarter of the rows. null: as for `judge_gates`."""
+    """Experts that are no longer used, over the last quarter of the rows. null: as for `check_gates`."""
     experts = sorted(
         {tag for row in rows for tag in row if tag.startswith(GATE_TAG) and tag.removeprefix(GATE_TAG).isdecimal()},
         key=lambda tag: int(tag.removeprefix(GATE_TAG)),
@@ -139,13 +141,13 @@ def gates_in_training(rows: Rows, null: bool = False) -> Finding | None:
     if not experts:
         return None
     usage = [_recent(column(rows, tag)[1]) for tag in experts]
-    return judge_gates(usage, _recent(column(rows, "train/gate/entropy")[1]), "in training", null)
+    return check_gates(usage, _recent(column(rows, "train/gate/entropy")[1]), "in training", null)
 
 
-def judge_gates(usage: Sequence[float], entropy: float, where: str, null: bool = False) -> Finding:
+def check_gates(usage: Sequence[float], entropy: float, where: str, null: bool = False) -> Finding:
     """Of the mean gate of each expert and of the images' mean entropy in nats.
 
-    null: whether the last expert is nothing; it need not be used, and an image may well be all its own.
+    null: whether the last expert is null; it need not be used, and an image may be entirely its own.
     """
     most = math.log(len(usage))
     what = f"{where} used {' '.join(f'{100 * value:.0f}%' for value in usage)}, entropy {entropy:.2f} of {most:.2f}"
@@ -161,7 +163,7 @@ def judge_gates(usage: Sequence[float], entropy: float, where: str, null: bool =
     if entropy > 0.99 * most:
         return warning(
             "gates",
-            f"{what}: they decide nothing",
+            f"{what}: the gates do not select",
             "all experts act as one: train longer, lower adapter.balance_weight, or use plain LoRA",
             **numbers,
         )
@@ -176,7 +178,7 @@ def judge_gates(usage: Sequence[float], entropy: float, where: str, null: bool =
 
 
 def waiting(rows: Rows) -> Finding | None:
-    """The share of the time that the device waited for data, without the first rows."""
+    """The share of time that the device waited for data, excluding the first rows."""
     values = column(rows, "train/data_wait")[1][1:]
     if not len(values):
         return None
@@ -185,7 +187,7 @@ def waiting(rows: Rows) -> Finding | None:
     what = f"{np.nanmedian(speed):,.0f} images/s, {100 * waited:.0f}% of the time waiting for data"
     if waited > 0.3:
         return warning(
-            "speed", what, "data.threads, a faster disk, or images stored at the size that is trained", wait=waited
+            "speed", what, "raise data.threads, use a faster disk, or store images at the training size", wait=waited
         )
     return ok("speed", what, wait=waited)
 

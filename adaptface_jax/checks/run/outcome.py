@@ -1,4 +1,4 @@
-"""What the verification figures of a run say: of the set-up, against the frozen backbone, and over time."""
+"""Checks of the verification metrics of a run: against chance, against the frozen backbone, and over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, apart
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Accuracy (a fraction) and AUC on a benchmark; pairs None where the log alone tells."""
+    """Accuracy (a fraction) and AUC on a benchmark; pairs None if only the log is known."""
 
     accuracy: float
     auc: float
@@ -26,7 +26,7 @@ class Measured:
 
 
 def measured(rows: Rows, results: Results | None) -> dict[str, Measured]:
-    """The final report's benchmarks, or where there is none yet the last evaluation's figures."""
+    """The final report's benchmarks, or before that the metrics of the last evaluation."""
     if results is not None and results.benchmarks:
         return {name: Measured(entry.accuracy, entry.auc, entry.pairs) for name, entry in results.benchmarks.items()}
     tags = {tag for row in rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
@@ -46,21 +46,21 @@ def verification(found: Measured) -> Finding:
     accuracy, auc, pairs = found.accuracy, found.auc, found.pairs
     counted = f" on {pairs:,} pairs" if pairs else ""
     what = f"accuracy {100 * accuracy:.2f}%, AUC {auc:.4f}{counted}"
-    # Half of either kind; without the number of pairs, a set of a few hundred.
+    # Half of each kind; if the number of pairs is unknown, a set of a few hundred.
     half = max(1, (pairs or 300) // 2)
     error = math.sqrt((2 * half + 1) / (12 * half * half))
     numbers = {"accuracy": accuracy, "auc": auc, "pairs": pairs}
     if auc < 0.5 - 2.5 * error:
         return fault(
             "verification",
-            f"{what}: genuine pairs are further apart than impostors",
+            f"{what}: genuine pairs are farther apart than impostor pairs",
             "truth values or pairs inverted, or distances used as similarities",
             **numbers,
         )
     if auc < 0.5 + 2 * error or accuracy < 0.5 + 2 * math.sqrt(0.25 / (2 * half)):
         return fault(
             "verification",
-            f"{what}: no better than chance",
+            f"{what}: at chance",
             "labels or pairs shuffled, preprocessing broken, or embeddings collapsed",
             **numbers,
         )
@@ -68,7 +68,7 @@ def verification(found: Measured) -> Finding:
 
 
 def gain(found: Measured, name: str, results: Results | None, verdict: Verdict | None) -> list[Finding]:
-    """Against the raw pixels, by the intervals of both, and against the unadapted backbone by the paired `verdict`.
+    """Compared with the raw pixels, by the intervals of both, and with the unadapted backbone by the paired `verdict`.
 
     A difference that is not shown is only a note.
     """
@@ -90,19 +90,19 @@ def _around(entry: BenchmarkResult | None) -> Interval | None:
 
 
 def _against(title: str, shown: str, change: float, outcome: Outcome, worse: Callable[..., Finding]) -> Finding:
-    """change: of the accuracy. worse: how bad a loss is that is shown."""
+    """change: of the accuracy. worse: the severity of a significant loss."""
     check, what = f"over {title}", f"accuracy {100 * change:+z.2f} points over {shown}: {outcome}"
     if outcome == Outcome.RAISED:
         return ok(check, what, gain=change)
     if outcome in (Outcome.LOWERED, Outcome.MIXED):
-        return worse(check, what, "another learning rate, more steps or images; do the labels fit?")
+        return worse(check, what, "try another learning rate, more steps or images; do the labels match the images?")
     if outcome == Outcome.NOT_SHOWN:
         return note(check, what, "train longer, tune the rate, or verify on more people")
-    return note(check, what, "verify on more people" if outcome == Outcome.FEW else "no scores or intervals are kept")
+    return note(check, what, "verify on more people" if outcome == Outcome.FEW else "no scores or intervals are stored")
 
 
 def overfitting(rows: Rows, name: str, pairs: int | None) -> Finding | None:
-    """Training loss that falls while the accuracy does too."""
+    """Accuracy that falls along with the training loss."""
     steps, accuracy = column(rows, f"eval/{name}/accuracy")
     if len(accuracy) < 3:
         return None
@@ -117,8 +117,8 @@ def overfitting(rows: Rows, name: str, pairs: int | None) -> Finding | None:
         return warning(
             "course",
             f"{what} while the training loss falls: overfitting",
-            "train less, lower the rate or adapter.rank, augment more; `evaluate` takes the best step",
+            "train less, lower the rate or adapter.rank, augment more; `evaluate` uses the best step",
         )
     if fall > noise:
-        return warning("course", f"{what}", "it got worse: lower train.learning_rate; `evaluate` takes the best step")
+        return warning("course", f"{what}", "it got worse: lower train.learning_rate; `evaluate` uses the best step")
     return ok("course", what)

@@ -1,4 +1,4 @@
-"""What the records of a run say: of its training and of its numbers."""
+"""Checks of the records of a run: its training and its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 
 
 def check_records(run: AnyRun) -> Iterator[Section]:
-    """What the records say: of the training, and of its numbers on each benchmark or each split."""
+    """Sections on the training, and on the results for each benchmark or each split."""
     if isinstance(run, ClassificationRun):
         model = run.config.model
         yield Section("training", f"{model.name} at {model.image_size} px", _training(run))
@@ -30,7 +30,7 @@ def _training(run: AnyRun) -> tuple[Finding, ...]:
     remarks = [*run.remarks]
     if isinstance(run, FaceRun):
         remarks += [*run.scores.remarks, *run.frozen_scores.remarks, *run.searches.remarks]
-    damaged = [fault("records", remark, "restore the file, or train again to make it anew") for remark in remarks]
+    damaged = [fault("records", remark, "restore the file, or train again to re-create it") for remark in remarks]
     findings: list[Finding | None] = [
         *damaged,
         ok("progress", run.state) if run.finished else note("progress", f"{run.state}: still running, or stopped"),
@@ -46,7 +46,7 @@ def _training(run: AnyRun) -> tuple[Finding, ...]:
 
 
 def checkpoints(run: AnyRun) -> list[Finding]:
-    """Complete checkpoints there are, and how far the last one is behind."""
+    """Which checkpoints are complete, and how far behind the log the last one is."""
     remarks: list[str] = []
     folder = run.workdir / CHECKPOINTS
     with Checkpoints(folder, read_only=True, say=remarks.append) as kept:
@@ -57,7 +57,7 @@ def checkpoints(run: AnyRun) -> list[Finding]:
     ]
     due = run.last_step >= run.config.checkpoint.every_steps or run.results is not None
     if latest is None:
-        says = fault("checkpoints", f"none is complete in {folder}", "was it moved, deleted, or the disk full?")
+        says = fault("checkpoints", f"none is complete in {folder}", "was it moved or deleted, or was the disk full?")
         return [
             *damaged,
             says if due else note("checkpoints", f"none yet, the first at step {run.config.checkpoint.every_steps:,}"),

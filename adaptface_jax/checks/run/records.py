@@ -1,4 +1,4 @@
-"""A run's folder as its records tell it, during the run or after it."""
+"""The records in a run's folder, during the run or after it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from adaptface_jax.checks.run.history import Rows
+from adaptface_jax.checks.run.times import Times, read_times
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
@@ -28,14 +29,14 @@ Found = TypeVar("Found")
 
 
 class KeptScores(NamedTuple):
-    """found: benchmark name -> its scores. remarks: what of them could not be read."""
+    """found: benchmark name -> its scores. remarks: which of them could not be read."""
 
     found: dict[str, PairScores]
     remarks: list[str]
 
 
 class KeptSearches(NamedTuple):
-    """found: name of a search -> its figures. remarks: as of `KeptScores`."""
+    """found: name of a search -> its metrics. remarks: as in `KeptScores`."""
 
     found: dict[str, RecordedSearch]
     remarks: list[str]
@@ -43,7 +44,7 @@ class KeptSearches(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run(Generic[Settings, Outcome]):
-    """The records of a run; results is None while it has not finished. remarks: what of them could not be read."""
+    """The records of a run; results is None until it has finished. remarks: which of them could not be read."""
 
     workdir: Path
     config: Settings
@@ -57,13 +58,22 @@ class Run(Generic[Settings, Outcome]):
         return max((row["step"] for row in self.rows), default=0)
 
     @property
+    def epoch(self) -> int:
+        """Steps of an epoch; 0 where the number of images is not recorded."""
+        return int(self.record["data"].get("images", 0)) // self.config.train.batch_size
+
+    @property
     def planned(self) -> int:
-        epoch = self.record["data"].get("images", 0) // self.config.train.batch_size
-        return self.config.train.steps or self.config.train.epochs * epoch
+        return self.config.train.steps or self.config.train.epochs * self.epoch
+
+    @functools.cached_property
+    def times(self) -> Times | None:
+        """When it began and ended, and how long it took; None where that is not recorded."""
+        return read_times(self.workdir)
 
     @property
     def ended_early(self) -> str:
-        """Why it is over before its last step, or ""."""
+        """Why it ended before its last step, or ""."""
         return self.results.run.ended_early if self.results and self.results.run else ""
 
     @property
@@ -72,7 +82,7 @@ class Run(Generic[Settings, Outcome]):
 
     @property
     def state(self) -> str:
-        """Finished, and why early, or how far it is."""
+        """Finished, and why early if so, or how far it is."""
         if self.ended_early and self.results and self.results.run:
             return f"ended early after {self.results.run.steps:,} of {self.planned:,} steps: {self.ended_early}"
         if self.finished:
@@ -85,21 +95,21 @@ class FaceRun(Run[Config, Results]):
 
     @functools.cached_property
     def scores(self) -> KeptScores:
-        """What its model made of each pair."""
+        """The scores of its model for each pair."""
         return self._kept("")
 
     @functools.cached_property
     def frozen_scores(self) -> KeptScores:
-        """The same of the unadapted backbone."""
+        """The same for the unadapted backbone."""
         return self._kept(FROZEN)
 
     @functools.cached_property
     def searches(self) -> KeptSearches:
-        """What `evaluate --record` kept with it."""
+        """What `evaluate --record` stored with it."""
         try:
             return KeptSearches(read_searches(self.workdir), [])
         except InputError as error:
-            return KeptSearches({}, [f"{error}; left out"])
+            return KeptSearches({}, [f"{error}; skipped"])
 
     @property
     def generated(self) -> tuple[str, ...]:
@@ -108,7 +118,7 @@ class FaceRun(Run[Config, Results]):
 
     @functools.cached_property
     def verdicts(self) -> dict[str, Verdict]:
-        """What is shown of its model against the unadapted backbone, of each benchmark where that was tested."""
+        """Whether its model differs from the unadapted backbone, for each benchmark where that was tested."""
         known = self.results.changes if self.results else {}
         return judged(known or changes(self.frozen_scores.found, self.scores.found))
 
@@ -121,9 +131,9 @@ class FaceRun(Run[Config, Results]):
             try:
                 kept.found[name] = read_scores(file)[name]
             except InputError as error:
-                kept.remarks.append(f"{error}; left out")
+                kept.remarks.append(f"{error}; skipped")
             except KeyError:
-                kept.remarks.append(f"{file}: holds no scores of {name}; left out")
+                kept.remarks.append(f"{file}: contains no scores of {name}; skipped")
         return kept
 
 
@@ -135,10 +145,10 @@ AnyRun = FaceRun | ClassificationRun
 
 
 def read_run(workdir: Path, flag: str = "--run: ", results: Results | ClassificationResults | None = None) -> AnyRun:
-    """The records in `workdir`, with its final numbers or those that are about to be written.
+    """The records in `workdir`, with its final results or those that are about to be written.
 
-    What else is damaged is left out, and told in `remarks`. Raises InputError, which begins with `flag`, where there is
-    no run, or its record is damaged.
+    Other damaged files are skipped, and reported in `remarks`. Raises InputError, which begins with `flag`, if there
+    is no run, or its record is damaged.
     """
     record = required_record(workdir, flag)
     config, remarks = recorded_config(workdir, record), list[str]()
@@ -153,11 +163,11 @@ def read_run(workdir: Path, flag: str = "--run: ", results: Results | Classifica
 
 
 def _found(path: Path, read: Callable[[Path], Found], remarks: list[str]) -> Found | None:
-    """What a file holds; None where it is not there, or damaged."""
+    """The content of a file; None if it is missing or damaged."""
     if not path.exists():
         return None
     try:
         return read(path)
     except InputError as error:
-        remarks.append(f"{error}; left out")
+        remarks.append(f"{error}; skipped")
         return None

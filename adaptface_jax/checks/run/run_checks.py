@@ -1,4 +1,4 @@
-"""Everything that a run's folder says of it, during the run or after it: its records, and its model on some images."""
+"""All checks of a run, during the run or after it: its records, and its model on some images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adaptface_jax.training.recognition.run import open_run, run_mesh
 
 
 def check_run(run: AnyRun, benchmarks: Mapping[str, str] | None = None) -> Iterator[Section]:
-    """The sections of the report. benchmarks: name -> path, instead of a face run's own, for the embeddings.
+    """The sections of the report. benchmarks: name -> path, overriding a face run's own, for the embeddings.
 
-    Raises InputError where a run of classification is given benchmarks.
+    Raises InputError if a classification run is given benchmarks.
     """
     if benchmarks is not None and not isinstance(run, FaceRun):
-        raise InputError(f"--benchmark: {run.workdir} is a run of classification, which has none; leave it out")
+        raise InputError(f"--benchmark: {run.workdir} is a classification run, which has none; leave it out")
     yield from check_records(run)
     if isinstance(run, FaceRun):
         yield Section("model", "embeddings of benchmark images", tuple(_model(run, benchmarks)))
@@ -33,7 +33,7 @@ def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Findi
     """The best checkpoint on a sample of the first benchmark that can be opened."""
     mesh, named = run_mesh(run.workdir), run.config.data.benchmarks if benchmarks is None else benchmarks
     if not named:
-        yield note("embeddings", "not looked at", "name a benchmark: --benchmark NAME=PATH")
+        yield note("embeddings", "not checked", "name a benchmark: --benchmark NAME=PATH")
     for name, path in named.items():
         try:
             images = open_benchmark(path).images
@@ -43,7 +43,7 @@ def _model(run: FaceRun, benchmarks: Mapping[str, str] | None) -> Iterator[Findi
                 model.frozen, model.trainable, [images[i] for i in chosen], flip=False
             )
         except InputError as error:
-            yield note("embeddings", f"not looked at on {name}: {error}")
+            yield note("embeddings", f"not checked on {name}: {error}")
             continue
         yield ok("checkpoint", f"step {step:,} on {len(chosen)} images of {name}")
         yield from embeddings.spread(found.embedding)

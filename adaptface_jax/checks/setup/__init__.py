@@ -1,1 +1,1 @@
-"""What can be wrong with a training set-up or with a run, found before or after the hours are spent."""
+"""Checks of a training set-up, which find mistakes before hours are spent on them."""

@@ -1,6 +1,6 @@
-"""What the unadapted backbone says of labels and truth values: people it finds alike should be called the same.
+"""Labels and truth values checked with the unadapted backbone: faces it finds similar should have the same label.
 
-A fresh adapter changes nothing, so the features of the fresh model are the frozen backbone's.
+A new adapter changes nothing, so the features of the new model are the frozen backbone's.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PERMUTATIONS = 500
 
 
 def labels(model: Model, embedder: Embedder, source: Source, seed: int) -> Finding | None:
-    """Images of one label are nearer to each other than to others, by more than chance allows.
+    """Whether images of one label are closer to each other than to others, by more than chance.
 
-    Chance is what the same images under permuted labels show. None where too few images can be compared.
+    Chance is measured on the same images with permuted labels. None if too few images can be compared.
     """
     images, truth = _some_people(source, np.random.default_rng(seed))
     rows, columns = np.triu_indices(len(truth), 1)
@@ -35,21 +35,21 @@ def labels(model: Model, embedder: Embedder, source: Source, seed: int) -> Findi
         return None
     features = embedder(model.frozen, model.trainable, images, flip=False).feature
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    ranks = rankdata(-(features @ features.T)[rows, columns])  # near pairs first
+    ranks = rankdata(-(features @ features.T)[rows, columns])  # closest pairs first
     rng = np.random.default_rng(seed)
     shuffled = [rng.permutation(truth) for _ in range(PERMUTATIONS)]
     chance = float(np.quantile([_auc(ranks, order[rows] == order[columns]) for order in shuffled], 0.99))
     auc = _auc(ranks, same)
-    what = f"AUC {auc:.3f} within against between identities, chance is below {chance:.3f} ({len(truth)} images)"
+    what = f"AUC {auc:.3f} of same-identity against other pairs, chance is below {chance:.3f} ({len(truth)} images)"
     numbers: dict[str, Any] = {"auc": auc, "chance": chance, "images": len(truth)}
     if auc > chance:
         return ok("labels fit images", what, **numbers)
     if model.identity["source"] == "random":
-        return note("labels fit images", what, "random weights cannot judge this", **numbers)
+        return note("labels fit images", what, "random weights cannot tell", **numbers)
     return fault(
         "labels fit images",
         what,
-        "labels shuffled or shifted against the images, or faces not cropped: look at images of one identity",
+        "labels shuffled or offset from the images, or faces not cropped: inspect images of one identity",
         **numbers,
     )
 
@@ -57,7 +57,7 @@ def labels(model: Model, embedder: Embedder, source: Source, seed: int) -> Findi
 def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: np.ndarray, seed: int) -> Finding | None:
     """The frozen backbone on a sample of a benchmark's pairs: AUC below chance means inverted truth values.
 
-    good: bool [M], images that can be decoded. None where one kind of pair is missing.
+    good: bool [M], images that can be decoded. None if one kind of pair is missing.
     """
     pair = np.asarray(benchmark.index).reshape(-1, 2)
     rng, issame = np.random.default_rng(seed), np.asarray(benchmark.issame, bool)
@@ -75,7 +75,7 @@ def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: n
     if auc < 0.5 - 2.5 * error:
         return fault(
             "frozen backbone",
-            f"{what}: genuine pairs look less alike than impostors",
+            f"{what}: genuine pairs are less similar than impostor pairs",
             "truth values inverted: genuine pairs must be true",
             **numbers,
         )
@@ -83,7 +83,7 @@ def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: n
         says = note if model.identity["source"] == "random" else warning
         return says(
             "frozen backbone",
-            f"{what}: no better than chance",
+            f"{what}: at chance",
             "truth values shuffled, faces not cropped, or a very hard set",
             **numbers,
         )
@@ -91,7 +91,7 @@ def truth_values(model: Model, embedder: Embedder, benchmark: Benchmark, good: n
 
 
 def _some_people(source: Source, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-    """Decoded images and labels of a few identities that have several."""
+    """Decoded images and labels of a few identities with several images."""
     order = np.argsort(source.labels, kind="stable")
     starts = np.searchsorted(source.labels[order], np.arange(source.num_classes + 1))
     several = np.flatnonzero(np.diff(starts) > 1)
@@ -109,6 +109,6 @@ def _some_people(source: Source, rng: np.random.Generator) -> tuple[list[np.ndar
 
 
 def _auc(ranks: np.ndarray, same: np.ndarray) -> float:
-    """The chance that a pair of `same` ranks before one that is not (Mann-Whitney)."""
+    """The probability that a pair of `same` ranks before one that is not (Mann-Whitney)."""
     first, second = int(same.sum()), int((~same).sum())
     return 1 - (float(ranks[same].sum()) - first * (first + 1) / 2) / (first * second)

@@ -1,4 +1,4 @@
-"""Which backbone this is, and whether it gets its images as it knows them."""
+"""Which backbone this is, and whether its images are prepared as in its own training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptface_jax.training.recognition.model import Model
 
 
 def identity(config: Config, model: Model) -> Finding:
-    """Name and origin; random weights are said loudly."""
+    """Name and source; random weights are a warning."""
     found = model.identity
     name = f"{found['name']}, {np.dtype(model.recognizer.dtype).name}"
     if found["source"] == "random":
@@ -27,13 +27,13 @@ def identity(config: Config, model: Model) -> Finding:
 
 
 def remarks(model: Model) -> list[Finding]:
-    """What was assumed or put aside in reading published weights."""
-    settle = "`adaptface convert` prints it all, and its flags settle what is assumed"
+    """What was assumed or ignored when reading published weights."""
+    settle = "`adaptface convert` prints everything, and its flags set what is assumed"
     return [note("weights as read", remark, settle) for remark in model.remarks]
 
 
 def statistics(model: Model) -> Finding:
-    """The normalization that the weights were stored with against the one of the published model."""
+    """The normalization stored with the weights against that of the published model."""
     used, known = model.recognizer.spec.stats, BACKBONES[model.identity["name"]].stats
     shown = f"mean {_values(used.mean)}, std {_values(used.std)}"
     if not np.allclose([used.mean, used.std], [known.mean, known.std], atol=1e-3):
@@ -41,7 +41,7 @@ def statistics(model: Model) -> Finding:
             "image statistics",
             f"{shown}; {model.identity['name']} was published with mean {_values(known.mean)}, "
             f"std {_values(known.std)}",
-            "every feature would be shifted: unless these weights were trained so, convert them again",
+            "every feature would be shifted: unless these weights were trained that way, convert them again",
             used=dataclasses.asdict(used),
             published=dataclasses.asdict(known),
         )
@@ -49,12 +49,12 @@ def statistics(model: Model) -> Finding:
 
 
 def positions(config: Config, model: Model) -> Finding:
-    """The grid of patches against the one that the position embedding was trained on."""
+    """The patch grid against the one that the position embedding was trained on."""
     spec = model.recognizer.spec
     grid, native = config.backbone.image_size // spec.patch_size, spec.native_grid
     what = f"{config.backbone.image_size} px, {grid} x {grid} patches"
     if spec.rotary:
-        return ok("positions", f"{what}, turned by the rule of {spec.family}")
+        return ok("positions", f"{what}, rotary positions of {spec.family}")
     if grid == native:
         return ok("positions", f"{what}, as trained")
     what += f", resampled from {native} x {native} ({model.identity['position_rule']})"

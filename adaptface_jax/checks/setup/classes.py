@@ -1,4 +1,4 @@
-"""The identities of a training set: how many, how even, and whether the labels are what a loss can use."""
+"""The identities of a training set: how many, how balanced, and whether a loss can use the labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adaptface_jax.data.record import Source
 
 
 def balance(source: Source) -> Finding:
-    """Images per identity; one identity that holds most of the images teaches nothing else."""
+    """Images per identity; training on one identity with most of the images teaches little else."""
     classes = source.num_classes
     counts = np.bincount(source.labels[source.labels >= 0], minlength=classes)
     each = f"{counts.min()} to {counts.max()} images each, median {np.median(counts):g}"
@@ -20,22 +20,22 @@ def balance(source: Source) -> Finding:
     if largest > 0.5 + 0.5 / classes:
         return fault(
             "class balance",
-            f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
+            f"{what}: identity {counts.argmax()} has {100 * largest:.0f}% of all images",
             "are several people in one folder or under one label? Limit it with data.max_per_identity",
             **numbers,
         )
     if largest > max(0.1, 3 / classes):
         return warning(
             "class balance",
-            f"{what}: identity {counts.argmax()} holds {100 * largest:.0f}% of all images",
-            "it dominates the batches; data.max_per_identity limits it",
+            f"{what}: identity {counts.argmax()} has {100 * largest:.0f}% of all images",
+            "it dominates the batches; limit it with data.max_per_identity",
             **numbers,
         )
     return ok("class balance", what, **numbers)
 
 
 def few(source: Source) -> Finding | None:
-    """Identities without an image, and with one image only."""
+    """Identities without images, and with a single image."""
     counts = np.bincount(source.labels[source.labels >= 0], minlength=source.num_classes)
     empty, single = int((counts == 0).sum()), int((counts == 1).sum())
     if empty:
@@ -55,7 +55,7 @@ def few(source: Source) -> Finding | None:
 
 
 def label_range(source: Source, scan: Scan) -> Finding:
-    """Labels are 0..C-1, and each record says what the index says."""
+    """Whether labels are 0..C-1, and whether each record agrees with the index."""
     labels, classes = source.labels, source.num_classes
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         return fault(
@@ -68,8 +68,8 @@ def label_range(source: Source, scan: Scan) -> Finding:
         number = int(scan.numbers[wrong][0])
         return fault(
             "labels",
-            f"{share(int(wrong.sum()), len(wrong))} records carry another label than the index, "
+            f"{share(int(wrong.sum()), len(wrong))} records have a label different from the index, "
             f"e.g. {source[number].key}",
-            "the index is of another file: pack the set again",
+            "the index belongs to a different file: pack the set again",
         )
-    return ok("labels", f"0 to {classes - 1}, as the records say")
+    return ok("labels", f"0 to {classes - 1}, matching the records")

@@ -1,4 +1,4 @@
-"""The conditions of a benchmark's images: how many there are of each, and what each two of them can be judged on."""
+"""The conditions of a benchmark's images: how many each has, and how many pairs each two of them have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptface_jax.evaluation.statistics.people import people_of
 
 
 def conditions(benchmark: Benchmark) -> Iterator[Finding]:
-    """The images of each condition, then a finding for each two that a pair has; nothing where none is known."""
+    """The images of each condition, then a finding for each two conditions of a pair; nothing if none is known."""
     if benchmark.image_domain is None:
         return
     names, index, issame = benchmark.domain_names, np.asarray(benchmark.index), np.asarray(benchmark.issame, bool)
@@ -35,7 +35,7 @@ def _cell(name: str, issame: np.ndarray, person: np.ndarray) -> Finding:
     numbers = {"pairs": len(issame), "genuine": genuine, "people": people}
     what = f"{plural(len(issame), 'pair')}, {genuine:,} genuine, of {plural(people, 'person', 'people')}"
     if genuine in (0, len(issame)):
-        return note(name, what, "one kind alone: no figure in the report's matrix", **numbers)
+        return note(name, what, "one kind of pair only: no metric in the report's matrix", **numbers)
     if people <= FEW:
-        return note(name, what, f"{FEW} people or fewer are too few to say whether a difference is real", **numbers)
+        return note(name, what, f"{FEW} people or fewer are too few to tell whether a difference is real", **numbers)
     return ok(name, what, **numbers)

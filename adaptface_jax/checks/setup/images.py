@@ -1,4 +1,4 @@
-"""The training images: readable, sizes, contents, colors, duplicates."""
+"""The training images: readability, sizes, contents, colors, duplicates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from adaptface_jax.checks.finding import Finding, fault, note, ok, share, warnin
 from adaptface_jax.checks.setup.scan import Scan
 from adaptface_jax.data.record import Source
 
-# Skin is red before blue in every light of common photographs; gray images have no difference at all.
+# Skin is redder than blue in any ordinary light; gray images have no difference at all.
 SWAPPED = -4.0
 
 
 def readable(scan: Scan, records: str = "records", allowed: int | None = None) -> Finding:
-    """Every image that was looked at can be decoded; a run passes over `allowed` bad ones (None: over none)."""
+    """Whether every checked image can be decoded; a run skips up to `allowed` bad ones (None: none)."""
     seen, bad = len(scan.numbers), len(scan.failures)
     if not bad:
         how = "all" if scan.complete else f"a sample of {seen:,} of"
@@ -24,10 +24,10 @@ def readable(scan: Scan, records: str = "records", allowed: int | None = None) -
     numbers: dict[str, Any] = {"failed": bad, "failures": [reason for _, reason in scan.failures[:100]]}
     expected = round(bad / seen * scan.total)
     if allowed is not None and expected <= allowed:
-        return warning("readable", what, f"up to {allowed:,} are passed over: data.bad_records is skip", **numbers)
-    advice = "damaged or half copied: copy or pack the set again, remove these, or set data.bad_records=skip"
+        return warning("readable", what, f"up to {allowed:,} are skipped: data.bad_records is skip", **numbers)
+    advice = "damaged or partly copied: copy or pack the set again, remove these, or set data.bad_records=skip"
     if allowed is not None:
-        advice = f"about {expected:,} in all, more than data.max_bad_records={allowed}: copy or pack the set again"
+        advice = f"about {expected:,} in total, more than data.max_bad_records={allowed}: copy or pack the set again"
     return fault("readable", what, advice, **numbers)
 
 
@@ -40,13 +40,13 @@ def contents(scan: Scan) -> Finding:
     return says(
         "blank images",
         f"{share(blank, seen)} are black or of one color, e.g. number {scan.blank[0]}",
-        "a failed download, crop or conversion: look at them, make them again or remove them",
+        "a failed download, crop or conversion: inspect them, create them again or remove them",
         numbers=scan.blank[:100],
     )
 
 
 def sizes(scan: Scan, stored: int) -> Finding:
-    """The sizes of the images against the one that a run reads at, in pixels."""
+    """The sizes of the images against the size that a run reads them at, in pixels."""
     height, width = scan.height[scan.good], scan.width[scan.good]
     kinds, counts = np.unique(np.stack([width, height], axis=1), axis=0, return_counts=True)
     common = kinds[counts.argmax()]
@@ -64,7 +64,7 @@ def sizes(scan: Scan, stored: int) -> Finding:
         return note(
             "sizes",
             f"{what}: shrunk to {stored} px before the model sees them",
-            "whole photographs? A face must fill its image: crop and align first",
+            "full photographs? A face must fill its image: crop and align first",
         )
     if np.median(stretch) > 1.01:
         return note("sizes", f"{what}: not square, stretched to {stored} x {stored}")
@@ -89,14 +89,14 @@ def colors(scan: Scan) -> Finding:
             "the channels are probably swapped (BGR saved as RGB): published weights expect RGB",
         )
     if not 25 < brightness < 230:
-        return warning("colors", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "look at some images")
+        return warning("colors", f"{what}: very {'dark' if brightness < 25 else 'bright'}", "inspect some images")
     if red == green == blue:
         return ok("colors", f"gray images, mean pixel {red:.0f}")
     return ok("colors", what)
 
 
 def duplicates(scan: Scan, source: Source) -> list[Finding]:
-    """The same bytes, or the same pixels, twice: within one identity, and under two identities."""
+    """Images with the same bytes or pixels: within one identity, and under two identities."""
     if not scan.good.any():
         return []
     numbers, labels = scan.numbers[scan.good], scan.label[scan.good]
@@ -123,7 +123,7 @@ def duplicates(scan: Scan, source: Source) -> list[Finding]:
         findings.append(
             (fault if len(conflicts) > 0.01 * len(group) else warning)(
                 "contradicting labels",
-                f"{len(conflicts):,} images stand under two identities, e.g. {one} and {other}",
+                f"{len(conflicts):,} images are under two identities, e.g. {one} and {other}",
                 "one person under two names, or mixed-up labels: merge the identities or remove the copies",
                 conflicts=len(conflicts),
             )

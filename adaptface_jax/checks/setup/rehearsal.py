@@ -1,4 +1,4 @@
-"""The training step itself: compiled, weighed against the device's memory, run on real batches and timed."""
+"""The training step itself: compiled, compared with the device's memory, run on real batches and timed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from adaptface_jax.training.plan import placed_batches
 from adaptface_jax.training.recognition.plan import RecognitionPlan
 from adaptface_jax.training.step import Batch, TrainState, init_state, make_step
 
-# Three steps: B of every adapter starts at zero and a warm-up at rate zero, so that a router may have no gradient
-# before the third. More only while they are quick.
+# Three steps: B of every adapter starts at zero and a warm-up at rate zero, so a router may have no gradient
+# before the third. More only if they are fast.
 STEPS, MORE_STEPS, SECONDS = 3, 8, 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """The step, ready to run, and what it holds on each device: bytes of `frozen`, `state` and everything else."""
+    """The step, ready to run, and its memory on each device: bytes of `frozen`, `state` and everything else."""
 
     function: Any
     state: TrainState
@@ -42,11 +42,11 @@ class Compiled:
 
 
 def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
-    """The run's own step for batches like this one."""
+    """The run's own step for batches like `batch`."""
     config, mesh, model = plan.config, plan.mesh, plan.model
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
-    # The step gives its state away: the plan's own arrays must outlive it.
+    # The step donates its state: the plan's own arrays must outlive it.
     state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), plan.trainable), optimizer, plan.statistics))
     key = jax.device_put(jax.random.key(config.seed), sharding(mesh))
     compiled = (
@@ -64,28 +64,28 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
 
 
 def memory(compiled: Compiled, limit: int | None, devices: int) -> Finding:
-    """What the step holds against `limit`, the bytes that all devices may use together (None: not known)."""
+    """The memory of the step against `limit`, the bytes that all devices may use together (None: unknown)."""
     total = devices * compiled.total_bytes
     parts = (
-        f"{byte_size(compiled.frozen_bytes)} frozen, {byte_size(compiled.state_bytes)} trained and optimizer, "
+        f"{byte_size(compiled.frozen_bytes)} frozen, {byte_size(compiled.state_bytes)} trained and optimizer state, "
         f"{byte_size(compiled.work_bytes)} activations" + (f", on each of {devices} devices" if devices > 1 else "")
     )
     what = f"a step takes {byte_size(total)} ({parts})"
     numbers: dict[str, Any] = {"bytes": total, "limit": limit}
     if limit is None:
-        return note("memory", f"{what}; the device does not say what it has", **numbers)
+        return note("memory", f"{what}; the device does not report its memory", **numbers)
     advice = "halve the activations: train.grad_accum=2, train.remat=true, or a smaller train.batch_size"
     if compiled.frozen_bytes > compiled.work_bytes:
         advice = "make the frozen blocks smaller: backbone.quantize=int8, or train.fsdp over several devices"
     if total > limit:
-        return fault("memory", f"{what}, only {byte_size(limit)} are there", advice, **numbers)
+        return fault("memory", f"{what}, only {byte_size(limit)} available", advice, **numbers)
     if total > 0.85 * limit:
         return warning("memory", f"{what} of {byte_size(limit)}: tight", advice, **numbers)
     return ok("memory", f"{what} of {byte_size(limit)}", **numbers)
 
 
 def available_memory(devices: Sequence[jax.Device]) -> int | None:
-    """Bytes that the devices may use together; on a CPU what the machine and its limits leave free."""
+    """Bytes that the devices may use together; on a CPU what the machine and its limits leave available."""
     stats = [device.memory_stats() for device in devices]
     if all(entry and "bytes_limit" in entry for entry in stats):
         return sum(int(entry["bytes_limit"]) for entry in stats if entry)
@@ -112,7 +112,7 @@ def _lines(path: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsed:
-    """A dict of the metrics of each step, and images a second of the steps after the first."""
+    """A dict of the metrics of each step, and images per second of the steps after the first."""
 
     metrics: tuple[dict[str, float], ...]
     images_per_second: float
@@ -145,7 +145,7 @@ def first_loss(rehearsed: Rehearsed, expected: tuple[float, float]) -> Finding:
         return fault(
             "loss",
             f"losses of the first steps: {shown}",
-            "not finite: weights or images hold NaN, or the learning rate is far too high",
+            "not finite: weights or images contain NaN, or the learning rate is far too high",
             **numbers,
         )
     if abs(loss - mean) > 4 * std:
@@ -154,7 +154,7 @@ def first_loss(rehearsed: Rehearsed, expected: tuple[float, float]) -> Finding:
 
 
 def gradients(rehearsed: Rehearsed) -> Finding:
-    """Every trained part has a finite gradient, and one that is not zero at some step."""
+    """Whether every trained part has a finite gradient that is nonzero at some step."""
     norms = {
         name.removeprefix("grad_norm/"): [entry[name] for entry in rehearsed.metrics]
         for name in rehearsed.metrics[0]
@@ -166,29 +166,29 @@ def gradients(rehearsed: Rehearsed) -> Finding:
         what = "; ".join(
             f"{', '.join(parts)}: {problem}" for parts, problem in ((bad, "not finite"), (dead, "always zero")) if parts
         )
-        return fault("gradients", what, "this part would not learn: blank images, broken weights or a cut graph")
+        return fault("gradients", what, "this part would not learn: blank images, broken weights or a detached graph")
     shown = ", ".join(f"{part} {max(values):.2g}" for part, values in norms.items())
-    return ok("gradients", f"finite and not zero: {shown}", **{part: max(values) for part, values in norms.items()})
+    return ok("gradients", f"finite and nonzero: {shown}", **{part: max(values) for part, values in norms.items()})
 
 
 def speed(decoded: float | None, trained: float) -> Finding:
-    """Images a second of the data pipeline against those of the step."""
+    """Images per second of the data pipeline against those of the step."""
     if decoded is None:
-        return note("speed", f"the step takes {rate(trained)}; too few batches to time the data")
+        return note("speed", f"step {rate(trained)}; too few batches to time the data")
     what = f"data {rate(decoded)}, step {rate(trained)}"
     numbers = {"data": decoded, "step": trained}
     if decoded < 0.8 * trained:
         return warning(
             "speed",
             f"{what}: the device would wait {100 * (1 - decoded / trained):.0f}% of the time",
-            "data.threads, a faster disk, or images stored as 112 px crops",
+            "raise data.threads, use a faster disk, or store images as 112 px crops",
             **numbers,
         )
-    return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} sets the pace", **numbers)
+    return ok("speed", f"{what}: {'compute' if decoded > trained else 'data'} is the bottleneck", **numbers)
 
 
 def decode_rate(plan: RecognitionPlan, seconds: float = 3.0) -> float | None:
-    """Images a second that the run's own pipeline and threads deliver, device idle, files warm; None if too few."""
+    """Images per second that the run's own pipeline and threads deliver, device idle, files cached; None if too few."""
     data = placed_batches(plan, 0)
     next(data)
     count, start = 0, time.monotonic()

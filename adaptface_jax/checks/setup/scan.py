@@ -1,4 +1,4 @@
-"""One pass over images: are they readable, how large, how bright, and what identifies their content."""
+"""One pass over images: whether they are readable, how large, how bright, and digests of their content."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
 
-# Below this standard deviation of its pixels (of 255) an image shows nothing: black, white or one color.
+# Below this standard deviation of its pixels (of 255) an image is blank: black, white or one color.
 BLANK = 2.0
 
-# Side of the gray thumbnail by which resized and re-encoded copies are known.
+# Side of the gray thumbnail by which resized and re-encoded copies are found.
 THUMBNAIL = 12
 
-# One task of the thread pool, and how many wait at a time: a full scan of millions must not queue them all.
+# Images per task of the thread pool, and pending tasks at a time: a scan of millions must not queue them all.
 _CHUNK, _BLOCK = 32, 8192
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """A row per image that was looked at, of `total` there are.
+    """One row per scanned image, of `total` in the set.
 
-    numbers int64 [n]; good bool [n], decoded; label int64 [n], as its record says (-1 in a benchmark);
+    numbers int64 [n]; good bool [n], decoded; label int64 [n], from its record (-1 in a benchmark);
     content, pixels: 128 bits of the sha256 of the encoded bytes and of the decoded pixels, as void [n];
     height, width int32 [n]; mean float32 [n, 3] and spread float32 [n], of its pixels;
     thumbnail uint8 [n, 144], gray.
-    failures: (number, why) of those that cannot be read or decoded.
+    failures: (number, reason) of those that cannot be read or decoded.
     """
 
     total: int
@@ -52,7 +52,7 @@ class Scan:
 
     @property
     def blank(self) -> np.ndarray:
-        """Numbers of the images that show nothing."""
+        """Numbers of the blank images."""
         return self.numbers[self.good & (self.spread < BLANK)]
 
     @property
@@ -76,7 +76,7 @@ Image = bytes | np.ndarray
 
 
 def scan_source(source: Source, limit: int | None, seed: int) -> Scan:
-    """Look at `limit` records, drawn by `seed` without repetition, or at all of them (None)."""
+    """Scan `limit` records, drawn with `seed` without replacement, or all of them (None)."""
 
     def read(number: int) -> tuple[Image, int, str]:
         record = source[number]
@@ -86,7 +86,7 @@ def scan_source(source: Source, limit: int | None, seed: int) -> Scan:
 
 
 def scan_images(benchmark: Benchmark, name: str) -> Scan:
-    """Look at every image of a benchmark."""
+    """Scan every image of a benchmark."""
     images: Sequence[Image] = benchmark.images
     everything = np.arange(len(images))
     return _scan(lambda i: (images[i], -1, f"image {i}"), len(images), everything, f"reading {name}")

@@ -1,4 +1,4 @@
-"""Whether the set that training sees is the one that lies there."""
+"""Whether training uses every image in the set's folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from adaptface_jax.data.record import Source
 
 
 def selection(source: Source) -> Finding:
-    """What was passed over where the set lies: a picture there is probably missed."""
-    passed, number = source.passed_over, len(source)
-    if not passed.total:
-        return ok("selection", f"{number:,} images, nothing passed over")
-    (line,) = passed.lines()
-    numbers: dict[str, Any] = {"pictures": dict(passed.pictures), "others": dict(passed.others)}
-    if not passed.pictures.total():
+    """What was skipped in the set's folder: an image among it was probably meant to be used."""
+    skipped, number = source.skipped_files, len(source)
+    if not skipped.total:
+        return ok("selection", f"{number:,} images, nothing skipped")
+    (line,) = skipped.lines()
+    numbers: dict[str, Any] = {"pictures": dict(skipped.images), "others": dict(skipped.others)}
+    if not skipped.images.total():
         return note("selection", f"{number:,} images; {line}", **numbers)
     return warning(
         "selection",
         f"{number:,} images; {line}",
-        "a picture is somebody's where it lies in the folder of a person, at any depth: move or remove these",
+        "an image belongs to the person whose folder contains it, at any depth: move or remove these",
         **numbers,
     )

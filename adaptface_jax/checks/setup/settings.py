@@ -1,4 +1,4 @@
-"""Settings that are allowed and still seldom meant: learning rate, schedule, scale, room on the disk."""
+"""Settings that are allowed but rarely intended: learning rate, schedule, scale, disk space."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.config.schema import Config
 from adaptface_jax.training import optim
 
-# Peak rates of AdamW that are known to train: adapters and heads, and a whole backbone.
+# Peak learning rates known to train with AdamW: adapters and heads, and a full backbone.
 RATES = {"adapter": (1e-6, 1e-2), "full": (1e-7, 5e-4)}
 
 
 def learning_rate(config: Config) -> Finding:
-    """The peak against the rates that are known to train."""
+    """The peak learning rate against rates that are known to train."""
     rate, kind = config.train.learning_rate, config.adapter.kind
     low, high = RATES["full" if kind == "full" else "adapter"]
-    what = f"{rate:g} at the peak, {config.train.schedule}"
+    what = f"{rate:g} peak, {config.train.schedule}"
     if rate == 0:
         return fault("learning rate", "0: nothing would be trained", "set train.learning_rate, e.g. 1e-4")
     if not low <= rate <= high:
         return warning(
             "learning rate",
             f"{what}: outside {low:g} to {high:g}, where {kind} is known to train with AdamW",
-            f"too {'low: the loss hardly moves' if rate < low else 'high: the loss diverges or embeddings collapse'}",
+            f"too {'low: the loss hardly falls' if rate < low else 'high: the loss diverges or embeddings collapse'}",
         )
     return ok("learning rate", what)
 
 
 def course(config: Config, steps_per_epoch: int, total_steps: int) -> Finding:
-    """The length of the run, and whether its schedule ever reaches the peak."""
+    """The length of the run, and whether its schedule reaches the peak."""
     train = config.train
     epochs = total_steps / max(1, steps_per_epoch)
     what = f"{total_steps:,} steps of {train.batch_size} images, {epochs:.3g} epochs"
@@ -49,7 +49,7 @@ def course(config: Config, steps_per_epoch: int, total_steps: int) -> Finding:
         return warning(
             "course",
             f"{what}, most of them at a rate near zero",
-            "the schedule falls too early: look at train.decay_epochs, train.restart_epochs",
+            "the schedule falls too early: check train.decay_epochs, train.restart_epochs",
         )
     if epochs < 1:
         return note("course", f"{what}: some images are never seen")
@@ -57,7 +57,7 @@ def course(config: Config, steps_per_epoch: int, total_steps: int) -> Finding:
 
 
 def scale(config: Config, classes: int) -> Finding:
-    """The least scale with which a softmax over so many classes can be sure of itself.
+    """The smallest scale at which a softmax over this many classes can be confident.
 
     s >= (C - 1) / C * log((C - 1) P / (1 - P)) for a probability P = 0.9 (CosFace, arXiv 1801.09414, section 3.3).
     """
@@ -67,7 +67,7 @@ def scale(config: Config, classes: int) -> Finding:
     if loss.scale < least:
         return warning(
             "scale",
-            f"{what}: below {least:.1f} the loss cannot become small",
+            f"{what}: below {least:.1f}, the loss cannot become small",
             "raise loss.scale (64 is usual, 16 for tens of identities)",
         )
     if loss.scale > 200:
@@ -76,26 +76,26 @@ def scale(config: Config, classes: int) -> Finding:
 
 
 def disk(workdir: Path | None, config: Config, state_bytes: int, steps: int, free: int | None = None) -> Finding:
-    """Room for the checkpoints of a run of so many steps: `checkpoint.keep`, the best one, one being written, and those
-    of `checkpoint.keep_every`. free: bytes, for tests.
+    """Disk space for the checkpoints of a run of `steps` steps: `checkpoint.keep`, the best one, one being written, and
+    those of `checkpoint.keep_every`. free: bytes, for tests.
     """
     each, every = 1.02 * state_bytes + 1e6, config.checkpoint.keep_every
     count = config.checkpoint.keep + 2 + (steps // every if every else 0)
     needed = count * each
     what = f"{count:,} checkpoints of {each / 1e6:.3g} MB"
     if workdir is None:
-        return note("disk", f"{what}; name the --workdir to check its disk")
+        return note("disk", f"{what}; pass --workdir to check its disk")
     parent = next(folder for folder in (workdir, *workdir.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        return fault("disk", f"{parent}: nothing can be written there", "choose another --workdir, or its permissions")
+        return fault("disk", f"{parent}: not writable", "choose another --workdir, or change its permissions")
     free = shutil.disk_usage(parent).free if free is None else free
     what += f", {free / 1e9:.3g} GB free in {parent}"
     numbers = {"needed": needed, "free": free}
     if free < needed:
-        advice = "the run would end at a full disk: free some, lower checkpoint.keep" + (
+        advice = "the run would fill the disk: free some space, lower checkpoint.keep" + (
             ", or raise checkpoint.keep_every" if every else ""
         )
         return fault("disk", what, advice, **numbers)
     if free < 2 * needed + 1e9:
-        return warning("disk", f"{what}: tight", "logs and other programs need room too", **numbers)
+        return warning("disk", f"{what}: tight", "logs and other programs need space too", **numbers)
     return ok("disk", what, **numbers)

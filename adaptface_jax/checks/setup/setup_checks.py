@@ -1,4 +1,4 @@
-"""Everything that can be checked before a run, in the order in which it is found out."""
+"""All checks before a run, in the order in which they are made."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from adaptface_jax.training.recognition.model import Model, build_model
 from adaptface_jax.training.recognition.plan import RecognitionPlan, prepare
 from adaptface_jax.weights.peft.adopt import adopted
 
-# Features are taken in small batches: a doctor's sample must not need the memory of an evaluation.
+# Features are computed in small batches: the doctor's sample must not need the memory of an evaluation.
 EMBED_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class SetUp:
-    """What of a run could be opened. plan: None where training would refuse to start; refusals: why, one line each."""
+    """The parts of a run that could be opened. plan: None if training would not start; refusals: why, one line each."""
 
     config: Config
     mesh: Mesh
@@ -57,7 +57,7 @@ class SetUp:
 
 
 def open_set_up(config: Config) -> SetUp:
-    """As training opens it; where that is refused, piece by piece, so that all is found and not only the first."""
+    """Opened as training does; if that fails, piece by piece, so that every failure is found and not only the first."""
     mesh = make_mesh(model=config.train.model_parallel, fsdp=config.train.fsdp)
     try:
         plan = prepare(config)
@@ -93,13 +93,13 @@ def check_setup(
     memory_limit: int | None = None,
     look_at: Callable[[Any], Finding] | None = None,
 ) -> Iterator[Section]:
-    """The sections of the report, each as soon as it is known.
+    """The sections of the report, each as soon as it is ready.
 
-    look_at: what a model sees of a benchmark's images (`align.benchmark_images`), since it needs the detector.
-    sample: training images to read, None for all. memory_limit: bytes to judge the step by instead of the devices'.
+    look_at: how a benchmark's images are given to a model (`align.benchmark_images`), since it needs the detector.
+    sample: training images to read, None for all. memory_limit: bytes to compare the step with instead of the devices'.
     """
     set_up = open_set_up(config)
-    refused = [fault(name, reason, "training would refuse to start") for name, reason in set_up.refusals.items()]
+    refused = [fault(name, reason, "training would not start") for name, reason in set_up.refusals.items()]
     if refused:
         yield Section("set-up", "what cannot be opened", tuple(refused))
     scan = None
@@ -168,7 +168,7 @@ def _training(set_up: SetUp, scan: Scan | None, workdir: Path | None, memory_lim
     config, plan = set_up.config, set_up.plan
     findings = [settings.learning_rate(config)]
     if plan is None:
-        return (*findings, note("one step", "not run: training would refuse to start"))
+        return (*findings, note("one step", "not run: training would not start"))
     findings.append(settings.course(config, plan.steps_per_epoch, plan.total_steps))
     findings.append(settings.scale(config, plan.source.num_classes))
     try:

@@ -1,4 +1,4 @@
-"""Image work on the device: uint8 batches to normalized floats, and random changes with explicit keys."""
+"""Image processing on the device: uint8 batches to normalized floats, and random augmentations with explicit keys."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from adaptface_jax.models.specs import ImageStats
 def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
     """uint8 [B, H, W, 3] -> normalized `dtype` [B, S, S, 3], S = image_size.
 
-    Resized as Pillow resizes uint8, level for level: bicubic with a = -0.5, antialiased, first along rows, then along
-    columns, rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per
-    channel. Computed in float32 whatever `dtype` is.
+    Resized exactly as Pillow resizes uint8: bicubic with a = -0.5, antialiased, first along rows, then along columns,
+    rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per channel.
+    Computed in float32 whatever `dtype` is.
     """
     pixels = images.astype(jnp.float32)
     for axis in (2, 1):
@@ -32,10 +32,10 @@ def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax
 
 
 def _resized(pixels: jax.Array, axis: int, size: int) -> jax.Array:
-    """One axis of whole levels [B, H, W, 3] brought to `size`: whole levels again, the same on every backend.
+    """One axis of integer levels [B, H, W, 3] resized to `size`: integer levels, identical on every backend.
 
-    Pillow's weights are whole multiples of 2^-22. Each is split into a coarse part (multiples of 2^-11) and the rest,
-    so that both sums are exact in float32, in whatever order a device adds.
+    Pillow's weights are multiples of 2^-22. Each is split into a coarse part (multiples of 2^-11) and the rest, so that
+    both sums are exact in float32, in whatever order a device adds.
     """
     weights = np.round(antialiased(pixels.shape[axis], size) * 2**22).astype(np.int64)
     coarse, rest = weights >> 11, weights & (2**11 - 1)
@@ -61,10 +61,10 @@ def augment(
     shift: float = 0.0,
     quality: Quality = GOOD,
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> the same shape: RandAugment, a small misalignment, less quality, a mirror image for half.
+    """uint8 [B, H, W, 3] -> the same shape: RandAugment, slight misalignment, degradation, a horizontal flip of half.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
-    randaugment_ops: operations in a row for each image, 0 for none. randaugment_magnitude: see randaugment.
+    randaugment_ops: consecutive operations per image, 0 for none. randaugment_magnitude: see randaugment.
     shift: see jitter, 0 for none. quality: see worsened.
     """
 
@@ -82,7 +82,7 @@ def augment(
 
 
 def jitter(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
-    """uint8 [H, W, 3] -> the same, shifted, scaled and turned about its center; bilinear, edges repeated.
+    """uint8 [H, W, 3] -> the same, shifted, scaled and rotated about its center; bilinear, edges repeated.
 
     amount: the shift is uniform within +-amount of the size along each axis, the scale within exp(+-amount), the angle
     within +-amount radians.

@@ -1,4 +1,4 @@
-"""The random changes of the classification studies, on the device, as torchvision makes them on PIL images."""
+"""The random augmentations of the classification studies, on the device, as torchvision applies them to PIL images."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def augment_images(
     crop_scale: tuple[float, float] | None,
     crop_ratio: tuple[float, float],
 ) -> jax.Array:
-    """uint8 [B, H, W, 3] -> the same shape: a mirror image for half of them, a turn, other colors, a part enlarged.
+    """uint8 [B, H, W, 3] -> the same shape: a horizontal flip of half, a rotation, color jitter, a resized crop.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
     rotation: degrees, see random_rotation. brightness, contrast, saturation, hue: see color_jitter.
-    crop_scale, crop_ratio: see random_resized_crop. 0, or None for crop_scale, switches a change off.
+    crop_scale, crop_ratio: see random_resized_crop. 0, or None for crop_scale, disables an augmentation.
     Raises InputError as these functions do.
     """
     with_colors = bool(brightness or contrast or saturation or hue)

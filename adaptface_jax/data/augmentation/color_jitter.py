@@ -1,8 +1,8 @@
 """torchvision's ColorJitter on PIL images: brightness, contrast, saturation and hue in a random order per image.
 
-The first three are one operation, Pillow's `Image.blend` with black, the mean gray or the gray image. An image takes
-its blends in two loops with the hue between them, and leaves out (a factor of 1) those that are not on that side of it:
-under `vmap` a choice among four operations in each of four places would compute all sixteen.
+The first three are one operation, Pillow's `Image.blend` with black, the mean gray or the gray image. An image goes
+through its blends in two loops with the hue shift between them, each loop disabling (with a factor of 1) the blends on
+the other side: under `vmap`, a choice among four operations in each of four places would compute all sixteen.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from adaptface_jax.data.augmentation.packed import by_parts, pack_levels, unpack
 
 BLENDS = ("brightness", "contrast", "saturation")
 
-# Factors are drawn among the multiples of 2^-13: with these, up to a factor of 4, Pillow's blend is exact in float32,
-# so that no device's fused multiplication and addition can find another level.
+# Factors are drawn from the multiples of 2^-13: with these, up to a factor of 4, Pillow's blend is exact in float32,
+# so that no device's fused multiply-add can give another level.
 FACTOR_STEP = 2.0**-13
 MOST = 3
 
 
 class Changes(NamedTuple):
-    """What happens to one image. n is the number of blends that are switched on, or 0."""
+    """The changes to one image. n is the number of enabled blends, or 0."""
 
-    order: jax.Array  # int32 [n], places in BLENDS
+    order: jax.Array  # int32 [n], indices in BLENDS
     factors: jax.Array  # float32 [n], in that order
     before_hue: jax.Array  # int32 scalar, how many blends come before the hue
     hue: jax.Array  # float32 scalar, of a turn
@@ -38,9 +38,9 @@ class Changes(NamedTuple):
 def color_jitter(
     key: jax.Array, packed: jax.Array, brightness: float, contrast: float, saturation: float, hue: float
 ) -> jax.Array:
-    """Packed int32 [H, W] -> the same. Factors are uniform in [max(0, 1 - v), 1 + v], the hue moves by +-`hue` turns.
+    """Packed int32 [H, W] -> the same. Factors are uniform in [max(0, 1 - v), 1 + v], the hue shift in +-`hue` turns.
 
-    0 switches an operation off. Raises InputError for a setting below 0 or above 3, a hue above 0.5.
+    0 disables an operation. Raises InputError for a setting below 0 or above 3, or a hue above 0.5.
     """
     return change_colors(packed, draw(key, brightness, contrast, saturation, hue), with_hue=hue > 0)
 
@@ -50,10 +50,10 @@ def draw(key: jax.Array, brightness: float, contrast: float, saturation: float, 
     amounts = np.array([brightness, contrast, saturation])
     for name, amount in zip(BLENDS, amounts, strict=True):
         if not 0 <= amount <= MOST:
-            raise InputError(f"augment.{name}: {amount} is not within 0 to {MOST}; use 0 to switch it off")
+            raise InputError(f"augment.{name}: {amount} is not within 0 to {MOST}; use 0 to disable it")
     if not 0 <= hue <= 0.5:
         raise InputError(f"augment.hue: {hue} is not within 0 to 0.5, in turns of the color wheel")
-    # One draw for all: each call of the generator costs half a second of compilation.
+    # One draw for all: each generator call costs half a second of compilation.
     numbers = jax.random.uniform(key, (6,))
 
     orders = np.array(list(itertools.permutations(np.flatnonzero(amounts))), np.int32)
@@ -66,9 +66,9 @@ def draw(key: jax.Array, brightness: float, contrast: float, saturation: float, 
 
 
 def change_colors(packed: jax.Array, changes: Changes, *, with_hue: bool = True) -> jax.Array:
-    """Packed int32 [H, W] -> the same: the given changes, level for level as Pillow makes them.
+    """Packed int32 [H, W] -> the same: the given changes, exactly as Pillow applies them.
 
-    with_hue: False leaves the hue out.
+    with_hue: False omits the hue shift.
     """
     if not with_hue:
         return _blend_in_turn(packed, changes.order, changes.factors)
@@ -81,7 +81,7 @@ def change_colors(packed: jax.Array, changes: Changes, *, with_hue: bool = True)
 
 
 def _blend_in_turn(packed: jax.Array, order: jax.Array, factors: jax.Array) -> jax.Array:
-    """A scan, not a Python loop: XLA for CPUs would compute each blend anew for every use of its result."""
+    """A scan, not a Python loop: XLA for CPUs would recompute each blend for every use of its result."""
     if not order.size:
         return packed
 
@@ -92,7 +92,7 @@ def _blend_in_turn(packed: jax.Array, order: jax.Array, factors: jax.Array) -> j
 
 
 def _blend(packed: jax.Array, number: jax.Array, factor: jax.Array) -> jax.Array:
-    """`degenerate + factor * (image - degenerate)` with number `number` of BLENDS, cut off as `Image.blend` does."""
+    """`degenerate + factor * (image - degenerate)` with number `number` of BLENDS, truncated as by `Image.blend`."""
     channels = _floats(packed)
     red, green, blue = channels
     gray = jnp.floor((19595 * red + 38470 * green + 7471 * blue + 0x8000) * 2.0**-16)  # below 2^24 until scaled

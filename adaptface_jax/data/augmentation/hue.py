@@ -1,9 +1,9 @@
-"""A shift of hue, equal for every color to Pillow's: RGB to its "HSV" of three bytes, a new H, and back to RGB.
+"""A hue shift, identical to Pillow's for every color: RGB to its "HSV" of three bytes, a new H, and back to RGB.
 
 Source: `rgb2hsv_row` and `hsv2rgb` in Pillow's libImaging/Convert.c, and torchvision's adjust_hue. Pillow's
-quotients are floats of two widths, and where H is a whole number before it is cut off their rounding errors decide.
-Here all numbers are whole and below 2^24, exact in float32 on every device; each division leaves room for errors of
-several units in the last place, and the values of H that Pillow's errors decide are listed.
+quotients are floats of two widths, and if H is an integer before truncation, their rounding errors decide. Here all
+numbers are integers below 2^24, exact in float32 on every device; each division tolerates errors of several units in
+the last place, and the values of H that Pillow's errors decide are listed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 def shift_hue(
     red: jax.Array, green: jax.Array, blue: jax.Array, shift: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """float32 planes of whole levels 0..255 -> the same; `shift` (float32, whole, 0..255) is added to H modulo 256."""
+    """float32 planes of integer levels 0..255 -> the same; `shift` (float32 integer, 0..255) is added to H mod 256."""
     hue, saturation, value = _to_hsv(red, green, blue)
     hue = hue + shift
     return _to_rgb(jnp.where(hue > 255, hue - 256, hue), saturation, value)
 
 
 def _to_hsv(red: jax.Array, green: jax.Array, blue: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Three levels to three bytes (whole float32)."""
+    """Three levels to three bytes (float32 integers)."""
     high = jnp.maximum(jnp.maximum(red, green), blue)
     low = jnp.minimum(jnp.minimum(red, green), blue)
     saturation = jnp.floor((255 * (high - low) + 0.5) / jnp.maximum(high, 1))
@@ -33,7 +33,7 @@ def _to_hsv(red: jax.Array, green: jax.Array, blue: jax.Array) -> tuple[jax.Arra
 
 
 def _hue(red: jax.Array, green: jax.Array, blue: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
-    """H, 0..255: the angle in parts of 1/85 of 60 degrees, halved and cut off, or one less where Pillow falls short."""
+    """H, 0..255: the angle in units of 60/85 degrees, halved and truncated, or one less where Pillow falls short."""
     blue_low, red_low = blue == low, red == low
     secondary = jnp.where(blue_low, 85.0, jnp.where(red_low, 255.0, 425.0))  # yellow, cyan, magenta
     past = jnp.where(blue_low, red < high, jnp.where(red_low, green < high, blue < high))
@@ -44,7 +44,7 @@ def _hue(red: jax.Array, green: jax.Array, blue: jax.Array, high: jax.Array, low
     whole = distance * spread == numerator
     angle = jnp.where(past, secondary + distance, secondary - distance - jnp.where(whole, 0.0, 1.0))
 
-    # Bits and no table: XLA for CPUs moves a look-up into what follows and repeats it (15 times as slow).
+    # Bits, not a table: XLA for CPUs fuses a lookup into what follows and repeats it (15 times as slow).
     place = distance.astype(jnp.int32)
 
     def word(number: int) -> jax.Array:
@@ -58,7 +58,7 @@ def _hue(red: jax.Array, green: jax.Array, blue: jax.Array, high: jax.Array, low
 
 
 def _falls_short(sector: int, sign: int) -> tuple[int, int]:
-    """Two words of 32 bits; bit n: at the distance 2 n + 1, a whole number, Pillow's floats end below `angle / 2`."""
+    """Two 32-bit words; bit n: at the integer distance 2 n + 1, Pillow's floats end up below `angle / 2`."""
     distance = np.arange(1, 86, 2)
     fraction = (distance.astype(np.float32) / np.float32(85)).astype(np.float64)
     hue = (sector + sign * fraction).astype(np.float32).astype(np.float64)
@@ -67,19 +67,19 @@ def _falls_short(sector: int, sign: int) -> tuple[int, int]:
     return sum(1 << place for place in places if place < 32), sum(1 << place - 32 for place in places if place >= 32)
 
 
-# Toward yellow, toward and past cyan, toward magenta. Nothing falls short past yellow, past magenta, at even places.
+# Toward yellow, toward and past cyan, toward magenta. None fall short past yellow, past magenta, at even distances.
 _SHORT = (_falls_short(1, -1), _falls_short(3, -1), _falls_short(3, 1), _falls_short(5, -1))
 
 
 def _to_rgb(hue: jax.Array, saturation: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Three bytes (whole float32) to three levels."""
+    """Three bytes (float32 integers) to three levels."""
     sector = jnp.floor((6 * hue + 0.5) / 255)  # 0..6
     rest = 6 * hue - 255 * sector
     weight = jnp.where(sector % 2 == 1, rest, 255 - rest)
 
     color = value * saturation
     lowest = value - jnp.floor((color + 127.5) / 255)
-    # round(color * weight / 255^2): the quotient may be one off, the remainder is exact.
+    # round(color * weight / 255^2): the quotient may be off by one, the remainder is exact.
     product = color * weight
     quotient = jnp.floor(product * np.float32(1 / 65025))
     middle = value - quotient - (product - 65025 * quotient > 32512).astype(jnp.float32)

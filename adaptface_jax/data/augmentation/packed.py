@@ -1,7 +1,7 @@
-"""A picture as one int32 a pixel, red in the lowest byte, then green and blue.
+"""An image as one int32 per pixel, red in the lowest byte, then green and blue.
 
-Between random changes pictures stay in this form: one array is gathered once where three channels would be gathered
-three times, and XLA for CPUs, which computes several results of the same arithmetic each from the start, has one to do.
+Images stay in this form between augmentations: one gather replaces three, one per channel, and XLA for CPUs, which
+recomputes shared arithmetic for each of several results, has a single result to compute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def unpack(packed: jax.Array) -> jax.Array:
 
 
 def pack_levels(red: jax.Array, green: jax.Array, blue: jax.Array) -> jax.Array:
-    """Three arrays of numbers in [0, 256), cut off to whole levels, -> int32 of their shape."""
+    """Three arrays of numbers in [0, 256), truncated to integers, -> int32 of their shape."""
     red, green, blue = (levels.astype(jnp.int32) for levels in (red, green, blue))
     return red | green << 8 | blue << 16
 
@@ -36,10 +36,10 @@ def unpack_levels(packed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def by_parts(function: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
-    """`function` of two halves of the rows [H, ...] in turn, or of more parts where H is odd.
+    """`function` applied to the two halves of the rows [H, ...] in turn, or to more parts if H is odd.
 
-    What a loop yields is stored. Without it XLA for CPUs, which also takes out optimization barriers, repeats the
-    function in every use of its result: a rotation and a change of hue took 20 times as long together as one by one.
+    The results of a loop are stored. Without it, XLA for CPUs, which also removes optimization barriers, repeats the
+    function in every use of its result: a rotation with a hue shift took 20 times as long as the two separately.
     """
     count = rows.shape[0]
     parts = next((number for number in range(2, count) if count % number == 0), count)

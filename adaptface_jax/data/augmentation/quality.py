@@ -1,7 +1,7 @@
-"""Pictures made worse on the device: blurred, of low resolution, compressed as JPEG does, with a hole.
+"""Images degraded on the device: blur, low resolution, JPEG compression, a cutout.
 
-How much is drawn for each image; nothing drawn leaves it as it is, level for level. What low resolution takes along an
-axis and blur are matrices of the image's size, so that a batch in which every image has its own is a few products.
+The strength is drawn per image; zero strength leaves it unchanged. Low resolution and blur along an axis are matrices
+of the image's size, so that a batch in which every image has its own takes a few products.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LUMINANCE = np.array(
 )  # fmt: skip
 CHROMINANCE = np.full((8, 8), 99, np.float32)
 CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
-# RGB -> Y, Cb, Cr about 0: JFIF (ITU-T T.871).
+# RGB -> Y, Cb, Cr centered at 0: JFIF (ITU-T T.871).
 YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 BLOCK = 8
 
 
 class Quality(NamedTuple):
-    """How bad pictures may become; 0 switches a change off.
+    """How far images are degraded at most; 0 disables a degradation.
 
-    share: of the images that are changed. blur: greatest standard deviation, as a fraction of the image's width.
-    resolution: least side, as a fraction of the image's. jpeg: lowest quality, 1 to 100. cutout: greatest area of the
-    hole, as a fraction of the image's.
+    share: fraction of images that are degraded. blur: largest standard deviation, as a fraction of the image width.
+    resolution: smallest side, as a fraction of the image's. jpeg: lowest quality, 1 to 100. cutout: largest area of
+    the cutout, as a fraction of the image.
     """
 
     share: float = 1.0
@@ -51,8 +51,8 @@ GOOD = Quality()
 
 
 def worsened(key: jax.Array, image: jax.Array, quality: Quality) -> jax.Array:
-    """uint8 [H, W, 3] -> the same shape. `share` of the images draw how much of each change they get, uniformly from
-    nothing to the most: blur, then low resolution, then JPEG, then the hole."""
+    """uint8 [H, W, 3] -> the same shape. For a fraction `share` of images, the strength of each degradation is drawn
+    uniformly from zero to its maximum: blur, then low resolution, then JPEG, then the cutout."""
     height, width, _ = image.shape
     numbers = jax.random.uniform(key, (7,))
     chosen = numbers[0] < quality.share
@@ -71,12 +71,12 @@ def worsened(key: jax.Array, image: jax.Array, quality: Quality) -> jax.Array:
 
 
 def levels(pixels: jax.Array) -> jax.Array:
-    """Whole levels 0..255, uint8."""
+    """Integer levels 0..255, uint8."""
     return jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
 
 
 def blurred(size: int, sigma: jax.Array) -> jax.Array:
-    """float32 [size, size]: a Gaussian of that standard deviation in pixels, rows of sum 1; of 0 the identity."""
+    """float32 [size, size]: a Gaussian of standard deviation `sigma` in pixels, rows sum to 1; the identity for 0."""
     away = jnp.arange(size)[:, None] - jnp.arange(size)[None, :]
     weights = jnp.exp(-0.5 * jnp.square(away / jnp.maximum(sigma, 1e-2)))
     return weights / jnp.sum(weights, axis=1, keepdims=True)
@@ -93,7 +93,7 @@ def shrunk(size: int, share: jax.Array) -> jax.Array:
 
 
 def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
-    """uint8 [H, W, 3] -> what JPEG of that quality (1 to 100), colors at full resolution, would leave of it."""
+    """uint8 [H, W, 3] -> the same after JPEG compression at this quality (1 to 100), colors at full resolution."""
     height, width, _ = image.shape
     padding = ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0))
     pixels = jnp.pad(image.astype(jnp.float32), padding, mode="edge") @ YCC.T
@@ -120,9 +120,9 @@ def _cosines() -> np.ndarray:
 
 
 def hole(height: int, width: int, numbers: jax.Array, most: float) -> jax.Array:
-    """bool [H, W], True in a square anywhere (cutout, arXiv 1708.04552) of an area up to `most` of the image's.
+    """bool [H, W], True in a randomly placed square (cutout, arXiv 1708.04552) of up to `most` of the image area.
 
-    numbers: three in 0..1. The square's center is within the image, and a part of it may be outside.
+    numbers: three in 0..1. The square's center is within the image; part of it may be outside.
     """
     half = jnp.sqrt(numbers[0] * most * height * width) / 2
     rows = jnp.abs(jnp.arange(height) + 0.5 - numbers[1] * height) < half

@@ -1,8 +1,8 @@
-"""RandAugment (arXiv 1909.13719) in the 13 operations of FRoundation (arXiv 2410.23831), on the device.
+"""RandAugment (arXiv 1909.13719) with the 13 operations of FRoundation (arXiv 2410.23831), on the device.
 
-Every operation equals Pillow's on uint8, with torchvision's ranges. Run one by one under `vmap` they would all be
-computed for all images. They are three kinds, so an image takes three passes: one affine warp, one table of 256 entries
-per channel, and one blend with a degenerate image; what an operation does not use is the identity.
+Every operation equals Pillow's on uint8, with torchvision's ranges. Selected one by one under `vmap`, all of them would
+be computed for all images. They are of three kinds, so an image takes three passes: one affine warp, one table of 256
+entries per channel, and one blend with a degenerate image; a pass that an operation does not use is the identity.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _SIGNED = ("ShearX", "TranslateX", "Rotate", "Brightness", "Contrast", "Color", 
 _RANGES = {
     "ShearX": np.linspace(0, 0.3, LEVELS),  # input columns per output row
     "TranslateX": np.linspace(0, 150 / 331, LEVELS),  # of the width
-    "Rotate": np.linspace(0, 30, LEVELS),  # degrees, counter-clockwise
+    "Rotate": np.linspace(0, 30, LEVELS),  # degrees, counterclockwise
     "Brightness": np.linspace(0, 0.9, LEVELS),  # a factor of 1 + value, here and in the next three
     "Contrast": np.linspace(0, 0.9, LEVELS),
     "Color": np.linspace(0, 0.9, LEVELS),
     "Sharpness": np.linspace(0, 0.9, LEVELS),
     "Posterize": 8 - np.round(np.arange(LEVELS) * 4 / (LEVELS - 1)),  # bits kept
-    "Solarize": np.linspace(255, 0, LEVELS),  # values from here on are inverted
+    "Solarize": np.linspace(255, 0, LEVELS),  # values from this one up are inverted
 }
-# float32 [13, 31], value of each operation at each level, and bool [13].
+# float32 [13, 31], the value of each operation at each level, and bool [13].
 _VALUES = np.stack([_RANGES.get(op, np.zeros(LEVELS)) for op in OPS]).astype(np.float32)
 _HAS_SIGN = np.array([op in _SIGNED for op in OPS])
 
 
 def randaugment(key: jax.Array, image: jax.Array, ops: int, max_level: int) -> jax.Array:
-    """uint8 [H, W, 3] -> the same: `ops` operations in a row, each of uniformly random kind, level and sign.
+    """uint8 [H, W, 3] -> the same: `ops` consecutive operations, each of uniformly random kind, level and sign.
 
-    max_level: levels are uniform in 1..max_level of LEVELS (0..30). Raises InputError for another max_level.
+    max_level: levels are uniform in 1..max_level of LEVELS (0..30). Raises InputError for an invalid max_level.
     """
     if not 1 <= max_level < LEVELS:
         raise InputError(f"augment.randaugment_magnitude: {max_level} is not one of 1 to {LEVELS - 1}")
@@ -63,7 +63,7 @@ def randaugment(key: jax.Array, image: jax.Array, ops: int, max_level: int) -> j
 
 
 def _draw(key: jax.Array, max_level: int) -> tuple[jax.Array, jax.Array]:
-    """The number in OPS (int32) and the value (float32) of one random operation."""
+    """The index in OPS (int32) and the value (float32) of one random operation."""
     op_key, level_key, sign_key = jax.random.split(key, 3)
     op = jax.random.randint(op_key, (), 0, len(OPS))
     value = jnp.asarray(_VALUES)[op, jax.random.randint(level_key, (), 1, max_level + 1)]
@@ -83,7 +83,7 @@ def _is(op: jax.Array, name: str) -> jax.Array:
 
 
 def _warp(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
-    """ShearX, TranslateX and Rotate; counter-clockwise for positive values."""
+    """ShearX, TranslateX and Rotate; counterclockwise for positive values."""
     angle = jnp.where(_is(op, "Rotate"), -jnp.deg2rad(value), 0)
     shear = jnp.where(_is(op, "ShearX"), value, 0)
     shift = jnp.where(_is(op, "TranslateX"), jnp.trunc(value * image.shape[1]), 0)
@@ -91,7 +91,7 @@ def _warp(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
-    """One table of 256 entries per channel; tables are small, so all six are made and one, or none, is taken."""
+    """One table of 256 entries per channel; tables are small, so all six are computed and at most one is used."""
     ramp = jnp.arange(256)
     counts = _histogram(image)  # [3, 256]
     pixels = image.shape[0] * image.shape[1]
@@ -105,8 +105,8 @@ def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
 
     step = (pixels - jnp.take_along_axis(counts, high, axis=1)) // 255
     below = jax.lax.associative_scan(jnp.add, counts, axis=1) - counts  # jnp.cumsum takes quadratic work on a CPU
-    equalised = jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255)
-    equalize = jnp.where(step > 0, equalised, ramp)
+    equalized = jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255)
+    equalize = jnp.where(step > 0, equalized, ramp)
 
     bits = jnp.clip(value, 0, 8).astype(jnp.int32)
     tables = {
@@ -117,8 +117,8 @@ def _look_up(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
         "AutoContrast": auto_contrast,
         "Equalize": equalize,
     }
-    # Taken by a matrix product, exact for 0..255 at any precision: XLA for CPUs moves plain arithmetic into the look-up
-    # and repeats it for every pixel (20 times as slow).
+    # Selected by a matrix product, exact for 0..255 at any precision: XLA for CPUs fuses plain arithmetic into the
+    # lookup and repeats it for every pixel (20 times as slow).
     chosen = jnp.stack([_is(op, name) for name in tables])
     weights = jnp.append(chosen, ~chosen.any()).astype(jnp.float32)
     stack = jnp.stack([jnp.broadcast_to(entries, (3, 256)) for entries in (*tables.values(), ramp)])
@@ -135,7 +135,7 @@ def _blend(image: jax.Array, op: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def _mix(degenerate: jax.Array | int, image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Integer 0..255; cut off, not rounded, as Pillow's `Image.blend`."""
+    """Integer 0..255; truncated, not rounded, like Pillow's `Image.blend`."""
     return jnp.clip(degenerate + factor * (image - degenerate), 0, 255).astype(jnp.int32)
 
 
@@ -146,7 +146,7 @@ def _gray(image: jax.Array) -> jax.Array:
 
 
 def _smooth(image: jax.Array) -> jax.Array:
-    """int32 [H, W, 3], the 3 x 3 kernel of ones with 5 in the middle, over 13; the outermost pixels stay."""
+    """int32 [H, W, 3], the 3 x 3 kernel of ones with 5 in the center, over 13; the outermost pixels are unchanged."""
     pixels = image.astype(jnp.int32)
     rows = pixels[:-2] + pixels[1:-1] + pixels[2:]
     total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * pixels[1:-1, 1:-1]
@@ -154,6 +154,6 @@ def _smooth(image: jax.Array) -> jax.Array:
 
 
 def _histogram(image: jax.Array) -> jax.Array:
-    """int32 [3, 256]. A scatter: 8 times as fast on a CPU as sorting, 100 times as comparing with each value."""
+    """int32 [3, 256]. A scatter: on a CPU 8 times as fast as sorting, 100 times as comparing with each value."""
     place = image.astype(jnp.int32) + 256 * jnp.arange(3)
     return jnp.zeros(768, jnp.int32).at[place.reshape(-1)].add(1).reshape(3, 256)

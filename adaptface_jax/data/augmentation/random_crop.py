@@ -1,8 +1,7 @@
-"""torchvision's RandomResizedCrop on PIL images, back to the size that the image had.
+"""torchvision's RandomResizedCrop on PIL images, back to the original size of the image.
 
 A part of an image is enlarged or kept, never reduced, so Pillow's antialiased bilinear filter has two taps. Their
-weights are quotients of small whole numbers, rounded to multiples of 2^-22: in int32 the result is Pillow's, level for
-level.
+weights are quotients of small integers, rounded to multiples of 2^-22: in int32 the result equals Pillow's exactly.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ class Box(NamedTuple):
 def random_resized_crop(
     key: jax.Array, packed: jax.Array, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> jax.Array:
-    """Packed int32 [H, W] -> the same: a random part of the image, brought to its size.
+    """Packed int32 [H, W] -> the same: a random part of the image, resized to its size.
 
-    scale: least and greatest fraction of the area. ratio: least and greatest width over height.
-    Raises InputError unless 0 < least <= greatest, and for a greatest scale above 1.
+    scale: smallest and largest fraction of the area. ratio: smallest and largest width over height.
+    Raises InputError unless 0 < smallest <= largest, and for a largest scale above 1.
     """
     return crop_and_resize(packed, draw_box(key, packed.shape[0], packed.shape[1], scale, ratio))
 
 
 def draw_box(key: jax.Array, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]) -> Box:
-    """Area uniform in `scale`, ratio log-uniform in `ratio`; the first of ten attempts that fits, at a uniform place.
+    """Area uniform in `scale`, ratio log-uniform in `ratio`; the first of ten attempts that fits, uniformly placed.
 
-    Where none fits: the greatest central box with a permitted ratio.
+    If none fits: the largest central box with a permitted ratio.
     """
     if not 0 < scale[0] <= scale[1] <= 1:
         raise InputError(f"augment.crop_scale: {scale} is not two fractions in order; expected e.g. (0.8, 1.0)")
     if not 0 < ratio[0] <= ratio[1] < math.inf:
         raise InputError(f"augment.crop_ratio: {ratio} is not two ratios in order; expected e.g. (0.75, 1.3333)")
-    # One draw for all: each call of the generator costs half a second of compilation.
+    # One draw for all: each generator call costs half a second of compilation.
     numbers = jax.random.uniform(key, (2 * ATTEMPTS + 2,))
     for_area, for_ratio, for_place = numbers[:ATTEMPTS], numbers[ATTEMPTS:-2], numbers[-2:]
     area = height * width * (scale[0] + for_area * (scale[1] - scale[0]))
@@ -73,7 +72,7 @@ def draw_box(key: jax.Array, height: int, width: int, scale: tuple[float, float]
 
 
 def _fallback(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int]:
-    """Height and width of the greatest box with a permitted ratio."""
+    """Height and width of the largest box with a permitted ratio."""
     if width / height < ratio[0]:
         return max(1, round(width / ratio[0])), width
     if width / height > ratio[1]:
@@ -82,7 +81,7 @@ def _fallback(height: int, width: int, ratio: tuple[float, float]) -> tuple[int,
 
 
 def crop_and_resize(packed: jax.Array, box: Box) -> jax.Array:
-    """Packed int32 [H, W] -> the same: the box, no pixel outside it, as `crop` and then `resize` with BILINEAR make it.
+    """Packed int32 [H, W] -> the same: the box, no pixel outside it, like `crop` followed by `resize` with BILINEAR.
 
     Along rows first, then along columns, rounded to levels after each, as in Pillow.
     """
@@ -90,16 +89,16 @@ def crop_and_resize(packed: jax.Array, box: Box) -> jax.Array:
 
 
 def _enlarge(packed: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.Array:
-    """`length` pixels from `start`, brought to the whole length of the axis."""
+    """`length` pixels from `start`, resized to the full length of the axis."""
     size = packed.shape[axis]
-    # Where the center of each new pixel lies from that of the box's first: whole pixels, and a rest over 2 * size.
+    # The offset of each new pixel's center from that of the box's first: whole pixels, and a remainder over 2 * size.
     place = (2 * jnp.arange(size) + 1) * length - size
     before, rest = place // (2 * size), place % (2 * size)
     # round(rest / (2 * size) * 2^22) in two steps of long division, each below 2^31.
     half = _BITS // 2
     coarse, rest = (rest << half) // (2 * size), (rest << half) % (2 * size)
     weight = (coarse << half) + ((rest << half) + size) // (2 * size)
-    # A tap past an edge of the box is left out, which is the weight 1 for the other: the same as repeating the edge.
+    # A tap past an edge of the box is omitted, which gives the other one weight 1: the same as repeating the edge.
     taps = (jnp.take(packed, start + jnp.clip(tap, 0, length - 1), axis, mode="clip") for tap in (before, before + 1))
     first, second = map(unpack_levels, taps)
     weight = jnp.expand_dims(weight, 1 - axis)

@@ -1,4 +1,4 @@
-"""torchvision's RandomRotation on PIL images: nearest neighbor, the size kept, black corners."""
+"""torchvision's RandomRotation on PIL images: nearest neighbor, same size, black corners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adaptface_jax.data.augmentation.warp import warp
 
 
 def random_rotation(key: jax.Array, packed: jax.Array, degrees: float) -> jax.Array:
-    """Packed int32 [H, W] -> the same, turned by an angle uniform within +-degrees.
+    """Packed int32 [H, W] -> the same, rotated by an angle uniform within +-degrees.
 
     Raises InputError for degrees outside 0..180.
     """
@@ -26,5 +26,5 @@ def draw_angle(key: jax.Array, degrees: float) -> jax.Array:
 
 
 def rotate(packed: jax.Array, degrees: jax.Array) -> jax.Array:
-    """Packed int32 [H, W] -> the same, turned counter-clockwise about its center as Pillow's `Image.rotate` does."""
+    """Packed int32 [H, W] -> the same, rotated counterclockwise about its center as by Pillow's `Image.rotate`."""
     return by_parts(lambda rows: warp(packed, -jnp.deg2rad(degrees), rows=rows), jnp.arange(packed.shape[0]))

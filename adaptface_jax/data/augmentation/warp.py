@@ -1,4 +1,4 @@
-"""An affine change of place as Pillow computes it: nearest neighbor in fixed point, black outside."""
+"""An affine transform as Pillow computes it: nearest neighbor in fixed point, black outside."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def warp(
     shift: jax.Array | float = 0.0,
     rows: jax.Array | None = None,
 ) -> jax.Array:
-    """[H, W, ...] -> the same, turned about its center, sheared along x and moved.
+    """[H, W, ...] -> the same, rotated about its center, sheared along x and shifted.
 
-    radians: float32, clockwise as seen. shear: input columns per output row. shift: columns to the right.
-    rows: int32, the numbers of the rows to compute; None for all.
+    radians: float32, clockwise as displayed. shear: input columns per output row. shift: columns to the right.
+    rows: int32, the indices of the rows to compute; None for all.
     Source positions are in 16.16 fixed point from pixel centers, as in Pillow's affine transform.
     """
     height, width = image.shape[:2]

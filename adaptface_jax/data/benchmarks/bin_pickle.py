@@ -1,7 +1,7 @@
-"""Reads the one shape of pickle that verification packs are, and nothing else.
+"""Reads the one kind of pickle that verification packs use, and nothing else.
 
-The instructions allowed build lists, tuples, bytes, numbers, and stand-ins for the NumPy calls that a pack may name.
-There are no dictionaries among them (hashing a deep tuple overflows the C stack), and bytes appear at most twice over.
+The allowed instructions build lists, tuples, bytes, numbers, and stand-ins for the NumPy calls that a pack may name.
+There are no dictionaries (hashing a deep tuple overflows the C stack), and bytes are held at most twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _DType:
 
     def numpy(self) -> np.dtype:
         if self.name not in _DTYPES or self.order not in ("|", "<", ">"):
-            raise RefusedPickle("it holds an array that is not of integers")
+            raise RefusedPickle("it holds a non-integer array")
         return np.dtype(self.order + self.name)
 
 
@@ -64,7 +64,7 @@ def _text(value: str | bytes) -> str:
 
 def _typed(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise RefusedPickle("its arrays are not written as NumPy writes them")
+        raise RefusedPickle("its arrays are not in the form that NumPy writes")
     return value
 
 
@@ -94,7 +94,7 @@ class _Reader(InertUnpickler):
         return self._encode if (module, name) == ("_codecs", "encode") else super().find_class(module, name)
 
     def _encode(self, text: str, encoding: str) -> bytes:
-        """How protocol 2 writes bytes. Other codecs, or one text over and over, could grow without bound."""
+        """How protocol 2 writes bytes. Other codecs, or one string repeated, could grow without bound."""
         if encoding not in ("latin1", "latin-1"):
             raise RefusedPickle(f"it asks for the codec {encoding!r:.40}")
         self._encoded_left -= len(text)
@@ -105,7 +105,7 @@ class _Reader(InertUnpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], (_Array, _DType)):
-            raise RefusedPickle("it sets the state of something that is no array")
+            raise RefusedPickle("it sets the state of something that is not an array")
         self.stack[-1].build(state)
 
     # Python 2 wrote bytes as strings.
@@ -115,11 +115,11 @@ class _Reader(InertUnpickler):
 def read_plain_pickle(data: bytes) -> object:
     """Lists, tuples, bytes, numbers and integer arrays (ndarray) from one pickle of any protocol.
 
-    Raises RefusedPickle for anything else, before anything of it was run.
+    Raises RefusedPickle for anything else, before any of it is executed.
     """
     return _Reader(data).value()
 
 
 def plain(value: object) -> object:
-    """The ndarray of an array, anything else as it is."""
+    """The ndarray of an array, anything else unchanged."""
     return value.value if isinstance(value, _Array) else value

@@ -14,11 +14,11 @@ from adaptface_jax.data.benchmarks.bin_pickle import plain, read_plain_pickle
 
 
 def open_bin(path: Path) -> Benchmark:
-    """Reads `(bins, issame)`: 2N images (bytes, or arrays: encoded 1-D or [N, 1] as older `cv2.imencode` gave them,
-    decoded [H, W, 3]) and N truth values.
+    """Reads `(bins, issame)`: 2N images (bytes, or arrays: encoded 1-D or [N, 1] as from older `cv2.imencode`, decoded
+    [H, W, 3]) and N booleans.
 
-    Pair i is images 2i and 2i + 1. Packs repeat images; equal ones are held, and later embedded, once.
-    Raises InputError for a file that is missing, no such pickle, hostile (nothing of it is run) or inconsistent.
+    Pair i is images 2i and 2i + 1. Packs repeat images; equal ones are stored, and later embedded, once.
+    Raises InputError for a file that is missing, not such a pickle, hostile (none of it is executed) or inconsistent.
     """
     expected = "expected an InsightFace pack (bins, issame) as its own tools write it"
     try:
@@ -46,12 +46,12 @@ def _truths(values: object) -> np.ndarray:
     if isinstance(values, np.ndarray):
         values = values.ravel().tolist()
     if not isinstance(values, (list, tuple)) or not all(isinstance(v, int) and v in (0, 1) for v in values):
-        raise RefusedPickle("its truth values are not all true or false")
+        raise RefusedPickle("its labels are not all true or false")
     return np.array(values, bool)
 
 
 def _distinct(bins: list) -> tuple[list[bytes | np.ndarray], np.ndarray]:
-    """The distinct images in order of appearance, and int32 [2N], which of them each entry is."""
+    """The distinct images in order of appearance, and int32 [2N], the index of each entry among them."""
     images: list[bytes | np.ndarray] = []
     index = np.empty(len(bins), np.int32)
     place: dict[bytes, int] = {}

@@ -26,7 +26,7 @@ _LISTS = {"F": "Pair_list_F.txt", "P": "Pair_list_P.txt"}
 def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
     """Frontal against profile (FP), or frontal against frontal (FF); the splits are the folds.
 
-    Every image's view is its condition. Raises InputError for lists that are missing or malformed, and missing images.
+    An image's view is its condition. Raises InputError for lists that are missing or malformed, and missing images.
     """
     files = [_image_list(folder / "Protocol" / _LISTS[side]) for side in protocol]
     splits = folder / "Protocol" / "Split" / protocol
@@ -39,7 +39,9 @@ def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
             for line in lines(splits / name / f"{kind}.txt", "CFP's list of pairs"):
                 words = [word.strip() for word in line.text.split(",")]
                 if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
-                    line.refuse("is no pair", f"two numbers of {_LISTS[protocol[0]]} and {_LISTS[protocol[1]]}, `12,5`")
+                    line.refuse(
+                        "is not a pair", f"two numbers of {_LISTS[protocol[0]]} and {_LISTS[protocol[1]]}, `12,5`"
+                    )
                 numbers = [int(word) for word in words]
                 for number, known in zip(numbers, files, strict=True):
                     if number not in known:
@@ -52,13 +54,13 @@ def open_cfp(folder: Path, protocol: str = "FP") -> Benchmark:
 
 
 def _image_list(file: Path) -> dict[int, str]:
-    """Number -> path within the set's folder."""
+    """Number -> path within the dataset's folder."""
     found: dict[int, str] = {}
     expected = "`number path`, e.g. `1 ../Data/Images/001/frontal/01.jpg`"
     for line in lines(file, "CFP's list of images"):
         number, _, path = line.text.partition(" ")
         if not (number.isascii() and number.isdigit() and path.strip()):
-            line.refuse("is no image", expected)
+            line.refuse("is not an image", expected)
         if int(number) in found:
             line.refuse(f"image {number} is listed twice", expected)
         # Relative to Protocol/, with either slash.

@@ -1,4 +1,4 @@
-"""The conditions of a benchmark's images by the domains of a run: its experts stand in the order of these names."""
+"""The conditions of a benchmark's images in terms of a run's domains, in the order of its experts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adaptface_jax.data.labels import LABELS, LabelTable, read_labels
 
 
 def with_labels(benchmark: Benchmark, folder: Path, domains: Domains) -> Benchmark:
-    """`with_domains`, by the table of labels in the folder of its images where there is one.
+    """`with_domains`, by the label table in the folder of its images if there is one.
 
-    Raises InputError for a table that `read_labels` refuses; it may hold more images than the benchmark.
+    Raises InputError for a table that `read_labels` refuses; it may list more images than the benchmark.
     """
     file = folder / LABELS
     table = read_labels(file, benchmark.keys, whole_set=False) if benchmark.keys and file.is_file() else None
@@ -23,9 +23,9 @@ def with_labels(benchmark: Benchmark, folder: Path, domains: Domains) -> Benchma
 
 
 def with_domains(benchmark: Benchmark, domains: Domains, table: LabelTable | None) -> Benchmark:
-    """The same pairs, `domain_names` those of `domains` and then those that only its list has.
+    """The same pairs; `domain_names` are those of `domains`, followed by those that only the list has.
 
-    table: labels of its images; what the list itself says of an image is kept instead. Unchanged where neither is.
+    table: labels of its images; what the list itself says of an image takes precedence. Unchanged if there is neither.
     """
     own = benchmark.image_domain
     if own is None and table is None:

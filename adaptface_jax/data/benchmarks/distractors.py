@@ -1,4 +1,4 @@
-"""Distractors: further people for a gallery, whom no probe shows."""
+"""Distractors: additional people in a gallery, whom no probe shows."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Images, Source
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.folders import FolderSource, holds_identities
 from adaptface_jax.data.sources.from_path import is_packed, open_form
 
 
 class Distractors:
-    """images: M. keys: what errors call them. person: int [M], 0..D-1. names: of the people, empty where nobody's is
-    known. passed_over: what is not read."""
+    """images: M. keys: their names in errors. person: int [M], 0..D-1. names: of the people, empty if none is known.
+    skipped_files: files that are not read."""
 
     def __init__(self, images: Sequence[bytes | np.ndarray], keys: Sequence[str], person: np.ndarray) -> None:
         self.images, self.keys, self.person = Readable(images, keys), keys, person
         self.names: frozenset[str] = frozenset()
-        self.passed_over, self.description = PassedOver(), ""
+        self.skipped_files, self.description = SkippedFiles(), ""
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows [M, E] of the images that could be read, and of whom each is, from 0 on; all were asked for.
+        """The rows [M, E] of the images that could be read, and the person of each, from 0 on; all must have been
+        accessed.
 
-        Raises InputError where none could.
+        Raises InputError if none could be read.
         """
         self.images.check_some()
         read = self.images.read()
@@ -37,32 +38,32 @@ class Distractors:
 
     @classmethod
     def of(cls, source: Source) -> Distractors:
-        """Everybody in a training set."""
+        """Everyone in a training set."""
         images = Images(source)
         _, person = np.unique(source.labels, return_inverse=True)  # a class may have no image
         result = cls(images, images.keys, person)
-        result.passed_over = source.passed_over
+        result.skipped_files = source.skipped_files
         if isinstance(source, FolderSource):
             result.names = frozenset(source.class_names)
         result.description = (
-            f"{source.description}: {plural(int(person.max()) + 1, 'person', 'people')} as distractors, a row each"
+            f"{source.description}: {plural(int(person.max()) + 1, 'person', 'people')} as distractors, one row each"
         )
         return result
 
 
 def open_distractors(path: str) -> Distractors:
-    """What `data.train` takes, or a folder of images without folders in it, each of which is a person of its own.
+    """What `data.train` takes, or a folder of images without subfolders, each image a different person.
 
-    Raises InputError where nothing is, or no image.
+    Raises InputError if there is nothing there, or no image.
     """
     folder = Path(path)
     if folder.is_dir() and not is_packed(folder) and not holds_identities(folder):
         files = ImageFiles(folder)
         result = Distractors(files, [shown(name) for name in files.paths], np.arange(len(files)))
-        result.passed_over = files.passed_over
-        result.description = f"{shown(path)}: {plural(len(files), 'image')} as distractors, each of another person"
+        result.skipped_files = files.skipped_files
+        result.description = f"{shown(path)}: {plural(len(files), 'image')} as distractors, each of a different person"
         return result
     source = open_form(path)
     if source.multi_label:
-        raise InputError(f"--distractors: {source.description}: has attributes; expected a set of people")
+        raise InputError(f"--distractors: {source.description}: has attributes; expected a dataset of identities")
     return Distractors.of(source)

@@ -1,4 +1,4 @@
-"""Verification pairs drawn from identities: as many genuine as impostor ones, people evenly, conditions crossed."""
+"""Verification pairs drawn from identities: half genuine, half impostor, people evenly, conditions crossed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from adaptface_jax.data.benchmarks.benchmark import FOLDS
 
-# Of two people all impostor pairs of a fold would be of one sort.
+# With two people, all impostor pairs of a fold would be of the same two people.
 PEOPLE_OF_FOLD = 3
 
-# Up to so many pairs of two sets of images are shuffled as a whole; of more, numbers are drawn until one is new.
+# Up to this many pairs of two sets of images are shuffled at once; beyond that, numbers are drawn until one is new.
 _SHUFFLED = 1 << 16
 
 Pair = tuple[int, int]
@@ -37,10 +37,10 @@ def draw_pairs(
     """At most `wanted` different pairs of images of these people, half of them genuine, sorted by fold.
 
     labels: int [N], the person of each image. membership: uint8 [N, K], its conditions; an image without any is in no
-    pair. Every cell of two conditions, or of one with itself, gets equally many pairs as long as it has them; for each
-    genuine pair there is an impostor pair whose images have the same conditions, so that every cell is half genuine.
+    pair. Every cell of two conditions, or of one with itself, gets equally many pairs as far as it has them; for each
+    genuine pair there is an impostor pair whose images have the same conditions, so every cell is half genuine.
 
-    Folds are of equally many people, none in two of them; of fewer than `2 * PEOPLE_OF_FOLD` people there is one fold.
+    Folds have equally many people, none in two of them; fewer than `2 * PEOPLE_OF_FOLD` people make a single fold.
     """
     order = rng.permutation(np.asarray(people))
     count = fold_count(len(order))
@@ -55,12 +55,12 @@ def draw_pairs(
 
 
 def fold_count(people: int) -> int:
-    """How many folds without a common person so many people make."""
+    """How many folds without shared people this many people make."""
     return min(FOLDS, max(people // PEOPLE_OF_FOLD, 1))
 
 
 class _Fold:
-    """The people of a fold, and which of their pairs are taken. A kind is a set of conditions that some image has."""
+    """The people of a fold, and their pairs drawn so far. A kind is a set of conditions that some image has."""
 
     def __init__(
         self, labels: np.ndarray, membership: np.ndarray, people: Sequence[int], rng: np.random.Generator
@@ -98,7 +98,7 @@ class _Fold:
                     yield pairs
 
     def _of_cell(self, cell: tuple[int, int]) -> tuple[Pair, Pair] | None:
-        """One more pair of each sort in two conditions, None where one of them is used up."""
+        """One more genuine and one more impostor pair in a cell; None if either is exhausted."""
         first, second = (np.flatnonzero(self._kinds[:, condition]).tolist() for condition in cell)
         strata = {(min(one, other), max(one, other)) for one in first for other in second}
         for stratum in self._rng.permutation(sorted(strata)).tolist():
@@ -117,7 +117,7 @@ class _Fold:
         return None
 
     def _next(self, stratum: Stratum, same: bool) -> Pair | None:
-        """The next pair of two kinds, of the people who were asked least."""
+        """The next pair of two kinds, of the people used least so far."""
         uses = self._uses[same]
         ones, others = (self._having(kind, uses) for kind in stratum)
         for one in ones:
@@ -133,7 +133,7 @@ class _Fold:
         return None
 
     def _having(self, kind: int, uses: Counter[int]) -> list[int]:
-        """Who has images of a kind, those first who are in fewest pairs; among equals in random order."""
+        """The people with images of a kind, those in the fewest pairs first; ties in random order."""
         people = [person for person in self._people if (person, kind) in self._images]
         self._rng.shuffle(people)
         return sorted(people, key=uses.__getitem__)
@@ -145,7 +145,7 @@ class _Fold:
         return self._made[key]
 
     def _fresh(self, first: np.ndarray, second: np.ndarray) -> Iterator[Pair]:
-        """Pairs of an image of each set in random order, none that is taken."""
+        """Pairs with one image of each set, in random order, without those already drawn."""
         for number in _numbers(len(first) * len(second), self._rng):
             one, other = int(first[number // len(second)]), int(second[number % len(second)])
             pair = (min(one, other), max(one, other))

@@ -1,7 +1,8 @@
-"""From what the user wrote as `--benchmark NAME=PATH` to a verification benchmark."""
+"""From the path in `--benchmark NAME=PATH` to a verification benchmark."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
@@ -19,20 +20,25 @@ from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
+# The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
+# of benchmark is a row here.
+PREFIXES: dict[str, Callable[[str, str], Benchmark]] = {SYNTHETIC: open_synthetic_benchmark}
+
 
 def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
 
     path: an InsightFace `.bin` pack; a folder with `pairs.txt` or `pairs.csv`, with CFP's `Protocol` (FOLDER:FF for
-    frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list of any form (see `open_list`) over a
-    folder, itself within the folder, beside it or anywhere; a list (LISTS) whose paths are relative to where it is; or
+    frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list in any format (see `open_list`) over
+    a folder, located in the folder, next to it or anywhere; a list (LISTS) with paths relative to its own folder; or
     `synthetic:SPEC`.
-    domains: the setting `data.domains` of the run that is judged, "" for none. By it a `labels.csv` in the folder of
-    the images says what each was taken in, where the list itself (columns domain1, domain2, or CFP's views) does not.
-    Raises InputError where nothing is or where it is not what its name says.
+    domains: the setting `data.domains` of the evaluated run, "" for none. With it, a `labels.csv` in the folder of the
+    images gives their conditions, unless the list itself (columns domain1, domain2, or CFP's views) does.
+    Raises InputError if nothing exists at the path, or not what its name implies.
     """
-    if path.startswith(SYNTHETIC):
-        return open_synthetic_benchmark(path.removeprefix(SYNTHETIC), domains)
+    for prefix, opened in PREFIXES.items():
+        if path.startswith(prefix):
+            return opened(path, domains)
     file = Path(path)
     if file.is_file() and file.suffix == ".bin":
         return open_bin(file)
@@ -45,11 +51,11 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     if folder.is_dir():
         benchmark = _open_listed(folder, listed)
         return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
-    found = "is no .bin, list or folder" if file.exists() else "does not exist"
+    found = "is not a .bin, list or folder" if file.exists() else "does not exist"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 
 
-# How a list that is given without a folder ends.
+# The extensions of a list that is given without a folder.
 LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
 
 _BENCHMARKS = (
@@ -59,7 +65,7 @@ _BENCHMARKS = (
 
 
 def _open_listed(folder: Path, listed: str) -> Benchmark:
-    """The pairs of the list that is named, or else found, over the images of a folder."""
+    """The pairs of the named list, or of the one in the folder, over the images of the folder."""
     if not listed and is_rfw(folder):
         return open_rfw(folder)
     if (folder / "Protocol").is_dir() and listed in ("", *CFP_PROTOCOLS):
@@ -68,23 +74,23 @@ def _open_listed(folder: Path, listed: str) -> Benchmark:
         places = [folder / listed, Path(listed), folder.parent / listed]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
-            raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a list of pairs")
+            raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a pair list")
     else:
         both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
         if len(both) != 1:
             _refuse_bcolz(folder)
-            problem = "holds two lists of pairs; choose one as FOLDER:LIST" if both else "holds no list of pairs"
+            problem = "holds two pair lists; choose one as FOLDER:LIST" if both else "holds no pair list"
             raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
         found = folder / both[0]
     return open_list(folder, found)
 
 
 def _refuse_bcolz(folder: Path) -> None:
-    """Raise InputError for a folder that is, or holds, what face.evoLVe and its relatives read."""
+    """Raise InputError for a folder that is, or holds, the bcolz format of face.evoLVe and its relatives."""
     for place in (folder, *sorted(folder.glob("*/"))):
         if (place / "meta" / "sizes").is_file() and (place / "data").is_dir():
             raise InputError(
-                f"benchmark: {shown(str(place))} is a bcolz array, as face.evoLVe, InsightFace_Pytorch, CurricularFace "
-                "and AdaFace keep benchmarks, which only bcolz reads; take the .bin pack of the same benchmark instead "
-                "(InsightFace's data sets hold it beside train.rec)"
+                f"benchmark: {shown(str(place))} is a bcolz array, the benchmark format of face.evoLVe, "
+                "InsightFace_Pytorch, CurricularFace and AdaFace, which only bcolz reads; use the .bin pack of the "
+                "same benchmark instead (InsightFace's datasets have it next to train.rec)"
             )

@@ -1,11 +1,11 @@
 """IJB-B and IJB-C by their published lists: faces, the templates and media they belong to, pairs of templates.
 
     FOLDER/meta/ijbc_face_tid_mid.txt            image template media
-    FOLDER/meta/ijbc_template_pair_label.txt     template template 1|0; optional where the lists of 1:N are there
+    FOLDER/meta/ijbc_template_pair_label.txt     template template 1|0; optional if the 1:N lists exist
     FOLDER/meta/ijbc_name_5pts_score.txt         image x1 y1 .. x5 y5 score; optional: landmarks and detector score
     FOLDER/loose_crop/1.jpg
 
-The lists of 1:N are in `ijb_search`. All are found by their endings, in FOLDER/meta or in FOLDER; the images in
+For the 1:N lists see `ijb_search`. All are found by the ends of their names, in FOLDER/meta or in FOLDER; the images in
 loose_crop, in images, or in FOLDER.
 Whitelam et al., "IARPA Janus Benchmark-B Face Dataset", 2017; Maze et al., "IARPA Janus Benchmark-C", 2018.
 """
@@ -37,9 +37,9 @@ class TemplateBenchmark:
     """Pairs of templates, each a set of faces that may come from several media (a photograph, the frames of a video).
 
     images: M encoded faces. keys: their names.
-    image, template, media: int64 [R], a row for each membership of an image (number) in a template (0..T-1).
-    pairs: int64 [P, 2], of templates, none where the list is not there. issame: bool [P]. names: int64 [T], ascending,
-      the templates' published numbers. search: who is searched for among whom, None where those lists are not there.
+    image, template, media: int64 [R], one row per membership of an image (number) in a template (0..T-1).
+    pairs: int64 [P, 2], of templates, none without their list. issame: bool [P]. names: int64 [T], ascending,
+      the templates' published numbers. search: the galleries and probes, None without their lists.
     points: float32 [M, 5, 2], landmarks in pixels of the stored image, or None. quality: float32 [M], the detector's
       score, or None.
     """
@@ -59,7 +59,7 @@ class TemplateBenchmark:
 
 
 class Cropped(Sequence[np.ndarray]):
-    """Faces cut out by their landmarks; an image that is stored as a crop stays as it is.
+    """Faces cropped by their landmarks; an image stored as a crop is left unchanged.
 
     crop: (image uint8 [H, W, 3], landmarks [5, 2]) -> uint8 [S, S, 3].
     """
@@ -86,7 +86,9 @@ class Cropped(Sequence[np.ndarray]):
 def open_ijb(folder: Path) -> TemplateBenchmark:
     """Raises InputError for lists that are missing, malformed or do not fit together, and for missing images."""
     if not folder.is_dir():
-        raise InputError(f"--ijb: {shown(str(folder))} is no folder; expected one with the lists *{FACES} and *{PAIRS}")
+        raise InputError(
+            f"--ijb: {shown(str(folder))} is not a folder; expected one with the lists *{FACES} and *{PAIRS}"
+        )
     lists = folder / "meta" if (folder / "meta").is_dir() else folder
     faces = _only(lists, FACES)
     keys, image, template, media = _faces(faces)
@@ -114,7 +116,7 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
 
 
 def _pairs(listed: Path, names: np.ndarray, faces: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of templates, int64 [P, 2] in 0..T-1, and whether each is of one person, bool [P]; both kinds are there."""
+    """Pairs of templates, int64 [P, 2] in 0..T-1, and whether each is genuine, bool [P]; both kinds exist."""
     table = _integers(listed, 3, "`template template 1|0`")
     if not np.isin(table[:, 2], (0, 1)).all():
         row = int(np.argmin(np.isin(table[:, 2], (0, 1))))
@@ -125,14 +127,16 @@ def _pairs(listed: Path, names: np.ndarray, faces: str) -> tuple[np.ndarray, np.
         raise InputError(f"{shown(str(listed))}: template {unknown[0]} has no face in {faces}")
     issame = table[:, 2].astype(bool)
     if issame.all() or not issame.any():
-        raise InputError(f"{shown(str(listed))}: all {len(issame)} pairs are of one kind; expected both kinds")
+        raise InputError(
+            f"{shown(str(listed))}: all {len(issame)} pairs are of one kind; expected genuine and impostor pairs"
+        )
     return pairs, issame
 
 
 def _only(folder: Path, ending: str) -> Path:
     found = sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("."))
     if len(found) != 1:
-        problem = f"{len(found)} files end in {ending}" if found else f"no file ends in {ending}"
+        problem = f"{len(found)} files are named *{ending}" if found else f"no file is named *{ending}"
         raise InputError(f"{shown(str(folder))}: {problem}; expected exactly one")
     return found[0]
 
@@ -144,7 +148,7 @@ def _faces(file: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     for line in lines(file, "lines `image template media`"):
         words = line.text.split()
         if len(words) != 3 or not all(_is_integer(word) for word in words[1:]):
-            line.refuse("is no face", "`image template media`, e.g. `1.jpg 1 69544`")
+            line.refuse("is not a face", "`image template media`, e.g. `1.jpg 1 69544`")
         rows.append((places.setdefault(words[0], len(places)), int(words[1]), int(words[2])))
     if not rows:
         raise InputError(f"{shown(str(file))}: lists no face")
@@ -153,7 +157,7 @@ def _faces(file: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _points(folder: Path, keys: list[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Landmarks and detector scores of the images, where the list is there."""
+    """Landmarks and detector scores of the images, if their list exists."""
     if not any(folder.glob(f"*{POINTS}")):
         return None, None
     file, place = _only(folder, POINTS), {key: number for number, key in enumerate(keys)}
@@ -165,31 +169,31 @@ def _points(folder: Path, keys: list[str]) -> tuple[np.ndarray | None, np.ndarra
         except ValueError:
             values = []
         if len(values) != 11 or not np.isfinite(values).all():
-            line.refuse("is no list of landmarks", "`image x1 y1 .. x5 y5 score`")
+            line.refuse("is not a list of landmarks", "`image x1 y1 .. x5 y5 score`")
         if name in place:
             found[place[name]] = values
     if np.isnan(found).any():
         row = int(np.argmax(np.isnan(found[:, 0])))
-        raise InputError(f"{shown(str(file))}: {shown(keys[row])} has no landmarks; expected a line for every image")
+        raise InputError(f"{shown(str(file))}: {shown(keys[row])} has no landmarks; expected one line per image")
     return found[:, :10].reshape(-1, 5, 2), found[:, 10]
 
 
 def _integers(file: Path, columns: int, expected: str) -> np.ndarray:
-    """A table of whole numbers, int64 [N, columns]; IJB-C's has 15 million rows, so NumPy reads it."""
+    """A table of integers, int64 [N, columns]; IJB-C's has 15 million rows, so NumPy reads it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file without a row
+            warnings.simplefilter("ignore")  # about a file without rows
             table = np.loadtxt(file, np.int64, comments=None, ndmin=2, encoding="ascii")
         if table.size and table.shape[1] == columns:
             return table
     except OSError as error:
         raise InputError(f"{shown(str(file))}: cannot be read ({error.strerror}); expected lines {expected}") from None
-    except ValueError:  # a word that is no number, or a line of another length: named below
+    except ValueError:  # a non-number, or a line of another length: reported below
         pass
     for line in lines(file, f"lines {expected}"):
         words = line.text.split()
         if len(words) != columns or not all(_is_integer(word) for word in words):
-            line.refuse("is no pair of templates", expected)
+            line.refuse("is not a pair of templates", expected)
     raise InputError(f"{shown(str(file))}: lists no pair; expected lines {expected}")
 
 

@@ -1,11 +1,11 @@
 """IJB-B and IJB-C 1:N by their published lists: the templates of two galleries, and mixed probes searched in each.
 
-    FOLDER/meta/ijbc_1N_gallery_G1.csv     TEMPLATE_ID,SUBJECT_ID,..., a row for each face; IJB-B: S1 and S2
+    FOLDER/meta/ijbc_1N_gallery_G1.csv     TEMPLATE_ID,SUBJECT_ID,..., one row per face; IJB-B: S1 and S2
     FOLDER/meta/ijbc_1N_gallery_G2.csv
     FOLDER/meta/ijbc_1N_probe_mixed.csv    the same
 
-Every probe's person is in one of the two galleries, and a stranger to the other. What faces a template has stands in
-the list of the 1:1 protocol (`ijb`); columns behind the first two are not needed.
+Every probe's person is in one of the two galleries, and not enrolled in the other. The faces of a template are in the
+list of the 1:1 protocol (`ijb`); columns after the first two are not needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GALLERY, PROBES = "_1N_gallery_", "_1N_probe_mixed.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """template: int64 [N], a number in 0..T-1 for each template. person: int64 [N], the published subject."""
+    """template: int64 [N], the index of each template in 0..T-1. person: int64 [N], the published subject."""
 
     template: np.ndarray
     person: np.ndarray
@@ -32,17 +32,17 @@ class Listed:
 
 @dataclasses.dataclass(frozen=True)
 class TemplateSearch:
-    """galleries: published name ("G1") -> its templates, a person may have several. probes: searched in each."""
+    """galleries: published name ("G1") -> its templates, possibly several per person. probes: searched in each."""
 
     galleries: dict[str, Listed]
     probes: Listed
 
 
 def read_template_search(folder: Path, names: np.ndarray) -> TemplateSearch | None:
-    """The 1:N lists of a folder; None where it holds none of them.
+    """The 1:N lists in a folder; None if it holds none of them.
 
     names: int64 [T], ascending, the published numbers of the templates that have faces.
-    Raises InputError where the lists are not whole, malformed, or do not fit the templates or each other.
+    Raises InputError if the lists are incomplete, malformed, or do not match the templates or each other.
     """
     files = sorted(path for path in folder.glob(f"*{GALLERY}*.csv") if not path.name.startswith("."))
     mixed = sorted(path for path in folder.glob(f"*{PROBES}") if not path.name.startswith("."))
@@ -50,14 +50,14 @@ def read_template_search(folder: Path, names: np.ndarray) -> TemplateSearch | No
         return None
     if not files or len(mixed) != 1:
         raise InputError(
-            f"{shown(str(folder))}: {len(files)} files are *{GALLERY}*.csv and {len(mixed)} end in {PROBES}; expected "
+            f"{shown(str(folder))}: {len(files)} files are *{GALLERY}*.csv and {len(mixed)} are *{PROBES}; expected "
             "galleries and one list of probes, or neither"
         )
     probes = _read(mixed[0], names)
     galleries = {file.stem.rpartition(GALLERY)[2]: _read(file, names) for file in files}
     for file, gallery in zip(files, galleries.values(), strict=True):
         if (both := np.intersect1d(gallery.template, probes.template)).size:
-            raise InputError(f"{shown(str(file))}: template {names[both[0]]} is a probe, too, which would find itself")
+            raise InputError(f"{shown(str(file))}: template {names[both[0]]} is also a probe, which would find itself")
     return TemplateSearch(galleries, probes)
 
 
@@ -67,12 +67,12 @@ def _read(file: Path, names: np.ndarray) -> Listed:
     for line in lines(file, f"lines {expected}"):
         cells = [cell.strip() for cell in line.text.split(",", 2)[:2]]
         if line.number == 1 and not any(cell.isdecimal() for cell in cells):
-            continue  # what the columns are called
+            continue  # the header
         if len(cells) != 2 or not all(cell.isascii() and cell.isdecimal() and len(cell) < 19 for cell in cells):
-            line.refuse("is no template", expected)
+            line.refuse("is not a template", expected)
         template, person = map(int, cells)
         if person_of.setdefault(template, person) != person:
-            line.refuse(f"template {template} is of subject {person_of[template]} in a line before", expected)
+            line.refuse(f"template {template} is of subject {person_of[template]} on an earlier line", expected)
     if not person_of:
         raise InputError(f"{shown(str(file))}: lists no template; expected lines {expected}")
     numbers = np.array(list(person_of), np.int64)

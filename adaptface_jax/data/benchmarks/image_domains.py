@@ -1,4 +1,4 @@
-"""The conditions of single images as the rows of a list of pairs name them: `pose`, `pose+light`, `ordinary`."""
+"""The conditions of single images as the rows of a pair list name them: `pose`, `pose+light`, `ordinary`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _JOIN = "+"
 
 @dataclasses.dataclass
 class ImageDomains:
-    """What the rows read so far say. said: number of an image -> its conditions, and the line that names them first."""
+    """The conditions in the rows read so far. said: image number -> its conditions, and the line first naming them."""
 
     said: dict[int, tuple[tuple[str, ...], Line]] = dataclasses.field(default_factory=dict)
 
     def add(self, line: Line, image: int, text: str) -> None:
-        """Empty says nothing. Raises InputError for what names no conditions, or others than an earlier line."""
+        """Empty text is ignored. Raises InputError for malformed conditions, or others than on an earlier line."""
         if not text:
             return
         names = tuple(dict.fromkeys(name.strip() for name in text.split(_JOIN)))
         if "" in names or (ORDINARY in names and len(names) > 1):
-            expected = f"conditions joined by {_JOIN}, the word {ORDINARY} alone, or nothing where they are unknown"
+            expected = f"conditions joined by {_JOIN}, the word {ORDINARY} alone, or nothing if they are unknown"
             line.refuse(f"{text!r} names no conditions", expected)
         before, first = self.said.setdefault(image, (names, line))
         if set(before) != set(names):
             line.refuse(
-                f"an image is {_JOIN.join(names)} here and {_JOIN.join(before)} in line {first.number}",
-                "the same conditions wherever an image stands",
+                f"an image is {_JOIN.join(names)} here and {_JOIN.join(before)} on line {first.number}",
+                "the same conditions wherever an image occurs",
             )
 
     def names(self) -> tuple[str, ...]:
-        """Of the conditions, in order of appearance."""
+        """The names of the conditions, in order of appearance."""
         return tuple(dict.fromkeys(name for names, _ in self.said.values() for name in names))
 
     def membership(self, images: int) -> np.ndarray | None:
-        """uint8 [images, K], by `names`; a row of zeros: nothing is said. None where no row says anything."""
+        """uint8 [images, K], in the order of `names`; a row of zeros: unknown. None if no row names any conditions."""
         if not self.said:
             return None
         place = {name: number for number, name in enumerate(self.names())}
@@ -50,5 +50,5 @@ class ImageDomains:
 
 
 def conditions_text(names: Sequence[str]) -> str:
-    """How a row names an image of these conditions, which `ImageDomains.add` reads; empty for none."""
+    """How a row writes these conditions of an image, for `ImageDomains.add` to read; empty for none."""
     return _JOIN.join(names)

@@ -1,6 +1,6 @@
-"""LFW's own form: a folder a person, and `pairs.txt`.
+"""LFW's own format: one folder per person, and `pairs.txt`.
 
-    10	300                                     folds, and genuine pairs in each; as many impostor pairs follow them
+    10	300                                     folds, and genuine pairs in each, followed by as many impostor pairs
     Abel_Pacheco	1	4                          genuine: Abel_Pacheco/Abel_Pacheco_0001.jpg and ..._0004.jpg
     Abdel_Madi_Shabneh	1	Dean_Barker	1       impostor
 
@@ -26,7 +26,7 @@ _FORMS = "`name i j` or `name1 i name2 j`"
 
 
 def counts_of(row: Row) -> tuple[int, int] | None:
-    """Folds and genuine pairs in each, of a header that says so; None for any other row."""
+    """The number of folds, and of genuine pairs in each, from a header; None for any other row."""
     sizes = row.line.text.split()
     if not 1 <= len(sizes) <= 2 or not all(is_number(word) and int(word) for word in sizes):
         return None
@@ -34,17 +34,15 @@ def counts_of(row: Row) -> tuple[int, int] | None:
 
 
 def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Benchmark:
-    """The pairs of a list with a header, over the folders of people; files may have another ending than `.jpg`.
+    """The pairs of a list with a header, over the folders of people; files may have an extension other than `.jpg`.
 
-    Raises InputError for a list that does not hold what its header says, and for missing images.
+    Raises InputError for a list that contradicts its header, and for missing images.
     """
     (folds, each), suffixes = counts, _Suffixes(pairs.lookup)
     for number, row in enumerate(listed.rows):
         fold, place = divmod(number, 2 * each)
         if fold >= folds:
-            row.line.refuse(
-                f"is one more than the {2 * folds * each} pairs of the header", f"{folds} x 2 x {each} pairs"
-            )
+            row.line.refuse(f"exceeds the {2 * folds * each} pairs in the header", f"{folds} x 2 x {each} pairs")
         first, second = _parse(row)
         same = first[0] == second[0]
         if same != (place < each):
@@ -58,8 +56,8 @@ def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Bench
 
 
 def open_uncounted(pairs: Pairs, listed: Listed) -> Benchmark:
-    """The pairs of a list without a header. Where equal runs of genuine and impostor pairs take turns, each two are a
-    fold, as in RFW's 10 x (300 + 300)."""
+    """The pairs of a list without a header. If runs of genuine and impostor pairs of equal lengths alternate, every two
+    are a fold, as in RFW's 10 x (300 + 300)."""
     suffixes = _Suffixes(pairs.lookup)
     parsed = [_parse(row) for row in listed.rows]
     same = [first[0] == second[0] for first, second in parsed]
@@ -69,12 +67,12 @@ def open_uncounted(pairs: Pairs, listed: Listed) -> Benchmark:
     for number, (first, second) in enumerate(parsed):
         fold = number * blocks // len(parsed) if regular else None
         pairs.add(suffixes.path(*first), suffixes.path(*second), same[number], fold)
-    what = f", {blocks} folds by its runs of genuine and impostor pairs" if regular else ""
+    what = f", {blocks} folds from its runs of genuine and impostor pairs" if regular else ""
     return pairs.benchmark(listed.file, f"LFW pairs {shown(str(listed.file))}, no counts{what}")
 
 
 def _parse(row: Row) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Both images, (name, number) each."""
+    """The two images, each as (name, number)."""
     words = row.words[:-1] if len(row.words) == 4 and not row.words[3] else row.words
     if len(words) == 3:
         words = [words[0], words[1], words[0], words[2]]
@@ -82,12 +80,12 @@ def _parse(row: Row) -> tuple[tuple[str, int], tuple[str, int]]:
         row.line.refuse(f"has {len(words)} words", _FORMS)
     names, numbers = words[::2], [whole(word) for word in words[1::2]]
     if not all(map(is_number, numbers)):
-        row.line.refuse("has no image number where one belongs", _FORMS)
+        row.line.refuse("has no image number where one is expected", _FORMS)
     return (names[0], int(numbers[0])), (names[1], int(numbers[1]))
 
 
 class _Suffixes:
-    """Which ending the files of a person have: `.jpg` as published, else the first that exists."""
+    """The extension of a person's files: `.jpg` as published, or else the first that exists."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
@@ -97,7 +95,7 @@ class _Suffixes:
         stem = os.path.join(name, f"{name}_{number:04d}")
         for place, suffix in enumerate(self._order):
             if found := self._lookup.find(stem + suffix):
-                # The next image most likely ends like this one.
+                # The next image most likely has the same extension.
                 self._order.insert(0, self._order.pop(place))
                 return found
         return stem + ".jpg"

@@ -1,6 +1,6 @@
-"""The rows of a list of pairs, whoever wrote it: what stands between its cells, and what each row is.
+"""The rows of a pair list in any of the usual formats: its separator, and the kind of each row.
 
-anna/1.jpg,anna/7.jpg,1          a pair: two paths and whether they are of one person (in front of them, too)
+anna/1.jpg,anna/7.jpg,1          a pair: two paths and whether they are the same person (or with that label first)
 Abel_Pacheco 1 4                 LFW: a name and two numbers, or twice a name and a number
 anna_1.jpg 1                     half a pair: the next line is the other half (CPLFW, CALFW)
 """
@@ -18,10 +18,10 @@ from pathlib import Path
 from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.text_lines import Line, lines
 
-# What lists call one person, and two; -1 and 0 both stand for two, though not in one list.
+# How lists label one person, and two; both -1 and 0 mean two, but not in the same list.
 SAME = {"1", "true", "yes", "y", "t", "same", "genuine", "match"}
 DIFFERENT = {"0", "-1", "false", "no", "n", "f", "different", "impostor", "mismatch"}
-_NAMES_TOO = {"same", "match", "genuine"}  # also columns are called so
+_NAMES_TOO = {"same", "match", "genuine"}  # also names of columns
 TRUTH = "1 or 0, 1 or -1, true or false, yes or no"
 
 _SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
@@ -30,16 +30,16 @@ _SAMPLE = 50
 
 
 class Form(enum.Enum):
-    """What the rows of a list are."""
+    """The kind of rows in a list."""
 
     PAIR = "path path label"
     LFW = "name i j, or name1 i name2 j"
-    HALF = "path label, two lines a pair"
+    HALF = "path label, two lines per pair"
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line and its cells, without the spaces and quotes around them."""
+    """A line and its cells, without surrounding whitespace and quotes."""
 
     line: Line
     words: list[str]
@@ -47,7 +47,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """rows: all of a file. form: what most of the first rows are, None where they are nothing known."""
+    """rows: all rows in a file. form: the kind of most of the first rows, None if unknown."""
 
     file: Path
     rows: list[Row]
@@ -55,11 +55,11 @@ class Listed:
 
 
 def read_rows(file: Path) -> Listed:
-    """The rows of a list of pairs; the cells are told apart by what gives most of the first rows a known form.
+    """The rows of a pair list; the separator is the one that gives most of the first rows a known form.
 
-    Raises InputError for a file that is no text, and with its line for a row that cannot be taken apart.
+    Raises InputError for a file that is not text, and, with its line, for a row that cannot be split.
     """
-    found = list(lines(file, "a list of pairs"))
+    found = list(lines(file, "a pair list"))
     sample = found[:_SAMPLE]
     counts = {separator: [form_of(_words(line, separator)) for line in sample] for separator in _SEPARATORS}
     separator = max(_SEPARATORS, key=lambda one: sum(form is not None for form in counts[one]))
@@ -69,24 +69,24 @@ def read_rows(file: Path) -> Listed:
     form = max(Form, key=forms.count) if forms else None
     rows = [Row(line, _words(line, separator)) for line in found]
     if separator == "\t" and has_names(rows) and len(rows[0].words) + 1 == len(rows[1].words):
-        rows[0].words.insert(0, "")  # pandas names its numbers by an empty cell, lost with the spaces around a line
+        rows[0].words.insert(0, "")  # pandas' index column has an empty name, stripped with the line's whitespace
     return Listed(file, rows, form)
 
 
 def truth(word: str) -> bool | None:
-    """Whether a label says one person; None for what is no label."""
+    """Whether a label means one person; None if it is not a label."""
     word = whole(word).lower()
     return True if word in SAME else False if word in DIFFERENT else None
 
 
 class Labels:
-    """The labels of one list, which says "two people" in one way: of 0 and -1 one would mean something else."""
+    """The labels of one list, in which either 0 or -1 means "two people": both together would be ambiguous."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, Line] = {}
 
     def read(self, line: Line, word: str) -> bool:
-        """Raises InputError for what is no label, and for a -1 in a list of 0 or the other way round."""
+        """Raises InputError for anything but a label, and for a -1 in a list with 0 or vice versa."""
         same = truth(word)
         if same is None:
             line.refuse(f"same is {word!r}", TRUTH)
@@ -95,24 +95,24 @@ class Labels:
             self._numbers.setdefault(number, line)
             for other, first in self._numbers.items():
                 if other != number:
-                    line.refuse(f"same is {number} here and {other} in line {first.number}", f"{TRUTH}, one of them")
+                    line.refuse(f"same is {number} here and {other} on line {first.number}", f"one of {TRUTH}")
         return same
 
 
 def whole(word: str) -> str:
-    """A number as pandas writes it, `1.0`, as a whole one; anything else as it is."""
+    """A number as pandas writes it, `1.0`, as an integer; anything else unchanged."""
     found = _ROUND.fullmatch(word)
     return found[1] if found else word
 
 
 def is_number(word: str) -> bool:
-    """Whether a cell is a number of an image or a fold; more than nine digits are none."""
+    """Whether a cell is the number of an image or a fold, of at most nine digits."""
     return word.isascii() and word.isdigit() and len(word) < 10
 
 
 def form_of(words: Sequence[str]) -> Form | None:
-    """What a row is; None for nothing known."""
-    words = [*itertools.dropwhile(lambda word: not word, reversed(words))][::-1]  # Kaggle ends short rows by a comma
+    """The kind of a row; None if unknown."""
+    words = [*itertools.dropwhile(lambda word: not word, reversed(words))][::-1]  # Kaggle's short rows end with a comma
     numbers = [is_number(whole(word)) for word in words]
     if len(words) in (3, 4) and words[0] and numbers[1:] in ([True, True], [True, False, True], [True, True, True]):
         return Form.LFW if len(words) == 3 or words[2] else None
@@ -122,8 +122,8 @@ def form_of(words: Sequence[str]) -> Form | None:
 
 
 def has_names(rows: Sequence[Row]) -> bool:
-    """Whether the first row may name the columns: words alone, none of them a path, a number or a label, and the second
-    row is not such a one."""
+    """Whether the first row may name the columns: words only, none of them a path, a number or a label, unlike the
+    second row."""
     return len(rows) > 1 and _are_names(rows[0].words) and not _are_names(rows[1].words)
 
 
@@ -141,4 +141,4 @@ def _words(line: Line, separator: str | None) -> list[str]:
     try:
         return [word.strip() for word in next(csv.reader([line.text], delimiter=separator, skipinitialspace=True))]
     except csv.Error as error:
-        line.refuse(str(error), "a list of pairs")
+        line.refuse(str(error), "a pair list")

@@ -1,4 +1,4 @@
-"""A list of pairs in any of its forms, told by its rows and not by its name."""
+"""A pair list in any of its formats, recognized by its rows, not by its name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.benchmarks.two_lines import open_two_lines
 
 FORMS = (
-    "`path1,path2,same` (a label may be in front), LFW's `name i j` and `name1 i name2 j`, or `path label` twice a pair"
+    "`path1,path2,same` (or label first), LFW's `name i j` and `name1 i name2 j`, or two lines `path label` per pair"
 )
 
 
 def open_list(folder: Path, file: Path) -> Benchmark:
-    """The pairs of a list over the images of `folder`: a table with or without column names, LFW's form with or
-    without its counts or with column names (RFW, Kaggle), or two lines a pair (CPLFW).
+    """The pairs of a list over the images of `folder`: a table with or without column names, LFW's format with or
+    without its counts or with column names (RFW, Kaggle), or two lines per pair (CPLFW).
 
-    Raises InputError, with the line, for a row of another form than the list's, and for missing images.
+    Raises InputError, with the line, for a row of a different kind from the list's, and for missing images.
     """
     listed, pairs = read_rows(file), Pairs(folder)
     if not listed.rows:
-        raise InputError(f"{shown(str(file))}: is empty: it lists no pair; expected {FORMS}")
+        raise InputError(f"{shown(str(file))}: is empty and lists no pair; expected {FORMS}")
     first = listed.rows[0]
     if columns := columns_of(first):
         return open_table(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), columns)
@@ -36,9 +36,9 @@ def open_list(folder: Path, file: Path) -> Benchmark:
     note = ""
     if listed.form and has_names(listed.rows):
         listed = dataclasses.replace(listed, rows=listed.rows[1:])
-        note = ", line 1 taken for column names"
+        note = ", line 1 read as column names"
     if listed.form is None:
-        first.line.refuse("is no row of a list of pairs", FORMS)
+        first.line.refuse("is not a row of a pair list", FORMS)
     if listed.form is Form.LFW:
         found = open_uncounted(pairs, listed)
     elif listed.form is Form.HALF:

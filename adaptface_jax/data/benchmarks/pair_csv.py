@@ -1,5 +1,5 @@
-"""Any folder's pairs as a table: `path1,path2,same`, with or without a header; with one also `fold`, `domain` (what the
-list sorts a pair under) and `domain1,domain2` (the conditions of the two images).
+"""Any folder's pairs as a table: `path1,path2,same`, with or without a header; with one also `fold`, `domain` (the
+category of a pair) and `domain1,domain2` (the conditions of the two images).
 
 path1,path2,same,fold,domain,domain1,domain2
 anna/1.jpg,anna/7.jpg,1,0,hard,pose+light,ordinary
@@ -23,20 +23,20 @@ _NEEDED = ("path1", "path2", "same")
 _OF_IMAGES = ("domain1", "domain2")
 _COLUMNS = (*_NEEDED, "fold", "domain", *_OF_IMAGES)
 
-# What others call the columns, in small letters and without anything between them.
+# Other names of the columns, in lowercase and without separators.
 _ALIASES = {
     "same": "issame sameperson label target decision match genuine y actual truth".split(),
     "path1": "p1 file1 filex filename1 image1 imagex img1 img1path x1 left".split(),
     "path2": "p2 file2 filey filename2 image2 imagey img2 img2path x2 right".split(),
 }
 _NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in aliases} | {name: name for name in _COLUMNS}
-_INDEX = ("", "unnamed: 0")  # pandas numbers its rows in a first column
+_INDEX = ("", "unnamed: 0")  # the row numbers that pandas writes as a first column
 
 
 def columns_of(row: Row) -> tuple[str, ...] | None:
-    """The columns that a first row names, "" for pandas' numbers; None where it names no two of those needed.
+    """The columns that a first row names, "" for pandas' index; None if it names fewer than two of the required ones.
 
-    Raises InputError for a name that is unknown, missing or there twice.
+    Raises InputError for a name that is unknown, missing or duplicate.
     """
     words = [word.lower() for word in row.words]
     names = tuple(_NAMES.get(re.sub("[^a-z0-9]", "", word), word) for word in words)
@@ -54,10 +54,10 @@ def columns_of(row: Row) -> tuple[str, ...] | None:
 
 
 def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> Benchmark:
-    """Paths are relative to the folder of `pairs`. `same` is as in `list_rows.truth`; `fold` a whole number; `domain`
-    any word or empty; `domain1` and `domain2` as in `image_domains`.
+    """Paths are relative to the folder of `pairs`. `same` is as in `list_rows.truth`; `fold` an integer; `domain` any
+    word or empty; `domain1` and `domain2` as in `image_domains`.
 
-    columns: as `columns_of` gives them; none for two paths and a label, or a label and two paths.
+    columns: as returned by `columns_of`; none for two paths and a label, or a label and two paths.
     Raises InputError for a malformed table, missing images, and an image with different conditions in two rows.
     """
     domains, of_images, labels = list[str](), ImageDomains(), Labels()
@@ -74,7 +74,7 @@ def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> B
             line.refuse("a path is empty", "two images")
         fold = whole(cells["fold"]) if "fold" in cells else None
         if fold is not None and not is_number(fold):
-            line.refuse(f"fold is {fold!r}", "a whole number")
+            line.refuse(f"fold is {fold!r}", "an integer")
         pairs.add(cells["path1"], cells["path2"], same, None if fold is None else int(fold))
         domains.append(cells.get("domain", ""))
         for image, column in zip(pairs.index[-2:], _OF_IMAGES, strict=True):

@@ -1,4 +1,4 @@
-"""Pairs that a text file lists over a folder of images, as a benchmark; each file is read (and embedded) once."""
+"""Pairs in a text file over a folder of images, as a benchmark; each image file is read (and embedded) once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adaptface_jax.data.lookup import Lookup
 
 
 class Files(Sequence[bytes]):
-    """Encoded images, read when asked for. paths: the files."""
+    """Encoded images, read on access. paths: the files."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths
@@ -35,7 +35,7 @@ class Files(Sequence[bytes]):
 
 @dataclasses.dataclass
 class Pairs:
-    """Pairs as they are found, over the images below `folder`."""
+    """The pairs found so far, over the images under `folder`."""
 
     folder: Path
     keys: list[str] = dataclasses.field(default_factory=list)
@@ -47,11 +47,11 @@ class Pairs:
 
     @functools.cached_property
     def lookup(self) -> Lookup:
-        """Of the folder."""
+        """The lookup in the folder."""
         return Lookup(self.folder)
 
     def add(self, first: str, second: str, same: bool, fold: int | None = None) -> None:
-        """A pair of files, by their paths within the folder (or absolute ones), as `Lookup` finds them."""
+        """Add a pair of files, by their paths within the folder (or absolute ones), as `Lookup` finds them."""
         for path in (first, second):
             place = self._place.get(path)
             if place is None:
@@ -62,7 +62,7 @@ class Pairs:
             self.fold.append(fold)
 
     def _new(self, path: str) -> int:
-        """The number of an image in a spelling that is new."""
+        """The number of an image under a new spelling."""
         found = self.lookup.find(path)
         key = os.path.normpath(path.replace("\\", "/")) if found is None else found
         place = self._place.setdefault(key, len(self.keys))
@@ -73,9 +73,9 @@ class Pairs:
         return place
 
     def benchmark(self, source: Path, description: str, **domains: Any) -> Benchmark:
-        """All of them. Raises InputError where there are none, or of one kind only, and where images are missing.
+        """All pairs. Raises InputError if there are none or only one kind, and if images are missing.
 
-        source: the list, for messages. domains: what a Benchmark knows about domains.
+        source: the list, for messages. domains: a Benchmark's fields about domains.
         """
         name = shown(str(source))
         if not self.issame:
@@ -88,7 +88,7 @@ class Pairs:
             first = ", ".join(shortened(shown(path), 200) for path in self.missing[:3])
             raise InputError(
                 f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
-                "is this the folder that the list was made for?"
+                "is this the list's folder?"
             )
         return Benchmark(
             images=Files(paths),
@@ -102,8 +102,8 @@ class Pairs:
         )
 
     def _people(self) -> np.ndarray | None:
-        """Whose face each image is, int32 [M]: the folders at the first depth at which they agree with every pair are
-        people's; None where no depth does."""
+        """The person in each image, int32 [M]: the folders at the first depth that agrees with every pair are people;
+        None if no depth does."""
         folders = [Path(key).parts[:-1] for key in self.keys]
         first, second = np.reshape(self.index, (-1, 2)).T
         for depth in range(1, max(map(len, folders)) + 1):

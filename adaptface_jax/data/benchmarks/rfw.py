@@ -1,6 +1,6 @@
 """Racial Faces in the Wild, as published: a list and a folder of people for each of four groups.
 
-    txts/African/African_pairs.txt       LFW's form without a header: `m.0abc 1 2`, `m.0abc 1 m.0xyz 3`; 10 folds
+    txts/African/African_pairs.txt       LFW's format without a header: `m.0abc 1 2`, `m.0abc 1 m.0xyz 3`; 10 folds
     data/African/m.0abc/m.0abc_0001.jpg
 
 Wang et al., "Racial Faces in the Wild: Reducing Racial Bias by Information Maximization Adaptation Network", 2019.
@@ -35,7 +35,7 @@ def groups_in(folder: Path) -> list[str]:
 
 
 def open_rfw(folder: Path) -> Benchmark:
-    """All groups as one benchmark: the group of a pair is its domain, so that all are judged at one threshold a fold.
+    """All groups as one benchmark: the group of a pair is its domain, so all share one threshold per fold.
 
     Raises InputError as `open_list` does.
     """
@@ -56,7 +56,7 @@ def open_rfw(folder: Path) -> Benchmark:
 
 
 def _joined(parts: Sequence[np.ndarray | None], apart: bool = False) -> np.ndarray | None:
-    """Numbers end to end, None where a part has none. apart: those of one part are no others'."""
+    """Concatenated numbers, None if a part has none. apart: offset so that no two parts share a number."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None

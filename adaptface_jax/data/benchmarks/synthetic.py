@@ -15,7 +15,7 @@ from adaptface_jax.data.synthetic_faces.conditions import DOMAINS
 
 
 def generated_of(benchmarks: Mapping[str, str]) -> tuple[str, ...]:
-    """Of benchmarks by their names, with the paths as users write them, those whose faces are generated."""
+    """The names of the benchmarks, given with their paths, whose faces are generated."""
     return tuple(name for name, path in benchmarks.items() if path.startswith(PREFIX))
 
 
@@ -23,10 +23,10 @@ def generated_of(benchmarks: Mapping[str, str]) -> tuple[str, ...]:
 def open_synthetic_benchmark(spec: str, domains: str = "") -> Benchmark:
     """Pairs of `synthetic:identities=40,images=12,seed=2,pairs=600`; raises InputError on a bad spec.
 
-    Genuine and impostor pairs take turns, and so do the cells, a condition against itself or another, so every fold
-    holds the same mixture. The people of a fold appear in no other fold where there are at least 20 of them.
+    Genuine and impostor pairs alternate, and so do the cells, a condition against itself or another, so every fold
+    has the same mixture. With at least 20 people, those of a fold appear in no other fold.
 
-    domains: as in `open_benchmark`; pictures that have none of these, made for another set's labels, keep their own.
+    domains: as in `open_benchmark`; if no image has any of these, they keep the generator's own.
     """
     parsed = parse_spec(spec)
     if not parsed.pairs:

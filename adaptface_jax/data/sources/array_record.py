@@ -1,14 +1,14 @@
 """A folder of ArrayRecord shards, as `adaptface pack` writes it. Nothing in it is a pickle.
 
-    shard-00000.array_record ...   the records, in order; record i of the set stands in one place for ever
-    index.npz                      labels int32 [N]; keys and classes: uint8, texts in order, each ended by NUL
-    labels.csv                     what else the packed set knew of its images (data/labels.py), where it knew anything
+    shard-00000.array_record ...   the records, in order; record i never changes its place
+    index.npz                      labels int32 [N]; keys and classes: uint8, strings in order, NUL-terminated
+    labels.csv                     the other labels of the packed dataset (data/labels.py), if it had any
     dataset.json                   format, version, source, records, classes, index_sha256, table_sha256 (of labels.csv,
-                                   where it was packed), and of every shard file, records, bytes, sha256; written
-                                   last, so its presence says "complete"
+                                   if it was packed), and for every shard: file, records, bytes, sha256; written last,
+                                   so its presence marks a complete pack
 
 A record, little-endian: 4 bytes `AFJR`, u16 version (1), u16 length K of the key, i32 label, i32 -1 (older packs have a
-domain there, which is not read), K bytes of key (UTF-8), then the encoded image as the source held it.
+domain there, which is not read), K bytes of key (UTF-8), then the encoded image exactly as in the source.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
-from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS
 from adaptface_jax.data.text_array import TextArray
 
 DESCRIPTION = "dataset.json"
@@ -43,7 +43,7 @@ VERSION = 1
 _MAGIC = b"AFJR"
 _HEADER = struct.Struct("<4sHHii")
 _NO_DOMAIN = -1
-_REPACK = "the pack is damaged or half copied: copy it again, or run pack again"
+_REPACK = "the pack is corrupted or incomplete: copy it again, or run pack again"
 
 
 def encode_record(record: Record, image: bytes) -> bytes:
@@ -53,7 +53,7 @@ def encode_record(record: Record, image: bytes) -> bytes:
 
 
 def decode_record(data: bytes) -> Record:
-    """The record of a binary form. Raises ValueError for anything else."""
+    """The record from its binary form. Raises ValueError for anything else."""
     if len(data) < _HEADER.size:
         raise ValueError(f"{len(data)} bytes are too few for a record")
     magic, version, length, label, _ = _HEADER.unpack_from(data)
@@ -66,11 +66,11 @@ def decode_record(data: bytes) -> Record:
 
 
 class ArrayRecordSource(Source):
-    """The records of one pack, in the order and with the keys, classes and bytes of what was packed.
+    """The records of one pack, in the order and with the keys, classes and bytes of the packed source.
 
-    Safe in threads, picklable. Opening checks the description, the index and the shards' sizes and counts; every
-    record is checked against the index when read, and ArrayRecord keeps checksums of its own.
-    Raises InputError for files that are missing, damaged or contradict each other.
+    Thread-safe, picklable. Opening checks the description, the index and the shards' sizes and counts; every record is
+    checked against the index when read, and ArrayRecord has its own checksums.
+    Raises InputError for files that are missing, corrupted or contradict each other.
     """
 
     def __init__(self, folder: Path):
@@ -94,12 +94,12 @@ class ArrayRecordSource(Source):
         if extra:
             raise InputError(f"{shown(str(folder))}: {extra[0]} is not in {DESCRIPTION}; {_REPACK}")
         self._open()
-        self.passed_over = passed_over_beside(folder, known | {DESCRIPTION, INDEX, LABELS}, BESIDE_RECORDS)
+        self.skipped_files = skipped_beside(folder, known | {DESCRIPTION, INDEX, LABELS}, BESIDE_RECORDS)
 
     def _open(self) -> None:
         try:
             self._data = ArrayRecordDataSource([str(self._folder / file) for file in self._files])
-        except Exception as error:  # a damaged file is any error of a C++ library
+        except Exception as error:  # the C++ library may raise anything for a corrupted file
             raise InputError(f"{shown(str(self._folder))}: {one_line(error)}; {_REPACK}") from None
         if len(self._data) != len(self.labels):
             raise InputError(
@@ -139,13 +139,13 @@ class ArrayRecordSource(Source):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The checked content of dataset.json; raises InputError where it is none of this version."""
+    """The validated content of dataset.json; raises InputError if it is not one of this version."""
     path = folder / DESCRIPTION
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError(
-            f"{shown(str(folder))}: shards without {DESCRIPTION}; expected a finished pack: run the same `pack` again"
+            f"{shown(str(folder))}: shards without {DESCRIPTION}; expected a complete pack: run the same `pack` again"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); {_REPACK}") from None
@@ -164,7 +164,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         ):
             wrong = ["shards"]
     if wrong:
-        raise InputError(f"{shown(str(path))}: {wrong[0]} is missing or of another kind; {_REPACK}")
+        raise InputError(f"{shown(str(path))}: {wrong[0]} is missing or of the wrong type; {_REPACK}")
     counted = sum(shard["records"] for shard in found["shards"])
     if counted != found["records"] or not counted:
         raise InputError(f"{shown(str(path))}: {found['records']} records, {counted} in its shards; {_REPACK}")
@@ -172,7 +172,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def _check_table(folder: Path, description: dict[str, Any]) -> None:
-    """Raise InputError where the labels that were packed are not those of the description."""
+    """Raise InputError if the packed labels do not match the description."""
     expected, path = description.get("table_sha256"), folder / LABELS
     if expected is None:
         return
@@ -183,13 +183,13 @@ def _check_table(folder: Path, description: dict[str, Any]) -> None:
         raise InputError(f"{shown(str(path))}: cannot be read ({error.strerror}); {_REPACK}") from None
     if found != expected:
         raise InputError(
-            f"{shown(str(path))}: its sha256 is not the one in {DESCRIPTION}; {_REPACK}; other labels are named by "
+            f"{shown(str(path))}: its sha256 is not the one in {DESCRIPTION}; {_REPACK}; to use other labels, set "
             "data.labels"
         )
 
 
 def encode_index(labels: np.ndarray, keys: TextArray, classes: TextArray) -> bytes:
-    """The bytes of index.npz, the same for the same content."""
+    """The bytes of index.npz, identical for identical content."""
     file = io.BytesIO()
     texts = {name: np.frombuffer(value.content, np.uint8) for name, value in (("keys", keys), ("classes", classes))}
     np.savez(file, allow_pickle=False, labels=labels.astype("<i4"), **texts)
@@ -197,7 +197,7 @@ def encode_index(labels: np.ndarray, keys: TextArray, classes: TextArray) -> byt
 
 
 def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, TextArray, TextArray]:
-    """labels int32 [N], keys and class names; raises InputError where they are not those of the description."""
+    """labels int32 [N], keys and class names; raises InputError if they do not match the description."""
     path = folder / INDEX
     try:
         data = path.read_bytes()
@@ -207,7 +207,7 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, T
         labels = arrays["labels"]
         keys, classes = TextArray(arrays["keys"].tobytes()), TextArray(arrays["classes"].tobytes())
         if labels.dtype != np.int32 or labels.ndim != 1:
-            raise ValueError("the labels are no row of int32")
+            raise ValueError("the labels are not a vector of int32")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); {_REPACK}") from None
     count, number = description["records"], description["classes"]

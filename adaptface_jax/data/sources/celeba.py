@@ -1,10 +1,10 @@
 """CelebA as published (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
 
-    img_align_celeba/000001.jpg ...   also one folder deeper, as one download has it
+    img_align_celeba/000001.jpg ...   or one folder deeper, as in one download
     list_attr_celeba.txt              the number of images; the attributes; lines of `000001.jpg -1  1 ...`
     list_eval_partition.txt           lines of `000001.jpg 0`: 0 train, 1 validation, 2 test
 
-The lists may be .csv with a header `image_id,...` instead, and stand in Anno/ and Eval/, the images in Img/.
+The lists may instead be .csv with a header `image_id,...`, and lie in Anno/ and Eval/, the images in Img/.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.attributes import chosen_attributes
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.name_table import NameTable, TableFile
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -35,15 +35,15 @@ _PARTITION_CSV = "a header `image_id,partition` and lines of `000001.jpg,0`: 0 t
 
 
 def is_celeba(folder: Path) -> bool:
-    """Whether the list of attributes is there."""
+    """Whether the list of attributes exists."""
     return _list(folder, ATTRIBUTES) is not None
 
 
 def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Source]:
     """The images of each of PARTS in the order of the list of attributes, multi-label.
 
-    attributes: those to learn, in their order; empty for all. Images that no list names are passed over and counted.
-    Raises InputError for an attribute that the set has not, for a list that is missing or malformed, for lists that
+    attributes: those to learn, in their order; empty for all. Images that no list names are skipped and counted.
+    Raises InputError for an attribute that the dataset lacks, for a list that is missing or malformed, for lists that
     name different images, for images that are missing, and for a part without any.
     """
     lists = _existing(folder, ATTRIBUTES), _existing(folder, PARTITION)
@@ -62,7 +62,7 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
     )
     place = images.relative_to(folder)
     own = {os.path.join(place, name) for name in table.names} | {str(path.relative_to(folder)) for path in lists}
-    source.passed_over = passed_over_beside(folder, own, "that no list names")
+    source.skipped_files = skipped_beside(folder, own, "that no list names")
     return {
         part: Selection(source, np.flatnonzero(parts == number), f"partition {number}, {part}")
         for number, part in enumerate(PARTS)
@@ -93,7 +93,7 @@ def _attributes(path: Path) -> tuple[NameTable, list[str]]:
         names = head[0][1:]
     else:
         if len(head[0]) != 1 or not (head[0][0].isascii() and head[0][0].isdigit()):
-            file.refuse("is no number of images", 1)
+            file.refuse("is not a number of images", 1)
         count = int(head[0][0])
         names = head[1] if len(head) == 2 else []
     if not names or len(set(names)) < len(names):
@@ -113,15 +113,15 @@ def _partition(path: Path, names: TextArray) -> np.ndarray:
     rows = [place.pop(name, -1) for name in names]
     alone = [names[number] for number, row in enumerate(rows) if row < 0]
     for found, problem in (
-        (alone, f"lacks {plural(len(alone), 'image')} that the attributes name"),
+        (alone, f"lacks {plural(len(alone), 'image')} listed with attributes"),
         (list(place), f"names {plural(len(place), 'image')} without attributes"),
     ):
         if found:
-            file.refuse(f"{problem}, the first {shown(found[0])}")
+            file.refuse(f"{problem}, the first: {shown(found[0])}")
     parts = table.values[rows, 0]
     for number, part in enumerate(PARTS):
         if not (parts == number).any():
-            file.refuse(f"no image is of partition {number}, {part}")
+            file.refuse(f"no image is in partition {number}, {part}")
     return parts
 
 
@@ -135,7 +135,7 @@ def _image_folder(folder: Path) -> Path:
 
 
 def _refuse_missing(folder: Path, names: TextArray) -> None:
-    """The folder is listed once: asking for 200,000 files one by one takes long on a network drive."""
+    """The folder is listed once: checking 200,000 files one by one is slow on a network drive."""
     try:
         there = set(os.listdir(folder))
     except OSError as error:
@@ -146,5 +146,5 @@ def _refuse_missing(folder: Path, names: TextArray) -> None:
     if missing:
         raise InputError(
             f"{shown(str(folder))}: lacks {plural(len(missing), 'image')} of the {len(names):,} that the lists name, "
-            f"the first {shown(missing[0])}; unpack {IMAGES}.zip again"
+            f"the first: {shown(missing[0])}; unpack {IMAGES}.zip again"
         )

@@ -13,25 +13,25 @@ from adaptface_jax.data.sources.relabeled import Relabeled
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether some folder in it holds images, or is train/."""
+    """Whether a subfolder holds images, or is train/."""
     return (folder / "train").is_dir() or holds_identities(folder)
 
 
 def open_class_folders(folder: Path) -> dict[str, Source]:
-    """The parts that there are, with the classes of train/; `train` alone where classes stand in the folder itself.
+    """The existing parts, with the classes of train/; only `train` if the classes are directly in the folder.
 
-    A train/ that holds images is a class of that name. Raises InputError as FolderSource does, and for a class that
-    train/ lacks.
+    A train/ that directly holds images is a class of that name. Raises InputError as FolderSource does, and for a
+    class that train/ lacks.
     """
     if not (folder / "train").is_dir() or image_names(folder / "train"):
         return {"train": FolderSource(folder, "class")}
     train = FolderSource(folder / "train", "class")
     found: dict[str, Source] = {"train": train}
-    words = parts_called(identity_names(folder, train.passed_over, "part"), str(folder))
+    words = parts_called(identity_names(folder, train.skipped_files, "part"), str(folder))
     for name in identity_names(folder):
         if name not in words.values():
-            files = len(list(images_below(folder / name, train.passed_over, folder)))
-            train.passed_over.pictures[f"in {shown(name)}, no part of the set"] += files
+            files = len(list(images_below(folder / name, train.skipped_files, folder)))
+            train.skipped_files.images[f"in {shown(name)}, not a part of the dataset"] += files
     for part, word in words.items():
         if part != "train":
             found[part] = Relabeled(FolderSource(folder / word, "class"), train.class_names)

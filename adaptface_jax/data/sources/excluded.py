@@ -1,4 +1,4 @@
-"""A training set without the people of a list of pairs (`data.exclude`)."""
+"""A training set without the people in a pair list (`data.exclude`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from adaptface_jax.data.sources.selection import Selection
 
 
 class Excluded(Selection):
-    """The records of the people that the pairs leave, the classes numbered anew in their order; a `Source`.
+    """The records of the people who are not in the pairs, with renumbered classes in the same order; a `Source`.
 
-    pairs: a list over folders of identities, as `--benchmark` takes it. A path's identity is the innermost of its
-      folders that is one of the source.
-    Raises InputError for a benchmark that lists no files, and for an identity that the source has not.
+    pairs: a list over identity folders, as for `--benchmark`. A path's identity is the innermost of its folders that
+      is an identity of the source.
+    Raises InputError for a benchmark that lists no files, and for an identity that the source lacks.
     """
 
     def __init__(self, source: Source, pairs: str):
@@ -31,15 +31,15 @@ class Excluded(Selection):
             identity = folders[0] if folders else os.path.basename(os.path.dirname(key))
             if identity not in there:
                 raise InputError(
-                    f"data.exclude: {shown(pairs)} names {shown(key)!r}, and {shown(identity)!r} is no identity of "
-                    f"{source.description}; expected a list of pairs over the folders of this set"
+                    f"data.exclude: {shown(pairs)} names {shown(key)!r}, but {shown(identity)!r} is not an identity of "
+                    f"{source.description}; expected a pair list over the folders of this dataset"
                 )
             dropped.add(there[identity])
         if not dropped:
-            raise InputError(f"data.exclude: {shown(pairs)} names no files; expected a list of pairs of images")
+            raise InputError(f"data.exclude: {shown(pairs)} names no files; expected a list of image pairs")
         kept = np.ones(source.num_classes, bool)
         kept[list(dropped)] = False
-        note = f"{plural(len(dropped), 'identity', 'identities')} of {shown(pairs)} left out"
+        note = f"{plural(len(dropped), 'identity', 'identities')} of {shown(pairs)} excluded"
         super().__init__(source, np.flatnonzero(kept[source.labels]), note)
         self.labels = (np.cumsum(kept, dtype=np.int32) - 1)[self.labels]
         self.class_names = [name for name, stays in zip(source.class_names, kept, strict=True) if stays]

@@ -1,4 +1,4 @@
-"""A folder per identity, or per class of any other kind, image files inside."""
+"""One folder per identity, or per class of any other kind, with image files inside."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.image_files import (
+    count_skipped,
     entries_of,
     images_below,
     is_above,
     is_dir,
     is_no_ones,
-    pass_over,
     read_file,
-    why_passed_over,
+    why_skipped,
 )
 from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.labels import LABELS
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Record, Source
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.part_words import WORDS
 from adaptface_jax.data.text_array import TextArray
 
@@ -35,30 +35,30 @@ _PARTS = {word for words in WORDS.values() for word in words}
 
 
 class FolderSource(Source):
-    """Identities in sorted order of their folders' names, images in sorted order within; a `Source`.
+    """Identities sorted by folder name, images sorted within each; a `Source`.
 
-    Every image below an identity's folder is of that identity, its own before those of its folders
-    (`image_files.images_below`). Images directly in `folder` are of nobody; they, and whatever else is not read, are
-    counted in `passed_over`. Folders without an image are no identity. Files are only opened when read. A record's key
-    is `identity/file`.
+    Every image under an identity's folder is of that identity, the folder's own before those in subfolders
+    (`image_files.images_below`). Images directly in `folder` have no identity; they, and all other unread files, are
+    counted in `skipped_files`. Folders without an image are not identities. Files are only opened when read. A
+    record's key is `identity/file`.
 
-    noun: what messages call an identity.
-    Raises InputError for a folder that holds no identity, and for one that holds an identity twice: names that differ
-    in case or in Unicode form alone, or a link to another identity's folder. Such a set would train one person
-    against himself. So would one whose people lie in its train/ and test/, which is refused too.
+    noun: the word for an identity in messages.
+    Raises InputError for a folder without identities, and for one with duplicates: names that differ only in case or
+    Unicode form, or a link to another identity's folder. Such a dataset would train one person against themself. So
+    would one whose people are in its train/ and test/, which is refused too.
     """
 
     def __init__(self, folder: Path, noun: Literal["identity", "class"] = "identity"):
         self.folder = folder
-        self.passed_over = PassedOver()
+        self.skipped_files = SkippedFiles()
         classes: list[str] = []
         counts: list[int] = []
         deeper = 0
 
         def files() -> Iterator[str]:
             nonlocal deeper
-            for name in identity_names(folder, self.passed_over, noun):
-                found = list(images_below(os.path.join(folder, name), self.passed_over, folder))
+            for name in identity_names(folder, self.skipped_files, noun):
+                found = list(images_below(os.path.join(folder, name), self.skipped_files, folder))
                 if found:
                     classes.append(name)
                     counts.append(len(found))
@@ -67,17 +67,17 @@ class FolderSource(Source):
 
         self._files = TextArray.of(files())
         if not counts:
-            raise InputError(_nobody(folder, noun, self.passed_over))
+            raise InputError(_nobody(folder, noun, self.skipped_files))
         if deeper == len(self._files) and set(classes) <= _PARTS:
             raise InputError(
-                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a set, no {_PLURAL[noun]}; name one of "
-                f"them, e.g. {shown(str(folder / classes[-1]))}"
+                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a dataset, not {_PLURAL[noun]}; name "
+                f"one of them, e.g. {shown(str(folder / classes[-1]))}"
             )
         refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        nested = f", {deeper:,} of the images in folders below theirs" if deeper else ""
+        nested = f", {deeper:,} of the images in subfolders" if deeper else ""
         if deeper == len(self._files):
-            nested = f", every image in a folder below its {noun}'s"
+            nested = f", every image in a subfolder of its {noun}'s folder"
         super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}{nested}")
 
     def __getitem__(self, index: int) -> Record:
@@ -94,35 +94,35 @@ class FolderSource(Source):
             yield folder + self._files.between(start, end)[:-1].replace(b"\0", b"\0" + folder) + b"\0"
 
 
-def identity_names(folder: Path, passed: PassedOver | None = None, noun: str = "identity") -> list[str]:
-    """Sorted names of the folders in `folder` that may be somebody's.
+def identity_names(folder: Path, skipped: SkippedFiles | None = None, noun: str = "identity") -> list[str]:
+    """Sorted names of the folders in `folder` that may be an identity's.
 
-    passed: counts what else is there. Raises InputError where the folder cannot be listed.
+    skipped: counts all other entries. Raises InputError if the folder cannot be listed.
     """
     found = []
     real = os.path.realpath(folder)
     for entry in entries_of(str(folder)):
         if is_dir(entry) and not is_no_ones(entry.name) and not is_above(entry, real):
             found.append(entry.name)
-        elif passed is not None and entry.name != LABELS:  # that is read, or said to be there
-            pass_over(entry, passed, f"directly in the folder, of no {noun}")
+        elif skipped is not None and entry.name != LABELS:  # which is read, or reported
+            count_skipped(entry, skipped, f"outside any {noun} folder")
     return found
 
 
 def image_names(folder: Path) -> list[str]:
     """Sorted names of the image files directly in `folder`."""
-    return [entry.name for entry in entries_of(str(folder)) if not is_dir(entry) and not why_passed_over(entry)]
+    return [entry.name for entry in entries_of(str(folder)) if not is_dir(entry) and not why_skipped(entry)]
 
 
 def holds_identities(folder: Path, least: int = 1) -> bool:
-    """Whether so many folders in it hold an image, at any depth."""
-    found = (images_below(folder / name, PassedOver(), folder) for name in identity_names(folder))
+    """Whether at least this many subfolders hold an image, at any depth."""
+    found = (images_below(folder / name, SkippedFiles(), folder) for name in identity_names(folder))
     there = (True for images in found if next(images, None) is not None)
     return len(list(itertools.islice(there, least))) == least
 
 
 def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> None:
-    """Raise InputError where two folders are one identity, or whatever `noun` they hold."""
+    """Raise InputError if two folders are the same identity (or other `noun`)."""
     seen: dict[str, str] = {}
     for name in names:
         first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -142,10 +142,10 @@ def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> 
                 )
 
 
-def _nobody(folder: Path, noun: str, passed: PassedOver) -> str:
-    """What is wrong with a folder in which no identity was found."""
-    said = "".join(f"; {line}" for line in passed.lines())
+def _nobody(folder: Path, noun: str, skipped: SkippedFiles) -> str:
+    """The message about a folder in which no identity was found."""
+    said = "".join(f"; {line}" for line in skipped.lines())
     return (
-        f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with files of "
-        f"{' '.join(SUFFIXES)}{said}"
+        f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with "
+        f"{' '.join(SUFFIXES)} files{said}"
     )

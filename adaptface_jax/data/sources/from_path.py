@@ -1,8 +1,9 @@
-"""From what the user wrote as `data.train` to a source."""
+"""From the setting `data.train` to a source."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.config.schema import DataConfig
@@ -42,15 +43,15 @@ def open_source(
     path: a folder with `train.rec` or one other `.rec` (InsightFace records), else with ArrayRecord shards (as `pack`
     writes them), else with identity folders; a `.rec` file; a list of images and labels (`open_training_list`); or
     `tfds:NAME`, or `synthetic:SPEC`.
-    labels, domains: as in `give_labels`, of the whole set. exclude: pairs whose people are left out, as in `Excluded`.
-    Raises InputError where nothing is, where it cannot be read, and where fewer than two identities remain.
+    labels, domains: as in `give_labels`, for the full dataset. exclude: pairs whose people are excluded.
+    Raises InputError if there is nothing there, if it cannot be read, and if fewer than two identities remain.
     """
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
         if limit is not None and limit < 1:
             raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
     source = open_form(path)
     if source.multi_label:
-        raise InputError(f"data.train: {source.description}: has attributes; expected a set of identities")
+        raise InputError(f"data.train: {source.description}: has attributes; expected a dataset of identities")
     give_labels(source, labels_beside(path), labels, domains)
     if exclude:
         source = Excluded(source, exclude)
@@ -68,12 +69,15 @@ def open_source(
     return source
 
 
+# The prefix of a path that is not a file -> the function that opens the full path. A new kind of dataset is a row here.
+PREFIXES: dict[str, Callable[[str], Source]] = {SYNTHETIC: open_synthetic, TFDS: TfdsSource}
+
+
 def open_form(path: str) -> Source:
-    """The set at a path, by what stands there, whatever its classes; raises InputError where nothing does."""
-    if path.startswith(SYNTHETIC):
-        return open_synthetic(path.removeprefix(SYNTHETIC))
-    if path.startswith(TFDS):
-        return TfdsSource(path)
+    """The dataset at a path, by its content, whatever its classes; raises InputError if there is none."""
+    for prefix, opened in PREFIXES.items():
+        if path.startswith(prefix):
+            return opened(path)
     folder = Path(path)
     if not folder.is_dir():
         return _open_file(folder)
@@ -87,27 +91,27 @@ def open_form(path: str) -> Source:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether the images of a set lie in few large files, not in files of their own."""
+    """Whether the images of a dataset are in a few large files, not in one file each."""
     return bool(_records(folder)) or _has_shards(folder)
 
 
 def _open_file(file: Path) -> Source:
-    """A set that is named by a file."""
+    """A dataset that is named by a file."""
     if file.is_file() and file.suffix in (".rec", ".idx"):
         return InsightFaceSource(file.parent, file.stem)
     if file.is_file() and file.suffix.lower() in ENDINGS:
         return open_training_list(file)
     more = advice(file) if file.exists() else ""
     raise InputError(
-        f"data.train: {str(file)!r} is no folder and no list; expected a folder with a .rec, shards or identity "
+        f"data.train: {str(file)!r} is neither a folder nor a list; expected a folder with a .rec, shards or identity "
         f"folders, a list of images and labels, or {TFDS}NAME or {SYNTHETIC}SPEC" + (f"; {more}" if more else "")
     )
 
 
 def _records(folder: Path) -> list[str]:
-    """What the records of a folder are called, one at most; raises InputError where several are there, none `train`.
+    """The names of the records in a folder, at most one; raises InputError if there are several, none `train`.
 
-    Either of .rec and .idx is enough: half of a set is better named so than as a folder without identities.
+    Either of .rec and .idx is enough: that half of the files is missing is clearer than "no identities found".
     """
     files = [entry.name for entry in entries_of(str(folder)) if not is_dir(entry)]
     names = sorted({name[:-4] for name in files if name.endswith((".rec", ".idx")) and not name.startswith(".")})
@@ -115,8 +119,8 @@ def _records(folder: Path) -> list[str]:
         return ["train"]
     if len(names) > 1:
         raise InputError(
-            f"{shown(str(folder))}: holds {len(names)} sets of records, {', '.join(map(shown, names[:4]))}; name one, "
-            f"as data.train={shown(str(folder / names[0]))}.rec"
+            f"{shown(str(folder))}: holds {len(names)} record files, {', '.join(map(shown, names[:4]))}; name one, "
+            f"e.g. data.train={shown(str(folder / names[0]))}.rec"
         )
     return names
 

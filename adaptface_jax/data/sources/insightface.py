@@ -1,4 +1,4 @@
-"""InsightFace training sets: `train.rec`, `train.idx` and `property` in one folder; or what im2rec writes, any
+"""InsightFace training sets: `train.rec`, `train.idx` and `property` in one folder; or, as written by im2rec, any
 `NAME.rec` and `NAME.idx`."""
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
-from adaptface_jax.data.passed_over import BESIDE_RECORDS
 from adaptface_jax.data.record import BLOCK, Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS
 from adaptface_jax.data.sources.recordio import RecordFile
 from adaptface_jax.data.text_array import TextArray
 
-# float32 holds every integer up to here; larger keys in record 0 and in the identity records are rounded.
+# float32 represents every integer up to here; larger keys in record 0 and in the identity records are rounded.
 _EXACT = 1 << 24
 
 
 class InsightFaceSource(Source):
-    """The images of one folder in key order; a `Source`, safe in threads, picklable.
+    """The images of one folder in key order; a `Source`, thread-safe, picklable.
 
     Two layouts exist. Identity: record 0 carries two labels and no image, `(first identity key, end key)`; images are
-    keys 1 to that first key, and each identity record holds `(first, last)` of its images, the last exclusive. The
+    keys 1 up to that first key, and each identity record holds `(first, last)` of its images, the last exclusive. The
     ranges give every label without touching the images, and each image is checked against its range when read. Flat:
-    record 0, if any, is an image; the labels are read once from every header. Labels may start anywhere and skip, as
-    they do after a set was cleaned; they are mapped to 0..C-1 in ascending order, and the description says so. Classes
-    and sizes come from the records and not from `property`, which cleaning leaves behind and im2rec does not write; the
-    description says where they differ. A record's key is `record N`, N its key in the index.
+    record 0, if any, is an image; the labels are read once from every header. Labels may start anywhere and have gaps,
+    as after cleaning; they are mapped to 0..C-1 in ascending order, which the description mentions. Classes and sizes
+    come from the records, not from `property`, which cleaning leaves outdated and im2rec does not write; the
+    description reports a difference. A record's key is `record N`, N its key in the index.
 
-    Raises InputError for files that are missing, truncated or contradict themselves.
+    Raises InputError for files that are missing, truncated or inconsistent.
     """
 
     def __init__(self, folder: Path, name: str = "train"):
@@ -57,7 +57,7 @@ class InsightFaceSource(Source):
             labels.astype(np.int32, copy=False), names, f"InsightFace records in {shown(str(folder))}{notes}"
         )
         own = {f"{name}.rec", f"{name}.idx", "property", LABELS}
-        self.passed_over = passed_over_beside(folder, own, BESIDE_RECORDS)
+        self.skipped_files = skipped_beside(folder, own, BESIDE_RECORDS)
 
     def __getitem__(self, index: int) -> Record:
         key = int(self._keys[index])
@@ -80,7 +80,7 @@ class InsightFaceSource(Source):
             return keys, none
         first, end = self._counts(0, labels)
         if end >= _EXACT:
-            # The header is rounded, the index is not: an identity record is one that carries labels alone.
+            # The header is rounded, the index is not: an identity record is one that carries only labels.
             return keys[1:][self._records.contents(keys[1:]).images], none
         if not 1 <= first <= end:
             raise InputError(f"{self._records.name(0)}: places the identities at {first} to {end}; {_PACK}")
@@ -89,13 +89,13 @@ class InsightFaceSource(Source):
             gaps = np.flatnonzero(people != np.arange(first, first + len(people)))
             self._records.read(first + int(gaps[0] if len(gaps) else len(people)))  # it is not in the index
         found = self._records.contents(people)
-        sound = (found.counts == 2) & _are_counts(found.labels).all(axis=1)
-        for key in people[~sound][:1].tolist():
+        valid = (found.counts == 2) & _are_counts(found.labels).all(axis=1)
+        for key in people[~valid][:1].tolist():
             self._counts(key, self._records.read_image(key)[0])
         start, stop = found.labels.astype(np.float64).T
         for place in np.flatnonzero(~((start >= 1) & (start <= stop) & (stop <= first)))[:1].tolist():
             raise InputError(
-                f"{self._records.name(int(people[place]))}: an identity of images {start[place]:.0f} to "
+                f"{self._records.name(int(people[place]))}: an identity with images {start[place]:.0f} to "
                 f"{stop[place]:.0f}, of {first - 1}; {_PACK}"
             )
         ranges = found.labels.astype(np.int64)
@@ -107,8 +107,8 @@ class InsightFaceSource(Source):
         return int(labels[0]), int(labels[1])
 
     def _raw_labels(self, ranges: np.ndarray) -> np.ndarray:
-        """float32 [N], the labels as the file writes them, that of a range by its first image; images outside every
-        range are read one by one."""
+        """float32 [N], the labels as stored in the file, that of a range from its first image; images outside every
+        range are read individually."""
         low, high = np.searchsorted(self._keys, ranges).T if len(ranges) else (np.empty(0, np.int64),) * 2
         kept = np.flatnonzero(low < high)
         kept = kept[np.argsort(low[kept], kind="stable")]
@@ -139,17 +139,17 @@ class InsightFaceSource(Source):
     def _refuse(self, index: int) -> NoReturn:
         key = int(self._keys[index])
         label = self._records.read_image(key)[0][0]
-        raise InputError(f"{self._records.name(key)}: the label {label:g} is no count from 0 on; {_PACK}")
+        raise InputError(f"{self._records.name(key)}: the label {label:g} is not a non-negative integer; {_PACK}")
 
 
 def _are_counts(labels: np.ndarray) -> np.ndarray:
-    """Whether each label is a whole number from 0 on."""
+    """Whether each label is a non-negative integer."""
     return np.isfinite(labels) & (labels >= 0) & (np.floor(labels) == labels)
 
 
 def _numbered(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different ones of counts [N], ascending, and each one's place among them; without a sort where they lie close
-    together."""
+    """The distinct values of counts [N], ascending, and the index of each among them; without sorting if they are
+    dense."""
     if raw.max() >= 4 * len(raw) + 1024:
         return np.unique(raw, return_inverse=True)
     whole = raw.astype(np.int64)
@@ -158,7 +158,7 @@ def _numbered(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[whole]
 
 
-_PACK = "the set is damaged or half copied: copy or pack it again"
+_PACK = "the dataset is corrupted or incomplete: copy or pack it again"
 
 
 def _claimed_classes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Labels of a training set from the table that is named or stands in its folder, and the domains made of them."""
+"""Labels of a training set from a named table or the one in its folder, and the domains derived from them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from adaptface_jax.data.record import Keys, Source
 
 
 def labels_beside(path: str) -> str:
-    """The table that stands in the folder of a training set, or beside its list, "" where there is none."""
+    """The label table in the folder of a training set, or next to its list; "" if there is none."""
     file = os.path.join(os.path.dirname(path) if os.path.isfile(path) else path, LABELS)
     return file if os.path.isfile(file) and file != path else ""
 
 
 def give_labels(source: Source, beside: str, labels: str, domains: str) -> None:
-    """Set the table and the domains of a source, which must be a whole set: a row of any other image is an error.
+    """Set the table and the domains of a source, which must be a full dataset: a row for any other image is an error.
 
-    beside: the table in the set's folder; only read where domains are made of it. labels: a table that replaces it.
-    domains: as `parse_domains` takes them; empty for those that the source has by itself.
-    Raises InputError for domains without labels, and what reading the table and making the domains raise.
+    beside: the table in the dataset's folder; read only if domains are derived from it. labels: a table that replaces
+    it. domains: as for `parse_domains`; empty for the source's own.
+    Raises InputError for domains without labels, and whatever reading the table and deriving the domains raise.
     """
     wanted = parse_domains(domains) if domains else None
     file = labels or (beside if wanted else "")
@@ -35,7 +35,7 @@ def give_labels(source: Source, beside: str, labels: str, domains: str) -> None:
         return
     if source.table is None:
         raise InputError(
-            f"data.domains: {source.description} has no labels; put {LABELS} into its folder, or name it by data.labels"
+            f"data.domains: {source.description} has no labels; put {LABELS} into its folder, or set data.labels"
         )
     wanted.check(source.table)
     source.domains, source.domain_names = wanted.membership(source.table), wanted.names

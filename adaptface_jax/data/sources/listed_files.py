@@ -14,9 +14,9 @@ from adaptface_jax.data.text_array import TextArray
 
 
 class ListedFiles(Source):
-    """Files below `folder`, with classes (int32 [N]) or attributes (int32 [N, A]); a `Source`.
+    """Files under `folder`, with classes (int32 [N]) or attributes (int32 [N, A]); a `Source`.
 
-    files: paths within the folder, which are the records' keys; opened when read.
+    files: paths within the folder, which are the records' keys; opened on access.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Any set of images, whether or not somebody could be trained on it."""
+"""Any set of images, whether or not a model could be trained on it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from adaptface_jax.data.text_array import TextArray
 
 
 def open_images(path: str) -> Source:
-    """What `data.train` takes, or else (also where all folders are one identity's) a folder of images at any depth, as
-    one class.
+    """What `data.train` takes, or else (also if there is only one identity) a folder of images at any depth, as one
+    class.
 
-    Raises InputError where nothing is, or no image.
+    Raises InputError if there is nothing there, or no image.
     """
     folder = Path(path)
     if not folder.is_dir() or is_packed(folder) or holds_identities(folder, 2):
         return open_form(path)
     images = ImageFiles(folder)
     files = TextArray.of(os.path.relpath(file, folder) for file in images.paths)
-    source = ListedFiles(folder, files, np.zeros(len(files), np.int32), (folder.name,), f"images below {folder}")
-    source.passed_over = images.passed_over
+    source = ListedFiles(folder, files, np.zeros(len(files), np.int32), (folder.name,), f"images under {folder}")
+    source.skipped_files = images.skipped_files
     return source

@@ -1,4 +1,4 @@
-"""What the parts of a set are called by those who publish one."""
+"""The names under which the parts of a dataset are published."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ WORDS = {"train": ("train",), "validation": ("val", "valid", "validation"), "tes
 
 
 def parts_called(words: Iterable[str], place: str) -> dict[str, str]:
-    """Part -> the word it is called by, of the words that call one.
+    """Part -> the word that names it, among `words`.
 
-    place: names the set in errors. Raises InputError where two words call one part.
+    place: names the dataset in errors. Raises InputError if two words name the same part.
     """
     there, found = set(words), {}
     for part, known in WORDS.items():

@@ -1,4 +1,4 @@
-"""From what the user wrote as `data.path` to the parts of a classification set, as it was published."""
+"""From the setting `data.path` to the published parts of a classification dataset."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from adaptface_jax.data.sources.tiny_imagenet import CLASSES, is_tiny_imagenet, 
 
 
 def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
-    """`train` and, where the set has them, `validation` and `test`; all with the same classes or attributes.
+    """`train` and, if the dataset has them, `validation` and `test`; all with the same classes or attributes.
 
-    path: a folder with CelebA's lists, else with Tiny-ImageNet's, else with Parquet files, else with folders of
-    classes; or `tfds:NAME`.
-    attributes: of a multi-label set those to learn, in their order; empty for all.
-    Raises InputError where the path is nothing of these, for attributes of a set of classes, and what each form raises.
+    path: a folder with CelebA's lists, else with Tiny-ImageNet's, else with Parquet files, else with class folders; or
+    `tfds:NAME`.
+    attributes: those of a multi-label dataset to learn, in their order; empty for all.
+    Raises InputError if the path is none of these, for attributes of a dataset of classes, and as each format does.
     """
     if path.startswith(TFDS):
         return open_tfds_parts(path, attributes)
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"data.path: {shown(path)!r} is no folder; expected one with a set of images, or {TFDS}NAME")
+        raise InputError(
+            f"data.path: {shown(path)!r} is not a folder; expected one with a dataset of images, or {TFDS}NAME"
+        )
     if is_celeba(folder):
         return open_celeba(folder, attributes)
     if attributes:
         raise InputError(
-            f"data.attributes: {shown(path)} is no set with attributes (it holds no {ATTRIBUTES}.txt); leave them "
-            "empty to learn classes"
+            f"data.attributes: {shown(path)} is not a dataset with attributes (it has no {ATTRIBUTES}.txt); leave "
+            "them empty to learn classes"
         )
     for is_form, open_form in (
         (is_tiny_imagenet, open_tiny_imagenet),
@@ -44,6 +46,6 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
         if is_form(folder):
             return open_form(folder)
     raise InputError(
-        f"data.path: {shown(path)} holds no set of images; expected {ATTRIBUTES}.txt (CelebA), {CLASSES} "
-        "(Tiny-ImageNet), train-*.parquet, or a folder per class"
+        f"data.path: {shown(path)} holds no dataset of images; expected {ATTRIBUTES}.txt (CelebA), {CLASSES} "
+        "(Tiny-ImageNet), train-*.parquet, or one folder per class"
     )

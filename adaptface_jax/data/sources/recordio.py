@@ -1,7 +1,7 @@
 """MXNet RecordIO with an index: keys, frames and image headers. Knows nothing of identities.
 
 Format: little-endian frames of u32 magic, u32 `part << 29 | length`, payload, zero padding to 4 bytes; a payload that
-contained the magic is written in parts (1 first, 2 middle, 3 last; 0 is whole) with the magic left out between them.
+contained the magic is written in parts (1 first, 2 middle, 3 last; 0 is undivided), without the magic between them.
 An image payload is `<IfQQ` (flag, label, id, id2), then `flag` float32 labels, then the encoded image.
 """
 
@@ -21,18 +21,18 @@ MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
 _LENGTH_MASK = (1 << 29) - 1
-# The first bytes of a whole record: its frame, the header of an image, and up to two labels of its own.
+# The first bytes of an undivided record: its frame, the image header, and up to two separate labels.
 _HEAD = np.dtype(
     [("magic", "<u4"), ("word", "<u4"), ("flag", "<u4"), ("label", "<f4"), ("ids", "<u8", 2), ("own", "<f4", 2)]
 )
-# Headers closer together than this are cheaper to read with what lies between them, so many bytes at a time.
+# Headers closer together than _NEAR are cheaper to read along with the bytes between them, _BLOCK bytes at a time.
 _NEAR, _BLOCK = 1 << 14, 1 << 22
-_REBUILD = "the file is damaged or not of this index: copy or pack it again"
+_REBUILD = "the file is corrupted or does not match this index: copy or pack it again"
 
 
 class Contents(NamedTuple):
-    """Of records. counts: int64 [N], how many labels each has. labels: float32 [N, 2], the first two of them, NaN where
-    there is one alone. images: bool [N], whether an image follows."""
+    """Of N records. counts: int64 [N], how many labels each has. labels: float32 [N, 2], the first two of them, NaN if
+    there is only one. images: bool [N], whether an image follows."""
 
     counts: np.ndarray
     labels: np.ndarray
@@ -42,7 +42,7 @@ class Contents(NamedTuple):
 class RecordFile:
     """Random access to the records of one `.rec` by the keys of its `.idx`.
 
-    Reads with `pread`: one object serves any number of threads, and pickles (worker processes open the file anew).
+    Reads with `pread`: thread-safe, and picklable (worker processes reopen the file).
 
     keys: int64 [N], sorted.
     """
@@ -56,7 +56,7 @@ class RecordFile:
         try:
             self._file = os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror}); it belongs beside its .idx") from None
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}); expected it next to its .idx") from None
         weakref.finalize(self, os.close, self._file)
         self._size = os.fstat(self._file).st_size
 
@@ -68,11 +68,11 @@ class RecordFile:
         self._open()
 
     def name(self, key: int) -> str:
-        """How errors name a record."""
+        """The name of a record in errors."""
         return f"{self.path}: record {key}"
 
     def read(self, key: int) -> bytes:
-        """The payload of one record, its parts rejoined. Raises InputError for a frame that is not one."""
+        """The payload of one record, its parts rejoined. Raises InputError for an invalid frame."""
         place = int(np.searchsorted(self.keys, key))
         if place == len(self.keys) or self.keys[place] != key:
             raise InputError(f"{self.name(key)}: the key is not in the index; {_REBUILD}")
@@ -100,13 +100,13 @@ class RecordFile:
         return labels, payload[start:]
 
     def contents(self, keys: np.ndarray) -> Contents:
-        """What the records of these keys [N] of the index hold; raises InputError as `read_image` does."""
+        """The contents of the records with these keys [N] of the index; raises InputError as `read_image` does."""
         offsets = self._offsets[np.searchsorted(self.keys, keys)]
         counts, labels = np.empty(len(keys), np.int64), np.full((len(keys), 2), np.nan, np.float32)
         images = np.empty(len(keys), bool)
         start = 0
         while start < len(keys):
-            # Offsets ascend with the keys as a rule; where they do not a block ends.
+            # Offsets usually ascend with the keys; where they do not, a block ends.
             end = min(len(keys), start + _BLOCK // _HEAD.itemsize)
             block = offsets[start:end]
             beyond = (block - block[0] > _BLOCK) | (np.diff(block, prepend=block[0]) < 0)
@@ -120,14 +120,14 @@ class RecordFile:
             images[start:end] = lengths > needed
             labels[start:end, 0] = np.where(flags > 0, heads["own"][:, 0], heads["label"])
             labels[start:end, 1] = np.where(flags > 1, heads["own"][:, 1], np.nan)
-            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or damaged
+            for place in (start + np.flatnonzero(~whole)).tolist():  # in parts, or corrupted
                 found, image = self.read_image(int(keys[place]))
                 counts[place], images[place], labels[place] = len(found), bool(image), (*found[:2], np.nan)[:2]
             start = end
         return Contents(counts, labels, images)
 
     def _heads(self, offsets: np.ndarray) -> np.ndarray:
-        """_HEAD [n] of the records at ascending offsets, zeros beyond the end of the file."""
+        """_HEAD [n] of the records at ascending offsets, zeros past the end of the file."""
         size, span = _HEAD.itemsize, int(offsets[-1] - offsets[0])
         try:
             if span > _NEAR * len(offsets):
@@ -140,7 +140,7 @@ class RecordFile:
         return np.ascontiguousarray(windows[offsets - offsets[0]]).view(_HEAD)[:, 0]
 
     def _bytes(self, key: int, offset: int, size: int) -> bytes:
-        # Checked before reading: a lying length must not allocate.
+        # Checked before reading: a bogus length must not allocate.
         if offset + size <= self._size:
             try:
                 data = os.pread(self._file, size, offset)
@@ -161,11 +161,11 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"{path}: is empty; {expected}")
         table = np.loadtxt(path, dtype=np.int64, delimiter="\t", comments=None, ndmin=2)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); it belongs beside its .rec") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected it next to its .rec") from None
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; {expected}") from None
     if table.shape[1] != 2 or (table < 0).any():
-        raise InputError(f"{path}: a line is not two counts; {expected}")
+        raise InputError(f"{path}: a line is not two non-negative integers; {expected}")
     keys, offsets = table[:, 0].copy(), table[:, 1].copy()
     del table
     if not (keys[1:] > keys[:-1]).all():
@@ -174,5 +174,5 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if (keys[1:] == keys[:-1]).any():
         raise InputError(f"{path}: a key appears twice; {expected}")
     if not (offsets[1:] > offsets[:-1]).all() and len(np.unique(offsets)) != len(offsets):
-        raise InputError(f"{path}: two keys stand for one record; {expected} and each offset once")
+        raise InputError(f"{path}: two keys have the same offset; {expected} and each offset once")
     return keys, offsets

@@ -1,4 +1,4 @@
-"""A part of a set, with the classes of the whole set."""
+"""A part of a dataset, with the classes of the whole dataset."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Relabeled(Source):
         unknown = [name for name in source.class_names if name not in number]
         if unknown:
             raise InputError(
-                f"{source.description}: the class {shown(unknown[0])!r} is none of the {len(class_names)} of the "
-                "training part; expected images of those alone"
+                f"{source.description}: the class {shown(unknown[0])!r} is not among the {len(class_names)} of "
+                "the training part; expected images of those only"
             )
         labels = np.array([number[name] for name in source.class_names], np.int32)[source.labels]
         self._source = source

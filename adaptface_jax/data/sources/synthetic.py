@@ -4,8 +4,8 @@
     synthetic:identities=40,images=12,seed=2,pairs=600  pairs to verify
     ... ,labels=none                                    hides the condition of every image
 
-Picture j of a person is hard in condition j % 3: pose, age, light; each is a domain where no others are asked for. The
-people of two seeds are different people.
+Image j of a person is hard in condition j % 3: pose, age, light; each is a domain if no others are requested. Different
+seeds have different people.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_IMAGES = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """identities, images (pictures of each), seed; pairs (0: a training source); labels: domain | none."""
+    """identities, images (of each), seed; pairs (0: a training source); labels: domain | none."""
 
     identities: int = 64
     images: int = 24
@@ -40,7 +40,7 @@ class Spec:
 
 
 def fail(text: str, problem: str) -> InputError:
-    """The error about a spec, with the keys that there are."""
+    """The error about a spec, with the valid keys."""
     keys = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(Spec))
     return InputError(f"{PREFIX}{text}: {problem}; the keys and their defaults are {keys}")
 
@@ -62,21 +62,21 @@ def parse_spec(spec: str) -> Spec:
         elif value.isascii() and value.isdigit():
             values[key] = int(value)
         else:
-            raise fail(text, f"{part!r} must be a whole number")
+            raise fail(text, f"{part!r} must be an integer")
     parsed = Spec(**values)  # type: ignore[arg-type]
     if parsed.identities < 2 or parsed.images < 1:
-        raise fail(text, "there must be at least 2 identities and 1 image of each")
+        raise fail(text, "there must be at least 2 identities with 1 image each")
     if parsed.identities * parsed.images > _MAX_IMAGES:
-        raise fail(text, f"{parsed.identities * parsed.images} images are more than {_MAX_IMAGES}")
+        raise fail(text, f"{parsed.identities * parsed.images} images are too many; at most {_MAX_IMAGES}")
     if parsed.seed == RESERVED_SEED:
-        raise fail(text, f"seed {RESERVED_SEED} is kept for the people the packaged backbone was trained on")
+        raise fail(text, f"seed {RESERVED_SEED} is reserved for the people on whom the packaged backbone was trained")
     if parsed.pairs and (parsed.images < 2 * len(DOMAINS) or parsed.pairs < FOLDS):
-        raise fail(text, f"a benchmark needs at least {2 * len(DOMAINS)} images of each person and {FOLDS} pairs")
+        raise fail(text, f"a benchmark needs at least {2 * len(DOMAINS)} images per person and {FOLDS} pairs")
     return parsed
 
 
 class SyntheticSource(Source):
-    """Generated people. All pictures of a person are rendered when one is first read, then kept."""
+    """Generated people. All images of a person are rendered when one is first read, then cached."""
 
     image_size = (SIZE, SIZE)
 
@@ -111,7 +111,7 @@ class SyntheticSource(Source):
         """uint8 [112, 112, 3]; read-only, since it is shared."""
         identity, picture = divmod(index, self._spec.images)
         album = self._rendered.get(identity)
-        if album is None:  # a person costs as much as two pictures, so nobody is built twice
+        if album is None:  # building a person costs as much as two images, so it is done once
             album = np.stack([self._people.picture(identity, j)[0] for j in range(self._spec.images)])
             album.setflags(write=False)
             self._rendered[identity] = album
@@ -122,5 +122,5 @@ def open_synthetic(spec: str) -> SyntheticSource:
     """The training source of `synthetic:identities=64,images=24,seed=1`; raises InputError on a bad spec."""
     parsed = parse_spec(spec)
     if parsed.pairs:
-        raise fail(spec.removeprefix(PREFIX), "pairs make a benchmark, not a training set")
+        raise fail(spec.removeprefix(PREFIX), "with pairs it is a benchmark, not a training set")
     return SyntheticSource(parsed)

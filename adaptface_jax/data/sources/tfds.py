@@ -1,11 +1,11 @@
-"""Image and label sets prepared by TensorFlow Datasets, read without TensorFlow.
+"""Labeled image datasets prepared by TensorFlow Datasets, read without TensorFlow.
 
     tfds:lfw    tfds:NAME    tfds:NAME/CONFIG:1.2.0:SPLIT    SPLIT as TFDS writes it (train[:80%], train+test)
-    tfds:celeb_a             has attributes in place of a label
+    tfds:celeb_a             has attributes instead of a label
 
-The set must lie prepared as ArrayRecord under TFDS_DATA_DIR (default ~/tensorflow_datasets). It is read from its files
-alone, as `tfds.data_source` does where a set's generating code is not there: nothing is downloaded or imported. The one
-importer of tensorflow_datasets.
+The dataset must have been prepared as ArrayRecord under TFDS_DATA_DIR (default ~/tensorflow_datasets). It is read from
+its files only, as `tfds.data_source` does if a dataset's generating code is missing: nothing is downloaded or imported.
+The only importer of tensorflow_datasets.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import numpy as np
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, shown
 from adaptface_jax.data.attributes import chosen_attributes
-from adaptface_jax.data.image_files import entries_of, passed_over_beside
-from adaptface_jax.data.passed_over import BESIDE_RECORDS, PassedOver
+from adaptface_jax.data.image_files import entries_of, skipped_beside
 from adaptface_jax.data.record import NO_CLASS, Record, Source
+from adaptface_jax.data.skipped_files import BESIDE_RECORDS, SkippedFiles
 from adaptface_jax.data.sources.part_words import parts_called
 from adaptface_jax.data.sources.relabeled import Relabeled
 
@@ -41,14 +41,14 @@ _CHUNK = 256
 class TfdsSource(Source):
     """The records of one split in its order; a `Source`. Labels are read once from every record.
 
-    The image is the set's one Image feature (the one called `image` where there are several), kept encoded. The label
-    is the feature `label`, else the one ClassLabel: a ClassLabel, a Text (the person's name) or an integer. Classes
-    are the values that occur, in ascending order. A set without these, but with a feature `attributes` of truth values
-    by name (celeb_a), is multi-label. A record's key is `SPLIT/N`, N its place in the split.
+    The image is the dataset's only Image feature (or the one named `image` if there are several), kept encoded. The
+    label is the feature `label`, or else the only ClassLabel: a ClassLabel, a Text (the person's name) or an integer.
+    Classes are the values that occur, in ascending order. A dataset without these, but with a feature `attributes` of
+    named booleans (celeb_a), is multi-label. A record's key is `SPLIT/N`, N its index in the split.
 
     attributes: those to learn, in their order; empty for all, in alphabetical order.
-    splits: the names of all the set's splits.
-    Raises InputError for a set that is not there, not in ArrayRecord, or has no such features.
+    splits: the names of all the dataset's splits.
+    Raises InputError for a dataset that does not exist, is not in ArrayRecord, or has no such features.
     """
 
     def __init__(self, spec: str, attributes: Sequence[str] = ()):
@@ -69,7 +69,7 @@ class TfdsSource(Source):
             features = builder.info.features
             self._image, self._label = _features(features, tfds.features)
             self._attributes = _attributes(features[self._label], attributes)
-            # Of each record only these two are looked at, and the image stays encoded.
+            # Only these two are read from each record, and the image stays encoded.
             wanted = {name: features[name] for name in (self._image, self._label)}
             self._parse = functools.partial(
                 tfds.features.FeaturesDict(wanted).deserialize_example_np,
@@ -82,10 +82,10 @@ class TfdsSource(Source):
             raw = self._raw_labels()
         except InputError as error:
             raise InputError(f"{shown(spec)}: {error}") from None
-        except Exception as error:  # TFDS raises anything, over many lines
+        except Exception as error:  # TFDS raises anything, with messages of many lines
             raise InputError(
                 f"{shown(spec)}: cannot be read from {shown(str(self._folder))} ({one_line(error)}); "
-                f"expected a set prepared with: {_prepare(parsed['name'])}"
+                f"expected a dataset prepared with: {_prepare(parsed['name'])}"
             ) from None
         if self._attributes:
             labels, names = raw, self._attributes
@@ -94,26 +94,26 @@ class TfdsSource(Source):
             names = [known[value] if known else str(value) for value in self._values.tolist()]
         place = f"{self._folder.parent.name} {self._folder.name}, split {self._split}, in {shown(str(self._folder))}"
         super().__init__(labels.astype(np.int32), names, f"TFDS {place}")
-        self.passed_over = self._beside(builder.info)
+        self.skipped_files = self._beside(builder.info)
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
         image, label = self._read(index)
         if label != (self.labels[index].tolist() if self.multi_label else self._values[self.labels[index]]):
-            raise InputError(f"{self._place(index)}: the label changed while the set was read; prepare it again")
+            raise InputError(f"{self._place(index)}: the label changed while the dataset was read; prepare it again")
         return Record(image, NO_CLASS if self.multi_label else int(self.labels[index]), self.key(index))
 
     def key(self, index: int) -> str:
         return f"{self._split}/{index}"
 
-    def _beside(self, info: Any) -> PassedOver:
-        """What the set holds that is not of this split: the shards of others, and what is none of the set's."""
+    def _beside(self, info: Any) -> SkippedFiles:
+        """The files that are not of this split: the shards of others, and those that are not the dataset's."""
         files = {name: {os.path.basename(file) for file in split.filepaths} for name, split in info.splits.items()}
         about = {entry.name for entry in entries_of(str(self._folder)) if entry.name.endswith((".json", ".labels.txt"))}
-        passed = passed_over_beside(self._folder, about.union(*files.values()), BESIDE_RECORDS)
+        skipped = skipped_beside(self._folder, about.union(*files.values()), BESIDE_RECORDS)
         wanted = re.findall(r"[A-Za-z_]\w*", self._split)
-        passed.others.update({_of_split(name): len(found) for name, found in files.items() if name not in wanted})
-        return passed
+        skipped.others.update({_of_split(name): len(found) for name, found in files.items() if name not in wanted})
+        return skipped
 
     def _raw_labels(self) -> np.ndarray:
         count = len(self._records)
@@ -125,7 +125,7 @@ class TfdsSource(Source):
             return np.array([label for labels in found for label in labels])
 
     def _read(self, index: int) -> tuple[bytes, int | str | list[int]]:
-        """The encoded image and the label as the set writes it, or 0 or 1 for each attribute."""
+        """The encoded image and the label as stored, or 0 or 1 for each attribute."""
         try:
             record = self._parse(self._records[index])
             image, label = record[self._image], record[self._label]
@@ -136,7 +136,7 @@ class TfdsSource(Source):
         if isinstance(label, bytes):
             label = label.decode("utf-8", "surrogateescape")
         if not isinstance(image, bytes) or (not isinstance(label, str) and (label != int(label) or label < 0)):
-            raise InputError(f"{self._place(index)}: no encoded image with a label from 0 on")
+            raise InputError(f"{self._place(index)}: expected an encoded image with a non-negative label")
         return image, label if isinstance(label, str) else int(label)
 
     def _place(self, index: int) -> str:
@@ -144,33 +144,33 @@ class TfdsSource(Source):
 
 
 def open_tfds_parts(spec: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
-    """The splits train, validation and test of `tfds:NAME[/CONFIG][:VERSION]` that there are, with train's classes."""
+    """The existing splits train, validation and test of `tfds:NAME[/CONFIG][:VERSION]`, with train's classes."""
     parsed = _SPEC.fullmatch(spec.removeprefix(PREFIX))
     if parsed is None or parsed["split"]:
-        raise InputError(f"data.path: {shown(spec)!r} is not {PREFIX}NAME[/CONFIG][:VERSION]; it names no split")
+        raise InputError(f"data.path: {shown(spec)!r} is not {PREFIX}NAME[/CONFIG][:VERSION]; name no split")
     train = TfdsSource(f"{spec}:train", attributes)
     found: dict[str, Source] = {"train": train}
     for part, split in parts_called(train.splits, spec).items():
         if part != "train":
-            train.passed_over.others.pop(_of_split(split), None)
+            train.skipped_files.others.pop(_of_split(split), None)
             source = TfdsSource(f"{spec}:{split}", attributes)
-            source.passed_over = train.passed_over
+            source.skipped_files = train.skipped_files
             found[part] = source if source.multi_label else Relabeled(source, train.class_names)
     return found
 
 
 def _of_split(name: str) -> str:
-    """Why the shards of a split are passed over."""
+    """Why the shards of a split are skipped."""
     return f"of the split {name}"
 
 
 def data_dir() -> Path:
-    """Where prepared sets lie: TFDS_DATA_DIR, else TFDS's own default."""
+    """Where prepared datasets are: TFDS_DATA_DIR, or else TFDS's default."""
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepared_folder(name: str, version: str | None) -> Path:
-    """The folder of one version (default: the newest) of `NAME[/CONFIG]`; raises InputError where there is none."""
+    """The folder of one version (default: the newest) of `NAME[/CONFIG]`; raises InputError if there is none."""
     parent = data_dir() / name
     versions = {
         tuple(int(part) for part in path.name.split(".")): path
@@ -184,11 +184,11 @@ def prepared_folder(name: str, version: str | None) -> Path:
             raise InputError(
                 f"{PREFIX}{name}: which configuration? write {PREFIX}{name}/{inside[0]} (of {', '.join(inside)})"
             )
-        wanted_text = f"version {version}" if version else "prepared set"
-        there = f" (there: {', '.join(path.name for path in versions.values())})" if versions else ""
+        wanted_text = f"version {version}" if version else "prepared dataset"
+        there = f" (found: {', '.join(path.name for path in versions.values())})" if versions else ""
         raise InputError(
             f"{PREFIX}{name}: no {wanted_text} in {shown(str(parent))}{there}; "
-            f"prepare it, with TensorFlow and a network, by: {_prepare(name)}; TFDS_DATA_DIR names its data_dir"
+            f"prepare it, with TensorFlow and network access, by: {_prepare(name)}; TFDS_DATA_DIR sets its data_dir"
         )
     return versions[wanted]
 
@@ -198,7 +198,7 @@ def _prepare(name: str) -> str:
 
 
 def _refuse_foreign_features(folder: Path) -> None:
-    """TFDS imports whatever module `features.json` names: only its own are let through."""
+    """TFDS imports whatever module `features.json` names: only its own are allowed."""
     path = folder / "features.json"
 
     def check(node: Any) -> None:
@@ -215,7 +215,7 @@ def _refuse_foreign_features(folder: Path) -> None:
     try:
         check(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); prepare the set again") from None
+        raise InputError(f"{shown(str(path))}: cannot be read ({one_line(error)}); prepare the dataset again") from None
 
 
 def _features(features: Any, kinds: Any) -> tuple[str, str]:
@@ -232,19 +232,19 @@ def _features(features: Any, kinds: Any) -> tuple[str, str]:
     kind = features[label]
     if isinstance(kind, kinds.FeaturesDict):
         if not all(part.np_dtype == np.bool_ and not part.shape for part in kind.values()):
-            raise InputError(f"its feature `{label}` holds more than truth values")
+            raise InputError(f"its feature `{label}` holds more than booleans")
         return image, label
     whole = isinstance(kind, (kinds.ClassLabel, kinds.Text)) or (
         not kind.shape and np.issubdtype(kind.np_dtype, np.integer)
     )
     if not whole:
-        raise InputError(f"its feature `{label}` is no class, text or whole number")
+        raise InputError(f"its feature `{label}` is not a class, text or integer")
     return image, label
 
 
 def _attributes(feature: Any, chosen: Sequence[str]) -> list[str]:
-    """Those to learn; none of a set that has a label."""
+    """The attributes to learn; none for a dataset with a label."""
     known = sorted(feature) if hasattr(feature, "keys") else []
     if chosen and not known:
-        raise InputError("data.attributes: the set has classes and no attributes; leave them empty")
-    return [known[place] for place in chosen_attributes(chosen, known, "the set")]
+        raise InputError("data.attributes: the dataset has classes, not attributes; leave them empty")
+    return [known[place] for place in chosen_attributes(chosen, known, "the dataset")]

@@ -1,10 +1,10 @@
 """Tiny-ImageNet as published (Stanford CS231n; 200 classes of ImageNet, 64 x 64 pixels).
 
-wnids.txt                     the classes, one a line, in their order
+wnids.txt                     the classes, one per line, in order
 words.txt                     `n02124075<TAB>Egyptian cat`: readable names; may be missing
 train/WNID/images/*.JPEG
-val/images/*.JPEG             val/val_annotations.txt: `val_0.JPEG<TAB>WNID<TAB>box` a line
-test/images/*.JPEG            unlabeled, passed over
+val/images/*.JPEG             val/val_annotations.txt: lines of `val_0.JPEG<TAB>WNID<TAB>box`
+test/images/*.JPEG            unlabeled, skipped
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.folders import image_names
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -28,21 +28,21 @@ ANNOTATIONS = Path("val", "val_annotations.txt")
 
 
 def is_tiny_imagenet(folder: Path) -> bool:
-    """Whether the list of classes is there."""
+    """Whether the list of classes exists."""
     return (folder / CLASSES).is_file()
 
 
 def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
     """The labeled parts `train` (by class, then by name) and `validation` (in the order of its annotations).
 
-    Classes are in the order of wnids.txt, called by their first word in words.txt where that tells them apart.
+    Classes are in the order of wnids.txt, named by their first word in words.txt if that is unique.
     Raises InputError for a list that is missing or malformed, for a class that has no training image or is unknown,
-    and where images and annotations of val/ do not belong together.
+    and if the images and the annotations of val/ do not match.
     """
     wnids = _classes(folder / CLASSES)
     names = _readable(folder / WORDS, wnids)
     place = f"in {shown(str(folder))}"
-    passed = "; the images of test/ have no labels and are passed over" if (folder / "test").is_dir() else ""
+    passed = "; the images of test/ have no labels and are skipped" if (folder / "test").is_dir() else ""
     files, counts = [], []
     for wnid in wnids:
         images = Path("train", wnid, "images")
@@ -54,14 +54,14 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
     labels = np.repeat(np.arange(len(wnids), dtype=np.int32), counts)
     annotated = _annotations(folder, wnids)
     train = ListedFiles(folder, TextArray.of(files), labels, names, f"Tiny-ImageNet train {place}{passed}")
-    judged = [f"val/images/{name}" for name in annotated]
-    own = {*files, *judged, CLASSES, WORDS, str(ANNOTATIONS)}
-    train.passed_over = passed_over_beside(folder, own, "of no class")
+    validation = [f"val/images/{name}" for name in annotated]
+    own = {*files, *validation, CLASSES, WORDS, str(ANNOTATIONS)}
+    train.skipped_files = skipped_beside(folder, own, "of no class")
     return {
         "train": train,
         "validation": ListedFiles(
             folder,
-            TextArray.of(judged),
+            TextArray.of(validation),
             np.fromiter(annotated.values(), np.int32, len(annotated)),
             names,
             f"Tiny-ImageNet val {place}",
@@ -71,19 +71,19 @@ def open_tiny_imagenet(folder: Path) -> dict[str, Source]:
 
 def _classes(path: Path) -> list[str]:
     found: dict[str, int] = {}
-    for line in lines(path, "a class (n02124075) a line"):
+    for line in lines(path, "one class (n02124075) per line"):
         if line.text in found:
-            line.refuse(f"is on line {found[line.text]} as well", "every class once")
+            line.refuse(f"is also on line {found[line.text]}", "each class once")
         if len(line.text.split()) > 1 or Path(line.text).name != line.text or len(line.text) > 80:
-            line.refuse("is no class", "n02124075, say")
+            line.refuse("is not a class", "e.g. n02124075")
         found[line.text] = line.number
     if not found:
-        raise InputError(f"{shown(str(path))}: is empty; expected a class (n02124075) a line")
+        raise InputError(f"{shown(str(path))}: is empty; expected one class (n02124075) per line")
     return list(found)
 
 
 def _readable(path: Path, wnids: list[str]) -> list[str]:
-    """The first of each class's words where no other class has it, else the class as wnids.txt calls it."""
+    """The first of each class's words if no other class shares it, otherwise its name in wnids.txt."""
     words = dict.fromkeys(wnids, "")
     if path.is_file():
         for line in lines(path, "lines of class, tab, words"):
@@ -103,11 +103,11 @@ def _annotations(folder: Path, wnids: list[str]) -> dict[str, int]:
         name, _, rest = line.text.partition("\t")
         wnid = rest.partition("\t")[0]
         if not wnid:
-            line.refuse("has one column", expected)
+            line.refuse("has only one column", expected)
         if wnid not in numbers:
             line.refuse(f"the class {shown(wnid)} is not in {CLASSES}", f"one of the {len(wnids)} there")
         if name in found:
-            line.refuse("the image was annotated before", "every image once")
+            line.refuse("the image is annotated twice", "each image once")
         found[name] = numbers[wnid]
     images = image_names(folder / ANNOTATIONS.with_name("images"))
     there = set(images)
@@ -116,8 +116,8 @@ def _annotations(folder: Path, wnids: list[str]) -> dict[str, int]:
         ([name for name in images if name not in found], f"holds {{}} that {file.name} does not name"),
     ):
         if names:
-            what = f"{problem.format(plural(len(names), 'image'))}, the first {shown(names[0])}"
-            raise InputError(f"{shown(str(file.parent))}: {what}; unpack the set again")
+            what = f"{problem.format(plural(len(names), 'image'))}, the first: {shown(names[0])}"
+            raise InputError(f"{shown(str(file.parent))}: {what}; unpack the dataset again")
     if not found:
         raise InputError(f"{shown(str(file))}: is empty; expected lines of {expected}")
     return found

@@ -1,8 +1,8 @@
-"""Training lists: a text file with a line for each image, its path and its label.
+"""Training lists: a text file with one line per image, its path and its label.
 
 images/00000000.jpg<TAB>0           label.txt of InsightFace's Paddle code; also spaces, commas, semicolons, label first
 0<TAB>3.000000<TAB>anna/1.jpg       train.lst of MXNet's im2rec: index, label, path
-path,label                          a CSV, with a header of any known names and any other columns, or without
+path,label                          a CSV, with a header of any known names and any other columns, or without one
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shortened, shown
-from adaptface_jax.data.image_files import passed_over_beside
+from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.lookup import Lookup
 from adaptface_jax.data.sources.listed_files import ListedFiles
@@ -58,7 +58,7 @@ _FORM = "lines `path label`, `index label path` as im2rec writes them, or a CSV 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which cells of a line are the path and the label. count: of cells in every line. between: what parts them."""
+    """Which cells of a line are the path and the label. count: cells per line. between: the separator."""
 
     path: int
     label: int
@@ -67,12 +67,12 @@ class Columns:
 
 
 def open_training_list(file: Path) -> ListedFiles:
-    """The images of a list in its order, their classes by ascending label (numbers as such, else as text).
+    """The images in a list, in its order, with classes by ascending label (numerically, or else as text).
 
-    Paths are relative to the folder of the list, to the one above it, or to the folder of the images in either, as
-    datasets call it; back slashes and either Unicode form are understood. A row that repeats an image with its label
-    counts once; the images that no row names are passed over.
-    Raises InputError for a line of another form, an image with two labels, and images that are missing.
+    Paths are relative to the folder of the list, to its parent, or to an image folder in either with one of the usual
+    names; backslashes and either Unicode form are understood. A row that repeats an image with its label counts once;
+    images that no row names are skipped.
+    Raises InputError for a malformed line, an image with two labels, and images that are missing.
     """
     rows, lines_there = _rows(file)
     root = _root(file, next(iter(rows)))
@@ -87,15 +87,15 @@ def open_training_list(file: Path) -> ListedFiles:
         TextArray.of(images),
         np.fromiter((number[label] for label in images.values()), np.int32, len(images)),
         TextArray.of(names),
-        f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} of it repeated" if repeated else ""),
+        f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} repeated" if repeated else ""),
     )
     own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
-    source.passed_over = passed_over_beside(root, own, "that the list does not name")
+    source.skipped_files = skipped_beside(root, own, "that the list does not name")
     return source
 
 
 def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
-    """The file of each path -> its label; raises InputError where there is none, and for one with two labels."""
+    """The file of each path -> its label; raises InputError for a missing file, and for one with two labels."""
     lookup, found, missing = Lookup(root), dict[str, str](), []
     for path, label in rows.items():
         key = lookup.find(path)
@@ -104,7 +104,7 @@ def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
         elif found.setdefault(key, label) != label:
             raise InputError(
                 f"{shown(str(file))}: {shown(path)} has the labels {shown(found[key])} and {shown(label)}, in two "
-                "spellings; expected one label for each image"
+                "spellings; expected one label per image"
             )
     if missing:
         raise InputError(
@@ -116,7 +116,7 @@ def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
 
 
 def _rows(file: Path) -> tuple[dict[str, str], int]:
-    """Path -> label, in order, and how many lines there are of them."""
+    """Path -> label, in order, and how many lines list them."""
     columns: Columns | None = None
     rows: dict[str, str] = {}
     count = 0
@@ -127,12 +127,12 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
                 continue
         cells = _cells(line, columns.between)
         if len(cells) != columns.count:
-            line.refuse(f"has {plural(len(cells), 'column')}, the lines before {columns.count}", _FORM)
+            line.refuse(f"has {plural(len(cells), 'column')}, the lines before it have {columns.count}", _FORM)
         path, label = posixpath.normpath(cells[columns.path].replace("\\", "/")), _label(line, cells[columns.label])
         if not cells[columns.path]:
             line.refuse("names no image", _FORM)
         if rows.setdefault(path, label) != label:
-            line.refuse(f"has the label {label}, and {rows[path]} on an earlier line", "one label for each image")
+            line.refuse(f"has the label {label}, and {rows[path]} on an earlier line", "one label per image")
         count += 1
     if columns is None or not rows:
         raise InputError(f"{shown(str(file))}: lists no image; expected {_FORM}")
@@ -140,19 +140,19 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
 
 
 def _label(line: Line, text: str) -> str:
-    """A number without its zeros, `3.000000` as 3, or the text itself."""
+    """A number without trailing zeros, `3.000000` as 3, or the text itself."""
     if not text:
         line.refuse("has no label", _FORM)
     if not _is_number(text):
         return text
     value = float(text)
     if not value.is_integer() or value < 0:
-        line.refuse(f"has the label {shown(text)}", "a count from 0 on, or a name")
+        line.refuse(f"has the label {shown(text)}", "a non-negative integer, or a name")
     return text if text.isdecimal() and str(int(text)) != text else str(int(value))
 
 
 def _columns(line: Line) -> tuple[Columns, bool]:
-    """The columns by the first line, and whether it is a header."""
+    """The columns, from the first line, and whether it is a header."""
     between = next((mark for mark in "\t;," if mark in line.text), " ")
     cells = _cells(line, between)
     names = [cell.lower() for cell in cells]
@@ -167,23 +167,23 @@ def _columns(line: Line) -> tuple[Columns, bool]:
     if len(cells) == 3 and cells[0].isdecimal() and _is_number(cells[1]):
         return Columns(2, 1, 3, between), False
     if len(cells) > 3 and all(_is_number(cell) for cell in cells[:-1]):
-        line.refuse(f"has {len(cells) - 2} labels", "one label an image, its identity")
-    return line.refuse("is no line of a training list", _FORM)
+        line.refuse(f"has {len(cells) - 2} labels", "one label per image, its identity")
+    return line.refuse("is not a line of a training list", _FORM)
 
 
 def _place(names: list[str], known: tuple[str, ...]) -> int | None:
-    """The first of the known names that is there."""
+    """The index of the first known name that occurs."""
     return next((names.index(name) for name in known if name in names), None)
 
 
 def _cells(line: Line, between: str) -> list[str]:
-    if between == " ":  # a path may hold spaces, a label none
+    if between == " ":  # a path may contain spaces, a label may not
         words = line.text.split()
         first, last = _is_number(words[0]), _is_number(words[-1])
         if len(words) == 3 and words[0].isdecimal() and _is_number(words[1]) and not last:
             return words
         return line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
-    try:  # pandas writes an index without a name: with tabs, such a header begins with one
+    try:  # pandas writes a nameless index column: with tabs, such a header begins with one
         return [cell.strip() for cell in next(csv.reader([line.indented], delimiter=between, skipinitialspace=True))]
     except csv.Error as error:
         return line.refuse(str(error), _FORM)
@@ -194,7 +194,7 @@ def _is_number(text: str) -> bool:
 
 
 def _root(file: Path, path: str) -> Path:
-    """The folder that the paths are relative to: the first of some in which the first one is there."""
+    """The folder to which the paths are relative: the first candidate that contains the first path."""
     above = (file.parent, file.parent.parent)
     places = [*above, *(place / inner for place in above for inner in _INNER)]
     return next((place for place in places if Lookup(place).find(path)), places[0])

@@ -1,4 +1,4 @@
-"""How a picture was taken: pose, age, light, expression and camera, drawn per domain."""
+"""How an image was taken: pose, age, light, expression and camera, drawn per domain."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ DOMAINS = ("pose", "age", "light")
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """One picture. Angles in degrees; age -1 (child) .. 1 (old); the light comes from (azimuth, elevation).
+    """One image. Angles in degrees; age -1 (child) .. 1 (old); the light comes from (azimuth, elevation).
 
-    ambient: share of light without direction, 0..1. exposure: gain. scale: pixels per half head height of a 112 px
-    image. shift: pixels. blur: standard deviation in pixels. noise: standard deviation in 0..1 gray levels.
+    ambient: fraction of ambient light, 0..1. exposure: gain. scale: pixels per half head height in a 112 px image.
+    shift: pixels. blur: standard deviation in pixels. noise: standard deviation in 0..1 gray levels.
     """
 
     yaw: float
@@ -54,9 +54,9 @@ def _far(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit: float) -> Conditions:
-    """A picture of `domain` (an index of DOMAINS): that factor is far from the ordinary, the others are mild.
+    """An image in `domain` (an index in DOMAINS): that factor is far from ordinary, the others are mild.
 
-    None gives an ordinary picture with wider framing, the pictures that the packaged backbone was trained on.
+    None gives an ordinary image with wider framing, like those on which the packaged backbone was trained.
     glasses_habit: how often this person wears glasses, 0..1.
     """
     plain = domain is None
@@ -70,7 +70,7 @@ def draw_conditions(rng: np.random.Generator, domain: int | None, glasses_habit:
         side, tilt = _far(rng, 26, 58), rng.uniform(-20, 20)
     elif domain == 1:
         age = _far(rng, 0.45, 0.9)
-        if age < 0:  # the childhood picture is an old photograph: soft, faded, grainy, black and white
+        if age < 0:  # the childhood image is an old photograph: soft, faded, grainy, black and white
             blur, noise, contrast, gray = rng.uniform(1.0, 1.6), rng.uniform(0.05, 0.09), rng.uniform(0.4, 0.6), True
     elif domain == 2:
         case = rng.integers(3)

@@ -1,4 +1,4 @@
-"""People and pictures by number: the same (seed, identity, picture) is the same image on every machine."""
+"""People and images by number: the same (seed, identity, picture) is the same image on every machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from adaptface_jax.data.synthetic_faces.conditions import DOMAINS, PORTRAIT, Con
 from adaptface_jax.data.synthetic_faces.render import Person, build_person, render
 from adaptface_jax.data.synthetic_faces.traits import Traits, draw_traits
 
-RESERVED_SEED = 20261  # the packaged backbone has seen these people
+RESERVED_SEED = 20261  # the packaged backbone was trained on these people
 
 
 class Population:
-    """The people of one seed. ordinary: pictures without a domain, as the packaged backbone was trained on."""
+    """The people of one seed. ordinary: images without a domain, like the packaged backbone's training images."""
 
     def __init__(self, seed: int, *, ordinary: bool = False):
         self.seed = seed
@@ -23,28 +23,28 @@ class Population:
         self._person = functools.lru_cache(maxsize=2)(self._build)
 
     def _draw(self, identity: int) -> Traits:
-        """Who this person is, without rendering."""
+        """The traits of this person, without rendering."""
         return draw_traits(np.random.default_rng([self.seed, identity, 0]))
 
     def _build(self, identity: int) -> Person:
         return build_person(self.traits(identity))
 
     def portrait(self, identity: int) -> np.ndarray:
-        """A person seen from the front in even light, without expression: uint8 [112, 112, 3]."""
+        """A person from the front in even light, with a neutral expression: uint8 [112, 112, 3]."""
         person = self._person(identity)
         return render(person, PORTRAIT, np.random.default_rng(0))
 
     def domain(self, picture: int) -> int:
-        """The domain of a person's n-th picture: they take turns."""
+        """The domain of a person's n-th image: they alternate."""
         return picture % len(DOMAINS)
 
     def picture(self, identity: int, picture: int) -> tuple[np.ndarray, int]:
-        """uint8 [112, 112, 3] and its domain (-1 for an ordinary picture)."""
+        """uint8 [112, 112, 3] and its domain (-1 for an ordinary image)."""
         conditions, rng = self._conditions(identity, picture)
         return render(self._person(identity), conditions, rng), -1 if self.ordinary else self.domain(picture)
 
     def conditions(self, identity: int, picture: int) -> Conditions:
-        """How that picture was taken, without rendering it."""
+        """How that image is taken, without rendering it."""
         return self._conditions(identity, picture)[0]
 
     def _conditions(self, identity: int, picture: int) -> tuple[Conditions, np.random.Generator]:

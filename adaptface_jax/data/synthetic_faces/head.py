@@ -1,4 +1,4 @@
-"""The surface of a head: a grid of points on a deformed ellipsoid, and the ways it moves with expression and age."""
+"""The surface of a head: a grid of points on a deformed ellipsoid, and how it deforms with expression and age."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bump(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: floa
 
 
 def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high` (or the other way round), smooth between."""
+    """0 below `low`, 1 above `high` (or vice versa), smooth in between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -45,7 +45,7 @@ class Surface:
 
 
 def hair_mask(traits: Traits, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where hair grows, 0..1, by style, hairline and the side it is parted on."""
+    """Where hair grows, 0..1, by style, hairline and the side of the part."""
     s, angle = traits.shape, np.abs(LONGITUDE)
     rng = np.random.default_rng(traits.texture_seed)
     waves = rng.uniform(0, 6.3, 3)

@@ -1,4 +1,4 @@
-"""From a head and the conditions of a picture to pixels: pose, light, splatting, backdrop and camera."""
+"""From a head and the conditions of an image to pixels: pose, light, splatting, backdrop and camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROW, _COLUMN = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, d
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """What is computed once for all pictures of one person."""
+    """What is computed once for all images of one person."""
 
     traits: Traits
     surface: Surface
@@ -123,7 +123,7 @@ def _soften(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def render(person: Person, c: Conditions, rng: np.random.Generator) -> np.ndarray:
-    """One picture of one person: uint8 [112, 112, 3], sRGB-like. `rng` gives the sensor noise only."""
+    """One image of one person: uint8 [112, 112, 3], sRGB-like. `rng` only draws the sensor noise."""
     t = person.traits
     amounts = f32([c.smile, c.mouth, c.brows, max(c.age, 0), max(-c.age, 0)])
     points = person.surface.points + (amounts @ person.surface.moves).reshape(ROWS, COLUMNS, 3)

@@ -43,7 +43,7 @@ def smooth_noise(rng: np.random.Generator, rows: int, columns: int, cells: tuple
 
 
 def _wrinkle_map(traits: Traits, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Forehead lines, crow's feet, bags and the folds beside nose and mouth: how much each darkens old skin."""
+    """Forehead lines, crow's feet, bags and the folds next to nose and mouth: how much each darkens old skin."""
     s, ax = traits.shape, np.abs(x)
     brow = s["eye_y"] + s["brow_y"]
     lines = np.zeros_like(x)
@@ -63,7 +63,7 @@ def _wrinkle_map(traits: Traits, rng: np.random.Generator, x: np.ndarray, y: np.
 
 
 def build_layers(traits: Traits, surface: Surface) -> Layers:
-    """Everything of the coloring that does not change from image to image."""
+    """Everything in the coloring that does not change from image to image."""
     rng = np.random.default_rng(traits.texture_seed)
     s = traits.shape
     x, y = surface.points[..., 0], surface.points[..., 1]

@@ -1,4 +1,4 @@
-"""Who a generated person is: a row of numbers for the shape, and choices for skin, hair, beard and glasses."""
+"""The traits of a generated person: numbers for the shape, and choices for skin, hair, beard and glasses."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Traits:
 
 
 def draw_traits(rng: np.random.Generator) -> Traits:
-    """Draw one person; people from other random streams are other people."""
+    """Draw one person; different random streams give different people."""
     shape = {name: float(mean + std * np.clip(rng.normal(), -2.3, 2.3)) for name, (mean, std) in SHAPE.items()}
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
     low = int(tone)

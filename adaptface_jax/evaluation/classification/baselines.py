@@ -1,4 +1,4 @@
-"""What a classifier has to beat: answers that look at no image, and a linear model of the pixels."""
+"""What a classifier has to beat: predictions that ignore the image, and a linear model of the pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adaptface_jax.evaluation.classification.metrics import accuracy, macro_f1
 from adaptface_jax.evaluation.classification.results import BaselineScore
 
 MAJORITY, RANDOM, PIXELS = "majority", "random", "logistic regression on pixels"
-PIXEL_SIZE = 32  # pixels of the images that the linear model sees: 3,072 numbers each
+PIXEL_SIZE = 32  # side of the images that the linear model sees: 3,072 values each
 ROUNDS = 200
 
 
@@ -46,7 +46,7 @@ def blind_baselines(train: Source, others: Mapping[str, Source], seed: int) -> d
 def pixel_baselines(train: Source, others: Mapping[str, Source], skip_bad: bool) -> dict[str, dict[str, BaselineScore]]:
     """Split -> a logistic regression on PIXEL_SIZE pixels of the training images -> its scores.
 
-    skip_bad: leave out images that cannot be read; else they raise InputError.
+    skip_bad: skip images that cannot be read; else they raise InputError.
     """
     seen, labels = pixels(train, skip_bad)
     targets = labels if train.multi_label else labels[:, None]
@@ -61,7 +61,7 @@ def pixel_baselines(train: Source, others: Mapping[str, Source], skip_bad: bool)
 
 
 def baseline_score(labels: np.ndarray, guess: np.ndarray, classes: int) -> BaselineScore:
-    """labels, guess: int, of one shape."""
+    """labels, guess: int, of the same shape."""
     return BaselineScore(accuracy(labels, guess), macro_f1(labels, guess, classes))
 
 
@@ -79,5 +79,5 @@ def _fitted(rows: np.ndarray, target: np.ndarray) -> Any:
         return DummyClassifier().fit(rows, target)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=ROUNDS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # after ROUNDS it is as good as it gets
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after ROUNDS it is good enough
         return model.fit(rows, target)

@@ -1,4 +1,4 @@
-"""A classifier on a whole split, the host decoding ahead of the device."""
+"""Evaluates a classifier on a whole split, the host decoding ahead of the device."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from adaptface_jax.training.classification.plan import ClassificationPlan
 
 
 class Evaluator:
-    """Measures a plan's model with any trees of its shape; compiled once, for one number of rows."""
+    """Evaluates a plan's model with any trees of its shape; compiled once, for one batch size."""
 
     def __init__(self, plan: ClassificationPlan) -> None:
         self._plan = plan
-        self._said: set[str] = set()  # sources whose unreadable images were spoken of
+        self._said: set[str] = set()  # sources whose unreadable images were reported
         self._rows = -(-plan.config.eval.batch_size // plan.mesh.size) * plan.mesh.size
         classifier, stats = plan.classifier, plan.stats
 
@@ -38,15 +38,15 @@ class Evaluator:
         self._function = jax.jit(
             logits,
             in_shardings=(None, None, rows),
-            # Of several processes each must be able to read every row.
+            # With several processes, each must be able to read every row.
             out_shardings=replicated if several() else rows,
             compiler_options=plan.compiler_options,
         )
 
     def __call__(self, trainable: Any, statistics: Any, source: Source, checkpoint: int | None = None) -> SplitResult:
-        """Images that cannot be read are left out, and said, where `data.bad_records` is skip.
+        """Images that cannot be read are skipped, and reported, if `data.bad_records` is skip.
 
-        Raises InputError for one, named by its key, where it is fail, and for more than `data.max_bad_records`.
+        Raises InputError for one, named by its key, if it is fail, and for more than `data.max_bad_records`.
         """
         logits, read = self._logits(trainable, statistics, source)
         self._say(source, np.flatnonzero(~read))
@@ -59,13 +59,13 @@ class Evaluator:
         most = self._plan.config.data.max_bad_records
         first = shown(source.key(int(bad[0])))
         if len(bad) > most or len(bad) == len(source):
-            raise InputError(f"{said}, at most {most:,} are left out (data.max_bad_records); the first: {first}")
+            raise InputError(f"{said}, at most {most:,} are skipped (data.max_bad_records); the first: {first}")
         if source.description not in self._said:
-            print(f"{said} and are left out, the first: {first}", flush=True)
+            print(f"{said} and are skipped, the first: {first}", flush=True)
         self._said.add(source.description)
 
     def _logits(self, trainable: Any, statistics: Any, source: Source) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [N, outputs], a row an image, and which of them could be read, bool [N]."""
+        """float32 [N, outputs], one row per image, and which of them could be read, bool [N]."""
         images = Readable.of(source, strict=self._plan.config.data.bad_records == "fail")
         mine = process_rows(self._rows, jax.process_index(), jax.process_count())
         size, threads = self._plan.stored_size, self._plan.config.data.threads

@@ -1,4 +1,4 @@
-"""A classifier's figures on one split, as scikit-learn defines them."""
+"""A classifier's metrics on one split, as scikit-learn defines them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def split_result(
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy in nats, of attributes over all of them."""
+    """Mean cross-entropy in nats; for attributes the mean over all of them."""
     if labels.ndim == 1:
         return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
     return float((np.logaddexp(0, logits) - labels * logits).mean())
 
 
 def accuracy(labels: np.ndarray, guess: np.ndarray) -> float:
-    """Right classes, or right decisions about attributes."""
+    """The share of correct classes, or of correct attribute decisions."""
     return float(accuracy_score(labels.ravel(), guess.ravel()))
 
 
@@ -75,7 +75,7 @@ def _confusion(labels: np.ndarray, guess: np.ndarray, count: int) -> tuple[tuple
 
 
 def scalars(result: SplitResult, split: str) -> dict[str, float]:
-    """The figures as TensorBoard tags: eval/validation/loss, eval/validation/macro_f1, eval/validation/f1/NAME ..."""
+    """The metrics as TensorBoard tags: eval/validation/loss, eval/validation/macro_f1, eval/validation/f1/NAME ..."""
     tags = {f"eval/{split}/{name}": getattr(result, name) for name in ("loss", "accuracy", "macro_f1")}
     if result.exact_match is not None:
         tags[f"eval/{split}/exact_match"] = result.exact_match
@@ -83,5 +83,5 @@ def scalars(result: SplitResult, split: str) -> dict[str, float]:
 
 
 def score(result: SplitResult, metric: str) -> float:
-    """What chooses the best checkpoint, the higher the better."""
+    """The score that chooses the best checkpoint, the higher the better."""
     return -result.loss if metric == "loss" else float(getattr(result, metric))

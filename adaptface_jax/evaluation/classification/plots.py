@@ -1,4 +1,4 @@
-"""The confusion matrix of a classifier, drawn once for TensorBoard and for the pages of a report."""
+"""The confusion matrix of a classifier, drawn the same for TensorBoard and for the report pages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from adaptface_jax.evaluation.plots import PALETTE, SIZE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TEXT = 11.5  # points: a page draws with this size too, so that the texts have their room
-# Below this many classes the small figure holds them all; more need twice its width.
+TEXT = 11.5  # points: the report uses this size too, so that the labels fit
+# Fewer classes than this fit in the small figure; more need twice its width.
 FEW = 8
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
-    """The share of each true class (row) that was taken for each class, the stronger the more.
+    """The share of each true class (row) that was predicted as each class, in color intensity.
 
-    Counts stand in the cells of up to READABLE classes, names beside those of up to MANY.
+    Cells show counts for up to READABLE classes, rows show names for up to MANY.
     confusion: [C][C], images by true class (row) and predicted class.
     """
     from matplotlib.colors import to_rgb
@@ -33,7 +33,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -
     width = SIZE[0] / 72 * (1 if count < FEW else 2)
     figure = Figure(figsize=(width, 0.92 * width), dpi=72, layout="constrained", facecolor=PALETTE["card"])
     axes = figure.add_subplot()
-    # The color itself in every cell, more or less opaque: what lies below it may be light or dark.
+    # The same color in every cell, more or less opaque: the page behind it may be light or dark.
     cells = np.concatenate([np.broadcast_to(to_rgb(PALETTE["main"]), (count, count, 3)), share[..., None]], axis=2)
     axes.imshow(np.round(cells * 255).astype(np.uint8), interpolation="none")
     axes.set_xlabel("predicted", color=PALETTE["soft"], size=TEXT)

@@ -1,4 +1,4 @@
-"""What a classification run came to: one tree of dataclasses, which is its `results.json`."""
+"""The results of a classification run: one tree of dataclasses, which is its `results.json`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from adaptface_jax.training.classification.facts import ClassifierFacts
 
 @dataclasses.dataclass(frozen=True)
 class LabelScore:
-    """One class, or one attribute, against the rest.
+    """The scores of one class, or one attribute, against the rest.
 
-    images: how many truly have it. accuracy: right decisions about it. precision, recall, f1: scikit-learn's, 0 where
-    nothing is divided by nothing.
+    images: how many truly have it. accuracy: share of correct decisions about it. precision, recall, f1: as in
+    scikit-learn, 0 for 0 / 0.
     """
 
     images: int
@@ -27,12 +27,12 @@ class LabelScore:
 
 @dataclasses.dataclass(frozen=True)
 class SplitResult:
-    """A classifier on one split.
+    """The metrics of a classifier on one split.
 
-    loss: mean cross-entropy in nats (of attributes: mean over them). accuracy: right classes, or right decisions about
-    attributes. macro_f1: mean of the labels' F1. exact_match: images with all attributes right; None for classes.
+    loss: mean cross-entropy in nats (of attributes: mean over them). accuracy: correct classes, or correct attribute
+    decisions. macro_f1: mean of the labels' F1. exact_match: images with all attributes correct; None for classes.
     labels: name of the class or attribute -> its scores, in the model's order. confusion: [C][C], counts of images by
-    true class (row) and predicted class; empty for attributes. checkpoint: the step that was measured.
+    true class (row) and predicted class; empty for attributes. checkpoint: the step that was evaluated.
     """
 
     images: int
@@ -47,7 +47,7 @@ class SplitResult:
 
 @dataclasses.dataclass(frozen=True)
 class BaselineScore:
-    """What knows nothing of the images, or only their pixels, reaches on a split."""
+    """The scores on a split of a baseline that knows nothing of the images, or only their pixels."""
 
     accuracy: float
     macro_f1: float
@@ -55,7 +55,7 @@ class BaselineScore:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationResults:
-    """validation, test: the best checkpoint on each; test once it was asked for.
+    """validation, test: the best checkpoint on each; test once it was requested.
 
     baselines: split -> "majority", "random", "logistic regression on pixels" -> its scores. distribution: split ->
     label -> share of the images that have it.
@@ -76,5 +76,5 @@ class ClassificationResults:
 
 
 def read_classification(path: Path) -> ClassificationResults:
-    """The results in a file; raises InputError where it holds none."""
+    """The results in a file; raises InputError if it contains none."""
     return from_plain(read_json(path), ClassificationResults, str(path))

@@ -1,4 +1,4 @@
-"""An evaluation of a classifier in TensorBoard: the confusion matrix, and what augmentation does."""
+"""An evaluation of a classifier in TensorBoard: the confusion matrix, and samples of the augmentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adaptface_jax.evaluation.classification.plots import confusion_figure
 from adaptface_jax.evaluation.classification.results import SplitResult
 from adaptface_jax.training.monitor import Monitor
 
-# What the custom scalars of a classification show: validation beside what answers blindly.
+# The custom scalars of a classification run: validation next to the blind baselines.
 STORY = {
     "The run": {
         "macro F1 on validation": [r"eval/validation/macro_f1$", r"baseline/validation/[^/]+/macro_f1$"],
@@ -34,7 +34,7 @@ def confusion(monitor: Monitor, step: int, result: SplitResult, split: str) -> N
 
 
 def pictures(monitor: Monitor, step: int, before: np.ndarray, after: np.ndarray) -> None:
-    """Samples as they are stored and, each at its right, as they are trained on; for those who asked for pictures.
+    """Samples as stored and, to the right of each, as augmented; for runs that log images.
 
     before, after: uint8 [N, S, S, 3].
     """
@@ -42,7 +42,7 @@ def pictures(monitor: Monitor, step: int, before: np.ndarray, after: np.ndarray)
 
 
 def side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """One picture, uint8 [H, W, 3], of pairs in about as many rows as columns, on white."""
+    """One image, uint8 [H, W, 3], of pairs in about as many rows as columns, on white."""
     count, size = before.shape[:2]
     columns = max(1, math.ceil(math.sqrt(count / 2)))
     rows = math.ceil(count / columns)

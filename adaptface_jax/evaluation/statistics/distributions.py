@@ -1,4 +1,4 @@
-"""How the scores of genuine and impostor pairs are distributed."""
+"""The distribution of the scores of genuine and impostor pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 @dataclasses.dataclass(frozen=True)
 class ScoreStatistics:
-    """mean, population std, and quantiles ("0.5": the median) of the scores of one kind of pairs; pairs: how many."""
+    """mean, population std, and quantiles ("0.5": the median) of the scores of one kind of pair; pairs: how many."""
 
     pairs: int
     mean: float
@@ -28,9 +28,9 @@ class ScoreStatistics:
 
 
 def d_prime(genuine: np.ndarray, impostor: np.ndarray) -> float | None:
-    """(mean genuine - mean impostor) / sqrt((var + var) / 2), Daugman's decidability with its sign kept.
+    """(mean genuine - mean impostor) / sqrt((var + var) / 2), Daugman's decidability with its sign.
 
-    None where neither kind varies.
+    None if neither kind varies.
     """
     spread = math.sqrt((genuine.var() + impostor.var()) / 2)
     return float((genuine.mean() - impostor.mean()) / spread) if spread > 0 else None

@@ -1,7 +1,7 @@
-"""What each pair adds to a figure's deviation from its expectation (Hampel, "The influence curve", 1974).
+"""The influence of each pair on a metric's deviation from its expectation (Hampel, "The influence curve", 1974).
 
-All functions take distances, float64 [N], small for pairs alike, and issame, bool [N] with both kinds present, and give
-float64 [N] that sums to 0 over the genuine pairs and over the impostor pairs: how many there are of each is given.
+All functions take distances, float64 [N], small for similar pairs, and issame, bool [N] with both kinds present, and
+return float64 [N] that sums to 0 over the genuine pairs and over the impostor pairs: the count of each is fixed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def of_rate(values: np.ndarray, issame: np.ndarray) -> np.ndarray:
-    """Of the mean of the pairs' values, such as whether they were judged rightly."""
+    """Influence on the mean of the pairs' values, such as whether they were decided correctly."""
     result = np.zeros(len(values))
     for kind in (issame, ~issame):
         if kind.any():
@@ -21,10 +21,10 @@ def of_rate(values: np.ndarray, issame: np.ndarray) -> np.ndarray:
 
 
 def of_auc(distances: np.ndarray, issame: np.ndarray) -> np.ndarray:
-    """Of the area under the ROC: the pairs' placements (DeLong, DeLong and Clarke-Pearson, 1988).
+    """Influence on the area under the ROC: the pairs' placements (DeLong, DeLong and Clarke-Pearson, 1988).
 
     The placement of a genuine pair is the share of the impostor pairs that are farther, that of an impostor pair the
-    share of the genuine pairs that are nearer, ties counting half; the mean of either kind is the area.
+    share of the genuine pairs that are closer, ties counting half; the mean of either kind is the area.
     """
     result = np.zeros(len(distances))
     for kind, sign in ((issame, -1), (~issame, 1)):
@@ -35,7 +35,7 @@ def of_auc(distances: np.ndarray, issame: np.ndarray) -> np.ndarray:
 
 
 def of_tar(distances: np.ndarray, issame: np.ndarray, far: float) -> np.ndarray:
-    """Of the share of genuine pairs accepted where a share of `far` of the impostor pairs is."""
+    """Influence on the share of genuine pairs accepted where a share `far` of the impostor pairs is."""
     impostors = np.sort(distances[~issame])
     accepted = math.floor(far * len(impostors) + 1e-9)
     genuine, impostor = _rates_around(distances, issame, impostors, accepted)
@@ -44,7 +44,7 @@ def of_tar(distances: np.ndarray, issame: np.ndarray, far: float) -> np.ndarray:
 
 
 def of_eer(distances: np.ndarray, issame: np.ndarray, eer: float) -> np.ndarray:
-    """Of the error rate, `eer`, where as many impostor pairs are accepted as genuine ones are refused."""
+    """Influence on the equal error rate, `eer`."""
     impostors = np.sort(distances[~issame])
     accepted = round(eer * len(impostors))
     genuine, impostor = _rates_around(distances, issame, impostors, accepted)
@@ -63,10 +63,10 @@ def _by_kind(accepted: np.ndarray, issame: np.ndarray) -> np.ndarray:
 def _rates_around(
     distances: np.ndarray, issame: np.ndarray, impostors: np.ndarray, accepted: int
 ) -> tuple[float, float]:
-    """Shares of the genuine and of the impostor pairs that lie around the threshold: their ratio is the ROC's slope.
+    """Shares of the genuine and of the impostor pairs around the threshold: their ratio is the ROC's slope.
 
-    Around it are two standard errors of a count of independent pairs, and four pairs at least (Woodruff, 1952, gives
-    quantiles their intervals so).
+    The neighborhood is two standard errors of a count of independent pairs, and at least four pairs (as in Woodruff's
+    intervals of quantiles, 1952).
     """
     reach = max(4, math.ceil(2 * math.sqrt(accepted)))
     last = len(impostors) - 1

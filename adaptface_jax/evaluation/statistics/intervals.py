@@ -1,11 +1,11 @@
-"""95% intervals of the figures of a benchmark: people are drawn anew, not pairs.
+"""95% intervals of the metrics of a benchmark: over draws of people, not of pairs.
 
-An interval is meant to hold the figure's expectation over draws of people and of their images in the same design: as
-many people, images and pairs of each kind, the same protocol. The luck of training is not in it.
+An interval covers the metric's expectation over draws of people and of their images in the same design: as many
+people, images and pairs of each kind, the same protocol. The variance of training is not included.
 
 A rate's interval is normal on the logit scale, with Student's quantiles, around the rate with half an error and half
-a success added to as many independent trials as have its variance (Dean and Pagano, 2015, compare such intervals for
-clustered surveys). `benchmarks/statistics.py` measures what they hold.
+a success added to the number of independent trials with its variance (Dean and Pagano, 2015, compare such intervals
+for clustered surveys). `benchmarks/statistics.py` measures their coverage.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from adaptface_jax.evaluation.statistics import influence
 from adaptface_jax.evaluation.statistics.jackknife import People, Spread, resting_on
 
 CONFIDENCE = 0.95
-_PRIOR_CARRIERS = 0.25  # of the spread that is usual: chosen by simulation
+_PRIOR_CARRIERS = 0.25  # of the usual spread: chosen by simulation
 
 Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-    """(low, high) of each figure, at 95%; `tar_at_far` by the FAR's name ("1e-3"), None where the figure is.
+    """(low, high) of each metric, at 95%; `tar_at_far` by the FAR's name ("1e-3"), None where the metric is.
 
-    people: how many they rest on, 0 in files of versions that resampled pairs, whose intervals are too narrow. few:
-    whether these are too few to say.
+    people: how many they are based on, 0 in files of versions that resampled pairs, whose intervals are too narrow.
+    few: whether these are too few for a conclusion.
     """
 
     accuracy: Interval
@@ -44,13 +44,13 @@ class Intervals:
 
     @property
     def resting_on(self) -> str:
-        """How many people, in words."""
+        """The number of people, in words."""
         return resting_on(self.people, self.few)
 
 
 @dataclasses.dataclass(frozen=True)
 class SubsetIntervals:
-    """As `Intervals`, of some of the pairs; auc None where they are of one kind."""
+    """As `Intervals`, for some of the pairs; auc None if they are of one kind."""
 
     accuracy: Interval
     auc: Interval | None
@@ -59,7 +59,7 @@ class SubsetIntervals:
 
     @property
     def resting_on(self) -> str:
-        """How many people, in words."""
+        """The number of people, in words."""
         return resting_on(self.people, self.few)
 
 
@@ -71,12 +71,12 @@ def intervals(
     figures: tuple[float, float, float],
     tar_at_far: Mapping[str, float | None],
 ) -> Intervals:
-    """Intervals of figures that were read from these pairs.
+    """Intervals of metrics of these pairs.
 
     Args:
-      distances: float [N], small for pairs alike. issame: bool [N], both kinds present. people: of the same pairs.
-      right: bool [N], whether each was judged rightly at its fold's threshold.
-      figures, tar_at_far: accuracy, AUC and EER, and the TARs, as `verification.compute_metrics` gives them.
+      distances: float [N], small for similar pairs. issame: bool [N], both kinds present. people: of the same pairs.
+      right: bool [N], whether each was decided correctly at its fold's threshold.
+      figures, tar_at_far: accuracy, AUC and EER, and the TARs, from `verification.compute_metrics`.
     """
     accuracy, auc, eer = figures
     around = Around(distances, issame, people)
@@ -97,7 +97,7 @@ def intervals(
 def subset_intervals(
     distances: np.ndarray, issame: np.ndarray, right: np.ndarray, people: People, auc: float | None
 ) -> SubsetIntervals:
-    """Intervals of the accuracy and AUC of some pairs, with arguments of these pairs alone, as in `intervals`."""
+    """Intervals of the accuracy and AUC of some pairs; the arguments, as in `intervals`, are of these pairs only."""
     around = Around(distances, issame, people)
     accuracy, genuine = float(right.mean()), int(np.count_nonzero(issame))
     return SubsetIntervals(
@@ -121,48 +121,48 @@ def false_accepts(
 
 
 class Around:
-    """The intervals of figures of these pairs."""
+    """The intervals of metrics of these pairs."""
 
     def __init__(self, distances: np.ndarray, issame: np.ndarray, people: People) -> None:
         self._distances, self._issame, self._people = distances, issame, people
 
     def share(self, rate: float, terms: np.ndarray, trials: int, thresholds_chosen: bool = False) -> Interval:
-        """Of a share of `trials` pairs, at thresholds; terms: its influence, float [N]."""
+        """The interval of a share of `trials` pairs, at thresholds; terms: its influence, float [N]."""
         spread = self._people.spread(terms, True, thresholds_chosen)
         independent = _independent(rate, spread.variance) or trials / self._design_effect
         return rate_interval(rate, spread, independent)
 
     def area(self, rate: float, terms: np.ndarray, trials: int) -> Interval:
-        """Of a figure of the whole curve.
+        """The interval of a metric of the whole curve.
 
-        Where it hangs on a few people the others are easy for want of luck, and what the few add says too little of
-        its spread: by a part that is the smaller the more people carry it, the spread is taken for that of the mean
-        distance, which all of them carry.
+        If it depends on a few people, the others may be easy by chance, and the contributions of the few underestimate
+        its spread: a part of the spread, the smaller the more people contribute, is therefore that of the mean
+        distance, to which all of them contribute.
         """
         spread = self._people.spread(terms)
         if not (0 < rate < 1 and spread.variance > 0):
             return rate_interval(rate, spread, trials / self._design_effect)
         usual = max(spread.variance, spread.alone * self._design_effect)
-        # Where what each person adds cancels out, nobody carries it.
+        # If the contributions of each person cancel out, nobody contributes.
         weight = spread.carriers / (spread.carriers + _PRIOR_CARRIERS) if math.isfinite(spread.carriers) else 0.0
         variance = weight * spread.variance + (1 - weight) * usual
         return rate_interval(rate, spread, _independent(rate, variance), math.sqrt(variance))
 
     @functools.cached_property
     def _design_effect(self) -> float:
-        """By how much the variance of the mean distance exceeds that of independent pairs."""
+        """The variance of the mean distance relative to that of independent pairs."""
         spread = self._people.spread(influence.of_rate(self._distances, self._issame))
         return max(1.0, spread.variance / spread.alone) if spread.alone > 0 else 1.0
 
 
 def _independent(rate: float, variance: float) -> float:
-    """How many independent trials have a share that varies so much; 0 where there is no error, or no success."""
+    """The number of independent trials whose share has this variance; 0 if there is no error, or no success."""
     return rate * (1 - rate) / variance if variance > 0 else 0.0
 
 
 def rate_interval(rate: float, spread: Spread, trials: float, error: float | None = None) -> Interval:
-    """trials: how many independent ones would vary as much. error: the standard error of `rate`, if it is not to be
-    that of so many trials with half an error more. To the end where there is no error, or no success."""
+    """trials: the number of independent ones with the same variance. error: the standard error of `rate`, if not that
+    of these trials with half an error added. Extends to the end if there is no error, or no success."""
     middle = (rate * trials + 0.5) / (trials + 1)
     scale = 1 / math.sqrt((trials + 1) * middle * (1 - middle)) if error is None else error / (rate * (1 - rate))
     half = quantile(spread) * scale
@@ -171,5 +171,5 @@ def rate_interval(rate: float, spread: Spread, trials: float, error: float | Non
 
 
 def quantile(spread: Spread) -> float:
-    """Student's, in standard errors on either side."""
+    """Student's quantile, in standard errors on either side."""
     return float(stdtrit(spread.degrees, (1 + CONFIDENCE) / 2))

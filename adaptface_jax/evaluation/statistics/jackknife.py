@@ -1,13 +1,13 @@
-"""How far a figure of pairs may be off by the luck of who the people are.
+"""The sampling error of a metric of pairs, from the choice of the people.
 
 Pairs are not independent: a genuine pair belongs to one person, an impostor pair to two, and all pairs of a person
-rise and fall together. Leaving one person out at a time (Arvesen, "Jackknifing U-statistics", 1969) sees that. It
-counts what two people have only with each other, and what a pair has alone, twice over, once for either of its people
-(Efron and Stein, "The jackknife estimate of variance", 1981); taking one count off again makes it the dyadic-robust
-variance of Fafchamps and Gubert (2007), which for independent pairs is the usual one.
+are correlated. Leaving one person out at a time (Arvesen, "Jackknifing U-statistics", 1969) accounts for that. It
+counts effects of two people with each other, and of a single pair, twice, once for each of its people (Efron and
+Stein, "The jackknife estimate of variance", 1981); subtracting one count makes it the dyadic-robust variance of
+Fafchamps and Gubert (2007), which for independent pairs is the usual one.
 
-No person is really left out: the influence of each pair on a figure (Jaeckel's infinitesimal jackknife, 1972) says what
-that would do, so a figure of 6,000 pairs costs a millisecond.
+No person is actually left out: the influence of each pair on a metric (Jaeckel's infinitesimal jackknife, 1972) gives
+the effect, so a metric of 6,000 pairs costs a millisecond.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ import numpy as np
 
 from adaptface_jax.core.text import plural
 
-FEW = 10  # people: with so few or fewer, simulations of good models leave the 93 to 97% that intervals should cover
-_LARGEST_SHARE = 0.9  # of the pairs of a kind that may be one person's: beyond it leaving him out leaves nothing
+FEW = 10  # people: with this many or fewer, coverage in simulations of good models leaves 93 to 97%
+_LARGEST_SHARE = (
+    0.9  # of the pairs of a kind that may be one person's: beyond it, leaving that person out leaves nothing
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """variance: of a figure. degrees: of freedom of that estimate, at least 2. alone: the variance if pairs were
-    independent. carriers: how many people carry the figure, as Satterthwaite counts."""
+    """variance: of a metric. degrees: of freedom of that estimate, at least 2. alone: the variance if pairs were
+    independent. carriers: the effective number of people that contribute to the metric (Satterthwaite)."""
 
     variance: float
     degrees: float
@@ -39,8 +41,8 @@ class People:
 
     Args: index: int [2N], the images of pair i at 2i and 2i + 1. issame: bool [N]. person: int [M], of each image.
 
-    count: how many people have a pair. few: whether too few of them carry the figures, so that no difference should be
-    called real: FEW or fewer, counted as Carter, Schnepel and Steigerwald (2017) do where some have far more pairs.
+    count: how many people have a pair. few: whether too few contribute to the metrics to call a difference real: FEW
+    or fewer, counted as in Carter, Schnepel and Steigerwald (2017) if some have far more pairs than others.
     """
 
     def __init__(self, index: np.ndarray, issame: np.ndarray, person: np.ndarray) -> None:
@@ -59,18 +61,18 @@ class People:
         return self._effective <= FEW
 
     def spread(self, influence: np.ndarray, of_decisions: bool = False, thresholds_chosen: bool = False) -> Spread:
-        """The variance of a figure over draws of people and images.
+        """The variance of a metric over draws of people and images.
 
         Args:
-          influence: float [N], what each pair adds to the figure's deviation from its expectation; sums to 0 over the
+          influence: float [N], the effect of each pair on the metric's deviation from its expectation; sum 0 over the
             genuine pairs, and over the impostor pairs.
-          of_decisions: whether the figure counts decisions. How much a count of independent pairs varies is known then,
-            and only what people add to it takes degrees of freedom.
-          thresholds_chosen: whether the figure also chose its thresholds on these pairs, which no influence holds. The
-            second count of what pairs have alone stays in then: about as much, and never too little, in simulations.
+          of_decisions: whether the metric counts decisions. The variance of a count of independent pairs is then known,
+            and only the variance between people takes degrees of freedom.
+          thresholds_chosen: whether its thresholds were also chosen on these pairs, which no influence includes. The
+            second count of single-pair effects is then kept: about as much, and never too little, in simulations.
 
-        Degrees of freedom are Satterthwaite's (1946), from the fourth moments of what people add: a figure that hangs
-        on a few people or a few errors has few, however many people there are.
+        Degrees of freedom are Satterthwaite's (1946), from the fourth moments of people's contributions: a metric that
+        depends on a few people or a few errors has few, however many people there are.
         """
         kinds = [np.where(kind, influence, 0.0) for kind in (self._issame, ~self._issame)]
         genuine, impostor = self._sums(kinds[0]) / 2, self._sums(kinds[1])
@@ -92,12 +94,12 @@ class People:
         return Spread(twice, max(2.0, min(degrees, self._effective - 1)), alone, carriers)
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
-        """Of each person over both sides of the pairs, float [P]."""
+        """The sum for each person over both sides of the pairs, float [P]."""
         return np.bincount(self._sides.ravel(), np.repeat(values, 2), self.count)
 
 
 def resting_on(people: int, few: bool) -> str:
-    """What an interval rests on, in words; people: 0 where pairs were resampled, as in files of earlier versions."""
+    """What an interval is based on, in words; people: 0 if pairs were resampled, as in files of earlier versions."""
     if not people:
         return "people not counted"
-    return plural(people, "person", "people") + (": too few to say" if few else "")
+    return plural(people, "person", "people") + (": too few to tell" if few else "")

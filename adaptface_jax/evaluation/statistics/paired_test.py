@@ -1,10 +1,10 @@
-"""Are two models, or two recipes over several seeds, really different? The same pairs were judged by both.
+"""Paired tests: do two models, or two recipes over several seeds, differ on the same pairs?
 
-What each pair adds to the difference of two figures is summed by person, as for one figure (see `jackknife`), and the
-difference is judged by Student's t. With one run on each side a small p-value says that these two trainings differ on
-such people, not which recipe is better. Runs over seeds, paired by seed, say that: the variances of their mean
-difference over people and over seeds are added, and what people and seeds do together, which is in both, is taken off
-once (Cameron, Gelbach and Miller, 2011); the degrees of freedom are Satterthwaite's (1946).
+The effect of each pair on the difference of two metrics is summed by person, as for one metric (see `jackknife`), and
+the difference is tested with Student's t. With one run on each side a small p-value means that these two trainings
+differ on such people, not which recipe is better. Runs over seeds, paired by seed, show that: the variances of their
+mean difference over people and over seeds are added, and their interaction, which is in both, is subtracted once
+(Cameron, Gelbach and Miller, 2011); the degrees of freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Comparison:
     """The second model minus the first, as fractions; intervals are 95%, p-values two-sided.
 
     accuracy_difference: of the ten-fold accuracies; in a domain, of its pairs at the folds' thresholds.
-    only_first, only_second: pairs that only this model judged rightly, summed over seeds.
-    people: how many it rests on. few: whether these are too few to call a difference real. seeds: runs on either side.
-    domains: name -> the same of its pairs, where both kinds are among them.
+    only_first, only_second: pairs that only this model decided correctly, summed over seeds.
+    people: how many it is based on. few: whether these are too few to call a difference real. seeds: runs on each
+    side. domains: name -> the same for its pairs, if they are of both kinds.
     """
 
     pairs: int
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare(first: PairScores, second: PairScores) -> Comparison:
-    """Two runs. Raises InputError unless both are scores of the same pairs."""
+    """Compares two runs. Raises InputError unless both are scores of the same pairs."""
     return compare_seeds([first], [second])
 
 
@@ -66,7 +66,7 @@ def same_pairs(first: PairScores, second: PairScores) -> bool:
 
 
 def changes(before: Mapping[str, PairScores], after: Mapping[str, PairScores]) -> dict[str, Comparison]:
-    """Benchmark -> the comparison; of those that both have judged the same pairs of."""
+    """Benchmark -> the comparison, for those where both have scores of the same pairs."""
     return {
         name: compare(before[name], scores)
         for name, scores in after.items()
@@ -75,13 +75,13 @@ def changes(before: Mapping[str, PairScores], after: Mapping[str, PairScores]) -
 
 
 def compare_seeds(first: Sequence[PairScores], second: Sequence[PairScores]) -> Comparison:
-    """Two recipes, each run with the same seeds in the same order. Raises InputError for scores of different pairs."""
+    """Compares two recipes, run with the same seeds in the same order. Raises InputError for different pairs."""
     one = first[0]
     for other in (*first, *second):
         if not same_pairs(one, other):
             raise InputError(
                 f"the runs were verified on different pairs ({len(one.issame)} and {len(other.issame)}); "
-                "evaluate both on one benchmark to compare them"
+                "evaluate both on the same benchmark to compare them"
             )
     person = people_of(one.index, one.issame, one.person)
     everything = np.ones(len(one.issame), bool)
@@ -142,7 +142,7 @@ def _over_seeds(
     of_decisions: bool = False,
     least: float = 0.0,
 ) -> Spread:
-    """Of the mean difference over people and seeds. influences, differences: of each seed. least: variance."""
+    """Of the mean difference over people and seeds. influences, differences: of each seed. least: minimal variance."""
     seeds, mean = len(differences), np.mean(influences, axis=0)
     of_people = people.spread(mean, of_decisions, of_decisions)
     variance = of_people.variance + least
@@ -151,7 +151,7 @@ def _over_seeds(
     of_seeds = float(np.var(differences, ddof=1)) / seeds
     if variance + of_seeds == 0:
         return of_people
-    # Of each seed apart from what it shares with the others, and of their mean.
+    # Of each seed's deviation from the others, and of their mean.
     in_both = sum(people.spread(one - mean, of_decisions, of_decisions).variance for one in influences) / (
         seeds * (seeds - 1)
     )
@@ -166,7 +166,7 @@ def _interval(difference: float, spread: Spread) -> Interval:
 
 
 def _p(difference: float, spread: Spread) -> float:
-    """Two-sided, of a difference that is around 0 if there is none."""
+    """The two-sided p-value of a difference that is expected to be 0."""
     if spread.variance == 0:
         return float(difference == 0)
     return float(2 * stdtr(spread.degrees, -abs(difference) / math.sqrt(spread.variance)))

@@ -1,4 +1,4 @@
-"""The people behind the images of a benchmark's pairs: what intervals and tests take for independent."""
+"""The people in the images of a benchmark's pairs, which intervals and tests treat as independent."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 def people_of(index: np.ndarray, issame: np.ndarray, person: np.ndarray | None = None) -> np.ndarray:
     """The person of each image, int [M] in 0..P-1: images that genuine pairs join are one person's.
 
-    Where the source knows its people, their images are joined too. Where it does not, an image in no genuine pair is a
-    person of its own, and a person whose images no chain of genuine pairs joins is counted several times: 60 people of
-    50 images in 1,500 genuine pairs look like some 1,160.
+    If the source knows its people, their images are joined too. If not, an image in no genuine pair is a separate
+    person, and a person whose images are not all connected by genuine pairs is counted several times: 60 people with
+    50 images in 1,500 genuine pairs appear to be about 1,160.
 
     Args:
       index: int [2N], the images of pair i at 2i and 2i + 1. issame: bool [N].
-      person: int [M], any numbers, where the source knows it; None: M is 1 + the largest of `index`.
+      person: int [M], any numbers, if the source knows it; None: M is 1 + the largest of `index`.
     """
-    from scipy.sparse import coo_array  # half a second, for what has intervals
+    from scipy.sparse import coo_array  # takes half a second, and only intervals need it
     from scipy.sparse.csgraph import connected_components
 
     images = int(index.max()) + 1 if person is None else len(person)

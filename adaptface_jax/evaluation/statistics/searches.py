@@ -1,9 +1,9 @@
-"""95% intervals of figures of searches: people are drawn anew, not probes.
+"""95% intervals of search metrics: over draws of people, not of probes.
 
-A search is an event between two people, who is shown and who of the others is most like him: all searches that show a
-person, and all that he is the likeliest stranger of, rise and fall together. So they are pairs of people to
-`jackknife.People`, and the same method gives their intervals. In them is the luck of who is searched for and of who
-lies nearest in the gallery.
+A search is an event between two people, the one in the probe and the most similar other: all searches for a person,
+and all in which that person is the nearest stranger, are correlated. So to `jackknife.People` they are pairs of
+people, and the same method gives their intervals, over the choice of who is searched for and of who is nearest in the
+gallery.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from adaptface_jax.evaluation.statistics.jackknife import People
 
 
 class Searches:
-    """Some searches. person, other: int [P], who is shown, and who of all others was found most like him.
-    score: float [P], the similarity that the search rests on: with the own person's row, or a stranger's highest.
+    """Some searches. person, other: int [P], the person in the probe, and the most similar other person.
+    score: float [P], the similarity that decides the search: with the person's own row, or the highest of a stranger.
     known: bool [P], whether the person is in the gallery.
     """
 
@@ -26,17 +26,17 @@ class Searches:
         self.people = self._people(np.ones(len(known), bool))
 
     def share(self, right: np.ndarray) -> Interval:
-        """Of the share of known searches that came out right; bool [P], of which those of strangers do not count."""
+        """The interval of the share of correct known searches; bool [P], in which those of strangers do not count."""
         rate, terms = float(right[self._known].mean()), influence.of_rate(right[self._known], self._every)
         return self._around_known.share(rate, terms, int(self._known.sum()))
 
     def mean(self, values: np.ndarray) -> Interval:
-        """Of the mean over the known searches of a value in 0..1, float [P]."""
+        """The interval of the mean over the known searches of a value in 0..1, float [P]."""
         rate, terms = float(values[self._known].mean()), influence.of_rate(values[self._known], self._every)
         return self._around_known.area(rate, terms, int(self._known.sum()))
 
     def found(self, rate: float, terms: np.ndarray) -> Interval:
-        """Of a share of known searches at a threshold that strangers set; terms: its influence, float [P]."""
+        """The interval of a share of known searches at a threshold set by strangers; terms: influence, float [P]."""
         around = Around(-self._score, self._known, self.people)
         return around.share(rate, terms, int(self._known.sum()))
 
@@ -50,5 +50,5 @@ class Searches:
 
     def _people(self, which: np.ndarray) -> People:
         sides = self._sides[which]
-        # To the jackknife each is a pair of two people, as an impostor pair is.
+        # To the jackknife each is a pair of two people, like an impostor pair.
         return People(np.arange(sides.size), np.zeros(len(sides), bool), sides.ravel())

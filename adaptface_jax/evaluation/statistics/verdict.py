@@ -1,10 +1,10 @@
-"""What may be said of differences: raised, lowered, or that none is shown, held for all that one page says together.
+"""Verdicts on differences: raised, lowered, or none shown, controlled for all tests of one page together.
 
-Accuracy and AUC, on every benchmark and in every domain, are many tests, of which some would call a mere chance a
-difference. Holm's step-down method ("A simple sequentially rejective multiple test procedure", 1979) keeps the chance
-that any of them does at LEVEL, however they hang together. The whole benchmarks have OF_WHOLES of it, so that domains
-cost them little; the domains have the rest, and all of it where every whole shows a difference (Bretz et al., "A
-graphical approach to sequentially rejective multiple test procedures", 2009).
+Accuracy and AUC, on every benchmark and in every domain, are many tests, some of which would report a difference by
+chance. Holm's step-down method ("A simple sequentially rejective multiple test procedure", 1979) keeps the
+probability that any of them does at LEVEL, however they are correlated. The whole benchmarks have OF_WHOLES of it, so
+that domains cost them little; the domains have the rest, and all of it if every whole benchmark shows a difference
+(Bretz et al., "A graphical approach to sequentially rejective multiple test procedures", 2009).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Key = TypeVar("Key")
 
 
 class Outcome(enum.StrEnum):
-    """The value is what a table says."""
+    """The value is the text in tables."""
 
     RAISED = "raised"
     LOWERED = "lowered"
@@ -39,12 +39,12 @@ class Outcome(enum.StrEnum):
 
     @property
     def turned(self) -> Outcome:
-        """The same of the first minus the second."""
+        """The same for the first minus the second."""
         return {Outcome.RAISED: Outcome.LOWERED, Outcome.LOWERED: Outcome.RAISED}.get(self, self)
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:
-    """Of several figures, or benchmarks, at once: what any of them shows, and MIXED where they show opposites."""
+    """The joint outcome of several metrics or benchmarks: what any of them shows, and MIXED if they contradict."""
     found = set(outcomes)
     if Outcome.MIXED in found or {Outcome.RAISED, Outcome.LOWERED} <= found:
         return Outcome.MIXED
@@ -54,7 +54,7 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """accuracy, auc: what is shown of either. domains: name -> the same of its pairs."""
+    """accuracy, auc: the outcome for each. domains: name -> the same for its pairs."""
 
     found: Comparison
     accuracy: Outcome
@@ -63,14 +63,14 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """Of both figures together."""
+        """The joint outcome of both metrics."""
         return together((self.accuracy, self.auc))
 
 
 def judged(found: Mapping[Key, Comparison], level: float = LEVEL) -> dict[Key, Verdict]:
-    """The verdicts of all comparisons of a page, or of the part of a page that has this level of its chance of error.
+    """The verdicts of all comparisons of a page, or of a part of a page at this level of error probability.
 
-    Comparisons over too few people are no tests.
+    Comparisons over too few people are not tests.
     """
     wholes = _p_values(found.values())
     parts = _p_values(part for one in found.values() for part in one.domains.values())
@@ -86,13 +86,13 @@ def judged(found: Mapping[Key, Comparison], level: float = LEVEL) -> dict[Key, V
 
 
 def count_tests(found: Iterable[Verdict]) -> int:
-    """How many tests these are, with those of their domains: two for each that rests on people enough."""
+    """The number of tests, including those of domains: two for each comparison with enough people."""
     wholes = [one.found for one in found]
     return len(_p_values([*wholes, *(part for one in wholes for part in one.domains.values())]))
 
 
 def apart(before: tuple[float, float] | None, after: tuple[float, float] | None) -> Outcome:
-    """Where no scores are kept to test: a difference only where the 95% intervals of both lie apart."""
+    """Without stored scores to test: a difference only if the 95% intervals of both do not overlap."""
     if before is None or after is None:
         return Outcome.UNTESTED
     if after[0] > before[1]:
@@ -105,7 +105,7 @@ def _p_values(found: Iterable[Comparison]) -> list[float]:
 
 
 def _largest_shown(p_values: Sequence[float], level: float) -> float:
-    """The largest p-value that Holm's method calls a difference; -1 where none is one."""
+    """The largest p-value that Holm's method rejects; -1 if there is none."""
     shown = -1.0
     for place, p in enumerate(sorted(p_values)):
         if not p <= level / (len(p_values) - place):

@@ -23,9 +23,9 @@ class Piece(NamedTuple):
 def fuse(pieces: Sequence[Piece], dout: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """(a [in, R], b [R, dout]) whose update `scale * a @ b` is that of all the pieces.
 
-    Pieces with the very same `a` share its columns, others stand side by side with their `b` on a block diagonal: q, k
-    and v cut from one fused layer give back its rank, adapted one by one they need the sum of their ranks. What differs
-    in scale goes into `b`.
+    Pieces with the same `a` share its columns, others are concatenated with their `b` on a block diagonal: q, k and v
+    cut from one fused layer restore its rank, adapted separately they need the sum of their ranks. Differences of
+    scale go into `b`.
     """
     groups = _alike(pieces)
     a = np.concatenate([group[0].a for group in groups], axis=1)
@@ -48,7 +48,7 @@ def fused_rank(pieces: Sequence[Piece]) -> int:
 
 
 def _alike(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """The pieces by their `a`."""
+    """The pieces grouped by their `a`."""
     groups: list[list[Piece]] = []
     for piece in pieces:
         same = next((group for group in groups if np.array_equal(group[0].a, piece.a)), None)

@@ -4,9 +4,9 @@ A tree of adapters maps each target to factors stacked over the depth L, experts
 
     {"qkv": {"a": [L, D, R], "b": [L, R, 3D]}, "proj": {"a": [L, D, R], "b": [L, R, D]}}        R = s + K * r
 
-LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. A null expert has none. Where the rank differs
-from place to place (`places`), r is the greatest, and what a place has no use for is zero and stays so. Sources: LoRA
-(arXiv 2106.09685); rsLoRA (arXiv 2312.03732); an expert that is always on beside gated ones (DeepSeekMoE, arXiv
+LoRA is K = 1 and s = 0. The first s ranks are the shared expert's. A null expert has none. If the rank differs
+between places (`places`), r is the largest, and unused ranks of a place are zero and stay zero. Sources: LoRA
+(arXiv 2106.09685); rsLoRA (arXiv 2312.03732); an always active expert next to gated ones (DeepSeekMoE, arXiv
 2401.06066); initial values as in PEFT.
 """
 
@@ -28,17 +28,17 @@ from adaptface_jax.models.specs import BackboneSpec
 
 
 def experts(config: AdapterConfig) -> int:
-    """How many experts each adapted layer holds: of K gates one each, but for the null expert's."""
+    """The number of experts of each adapted layer: one for each of K gates, except the null expert's."""
     return config.num_domains - config.null_expert if config.kind == "dalora" else 1
 
 
 def shared(config: AdapterConfig) -> int:
-    """s: the rank of the expert that every image gets in full; beside a wider one it is wider in proportion."""
+    """s: the rank of the expert that every image uses in full, scaled up in proportion to the widest rank."""
     return config.shared_rank * places.widest(config) // config.rank if config.kind == "dalora" else 0
 
 
 def scale(config: AdapterConfig) -> float:
-    """The factor on B A x where no pattern says otherwise: alpha / r, or alpha / sqrt(r) with use_rslora."""
+    """The factor on B A x unless a pattern overrides it: alpha / r, or alpha / sqrt(r) with use_rslora."""
     return places.scale(config.alpha, config.rank, config.use_rslora)
 
 
@@ -63,7 +63,7 @@ def init_adapters(key: jax.Array, spec: BackboneSpec, config: AdapterConfig) -> 
     """A uniform in +-1/sqrt(in), B zero, float32: the adapted model starts equal to the frozen one."""
     held, length = None, width(config)
     if not places.is_uniform(config):
-        places.check_places(config, spec.depth)  # settings from a run's record are not yet
+        places.check_places(config, spec.depth)  # settings from a run's record are not checked yet
         held = ranks_held(spec, config)
     result = {}
     for i, (name, (din, dout)) in enumerate(target_shapes(spec, config.targets).items()):
@@ -85,7 +85,7 @@ def ranks_held(spec: BackboneSpec, config: AdapterConfig) -> dict[str, np.ndarra
 
 
 def applied(adapters: Mapping[str, Any], spec: BackboneSpec, config: AdapterConfig) -> tuple[Mapping[str, Any], float]:
-    """(adapters, scale) as layers and `merge` take them; where places differ each one's scale is in its B.
+    """(adapters, scale) as layers and `merge` take them; if places differ, each one's scale is in its B.
 
     Ranks that a place does not have are multiplied by zero, and so are their gradients.
     """
@@ -97,7 +97,7 @@ def applied(adapters: Mapping[str, Any], spec: BackboneSpec, config: AdapterConf
 
 
 def count_parameters(spec: BackboneSpec, config: AdapterConfig) -> int:
-    """Scalars of all factors, without the ranks that a place does not have."""
+    """The number of scalars in all factors, without the ranks that a place does not have."""
     shapes, held = target_shapes(spec, config.targets), ranks_held(spec, config)
     return sum(int(held[name].sum()) * (din + dout) for name, (din, dout) in shapes.items())
 
@@ -111,7 +111,7 @@ def merge(
 ) -> dict[str, Any]:
     """The backbone with `scale * sum_k mix_k A_k B_k` added to every adapted kernel: exact for LoRA (mix = 1).
 
-    mix: [K], or [L, K] where blocks differ. For DA-LoRA a fixed mix replaces the per-image gates, an approximation.
+    mix: [K], or [L, K] if blocks differ. For DA-LoRA a fixed mix replaces the per-image gates, an approximation.
     shared: s, the ranks that are added in full.
     """
     flat = trees.flatten(backbone)

@@ -1,4 +1,4 @@
-"""`rank_pattern` and `alpha_pattern` of PEFT: regular expressions from outside, matched where that is quick.
+"""`rank_pattern` and `alpha_pattern` of PEFT: untrusted regular expressions, matched only if that is fast.
 
 PEFT matches `(.*\\.)?(KEY)$` against a module's name, and the first key that matches counts.
 """
@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value", int, float)
 
-MAX_PATTERNS = 16  # keys that are no plain names
+MAX_PATTERNS = 16  # keys that are not plain names
 
 _NAME = re.compile(r"\^?[A-Za-z0-9_.-]{1,300}")
 _ATOM = r"(?:[A-Za-z0-9_-]|\\[.dw_-]|\.|\[\^?[A-Za-z0-9_.-]{1,40}\])"
 _PATTERN = re.compile(rf"\^?(?:{_ATOM}(?:[*+?]|\{{\d{{1,2}}\}})?|\((?:\?:)?|\)|\|)*\$?")
-_BARS = (40, 40, 3)  # alternatives beside so many quantifiers: what a match costs stays below a million steps
+_BARS = (40, 40, 3)  # alternatives by number of quantifiers: a match stays below a million steps
 
 
 def is_quick(key: str) -> bool:
-    """Whether a key is a name, or a regular expression that never takes long: no group repeats, and little else."""
+    """Whether a key is a name, or a regular expression that is always fast: no repeated group, few quantifiers."""
     if _NAME.fullmatch(key):
         return True
     many = len(re.findall(r"(?<!\()[*+?{]", key))
@@ -34,7 +34,7 @@ def is_quick(key: str) -> bool:
 
 
 def are_few(keys: Mapping[str, Any]) -> bool:
-    """Whether not too many of the keys are patterns."""
+    """Whether few enough of the keys are patterns."""
     return sum(_NAME.fullmatch(key) is None for key in keys) <= MAX_PATTERNS
 
 
@@ -50,9 +50,9 @@ def by_pattern(values: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def to_pattern(values: Mapping[str, Mapping[int, Value]], default: Value) -> dict[str, Value]:
-    """The pattern under which each module has its value: names with `{i}` -> block -> value.
+    """The pattern that gives each module its value: names with `{i}` -> block -> value.
 
-    A module of one value in all of its blocks is named without them; what has the default is not named.
+    A module with one value in all of its blocks is named without them; one with the default is not named.
     """
     result: dict[str, Value] = {}
     for name, blocks in values.items():

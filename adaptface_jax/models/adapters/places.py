@@ -1,7 +1,7 @@
 """Where an adapter acts and how strongly: the rank and the scale of every target in every block.
 
-A place is a target in a block. `adapter.rank_pattern` and `adapter.alpha_pattern` know it by its name, such as
-`blocks.3.attn.q`, and match as PEFT's do: the whole name or an end of it, a key may be a regular expression, and the
+A place is a target in a block. `adapter.rank_pattern` and `adapter.alpha_pattern` refer to it by its name, such as
+`blocks.3.attn.q`, and match as in PEFT: the whole name or its last parts, a key may be a regular expression, and the
 first that matches counts. `adapter.blocks` is PEFT's `layers_to_transform`.
 """
 
@@ -25,13 +25,13 @@ def is_uniform(config: AdapterConfig) -> bool:
 
 
 def first_block(config: AdapterConfig) -> int:
-    """The first block that may be adapted: with a null expert none before the router, which may leave the frozen model
-    as it is."""
+    """The first block that may be adapted: with a null expert none before the router, so that the frozen model can be
+    left unchanged."""
     return (router_block(config.router) or 0) if config.kind == "dalora" and config.null_expert else 0
 
 
 def widest(config: AdapterConfig) -> int:
-    """The rank that the factors of an expert are stacked at: that of no place is greater."""
+    """The rank that the factors of an expert are stacked at: the largest of all places."""
     return max(config.rank, *config.rank_pattern.values(), 0)
 
 
@@ -41,7 +41,7 @@ def template(target: str) -> str:
 
 
 def adapted_blocks(config: AdapterConfig, depth: int) -> list[int]:
-    """The blocks with an adapter, ascending; raises InputError where `adapter.blocks` names others than there are."""
+    """The blocks with an adapter, ascending; raises InputError if `adapter.blocks` names blocks that do not exist."""
     named = sorted({block for item in config.blocks for block in _span(item, depth)})
     first = first_block(config)
     if named and named[0] < first:
@@ -81,7 +81,7 @@ def scale(alpha: float, rank: int, use_rslora: bool) -> float:
 
 
 def words(config: AdapterConfig) -> str:
-    """Ranks, targets, and what differs from place to place, for people."""
+    """Ranks, targets, and what differs between places, in words."""
     text = f"rank {config.rank}{_differing(config.rank_pattern)} on {', '.join(config.targets)}"
     if config.alpha_pattern:
         text += f", alpha {config.alpha:g}{_differing(config.alpha_pattern)}"
@@ -101,7 +101,7 @@ def router_block(router: str) -> int | None:
 
 
 def check_places(config: AdapterConfig, depth: int) -> None:
-    """Raise InputError where blocks or patterns name places that are not there, or give part of a rank."""
+    """Raise InputError if blocks or patterns name places that do not exist, or result in a fractional rank."""
     blocks = adapted_blocks(config, depth)
     names = [template(target).replace("{i}", str(block)) for target in config.targets for block in blocks]
     for setting in ("rank_pattern", "alpha_pattern"):
@@ -128,7 +128,7 @@ def check_places(config: AdapterConfig, depth: int) -> None:
                 least = config.rank // math.gcd(config.rank, config.shared_rank)
                 raise InputError(
                     f"adapter.rank_pattern: {key}={value} gives the shared expert the rank {value} x "
-                    f"{config.shared_rank} / {config.rank}, which is not whole; choose a multiple of {least}"
+                    f"{config.shared_rank} / {config.rank}, which is not an integer; choose a multiple of {least}"
                 )
 
 
@@ -155,10 +155,10 @@ def _span(item: int | str, depth: int) -> range:
     first, dash, last = str(item).partition("-")
     ends = [first, last] if dash else [first]
     if not all(end.isascii() and end.isdecimal() and len(end) < 6 for end in ends):
-        raise InputError(f"adapter.blocks: {quoted(item)} is no block; expected numbers and ranges, like 0-5,11")
+        raise InputError(f"adapter.blocks: {quoted(item)} is not a block; expected numbers and ranges, like 0-5,11")
     low, high = int(ends[0]), int(ends[-1])
     if not low <= high < depth:
-        raise InputError(f"adapter.blocks: {item} is not within the backbone's blocks, 0 to {depth - 1}")
+        raise InputError(f"adapter.blocks: {item} is not one of the backbone's blocks, 0 to {depth - 1}")
     return range(low, high + 1)
 
 

@@ -1,4 +1,4 @@
-"""The domain classifier of DA-LoRA: one weight per expert for every image, and what keeps the experts alive."""
+"""The domain classifier of DA-LoRA: one weight per expert for every image, and losses that keep the experts in use."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def gate_logits(router: dict[str, Linear], features: jax.Array, key: jax.Array |
 
 
 def gates(router: dict[str, Linear], features: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """softmax of the gate logits: float32 [B, K], rows sum to 1, every row from its own image alone."""
+    """softmax of the gate logits: float32 [B, K], rows sum to 1, every row from its own image only."""
     return jax.nn.softmax(gate_logits(router, features, key))
 
 
-def greatest_alone(gate: jax.Array) -> jax.Array:
-    """1 for the greatest gate of each image and 0 for the others, exactly; its gradient is that of the gates.
+def top_gate(gate: jax.Array) -> jax.Array:
+    """1 for the largest gate of each image and 0 for the others, exactly; its gradient is that of the gates.
 
-    Straight-through (arXiv 1308.3432). Every expert is computed, so that the gradient says of those that were not
-    chosen, too, what more of them would do: Switch (arXiv 2101.03961), which computes the chosen one alone, multiplies
-    it by its gate and learns of no other.
+    Straight-through (arXiv 1308.3432). Every expert is computed, so that those that were not chosen get a gradient
+    too: Switch (arXiv 2101.03961) computes only the chosen one, multiplies it by its gate and learns nothing about the
+    others.
     """
     hard = jax.nn.one_hot(jnp.argmax(gate, axis=-1), gate.shape[-1], dtype=gate.dtype)
     return hard + (gate - jax.lax.stop_gradient(gate))
@@ -45,20 +45,20 @@ def greatest_alone(gate: jax.Array) -> jax.Array:
 def balance(gate: jax.Array, weight: jax.Array) -> jax.Array:
     """K * sum_k mean(w_k)^2 - 1 over the batch: 0 when the experts are used evenly, K - 1 when one takes all.
 
-    gate [B, K]; weight [B], of mean 1: what each image counts.
+    gate [B, K]; weight [B], of mean 1: the weight of each image.
     """
     return gate.shape[-1] * jnp.sum(jnp.square(jnp.mean(gate * weight[:, None], axis=0))) - 1
 
 
 def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
-    """Mean entropy of the gates in nats: log K when undecided, 0 when each image has one expert; as for balance."""
+    """Mean entropy of the gates in nats: log K if uniform, 0 if each image has one expert; as for `balance`."""
     return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
 
 
 def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array) -> jax.Array:
-    """What teaches a null expert its images: mean of -log of its gate over old ones, of -log of the rest over new ones.
+    """The loss of a null expert's gate: mean of -log of its gate over old images, of -log of the rest over new ones.
 
-    old: gates [B', K]. new: gates [B, K], or None where labels teach them. weight [B], of mean 1.
+    old: gates [B', K]. new: gates [B, K], or None if labels supervise them. weight [B], of mean 1.
     """
     loss = -jnp.mean(jnp.log(jnp.maximum(old[:, -1], 1e-20)))
     if new is None:
@@ -67,7 +67,7 @@ def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array) ->
 
 
 def domain_loss(gate: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the gates [B, K] on their targets [B, K]: rows of sum 1; rows of zeros do not count."""
+    """Mean cross-entropy of the gates [B, K] on their targets [B, K]: rows of sum 1; rows of zeros are ignored."""
     known = jnp.sum(target, axis=-1) > 0
     logits = jnp.log(jnp.maximum(gate, 1e-20))
     losses = jax.nn.logsumexp(logits, axis=-1) - jnp.sum(target * logits, axis=-1)

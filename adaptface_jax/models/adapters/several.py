@@ -1,9 +1,9 @@
-"""Adapters of several models on one backbone, side by side, each image with its own.
+"""Adapters of several models on one backbone, each image with its own.
 
 Every trainable leaf gets an axis of M models: {"a": [L, M, in, R], "b": [L, M, R, out]} of a target, [M, ...] of
-router, head and patch embedding; `WHICH`, int32 [B], is the number of each image's model. What an image needs is
-gathered by that number, so M costs memory and no time, and putting another model in a place compiles nothing. Source of
-the idea: S-LoRA (arXiv 2311.03285), whose batches mix adapters.
+router, head and patch embedding; `WHICH`, int32 [B], is the number of each image's model. An image's parameters are
+gathered by that number, so M costs memory but no time, and replacing a model needs no compilation. Source of the idea:
+S-LoRA (arXiv 2311.03285), whose batches mix adapters.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.specs import BackboneSpec
 
 WHICH = "which"
-RANKS = 8  # the rank axis is a multiple of it, so that a little more fits
+RANKS = 8  # the rank axis is a multiple of it, so that slightly larger ranks fit
 
 Tree = dict[str, Any]
 
 
 def common(configs: Sequence[Config]) -> Config:
-    """The settings of all of them together: every target, and ranks enough for each; scales are 1, being in the Bs.
+    """Settings that fit all of them: every target, and the largest rank; scales are 1, since they are in the Bs.
 
-    Raises InputError where they cannot stand side by side; what each of them is called is for the caller to say.
+    Raises InputError if they cannot be combined; the caller adds their names.
     """
     first = configs[0]
     for config in configs:
@@ -54,10 +54,10 @@ def common(configs: Sequence[Config]) -> Config:
 
 
 def check_alike(first: Config, other: Config) -> None:
-    """Raise InputError unless adapters of these settings can be held side by side."""
+    """Raise InputError unless adapters with these settings can be combined."""
     for config in (first, other):
         if config.adapter.kind == "full":
-            raise InputError("is a full fine-tuning, a backbone of its own and no adapter; open it alone")
+            raise InputError("is a full fine-tuning, a separate backbone and not an adapter; open it by itself")
     for name, one, two in (
         ("backbone.name", first.backbone.name, other.backbone.name),
         ("backbone.image_size", first.backbone.image_size, other.backbone.image_size),
@@ -68,46 +68,46 @@ def check_alike(first: Config, other: Config) -> None:
         ("its gates", gates(first.adapter), gates(other.adapter)),
     ):
         if one != two:
-            raise InputError(f"{name} is {two}, beside {one}; open it alone, or beside runs like it")
+            raise InputError(f"{name} is {two}, not {one}; open it by itself, or with runs like it")
 
 
 def gates(adapter: AdapterConfig) -> str:
-    """What DA-LoRAs side by side have in common, in words."""
+    """What combined DA-LoRAs must have in common, in words."""
     if adapter.kind != "dalora":
         return "none"
     shared = f" and {lora.shared(adapter)} shared" if adapter.shared_rank else ""
     null = ", the last of them the frozen model's" if adapter.null_expert else ""
-    alone = ", of which the greatest acts alone" if adapter.gate == "top1" else ""
+    alone = ", top-1" if adapter.gate == "top1" else ""
     return f"{adapter.num_domains} of rank {places.widest(adapter)}{shared} at {adapter.router}{null}{alone}"
 
 
-def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, room: Config, spec: BackboneSpec) -> Tree:
-    """One model's trainable tree in the form that all of `room` (`common`) have; the class centers are left out.
+def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, form: Config, spec: BackboneSpec) -> Tree:
+    """One model's trainable tree in the layout of `form` (`common`); the class centers are omitted.
 
-    Raises InputError where it needs targets or ranks that there is no room for.
+    Raises InputError if it needs targets or ranks that do not fit.
     """
     result: Tree = {name: trainable[name] for name in ("router", "head") if name in trainable}
-    if room.adapter.kind != "none":
-        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, room.adapter, spec)
-    if room.backbone.train_patch_embed:
+    if form.adapter.kind != "none":
+        result["adapter"] = _factors(trainable.get("adapter", {}), config.adapter, form.adapter, spec)
+    if form.backbone.train_patch_embed:
         own = trainable.get("backbone", {"patch_embed": frozen["backbone"]["patch_embed"]})
         result["backbone"] = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), own)
     elif "backbone" in trainable:
-        raise InputError("trains the patch embedding, which none of the others did; name it when they are opened")
+        raise InputError("trains the patch embedding, which none of the others did; include it when they are opened")
     return result
 
 
-def _factors(factors: Mapping[str, Any], config: AdapterConfig, room: AdapterConfig, spec: BackboneSpec) -> Tree:
-    length = lora.width(room)
-    if beyond := [target for target in factors if target not in room.targets]:
-        raise InputError(f"adapts {beyond[0]}, which none of the others did; name it when they are opened")
+def _factors(factors: Mapping[str, Any], config: AdapterConfig, form: AdapterConfig, spec: BackboneSpec) -> Tree:
+    length = lora.width(form)
+    if beyond := [target for target in factors if target not in form.targets]:
+        raise InputError(f"adapts {beyond[0]}, which none of the others did; include it when they are opened")
     if factors and lora.width(config) > length:
-        raise InputError(f"has rank {lora.width(config)}, and there is room for {length}; name it when they are opened")
+        raise InputError(f"has rank {lora.width(config)}, above the limit {length}; include it when they are opened")
     scale = 1.0
     if factors:
         factors, scale = lora.applied(factors, spec, config)
     result = {}
-    for target, (din, dout) in lora.target_shapes(spec, room.targets).items():
+    for target, (din, dout) in lora.target_shapes(spec, form.targets).items():
         a, b = jnp.zeros((spec.depth, din, length)), jnp.zeros((spec.depth, length, dout))
         if target in factors:
             ranks = factors[target]["a"].shape[-1]
@@ -117,13 +117,13 @@ def _factors(factors: Mapping[str, Any], config: AdapterConfig, room: AdapterCon
     return result
 
 
-def rooms(tree: Tree, count: int) -> Tree:
-    """`count` empty places for trees like this one (`alone`)."""
+def slots(tree: Tree, count: int) -> Tree:
+    """`count` empty slots for trees like this one (`alone`)."""
     return _by_axis(lambda axis, leaf: jnp.stack([jnp.zeros_like(leaf)] * count, axis), tree)
 
 
 def put(stack: Tree, place: int, tree: Tree) -> Tree:
-    """`stack` with this tree in this place."""
+    """`stack` with this tree in slot `place`."""
     return _by_axis(lambda axis, all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, place, axis), stack, tree)
 
 
@@ -140,7 +140,7 @@ def of_images(trainable: Tree) -> Tree:
 
 
 def _by_axis(function: Callable[..., jax.Array], *all_trees: Tree) -> Tree:
-    """`function` of the axis of the models, which in a target's factors is behind the depth, and of each leaf."""
+    """`function` of the model axis, which in a target's factors follows the depth, and of each leaf."""
     return {
         part: jax.tree.map(functools.partial(function, int(part == "adapter")), *(tree[part] for tree in all_trees))
         for part in all_trees[0]

@@ -1,1 +1,1 @@
-"""Layers of the vision transformer, and the place where an adapter is applied."""
+"""Layers of the vision transformer, where adapters are applied."""

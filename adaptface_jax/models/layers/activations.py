@@ -1,4 +1,4 @@
-"""Activation functions, and those of the classifiers by their names in the settings, as torch defines them."""
+"""Activation functions as torch defines them, and those of the classifiers by their names in the settings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def quick_gelu(x: jax.Array) -> jax.Array:
 def gelu(x: jax.Array) -> jax.Array:
     """The exact (erf) GELU, computed in float32; the tanh approximation differs by up to 5e-4.
 
-    By erf, as torch does: by erfc, as `jax.nn.gelu` does, it takes twice the time on a CPU and is no closer in sum
-    (3e-8 and 2e-8 of the values' norm).
+    With erf, as in torch: with erfc, as in `jax.nn.gelu`, it takes twice the time on a CPU and is no more accurate
+    overall (3e-8 and 2e-8 of the values' norm).
     """
     y = x.astype(jnp.float32)
     return (0.5 * y * (1 + jax.lax.erf(y * math.sqrt(0.5)))).astype(x.dtype)
 
 
 def gelu_tanh(x: jax.Array) -> jax.Array:
-    """GELU by its tanh approximation, as SigLIP is trained with, computed in float32."""
+    """The tanh approximation of GELU that SigLIP is trained with, computed in float32."""
     return jax.nn.gelu(x.astype(jnp.float32), approximate=True).astype(x.dtype)
 
 

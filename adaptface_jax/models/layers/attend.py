@@ -1,7 +1,7 @@
-"""The ways to compute softmax(q k' / sqrt(d)) v, equal but for rounding, and which one a machine takes.
+"""Implementations of softmax(q k' / sqrt(d)) v, equal up to rounding, and the choice for a machine.
 
-All take q, k, v [B, T, heads, d] and give [B, T, heads, d], of which the policy of `remat` keeps what the backward pass
-needs. Scores and softmax are float32, as inside cuDNN's kernels.
+All take q, k, v [B, T, heads, d] and return [B, T, heads, d], of which the policy of `remat` keeps what the backward
+pass needs. Scores and softmax are float32, as inside cuDNN's kernels.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def attend_whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Written out, over all images at once: for compilers that fuse it, for meshes and for graphs that are exported."""
-    # Heads before tokens, or the backward pass transposes every score matrix.
+    """Written out, over all images at once: for compilers that fuse it, for meshes and for exported graphs."""
+    # Heads before tokens, otherwise the backward pass transposes every score matrix.
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-    # Written as products over (batch, heads): what other programs are handed has no einsum then.
+    # Written as products over (batch, heads), so that exported graphs have no einsum.
     over_features = (((3,), (3,)), ((0, 1), (0, 1)))
     scores = jax.lax.dot_general(q, k, over_features, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
     return kept((jax.nn.softmax(scores, axis=-1).astype(v.dtype) @ v).swapaxes(1, 2))
@@ -33,9 +33,9 @@ def attend_whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 def attend_fused(
     q: jax.Array, k: jax.Array, v: jax.Array, implementation: Literal["cudnn", "xla"] = "cudnn"
 ) -> jax.Array:
-    """`jax.nn.dot_product_attention`: flash attention (arXiv 2205.14135) of cuDNN, no score ever in memory.
+    """`jax.nn.dot_product_attention`: flash attention (arXiv 2205.14135) of cuDNN, without scores in memory.
 
-    Tokens are padded to a multiple of 8 where they are none (257 are 264); the padding is masked, so nothing changes.
+    Tokens are padded to a multiple of 8 (257 to 264); the padding is masked, so nothing changes.
     """
     batch, tokens = q.shape[:2]
     padding = -tokens % ALIGNED
@@ -49,21 +49,21 @@ def attend_fused(
     return y[:, :tokens]
 
 
-ALIGNED = 8  # tokens, to which the kernels' loads are aligned
+ALIGNED = 8  # tokens, the alignment of the kernels' loads
 ATTEND: dict[str, Attend] = {"whole": attend_whole, "each": attend_each, "cudnn": attend_fused}
 AUTO = "auto"
 
 
 def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
-    """`name`, or for `auto` what this machine is best at: a name in ATTEND.
+    """`name`, or for `auto` the fastest on this machine: a name in ATTEND.
 
     cudnn: on NVIDIA GPUs of compute capability 8.0 or more, in bfloat16 or float16, for heads of at most 128 features,
     a multiple of 8. each: on one CPU device, whose cache holds the scores of one image. whole: elsewhere.
-    Raises InputError where cudnn is asked for and cannot be.
+    Raises InputError if cudnn is requested and not available.
     """
     device = jax.devices()[0]
     if name == "cudnn" and (reason := _no_flash(device, head_dim, dtype)):
-        raise InputError(f"backbone.attention: cudnn is not possible here, {reason}; set it to auto")
+        raise InputError(f"backbone.attention: cudnn is not available here: {reason}; set it to auto")
     if name != AUTO:
         return name
     if device.platform == "cpu":
@@ -72,9 +72,9 @@ def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
 
 
 def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
-    """Why cuDNN's kernels cannot run, "" where they can."""
+    """Why cuDNN's kernels cannot run, "" if they can."""
     if device.platform != "gpu" or "cuda" not in device.client.platform_version:
-        return f"the device is {device.device_kind}, no NVIDIA GPU"
+        return f"the device is {device.device_kind}, not an NVIDIA GPU"
     if int(str(device.compute_capability).partition(".")[0]) < 8:
         return f"the compute capability of {device.device_kind} is {device.compute_capability}, and 8.0 is needed"
     if jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):

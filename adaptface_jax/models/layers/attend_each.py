@@ -1,8 +1,8 @@
-"""Attention over one image at a time, with a backward pass of its own: for processors that live on their cache.
+"""Attention over one image at a time, with a custom backward pass: for processors that depend on their cache.
 
 The scores of one image (ViT-S at 224 px: 1.6 MB) stay in the cache between the products that make and use them; those
-of a batch go to memory and back at every operation. Source: FlashAttention (arXiv 2205.14135), section 3 and B.4: kept
-are the result and each row's log-sum-exp, from which the backward pass gets the probabilities by one exponential,
+of a batch go to memory and back at every operation. Source: FlashAttention (arXiv 2205.14135), section 3 and B.4: the
+result and each row's log-sum-exp are kept, from which the backward pass computes the probabilities by one exponential,
 and the row sums of dP * P as those of dY * Y.
 """
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from adaptface_jax.models.layers.remat import kept
 
-ABREAST = 2  # 4 gain no more on two cores, and a pair in the same operations loses
+ABREAST = 2  # 4 are no faster on two cores, and batching two images into the same operations is slower
 _ROWS_WITH_ROWS = (((2,), (2,)), ((0,), (0,)))  # a b' of each head
 _COLUMNS_WITH_ROWS = (((2,), (1,)), ((0,), (0,)))  # a b
 _COLUMNS_WITH_COLUMNS = (((1,), (1,)), ((0,), (0,)))  # a' b
@@ -43,7 +43,7 @@ attend_each.defvjp(_forward, _backward)
 
 
 def _each(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Over the first axis, a few at a time, whose operations are their own: they fill the cores that others leave."""
+    """Over the first axis, a few at a time as separate operations, which use cores that others leave idle."""
     abreast = math.gcd(len(arrays[0]), ABREAST)
     images = list(zip(*(jnp.split(array, abreast) for array in arrays), strict=True))
     found = jax.lax.map(lambda images: [function(*image) for image in images], images)
@@ -51,13 +51,13 @@ def _each(function: Callable[..., Any], *arrays: jax.Array) -> Any:
 
 
 def _one_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of one image [T, heads, d]: y, and log sum exp of each row's scores, float32 [heads, T]."""
+    """For one image [T, heads, d]: y, and log sum exp of each row's scores, float32 [heads, T]."""
     q, k, v = map(_turned, (q, k, v))
     scores = _scores(q, k)
     top = jnp.max(scores, axis=-1, keepdims=True)
     exponentials = jnp.exp(scores - top)
     total = jnp.sum(exponentials, axis=-1, keepdims=True)
-    # Divided after the product, where there are fewer numbers.
+    # Divided after the product, where there are fewer values.
     y = _product(exponentials.astype(v.dtype), v, _COLUMNS_WITH_ROWS) / total
     return _turned(y.astype(v.dtype)), (top + jnp.log(total))[..., 0]
 

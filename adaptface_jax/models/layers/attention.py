@@ -18,7 +18,7 @@ from adaptface_jax.models.layers.rotary import Rotation
 class Attention(nnx.Module):
     """Adapter targets: `qkv` (fused), `q`, `k`, `v`, and `proj` (the output projection).
 
-    bias: which of queries, keys and values have one. Keys have none where they are turned after it.
+    bias: which of queries, keys and values have one. Rotary keys have none.
     """
 
     def __init__(self, dim: int, heads: int, bias: Literal["qkv", "qv", ""] = "qkv", *, rngs: nnx.Rngs):
@@ -37,11 +37,11 @@ class Attention(nnx.Module):
     ) -> jax.Array:
         """attend: a name in `attend.ATTEND`. rotation: of queries and keys, by their positions.
 
-        rows: the first tokens, for which alone a result is wanted [B, rows, D]; None: all.
+        rows: the number of first tokens to compute, [B, rows, D]; None: all.
         """
         batch, tokens, dim = x.shape
         fused = self.qkv(x, adaptation, "qkv")
-        # By split, not by slices: its gradient is one concatenation, theirs the sum of three padded arrays.
+        # By split, not by slices: its gradient is one concatenation, that of slices the sum of three padded arrays.
         parts = dict(zip("qkv", jnp.split(fused, 3, axis=-1), strict=True))
         if self.qv is not None:
             for name, shift in zip("qv", jnp.split(self.qv.bias[...].astype(x.dtype), 2), strict=True):
@@ -53,13 +53,13 @@ class Attention(nnx.Module):
         q, k, v = (kept(parts[name]).reshape(shape) for name in "qkv")
         if rotation is not None:
             q, k = rotation(q), rotation(k)
-        # A few rows of scores are nothing to any machine.
+        # A few rows of scores are cheap on any machine.
         y = attend_whole(q[:, :rows], k, v) if rows else ATTEND[attend](q, k, v)
         return self.proj(y.reshape(batch, -1, dim), adaptation, "proj")
 
 
 class Shift(nnx.Module):
-    """A bias that stands alone."""
+    """A bias without a kernel."""
 
     def __init__(self, dim: int):
         self.bias = nnx.Param(jnp.zeros((dim,)))

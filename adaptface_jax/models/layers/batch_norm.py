@@ -11,9 +11,9 @@ MOMENTUM = 0.1  # of the new moments
 
 
 class BatchNorm(nnx.Module):
-    """Normalizes every channel of [B, H, W, C] by the moments of the batch, or in use by the running ones.
+    """Normalizes every channel of [B, H, W, C] by the moments of the batch, or at inference by the running ones.
 
-    The mean over B is over the whole batch, on however many devices it lies. Moments are float32 whatever x is.
+    The mean over B is over the whole batch, on any number of devices. Moments are float32 for any dtype of x.
     """
 
     def __init__(self, channels: int):
@@ -23,7 +23,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones((channels,)))
 
     def __call__(self, x: jax.Array, training: bool) -> jax.Array:
-        """training: also moves the running moments."""
+        """training: also updates the running moments."""
         mean, var = self.mean[...], self.var[...]
         if training:
             values = x.astype(jnp.float32)

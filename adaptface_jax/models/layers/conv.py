@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-# XLA for CPUs takes the gradient of a kernel as a convolution with image-sized windows, at a tenth of the speed of a
-# matrix product. So it is made of such products there, image by image, while the patches of one are in the cache.
+# XLA for CPUs computes the gradient of a kernel as a convolution with image-sized windows, at a tenth of the speed of
+# a matrix product. So here it uses such products, image by image, while the patches of one are in the cache.
 
 
 class Conv(nnx.Module):
@@ -28,7 +28,7 @@ class Conv(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: jax.Array, by_image: bool = False) -> jax.Array:
-        """by_image: take the kernel's gradient image by image, which a CPU is faster at."""
+        """by_image: compute the kernel's gradient image by image, which is faster on a CPU."""
         kernel = self.kernel[...].astype(x.dtype)
         if kernel.shape[0] == 1:
             y = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]

@@ -1,4 +1,4 @@
-"""Dense layers: a module of the backbone with the adapter's place in it, and a plain pytree for head and router."""
+"""Dense layers: a backbone module to which adapters are applied, and a plain pytree for head and router."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from adaptface_jax.models.quantized import dequantize, quantize
 
 
 class Dense(nnx.Module):
-    """y = x @ kernel + bias, plus the low-rank update that `adaptation` holds under `name`.
+    """y = x @ kernel + bias, plus the low-rank update of `name` in `adaptation`.
 
-    The kernel may be stored in 8 bits, with `kernel_scale` beside it (`quantize`); it is read in the dtype of x.
+    The kernel may be stored in 8 bits, with a `kernel_scale` (`quantize`); it is read in the dtype of x.
     """
 
     def __init__(self, din: int, dout: int, *, use_bias: bool = True, rngs: nnx.Rngs):
-        # ViT's usual initialization; only seen when there are no weights.
+        # ViT's usual initialization; only used when there are no weights.
         self.kernel = nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (din, dout)))
         self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "") -> jax.Array:
-        # By its function, not by its sign: the ONNX converter knows the one as MatMul, the other as an einsum.
+        # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
         y = jnp.matmul(x, self._kernel(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
@@ -50,7 +50,7 @@ Linear = dict[str, jax.Array]  # {"kernel": [in, out], "bias": [out]}, both trai
 
 
 def init_linear(key: jax.Array, din: int, dout: int) -> Linear:
-    """Kernel and bias uniform in +-1/sqrt(in), float32, as torch.nn.Linear starts."""
+    """Kernel and bias uniform in +-1/sqrt(in), float32, as in torch.nn.Linear."""
     bound = 1 / math.sqrt(din)
     first, second = jax.random.split(key)
     return {
@@ -60,5 +60,5 @@ def init_linear(key: jax.Array, din: int, dout: int) -> Linear:
 
 
 def linear(params: Linear, x: jax.Array) -> jax.Array:
-    """x @ kernel + bias in full float32, also where the hardware would round the factors."""
+    """x @ kernel + bias in full float32, even if the hardware would round the factors."""
     return jnp.matmul(x, params["kernel"], precision=jax.lax.Precision.HIGHEST) + params["bias"]

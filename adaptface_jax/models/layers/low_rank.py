@@ -11,21 +11,21 @@ import jax.numpy as jnp
 
 from adaptface_jax.models.layers.remat import kept
 
-# {"a": [in, R], "b": [R, out]}, experts side by side on the rank axis; [B, in, R], [B, R, out] where images differ.
+# {"a": [in, R], "b": [R, out]}, experts concatenated on the rank axis; [B, in, R], [B, R, out] if images differ.
 LowRank = Mapping[str, jax.Array]
 
 
 class Gates(NamedTuple):
-    """experts: float32 [B, K], what the router makes of each image. ranks: float32 [B, R], what each rank weighs."""
+    """experts: float32 [B, K], the router's output for each image. ranks: float32 [B, R], the weight of each rank."""
 
     experts: jax.Array
     ranks: jax.Array
 
 
 def rank_gates(gate: jax.Array, rank: int, shared: int = 0, null: bool = False) -> jax.Array:
-    """What each rank weighs: gates [..., K] of experts of `rank` each, after `shared` ranks of weight 1 -> [..., R].
+    """The weight of each rank: gates [..., K] of experts of `rank` each, after `shared` ranks of weight 1 -> [..., R].
 
-    null: the last gate's expert is nothing and has no ranks; what it weighs is taken off the shared ranks, too.
+    null: the last gate's expert is null and has no ranks; its weight is also subtracted from the shared ranks.
     """
     given = gate[..., :-1] if null else gate
     ranks = jnp.repeat(given, rank, axis=-1)
@@ -38,10 +38,10 @@ def rank_gates(gate: jax.Array, rank: int, shared: int = 0, null: bool = False) 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
-    """What one block is given beside its tokens.
+    """The inputs of one block besides its tokens.
 
     layers: target name -> LowRank of this block.
-    gate: float32 [B, R], the weight of each rank for each image (`rank_gates`), or None where all weigh 1.
+    gate: float32 [B, R], the weight of each rank for each image (`rank_gates`), or None if all are 1.
     key: drives adapter dropout; None switches it off.
     """
 
@@ -79,14 +79,14 @@ class Adaptation:
 
 @jax.custom_vjp
 def _widened(hidden: jax.Array, b: jax.Array) -> jax.Array:
-    """hidden [B, T, R] @ b [R, out], or forwards alone b [B, R, out]."""
+    """hidden [B, T, R] @ b [R, out], or in forward passes only b [B, R, out]."""
     return jnp.matmul(hidden, b)
 
 
 def _widened_backward(residuals: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     hidden, b = residuals
     rows = tuple(range(dy.ndim - 1))
-    # The narrow factor first: a compiler for CPUs writes the first one down once more, turned.
+    # The narrow factor first: the CPU compiler copies the first one, transposed.
     return jnp.matmul(dy, b.T), jax.lax.dot_general(hidden, dy, ((rows, rows), ((), ())))
 
 

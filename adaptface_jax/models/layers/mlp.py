@@ -12,7 +12,7 @@ from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.remat import kept
 
-# Those of the backbones.
+# The activations of the backbones.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
     "quick_gelu": quick_gelu,

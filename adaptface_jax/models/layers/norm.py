@@ -29,7 +29,7 @@ class LayerNorm(nnx.Module):
 def standardize(x: jax.Array, eps: float) -> jax.Array:
     """Zero mean and unit variance over the last axis: a LayerNorm without parameters.
 
-    Its backward pass takes the mean and the deviation as they were, which are kept, and not sums over x again.
+    Its backward pass uses the stored mean and deviation instead of recomputing them from x.
     """
     return _standardize(x, eps)[0]
 

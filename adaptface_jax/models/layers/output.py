@@ -10,7 +10,7 @@ from flax import nnx
 class Output(nnx.Module):
     """Features float32 [B, din] -> logits float32 [B, outputs].
 
-    It starts near zero, so that a fresh model knows nothing and its first loss is log C (or log 2): what is far from
+    It starts near zero, so that a new model is at chance and its first loss is log C (or log 2): a value far from
     that is a mistake in labels or preprocessing, not chance.
     """
 

@@ -1,4 +1,4 @@
-"""From all tokens to one feature, where no class token stands for the image."""
+"""Pooling all tokens into one feature, for models without a class token."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class ProbePool(nnx.Module):
 
 
 class FlatPool(nnx.Module):
-    """All tokens one after the other [B, T, D] -> Linear, norm, Linear, norm: the embedding [B, out].
+    """All tokens concatenated [B, T, D] -> Linear, norm, Linear, norm: the embedding [B, out].
 
-    Source: the head of InsightFace's ViT (arcface_torch), whose norms are BatchNorms in use.
+    Source: the head of InsightFace's ViT (arcface_torch), whose norms are BatchNorms at inference.
     """
 
     def __init__(self, tokens: int, dim: int, out: int, *, rngs: nnx.Rngs):
@@ -57,7 +57,7 @@ class FlatPool(nnx.Module):
 
 
 class RunningNorm(nnx.Module):
-    """A BatchNorm in use: its running moments are weights like others, but nothing trains them."""
+    """A BatchNorm at inference: its running moments are weights like others, but are never trained."""
 
     EPS = 2e-5
 

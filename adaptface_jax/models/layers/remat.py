@@ -1,9 +1,9 @@
 """What a block keeps for its backward pass.
 
-Kept are the results that only a weight product or the attention can give again: q, k, v, the attended values, the
+The results that only a weight product or the attention can recompute are kept: q, k, v, the attended values, the
 residual stream, the hidden layer before its activation, the low-rank projections. Norms, GELU and attention scores are
-computed again, which costs less than writing and reading them for every block: a third less memory, a tenth less time.
-Where cuDNN computes the attention, kept is what its kernel gives: the attended values and each row's log-sum-exp.
+recomputed, which costs less than writing and reading them for every block: a third less memory, a tenth less time.
+If cuDNN computes the attention, the outputs of its kernel are kept: the attended values and each row's log-sum-exp.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several classification runs side by side, the best first: their table, what differs, and curves over each other."""
+"""Several classification runs side by side, the best first: their table, differences, and overlaid curves."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from adaptface_jax.report.side_by_side import TITLE, differing, lines, run_cell,
 from adaptface_jax.report.style import document
 from adaptface_jax.report.tables import NONE, Markup, percent, table
 
-FEW = 8  # more runs than these make no readable row of dots
-COLUMNS = 3  # more settings than these make too wide a table
+FEW = 8  # with more runs a row of dots is unreadable
+COLUMNS = 3  # with more settings the table is too wide
 
 
 class Standing(NamedTuple):
-    """A run on validation: of its best checkpoint, or while it goes on of its best evaluation so far."""
+    """A run on validation: of its best checkpoint, or until it ends of its best evaluation so far."""
 
     macro_f1: float
     accuracy: float
@@ -38,7 +38,7 @@ class Standing(NamedTuple):
 
 
 def classification_comparison(named: Mapping[str, ClassificationRun], links: Mapping[str, str]) -> str:
-    """The document over runs by their names. links: the page of each, relative."""
+    """The document for runs by their names. links: the page of each, relative."""
     stood = {name: standing(run) for name, run in named.items()}
     ranked = {name: named[name] for name in sorted(named, key=lambda name: -_score(stood[name]))}
     body = [
@@ -56,7 +56,7 @@ def classification_comparison(named: Mapping[str, ClassificationRun], links: Map
 
 
 def standing(run: ClassificationRun) -> Standing | None:
-    """None where nothing is evaluated yet."""
+    """None if nothing has been evaluated yet."""
     if run.results:
         found = run.results.validation
         return Standing(found.macro_f1, found.accuracy, found.loss, found.checkpoint)
@@ -74,7 +74,7 @@ def _score(found: Standing | None) -> float:
 
 
 def _best(ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing | None]) -> str:
-    """Which run is ahead, by how much, and what a difference must be to say anything."""
+    """Which run is better, by how much, and how large a difference must be to be significant."""
     known = {name: found for name in ranked if (found := stood[name])}
     if not known:
         return '<p class="answer">No run has been evaluated yet.</p>'
@@ -82,12 +82,12 @@ def _best(ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing 
     results = ranked[first].results
     room = noise(results.validation.accuracy, results.validation.images) if results else math.inf
     highest = f"the highest macro F1 on validation: {percent(known[first].macro_f1)}"
-    # The 95% intervals of two accuracies lie apart, as they do by chance in under 1% of the pairs of equal runs.
+    # The 95% intervals of two accuracies do not overlap, as happens by chance in under 1% of the pairs of equal runs.
     ahead = bool(others) and all(known[first].accuracy - known[other].accuracy > 2 * room for other in others)
     if ahead:
-        said = f"<b>{escape(first)}</b> is ahead, with {highest}."
+        said = f"<b>{escape(first)}</b> is better, with {highest}."
     elif others:
-        said = f"No run is shown to be ahead. {escape(first)} has {highest}."
+        said = f"No run is shown to be better. {escape(first)} has {highest}."
     else:
         said = f"{escape(first)} has {highest}."
     said = f'<p class="answer">{mark(Outcome.RAISED if ahead else Outcome.NOT_SHOWN)}{said}</p>'
@@ -96,13 +96,13 @@ def _best(ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing 
             f"{signed(getattr(known[others[0]], figure) - getattr(known[first], figure))} points in {title}"
             for figure, title in (("macro_f1", "macro F1"), ("accuracy", "accuracy"))
         ]
-        said += f"<p>Beside it the next, {escape(others[0])}, has {' and '.join(behind)}.</p>"
+        said += f"<p>Relative to it the next, {escape(others[0])}, has {' and '.join(behind)}.</p>"
     if results:
         said += (
-            f'<p class="note">A run is called ahead where its accuracy is {200 * room:.1f} points above that of every '
+            f'<p class="note">A run is called better if its accuracy is {200 * room:.1f} points above that of every '
             f"other, four standard errors on {results.validation.images:,} images; another seed of the same settings "
-            "differs too. The best of many runs on the validation images looks better than it is; on the test images "
-            "it does not.</p>"
+            "differs too. The best of many runs on the validation images is biased upward; on the test images "
+            "it is not.</p>"
         )
     return said
 
@@ -111,11 +111,11 @@ def _same_data(ranked: Mapping[str, ClassificationRun]) -> str:
     first, *others = ranked.values()
     if all(run.record["data"] == first.record["data"] for run in others):
         return ""
-    return '<p class="note">The runs were not trained on the same images: their figures are of different tasks.</p>'
+    return '<p class="note">The runs were not trained on the same images: their metrics are of different tasks.</p>'
 
 
 def studied(ranked: Mapping[str, ClassificationRun]) -> dict[str, list[str]]:
-    """The settings in which the runs differ, where they are few enough to be columns of the table of runs."""
+    """The settings in which the runs differ, if they are few enough to be columns of the table of runs."""
     found = differing(ranked)
     return found if len(found) <= COLUMNS else {}
 
@@ -123,7 +123,7 @@ def studied(ranked: Mapping[str, ClassificationRun]) -> dict[str, list[str]]:
 def runs_table(
     ranked: Mapping[str, ClassificationRun], stood: Mapping[str, Standing | None], links: Mapping[str, str]
 ) -> str:
-    """A row a run, the best macro F1 on validation first: what tells it from the others, and its figures."""
+    """One row per run, the best macro F1 on validation first: what differs from the others, and its metrics."""
     settings = studied(ranked)
     exact = any(run.results and run.results.validation.exact_match is not None for run in ranked.values())
     rows = []
@@ -168,7 +168,7 @@ def runs_table(
 
 
 def overlaid(ranked: Mapping[str, ClassificationRun]) -> str:
-    """Loss, macro F1, accuracy and learning rate of all runs over each other, and F1 by label."""
+    """Loss, macro F1, accuracy and learning rate of all runs, overlaid, and F1 by label."""
     charts = [
         curves("Training loss", lines(ranked, "train/loss"), smooth=True),
         curves("Validation loss", lines(ranked, "eval/validation/loss", marked=True)),
@@ -181,7 +181,7 @@ def overlaid(ranked: Mapping[str, ClassificationRun]) -> str:
 
 
 def by_label(ranked: Mapping[str, ClassificationRun]) -> str:
-    """F1 on validation by label, a dot a run; empty where the runs have other labels, or are too many to tell apart."""
+    """F1 on validation by label, one dot per run; empty if the runs have different labels, or are too many to plot."""
     known = {name: run.results.validation for name, run in ranked.items() if run.results}
     if not 1 < len(known) <= FEW or len({tuple(sorted(found.labels)) for found in known.values()}) > 1:
         return ""

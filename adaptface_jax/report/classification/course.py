@@ -1,4 +1,4 @@
-"""The course of a classifier's training: loss, accuracy and F1, in training and on the validation images."""
+"""The training curves of a classifier: loss, accuracy and F1, in training and on the validation images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from adaptface_jax.checks.run.records import ClassificationRun
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.charts import Line, curves
 
-# More labels than these make no readable bundle of lines.
+# With more labels the lines are unreadable.
 FEW = 8
 
 
 def charts(run: ClassificationRun) -> list[str]:
-    """Loss, accuracy, macro F1, and of a few labels the F1 of each; empty where nothing is logged yet."""
-    exact = evaluated(run, "exact_match", "every attribute right", "c3")
+    """Loss, accuracy, macro F1, and of a few labels the F1 of each; empty if nothing is logged yet."""
+    exact = evaluated(run, "exact_match", "all attributes correct", "c3")
     return [
         curves("Loss", [trained(run, "loss"), evaluated(run, "loss")], smooth=True),
         curves(
@@ -42,7 +42,7 @@ def evaluated(run: ClassificationRun, figure: str, name: str = "validation", kin
 
 
 def baseline(run: ClassificationRun, figure: str) -> Line:
-    """The best baseline on validation as a level; no points where none is known."""
+    """The best baseline on validation as a horizontal line; no points if none is known."""
     known = run.results.baselines.get("validation", {}) if run.results else {}
     if not known:
         return Line("best baseline", np.array([], np.int64), np.array([]), "base")

@@ -1,4 +1,4 @@
-"""A classifier label by label: which it knows, which it takes for each other, and how frequent they are."""
+"""A classifier label by label: which it recognizes, which it confuses, and how frequent they are."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adaptface_jax.report.charts import dots
 from adaptface_jax.report.drawing import confusion_chart
 from adaptface_jax.report.tables import percent, table
 
-EVEN = 0.05  # frequencies that differ by at most this share of the greatest
+EVEN = 0.05  # frequencies that differ by at most this share of the largest
 PAINTS = {"train": "c0", "validation": "c1", "test": "main"}
 
 
 def labels_section(results: ClassificationResults) -> str:
-    """F1 and frequency of each label beside each other, and the table. HTML."""
+    """F1 and frequency of each label side by side, and the table. HTML."""
     split, found = judged(results)
     one, several = kind_of_label(found)
     order = by_f1(found.labels)
@@ -48,26 +48,26 @@ def labels_section(results: ClassificationResults) -> str:
 
 
 def evenly(results: ClassificationResults) -> str:
-    """A sentence in place of a chart where all labels are about equally frequent in every split; else "". HTML."""
+    """A sentence instead of a chart if all labels are about equally frequent in every split; else "". HTML."""
     parts = [list(part.values()) for part in results.distribution.values()]
     if not parts or any(max(part) - min(part) > EVEN * max(part) for part in parts):
         return ""
     one, _ = kind_of_label(results.validation)
     low, high = (percent(end(value for part in parts for value in part)) for end in (min, max))
     said = low if low == high else f"{low} to {high}"
-    return f'<p class="note">Every {one} has about as many images as every other: {said} of each split.</p>'
+    return f'<p class="note">Every {one} has about the same number of images: {said} of each split.</p>'
 
 
 def label_table(caption: str, results: ClassificationResults, names: Sequence[str]) -> str:
-    """One row a label."""
+    """One row per label."""
     titles, rows = label_rows(results, names)
     return table(caption, titles, [("", row) for row in rows])
 
 
 def confusion_section(split: str, found: SplitResult) -> str:
-    """The matrix, and the pairs that are confused most. HTML."""
+    """The matrix, and the most confused pairs. HTML."""
     titles, pairs = confused_rows(found)
     drawn = confusion_chart(f"True against predicted class, on {split}", found.confusion, list(found.labels))
     if not pairs:
-        return drawn + '<p class="note">No image was taken for one of another class.</p>'
-    return drawn + table("Confused most", titles, [("", row) for row in pairs], left=2)
+        return drawn + '<p class="note">No image was assigned to a wrong class.</p>'
+    return drawn + table("Most confused", titles, [("", row) for row in pairs], left=2)

@@ -1,4 +1,4 @@
-"""The page of a classification run: how good, how it came about, and which labels it knows."""
+"""The page of a classification run: its scores, its training, and which labels it recognizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = {"cnn": "The CNN", "resnet": "The ResNet"}
 
 
 def over(run: ClassificationRun) -> str:
-    """What stands above the run's name."""
+    """The line above the run's name."""
     return architecture(run.config)
 
 
@@ -34,19 +34,19 @@ def sections(run: ClassificationRun, found: list[Section]) -> Iterator[str]:
     if results:
         split, measured = judged(results)
         several = kind_of_label(measured)[1]
-        yield f"<h2>Which {several} it knows</h2>" + labels_section(results)
+        yield f"<h2>Which {several} it recognizes</h2>" + labels_section(results)
         if measured.confusion:
-            yield "<h2>What it takes for what</h2>" + confusion_section(split, measured)
-    yield '<h2 id="findings">What looks wrong</h2>' + findings_section(found)
-    yield "<h2>What was run</h2>" + about_section(run)
+            yield "<h2>What it confuses</h2>" + confusion_section(split, measured)
+    yield '<h2 id="findings">Diagnostics</h2>' + findings_section(found)
+    yield "<h2>Configuration</h2>" + about_section(run)
 
 
 def _so_far(run: ClassificationRun) -> str:
-    """The last evaluation of a run that goes on."""
+    """The last evaluation of an unfinished run."""
     _, macro_f1 = column(run.rows, "eval/validation/macro_f1")
     _, accuracy = column(run.rows, "eval/validation/accuracy")
     if not len(macro_f1) or not len(accuracy):
-        return '<p class="answer">This run is not finished, and nothing is evaluated yet.</p>'
+        return '<p class="answer">This run is not finished, and nothing has been evaluated yet.</p>'
     return (
         f'<p class="answer">This run is not finished. On validation so far: <b>{percent(float(macro_f1[-1]))}</b> '
         f"macro F1, {percent(float(accuracy[-1]))} accuracy.</p>"

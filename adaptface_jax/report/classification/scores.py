@@ -1,4 +1,4 @@
-"""How good a classifier is: in one sentence, beside the baselines, and on each split."""
+"""The scores of a classifier: in one sentence, compared with the baselines, and on each split."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.charts import dots
 from adaptface_jax.report.tables import percent, table
 
-# What a baseline has too: its title -> the field.
+# Metrics that baselines have too: title -> field.
 FIGURES = {"macro F1": "macro_f1", "accuracy": "accuracy"}
 
 
 def answer(label: str, results: ClassificationResults) -> str:
-    """The first thing on the page: macro F1 and accuracy, and how far above the baselines. HTML.
+    """The top of the page: macro F1 and accuracy, and how far above the baselines. HTML.
 
-    label: what the model is called, which may begin a sentence.
+    label: the model, as it may begin a sentence.
     """
     split, found = judged(results)
-    said = f"{label} reaches <b>{percent(found.macro_f1)}</b> macro F1 and {percent(found.accuracy)} accuracy"
+    said = f"{label} has <b>{percent(found.macro_f1)}</b> macro F1 and {percent(found.accuracy)} accuracy"
     text = f'<p class="answer">{said} on {found.images:,} {split} images.</p>'
     if found.exact_match is not None:
-        text += f"<p>It has every attribute right of {percent(found.exact_match)} of the images.</p>"
+        text += f"<p>All attributes are correct for {percent(found.exact_match)} of the images.</p>"
     baselines = results.baselines.get(split, {})
     if not baselines:
         return text
@@ -39,12 +39,12 @@ def answer(label: str, results: ClassificationResults) -> str:
         ]
         for title, figure in FIGURES.items()
     }
-    chart = dots(f"Beside the baselines, on {split}", rows, axis="share")
+    chart = dots(f"Compared with the baselines, on {split}", rows, axis="share")
     return f'<div class="hero"><div>{text}</div>{chart}</div>'
 
 
 def _gains(found: SplitResult, baselines: Mapping[str, BaselineScore]) -> str:
-    """Above or below the best baseline in either figure. HTML."""
+    """Above or below the best baseline in each metric. HTML."""
     said = []
     for title, figure in FIGURES.items():
         name = max(baselines, key=lambda name: getattr(baselines[name], figure))
@@ -59,7 +59,7 @@ def _gains(found: SplitResult, baselines: Mapping[str, BaselineScore]) -> str:
 
 
 def scores_table(results: ClassificationResults) -> str:
-    """The run and each baseline: every figure on validation and test side by side."""
+    """The run and each baseline: every metric on validation and test side by side."""
     found = splits(results)
     own = {title: [percent(getattr(split, figure)) for split in found.values()] for title, figure in FIGURES.items()}
     if results.validation.exact_match is not None:

@@ -1,4 +1,4 @@
-"""What a report says first of a classification run."""
+"""What a report of a classification run states first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classification run before its first step: its three splits opened, measured and counted, its model made."""
+"""A classification run before its first step: its three splits opened, measured and counted, its model built."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ClassificationPlan(Plan):
 
 
 def prepare(config: ClassificationConfig, record: Mapping[str, Any] | None = None) -> ClassificationPlan:
-    """Open and measure the data, make the model; raises InputError where something is missing or does not fit.
+    """Open and measure the data, build the model; raises InputError if something is missing or does not fit.
 
-    record: of the run that may go on, whose training images then need not be measured again.
+    record: of the run that may be resumed, whose training images then need not be measured again.
     """
     mesh = make_mesh()
     check_batch(config.train.batch_size, config.train.grad_accum, mesh)
@@ -79,7 +79,7 @@ def prepare(config: ClassificationConfig, record: Mapping[str, Any] | None = Non
 
 
 def make_record(config: ClassificationConfig, splits: Splits) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
+    """What must be the same for a run to resume."""
     record = {
         "config": dataclasses.asdict(config),
         "data": describe_source(splits.train),
@@ -92,7 +92,7 @@ def make_record(config: ClassificationConfig, splits: Splits) -> dict[str, Any]:
 def statistics(
     config: ClassificationConfig, source: Any, own: Mapping[str, Any], record: Mapping[str, Any] | None
 ) -> ImageStats:
-    """Those of the settings, or of the record of the same training images, or measured now."""
+    """From the settings, from the record if it is of the same training images, or measured now."""
     wanted, size = config.data, config.model.image_size
     if wanted.mean is not None and wanted.std is not None:
         return ImageStats(triple(wanted.mean), triple(wanted.std))
@@ -105,6 +105,6 @@ def statistics(
 
 
 def triple(values: Any) -> tuple[float, float, float]:
-    """Of red, green and blue."""
+    """One value each for red, green and blue."""
     red, green, blue = values
     return red, green, blue

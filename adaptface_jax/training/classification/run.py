@@ -1,4 +1,4 @@
-"""A classification run on disk, opened again."""
+"""Reopening a classification run from disk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from adaptface_jax.training.step import TrainState
 def open_classifier(workdir: Path, which: str, path: str = "") -> tuple[ClassificationPlan, int]:
     """The plan of a finished or running run with the trees of its checkpoint `which` (best, latest or a step).
 
-    path: where its data lies now, if it has moved. Raises InputError where there is no such run or checkpoint, or
-    where the data is not what it was.
+    path: where its data is now, if it has moved. Raises InputError if there is no such run or checkpoint, or
+    if the data has changed.
     """
     record = required_record(workdir, "--evaluate: ")
     config = recorded_config(workdir, record)
     if not isinstance(config, ClassificationConfig):
-        raise InputError(f"--evaluate: {workdir} holds a run of face recognition; use `adaptface evaluate --run`")
+        raise InputError(f"--evaluate: {workdir} contains a face recognition run; use `adaptface evaluate --run`")
     if path:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
     plan = prepare(config, record)
@@ -31,7 +31,7 @@ def open_classifier(workdir: Path, which: str, path: str = "") -> tuple[Classifi
         if old != new:
             name = "training" if part == "data" else part
             raise InputError(
-                f"--evaluate: the {name} images of {config.data.path} are not those of the run (its {RUN_FILE} names "
+                f"--evaluate: the {name} images of {config.data.path} are not those of the run (its {RUN_FILE} lists "
                 f"{old['images']:,}, there are {new['images']:,}); restore them or set --data to where they are"
             )
     step, state = restored(plan, workdir, which)

@@ -1,4 +1,4 @@
-"""A few training pictures before and after augmentation, for those who asked for pictures."""
+"""A few training images before and after augmentation, for runs that log images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ COUNT = 8
 
 
 def augmented_samples(plan: ClassificationPlan) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, S, S, 3]: pictures spread over the training images, and one augmentation of each.
+    """uint8 [N, S, S, 3]: samples spread over the training images, and one augmentation of each.
 
-    One that cannot be read is black where `data.bad_records` is skip, else it raises InputError.
+    An unreadable one is black if `data.bad_records` is skip, else it raises InputError.
     """
     sample = small_sample(plan.source, min(COUNT, len(plan.source)))
     images = Readable.of(sample, strict=plan.config.data.bad_records == "fail")

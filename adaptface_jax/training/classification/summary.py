@@ -1,4 +1,4 @@
-"""What a classification run says before it starts: model, data, how its labels are distributed, first loss."""
+"""What a classification run prints before it starts: model, data, distribution of its labels, first loss."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptface_jax.config.classification import ModelConfig
 from adaptface_jax.core import trees
-from adaptface_jax.data.passed_over import PassedOver
 from adaptface_jax.data.record import Source
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.training.classification.facts import ClassifierFacts
 from adaptface_jax.training.classification.plan import ClassificationPlan
 from adaptface_jax.training.loop import Ending
@@ -53,18 +53,18 @@ def model_words(model: ModelConfig) -> str:
 
 
 def data_lines(sources: Mapping[str, Source]) -> list[str]:
-    """What each split is, and what was passed over where it lies; once, where several are parts of one set."""
-    lines, said = list[str](), list[PassedOver]()
+    """What each split is, and what was skipped in its folder; once, if several are parts of one set."""
+    lines, said = list[str](), list[SkippedFiles]()
     for name, source in sources.items():
         lines.append(f"{name:11}{data_words(source)}")
-        if not any(source.passed_over is passed for passed in said):
-            lines += [f"{'':11}{line}" for line in source.passed_over.lines()]
-            said.append(source.passed_over)
+        if not any(source.skipped_files is skipped for skipped in said):
+            lines += [f"{'':11}{line}" for line in source.skipped_files.lines()]
+            said.append(source.skipped_files)
     return lines
 
 
 def data_words(source: Source) -> str:
-    """One line of a split."""
+    """One line per split."""
     kind = "attributes" if source.multi_label else "classes"
     return f"{len(source):,} images, {source.num_classes:,} {kind}: {source.description}"
 
@@ -79,7 +79,7 @@ def shares(source: Source) -> dict[str, float]:
 
 
 def distribution_lines(source: Source) -> list[str]:
-    """How the labels of the training images are distributed."""
+    """The distribution of the labels of the training images."""
     found = shares(source)
     if len(found) <= MOST:
         return ["labels    " + ", ".join(f"{name} {100 * share:.2f}%" for name, share in found.items())]
@@ -90,7 +90,7 @@ def distribution_lines(source: Source) -> list[str]:
 
 
 def classifier_facts(plan: ClassificationPlan, ending: Ending) -> ClassifierFacts:
-    """What the report says first of a run."""
+    """What the report of a run states first."""
     return ClassifierFacts(
         model=model_words(plan.config.model),
         data={name: data_words(source) for name, source in parts(plan).items()},

@@ -1,4 +1,4 @@
-"""What a face training makes of the domains of its images: whether they fit the experts, and how many there are."""
+"""The domains of the images of a face training: whether they match the experts, and how many there are."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from adaptface_jax.data.record import Source
 
 
 def unused(config: Config) -> str:
-    """Which setting keeps the gates from learning the domains, "" where they do."""
+    """Which setting keeps the gates from learning the domains, "" if they do learn them."""
     if config.adapter.kind != "dalora":
         return f"adapter.kind={config.adapter.kind} has no gates"
     return "" if config.adapter.domain_loss_weight else "adapter.domain_loss_weight=0"
 
 
 def check_domains(config: Config, source: Source) -> None:
-    """Raise InputError where the gates should learn domains that are not as many as the experts."""
+    """Raise InputError if the gates should learn domains whose number is not that of the experts."""
     experts, names = config.adapter.num_domains, source.domain_names
     if source.domains is None or unused(config) or len(names) == experts:
         return
-    other = "data.domains" if config.data.domains else "make others by data.domains"
+    other = "data.domains" if config.data.domains else "define other ones with data.domains"
     raise InputError(
         f"adapter.num_domains: {experts} experts, and the images have {len(names)} domains ({', '.join(names)}); "
-        f"expected one expert for each: set adapter.num_domains={len(names)}, or {other}"
+        f"expected one expert per domain: set adapter.num_domains={len(names)}, or {other}"
     )
 
 
 def domain_lines(config: Config, source: Source) -> list[str]:
-    """How many images are of each domain, and what is known and not used; nothing where nothing is known."""
+    """How many images each domain has, and what is known but unused; empty if nothing is known."""
     if source.domains is None:
         if not source.label_columns:
             return []
@@ -46,7 +46,7 @@ def domain_lines(config: Config, source: Source) -> list[str]:
     if source.table is not None and (missing := int((~source.table.listed).sum())):
         line += f"; {plural(missing, 'image')} without a row in {source.table.place}"
     if reason := unused(config):
-        line += f"; they teach nothing: {reason}"
+        line += f"; they are not used: {reason}"
     elif config.adapter.null_expert:
         line += f"; {shown(source.domain_names[-1])}, the last, keeps the frozen model (adapter.null_expert)"
     return [line]

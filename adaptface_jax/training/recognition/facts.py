@@ -1,4 +1,4 @@
-"""What a report says first of a face training."""
+"""What a report of a face training states first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """Names, the number of steps, the step of the best checkpoint (None: none was verified).
+    """Names, the number of steps, the step of the best checkpoint (None: none was evaluated).
 
-    weights: where the backbone's are from. adapter: its kind. training_data: one line. ended_early: why, or "".
+    weights: the source of the backbone's. adapter: its kind. training_data: one line. ended_early: why, or "".
     """
 
     backbone: str

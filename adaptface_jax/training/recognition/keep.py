@@ -1,4 +1,4 @@
-"""What a face training should not forget: pictures of the old domain, on which features stay the frozen model's."""
+"""What a face training should not forget: images of the old domain, whose features stay those of the frozen model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from adaptface_jax.training.step import Batch
 
 
 def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
-    """The pictures of `data.keep`, and how many of them stand beside each batch; None where none are named.
+    """The images of `data.keep`, and how many of them are added to each batch; None if none are named.
 
-    Raises InputError where they cannot be opened, or cannot be shared evenly.
+    Raises InputError if they cannot be opened, or cannot be split evenly.
     """
     if not config.data.keep:
         return None
@@ -29,17 +29,17 @@ def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
     size, parts = config.train.keep_batch or config.train.batch_size, mesh.size * config.train.grad_accum
     if size % parts or size > len(source):
         raise InputError(
-            f"train.keep_batch: {size} images beside each batch; expected a multiple of {parts} (devices times "
+            f"train.keep_batch: {size} images with each batch; expected a multiple of {parts} (devices times "
             f"accumulated parts), at most the {len(source):,} of {source.description}"
         )
     return source, size
 
 
 def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
-    """What each row counts, float32 [count], of the rows whose features are kept.
+    """The weight of each row whose feature is kept, float32 [count].
 
-    All of `data.keep` alike; of the batch itself those that are labeled as the null expert's, where any can be, else
-    all that are sound.
+    Equal for all of `data.keep`; of the batch itself those labeled as the null expert's, if any can be, else
+    all that are valid.
     """
     if "keep" in batch:
         return jnp.ones(count, jnp.float32)
@@ -49,15 +49,15 @@ def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
 
 
 def keep_lines(config: Config, keep: tuple[Source, int] | None, trained: Source) -> list[str]:
-    """What is kept, and what that costs. trained: the training set."""
+    """What is kept, and at what cost. trained: the training set."""
     if not config.loss.keep_weight:
         return []
     weight = f"keep      the frozen model's feature, cosine distance times {config.loss.keep_weight:g}, on "
     if keep is not None:
         source, size = keep
         share = size / config.train.batch_size
-        what = f"{size} images a step of {source.description} ({len(source):,})"
-        return [f"{weight}{what}; a step costs {1 + share:.2g} of its own and {share:.2g} forward passes more"]
+        what = f"{size} images per step of {source.description} ({len(source):,})"
+        return [f"{weight}{what}; a step costs {1 + share:.2g} times as much, plus {share:.2g} forward passes"]
     if config.adapter.null_expert and trained.domains is not None:
-        return [f"{weight}the images of the last domain in each batch; a step costs a forward pass more"]
-    return [f"{weight}each batch itself; a step costs a forward pass more"]
+        return [f"{weight}the images of the last domain in each batch; a step costs one more forward pass"]
+    return [f"{weight}each batch itself; a step costs one more forward pass"]

@@ -1,4 +1,4 @@
-"""A recognizer with its two trees on the devices, made from a config."""
+"""A recognizer with its two trees on the devices, built from a config."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from adaptface_jax.weights.peft.start import Start, start_from
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recognizer with its two trees on the devices, the backbone's identity, and where its adapter starts.
+    """A recognizer with its two trees on the devices, the backbone's identity, and the start of its adapter.
 
-    stored_size: pixels of the images that cross to the device, which brings them to the model's size.
-    remarks: what was assumed in reading the backbone, for people.
+    stored_size: pixels of the images that are sent to the device, which resizes them to the model's size.
+    remarks: what was assumed when reading the backbone, to be printed.
     """
 
     recognizer: Recognizer
@@ -46,9 +46,9 @@ def load(config: Config) -> tuple[Recognizer, Backbone]:
 
 
 def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
-    """A fresh model on the devices of the mesh; class centers only where num_classes is given.
+    """A new model on the devices of the mesh; class centers only if num_classes is given.
 
-    The backbone goes from the host to where it lies: no device holds more of it than its part.
+    The backbone is placed straight from the host: no device holds more of it than its part.
     """
     recognizer, backbone = load(config)
     if config.train.fsdp > 1:
@@ -75,7 +75,7 @@ def unadapted(config: Config) -> Config:
 
 
 def before_training(model: Model, mesh: Mesh) -> Model:
-    """The frozen backbone of a trained model, as `unadapted` has it; read again where training changed it whole."""
+    """The frozen backbone of a trained model, as in `unadapted`; read again if training changed all of it."""
     config = unadapted(model.recognizer.config)
     if model.frozen:
         recognizer = dataclasses.replace(model.recognizer, config=config)
@@ -84,7 +84,7 @@ def before_training(model: Model, mesh: Mesh) -> Model:
 
 
 def opened(config: Config, mesh: Mesh, dtype: str | None, quantize: str | None) -> Config:
-    """`config` for using a run: its adapter comes from the checkpoint, whatever became of the folder it began with,
+    """`config` for using a run: its adapter comes from the checkpoint, not from the folder it was initialized from,
     and it may have been trained on another machine."""
     wanted = config.backbone
     return dataclasses.replace(

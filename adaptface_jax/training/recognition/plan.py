@@ -36,7 +36,7 @@ from adaptface_jax.weights.peft.adopt import adopted
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecognitionPlan(Plan):
-    """A Plan with the recognizer and what it is verified on. stored: the size of its images, and why that one."""
+    """A Plan with the recognizer and its benchmarks. stored: the size of its images, and the reason for it."""
 
     config: Config
     model: Model
@@ -45,9 +45,9 @@ class RecognitionPlan(Plan):
 
 
 def prepare(config: Config, record: Mapping[str, Any] | None = None) -> RecognitionPlan:
-    """Open the data and the weights; raises InputError where something is missing or does not fit.
+    """Open the data and the weights; raises InputError if something is missing or does not fit.
 
-    record: of the run that may go on; what was chosen for it stays so.
+    record: of the run that may be resumed; what was chosen for it stays the same.
     """
     config = adopted(config) if record is None else as_begun(config, record)
     mesh = make_mesh(model=config.train.model_parallel, fsdp=config.train.fsdp)
@@ -66,8 +66,8 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
         with Phase(f"opening benchmark {name}", brief=True):
             benchmarks[name] = open_benchmark(path, config.data.domains)
     if strange := next((name for name in config.eval.guard if name not in benchmarks), None):
-        there = f"there are {', '.join(benchmarks)}" if benchmarks else "there are none"
-        raise InputError(f"eval.guard: {strange!r} is no benchmark of the run; {there}")
+        there = f"expected one of {', '.join(benchmarks)}" if benchmarks else "it has none"
+        raise InputError(f"eval.guard: {strange!r} is not a benchmark of the run; {there}")
     keep = open_keep(config, mesh)
     stored = _stored_size(config, source, record)
     with Phase("building the model", brief=True):
@@ -106,5 +106,5 @@ def prepare(config: Config, record: Mapping[str, Any] | None = None) -> Recognit
 def _stored_size(config: Config, source: Source, record: Mapping[str, Any] | None) -> StoredSize:
     wanted = config.data.stored_size
     if wanted == AUTO and record is not None and STORED in record:
-        return StoredSize(record[STORED], "as the run began")
+        return StoredSize(record[STORED], "as when the run started")
     return stored_size(wanted, config.backbone.image_size, source)

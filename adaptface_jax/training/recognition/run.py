@@ -1,4 +1,4 @@
-"""A face training on disk: what it is made of, and opening it again."""
+"""A face training on disk: its record, and reopening it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from adaptface_jax.training.run import STORED, abstract_state, describe_source, 
 
 
 def make_record(config: Config, model: Model, source: Source, keep: Source | None = None) -> dict[str, Any]:
-    """Everything that must be the same for a run to go on."""
+    """Everything that must be the same for a run to resume."""
     data = describe_source(source)
-    if config.data.domains:  # what a source knows by itself is in its description
+    if config.data.domains:  # what a source itself provides is in its description
         data |= {"domains": source.domain_names, "domains_sha256": domains_digest(source)}
     record = {"config": dataclasses.asdict(config), "backbone": model.identity, "data": data, STORED: model.stored_size}
     if keep is not None:
@@ -40,14 +40,14 @@ def make_record(config: Config, model: Model, source: Source, keep: Source | Non
 
 
 def as_begun(config: Config, record: Mapping[str, Any]) -> Config:
-    """`config` with the patterns that its run took from `adapter.init_from`, where the settings name none."""
+    """`config` with the patterns that its run took from `adapter.init_from`, if the settings name none."""
     adapter = config.adapter
     if not (adapter.init_from and places.is_uniform(adapter)):
         return config
     try:
         begun = overrides.freeze(record["config"])
     except InputError:
-        return config  # which `check_same` says with the way back
+        return config  # which `check_same` reports, with how to proceed
     if not isinstance(begun, Config):
         return config
     taken = {name: getattr(begun.adapter, name) for name in ("blocks", "rank_pattern", "alpha_pattern")}
@@ -55,16 +55,16 @@ def as_begun(config: Config, record: Mapping[str, Any]) -> Config:
 
 
 def recognition_config(workdir: Path, record: Mapping[str, Any]) -> Config:
-    """The settings in the record of a face training; raises InputError where the run is of another kind."""
+    """The settings in the record of a face training; raises InputError if the run is of another kind."""
     config = recorded_config(workdir, record)
     if not isinstance(config, Config):
-        raise InputError(f"{workdir}: holds a run of classification; expected one of `adaptface train`")
+        raise InputError(f"{workdir}: contains a classification run; expected one of `adaptface train`")
     return config
 
 
 def run_mesh(workdir: Path, *, keep_memory: bool = True) -> Mesh:
-    """A mesh to use a run on: its frozen blocks are split over as many devices as in training, or as divide the ones
-    that are here; raises InputError where there is no run."""
+    """A mesh to use a run on: its frozen blocks are split over as many devices as in training, or as many as divide
+    the available ones; raises InputError if there is no run."""
     config = recognition_config(workdir, required_record(workdir, "--run: "))
     return make_mesh(fsdp=here(config.train.fsdp), keep_memory=keep_memory)
 
@@ -74,8 +74,8 @@ def open_run(
 ) -> tuple[Model, int]:
     """The model of a finished or running run at the checkpoint `which` (best, latest or a step), and its step.
 
-    dtype, quantize: of the frozen tree and the computation, in place of the run's own `backbone.dtype` and
-    `backbone.quantize`. The mesh says over how many devices the frozen blocks are split.
+    dtype, quantize: of the frozen tree and the computation, instead of the run's own `backbone.dtype` and
+    `backbone.quantize`. The mesh determines over how many devices the frozen blocks are split.
     """
     record = required_record(workdir, "--run: ")
     config = opened(recognition_config(workdir, record), mesh, dtype, quantize)
@@ -89,11 +89,11 @@ def open_run(
     return _at(workdir, which, model, record, mesh)
 
 
-def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
-    """Another run on the backbone of `first`, which it shares.
+def open_same_backbone(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
+    """Another run on the backbone of `first`, which both share.
 
-    Raises InputError, which begins with the folder, for another backbone, and for a run that cannot stand beside the
-    first for what it is (`models.adapters.several`).
+    Raises InputError, which begins with the folder, for a different backbone, and for a run that cannot be combined
+    with the first (`models.adapters.several`).
     """
     record = required_record(workdir, "adapters: ")
     named, beside = f"adapters: {shown(str(workdir))}", first.recognizer.config
@@ -102,15 +102,15 @@ def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
     same = all(one.get(name) == other.get(name) for name in ("name", "sha256"))
     if not same or (one.get("sha256") is None and config.seed != beside.seed):
         raise InputError(
-            f"{named} is of another backbone ({other.get('name')}, sha256 {other.get('sha256')}), not of "
-            f"{one.get('name')}, {one.get('sha256')}; open it alone"
+            f"{named} has a different backbone ({other.get('name')}, sha256 {other.get('sha256')}) from "
+            f"{one.get('name')}, {one.get('sha256')}; open it by itself"
         )
     try:
         several.check_alike(beside, config)
     except InputError as error:
         raise InputError(f"{named}: {error}") from None
     if record[STORED] != first.stored_size:
-        raise InputError(f"{named}: data.stored_size is {record[STORED]}, beside {first.stored_size}; open it alone")
+        raise InputError(f"{named}: data.stored_size is {record[STORED]}, not {first.stored_size}; open it by itself")
     recognizer = dataclasses.replace(first.recognizer, config=config)
     trainable = recognizer.init(first.frozen["backbone"], record["data"]["classes"])[1]
     trainable["centers"] = padded(trainable["centers"], mesh)
@@ -119,7 +119,7 @@ def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
 
 
 def _at(workdir: Path, which: str, model: Model, record: Mapping[str, Any], mesh: Mesh) -> tuple[Model, int]:
-    """The model with what its run trained, at a checkpoint, and its step."""
+    """The model with the trained parameters of a checkpoint, and its step."""
     config = model.recognizer.config
     like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)

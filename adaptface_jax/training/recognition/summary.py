@@ -1,4 +1,4 @@
-"""What a run says before it starts: devices, backbone, parameters, data, expected first loss."""
+"""What a run prints before it starts: devices, backbone, parameters, data, expected first loss."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def summary(plan: RecognitionPlan) -> str:
             f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
-        *(f"          {line}" for line in source.passed_over.lines()),
+        *(f"          {line}" for line in source.skipped_files.lines()),
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
         *keep_lines(config, plan.keep, source),
@@ -54,15 +54,15 @@ def summary(plan: RecognitionPlan) -> str:
 
 
 def loss_words(loss: LossConfig) -> str:
-    """The margin loss and what shapes it."""
+    """The margin loss and its settings."""
     words = f"{loss.name} s={loss.scale:g} "
     words += {"combined": f"m={loss.margins}", "magface": f"m={loss.magface[2:4]}"}.get(loss.name, f"m={loss.margin:g}")
     words += f" +- {loss.margin_std:g}" if loss.margin_std else ""
-    return words + (f", {loss.subcenters} centers a class" if loss.subcenters > 1 else "")
+    return words + (f", {loss.subcenters} centers per class" if loss.subcenters > 1 else "")
 
 
 def backbone_line(config: Config, model: Model) -> str:
-    """Name, size, dtype, way of attention and where the weights are from; random ones are said loudly."""
+    """Name, size, dtype, kind of attention and source of the weights; random ones are flagged with a warning."""
     wanted, identity, recognizer = config.backbone, model.identity, model.recognizer
     line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(recognizer.dtype).name}"
     line += f", attention {recognizer.attend}"
@@ -72,7 +72,7 @@ def backbone_line(config: Config, model: Model) -> str:
 
 
 def frozen_lines(model: Model) -> list[str]:
-    """What the frozen tree takes, whole and on each device, before and after what makes it smaller."""
+    """The memory of the frozen tree, in total and per device, before and after quantizing and splitting it."""
     if not model.frozen:
         return []
     recognizer, count = model.recognizer, size(trees.flatten(model.frozen))
@@ -85,24 +85,24 @@ def frozen_lines(model: Model) -> list[str]:
 
 
 def start_lines(model: Model) -> list[str]:
-    """Where the adapter's first values are from, where it does not start fresh."""
+    """The source of the adapter's initial values, if it does not start fresh."""
     if model.start is None:
         return []
     return [f"start     {model.start.source} (sha256 {model.start.sha256[:12]}): {model.start.content}"]
 
 
 def adapter_lines(config: Config) -> list[str]:
-    """What differs from layer to layer and from block to block, where anything does; what a null expert leaves."""
+    """What differs between layers and blocks, if anything does; what a null expert leaves unchanged."""
     lines = [] if places.is_uniform(config.adapter) else [f"adapter   {places.words(config.adapter)}"]
     if config.adapter.null_expert:
-        kept = "embedding" if config.head.kind == "none" else "feature; the head after it is trained, and for all alike"
-        how = "an image of that gate alone" if config.adapter.gate == "top1" else "the more of it, the nearer an image"
+        kept = "embedding" if config.head.kind == "none" else "feature; the head after it is trained, and shared by all"
+        how = "an image routed to it" if config.adapter.gate == "top1" else "the higher that gate, the more an image"
         lines.append(f"gates     the last is the null expert's: {how} keeps the frozen model's {kept}")
     return lines
 
 
 def parameter_lines(model: Model, num_classes: int) -> list[str]:
-    """The parameter table; the class centers, which no recognizer keeps, stand below the sum."""
+    """The parameter table; the class centers, which no recognizer keeps, are below the sum."""
     *rows, centers = parameter_counts(model, num_classes)
     total, trainable = sum(row.total or 0 for row in rows), sum(row.trainable for row in rows)
     lines = [f"{'':10}{'parameters':12}{'total':>14}{'trainable':>14}"]
@@ -113,18 +113,18 @@ def parameter_lines(model: Model, num_classes: int) -> list[str]:
 
 
 def centers_lines(plan: RecognitionPlan) -> list[str]:
-    """How the class centers are trained, where it is not as all the rest."""
+    """How the class centers are trained, if differently from everything else."""
     loss, train, sampler = plan.config.loss, plan.config.train, plan.sampler
     words = []
     if sampler is not None:
         words.append(
-            f"a step draws {sampler.kept:,} of the {sampler.shard_rows:,} classes"
+            f"a step samples {sampler.kept:,} of the {sampler.shard_rows:,} classes"
             + (f" of each of {sampler.shards} shards" if sampler.shards > 1 else "")
-            + f", those of its images among them (loss.sample_rate={loss.sample_rate:g})"
+            + f", including those of its images (loss.sample_rate={loss.sample_rate:g})"
         )
     elif loss.sample_rate < 1:
         words.append(
-            f"all classes take part: loss.sample_rate={loss.sample_rate:g} of them are no more than a batch may hold"
+            f"all classes are used: loss.sample_rate={loss.sample_rate:g} of them are no more than a batch may contain"
         )
     if has_own_rule(loss):
         name = train.optimizer if loss.optimizer == "same" else loss.optimizer
@@ -135,7 +135,7 @@ def centers_lines(plan: RecognitionPlan) -> list[str]:
 
 
 def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> RunFacts:
-    """What the report says first of a run."""
+    """What the report of a run states first."""
     return RunFacts(
         backbone=config.backbone.name,
         weights=model.identity["source"],
@@ -149,7 +149,7 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
 
 
 def parameter_counts(model: Model, num_classes: int) -> tuple[ParameterCount, ...]:
-    """The parts of a model, the class centers last, without what pads them on the mesh."""
+    """The parts of a model, the class centers last, without their padding on the mesh."""
     centers = ParameterCount(
         "centers", None, num_classes * model.recognizer.embedding_dim * model.recognizer.config.loss.subcenters
     )

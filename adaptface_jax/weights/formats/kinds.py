@@ -1,14 +1,14 @@
-"""What a file is by its first bytes, and for the kinds that hold no readable weights what to do instead."""
+"""The kind of a file by its first bytes and, for kinds without readable weights, what to do instead."""
 
 from __future__ import annotations
 
-# torch before 1.6 began its files with a pickled number of its own.
+# torch before 1.6 began its files with its own pickled magic number.
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _RESAVE = "save it again with a newer torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)"
 
 _BEGINNINGS = (
     (_LEGACY_TORCH, f"was written in the format of torch before 1.6; {_RESAVE}"),
-    (b"\x80", f"is a bare pickle, no archive of torch; {_RESAVE}"),
+    (b"\x80", f"is a bare pickle, not a torch archive; {_RESAVE}"),
     (b"\x1f\x8b", "is compressed with gzip; unpack it and give the file inside"),
     (b"BZh", "is compressed with bzip2; unpack it and give the file inside"),
     (b"\xfd7zXZ", "is compressed with xz; unpack it and give the file inside"),
@@ -27,20 +27,20 @@ _TEXTS = (
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file starts as torch's archives do."""
+    """Whether a file starts like a torch archive."""
     return head.startswith(b"PK\3\4")
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a header follows the eight bytes of its length."""
+    """Whether a header follows the eight bytes for its length."""
     return head[8:9] == b"{"
 
 
 def unreadable(head: bytes) -> str | None:
-    """What a file with these first bytes (300 or more, or all) is, where it is known to be no safetensors file."""
+    """The kind of a file with these first bytes (300 or more, or all), if it is known not to be a safetensors file."""
     if not head:
         return "is empty (0 bytes); download it again"
-    if is_safetensors(head):  # whatever the length spells
+    if is_safetensors(head):  # whatever text the length happens to spell
         return None
     for beginning, meaning in _BEGINNINGS:
         if head.startswith(beginning):

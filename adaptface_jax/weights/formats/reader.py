@@ -1,4 +1,4 @@
-"""Weight files of every kind that is read here, told apart by what they hold and not by how they are called."""
+"""Weight files of every supported kind, recognized by their content, not by their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TORCH_INDEX = "pytorch_model.bin.index.json"
 
-# What a folder is searched for, in this order: the same weights are often there twice, and safetensors come first.
+# The files for which a folder is searched, in order: the same weights are often there twice; safetensors come first.
 _USUAL = (
     *(SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", TORCH_INDEX, "open_clip_pytorch_model.bin"),
 )
@@ -30,8 +30,8 @@ def open_weights(path: Path) -> Tensors:
     """The tensors of a file (safetensors, torch.save since 1.6, TorchScript), of an index's shards or of a folder.
 
     A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin, its index,
-    open_clip_pytorch_model.bin, and at last for a single .safetensors, .pth or .pt file. Nothing in a file is run.
-    Raises InputError for every other kind of file, and for files that are truncated or contradict themselves.
+    open_clip_pytorch_model.bin, and finally for a single .safetensors, .pth or .pt file. Nothing in a file is executed.
+    Raises InputError for any other kind of file, and for files that are truncated or inconsistent.
     """
     try:
         if path.is_dir():
@@ -43,10 +43,10 @@ def open_weights(path: Path) -> Tensors:
 
 
 def open_file(path: Path) -> Tensors:
-    """The tensors of one file; raises InputError as `open_weights`."""
+    """The tensors of one file; raises InputError as `open_weights` does."""
     try:
         if not path.is_file():
-            raise InputError(f"{path}: {'is no regular file' if path.exists() else 'no such file or folder'}")
+            raise InputError(f"{path}: {'is not a regular file' if path.exists() else 'no such file or folder'}")
         with open(path, "rb") as stream:
             head = stream.read(512)
     except OSError as error:
@@ -57,7 +57,7 @@ def open_file(path: Path) -> Tensors:
         raise InputError(f"{path}: {kind}")
     if not file_kinds.is_safetensors(head):
         raise InputError(
-            f"{path}: is neither a safetensors file nor an archive of torch (it begins with {quoted(head[:8])}); "
+            f"{path}: is neither a safetensors file nor a torch archive (it begins with {quoted(head[:8])}); "
             "download it again, or give another file"
         )
     return safetensors_files.open_file(path)

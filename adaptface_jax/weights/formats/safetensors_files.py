@@ -21,23 +21,23 @@ from adaptface_jax.weights.formats.tensors import Entry, Tensors
 
 
 def open_file(path: Path) -> Tensors:
-    """Raises InputError for a file that is truncated or contradicts itself."""
+    """The tensors of one file; raises InputError if it is truncated or inconsistent."""
     return Tensors(_entries(path), (path,), "safetensors")
 
 
 def write_file(path: Path, tensors: Mapping[str, np.ndarray], layout: str = "pt") -> None:
-    """layout: whose shapes the tensors have, as the header tells readers. Raises OSError with the path."""
+    """layout: the framework whose shapes the tensors have, noted in the header. Raises OSError with the path."""
     try:
         safetensors.numpy.save_file(dict(tensors), path, metadata={"format": layout})
     except safetensors.SafetensorError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))  # the library has made text of it
+        number = re.search(r"\(os error (\d+)\)", str(error))  # the library has turned it into text
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _entries(path: Path) -> dict[str, Entry]:
-    # The library checks lengths, offsets, overlaps and sizes. It accepts duplicate keys, so the header is read again.
+    # The library checks lengths, offsets, overlaps and sizes. It accepts duplicate keys, so the header is parsed again.
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -49,7 +49,7 @@ def _entries(path: Path) -> dict[str, Entry]:
         infos = parse_object(header)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{path}: not a sound safetensors file ({one_line(error, 160)}); download it again, all of it"
+            f"{path}: not an intact safetensors file ({one_line(error, 160)}); download the complete file again"
         ) from None
     infos.pop("__metadata__", None)
     return {

@@ -1,4 +1,4 @@
-"""Shards that an index file names: safetensors, or archives of torch, read as the single files are.
+"""Shards that an index file names: safetensors or torch archives, read like single files.
 
 Format: transformers' `save_pretrained`, `model.safetensors.index.json` and `pytorch_model.bin.index.json`.
 """
@@ -15,7 +15,7 @@ from adaptface_jax.weights.formats.tensors import Entry, Tensors
 
 
 def open_shards(index: Path, open_file: Callable[[Path], Tensors]) -> Tensors:
-    """Each shard by `open_file`; raises InputError where they do not hold exactly what the index places in them."""
+    """The tensors of all shards, each opened by `open_file`; raises InputError unless they match the index exactly."""
     weight_map = read_json(index).get("weight_map")
     if (
         not weight_map
@@ -28,14 +28,14 @@ def open_shards(index: Path, open_file: Callable[[Path], Tensors]) -> Tensors:
     shards = []
     for file in files:
         if not _is_file_of(index.parent, file):
-            raise InputError(f"{index}: names {quoted(file)}, which is no file of this folder; download every shard")
+            raise InputError(f"{index}: names {quoted(file)}, which is not in this folder; download every shard")
         shards.append(open_file(index.parent / file))
         for name, entry in shards[-1].entries.items():
             if weight_map.get(name) != file:
-                raise InputError(f"{index}: {file} holds {quoted(name)}, which the index does not place there")
+                raise InputError(f"{index}: {file} holds {quoted(name)}, which the index does not assign to it")
             entries[name] = entry
     if absent := sorted(set(weight_map) - set(entries)):
-        raise InputError(f"{index}: places {quoted(absent[0])} in {weight_map[absent[0]]}, which does not hold it")
+        raise InputError(f"{index}: assigns {quoted(absent[0])} to {weight_map[absent[0]]}, which does not hold it")
     return Tensors(entries, tuple(index.parent / file for file in files), shards[0].container)
 
 

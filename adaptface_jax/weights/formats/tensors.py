@@ -24,10 +24,10 @@ MAX_NAME = 300
 
 
 class Entry(NamedTuple):
-    """Where one tensor lies.
+    """Where one tensor is stored.
 
-    dtype: as safetensors calls it ("F32", "BF16", "I64", ...). start: its first byte in the file, little-endian
-    elements from there on. strides: in elements, None for C order; always a permutation of a compact layout.
+    dtype: in safetensors' notation ("F32", "BF16", "I64", ...). start: its first byte in the file, followed by
+    little-endian elements. strides: in elements, None for C order; always a permutation of a compact layout.
     """
 
     file: Path
@@ -39,10 +39,10 @@ class Entry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tensors(Mapping[str, np.ndarray]):
-    """Tensors of one or more files. Indexing reads that tensor alone, in the file's dtype.
+    """Tensors of one or more files. Indexing reads only that tensor, in the file's dtype.
 
-    Raises InputError where there are none, for names that cannot be shown and for sizes that no array can have; when a
-    tensor is read, for a dtype other than F32, F16 and BF16 (not before: integers may be dropped).
+    Raises InputError if there are none, for unprintable names and for impossible sizes; when a tensor is read, for a
+    dtype other than F32, F16 and BF16 (not before: integers may be dropped).
     """
 
     entries: Mapping[str, Entry]
@@ -57,10 +57,10 @@ class Tensors(Mapping[str, np.ndarray]):
         for name, entry in self.entries.items():
             if not name.isprintable() or len(name) > MAX_NAME:
                 raise InputError(
-                    f"{entry.file}: a tensor is called {quoted(name)}; "
+                    f"{entry.file}: a tensor is named {quoted(name)}; "
                     f"expected at most {MAX_NAME} printable characters; rename it and save again"
                 )
-            # An empty tensor may claim any size beside its zero, and NumPy counts bytes in 64 bits.
+            # An empty tensor may claim any size next to its zero, and NumPy counts bytes in 64 bits.
             if len(entry.shape) > 32 or math.prod(size for size in entry.shape if size) >= 1 << 56:
                 raise InputError(f"{entry.file}: {quoted(name)} has an impossible shape; download the file again")
 
@@ -74,7 +74,7 @@ class Tensors(Mapping[str, np.ndarray]):
         except OSError as error:
             raise InputError(f"{entry.file}: cannot be read ({error.strerror})") from None
         if flat.size != count:
-            raise InputError(f"{entry.file}: ends inside {quoted(name)}; download the file again")
+            raise InputError(f"{entry.file}: ends in the middle of {quoted(name)}; download the file again")
         return flat.reshape(entry.shape) if entry.strides is None else _permuted(flat, entry.shape, entry.strides)
 
     def __iter__(self) -> Iterator[str]:
@@ -92,7 +92,7 @@ class Tensors(Mapping[str, np.ndarray]):
         return {name: entry.dtype for name, entry in self.entries.items()}
 
     def sha256(self) -> str:
-        """Hex digest of the file; of the shards' bytes one after the other in name order, where there are several."""
+        """Hex digest of the file, or of the concatenated shards in name order."""
         digest = hashlib.sha256()
         for file in self.files:
             with open(file, "rb") as stream:
@@ -107,7 +107,7 @@ def order_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
 
 
 def is_compact(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether the elements fill prod(shape) places without gaps or repeats, in any order of the axes."""
+    """Whether the elements fill prod(shape) positions without gaps or repeats, in any order of the axes."""
     places = 1
     for axis in reversed(order_of(shape, strides)):
         if shape[axis] != 1 and strides[axis] != places:

@@ -1,4 +1,4 @@
-"""Archives of torch.save (since torch 1.6) and torch.jit.save, read without torch and without running anything.
+"""Archives from torch.save (since torch 1.6) and torch.jit.save, read without torch and without executing anything.
 
 Layout: an uncompressed zip file of NAME/data.pkl (the structure), NAME/data/KEY (one storage each, raw elements) and
 NAME/byteorder; TorchScript adds NAME/code/ and NAME/constants.pkl, which are not opened.
@@ -16,17 +16,17 @@ from adaptface_jax.weights.formats.tensors import Entry, Tensors, is_compact
 from adaptface_jax.weights.formats.torch_pickle import View, read_views
 from adaptface_jax.weights.formats.zip_directory import BrokenZip, Member, members
 
-# Below 0.3 MiB for a ViT-g with its optimizer. What a program builds can take a hundred times its length.
+# Below 0.3 MiB for a ViT-g with its optimizer. The objects that a pickle builds can take a hundred times its length.
 MAX_PICKLE = 4 << 20
 
 _PICKLE = "/data.pkl"
-_ADVICE = "save the state dict alone: torch.save(model.state_dict(), FILE)"
+_ADVICE = "save only the state dict: torch.save(model.state_dict(), FILE)"
 
 
 def open_archive(path: Path) -> Tensors:
     """The tensors of a state dict, possibly nested, or of the modules of a TorchScript archive, by dotted names.
 
-    Raises InputError, with nothing of the file run, where the archive is damaged, asks for anything but tensors, or
+    Raises InputError, without executing any of the file, if the archive is corrupted, contains anything but tensors, or
     claims tensors that its storages do not hold.
     """
     try:
@@ -42,14 +42,14 @@ def open_archive(path: Path) -> Tensors:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except BrokenZip as error:
-        raise InputError(f"{path}: not a sound torch archive ({error}); download it again, or {_ADVICE}") from None
+        raise InputError(f"{path}: not an intact torch archive ({error}); download it again, or {_ADVICE}") from None
     except RefusedPickle as error:
-        raise InputError(f"{path}: refused: {error}; nothing of it was run; {_ADVICE}") from None
+        raise InputError(f"{path}: refused: {error}; none of it was executed; {_ADVICE}") from None
     return Tensors(entries, (path,), "torchscript" if script else "torch")
 
 
 def _root(path: Path, found: dict[str, Member]) -> str:
-    """The folder that everything of torch's lies in."""
+    """The folder that holds all of torch's members."""
     roots = [name.removesuffix(_PICKLE) for name in found if name.endswith(_PICKLE) and name.count("/") == 1]
     if len(roots) == 1:
         return roots[0]
@@ -80,20 +80,20 @@ def _stored(found: dict[str, Member], name: str) -> Member:
 
 
 def _entry(path: Path, name: str, view: View, found: dict[str, Member], folder: str) -> Entry:
-    """The tensor's place in the file, once every claim about it holds."""
+    """The tensor's place in the file, after verifying every claim about it."""
     storage = view.storage
-    # The key is looked up among the members and nowhere else: as a path it means nothing.
+    # The key is looked up only among the members: it is never used as a path.
     member = _stored(found, folder + storage.key)
     if storage.count * storage.itemsize != member.size:
         raise BrokenZip(
             f"{quoted(name)} claims a storage of {_number(storage.count)} {storage.dtype} elements, "
-            f"the archive holds {member.size:,} bytes"
+            f"but the archive holds {member.size:,} bytes"
         )
     elements = 1
     for size in view.shape:
         elements *= size
     if view.offset + elements > storage.count:
-        raise BrokenZip(f"{quoted(name)} reaches past the end of its storage")
+        raise BrokenZip(f"{quoted(name)} extends past the end of its storage")
     if elements and not is_compact(view.shape, view.strides):
         raise InputError(
             f"{path}: {quoted(name)} is a view with gaps or repeats; save the tensors with .contiguous() instead"

@@ -1,8 +1,8 @@
-"""The pickle inside a torch archive, read as names of tensors and where each lies; no module of torch is needed.
+"""The pickle inside a torch archive, read as names and locations of tensors; torch is not needed.
 
-What torch.save writes of a state dict is dictionaries, numbers, text, and for every tensor one call that names a
-storage, an offset, a shape and strides. TorchScript adds its own modules, whose classes stand in code that is never
-opened. Anything else is refused.
+For a state dict, torch.save writes dictionaries, numbers, text, and for every tensor one call that names a storage, an
+offset, a shape and strides. TorchScript adds its own modules, whose classes are in code that is never opened. Anything
+else is refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """A tensor: offset and strides count elements of the storage. Claims of the file, not yet checked against it."""
+    """A tensor: offset and strides count elements of the storage. The file's claims, not yet verified."""
 
     storage: Storage
     offset: int
@@ -63,13 +63,13 @@ class _StorageType:
 
 @dataclasses.dataclass(slots=True)
 class _Module:
-    """A module of TorchScript: whatever its class, only the attributes count."""
+    """A TorchScript module: whatever its class, only the attributes matter."""
 
     state: Any = None
 
 
 class _ModuleType:
-    """What every class of TorchScript stands for; made into an instance by NEWOBJ alone."""
+    """A stand-in for every TorchScript class; only NEWOBJ instantiates it."""
 
 
 class _Leaf:
@@ -90,7 +90,7 @@ def _rebuild_tensor(storage: object, offset: object, shape: object, strides: obj
 
 def _sizes(values: object) -> tuple[int, ...]:
     if type(values) is not tuple or len(values) > 8:
-        raise RefusedPickle("it holds a tensor whose shape is no tuple of at most 8 sizes")
+        raise RefusedPickle("it holds a tensor whose shape is not a tuple of at most 8 sizes")
     for value in values:
         if type(value) is not int or not 0 <= value < 1 << 62:
             raise RefusedPickle(f"a size, stride or offset of a tensor is {_kind(value)}")
@@ -105,7 +105,7 @@ def _rebuild_parameter(tensor: object, *_rest: object) -> View:
 
 def _ordered_dict(*items: object) -> dict:
     if items:
-        raise RefusedPickle("it makes a dictionary from something else")
+        raise RefusedPickle("it builds a dictionary from arguments")
     return {}
 
 
@@ -139,7 +139,7 @@ class _Reader(InertUnpickler):
         match pid:
             case ("storage", _StorageType() as kind, str(key), str(), int(count)) if type(count) is int and count >= 0:
                 return Storage(key, kind.dtype, kind.itemsize, count)
-        raise RefusedPickle("it refers to something outside that is no storage")
+        raise RefusedPickle("it refers to something external that is not a storage")
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -151,7 +151,7 @@ class _Reader(InertUnpickler):
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict or len(items) % 2:
-            raise RefusedPickle("it sets the items of something that is no dictionary")
+            raise RefusedPickle("it sets the items of something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing a deep tuple overflows the C stack; no state dict has one.
             if type(key) is not str and type(key) is not int:
@@ -166,12 +166,12 @@ class _Reader(InertUnpickler):
         if type(target) is _Module and target.state is None:
             target.state = state
         elif type(target) is not dict:  # a state dict carries the versions of its modules, which no reader needs
-            raise RefusedPickle("it sets the state of something that is no module")
+            raise RefusedPickle("it sets the state of something that is not a module")
 
     def load_newobj(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
         if type(kind) is not _ModuleType or arguments != ():
-            raise RefusedPickle("it makes an object of a class")
+            raise RefusedPickle("it creates an instance of a class")
         self.append(_Module())
 
     dispatch: ClassVar = instructions(
@@ -196,8 +196,8 @@ def read_views(data: bytes, script: bool) -> dict[str, View]:
     """Dotted name -> tensor, for every tensor in the pickle `data`; `script`: with the modules of TorchScript.
 
     {"teacher": {"backbone.norm.weight": t}} gives "teacher.backbone.norm.weight"; items of lists are numbered. Numbers,
-    text and the like are passed over. Raises RefusedPickle for everything that torch.save(model.state_dict()) and
-    torch.jit.save do not write, before anything of it was run.
+    text and the like are skipped. Raises RefusedPickle for everything that torch.save(model.state_dict()) and
+    torch.jit.save do not write, before any of it is executed.
     """
     value = (_ScriptReader if script else _Reader)(data).value()
     if type(value) is not (_Module if script else dict):
@@ -211,7 +211,7 @@ def read_views(data: bytes, script: bool) -> dict[str, View]:
 
 
 def _flatten(root: object) -> Iterator[tuple[str, View]]:
-    """Every way to a tensor. Values may be shared or hold themselves: depth, steps and names are bounded."""
+    """Every path to a tensor. Values may be shared or contain themselves: depth, steps and names are bounded."""
     steps = 0
     waiting: list[tuple[str, int, Iterator[tuple[object, object]]]] = [("", 0, iter(_items(root) or ()))]
     while waiting:
@@ -238,7 +238,7 @@ def _flatten(root: object) -> Iterator[tuple[str, View]]:
 
 
 def _items(value: object) -> Any:
-    """Pairs of key and value; None for what holds no values."""
+    """Pairs of key and value; None for anything that is not a container."""
     if type(value) is _Module:
         value = value.state
     if type(value) is dict:
@@ -247,7 +247,7 @@ def _items(value: object) -> Any:
 
 
 def _kind(value: object) -> str:
-    """A number that can be shown, or what the value is: the repr of a nested value has no bound."""
+    """A printable number, or the kind of the value: the repr of a nested value is unbounded."""
     if type(value) is int:
         return str(value) if abs(value) < 1 << 64 else "beyond 64 bits"
     return {View: "a tensor", _Module: "a module", str: "text"}.get(

@@ -1,7 +1,7 @@
-"""Where the members of an uncompressed zip file lie. Nothing is unpacked: torch reads its archives in place, so do we.
+"""The locations of the members of an uncompressed zip file. Nothing is unpacked: like torch, we read archives in place.
 
-Format: PKWARE APPNOTE 6.3. Python's zipfile believes the central directory; this reader holds it against the local
-headers, the other members and the size of the file, and reads nothing but headers.
+Format: PKWARE APPNOTE 6.3. Python's zipfile trusts the central directory; this reader checks it against the local
+headers, the other members and the size of the file, and reads only headers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_DIRECTORY = 64 << 20
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
-# Versions, times, checksums and attributes are passed over ("x"): torch can be told not to compute the checksums.
+# Versions, times, checksums and attributes are skipped ("x"): torch can be told not to compute the checksums.
 _CENTRAL = struct.Struct("<4s4x2H8x2L4H6xL")
 _LOCAL = struct.Struct("<4s2x2H8x2L2H")
 
@@ -30,12 +30,12 @@ _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 
 
 class BrokenZip(Exception):
-    """The file contradicts itself, or is no zip; the message is one short line."""
+    """The file is inconsistent, or not a zip; the message is one short line."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
-    """start: first byte of the member's data in the file; size: bytes stored. stored: neither packed nor encrypted."""
+    """start: first byte of the member's data in the file. size: in bytes. stored: neither compressed nor encrypted."""
 
     start: int
     size: int
@@ -53,10 +53,10 @@ class _Record:
 
 
 def members(path: Path) -> dict[str, Member]:
-    """Every member by its name. Raises BrokenZip, and OSError where the file cannot be read.
+    """Every member by its name. Raises BrokenZip, and OSError if the file cannot be read.
 
-    Refused: names that occur twice or lead out of the archive, members that overlap or reach past the directory, local
-    headers that say other than the directory, archives of several disks, bytes after the end.
+    Refused: names that occur twice or lead out of the archive, members that overlap or extend past the directory, local
+    headers that contradict the directory, multi-disk archives, bytes after the end.
     """
     with open(path, "rb") as stream:
         count, start, size = _find_directory(stream)
@@ -79,26 +79,26 @@ def members(path: Path) -> dict[str, Member]:
 
 
 def _find_directory(stream: BinaryIO) -> tuple[int, int, int]:
-    """Members, first byte and bytes of the central directory."""
+    """Number of members, first byte and size of the central directory."""
     total = stream.seek(0, io.SEEK_END)
     place = total - _END.size
     if place < 0:
-        raise BrokenZip("it ends too early")
+        raise BrokenZip("it is truncated")
     magic, disk, first_disk, here, count, size, start, comment = _END.unpack(_read(stream, place, _END.size))
     if magic != b"PK\5\6" or comment:
-        raise BrokenZip("its end is missing")
+        raise BrokenZip("its end record is missing")
     if disk or first_disk or here != count:
-        raise BrokenZip("it is one part of several")
+        raise BrokenZip("it is one part of a multi-part archive")
     locator = place - _LOCATOR64.size
     if locator >= 0:
         magic, disk, place64, disks = _LOCATOR64.unpack(_read(stream, locator, _LOCATOR64.size))
         if magic == b"PK\6\7":
             if disk or disks != 1 or place64 != locator - _END64.size:
-                raise BrokenZip("its zip64 locator is wrong")
+                raise BrokenZip("its zip64 locator is invalid")
             count, size, start = _merge64(stream, place64, (count, size, start))
             place = place64
     if start + size != place:
-        raise BrokenZip("its directory is not where its end says")
+        raise BrokenZip("its directory is not where its end record says")
     if size > MAX_DIRECTORY or count > MAX_MEMBERS:
         raise BrokenZip(f"it claims {count:,} members; at most {MAX_MEMBERS:,} are read")
     return count, start, size
@@ -107,10 +107,10 @@ def _find_directory(stream: BinaryIO) -> tuple[int, int, int]:
 def _merge64(stream: BinaryIO, place: int, short: tuple[int, int, int]) -> tuple[int, int, int]:
     magic, size, _, _, disk, first_disk, here, count, length, start = _END64.unpack(_read(stream, place, _END64.size))
     if magic != b"PK\6\6" or size != _END64.size - 12 or disk or first_disk or here != count:
-        raise BrokenZip("its zip64 end is wrong")
+        raise BrokenZip("its zip64 end record is invalid")
     long = (count, length, start)
     if any(a not in (b, full) for a, b, full in zip(short, long, (_FULL16, _FULL32, _FULL32), strict=True)):
-        raise BrokenZip("its two ends contradict each other")
+        raise BrokenZip("its two end records contradict each other")
     return long
 
 
@@ -119,13 +119,13 @@ def _records(directory: bytes, count: int) -> list[_Record]:
     place = 0
     while place < len(directory):
         if len(directory) - place < _CENTRAL.size or len(found) == count:
-            raise BrokenZip("its directory is damaged")
+            raise BrokenZip("its directory is corrupted")
         fields = _CENTRAL.unpack_from(directory, place)
         magic, flags, method, packed, size, name_length, extra_length, comment, disk, header = fields
         name_end = place + _CENTRAL.size + name_length
         extra_end = name_end + extra_length
         if magic != b"PK\1\2" or disk or extra_end + comment > len(directory):
-            raise BrokenZip("its directory is damaged")
+            raise BrokenZip("its directory is corrupted")
         size, packed, header = _widen(directory[name_end:extra_end], (size, packed, header))
         found.append(_Record(directory[name_end - name_length : name_end], flags, method, packed, size, header))
         place = extra_end + comment
@@ -135,7 +135,7 @@ def _records(directory: bytes, count: int) -> list[_Record]:
 
 
 def _widen(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Sizes and offset of a member; those beyond 4 GiB stand in the extra field 1, in this order."""
+    """Sizes and offset of a member; those beyond 4 GiB are in the extra field 1, in this order."""
     if _FULL32 not in values:
         return values
     place = 0
@@ -157,7 +157,7 @@ def _widen(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
 def _data_start(stream: BinaryIO, record: _Record, name: str) -> int:
     header = _read(stream, record.header, _LOCAL.size)
     magic, flags, method, packed, size, name_length, extra_length = _LOCAL.unpack(header)
-    # Written as a stream, or in 64 bits, a local header leaves the sizes to the directory.
+    # If written as a stream, or in 64 bits, a local header leaves the sizes to the directory.
     deferred = (0, _FULL32) if flags & 8 else (_FULL32,)
     agrees = (
         magic == b"PK\3\4"
@@ -168,7 +168,7 @@ def _data_start(stream: BinaryIO, record: _Record, name: str) -> int:
         and _read(stream, record.header + _LOCAL.size, name_length) == record.name
     )
     if not agrees:
-        raise BrokenZip(f"the member {quoted(name)} is not what the directory says")
+        raise BrokenZip(f"the member {quoted(name)} does not match the directory")
     return record.header + _LOCAL.size + name_length + extra_length
 
 
@@ -176,9 +176,9 @@ def _checked_name(raw: bytes) -> str:
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise BrokenZip(f"the member name {quoted(raw)} is no UTF-8") from None
+        raise BrokenZip(f"the member name {quoted(raw)} is not UTF-8") from None
     if not name.isprintable() or "\\" in name or name.startswith("/") or ".." in name.split("/"):
-        raise BrokenZip(f"the member name {quoted(name)} leads out of the archive or cannot be shown")
+        raise BrokenZip(f"the member name {quoted(name)} leads out of the archive or is not printable")
     return name
 
 
@@ -186,5 +186,5 @@ def _read(stream: BinaryIO, start: int, size: int) -> bytes:
     stream.seek(start)
     data = stream.read(size)
     if len(data) != size:
-        raise BrokenZip("it ends too early")
+        raise BrokenZip("it is truncated")
     return data

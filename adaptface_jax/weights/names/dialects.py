@@ -1,6 +1,6 @@
-"""Every published naming of a vision tower, as tables: those of DINOv2 and CLIP here, of others in files beside it.
+"""Every published naming of a vision tower, as tables: DINOv2 and CLIP here, the others in neighboring files.
 
-What stands around a tower (`module.`, `visual.`, `teacher.backbone.`, heads) is no matter of these: see `wrappers`.
+Whatever surrounds a tower (`module.`, `visual.`, `teacher.backbone.`, heads) does not belong here: see `wrappers`.
 Names as found in the published files, in the sources of their projects (facebookresearch/dinov2, openai/CLIP,
 mlfoundations/open_clip, timm) and as written by transformers 4 and 5 (`Dinov2Model`, `Dinov2WithRegistersModel`,
 `CLIPModel` and its vision towers).
@@ -77,7 +77,7 @@ HF_DINOV2 = Table("hf_dinov2", "dinov2", "hf", _hf_dinov2(_ON_DISK), "bicubic", 
 # transformers since 5.18 renames its modules; `save_pretrained` still writes the names above.
 HF_DINOV2_MODULES = dataclasses.replace(HF_DINOV2, name="hf_dinov2_modules", rows=_hf_dinov2(_IN_MEMORY))
 
-# The original DINOv2, and timm's naming, which differs from it in little.
+# The original DINOv2, and timm's naming, which differs little from it.
 
 
 def _vit_block(name: str, *more: Row) -> tuple[Row, ...]:
@@ -112,7 +112,7 @@ _PATCH_EMBED = (
 
 _HUB_DINOV2 = (
     Row("cls_token", "cls_token"),
-    # Without registers a file that lacks it is timm's, which resizes positions by another rule.
+    # Without registers, a file that lacks it is timm's, which resizes positions by another rule.
     Row("mask_token", None, registers=False, zeros=_mask_token),
     Row("mask_token", None, registers=True, optional=True, zeros=_mask_token),
     Row("register_tokens", "register_tokens"),
@@ -163,7 +163,7 @@ TIMM_CLIP = Table(
     "bicubic_antialias", "bicubic_antialias", None,
 )  # fmt: skip
 
-# A tower of timm's in open_clip: its own projection, or one that open_clip puts beside it.
+# A timm tower in open_clip: with its own projection, or one that open_clip adds.
 TRUNK_DINOV2, TRUNK_CLIP = (
     dataclasses.replace(
         table, name=f"{table.name} in open_clip", project="open_clip", rows=prefixed("trunk.", table.rows), trunk=True
@@ -177,7 +177,7 @@ TRUNK_CLIP_PROJECTED = dataclasses.replace(
     rows=(*prefixed("trunk.", (row for row in TIMM_CLIP.rows if row not in _TIMM_PROJECTION)), *_BESIDE),
 )
 
-# CLIP by Hugging Face and by OpenAI, whose names open_clip kept.
+# CLIP in the naming of Hugging Face, and of OpenAI, which open_clip kept.
 
 _HF_CLIP = (
     Row("embeddings.class_embedding", "cls_token", SQUEEZED),
@@ -233,13 +233,13 @@ OPENAI_CLIP = Table(
         ),
         *norm("ln_post", "norm"),
         Row("proj", "projection/kernel", optional=True),
-        # What FaRL predicts hidden patches with, in training.
+        # With these FaRL predicts masked patches in training.
         *dropped("mask_token", "ln_lm.weight", "ln_lm.bias", "lm_head.weight", "lm_head.bias", "lm_transformer.**"),
     ),
     "bicubic_antialias", "bicubic_antialias", None,
 )  # fmt: skip
 
-# Of two that fit a tower equally well the first is taken.
+# If two match a tower equally well, the first is used.
 TABLES: tuple[Table, ...] = (
     HF_DINOV2,
     HF_DINOV2_MODULES,

@@ -1,4 +1,4 @@
-"""One report of everything in which a file differs from what it should hold."""
+"""One report of all differences between a file and its expected content."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from adaptface_jax.core.text import shown
 from adaptface_jax.weights.names.transforms import Shape
 
-SHOWN = 6  # names that a report lists of each kind
+SHOWN = 6  # names per kind in a report
 
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
-    """Tensors that are missing, extra (with their shapes) and misshapen (with both shapes)."""
+    """Tensors that are missing, extra (with their shapes) or of the wrong shape (with both shapes)."""
 
     missing: list[str]
     extra: list[str]
@@ -23,12 +23,12 @@ class Differences:
         return len(self.missing) + len(self.extra) + len(self.misshapen)
 
     def __str__(self) -> str:
-        kinds = (("missing", self.missing), ("extra", self.extra), ("misshapen", self.misshapen))
+        kinds = (("missing", self.missing), ("extra", self.extra), ("wrong shape", self.misshapen))
         return "; ".join(f"{kind} ({len(names)}): {listed(names)}" for kind, names in kinds if names)
 
 
 def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> Differences:
-    """`found` against exactly the names and shapes of `expected`."""
+    """`found` compared with exactly the names and shapes of `expected`."""
     return Differences(
         [name for name in expected if name not in found],
         [f"{shown(name)} {list(shape)}" for name, shape in found.items() if name not in expected],
@@ -37,7 +37,7 @@ def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) ->
 
 
 def misshapen(name: str, shape: Shape, wanted: Shape) -> str:
-    """A tensor of another shape than the wanted one."""
+    """The text about a tensor that does not have the wanted shape."""
     return f"{shown(name)} {list(shape)}, expected {list(wanted)}"
 
 

@@ -1,4 +1,4 @@
-"""DINOv3's names: by Hugging Face (`DINOv3ViTModel`), by its authors (facebookresearch/dinov3) and by timm (`Eva`)."""
+"""DINOv3's names in Hugging Face (`DINOv3ViTModel`), its authors' code (facebookresearch/dinov3) and timm (`Eva`)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _hf(layer: str) -> tuple[Row, ...]:
 
 
 HF_DINOV3 = Table("hf_dinov3", "dinov3", "hf", _hf("layer.{i}."), ROTARY, ROTARY, "gelu")
-# transformers 5 names its modules so; `save_pretrained` still writes the names above.
+# The module names in transformers 5; `save_pretrained` still writes the names above.
 HF_DINOV3_MODULES = dataclasses.replace(HF_DINOV3, name="hf_dinov3_modules", rows=_hf("model.layer.{i}."))
 
 
@@ -82,7 +82,7 @@ HUB_DINOV3 = Table(
         *_vit(
             "storage_tokens",
             Row("attn.qkv.bias", _QV, WITHOUT_KEY),
-            *dropped("attn.qkv.bias_mask"),  # of the keys' bias
+            *dropped("attn.qkv.bias_mask"),  # for the keys' bias
             Row("ls1.gamma", "blocks/scale1/gamma"),
             Row("ls2.gamma", "blocks/scale2/gamma"),
             *linear("mlp.w1", "blocks/mlp/fc1", part=(0, 2), mlp="swiglu"),
@@ -90,7 +90,7 @@ HUB_DINOV3 = Table(
             *linear("mlp.w3", "blocks/mlp/fc2", mlp="swiglu"),
         ),
         Row("mask_token", None, optional=True, zeros=_flat_token),
-        # 1 / the frequencies of its positions; and the norm of the small crops of its training.
+        # 1 / the frequencies of its positions; and the norm for the local crops in training.
         *dropped("rope_embed.periods", "local_cls_norm.weight", "local_cls_norm.bias"),
     ),
     ROTARY, ROTARY, "gelu",
@@ -100,7 +100,7 @@ TIMM_DINOV3 = Table(
     "timm_dinov3", "dinov3", "timm",
     _vit(
         "reg_token",
-        # Those of the published weights are zero, so timm leaves them out where its name has no `qkvb`.
+        # They are zero in the published weights, so timm omits them unless its name has `qkvb`.
         Row("attn.q_bias", _QV, part=(0, 2), optional=True),
         Row("attn.v_bias", _QV, part=(1, 2), optional=True),
         Row("gamma_1", "blocks/scale1/gamma"),

@@ -1,4 +1,4 @@
-"""Files' names <-> our tree, through a name table in which every name is matched exactly once on both sides."""
+"""Names in files <-> our tree, through a name table in which every name is matched exactly once on both sides."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from adaptface_jax.weights.names.transforms import Shape
 
 KNOWN = "DINOv2, DINOv3, a vision tower of CLIP or SigLIP, or a face ViT of InsightFace or CVLface"
 LAST = "norm/scale"  # the leaf that every tower has, of shape [D]
-MAX_TOWERS = 16  # prefixes of one table that are looked at
+MAX_TOWERS = 16  # prefixes per table that are tried
 
 
 class Slot(NamedTuple):
-    """A place that one tensor fills: a leaf, its block (None: the whole leaf), and its slice of the last axis."""
+    """The place that one tensor fills: a leaf, its block (None: the entire leaf), and its slice of the last axis."""
 
     path: str
     block: int | None
@@ -38,11 +38,11 @@ class Slot(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A file that a table fits: `places` says which name, read by which row, fills each slot of `spec`'s tree.
+    """A file that a table matches: `places` maps each slot of `spec`'s tree to the name and the row that fill it.
 
-    spec is the known row of `name`, at the grid of the file's positions, without its projection where the file has
-    none. prefix: stands before every name of the tower. dropped: what is put aside: known and of no use, heads, and
-    all that stands outside of the prefix. zeros: those of the dropped ones that must hold zeros.
+    spec is the known row of `name`, at the grid of the file's positions, without its projection if the file has none.
+    prefix: precedes every name of the tower. dropped: what is set aside: known but unused tensors, heads, and
+    everything outside the prefix. zeros: those of the dropped tensors that must be zero.
     """
 
     name: str
@@ -55,34 +55,34 @@ class Fit:
 
     @property
     def naming(self) -> str:
-        """For people: the table, and the prefix where there is one."""
+        """The table, and the prefix if there is one, to be displayed."""
         return f"{self.table.name} under {shown(self.prefix)}" if self.prefix else self.table.name
 
     @property
     def aside(self) -> list[str]:
-        """What was put aside, by module."""
+        """What was set aside, by module."""
         return wrappers.folded(self.dropped, self.prefix)
 
 
 def match(table: Table, name: str, shapes: Mapping[str, Shape], where: object = "weights") -> Fit:
-    """Fits the names and shapes of the file `where` to the backbone `name`.
+    """Matches the names and shapes in the file `where` with the backbone `name`.
 
-    Raises InputError with one report of every name that is missing, extra or misshapen.
+    Raises InputError with one report of every tensor that is missing, extra or of the wrong shape.
     """
     fit, differences = _compare(_read(table, "", shapes), name, shapes)
     if differences:
-        raise InputError(f"{where}: does not fit {table.name} as {name}: {differences}")
+        raise InputError(f"{where}: does not match {table.name} as {name}: {differences}")
     return fit
 
 
 def identify(
     shapes: Mapping[str, Shape], where: object = "weights", wanted: str | None = None, under: str | None = None
 ) -> Fit:
-    """The table and the known backbone that fit a tower in the file `where` exactly.
+    """The table and the known backbone that match a tower in the file `where` exactly.
 
-    Of several towers the one of the backbone `wanted` is taken, then a moving average of the weights; `under` names
-    the module that holds it. Raises InputError where several are left, and where none fits: naming the network that
-    the file holds, or the nearest pair and all that differs.
+    Of several towers, that of the backbone `wanted` is preferred, then a moving average of the weights; `under` names
+    the module that holds it. Raises InputError if several remain, and if none matches: naming the network in the file,
+    or the nearest table and backbone with all differences.
     """
     readings = _readings(shapes, under)
     if under is not None and not readings:
@@ -101,7 +101,7 @@ def identify(
     if len(towers) > 1:
         held = ", ".join(f"{shown(fit.prefix) or '(no prefix)'} {fit.name}" for fit in towers[:SHOWN])
         raise InputError(
-            f"{where}: holds {len(towers)} towers ({held}); name the one to take when converting: --under PREFIX"
+            f"{where}: holds {len(towers)} towers ({held}); name the one to use when converting: --under PREFIX"
         )
     return towers[0] if towers else _refuse(readings, shapes, where)
 
@@ -113,7 +113,7 @@ def _refuse(readings: Sequence[_Reading], shapes: Mapping[str, Shape], where: ob
     if most == 0:
         raise InputError(
             f"{where}: none of its {len(shapes)} tensor names is known ({listed([shown(name) for name in shapes])}); "
-            f"expected {KNOWN}, as Hugging Face, timm, open_clip or their authors publish them"
+            f"expected {KNOWN}, as published by Hugging Face, timm, open_clip or their authors"
         )
     nearest = [reading for reading in readings if reading.placed == most]
     sizes = [reading.unknown_size() for reading in nearest]
@@ -126,11 +126,11 @@ def _refuse(readings: Sequence[_Reading], shapes: Mapping[str, Shape], where: ob
         if spec.family == reading.table.family
     ]
     fit, differences = min(compared, key=_distance)
-    raise InputError(f"{where}: fits no known layout; the nearest is {fit.naming} as {fit.name}: {differences}")
+    raise InputError(f"{where}: matches no known layout; the nearest is {fit.naming} as {fit.name}: {differences}")
 
 
 def without_classifier(fit: Fit, tensors: Mapping[str, np.ndarray]) -> Fit:
-    """`fit` without a projection whose bias is not zero: a head trained for something else. Reads that bias alone."""
+    """`fit` without a projection whose bias is not zero: a head trained for something else. Reads only that bias."""
     if not any(np.any(tensors[name] != 0) for name in fit.zeros):
         return fit
     head = {slot: tensor for slot, (tensor, _) in fit.places.items() if slot.path.startswith("projection/")}
@@ -144,16 +144,16 @@ def without_classifier(fit: Fit, tensors: Mapping[str, np.ndarray]) -> Fit:
 
 
 def to_tree(fit: Fit, tensors: Mapping[str, np.ndarray], where: object = "weights") -> dict[str, Any]:
-    """Our parameter tree in float32, at the native grid; reads each tensor once, and holds one at a time.
+    """Our parameter tree in float32, at the native grid; reads each tensor once, one at a time.
 
-    Raises InputError naming the first tensor of `where` that holds NaN or infinity.
+    Raises InputError naming the first tensor in `where` that contains NaN or infinity.
     """
     leaves: dict[str, np.ndarray] = {}
     for slot, (name, row) in fit.places.items():
         shape = tree_shapes(fit.spec)[slot.path]
         tensor = tensors[name]
         if not np.isfinite(tensor).all():
-            raise InputError(f"{where}: {shown(name)} holds NaN or infinity; download the file again")
+            raise InputError(f"{where}: {shown(name)} contains NaN or infinity; download the file again")
         tensor = row.transform.inward(tensor, _slice_shape(slot, shape))
         if slot.block is None and slot.part[1] == 1:
             leaves[slot.path] = np.ascontiguousarray(tensor, np.float32)
@@ -168,9 +168,9 @@ def to_tree(fit: Fit, tensors: Mapping[str, np.ndarray], where: object = "weight
 
 
 def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The tree as `table` names it, each tensor contiguous: the inverse of `to_tree`, bit for bit.
+    """The tree in the naming of `table`, each tensor contiguous: the inverse of `to_tree`, bit for bit.
 
-    Tensors that the dialect has and we do not (mask tokens) are zeros.
+    Tensors that only the dialect has (mask tokens) are zeros.
     """
     leaves = {path: np.asarray(leaf) for path, leaf in trees.flatten(tree).items()}
     if table.folded and spec.registers:
@@ -185,7 +185,7 @@ def to_names(table: Table, spec: BackboneSpec, tree: Mapping[str, Any]) -> dict[
 
 
 def tree_table(spec: BackboneSpec) -> Table:
-    """The layout of a converted folder: our own paths, whole leaves."""
+    """The layout of a converted folder: our own paths, entire leaves."""
     rows = tuple(Row(path, path, optional=path.startswith("projection/")) for path in tree_shapes(spec))
     return Table("a converted folder", spec.family, "ours", rows, "", "", None)
 
@@ -198,10 +198,10 @@ def tree_shapes(spec: BackboneSpec) -> dict[str, Shape]:
 
 @dataclasses.dataclass(frozen=True)
 class _Reading:
-    """The names under `prefix`, without it, as `table` reads them.
+    """The names under `prefix`, without it, as read by `table`.
 
-    files: each name as the file has it. rows: of each name that some row matches, with the block's number. heads: of
-    no row, and of a head.
+    files: each name as in the file. rows: of each name that some row matches, with the block number. heads: names of a
+    head that no row matches.
     """
 
     table: Table
@@ -222,7 +222,7 @@ class _Reading:
         return sum(rows[0].path is not None for rows, _ in self.rows.values())
 
     def size(self) -> tuple[int | None, Mapping[int | None, int]]:
-        """Width, where the last norm is there, and how many names each block has."""
+        """Width, if the last norm exists, and the number of names per block."""
         width, blocks = None, Counter[int | None]()
         for name, (rows, block) in self.rows.items():
             if "{i}" in rows[0].name:
@@ -232,7 +232,7 @@ class _Reading:
         return width, blocks
 
     def unknown_size(self) -> str | None:
-        """That no known backbone has this width and depth, where every block is sound."""
+        """The message that no known backbone has this width and depth, if every block is complete."""
         width, blocks = self.size()
         known = {name: spec for name, spec in BACKBONES.items() if spec.family == self.table.family}
         if width is None or len(set(blocks.values())) != 1 or blocks.keys() != set(range(len(blocks))):
@@ -241,7 +241,7 @@ class _Reading:
             return None
         sizes = ", ".join(f"{name} {spec.width} x {spec.depth}" for name, spec in known.items())
         return (
-            f"names as in {self.table.name}, of width {width} and {len(blocks)} blocks, a size that is not known; "
+            f"names as in {self.table.name}, but width {width} with {len(blocks)} blocks is an unknown size; "
             f"expected one of {sizes}"
         )
 
@@ -265,7 +265,7 @@ def _readings(shapes: Mapping[str, Shape], under: str | None) -> list[_Reading]:
 
 
 def _candidates(reading: _Reading) -> list[str]:
-    """The known backbones whose depth and width the file has: the shapes of all are slow to work out."""
+    """The known backbones with the depth and width of the file: computing the shapes of all of them is slow."""
     width, blocks = reading.size()
     return [
         name
@@ -285,7 +285,7 @@ def _expected(table: Table, spec: BackboneSpec) -> dict[Slot, tuple[str, Row]]:
 
 
 def _unplaced(table: Table, spec: BackboneSpec) -> list[tuple[Row, Shape]]:
-    """The rows of what files of this backbone hold and our tree does not."""
+    """The rows of tensors that files of this backbone hold and our tree does not."""
     return [(row, row.zeros(spec)) for row in table.rows if row.zeros is not None and _applies(row, spec)]
 
 
@@ -332,9 +332,9 @@ def _compare(reading: _Reading, name: str, shapes: Mapping[str, Shape]) -> tuple
 
 
 def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
-    """`spec` with the native size that the file's positions have: weights are tuned and saved at other sizes too.
+    """`spec` with the native size of the file's positions: weights are also fine-tuned and saved at other sizes.
 
-    A head on all tokens has one size.
+    A head on all tokens has a fixed size.
     """
     if spec.pooling == "flat":
         return spec
@@ -343,21 +343,21 @@ def _at_its_grid(spec: BackboneSpec, reading: _Reading) -> BackboneSpec:
         if row is not None:
             shape, wanted = reading.shapes[tensor], _file_shape(row, Slot("pos_embed", None, row.part), spec)
             if len(shape) == len(wanted) and (*shape[:-2], shape[-1]) == (*wanted[:-2], wanted[-1]):
-                beside = wanted[-2] - spec.native_grid**2  # the position of CLS, where the file has it here
-                grid = math.isqrt(max(shape[-2] - beside, 0))
-                if grid != spec.native_grid and grid and grid * grid + beside == shape[-2]:
+                leading = wanted[-2] - spec.native_grid**2  # the position of CLS, if the file has it here
+                grid = math.isqrt(max(shape[-2] - leading, 0))
+                if grid != spec.native_grid and grid and grid * grid + leading == shape[-2]:
                     return dataclasses.replace(spec, native_size=grid * spec.patch_size)
     return spec
 
 
 def _distance(compared: tuple[Fit, Differences]) -> tuple[int, int, int]:
-    """Small where most names are placed in their right shapes, then most names at all, then least differs."""
+    """Smallest for the most names with the right shapes, then the most names at all, then the fewest differences."""
     fit, differences = compared
     return len(differences.misshapen) - len(fit.places), -len(fit.places), len(differences)
 
 
 def _folded(cls_token: np.ndarray, pos_embed: np.ndarray) -> dict[str, np.ndarray]:
-    """The position of CLS added to it; nothing is added to what has been folded before, not even to -0.0."""
+    """The position of CLS added to cls_token, which is unchanged, even at -0.0, if already folded."""
     position = pos_embed[:, :1]
     unplaced = pos_embed.copy()
     unplaced[:, :1] = 0

@@ -24,7 +24,7 @@ INSIGHTFACE = Table(
     "insightface", "face", "insightface",
     (
         Row("pos_embed", "pos_embed"),
-        Row("mask_token", None, optional=True, zeros=_mask_token),  # of the patches that its training hides
+        Row("mask_token", None, optional=True, zeros=_mask_token),  # for patches masked in training
         Row("patch_embed.proj.weight", "patch_embed/kernel", PATCHES),
         Row("patch_embed.proj.bias", "patch_embed/bias"),
         *prefixed(

@@ -1,6 +1,6 @@
-"""Networks that are no backbone here, told by a few of their tensor names: one line instead of hundreds of differences.
+"""Unsupported networks, recognized by a few of their tensor names: one line instead of hundreds of differences.
 
-Names as their projects publish them (timm, transformers, open_clip, torchvision, CVLface, PEFT).
+Names as published by their projects (timm, transformers, open_clip, torchvision, CVLface, PEFT).
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import NamedTuple
 
 
 class _Sign(NamedTuple):
-    """Of every pattern in `has` some name must hold a match, of those in `lacks` none."""
+    """Every pattern in `has` must match some name, and no pattern in `lacks` any."""
 
     what: str
     has: tuple[str, ...]
     lacks: tuple[str, ...] = ()
 
 
-_OTHER = "{}, another network, which is not read here"
+_OTHER = "{}, a different network, which is not supported"
 
-# The first that fits speaks.
+# The first match is reported.
 _SIGNS = (
     _Sign(
-        "holds an adapter (LoRA), no backbone; start a run from its folder with adapter.init_from",
+        "holds an adapter (LoRA), not a backbone; start a run from its folder with adapter.init_from",
         (r"\.(?:lora|hada)_(?:A|B|w1_a)\b",),
     ),
     _Sign(
-        "holds quantized weights; take the weights that they were made of",
+        "holds quantized weights; use the original weights",
         (r"\.(?:absmax|SCB|quant_map|qweight|qzeros)$|\.quant_state\.",),
     ),
     _Sign(
-        "holds a face ViT with KP-RPE, which needs landmarks of every image and is not read here",
+        "holds a face ViT with KP-RPE, which needs landmarks of every image and is not supported",
         (r"\bkeypoint_linear\b",),
     ),
     _Sign(_OTHER.format("holds a ViT with relative positions (iRPE)"), (r"\brpe_[qkv]\.",)),
@@ -50,19 +50,19 @@ _SIGNS = (
     _Sign(
         _OTHER.format("holds EVA or EVA-02"),
         (r"\battn\.(?:q_bias|inner_attn_ln\.\w+)$|\bmlp\.(?:w1|fc1_g|ffn_ln)\.\w+$|\brope\.freqs_\w+$|\bgamma_1$",),
-        (r"\bstages\.", r"\breg_token$", r"\bls[12]\.gamma$"),  # DINOv3 in the names of timm and of its authors
+        (r"\bstages\.", r"\breg_token$", r"\bls[12]\.gamma$"),  # DINOv3 in the naming of timm and of its authors
     ),
     _Sign(
         _OTHER.format("holds ConvNeXt"),
         (r"\bstages\.\d+\..*(?:conv_dw|dwconv)\.weight$|\bdownsample_layers\.|\blayer_scale_parameter$",),
     ),
-    _Sign(_OTHER.format("holds a ResNet of CLIP"), (r"\battnpool\.c_proj\.weight$",)),
+    _Sign(_OTHER.format("holds a CLIP ResNet"), (r"\battnpool\.c_proj\.weight$",)),
     _Sign(
         _OTHER.format("holds a ResNet"),
         (r"\blayer[1-4]\.\d+\.(?:conv1|bn1)\.|\bembedder\.embedder\.convolution\.|\bstages\.\d+\.layers\.\d+\.layer\.",),
     ),
     _Sign(
-        _OTHER.format("holds a ResNet of faces (AdaFace, CVLface)"),
+        _OTHER.format("holds a face ResNet (AdaFace, CVLface)"),
         (r"\bbody\.\d+\.(?:res_layer|shortcut_layer)\.|\binput_layer\.\d+\.weight$",),
     ),
     _Sign(
@@ -79,7 +79,7 @@ _SIGNS = (
 
 
 def recognize(names: Iterable[str]) -> str | None:
-    """What a file with these tensor names holds, where it is known and no backbone of ours."""
+    """What a file with these tensor names holds, if it is a known but unsupported network."""
     text = "\n".join(names)
     return next((sign.what for sign in _SIGNS if _fits(sign, text)), None)
 

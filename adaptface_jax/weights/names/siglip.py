@@ -1,4 +1,4 @@
-"""The names of SigLIP's and SigLIP 2's vision towers: by Hugging Face (`SiglipVisionModel`), by timm, in open_clip."""
+"""The names of SigLIP's and SigLIP 2's vision towers in Hugging Face (`SiglipVisionModel`), timm and open_clip."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HF = (
     ),
 )
 
-# Whole models and those of transformers 4 have it under `vision_model.`, a `SiglipVisionModel` of transformers 5 not.
+# Full models and transformers 4 have it under `vision_model.`; a `SiglipVisionModel` of transformers 5 does not.
 HF_SIGLIP = Table("hf_siglip", "siglip", "hf", _HF, "bicubic", "bicubic", "gelu_tanh")
 
 TIMM_SIGLIP = Table(

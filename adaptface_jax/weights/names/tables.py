@@ -1,4 +1,4 @@
-"""What a name table is: one row per tensor name, and where it goes in our tree. The tables are in `dialects`."""
+"""Name tables: one row per tensor name, with its place in our tree. The tables are in `dialects`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from adaptface_jax.models.specs import BackboneSpec, Family
 from adaptface_jax.weights.names.transforms import SAME, TRANSPOSED, Shape, Transform
 
-# For people: who resizes positions by a table's rule.
+# Who resizes positions by a table's rule, to be displayed.
 PROJECTS = {
     "hf": "transformers",
     "dinov2": "its authors' own code",
@@ -26,14 +26,14 @@ CHUNKS = 4  # of the depth, in chunked DINOv2 checkpoints
 class Row:
     """One tensor name and its place.
 
-    name: as in the file; `{i}` stands for the block's number, `{c}` for its chunk's, `**` at the end for any rest.
-    path: the leaf in our tree, depth axis in front where the name has `{i}`; None for what is known and dropped.
+    name: as in the file; `{i}` stands for the block number, `{c}` for its chunk's, `**` at the end for any rest.
+    path: the leaf in our tree, with a leading depth axis if the name has `{i}`; None for known tensors to drop.
     part: (k, n): the tensor is the k-th of n equal slices of the leaf's last axis; (k, n, m): m of them from the k-th.
-    mlp, registers: the row holds only for backbones with this kind of MLP, with or without registers.
+    mlp, registers: the row applies only to backbones with this kind of MLP, with or without registers.
     optional: the file may lack it.
-    zeros: of a dropped tensor, its shape; zeros are written for it.
-    is_zero: a dropped tensor that must hold zeros, because we compute without it.
-    head: of another shape, or where the zeros are none, it is a classifier's and dropped.
+    zeros: the shape of a dropped tensor, which is written as zeros.
+    is_zero: a dropped tensor that must be zero, because we compute without it.
+    head: with a different shape, or with nonzero values in `zeros`, it is a classifier's and dropped.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Row:
         return self.mlp in (None, spec.mlp) and self.registers in (None, spec.registers > 0)
 
     def numbered(self, block: int | None, depth: int) -> str:
-        """The tensor's name in that block (None: it is in none)."""
+        """The tensor's name in that block (None: it belongs to none)."""
         if block is None:
             return self.name
         chunk = block * min(CHUNKS, depth) // depth
@@ -60,14 +60,14 @@ class Row:
 
 
 class Pattern(NamedTuple):
-    """A tensor's name with `#` for each number in it, and the last number: the block's."""
+    """A tensor's name with `#` for each number in it, and the last number, which is the block's."""
 
     text: str
     block: int | None
 
 
 def pattern(name: str) -> Pattern:
-    """The pattern of a file's name; 007 and the like are no numbers."""
+    """The pattern of a tensor's name; 007 and the like are not numbers."""
     parts = name.split(".")
     numbers = [i for i, part in enumerate(parts) if part.isascii() and part.isdigit() and part == str(int(part[:5]))]
     for i in numbers[:-1]:
@@ -83,10 +83,10 @@ def pattern(name: str) -> Pattern:
 class Table:
     """One dialect.
 
-    project: whose files these are, so which settings beside them speak of them.
+    project: the origin of the files, which determines the settings that apply to them.
     rule, rule_with_registers: how that project resizes positions, keys of `specs.POSITION_RULES`, or ROTARY.
-    activation: None where names and shapes are the same for different ones.
-    folded: with registers, the position of CLS is already added to cls_token. trunk: a model of timm's in open_clip.
+    activation: None if names and shapes are the same for different activations.
+    folded: with registers, the position of CLS is already added to cls_token. trunk: a timm model in open_clip.
     """
 
     name: str
@@ -104,13 +104,13 @@ class Table:
         return self.rule_with_registers if spec.registers else self.rule
 
     def rows_of(self, name: Pattern, whole: str) -> tuple[Row, ...]:
-        """The rows that a file's name may be read by."""
+        """The rows that may read a tensor's name."""
         exact = self._exact.get(whole) or self._exact.get(name.text)
         return exact or tuple(row for start, row in self._starts if whole.startswith(start))
 
     @functools.cached_property
     def anchors(self) -> tuple[str, ...]:
-        """Names that every file of this table has once, outside its blocks: where they stand, the tower does."""
+        """Names that every file of this table has once, outside its blocks: they locate the tower."""
         paths = ("cls_token", "pos_embed", "patch_embed/kernel")
         return tuple(dict.fromkeys(row.name for row in self.rows if row.path in paths))
 
@@ -128,7 +128,7 @@ class Table:
 
 
 def slice_of(part: Part, length: int) -> slice:
-    """What a tensor fills of an axis."""
+    """The slice of an axis that a tensor fills."""
     k, n, *more = part
     width = length // n
     return slice(k * width, (k + (more[0] if more else 1)) * width)
@@ -148,7 +148,7 @@ def norm(name: str, path: str) -> tuple[Row, Row]:
 
 
 def dropped(*names: str) -> tuple[Row, ...]:
-    """Rows of what a file may hold and this project has no use for."""
+    """Rows of tensors that a file may hold and that are not used here."""
     return tuple(Row(name, None, optional=True) for name in names)
 
 

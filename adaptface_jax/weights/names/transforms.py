@@ -1,4 +1,4 @@
-"""How one tensor of a file becomes one leaf of our tree (or a slice of it), and back."""
+"""How one tensor in a file becomes one leaf of our tree (or a slice of it), and back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _convolution(shape: Shape) -> Shape:
 
 SAME = Transform(lambda shape: shape, lambda x, shape: x, lambda x: x)
 
-# torch.nn.Linear keeps [out, in].
+# torch.nn.Linear stores [out, in].
 TRANSPOSED = Transform(lambda shape: shape[::-1], lambda x, shape: x.T, lambda x: x.T)
 
 # [D] and [N, D] in the file, [1, 1, D] and [1, N, D] here.
@@ -48,14 +48,14 @@ PATCHES = Transform(
     lambda x: x.reshape(*_convolution(x.shape)[2:], 3, -1).transpose(3, 2, 0, 1),
 )
 
-# A bias of queries, keys and values of which only the first and the last third count: the middle one is masked.
+# A bias of queries, keys and values of which only the first and the last third matter: the middle one is masked.
 WITHOUT_KEY = Transform(
     lambda shape: (*shape[:-1], shape[-1] // 2 * 3),
     lambda x, shape: np.concatenate(np.split(x, 3, axis=-1)[::2], axis=-1),
     lambda x: np.insert(x, [x.shape[-1] // 2] * (x.shape[-1] // 2), 0, axis=-1),
 )
 
-# timm keeps no position for CLS where there are registers: it is in cls_token already, so ours is zero.
+# With registers, timm stores no position for CLS: it is already in cls_token, so ours is zero.
 WITHOUT_CLS = Transform(
     lambda shape: (shape[0], shape[1] - 1, *shape[2:]),
     lambda x, shape: np.concatenate([np.zeros_like(x[:, :1]), x], axis=1),

@@ -1,4 +1,4 @@
-"""A run that starts from a PEFT adapter whose ranks differ from layer to layer keeps to them: patterns of its own."""
+"""A run that starts from a PEFT adapter with different ranks per layer adopts them, as patterns."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from adaptface_jax.weights.peft.start import SHARED, adapter_folders, by_target,
 
 
 def adopted(config: Config) -> Config:
-    """`config` with the blocks, ranks and alphas of `adapter.init_from` where those differ from place to place.
+    """`config` with the blocks, ranks and alphas of `adapter.init_from` if those differ between layers.
 
-    Settings that name any of them win. A rank that several modules need together in one fused layer is the sum that
-    `fuse` gives; what the folder does not adapt has `adapter.rank`. Raises InputError as `start_from` does.
+    Explicit settings of any of them take precedence. Several modules that share one fused layer get the sum of ranks
+    that `fuse` gives; what the folder does not adapt gets `adapter.rank`. Raises InputError as `start_from` does.
     """
     wanted = config.adapter
     if not wanted.init_from or not places.is_uniform(wanted):
@@ -47,7 +47,7 @@ def adopted(config: Config) -> Config:
         changes["rank_pattern"] = _pattern(ranks, wanted.rank)
 
     def alpha(target: str, block: int, folders: list[list[Piece]]) -> float:
-        """The one that gives the place the folder's scale, without what rounding leaves."""
+        """The alpha that gives the place the folder's scale, without rounding residue."""
         rank = ranks[target][block] if len(own) > 1 else wanted.rank
         return float(f"{folders[0][0].scale * (math.sqrt(rank) if wanted.use_rslora else rank):.12g}")
 

@@ -1,7 +1,6 @@
-"""`adapter_config.json` of PEFT: what it says, and which of its settings we have a form for.
+"""`adapter_config.json` of PEFT: its content, and which of its settings are supported.
 
-Format: PEFT 0.21, `LoraConfig`. A setting that is not known here must be off: a newer one may change what the tensors
-mean.
+Format: PEFT 0.21, `LoraConfig`. An unknown setting must be off: a newer one may change the meaning of the tensors.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from adaptface_jax.core.json_io import read_json
 from adaptface_jax.core.text import quoted
 from adaptface_jax.models.adapters.patterns import MAX_PATTERNS, are_few, by_pattern, is_quick
 
-# Settings that change nothing in what the tensors mean.
+# Settings that do not change the meaning of the tensors.
 _HARMLESS = {
     "ensure_weight_tying",
-    "eva_config",  # how A started: the ranks that it chose stand in rank_pattern
+    "eva_config",  # how A was initialized: the ranks that it chose are in rank_pattern
     "inference_mode",
     "lora_dropout",
     "megatron_core",
@@ -49,18 +48,18 @@ _READ = {
     "use_dora",
     "use_rslora",
 }
-# Ways to start that leave the base model as it is; PiSSA, OLoRA and their like change it.
+# Initializations that leave the base model unchanged; PiSSA, OLoRA and the like change it.
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
-# What the numbered blocks are called.
+# The names of the numbered blocks.
 _BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers", "blocks", "resblocks", "transformer.resblocks")
 MAX_RANK = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
 class PeftConfig:
-    """targets: ends of the names of all adapted modules, None where a pattern or the start chose among them.
+    """targets: suffixes of the names of all adapted modules, None if a pattern or the initialization selected them.
 
-    saved: ends of the names of modules that are trained whole. blocks: those that are adapted, or None for all.
+    saved: suffixes of the names of fully trained modules. blocks: the adapted ones, or None for all.
     """
 
     rank: int
@@ -73,12 +72,12 @@ class PeftConfig:
     blocks: frozenset[int] | None
 
     def must_adapt(self, name: str, block: int) -> bool:
-        """Whether the module `name` is a target, as far as a list says so."""
+        """Whether the module `name` is a target according to the list, if any."""
         listed = any(name == target or name.endswith(f".{target}") for target in self.targets or ())
         return listed and (self.blocks is None or block in self.blocks)
 
     def saves(self, name: str) -> bool:
-        """Whether the module `name` is trained whole."""
+        """Whether the module `name` is fully trained."""
         return any(name.endswith(end) for end in self.saved)
 
     def rank_of(self, name: str) -> int:
@@ -92,22 +91,22 @@ class PeftConfig:
 
 
 def read_config(path: Path) -> PeftConfig:
-    """Raises InputError for anything but a plain LoRA whose every setting is known, in one line."""
+    """Raises InputError, one line, for anything but a plain LoRA with only known settings."""
     given = read_json(path)
 
     def refuse(key: str, expected: str) -> InputError:
         return InputError(f"{path}: {key} is {quoted(given.get(key))}; expected {expected}")
 
     if given.get("peft_type") != "LORA":
-        raise refuse("peft_type", "LORA: other kinds of adapters have no form here")
+        raise refuse("peft_type", "LORA: other kinds of adapters are not supported")
     for key, value in given.items():
         if key not in _HARMLESS | _READ and value not in (None, False, "", 0) and value != {} and value != []:
-            raise refuse(key, "it off: only plain LoRA is read")
+            raise refuse(key, "it to be off: only plain LoRA is supported")
     if given.get("bias", "none") != "none":
-        raise refuse("bias", "'none': trained biases have no form here")
+        raise refuse("bias", "'none': trained biases are not supported")
     for key, plain in (("init_lora_weights", _STARTS), ("use_dora", (False, None))):
         if given.get(key, plain[0]) not in plain:
-            raise refuse(key, f"plain LoRA on the base model as it is; {_merging(path.parent, given)}")
+            raise refuse(key, f"plain LoRA on the unchanged base model; {_merging(path.parent, given)}")
     if not _is_flag(given.get("use_rslora", False)):
         raise refuse("use_rslora", "true or false")
     blocks = given.get("layers_to_transform")
@@ -128,11 +127,11 @@ def read_config(path: Path) -> PeftConfig:
     saved = given.get("modules_to_save") or []
     if not _names(saved):
         raise refuse("modules_to_save", "a list of module names or null")
-    for key, sound, expected in (
-        ("r", _rank, f"a whole number from 1 to {MAX_RANK}"),
+    for key, valid, expected in (
+        ("r", _rank, f"an integer from 1 to {MAX_RANK}"),
         ("lora_alpha", _positive, "a positive number"),
     ):
-        if not sound(given.get(key)):
+        if not valid(given.get(key)):
             raise refuse(key, expected)
     return PeftConfig(
         rank=given["r"],
@@ -146,23 +145,23 @@ def read_config(path: Path) -> PeftConfig:
     )
 
 
-def _pattern(path: Path, given: Mapping[str, Any], key: str, sound: Callable[[Any], bool]) -> dict[str, Any]:
+def _pattern(path: Path, given: Mapping[str, Any], key: str, valid: Callable[[Any], bool]) -> dict[str, Any]:
     value = given.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"{path}: {key} is {quoted(value)}; expected an object of module names and numbers")
     if not are_few(value):
         raise InputError(f"{path}: {key} has more than {MAX_PATTERNS} patterns; name the modules instead")
     for name, number in value.items():
-        if not is_quick(name) or not sound(number):
+        if not is_quick(name) or not valid(number):
             raise InputError(
                 f"{path}: {key} has {quoted(name)}: {quoted(number)}; expected a module's name, or a plain pattern of "
-                "names, and a sound number"
+                "names, and a valid number"
             )
     return value
 
 
 def _merging(folder: Path, given: Mapping[str, Any]) -> str:
-    """How to get weights that hold an adapter of another kind: PEFT merges it into its base."""
+    """How to get weights that include an adapter of another kind: PEFT merges it into its base."""
     mapping = given.get("auto_mapping")
     kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
     kind = kind if isinstance(kind, str) and kind.isidentifier() else "AutoModel"

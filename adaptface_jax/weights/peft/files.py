@@ -1,7 +1,7 @@
-"""PEFT adapter folders: `adapter_config.json` and the tensors, read with every one of them accounted for.
+"""PEFT adapter folders: `adapter_config.json` and the tensors, every one of which is accounted for.
 
-Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md. A pickled adapter is read as an archive of torch's, and
-nothing in it is run.
+Format: PEFT 0.21, docs/source/developer_guides/checkpoint.md. A pickled adapter is read as a torch archive, and nothing
+in it is executed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from adaptface_jax.weights.peft.tower import Tower, find_tower
 
 CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
-PICKLE = "adapter_model.bin"  # of PEFT before 0.7
+PICKLE = "adapter_model.bin"  # PEFT before 0.7
 
 
 @dataclasses.dataclass(frozen=True)
 class PeftAdapter:
     """layers: our layer (qkv, proj, fc1, fc2) -> block -> its pieces.
 
-    naming: whose names its layers have. patch_embed: ours, or None where not trained whole. patch_update: what is
-    added to the kernel of ours, or None. aside: what was put aside, for people.
+    naming: the naming of its layers. patch_embed: our leaves, or None if not fully trained. patch_update: an addition
+    to our kernel, or None. aside: what was set aside, to be displayed.
     """
 
     naming: str
@@ -48,30 +48,30 @@ class PeftAdapter:
 
     @property
     def count(self) -> int:
-        """How many layers of the PEFT model it adapts."""
+        """The number of adapted layers in the PEFT model."""
         return sum(len(pieces) for blocks in self.layers.values() for pieces in blocks.values())
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether `folder` is meant to be one PEFT adapter."""
+    """Whether `folder` is meant to be a single PEFT adapter."""
     return any((folder / name).exists() for name in (CONFIG, ADAPTER, PICKLE))
 
 
 def adapter_files(folder: Path) -> tuple[Path, Path]:
-    """The two files of an adapter; raises InputError where one is not there."""
+    """The two files of an adapter; raises InputError if one is missing."""
     tensors = next((name for name in (ADAPTER, PICKLE) if (folder / name).is_file()), ADAPTER)
     for name in (CONFIG, tensors):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: holds no {name}; expected what PEFT's save_pretrained writes")
+            raise InputError(f"{folder}: has no {name}; expected the output of PEFT's save_pretrained")
     return folder / CONFIG, folder / tensors
 
 
 def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
     """The LoRA in `folder` on the vision tower of `spec`, in any naming, values in float32.
 
-    What it holds beside the tower (a classifier, a text tower) is put aside. Raises InputError with one report of every
-    tensor that is missing, extra or misshapen, for settings that we have no form for (DoRA, biases ...), and for
-    values that are not finite.
+    Everything outside the tower (a classifier, a text tower) is set aside. Raises InputError with one report of all
+    tensors that are missing, extra or of the wrong shape, for unsupported settings (DoRA, biases ...), and for
+    non-finite values.
     """
     config, file = adapter_files(folder)
     settings, tensors = read_config(config), open_file(file)
@@ -79,19 +79,19 @@ def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
     if tower is None or tower.is_text:
         found = folded(list(tensors), "")[:3] if tower is None else [f"{tower.prefix}*"]
         raise InputError(
-            f"{file}: adapts no layer of a vision tower as transformers, timm or open_clip name it, but "
+            f"{file}: adapts no layer of a vision tower in the naming of transformers, timm or open_clip, but "
             f"{', '.join(found)}; expected an adapter of this backbone"
         )
     plan = _Plan(spec, tower, settings)
     shapes = plan.within(tensors.shapes)
     if differences := plan.compare(shapes):
-        raise InputError(f"{file}: does not fit this backbone as {naming(tower.table)} names it: {differences}")
+        raise InputError(f"{file}: does not match this backbone in the naming of {naming(tower.table)}: {differences}")
     aside = [name for name in tensors if name not in shapes]
     projection = [name for name in aside if _is_projection(name)]
     if projection and spec.projection is not None:
         raise InputError(
-            f"{file}: adapts CLIP's projection ({projection[0]}), for which there is no form here; set "
-            "backbone.feature=cls to leave it aside"
+            f"{file}: adapts CLIP's projection ({projection[0]}), which is not supported; set "
+            "backbone.feature=cls to set it aside"
         )
     return plan.read(tensors, file, aside)
 
@@ -102,24 +102,25 @@ def _is_projection(name: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What the tensors of an adapted tower must be."""
+    """The expected tensors of an adapted tower."""
 
     spec: BackboneSpec
     tower: Tower
     settings: PeftConfig
 
     def within(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-        """What is to be accounted for: all of the tower, and what is no part of any model."""
+        """The tensors to account for: those of the tower, and those that belong to no model."""
         prefix = self.tower.prefix
         root = ROOT if prefix.startswith(ROOT) else ""
         return {
             name: shape
             for name, shape in shapes.items()
-            if not name.startswith(root) or (name.startswith(prefix) and not self._is_beside(name.removeprefix(prefix)))
+            if not name.startswith(root)
+            or (name.startswith(prefix) and not self._is_outside(name.removeprefix(prefix)))
         }
 
-    def _is_beside(self, name: str) -> bool:
-        """Whether a name is of a head, or of a module that was trained whole and that no tower has."""
+    def _is_outside(self, name: str) -> bool:
+        """Whether a name is of a head, or of a fully trained module that no tower has."""
         module = name.rpartition(".")[0]
         return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))
 
@@ -166,7 +167,7 @@ class _Plan:
         return self.settings.targets is None or self.settings.must_adapt(self._bare(name), block)
 
     def _absent(self) -> list[str]:
-        """Targets by the list that have no tensors."""
+        """Listed targets that have no tensors."""
         have = {layer.name for layer in self.tower.layers}
         names = (
             (self.tower.prefix + module.name.replace("{i}", str(block)), block)
@@ -177,14 +178,14 @@ class _Plan:
         return [name for name, block in names if name not in have and self.settings.must_adapt(self._bare(name), block)]
 
     def _saved(self, shapes: Mapping[str, Shape]) -> dict[str, str]:
-        """Leaf of the patch embedding -> its tensor, where it is there or modules_to_save names it."""
+        """Leaf of the patch embedding -> its tensor, if it exists or modules_to_save names it."""
         module = self._patch_module()
         names = {leaf: self.tower.prefix + row.name for leaf, row in patch_rows_of(self.tower.table).items()}
         saved = self.settings.saves(self._bare(module)) or any(name in shapes for name in names.values())
         return names if saved else {}
 
     def _bare(self, name: str) -> str:
-        """As PEFT's settings call a module."""
+        """The name of a module in PEFT's settings."""
         return name.removeprefix(ROOT)
 
     def _patch_module(self) -> str:
@@ -198,8 +199,8 @@ class _Plan:
 
 
 def read_finite(tensors: Tensors, name: str, file: Path) -> np.ndarray:
-    """One tensor in float32; raises InputError where it holds NaN or infinity."""
+    """One tensor in float32; raises InputError if it contains NaN or infinity."""
     value = np.asarray(tensors[name], np.float32)
     if not np.isfinite(value).all():
-        raise InputError(f"{file}: {name} holds NaN or infinity; save the adapter again")
+        raise InputError(f"{file}: {name} contains NaN or infinity; save the adapter again")
     return value

@@ -1,4 +1,4 @@
-"""The two namings in which adapters are written; `weights.peft.names` says what they are."""
+"""The two namings in which adapters are written; `weights.peft.names` describes them."""
 
 from typing import Literal
 

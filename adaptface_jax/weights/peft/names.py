@@ -1,7 +1,7 @@
-"""What PEFT calls the layers that an adapter changes: rows of the weights' own tables.
+"""PEFT's names of the layers that an adapter changes: rows of the weights' own tables.
 
-transformers 4 ("v4") names modules as the published weights do, which version 5 ("v5") still writes; version 5 renames
-DINOv2's modules in memory, and an adapter is named after the memory. Adapters are written in these two, and read in
+transformers 4 ("v4") names modules like the published weights, which version 5 ("v5") still writes; version 5 renames
+DINOv2's modules in memory, and an adapter uses the names in memory. Adapters are written in these two, and read in
 every naming.
 """
 
@@ -27,7 +27,7 @@ from adaptface_jax.weights.names.tables import Row, Table
 from adaptface_jax.weights.peft.layouts import Layout
 
 ROOT = "base_model.model."  # PEFT's wrappers around any model
-# By family; of two that name the same modules the first is taken.
+# By family; if two name the same modules, the first is used.
 _READ = {
     "dinov2": (HF_DINOV2_MODULES, HF_DINOV2, TIMM_DINOV2, HUB_DINOV2, HUB_DINOV2_CHUNKED),
     "clip": (HF_CLIP_BARE, TIMM_CLIP, OPENAI_CLIP),
@@ -35,7 +35,7 @@ _READ = {
     "siglip": (HF_SIGLIP, TIMM_SIGLIP),
     "face": (INSIGHTFACE,),
 }
-# By family: as transformers 4 and 5 name the tower alone; as InsightFace does.
+# By family: the tower by itself in the naming of transformers 4 and 5; or InsightFace's.
 _TOWERS: dict[Family, dict[Layout, Table]] = {
     "dinov2": {"v4": HF_DINOV2, "v5": HF_DINOV2_MODULES},
     "clip": {"v4": HF_CLIP_BARE, "v5": HF_CLIP_BARE},
@@ -59,17 +59,17 @@ class Module(NamedTuple):
 
 
 def tower_table(spec: BackboneSpec, layout: Layout) -> Table:
-    """The names of the vision tower alone."""
+    """The names of the vision tower by itself."""
     return _TOWERS[spec.family][layout]
 
 
 def tables(spec: BackboneSpec) -> tuple[Table, ...]:
-    """Every naming that adapters come in."""
+    """Every naming in which adapters occur."""
     return _READ[spec.family]
 
 
 def naming(table: Table) -> str:
-    """For people."""
+    """The name of a naming, to be displayed."""
     return _PEOPLE.get(table.name, table.name)
 
 
@@ -89,7 +89,7 @@ def modules_of(table: Table, spec: BackboneSpec) -> tuple[Module, ...]:
 
 
 def patch_rows(spec: BackboneSpec) -> dict[str, Row]:
-    """Leaf of our patch embedding (kernel, and bias where there is one) -> its row; the same in both layouts."""
+    """Leaf of our patch embedding (kernel, and bias if it has one) -> its row; the same in both layouts."""
     return patch_rows_of(tower_table(spec, "v4"))
 
 
@@ -100,23 +100,23 @@ def patch_rows_of(table: Table) -> dict[str, Row]:
 
 
 def patch_module(spec: BackboneSpec) -> str:
-    """The convolution that cuts the image into patches."""
+    """The convolution that splits the image into patches."""
     return patch_rows(spec)["kernel"].name.removesuffix(".weight")
 
 
 def tower_prefix(spec: BackboneSpec, feature: str, layout: Layout) -> str:
-    """What the tower stands under in the class that gives our feature: CLIPVisionModel lost it in transformers 5.6."""
+    """The tower's prefix in the class that computes our feature: CLIPVisionModel lost it in transformers 5.6."""
     within = spec.family in ("clip", "siglip")
     return "vision_model." if within and (layout == "v4" or feature == "projected") else ""
 
 
 def covering(target: str) -> tuple[str, tuple[int, int]]:
-    """The layer that a target of ours changes, and which slice k of n of its outputs."""
+    """The layer that one of our targets changes, and which slice k of n of its outputs."""
     return ("qkv", ("qkv".index(target), 3)) if target in ("q", "k", "v") else (target, (0, 1))
 
 
 def modules_of_target(spec: BackboneSpec, layout: Layout, target: str) -> list[tuple[Module, int, int]]:
-    """The modules that a target of ours changes, and which slice k of n of the target's outputs each of them is."""
+    """The modules that one of our targets changes, and which slice k of n of the target's outputs each of them is."""
     layer, single = covering(target)
     found = (module for module in modules(spec, layout) if module.layer == layer)
     if single[1] > 1:

@@ -1,11 +1,11 @@
-"""Where a run's adapter starts (`adapter.init_from`): a PEFT folder's values in our trainable tree, exactly.
+"""Initializing a run's adapter (`adapter.init_from`): a PEFT folder's exact values in our trainable tree.
 
-A folder is one PEFT adapter, or what our own export of DA-LoRA writes:
+A folder is one PEFT adapter, or the output of our own DA-LoRA export:
 
-    shared/                       a PEFT adapter of the expert that is always on, where there is one
-    domain_0/ domain_1/ ...       one for each gated expert
+    shared/                       a PEFT adapter for the always-active expert, if there is one
+    domain_0/ domain_1/ ...       one per gated expert
     router.safetensors router.json
-    head.safetensors              the embedding head, beside the adapter or the domains
+    head.safetensors              the embedding head, next to the adapter or the domains
 """
 
 from __future__ import annotations
@@ -51,27 +51,27 @@ Tree = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where the first values are from: the folder, the sha256 of all that was read of it, and what that was."""
+    """The origin of the initial values: the folder, the sha256 of everything read from it, and what that was."""
 
     source: str
     sha256: str
     content: str
 
     def identity(self) -> dict[str, str]:
-        """What a run stores about its start."""
+        """The record of its initial values that a run stores."""
         return {"source": self.source, "sha256": self.sha256}
 
 
 @dataclasses.dataclass(frozen=True)
 class Expert:
-    """What an export keeps in a folder of its own: its settings as a plain LoRA, and its columns of the rank axis."""
+    """An expert in its own folder of an export: its settings as a plain LoRA, and its columns on the rank axis."""
 
     settings: AdapterConfig
     columns: slice
 
 
 def folders_of(adapter: AdapterConfig) -> dict[str, Expert]:
-    """Where an export keeps each expert."""
+    """The folder of each expert in an export."""
     if adapter.kind != "dalora":
         return {".": Expert(adapter, slice(0, lora.width(adapter)))}
     start, wide = lora.shared(adapter), places.widest(adapter)
@@ -83,10 +83,10 @@ def folders_of(adapter: AdapterConfig) -> dict[str, Expert]:
 
 
 def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any]) -> tuple[Tree, Start]:
-    """`trainable`, freshly initialized, with the values of `config.adapter.init_from` in their places.
+    """The freshly initialized `trainable` with the values of `config.adapter.init_from` filled in.
 
-    What the folder does not have keeps its fresh values: spare ranks (their B is zero), targets, router, head. The
-    adapted model computes what the folder's does. Raises InputError where that is not possible, in one line.
+    What the folder lacks keeps its fresh values: spare ranks (their B is zero), targets, router, head. The adapted
+    model computes the same as the folder's. Raises InputError, one line, if that is not possible.
     """
     wanted, folder = config.adapter, folder_of(config.adapter.init_from)
     folders = adapter_folders(folder, wanted)
@@ -95,9 +95,9 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     files = [file for each in folders for file in adapter_files(each)]
     result = dict(trainable)
     result["adapter"] = _factors(folders, wanted, spec, adapters, trainable["adapter"])
-    notes = [f"{adapters[0].count} layers as {adapters[0].naming} names them"]
+    notes = [f"{adapters[0].count} layers in the naming of {adapters[0].naming}"]
     if adapters[0].aside:
-        notes.append(f"put aside {listed(list(adapters[0].aside))}")
+        notes.append(f"set aside {listed(list(adapters[0].aside))}")
     if len(folders) > 1:
         result["router"] = _router(folder, wanted, trainable["router"])
         files += [folder / ROUTER, folder / ROUTER_JSON]
@@ -115,34 +115,34 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
         if head is not None:
             result["head"] = head
             files.append(folder / HEAD)
-        notes.append("head" if head is not None else f"its head not used: {why}")
+        notes.append("head" if head is not None else f"its head is not used: {why}")
     return result, Start(config.adapter.init_from, _sha256(files), ", ".join(notes))
 
 
 def folder_of(source: str) -> Path:
-    """The folder of that name, or of a hub id; raises InputError where there is none."""
+    """The folder with that name, or of that hub id; raises InputError if there is none."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists() or not hub.is_hub_id(source):
         raise InputError(
-            f"adapter.init_from: {shown(source)} is no folder; expected a PEFT adapter's folder or a hub id"
+            f"adapter.init_from: {shown(source)} is not a folder; expected a PEFT adapter's folder or a hub id"
         )
     return hub.download_adapter(source, (CONFIG, ADAPTER, PICKLE, HEAD, ROUTER, ROUTER_JSON))
 
 
 def adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
-    """One adapter, or those of all experts as `folders_of` orders them."""
+    """One adapter, or those of all experts in the order of `folders_of`."""
     if is_adapter(folder):
         if lora.shared(wanted):
             raise InputError(
-                f"adapter.init_from: {folder} is one adapter, and whether for the shared or the gated experts is open; "
-                "set adapter.shared_rank=0, or name an export of DA-LoRA"
+                f"adapter.init_from: {folder} is one adapter, ambiguous between the shared and the gated experts; "
+                "set adapter.shared_rank=0, or name a DA-LoRA export"
             )
         return [folder]
     count = sum(1 for path in folder.iterdir() if path.is_dir() and path.name.startswith("domain_"))
     if not count:
-        adapter_files(folder)  # says which file is not there
+        adapter_files(folder)  # reports which file is missing
     has_shared = (folder / SHARED).is_dir()
     if wanted.kind != "dalora" or wanted.num_domains != count or has_shared != bool(lora.shared(wanted)):
         settings = f"adapter.kind=dalora adapter.num_domains={count}"
@@ -150,7 +150,7 @@ def adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
             rank = read_json(folder / SHARED / CONFIG).get("r") if has_shared else 0
             settings += f" adapter.shared_rank={rank}"
         raise InputError(
-            f"adapter.init_from: {folder} holds {count} experts of DA-LoRA{' and a shared one' if has_shared else ''}; "
+            f"adapter.init_from: {folder} holds {count} DA-LoRA experts{' and a shared one' if has_shared else ''}; "
             f"set {settings}, or name one of them, e.g. {folder / 'domain_0'}"
         )
     return [folder / name for name in folders_of(wanted)]
@@ -163,9 +163,9 @@ def _factors(
     adapters: Sequence[PeftAdapter],
     fresh: Mapping[str, Any],
 ) -> Tree:
-    """The adapter tree: each expert from its own folder, every expert from a single one."""
+    """The adapter tree: each expert from its own folder, or all of them from a single one."""
     if wanted.alpha == 0:
-        raise InputError("adapter.alpha: 0 switches the adapter off; adapter.init_from needs a positive one")
+        raise InputError("adapter.alpha: 0 disables the adapter; adapter.init_from needs a positive alpha")
     result = {name: {x: np.array(leaf[x], np.float32) for x in "ab"} for name, leaf in fresh.items()}
     shapes = lora.target_shapes(spec, wanted.targets)
     for i, expert in enumerate(folders_of(wanted).values()):
@@ -175,7 +175,7 @@ def _factors(
             for block, pieces in blocks.items():
                 if not ranks[target][block]:
                     raise InputError(
-                        f"adapter.blocks: {','.join(map(str, wanted.blocks))} leave out block {block}, which {folder} "
+                        f"adapter.blocks: {','.join(map(str, wanted.blocks))} lacks block {block}, which {folder} "
                         "adapts; add it"
                     )
                 a, b = fuse(pieces, shapes[target][1], scales[target][block])
@@ -188,7 +188,7 @@ def _factors(
 
 
 def by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dict[str, dict[int, list[Piece]]]:
-    """The adapter's pieces under the targets of ours that cover them."""
+    """The adapter's pieces by those of our targets that cover them."""
     result: dict[str, dict[int, list[Piece]]] = {}
     for layer, blocks in adapter.layers.items():
         for block, pieces in blocks.items():
@@ -210,7 +210,7 @@ def by_target(folder: Path, wanted: AdapterConfig, adapter: PeftAdapter) -> dict
 
 
 def _thirds(pieces: Sequence[Piece]) -> list[Piece]:
-    """The parts of q, k and v, where a piece is of all three."""
+    """The parts for q, k and v of any piece that covers all three."""
     result: list[Piece] = []
     for piece in pieces:
         width = piece.b.shape[1] // 3
@@ -222,12 +222,12 @@ def _thirds(pieces: Sequence[Piece]) -> list[Piece]:
 def _too_narrow(
     folder: Path, wanted: AdapterConfig, target: str, block: int, rank: int, pieces: Sequence[Piece]
 ) -> InputError:
-    """The settings under which the folder fits, at its own scale."""
+    """The error that names the settings with which the folder fits, at its own scale."""
     if wanted.rank_pattern:
         name = places.template(target).replace("{i}", str(block))
         return InputError(
-            f"adapter.rank_pattern: gives {name} less than the rank {rank} that it has in {folder}; raise it, or leave "
-            "adapter.rank_pattern, adapter.alpha_pattern and adapter.blocks out to take those of the folder"
+            f"adapter.rank_pattern: gives {name} less than its rank {rank} in {folder}; raise it, or omit "
+            "adapter.rank_pattern, adapter.alpha_pattern and adapter.blocks to adopt those of the folder"
         )
     if folder.name == SHARED:
         return InputError(
@@ -242,7 +242,7 @@ def _too_narrow(
         apart_settings = ",".join(["qkv"[piece.part[0]] for piece in pieces] + others)
         settings = f"adapter.targets={apart_settings} adapter.rank={apart}, or {settings}"
     return InputError(
-        f"adapter.rank: {wanted.rank} is too low for {target} of {folder}, which needs rank {rank}; set {settings}"
+        f"adapter.rank: {wanted.rank} is too low for {target} in {folder}, which needs rank {rank}; set {settings}"
     )
 
 
@@ -267,11 +267,11 @@ def _patch_embed(adapter: PeftAdapter, fresh: Mapping[str, Any]) -> Tree:
 
 
 def _router(folder: Path, wanted: AdapterConfig, fresh: Mapping[str, Any]) -> Tree:
-    """Raises InputError where the router looks at something else than ours, or is not whole."""
+    """Raises InputError if the router has a different input from ours, or is incomplete."""
     description = read_json(folder / ROUTER_JSON)
     if description.get("looks_at") != wanted.router:
         raise InputError(
-            f"adapter.router: {wanted.router}, but the router of {folder} looks at {description.get('looks_at')!r}; "
+            f"adapter.router: {wanted.router}, but the router in {folder} uses {description.get('looks_at')!r}; "
             "set adapter.router to that"
         )
     return {name: _linear(folder / ROUTER, f"{name}.", layer, tuple(fresh)) for name, layer in fresh.items()}
@@ -284,13 +284,13 @@ def _linear(path: Path, prefix: str, fresh: Mapping[str, Any], layers: Sequence[
     others = tuple(f"{layer}." for layer in layers if f"{layer}." != prefix)
     found = {name: shape for name, shape in tensors.shapes.items() if not others or not name.startswith(others)}
     if differences := compare_shapes(shapes, found):
-        raise InputError(f"{path}: does not fit this run: {differences}")
+        raise InputError(f"{path}: does not match this run: {differences}")
     weight, bias = (read_finite(tensors, name, path) for name in shapes)
     return {"kernel": np.ascontiguousarray(weight.T), "bias": bias}
 
 
 def _head(path: Path, fresh: Mapping[str, Any] | None) -> tuple[Tree | None, str]:
-    """The head, or None and why it is of no use here."""
+    """The head, or None and why it cannot be used."""
     shapes = open_file(path).shapes
     if fresh is None:
         return None, "head.kind=none"

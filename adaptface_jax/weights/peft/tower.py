@@ -1,4 +1,4 @@
-"""Which tensors of an adapter are of the vision tower, whatever the tower is called and stands under."""
+"""Which tensors of an adapter belong to the vision tower, whatever its naming and prefix."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TEXT = re.compile(r"(?:^|[._])(?:text|language)(?:[._]|$)")
 
 
 class Layer(NamedTuple):
-    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" where one is not there).
+    """An adapted layer of the tower: its place, its full name and the tensors A and B ("" if missing).
 
-    target: the module that the adapter's settings speak of: PEFT adapts torch's attention with its output projection.
+    target: the module that the adapter's settings name: PEFT adapts torch's attention with its output projection.
     """
 
     module: Module
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tower:
-    """The adapted layers as `table` names them, each after `prefix`. patch: A and B of the patch embedding."""
+    """The adapted layers in the naming of `table`, each after `prefix`. patch: A and B of the patch embedding."""
 
     table: Table
     prefix: str
@@ -43,12 +43,12 @@ class Tower:
 
     @property
     def is_text(self) -> bool:
-        """Whether the prefix speaks of a text tower."""
+        """Whether the prefix names a text tower."""
         return _TEXT.search(self.prefix) is not None
 
 
 def factors(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Module -> A or B -> tensor. A wrapped parameter's own module (`base_layer`) is no part of a name."""
+    """Module -> A or B -> tensor. A wrapped parameter's own module (`base_layer`) is not part of a name."""
     found: dict[str, dict[str, str]] = {}
     for name in names:
         if match := _FACTOR.fullmatch(name):
@@ -57,7 +57,7 @@ def factors(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def find_tower(names: Iterable[str], spec: BackboneSpec) -> Tower | None:
-    """The vision tower that an adapter changes; of several the one that is called so, then the one with most layers."""
+    """The vision tower that an adapter changes; of several, the one so named, then the one with the most layers."""
     adapted = factors(names)
     towers = [tower for table in tables(spec) for tower in _towers(table, spec, adapted)]
 
@@ -69,7 +69,7 @@ def find_tower(names: Iterable[str], spec: BackboneSpec) -> Tower | None:
 
 
 def _towers(table: Table, spec: BackboneSpec, adapted: Mapping[str, Mapping[str, str]]) -> list[Tower]:
-    """One tower for each prefix, its layers in the order of the table."""
+    """One tower per prefix, its layers in the order of the table."""
     known: dict[str, tuple[int, Module]] = {}
     for i, module in enumerate(modules_of(table, spec)):
         known[module.name.replace("{c}", "#").replace("{i}", "#")] = (i, module)

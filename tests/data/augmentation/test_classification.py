@@ -1,4 +1,5 @@
-"""A batch of pictures gets flips, turns, colors and crops in torchvision's order, each picture by its own key."""
+"""A batch of images gets flips, rotations, color changes and crops in torchvision's order, each image by its own
+key."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def test_about_half_are_mirrored_and_the_rest_untouched():
 @jax.jit
 @jax.vmap
 def drawn(key: jax.Array) -> tuple[jax.Array, jax.Array, Changes, Box]:
-    """Flip, angle, colors and box of one picture, as its key draws them."""
+    """Flip, angle, colors and box of one image, as drawn from its key."""
     flip_key, rotation_key, color_key, crop_key = jax.random.split(key, 4)
     return (
         jax.random.bernoulli(flip_key),
@@ -64,20 +65,20 @@ def test_all_together_are_pillows_in_torchvisions_order():
         np.testing.assert_array_equal(found[row], np.asarray(expected))
 
 
-def test_a_picture_is_changed_by_its_row_not_by_its_neighbors():
+def test_an_image_is_changed_by_its_row_not_by_its_neighbors():
     found = np.asarray(augment_images(jax.random.key(1), IMAGES, **ALL))
     others = IMAGES.copy()
     others[:5], others[6:] = 255 - IMAGES[:5], IMAGES[5]
     np.testing.assert_array_equal(augment_images(jax.random.key(1), others, **ALL)[5], found[5])
 
 
-def test_a_picture_is_changed_alone_as_in_a_batch():
+def test_an_image_is_changed_alone_as_in_a_batch():
     moves = OFF | {"flip": True, "rotation": 90.0}
     found = np.asarray(augment_images(jax.random.key(1), IMAGES, **moves))
     np.testing.assert_array_equal(augment_images(jax.random.key(1), IMAGES[:1], **moves), found[:1])
 
 
-def test_the_key_decides_and_each_picture_has_its_own():
+def test_the_key_decides_and_each_image_has_its_own():
     same = np.tile(IMAGES[:1], (16, 1, 1, 1))
     first = np.asarray(augment_images(jax.random.key(1), same, **ALL))
     assert len({image.tobytes() for image in first}) == 16

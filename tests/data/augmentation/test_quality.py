@@ -1,4 +1,4 @@
-"""Worse pictures: blur, low resolution, JPEG and a hole, each beside its definition or a library's."""
+"""Degraded images: blur, low resolution, JPEG and a hole, each compared with its definition or a library's."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_nothing_blurred_and_nothing_shrunk_is_the_identity():
 
 
 @pytest.mark.parametrize("count", [1, 4, 8, 24])
-def test_low_resolution_takes_means_and_interpolates(count):
-    """Pillow's box and bilinear filters do the same where the low pixels hold whole ones."""
+def test_low_resolution_averages_and_interpolates(count):
+    """Pillow's box and bilinear filters do the same when low-resolution pixels cover whole ones."""
     line = np.random.default_rng(count).random((1, 24)).astype(np.float32)
     low = Image.fromarray(line).resize((count, 1), Image.Resampling.BOX)
     back = np.asarray(low.resize((24, 1), Image.Resampling.BILINEAR))
@@ -83,5 +83,5 @@ def test_the_hole_is_a_square_of_at_most_its_area():
 
 @given(st.floats(0.01, 1))
 @settings(max_examples=10)
-def test_low_resolution_keeps_an_even_picture(share):
+def test_low_resolution_keeps_a_uniform_image(share):
     np.testing.assert_allclose(shrunk(24, jnp.float32(share)).sum(axis=1), 1, atol=1e-5)

@@ -79,7 +79,7 @@ def test_boxes_are_distributed_as_torchvisions(shape, scale, ratio):
         ((64, 64), (1.0, 1.0), (0.2, 5.0)),  # the whole image
     ],
 )
-def test_where_ten_attempts_fail_the_box_is_central(shape, scale, ratio):
+def test_after_ten_failed_attempts_the_box_is_central(shape, scale, ratio):
     random = np.random.default_rng(0)
     expected = {get_params(random, *shape, scale, ratio) for _ in range(50)}
     assert len(expected) == 1

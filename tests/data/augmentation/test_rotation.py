@@ -1,4 +1,4 @@
-"""A random angle, and the turn that Pillow makes of it."""
+"""A random angle, and Pillow's rotation by it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_turned_as_pillow_turns(shape):
     angles = np.random.default_rng(0).uniform(-180, 180, 300).astype(np.float32)
     found = unpack(jax.jit(jax.vmap(rotate, in_axes=(None, 0)))(pack(image), angles))
     expected = np.stack([np.asarray(Image.fromarray(image).rotate(float(angle))) for angle in angles])
-    # A source position on the border of two pixels may fall to either; that is one pixel in 100,000.
+    # A source position on the border of two pixels may round to either; that is one pixel in 100,000.
     assert (np.asarray(found) != expected).any(-1).mean() < 5e-5
 
 
@@ -39,6 +39,6 @@ def test_a_random_rotation_is_a_rotation_by_that_angle():
 
 
 @pytest.mark.parametrize("degrees", [-1.0, 181.0, float("nan")])
-def test_an_angle_past_half_a_turn_is_refused(degrees):
+def test_an_angle_beyond_180_degrees_is_refused(degrees):
     with pytest.raises(InputError, match=r"^augment\.rotation: .* 0 to 180"):
         draw_angle(jax.random.key(0), degrees)

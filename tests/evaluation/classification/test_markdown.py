@@ -13,7 +13,7 @@ from tests.made_classifications import ATTRIBUTES, of_attributes, of_classes, re
 
 
 def section(page: str, title: str) -> list[list[str]]:
-    """The cells of the table below a heading that begins so."""
+    """The cells of the table below a heading with this start."""
     below = next(part for part in page.split("\n## ") if part.startswith(title))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.splitlines() if line[:1] == "|"]
     assert len({len(row) for row in rows}) == 1
@@ -23,7 +23,7 @@ def section(page: str, title: str) -> list[list[str]]:
 ATTRIBUTE_RUN = results_of(of_attributes(0.9), of_attributes(0.85, seed=1), "no better score (train.patience)")
 
 
-def test_validation_and_test_stand_side_by_side():
+def test_validation_and_test_are_side_by_side():
     page = classification_markdown(ATTRIBUTE_RUN)
     validation, test = ATTRIBUTE_RUN.validation, ATTRIBUTE_RUN.test
     title, _, *rows = section(page, "Results")
@@ -40,7 +40,7 @@ def test_validation_and_test_stand_side_by_side():
     assert "- jax: 0.10.2" in page and "| output | 100 | 100 |" in page
 
 
-def test_baselines_stand_below_the_run():
+def test_baselines_are_below_the_run():
     title, _, own, majority, random = section(classification_markdown(ATTRIBUTE_RUN), "Against")
     assert title == ["", "accuracy, validation", "test", "macro F1, validation", "test"]
     assert own[1] == f"{100 * ATTRIBUTE_RUN.validation.accuracy:.2f}%"
@@ -71,7 +71,7 @@ def test_a_few_classes_have_a_matrix():
     assert "exact match" not in page and "test" not in page
 
 
-def test_of_many_classes_the_ends_and_the_most_confused_pairs_are_shown():
+def test_for_many_classes_the_extremes_and_most_confused_pairs_are_shown():
     found = of_classes(0.5, 200, each=5)
     page = classification_markdown(results_of(found))
     assert len(section(page, "By class")) == 22 and "the other 180 classes are in results.json" in page
@@ -89,6 +89,6 @@ def test_no_class_confused():
 
 
 @pytest.mark.parametrize("found", [of_attributes(0.7), of_classes(0.5, 3)], ids=["attributes", "classes"])
-def test_figures_alone_are_enough(found):
+def test_metrics_alone_are_enough(found):
     page = classification_markdown(ClassificationResults(found))
     assert page.startswith("# Image classification\n\n## Results") and "baseline" not in page

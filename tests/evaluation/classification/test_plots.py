@@ -1,4 +1,4 @@
-"""The confusion matrix as a figure, and what TensorBoard gets of an evaluation."""
+"""The confusion matrix as a figure, and what TensorBoard gets from an evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.made_classifications import of_attributes, of_classes
 
 
 def cells(figure) -> np.ndarray:
-    """The matrix that is drawn: how opaque each cell is, 0 to 255."""
+    """The drawn matrix: the opacity of each cell, 0 to 255."""
     return figure.axes[0].get_images()[0].get_array()[..., 3]
 
 
@@ -59,7 +59,7 @@ def test_tensorboard_gets_the_matrix_of_classes(workdir):
 
 
 @given(st.integers(1, 20), st.integers(1, 6))
-def test_each_sample_stands_beside_what_it_became(count, size):
+def test_each_sample_is_next_to_its_augmentation(count, size):
     before = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, size, size, 3), np.uint8)
     picture = side_by_side(before, before + 100)
     high, wide = size + GAP, 2 * size + GAP

@@ -1,4 +1,4 @@
-"""Which labels stand first, and which classes are taken for each other."""
+"""The ranking of labels, and which classes are confused with each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.made_classifications import of_attributes, results_of
 CONFUSION = ((8, 2, 0), (0, 3, 2), (1, 0, 0))
 
 
-def test_the_most_images_stand_first_and_equal_ones_by_their_share():
+def test_labels_are_ranked_by_images_with_ties_by_share():
     pairs = most_confused(CONFUSION, "abc")
     assert [(pair.true, pair.predicted, pair.images, pair.share) for pair in pairs] == [
         ("b", "c", 2, 0.4), ("a", "b", 2, 0.2), ("c", "a", 1, 1.0),
@@ -36,7 +36,7 @@ def test_shares_of_a_class_sum_to_one_and_of_an_absent_class_to_zero(confusion):
     np.testing.assert_allclose(shares(confusion).sum(axis=1), confusion.any(axis=1))
 
 
-def test_of_many_rows_the_ends_are_shown():
+def test_for_many_rows_the_extremes_are_shown():
     assert extremes(range(40)) == (range(40), 0)
     shown, hidden = extremes(range(41))
     assert list(shown) == [*range(10), *range(31, 41)] and hidden == 21
@@ -50,7 +50,7 @@ def test_labels_go_from_best_to_worst_and_equal_ones_keep_their_order():
     assert by_f1(level) == list(level)
 
 
-def test_a_run_is_judged_by_the_split_that_nothing_was_chosen_on():
+def test_a_run_is_ranked_by_the_split_nothing_was_selected_on():
     validation, test = of_attributes(0.9), of_attributes(0.8)
     assert judged(results_of(validation)) == ("validation", validation)
     assert judged(results_of(validation, test)) == ("test", test)

@@ -1,4 +1,4 @@
-"""LoRA and DA-LoRA as arithmetic: what must be equal to what."""
+"""LoRA and DA-LoRA as arithmetic: the equalities that must hold."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_separate_q_k_v_equal_a_fused_adapter_with_a_block_diagonal_b():
     for i, part in enumerate(parts):
         b[:, 4 * i : 4 * i + 4, width * i : width * (i + 1)] = part["b"]
     fused = {"qkv": {"a": jnp.concatenate([part["a"] for part in parts], axis=-1), "b": jnp.asarray(b)}}
-    # alpha / r: three times the rank wants three times the alpha
+    # alpha / r: three times the rank needs three times the alpha
     whole = models.config("lora", targets=("qkv",), rank=12, alpha=24.0)
     images = models.images()
     assert (
@@ -96,7 +96,7 @@ def test_blocks_before_the_router_use_the_uniform_mix():
     settings = models.config("dalora", router="block:2")
     _, frozen, trainable = models.build(settings)
     trainable = models.made(trainable, 3)
-    # Adapters of the routed blocks off: what is left must be the mean of the experts, merged.
+    # Adapters of the routed blocks off: the rest must be the merged mean of the experts.
     early = jnp.arange(models.SPEC.depth)[:, None, None] < 2
     trainable["adapter"] = jax.tree.map(lambda x: jnp.where(early, x, 0), trainable["adapter"])
     merged = lora.merge(frozen["backbone"], trainable["adapter"], lora.scale(settings.adapter), (1 / 3, 1 / 3, 1 / 3))
@@ -107,7 +107,7 @@ def test_blocks_before_the_router_use_the_uniform_mix():
 
 @pytest.mark.parametrize("router", ["frozen", "block:1"])
 def test_the_shared_expert_is_a_plain_lora_beside_the_gated_ones(router):
-    """With the gated experts off it is the LoRA of its ranks; experts that are alike are one of weight 1 beside it."""
+    """With the gated experts off it is the LoRA of its ranks; identical experts act as one of weight 1 next to it."""
     settings = models.config("dalora", router=router, rank=2, alpha=4.0, shared_rank=6)
     _, frozen, trainable = models.build(settings)
     trainable = models.made(trainable, 3)

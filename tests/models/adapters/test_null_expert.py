@@ -1,4 +1,4 @@
-"""A gate whose expert is nothing: what it takes of an image stays the frozen model's."""
+"""A gate without an expert: its share of an image stays the frozen model's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embedder(settings):
 def test_with_hard_gates_an_image_of_the_null_expert_has_the_frozen_embedding_bit_for_bit(name):
     embed, frozen, trainable = embedder(models.config("dalora", router=name, gate="top1", **SETTINGS))
     images = models.images(16)
-    # The null expert's gate at the median of what it lacks: half of the images are its own.
+    # The null expert's gate shifted to the median: half of the images are its own.
     gate = np.log(embed(frozen, trainable, images).gate)
     lacking = np.median(gate[:, :2].max(axis=1) - gate[:, 2])
     trainable["router"]["fc2"]["bias"] += jnp.array([0, 0, lacking])
@@ -62,7 +62,7 @@ def test_the_null_expert_has_no_ranks_and_takes_its_share_off_the_shared_ones():
     np.testing.assert_allclose(ranks, [[0.7, 0.5, 0.5, 0.2, 0.2], [0, 0, 0, 0, 0]], atol=1e-6)
 
 
-def test_it_has_no_parameters_and_no_block_before_the_router_has_any():
+def test_neither_it_nor_blocks_before_the_router_have_parameters():
     """Of three gates two have an expert; of three blocks the router, after the first, leaves two."""
     null, plain = (models.config("dalora", router="block:1", num_domains=n).adapter for n in (3, 2))
     null = dataclasses.replace(null, null_expert=True)
@@ -81,9 +81,9 @@ def test_hard_gates_are_one_and_zero_exactly_and_learn_as_the_soft_ones():
     def value(logits, form):
         return jnp.sum(form(jax.nn.softmax(logits)) * worth)
 
-    hard = router.greatest_alone(jax.nn.softmax(logits))
+    hard = router.top_gate(jax.nn.softmax(logits))
     assert np.array_equal(hard, np.eye(3, dtype=np.float32)[np.argmax(logits, axis=1)])
-    slopes = [jax.grad(value)(logits, form) for form in (router.greatest_alone, lambda gate: gate)]
+    slopes = [jax.grad(value)(logits, form) for form in (router.top_gate, lambda gate: gate)]
     np.testing.assert_allclose(*slopes, atol=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_hard_gates_are_one_and_zero_exactly_and_learn_as_the_soft_ones():
         ({"adapter.null_expert": True, "adapter.init_from": "somewhere"}, "adapter.init_from: "),
     ],
 )
-def test_what_cannot_keep_the_frozen_model_is_refused(changes, said):
+def test_settings_that_cannot_keep_the_frozen_model_are_refused(changes, said):
     config = overrides.defaults()
     config.adapter.kind = "dalora"
     config.update_from_flattened_dict(changes)
@@ -105,7 +105,7 @@ def test_what_cannot_keep_the_frozen_model_is_refused(changes, said):
 
 
 @pytest.mark.parametrize("form", ["merged", "peft"])
-def test_neither_merged_weights_nor_peft_can_say_it(form):
+def test_neither_merged_weights_nor_peft_can_express_it(form):
     model = SimpleNamespace(recognizer=SimpleNamespace(config=models.config("dalora", null_expert=True)))
     with pytest.raises(InputError, match=f"^--format={form}: the run has adapter.null_expert"):
         refuse_null(model, form)

@@ -1,4 +1,4 @@
-"""Ranks, alphas and blocks that differ from layer to layer: what each place gets, and that nothing else counts."""
+"""Ranks, alphas and blocks that differ by layer: what each place gets, and that nothing else matters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIXED = {
 }
 
 
-def test_what_each_place_gets():
+def test_the_rank_and_alpha_of_each_place():
     config = AdapterConfig(rank=4, alpha=8.0, **MIXED)
     ranks = {target: found.tolist() for target, found in places.ranks(config, 3).items()}
     assert ranks == {"q": [1, 0, 2], "v": [2, 0, 2], "proj": [4, 0, 4], "fc1": [6, 0, 6]}
@@ -63,7 +63,7 @@ def test_a_shared_expert_follows_in_proportion():
 
 @st.composite
 def configs(draw) -> AdapterConfig:
-    """Of one width, 12 ranks, so that nothing is compiled twice."""
+    """All of width 12 ranks, so that nothing is compiled twice."""
     kind, rank, shared = draw(st.sampled_from([("lora", 12, 0), ("dalora", 4, 0), ("dalora", 3, 3)]))
     keys = st.sampled_from(TARGETS).map(NAMES.get) | st.builds(
         "blocks.{}.{}".format,
@@ -85,7 +85,7 @@ def configs(draw) -> AdapterConfig:
 
 
 def by_hand(config: AdapterConfig, target: str, block: int) -> tuple[int, float]:
-    """(rank, scale) of a place, as PEFT gives them to a module of that name."""
+    """(rank, scale) of a place, as PEFT assigns them to a module of that name."""
     adapted = {int(i) for item in config.blocks for i in range(int(str(item)[0]), int(str(item)[-1]) + 1)} or {0, 1, 2}
     if block not in adapted:
         return 0, 0.0
@@ -99,7 +99,7 @@ def by_hand(config: AdapterConfig, target: str, block: int) -> tuple[int, float]
 @settings(max_examples=60, deadline=None)
 @given(configs(), st.integers(0, 2**32 - 1))
 def test_every_layer_of_every_block_is_peft_at_its_own_rank_and_scale(config, seed):
-    """Against NumPy, place by place, whatever lies in the ranks that a place does not have."""
+    """Against NumPy, place by place, whatever the unused ranks hold."""
     rng = np.random.default_rng(seed)
     shapes = lora.target_shapes(SPEC, TARGETS)
     width, wide, shared = lora.width(config), places.widest(config), lora.shared(config)
@@ -129,7 +129,7 @@ def test_every_layer_of_every_block_is_peft_at_its_own_rank_and_scale(config, se
     assert lora.count_parameters(SPEC, config) == numbers
 
 
-def test_a_uniform_adapter_is_what_it_was():
+def test_a_uniform_adapter_is_unchanged():
     config = AdapterConfig(rank=4, alpha=8.0, targets=("proj",))
     factors = lora.init_adapters(jax.random.key(0), SPEC, config)
     assert lora.applied(factors, SPEC, config) == (factors, 2.0)
@@ -138,8 +138,8 @@ def test_a_uniform_adapter_is_what_it_was():
         np.testing.assert_array_equal(factor["a"], factors[name]["a"])
 
 
-def test_what_a_place_does_not_have_is_zero_and_stays_so():
-    """Through gradients, weight decay and every optimizer; all that it has moves."""
+def test_unused_ranks_are_zero_and_stay_zero():
+    """Through gradients, weight decay and every optimizer; everything else moves."""
     patterns = MIXED | {"rank_pattern": {"blocks.0.attn.q": 2, "fc1": 6}}
     config = models.config("dalora", shared_rank=2, **patterns)
     recognizer, frozen, trainable = models.build(config, classes=None)

@@ -1,4 +1,4 @@
-"""What keeps the experts alive, as numbers."""
+"""The measures that keep the experts alive."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Kills a small training at random moments, again and again, and compares what comes out with a run left alone.
+"""Kills a small training at random moments, again and again, and compares the result with an uninterrupted run.
 
     python -m tests.training.resume.kill --kills 50 --seed 0
 
-Half of the kills are SIGTERM, half SIGKILL, at moments drawn over the whole of a sitting: imports, data, compilation,
+Half of the kills are SIGTERM, half SIGKILL, at moments drawn over a whole session: imports, data, compilation,
 steps, saves, evaluation, the report. Each killed run is resumed (and killed again) until the kills are used up and it
-ends by itself. Then parameters, losses, evaluations and the sequence of record keys must equal the uninterrupted
-run's, bit for bit, and no process may be left. Prints a line per kill; exit status 1 where anything differs.
+ends by itself. Then parameters, losses, evaluations and the sequence of record keys must equal the uninterrupted run's,
+bit for bit, and no process may be left. Prints a line per kill; exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def get_config():
 """
 
 # Runs the training, and notes the keys of each batch that is trained on.
-SITTING = """
+SESSION = """
 import json, sys
 import numpy as np
 from adaptface_jax.train import __main__ as train
@@ -85,22 +85,22 @@ class Outcome:
 
 
 class Runner:
-    """Sittings of one training in `workdir`."""
+    """Sessions of one training in `workdir`."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.config, self.workdir, self.keys = root / "config.py", root / name, root / f"{name}.keys"
-        self.script = root / "sitting.py"
+        self.script = root / "session.py"
         self.config.write_text(CONFIG)
-        self.script.write_text(SITTING)
+        self.script.write_text(SESSION)
 
     def start(self) -> AbstractContextManager[Child]:
         words = (self.script, self.keys, f"--config={self.config}", f"--workdir={self.workdir}")
         return started(sys.executable, *words, env=one_device() | {"JAX_PLATFORMS": "cpu"})
 
     def finish(self) -> tuple[int, str]:
-        """A sitting that nobody kills: its status and its last words."""
-        with self.start() as sitting:
-            return last_words(sitting)
+        """A session that is not killed: its status and last line."""
+        with self.start() as session:
+            return last_words(session)
 
     def outcome(self) -> Outcome:
         import hashlib
@@ -129,14 +129,14 @@ class Runner:
         return Outcome(leaves, scalars, batches)
 
 
-def last_words(sitting: Child) -> tuple[int, str]:
-    """Its status, and the last line of what it complained of, when it has ended."""
-    status, _, error = sitting.end()
+def last_words(session: Child) -> tuple[int, str]:
+    """Its status, and the last line of its errors, when it has ended."""
+    status, _, error = session.end()
     return status, error.strip().splitlines()[-1] if error.strip() else ""
 
 
 def left_over(session: int) -> list[int]:
-    """Processes of a sitting's session that still live."""
+    """Processes of a session that are still alive."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -162,24 +162,24 @@ def compare(ours: Outcome, whole: Outcome) -> list[str]:
 def kill_run(
     root: Path, name: str, whole: Outcome, numbers: list[signal.Signals], length: float, rng: random.Random, say: Say
 ) -> tuple[int, list[str]]:
-    """One training, killed by these signals in turn as long as it has not ended by itself; how many kills that were,
-    and what is wrong, a line each."""
+    """One training, killed by these signals in turn until it ends by itself; the number of kills, and what is wrong, a
+    line each."""
     runner, wrong, kills = Runner(root, name), [], 0
     for number in numbers:
         delay = rng.uniform(0, length)
-        with runner.start() as sitting:
+        with runner.start() as session:
             try:
-                sitting.process.wait(delay)
+                session.process.wait(delay)
             except subprocess.TimeoutExpired:
-                sitting.process.send_signal(number)
-            else:  # it was over before its time had come
-                status, error = last_words(sitting)
+                session.process.send_signal(number)
+            else:  # it ended before its time
+                status, error = last_words(session)
                 if status:
-                    wrong.append(f"{name}: a sitting that nobody killed ended with {status}: {error}")
+                    wrong.append(f"{name}: a session that nobody killed ended with {status}: {error}")
                 break
             kills += 1
-            status, error = last_words(sitting)
-            alive = left_over(sitting.process.pid)
+            status, error = last_words(session)
+            alive = left_over(session.process.pid)
         say(f"{name} kill {kills}: {number.name} after {delay:5.2f} s, exit {status}: {error[:100]}")
         allowed = {0, 75, -number} if number == signal.SIGTERM else {0, -number}
         if status not in allowed:
@@ -190,7 +190,7 @@ def kill_run(
             wrong.append(f"{name}: a traceback after {number.name}")
     status, error = runner.finish()
     if status:
-        return kills, [*wrong, f"{name}: the last sitting ended with {status}: {error}"]
+        return kills, [*wrong, f"{name}: the last session ended with {status}: {error}"]
     return kills, wrong + compare(runner.outcome(), whole)
 
 

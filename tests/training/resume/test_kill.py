@@ -1,4 +1,4 @@
-"""The short form of `kill.py`: a training killed twice ends as one that was left alone."""
+"""The short form of `kill.py`: a training killed twice ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.training.resume.kill import Runner, kill_run
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_the_one_left_alone(tmp_path):
+def test_killed_runs_end_like_an_uninterrupted_one(tmp_path):
     runner = Runner(tmp_path, "whole")
     before = time.monotonic()
     assert runner.finish()[0] == 0
