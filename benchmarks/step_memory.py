@@ -1,12 +1,12 @@
-"""What a training step needs of a device's memory, from shapes alone: ViT-S and ViT-B at 112 and 224 px.
+"""What a training step needs of a device's memory, from shapes only: ViT-S and ViT-B at 112 and 224 px.
 
     python benchmarks/step_memory.py --out=benchmarks/results/step_memory.json
 
 The real step (rank 16 on qkv and proj, a trained patch embedding, embedding 512, 10,572 classes, AdamW, float32, BATCH
-images) is compiled for one host device; nothing of the model is allocated. held: all that the step is given and gives
-back, the frozen tree too; it does not grow with the batch. work: what it needs beside that by `memory_analysis()`; that
-grows. Attention is computed image by image, which keeps no scores, as cuDNN's flash attention does on a GPU;
-bfloat16 halves the activations there, and this does not count it: a CPU's program widens it.
+images) is compiled for one host device; nothing of the model is allocated. held: inputs and outputs of the step,
+including the frozen tree; it does not grow with the batch. work: what it needs besides, by `memory_analysis()`; that
+grows. Attention is computed image by image, which keeps no scores, as cuDNN's flash attention does on a GPU; bfloat16
+halves the activations there, and this does not count it: a CPU's program widens it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     adaptface train --config=clip_dalora --workdir=runs/exp004 \\
         --config.data.train=/data/casia-webface --benchmark lfw=/data/lfw.bin
 
-Expect three times the adapters of clip_lora and a router beside them; there is no published result for it.
+Expect three times the adapters of clip_lora and a router; there is no published result for it.
 """
 
 from adaptface_jax.config import inherit

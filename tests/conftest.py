@@ -56,7 +56,7 @@ def shared_data() -> Path:
     """Real faces kept next to a checkout; a user's machine has none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("no shared data beside this checkout")
+        pytest.skip("no shared data next to this checkout")
     return folder
 
 

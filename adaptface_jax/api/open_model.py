@@ -68,7 +68,7 @@ def open_model(
     128
     >>> af.open("builtin", adapters=["runs/exp003"])
     Traceback (most recent call last):
-    adaptface_jax.core.errors.InputError: adapters: need a run to go with, and builtin is not one
+    adaptface_jax.core.errors.InputError: adapters: require a run, and builtin is not one
     >>> af.open("runs/2026/absent")
     Traceback (most recent call last):
     adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
@@ -77,7 +77,7 @@ def open_model(
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         if adapters and not is_run:
-            raise InputError(f"adapters: need a run to go with, and {shown(os.fspath(source))} is not one")
+            raise InputError(f"adapters: require a run, and {shown(os.fspath(source))} is not one")
         keep_memory = False  # the process is the caller's
         if not is_run:
             return open_backbone(wanted, make_mesh(keep_memory=keep_memory))

@@ -40,7 +40,7 @@ class Photograph:
     >>> crop = np.zeros((112, 112, 3), np.uint8)
     >>> decision = af.open("builtin", image_size=28).verify(crop + 9, crop + 99, threshold=1.2)
     >>> print(decision.photographs[0])
-    image 0: 112x112, taken as an aligned crop
+    image 0: 112x112, used as an aligned crop
     """
 
     name: str
@@ -56,7 +56,7 @@ class Photograph:
         """How its face was cropped, in words."""
         if self.faces is None:
             height, width = self.image.shape[:2]
-            return f"{width}x{height}, taken as an aligned crop"
+            return f"{width}x{height}, used as an aligned crop"
         return "aligned" + (f", the largest of {self.faces} faces" if self.faces > 1 else "")
 
 

@@ -137,7 +137,7 @@ def _lives(process: int) -> bool:
 def locked(folder: Path, busy: str) -> Iterator[None]:
     """Makes `folder` and locks other processes out of it during the block; released with the process, however it ends.
 
-    Raises InputError if the folder cannot be made, and with the message `busy` where another process holds it;
+    Raises InputError if the folder cannot be created, and with the message `busy` where another process holds it;
     RunError if the folder disappears during the block.
     """
     try:
@@ -146,7 +146,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     except OSError as error:
         if disk_is_full(error):
             raise
-        raise InputError(f"{shown(str(folder))}: cannot be made ({error.strerror}); choose another folder") from None
+        raise InputError(f"{shown(str(folder))}: cannot be created ({error.strerror}); choose another folder") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,7 +30,7 @@ class Journal:
                 from_plain(line, kind_of(name, line), "")
                 self.lines[name] = line
             except (InputError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-                raise InputError(f"{path}: line {number} is corrupted; delete the file to process all again") from None
+                raise InputError(f"{path}: line {number} is corrupted; delete the file to start over") from None
         if path.exists() and path.stat().st_size > len(whole) + 1:
             os.truncate(path, len(whole) + 1 if whole else 0)
 

@@ -43,7 +43,7 @@ def check_folder(text: str) -> None:
         if link.is_symlink() and not link.exists():
             raise InputError(
                 f"{shown(text)}: {shown(str(link))} is a link to {shown(os.readlink(link))}, which does not exist; "
-                "make that folder, or choose another place"
+                "create that folder, or choose another place"
             )
     _check_folder(text, path)
     clear_remains(path)
@@ -57,7 +57,7 @@ def check_inside(folder: Path, files: Iterable[str] = (), folders: Iterable[str]
             if wrong(folder / name):
                 found = "a folder" if right == "a file" else "a file"
                 raise InputError(
-                    f"{shown(str(folder / name))}: is {found}, and {right} will be written there; move it away, or "
+                    f"{shown(str(folder / name))}: is {found}, and {right} will be written there; move it, or "
                     "choose another place"
                 )
 

@@ -107,7 +107,7 @@ def test_a_corrupted_line_is_named(people, capsys, edit):
     journal.write_text(whole.replace(*edit, 1))
     assert call(command, people, f"--out={people / 'labels.csv'}", "--processes=1") == 2
     error = capsys.readouterr().err
-    assert f"{journal}: line " in error and "is corrupted; delete the file to process all again" in error
+    assert f"{journal}: line " in error and "is corrupted; delete the file to start over" in error
     journal.write_text(whole)
 
 

@@ -63,9 +63,9 @@ def test_a_swap_compiles_nothing_and_every_image_uses_its_own_run(model, runs, c
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, beside 28"),
-        (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, beside 16"),
-        (settings("dalora"), "its gates is 3 of rank 4 at block:1, beside none"),
+        (replace(settings(), "backbone", image_size=56), "backbone.image_size is 56, not 28"),
+        (replace(settings(), "head", embedding_dim=8), "head.embedding_dim is 8, not 16"),
+        (settings("dalora"), "its gates is 3 of rank 4 at block:1, not none"),
         (settings("full"), "is a full fine-tuning, a separate backbone and not an adapter"),
         (None, "has a different backbone"),
     ],
@@ -94,5 +94,5 @@ def test_names_that_do_not_fit_the_images(model, backbone, crops):
         backbone.embed(crops[:2], adapters="runs/a")
     with pytest.raises(af.InputError, match="is named twice"):
         af.open(model.adapters[0], adapters=[model.adapters[0]])
-    with pytest.raises(af.InputError, match="need a run to go with"):
+    with pytest.raises(af.InputError, match="require a run"):
         af.open("builtin", adapters=[model.adapters[0]])

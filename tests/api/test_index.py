@@ -186,7 +186,7 @@ def test_refusals_give_one_line_and_change_nothing(trained, people, shots, peopl
     for act, said in (
         (lambda: people.add("anna", shots["anna"]), "anna: already in the index"),
         (lambda: people.add("new", []), "new: no image"),
-        (lambda: people.add("", shots["anna"]), "name: '' is none"),
+        (lambda: people.add("", shots["anna"]), "name: '' is not a name"),
         (lambda: people.add(7, shots["anna"]), "name: 7 is not a name"),
         (lambda: people.add("new", ["absent.png"]), r"absent\.png: cannot be read"),
         (lambda: people.add_folder(people_folder), "anna: already in the index"),
@@ -237,7 +237,7 @@ def test_unreadable_images_in_a_folder_of_people_are_left_out_and_named(run, peo
     (folder / "aron").mkdir()
     for name in ("anna/0.png", "aron/0.png", "dora/4.png", "dora/5.png"):
         (folder / name).write_bytes(b"nothing")
-    with pytest.warns(UserWarning, match="left out") as said:
+    with pytest.warns(UserWarning, match="left out|skipped") as said:
         index = model.index(folder)
     lost, unread = (str(one.message) for one in said)
     assert lost == "1 person without a usable image, left out: aron"

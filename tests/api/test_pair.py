@@ -84,4 +84,4 @@ def test_a_photograph_is_aligned_where_the_extra_is_installed(backbone, crops, t
     with pytest.raises(af.InputError, match=r"wall\.jpg: no face was found"):
         backbone.verify(crops[0], tmp_path / "wall.jpg", threshold=1)
     shot = backbone.verify(crops[0], tmp_path / "wall.jpg", threshold=1, align=False).photographs[1]
-    assert str(shot).endswith("wall.jpg: 300x200, taken as an aligned crop")
+    assert str(shot).endswith("wall.jpg: 300x200, used as an aligned crop")

@@ -48,7 +48,7 @@ def test_it_prints_similarity_decision_and_gates(run, crops, tmp_path, capsys):
     assert "passed; whether one person is more likely is unknown" in said and "SAME PERSON" not in said
     assert outcome["risk"] == {"far": 0.1, "interval": None, "faces": "lfw: 600 pairs"}
     assert outcome["likelihood"] is None
-    assert said.splitlines()[1:3] == [f"{path.name}: 112x112, taken as an aligned crop" for path in crops]
+    assert said.splitlines()[1:3] == [f"{path.name}: 112x112, used as an aligned crop" for path in crops]
     assert outcome["threshold"] == {"value": 4.0, "far": "1e-1", "benchmark": "lfw"}
     assert f"similarity {outcome['similarity']:.4f}" in said
     assert outcome["similarity"] == pytest.approx(1 - outcome["squared_distance"] / 2)

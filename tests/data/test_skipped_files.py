@@ -1,4 +1,4 @@
-"""Files in = used + named as skipped: whatever the nesting, the endings and the odd files beside them."""
+"""Files in = used + named as skipped: whatever the nesting, the endings and the odd files around them."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_export_json_says_what_goes_in_and_comes_out(tmp_path):
 
 
 def test_the_file_holds_the_parameters_once_and_no_class_centers(tmp_path):
-    # Wide enough that the program itself is small beside its parameters.
+    # Wide enough that the program itself is small compared with its parameters.
     settings = models.replace(models.config("lora"), "head", embedding_dim=8192)
     recognizer, frozen, trainable = models.build(settings, classes=1000)
     made = type(model("dinov2 lora"))(recognizer, frozen, trainable, model("dinov2 lora").identity)

@@ -111,7 +111,7 @@ def test_a_threshold_of_this_site_and_another_model_claims_no_risk(answers, file
     decision = judging(rule, answers, "POST", "/verify", files=pair)
     search = judging(rule, answers, "POST", "/search", files={"image": files[1]})
     for answer in (decision, search, judging(rule, answers, "GET", "/about")):
-        assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is not known")
+        assert answer["note"] == OF_ANOTHER and answer["risk"].endswith("is unknown")
     assert decision["same"] and not decision["sure"] and decision["says"] == "They pass the threshold"
     assert search["false_hit_chance"] is None and "how often a stranger does is unknown" in search["says"]
 

@@ -88,7 +88,7 @@ def test_photographs_that_are_dropped_are_compared_and_searched(tab, address, fi
     )
     said = shown(tab, "decision", ".answer")
     assert "They pass as the same person" in said and "1 stranger in 100 passes" in said
-    assert "similarity 1.000" in said and "taken as an aligned crop" in said
+    assert "similarity 1.000" in said and "used as an aligned crop" in said
     assert tab.value("[...document.querySelectorAll('#decision .face')].length") == 2
     gates = tab.value("[...document.querySelectorAll('#decision .bars span')].map(e => e.textContent)")
     assert gates == ["pose", "age", "light"] * 2

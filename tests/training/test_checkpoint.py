@@ -239,7 +239,7 @@ def test_a_state_is_of_the_step_that_its_folder_says(tmp_path, say):
     [
         ({"adapter": {"a": jnp.zeros((64, 4))}, "head": jnp.zeros(8)}, r"adapter.a is float32 \[64, 8\], .*\[64, 4\]"),
         ({"adapter": {"a": jnp.zeros((64, 8))}}, "head is not part of this run"),
-        ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is not there"),
+        ({"adapter": {"a": jnp.zeros((64, 8)), "b": jnp.zeros(2)}, "head": jnp.zeros(8)}, "adapter.b is missing"),
         (
             {"adapter": {"a": jnp.zeros((64, 8))}, "head": jnp.zeros(8, jnp.int32)},
             r"head is float32 \[8\], expected int32",
