@@ -124,7 +124,7 @@ def test_the_four_experiments_have_every_section_before_any_result(recipe, tmp_p
     document = experiment_markdown(FaceRun(tmp_path, overrides.freeze(recipes.load(recipe)), record, [], None))
     assert [line[3:] for line in document.splitlines() if line.startswith("## ")] == list(SECTIONS)
     assert "- began, ended: not recorded" in document and "- epochs: 0 of 3,832 steps" in document
-    assert "No benchmark was given." in document and "No step is logged." in document
+    assert "No benchmark was given." in document and "No step has been logged." in document
     assert ("- domains: 3" in document) == ("dalora" in recipe)
 
 
