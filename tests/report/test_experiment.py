@@ -98,7 +98,7 @@ def test_the_analysis_says_what_the_checks_found(document):
 
 def test_the_comparison_names_what_cannot_be_compared(document):
     comparison = section(document, "Comparison")
-    assert "| faces |" in comparison and "None of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW was measured" in comparison
+    assert "| faces |" in comparison and "None of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW was evaluated" in comparison
 
 
 def test_the_files_are_those_of_the_directory(run, document):
