@@ -20,7 +20,7 @@ from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.evaluation.embedding import Embedder
 from adaptface_jax.models.adapters import several
 from adaptface_jax.training.recognition.model import Model
-from adaptface_jax.training.recognition.run import open_beside
+from adaptface_jax.training.recognition.run import open_same_backbone
 
 Run = str | os.PathLike[str]
 Chosen = Run | Iterable[Run]  # for all images, or for each
@@ -54,7 +54,7 @@ class Adapters:
             raise InputError(f"adapters: {shown(twice[0])} is named twice; the opened run itself is the first one")
         with _naming(name):
             several.check_alike(first.recognizer.config, first.recognizer.config)
-        models = [first, *(open_beside(Path(one), "best", first, mesh) for one in names[1:])]
+        models = [first, *(open_same_backbone(Path(one), "best", first, mesh) for one in names[1:])]
         config = several.common([model.recognizer.config for model in models])
         self.recognizer = dataclasses.replace(first.recognizer, config=config)
         self.embedder = Embedder(self.recognizer, mesh, batch_size, first.stored_size)
@@ -71,7 +71,7 @@ class Adapters:
         names = (*held.names[:place], name, *held.names[place + 1 :])
         if names.count(name) > 1:
             raise InputError(f"adapters: {shown(name)} is already open")
-        tree = self._alone(open_beside(Path(name), str(checkpoint), self._first, self._mesh), name)
+        tree = self._alone(open_same_backbone(Path(name), str(checkpoint), self._first, self._mesh), name)
         self.held = Held(names, jax.device_put(several.put(held.stack, place, tree), sharding(self._mesh)))
 
     def _alone(self, model: Model, name: str) -> several.Tree:

@@ -38,12 +38,12 @@ def headed(parts: Iterable[Part], level: int = 2) -> Iterator[str]:
 
 
 def benchmark_parts(results: Results) -> Iterator[Part]:
-    """The figures of each benchmark."""
+    """The results on each benchmark."""
     yield "Benchmarks", benchmark_table(results.benchmarks) if results.benchmarks else "No benchmark was given."
 
 
 def comparison_parts(results: Results) -> Iterator[Part]:
-    """The same beside published ones, and beside those of pixels and of the frozen backbone."""
+    """The same beside published results, and beside those of pixels and of the frozen backbone."""
     benchmarks, before = results.benchmarks, _before(results)
     if of_five(benchmarks):
         yield "Beside published figures", published_table(benchmarks)

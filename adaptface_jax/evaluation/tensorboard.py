@@ -103,7 +103,7 @@ def faces(
             wrong = np.flatnonzero((found.issame == furthest_first) & ~found.right)
             order = np.argsort(found.distance[wrong])[:: -1 if furthest_first else 1][:PAIRS]
             rows = [
-                Row([benchmark.images[row] for row in sides], judged(found, pair, [keys[row] for row in sides]))
+                Row([benchmark.images[row] for row in sides], pair_caption(found, pair, [keys[row] for row in sides]))
                 for pair in wrong[order]
                 for sides in [found.index[2 * pair : 2 * pair + 2].tolist()]
             ]
@@ -117,7 +117,7 @@ def faces(
     monitor.embeddings(step, points)
 
 
-def judged(scores: PairScores, pair: int, names: Sequence[str]) -> str:
+def pair_caption(scores: PairScores, pair: int, names: Sequence[str]) -> str:
     """The caption of a wrongly decided pair: its distance, and its images."""
     said = "one person, not accepted" if scores.issame[pair] else "two people, accepted"
     return "\n".join([f"squared distance {scores.distance[pair]:.4f}", said, *short_names(names)])

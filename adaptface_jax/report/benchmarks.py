@@ -123,12 +123,12 @@ def _tile(name: str, value: float, kind: str = "") -> str:
     return f"<li{css}><span>{escape(name)}</span><b>{percent(value)}</b></li>"
 
 
-def figures_table(benchmarks: BenchmarkResults) -> str:
+def metrics_table(benchmarks: BenchmarkResults) -> str:
     """One row per benchmark, then the means by category and over all."""
     known = [entry.tar_at_far for entry in benchmarks.values()]
     everything = list(dict.fromkeys(far for rates in known for far in rates))
     targets = [far for far in everything if any(rates.get(far) is not None for rates in known)]
-    rows = [("", _figures(name, entry, targets)) for name, entry in benchmarks.items()]
+    rows = [("", _metric_cells(name, entry, targets)) for name, entry in benchmarks.items()]
     groups = means(benchmarks)
     for i, (name, members) in enumerate(groups.items()):
         cells = [name, "", percent(mean_accuracy(members)), "", area(mean([entry.auc for entry in members]))]
@@ -145,7 +145,7 @@ def figures_table(benchmarks: BenchmarkResults) -> str:
     return table("Verification", [*titles, "d\N{PRIME}", "best threshold", "threshold"], rows) + note
 
 
-def _figures(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
+def _metric_cells(name: str, entry: BenchmarkResult, targets: Sequence[str]) -> list[str]:
     around = entry.intervals
     tars = around.tar_at_far if around else {}
     return [

@@ -214,7 +214,7 @@ def _rows(
 ) -> svg.Frame:
     """A frame with a named row for each, on an axis of fractions."""
     row = row_height(len(names))
-    texts = [beside(name) for name in names]
+    texts = [row_label(name) for name in names]
     frame = svg.Frame(
         (low, high),
         (len(names), 0),
@@ -233,7 +233,7 @@ def _rows(
     return frame
 
 
-def beside(name: str) -> str:
+def row_label(name: str) -> str:
     """At most NAME characters of a name: in "benchmark: domain" the benchmark is shortened, since the rest differs."""
     head, colon, tail = name.rpartition(": ")
     room = NAME - len(colon) - len(tail)

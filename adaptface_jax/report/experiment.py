@@ -1,7 +1,7 @@
 """`results.md` of a face training: the report of an experiment, every section filled from the records of the run.
 
 General, configuration, final results, progress, analysis, comparison, files and next steps. What the run has no record
-of is left out, or named in a line; no figure is computed here that its records do not hold.
+of is left out, or named in a line.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _training(run: FaceRun) -> Iterator[Part]:
 
 
 def _best(run: FaceRun) -> Iterator[str]:
-    """Of each benchmark the last figures beside the best ones."""
+    """The last results on each benchmark beside the best ones."""
     names = evaluated(run)
     if not names:
         return

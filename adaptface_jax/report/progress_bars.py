@@ -54,9 +54,9 @@ def evaluated(run: FaceRun) -> list[str]:
     return sorted(tag.split("/")[1] for tag in tags if tag.endswith("/accuracy"))
 
 
-def evaluations(run: FaceRun, name: str, figure: str) -> list[Point]:
-    """A figure of a benchmark at each evaluation."""
-    steps, values = column(run.rows, f"eval/{name}/{figure}")
+def evaluations(run: FaceRun, name: str, metric: str) -> list[Point]:
+    """A metric of a benchmark, `accuracy` or `auc`, at each evaluation."""
+    steps, values = column(run.rows, f"eval/{name}/{metric}")
     return [
         Point(when(run, step), value)
         for step, value in zip(steps.tolist(), values.tolist(), strict=True)
@@ -77,8 +77,8 @@ def best(points: Sequence[Point]) -> int:
 def best_and_last(run: FaceRun, name: str) -> list[str]:
     """Cells of a table: name; accuracy at the end, the best one and when; the same of the AUC."""
     cells = [name]
-    for figure, written in (("accuracy", percent), ("auc", area)):
-        points = evaluations(run, name, figure)
+    for metric, written in (("accuracy", percent), ("auc", area)):
+        points = evaluations(run, name, metric)
         top = points[best(points)] if points else None
         cells += [written(points[-1].value), written(top.value), top.label] if top else ["n/a"] * 3
     return cells

@@ -15,7 +15,7 @@ from adaptface_jax.evaluation.plots import Curve, paint
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.roc import roc_curve
 from adaptface_jax.report.about import about_section, adapter
-from adaptface_jax.report.benchmarks import answer, domains_table, figures_table, generated_note, published_table
+from adaptface_jax.report.benchmarks import answer, domains_table, generated_note, metrics_table, published_table
 from adaptface_jax.report.conditions import conditions_section
 from adaptface_jax.report.drawing import distance_chart, roc_chart
 from adaptface_jax.report.findings import findings_section
@@ -52,7 +52,7 @@ def sections(run: FaceRun, found: list[Section]) -> Iterator[str]:
         yield '<p class="answer">No benchmark was given, so nothing was evaluated.</p>'
     yield "<h2>Training</h2>" + training_section(run.rows, [recognition_loss(run), recognition_accuracy(run)])
     if benchmarks:
-        yield "<h2>Benchmarks</h2>" + figures_table(benchmarks)
+        yield "<h2>Benchmarks</h2>" + metrics_table(benchmarks)
         yield domains_table(benchmarks, results.frozen, run.verdicts)
         yield conditions_section(benchmarks, results.frozen, run.verdicts)
         yield pair_charts(scores, before, benchmarks)

@@ -20,7 +20,7 @@ from adaptface_jax.training.trackers import ID_FILE
 REPORT = {
     PAGE: "the report as a page that loads nothing",
     MARKDOWN: "this document",
-    RESULTS: "the figures, for scripts",
+    RESULTS: "the results, for scripts",
 }
 
 # Pattern -> what it is; listed where it is there.
@@ -28,7 +28,7 @@ RECORDED = {
     RUN_FILE: "settings, data and backbone: what must be the same to resume",
     METRICS_FILE: "every scalar that was logged, a line a write",
     "events.out.tfevents.*": "the same for TensorBoard",
-    BASELINES: "the frozen backbone's figures",
+    BASELINES: "the frozen backbone's results",
     f"{SCORES}/**/*.npz": "distance and decision of each pair",
     SEARCHES: "searches that `adaptface evaluate --record` kept",
     EVIDENCE: "what `adaptface replay` proves the run by",

@@ -43,7 +43,7 @@ def centers_rule(
     return optax.chain(*parts, optax.scale(factor), optax.scale_by_learning_rate(rate))
 
 
-def beside(
+def with_centers(
     rest: optax.GradientTransformation, centers: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
     """`centers` for the class centers of a trainable tree, `rest` for everything else."""

@@ -73,7 +73,7 @@ class Evidence:
         if self._workdir is not None:
             kept = rows_digests(read_metrics(self._workdir))
             facts = {"record": self._plan.record, "environment": surroundings(), "leaves": leaf_names(state)}
-            sitting = {"sitting": facts, "kept": [len(kept), whole(kept)]}
+            sitting = {"sitting": facts, "kept": [len(kept), combined_digest(kept)]}
         self._note({"step": self._start, **sitting}, state)
         self.flush()
         self._noted = -1
@@ -201,7 +201,7 @@ def rows_digests(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [_digest(to_json(row)) for row in rows]
 
 
-def whole(digests: Sequence[str]) -> str:
+def combined_digest(digests: Sequence[str]) -> str:
     """One digest of many rows."""
     return _digest("".join(digests))
 

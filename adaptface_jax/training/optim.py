@@ -8,7 +8,7 @@ import optax
 from adaptface_jax.config.schema import LoopConfig, LossConfig, TrainConfig
 from adaptface_jax.core import trees
 from adaptface_jax.training.averaging import averaged
-from adaptface_jax.training.centers import beside, centers_rule, has_own_rule
+from adaptface_jax.training.centers import centers_rule, has_own_rule, with_centers
 
 # Leaves without weight decay: biases, norms with their moments, layer scales.
 NO_DECAY = ("bias", "scale", "gamma", "mean", "var")
@@ -76,7 +76,7 @@ def optimizer(
         rule = optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate, config.momentum or None)
         parts = [optax.add_decayed_weights(decay, decay_mask), rule]
     if loss is not None and has_own_rule(loss):
-        parts = [beside(optax.chain(*parts), centers_rule(loss, config, rate, decay))]
+        parts = [with_centers(optax.chain(*parts), centers_rule(loss, config, rate, decay))]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     whole = parts[0] if len(parts) == 1 else optax.chain(*parts)

@@ -137,7 +137,7 @@ NOBODY = math.log(100) + 64 * 0.35
         (np.linspace(30, 90, 40) + NOISE, FAULT, "diverging"),
         (np.r_[np.linspace(30, 10, 20), np.linspace(10, 60, 20)], FAULT, "diverging"),
         (30 + NOISE, WARNING, "than at the start"),
-        (np.r_[np.linspace(35, NOBODY, 10), NOBODY + NOISE[:30] / 10], FAULT, "nobody"),
+        (np.r_[np.linspace(35, NOBODY, 10), NOBODY + NOISE[:30] / 10], FAULT, "at chance"),
         ([30, 29], NOTE, "too few"),
         ([], WARNING, "no step"),
     ],

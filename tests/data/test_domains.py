@@ -70,7 +70,7 @@ def test_a_missing_column_is_unknown():
         ("pose=left; light=bad|bad", "'light=bad|bad' is not a term"),
         ("pose=left; =bad", "'=bad' is not a term"),
         ("pose=left; :light=bad", "':light=bad' is not a term"),
-        ("pose=left; ordinary:light=good", "'ordinary:light=good' is called ordinary"),
+        ("pose=left; ordinary:light=good", "'ordinary:light=good' is named ordinary"),
     ],
 )
 def test_a_bad_setting_gives_one_line(text, problem):

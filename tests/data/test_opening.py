@@ -99,7 +99,7 @@ def test_what_cannot_be_trained_on_gives_one_line(faces, tmp_path):
     (half / "train.rec").unlink()
     refused = {
         str(half): "train.rec: cannot be read",
-        str(tmp_path / "nowhere"): "no folder",
+        str(tmp_path / "nowhere"): "is neither a folder nor a list",
         str(faces / "list.txt"): "1 of 1 images are missing",
         "tfds:nothing": "no prepared dataset",
         str(empty): "no identities found",

@@ -127,7 +127,7 @@ def labeled(folders):
 
 def test_labels_are_packed_whole_and_found_again(labeled, tmp_path, capsys):
     assert call(command, labeled, tmp_path / "shards", "--shards=2") == 0
-    assert f"labels    pose, note of 2 images ({labeled / 'labels.csv'})" in capsys.readouterr().out
+    assert f"labels    pose, note for 2 images ({labeled / 'labels.csv'})" in capsys.readouterr().out
     assert (tmp_path / "shards" / "labels.csv").read_text() == TABLE
     again = open_source(str(tmp_path / "shards"), domains="pose=left; ordinary")
     assert again.domains[0].tolist() == [1, 0] and again.domains[COUNT - 1].tolist() == [0, 1]
@@ -346,7 +346,7 @@ def test_the_command(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["/nowhere", "DST"], "no folder"),
+        (["/nowhere", "DST"], "is neither a folder nor a list"),
         (["SRC"], "DST"),
         (["SRC", "DST", "--shards=0"], "--shards"),
         (["SRC", "DST", "--shard_mb=-1"], "--shard_mb"),

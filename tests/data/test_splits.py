@@ -147,11 +147,11 @@ REFUSED = {
     "one class": (one_with({"a": 9}), "1 class; training needs at least 2"),
     "a class of one image": (
         one_with(GOOD | {"c": 1}),
-        r"no test part of 3 classes can be split off \(The least populated class.*the class 'c' has 1 image",
+        r"no test part with 3 classes can be split off \(The least populated class.*the class 'c' has 1 image",
     ),
     "fewer test images than classes": (
         one_with({"a": 3, "b": 3}),
-        r"no test part of 2 classes can be split off \(The test_size = 1 .*the class 'a' has 3 images",
+        r"no test part with 2 classes can be split off \(The test_size = 1 .*the class 'a' has 3 images",
     ),
     "another class in test": (
         one_with(GOOD, test={"a": 1, "zebra": 1}),

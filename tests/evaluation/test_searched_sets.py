@@ -80,7 +80,7 @@ def test_with_lists_of_one_to_many_pairs_need_not_be_there_and_without_them_noth
         ("gallery_G2", "5,1\n", "template 5 has no face"),
         ("gallery_G2", f"{'9' * 30},1\n", "is not a template"),
         ("gallery_G2", "107,1000\n", "template 107 is also a probe"),
-        ("probe_mixed", None, "2 files are .* and 0 end in"),
+        ("probe_mixed", None, "2 files are .* and 0 are"),
     ],
 )
 def test_errors_in_a_one_to_many_list_are_reported(tmp_path, name, text, words):

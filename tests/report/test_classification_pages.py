@@ -64,9 +64,7 @@ def classes(tmp_path_factory) -> Path:
 def test_the_page_describes_a_run_of_attributes(attributes):
     run = read_run(attributes)
     page, validation, test = words(run_page(run)), run.results.validation, run.results.test
-    assert (
-        f"The CNN reaches {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
-    )
+    assert f"The CNN has {percent(test.macro_f1)} macro F1 and {percent(test.accuracy)} accuracy on 400 test" in page
     assert f"All attributes are correct for {percent(test.exact_match)} of the images" in page
     gain = 100 * (test.macro_f1 - 0.3)
     assert f"Macro F1 is {gain:.2f} points above the best baseline, random (30.00%)" in page
@@ -84,7 +82,7 @@ def test_the_page_describes_a_run_of_attributes(attributes):
 def test_the_page_describes_a_run_of_classes(classes):
     run = read_run(classes)
     page, found = words(run_page(run)), run.results.validation
-    assert f"The ResNet reaches {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
+    assert f"The ResNet has {percent(found.macro_f1)} macro F1" in page and "1,000 validation images" in page
     assert "Every class has about the same number of images: 5.00% of each split." in page
     for pair in most_confused(found.confusion, list(found.labels)):
         assert f"{pair.true} {pair.predicted} {pair.images:,} {percent(pair.share)}" in page

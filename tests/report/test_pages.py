@@ -299,8 +299,8 @@ def test_a_roc_shows_its_tars_from_ten_false_accepts():
 
 
 def test_a_row_of_a_long_benchmark_keeps_its_domain():
-    assert charts.beside("my_own_photographs: light") == "my_own_photo…: light"
-    assert charts.beside("lfw: light") == "lfw: light" and len(charts.beside("x" * 50)) == charts.NAME
+    assert charts.row_label("my_own_photographs: light") == "my_own_photo…: light"
+    assert charts.row_label("lfw: light") == "lfw: light" and len(charts.row_label("x" * 50)) == charts.NAME
 
 
 def test_shares_fill_their_bar():

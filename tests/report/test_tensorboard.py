@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adaptface_jax.evaluation.pair_scores import PairScores
-from adaptface_jax.evaluation.tensorboard import judged
+from adaptface_jax.evaluation.tensorboard import pair_caption
 from adaptface_jax.training.monitor import read_metrics
 from tests.children import PATIENCE, started, until
 
@@ -131,10 +131,10 @@ def test_a_pair_is_shown_with_its_distance_and_image_names():
     issame = np.array([True, False])
     scores = PairScores(np.array([1.25, 0.5]), issame, ~issame, np.arange(4, dtype=np.int32))
     names = ["faces/anna/1.jpg", "faces/bert/1.jpg"]
-    assert judged(scores, 0, names).split("\n") == [
+    assert pair_caption(scores, 0, names).split("\n") == [
         "squared distance 1.2500", "one person, not accepted", "anna/1.jpg", "bert/1.jpg"
     ]  # fmt: skip
-    assert "two people, accepted" in judged(scores, 1, names)
+    assert "two people, accepted" in pair_caption(scores, 1, names)
 
 
 def test_texts(ask, run):

@@ -147,7 +147,7 @@ def test_given_statistics_take_precedence_and_are_recorded(demo, tmp_path):
         ({"mean": "x", "std": "0.2"}, "--mean and --std: the given values"),
         ({"mean": "0.5", "std": "0"}, "--mean and --std: the given values"),
         ({"mean": "1e", "std": "0.2"}, "--mean and --std: the given values"),
-        ({"mean": "123.7,116,103", "std": "58,57,57"}, "of images in 0 to 255"),
+        ({"mean": "123.7,116,103", "std": "58,57,57"}, "on a 0 to 255 scale"),
     ],
 )
 def test_invalid_statistics_are_refused(demo, tmp_path, given, message):

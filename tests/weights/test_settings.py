@@ -310,6 +310,6 @@ def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
 def test_what_is_assumed_is_reported(folder):
     published = read_weights(folder("hf_clip"), "x")
     assert published.settled.statistics_from.startswith("assumed: those of OpenAI's CLIP")
-    assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "put"]
+    assert [line.split(" ")[0] for line in published.remarks] == ["activation", "image", "set"]
     write(folder("hf_clip"), "config.json", {"hidden_act": "gelu", "new_thing": 3})
     assert read_weights(folder("hf_clip"), "x").remarks[-1] == "unknown, ignored: config.json: new_thing is 3"

@@ -11,7 +11,7 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shortened
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
-from adaptface_jax.training.evidence import EVIDENCE, file_digest, rows_digests, whole
+from adaptface_jax.training.evidence import EVIDENCE, combined_digest, file_digest, rows_digests
 from adaptface_jax.training.monitor import METRICS_FILE
 from adaptface_jax.training.run import RUN_FILE, read_record
 
@@ -87,7 +87,7 @@ def metrics(recorded: RecordedRun) -> Iterator[Finding]:
     found = rows_digests(recorded.rows)
     steps = [row["step"] for row in recorded.rows]
     wrong = [i for i, (is_now, was) in enumerate(zip(found, written, strict=False)) if was not in (None, is_now)]
-    unknown = [count for count, digest in wholes if count <= len(found) and whole(found[:count]) != digest]
+    unknown = [count for count, digest in wholes if count <= len(found) and combined_digest(found[:count]) != digest]
     if len(found) < len(written):
         where = f"from step {steps[wrong[0]]:,} on" if wrong else "the last ones"
         yield fault(

@@ -89,7 +89,7 @@ def open_run(
     return _at(workdir, which, model, record, mesh)
 
 
-def open_beside(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
+def open_same_backbone(workdir: Path, which: str, first: Model, mesh: Mesh) -> Model:
     """Another run on the backbone of `first`, which both share.
 
     Raises InputError, which begins with the folder, for a different backbone, and for a run that cannot be combined
