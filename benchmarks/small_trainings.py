@@ -19,6 +19,8 @@ from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.training.step import init_state, make_step
 
+TOLD = ("loss", "target_cosine", "keep", "gate/mean_0", "gate/keep_mean")  # of the step's metrics
+
 
 def stored(images: Sequence[bytes | np.ndarray], pixels: int) -> np.ndarray:
     """uint8 [N, pixels, pixels, 3]."""
@@ -38,10 +40,12 @@ def trained(
     trainable: Any = None,
     target: np.ndarray | None = None,
     keep: np.ndarray | None = None,
+    told: int = 0,
 ) -> Any:
     """The trainable tree after `config.train.steps`, from the model's own or another one.
 
     target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; with each batch, half as many of them.
+    told: steps between two printed losses; 0 none.
     """
     size, seed = config.train.batch_size, config.seed
     rate = optim.schedule(config.train, len(labels) // size, config.train.steps)
@@ -51,13 +55,15 @@ def trained(
     step = make_step(make_loss(model.recognizer, mesh), optimizer, rate, mesh)
     key = place(mesh, jax.random.key(seed))
     beside = orders(0 if keep is None else len(keep), size // 2, config.train.steps, seed + 1)
-    for rows in orders(len(labels), size, config.train.steps, seed):
+    for number, rows in enumerate(orders(len(labels), size, config.train.steps, seed), 1):
         batch = {"image": images[rows], "label": labels[rows], "weight": np.ones(size, np.float32)}
         if target is not None:
             batch["domain"] = target[rows]
         if keep is not None:
             batch["keep"] = keep[next(beside)]
-        state, _ = step(model.frozen, state, batch, key)
+        state, metrics = step(model.frozen, state, batch, key)
+        if told and number % told == 0:
+            print(f"step {number}", *(f"{name} {metrics[name]:.3f}" for name in TOLD if name in metrics), flush=True)
     return state.trainable
 
 

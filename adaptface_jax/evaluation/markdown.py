@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results of a run for people, as tables in Markdown: in the terminal, and as parts of `results.md`."""
+"""The results of a run as Markdown tables, for the terminal and for `results.md`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adaptface_jax.evaluation.results import BenchmarkResult, BenchmarkResults, 
 from adaptface_jax.evaluation.statistics.verdict import Outcome, Verdict, judged
 from adaptface_jax.training.recognition.facts import RunFacts
 
-Part = tuple[str, str]  # a heading, and what stands below it
+Part = tuple[str, str]  # a heading, and the text below it
 
 
 def results_markdown(results: Results) -> str:
@@ -28,12 +28,12 @@ def results_markdown(results: Results) -> str:
 
 
 def page(title: str, sections: Iterable[str]) -> str:
-    """A document of sections, of which the empty ones are left out."""
+    """A document of the sections that are not empty."""
     return "\n\n".join(section for section in (f"# {title}", *sections) if section) + "\n"
 
 
 def headed(parts: Iterable[Part], level: int = 2) -> Iterator[str]:
-    """Parts under headings of a level."""
+    """Parts under headings of the given level."""
     for title, text in parts:
         yield f"{'#' * level} {title}\n\n{text}"
 
@@ -44,24 +44,24 @@ def benchmark_parts(results: Results) -> Iterator[Part]:
 
 
 def comparison_parts(results: Results) -> Iterator[Part]:
-    """The same beside published results, and beside those of pixels and of the frozen backbone."""
+    """The same compared with published results, and with those of raw pixels and of the frozen backbone."""
     benchmarks, before = results.benchmarks, _before(results)
     if of_five(benchmarks):
-        yield "Beside published figures", published_table(benchmarks)
+        yield "Published results", published_table(benchmarks)
     if before and benchmarks:
         shown = comparison_table(before, benchmarks, judged(results.changes))
         yield f"{' and '.join(before).capitalize()} against adapted", shown
 
 
 def domain_parts(results: Results) -> Iterator[Part]:
-    """By domain and by condition, and which gate is whose, of each benchmark that knows."""
+    """Results by domain, by condition and by gate, of each benchmark that has these."""
     frozen, verdicts = results.frozen, judged(results.changes)
     for name, entry in results.benchmarks.items():
         if entry.domains:
             yield f"{name} by domain", domain_table(entry, frozen.get(name), verdicts.get(name))
         if entry.cells:
             shown = conditions_table(entry.cells, frozen[name].cells if name in frozen else ())
-            yield f"{name}, condition by condition", f"{shown}\n\n{_CELLS_NOTE}"
+            yield f"{name} by condition", f"{shown}\n\n{_CELLS_NOTE}"
         if entry.gates:
             yield f"{name}: gates by true domain", f"{gate_table(entry.gates)}\n\n{_gate_note(entry.gates)}"
         elif entry.gate_mean:
@@ -70,13 +70,13 @@ def domain_parts(results: Results) -> Iterator[Part]:
 
 
 def _before(results: Results) -> dict[str, BenchmarkResults]:
-    """What there was before the training, by name: those of the two that were measured."""
+    """The baselines by name: those of the two that were measured."""
     return {title: found for title, found in (("pixels", results.pixels), ("frozen", results.frozen)) if found}
 
 
 def verdict_lines(results: Results) -> list[str]:
-    """Whether the adapted model differs from the frozen backbone, in a sentence that stands out only where one is
-    shown, then what it rests on; what figures on generated faces do not tell. Nothing where there is no baseline."""
+    """Whether the adapted model differs from the frozen backbone, in a sentence that is set off only if a difference
+    is shown, then its details; the limits of results on synthetic faces. Empty without a baseline."""
     said = on_generated(results.generated, results.benchmarks)
     lines = [f"> {said}"] if said else []
     if not results.benchmarks or not results.frozen:
@@ -91,7 +91,7 @@ def verdict_lines(results: Results) -> list[str]:
 
 
 def benchmark_rows(benchmarks: BenchmarkResults) -> tuple[list[str], list[list[str]]]:
-    """Titles, and a row a benchmark."""
+    """Titles, and one row per benchmark."""
     targets = list(dict.fromkeys(far for entry in benchmarks.values() for far in entry.tar_at_far))
     titles = [
         "benchmark",
@@ -126,7 +126,7 @@ def benchmark_rows(benchmarks: BenchmarkResults) -> tuple[list[str], list[list[s
 
 
 def benchmark_table(benchmarks: BenchmarkResults) -> str:
-    """One row a benchmark, and their means, by category and over all, where there are several."""
+    """One row per benchmark, and their means, by category and over all, if there are several."""
     titles, rows = benchmark_rows(benchmarks)
     for name, entries in means(benchmarks).items():
         figures = [
@@ -139,7 +139,7 @@ def benchmark_table(benchmarks: BenchmarkResults) -> str:
         rest = [""] * (len(titles) - len(figures) - 3)
         rows.append([name, "", *figures, percent(_mean([entry.eer for entry in entries])), *rest])
     note = (
-        "Accuracy is the mean over folds, each judged at the threshold of the others. Best-threshold accuracy is chosen"
+        "Accuracy is the mean over folds, each at the threshold of the others. Best-threshold accuracy is chosen"
         " on the pairs that it is measured on: an upper bound. n/a: fewer than 10 false accepts are expected."
         " Intervals are over people, not pairs."
     )
@@ -155,7 +155,7 @@ def means(benchmarks: BenchmarkResults) -> dict[str, list[BenchmarkResult]]:
 
 
 def published_table(benchmarks: BenchmarkResults) -> str:
-    """This run among what others published, in percent; an average is over all five benchmarks, or n/a."""
+    """This run among published results, in percent; an average is over all five benchmarks, or n/a."""
     own, total = of_five(benchmarks), average(benchmarks)
     figures = [f"{own[known]:.2f}" if known in own else "" for known in FIVE]
     rows = [["this run", *figures, "n/a" if total is None else f"{total:.2f}", ""]]
@@ -169,9 +169,9 @@ def published_table(benchmarks: BenchmarkResults) -> str:
 def comparison_table(
     before: Mapping[str, BenchmarkResults], adapted: BenchmarkResults, verdicts: Mapping[str, Verdict]
 ) -> str:
-    """What each of `before` (title -> benchmark name -> entry) reached beside the adapted model.
+    """Each of `before` (title -> benchmark name -> entry) compared with the adapted model.
 
-    One row a benchmark; the gain, in points of accuracy, is over the last of `before`, and so is the verdict.
+    One row per benchmark; the gain, in points of accuracy, is over the last of `before`, and so is the verdict.
     """
     rows = []
     for name, after in adapted.items():
@@ -193,7 +193,7 @@ def _outcome(verdict: Verdict | None) -> str:
 def domain_table(
     adapted: BenchmarkResult, frozen: BenchmarkResult | None = None, verdict: Verdict | None = None
 ) -> str:
-    """One row a domain of one benchmark's entry, beside the frozen one's where given."""
+    """One row per domain of one benchmark's entry, compared with the frozen one's if given."""
     domains, before = adapted.domains, frozen.domains if frozen else {}
     rows = []
     for name, entry in domains.items():
@@ -220,8 +220,8 @@ def conditions_table(cells: Sequence[Cell], frozen: Sequence[Cell] = ()) -> str:
 
 
 _CELLS_NOTE = (
-    "Accuracy and AUC of the pairs of an image of one condition and an image of another; in brackets the gain over"
-    " frozen in points. An image of several conditions counts in each. n/a: pairs of one kind alone."
+    "Accuracy and AUC of the pairs of an image of one condition and an image of another; in parentheses the gain over"
+    " frozen in points. An image of several conditions counts in each. n/a: pairs of one kind only."
 )
 
 

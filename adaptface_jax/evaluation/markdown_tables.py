@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a `results.md`: tables and lists of facts, and how figures are written in them."""
+"""The elements of a `results.md`: tables, lists of facts and number formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) 
 
 
 def facts(named: Mapping[str, Any]) -> str:
-    """A line for each; those that are empty say nothing."""
+    """One line each; empty ones are omitted."""
     return "\n".join(f"- {name}: {value}" for name, value in named.items() if value != "")
 
 

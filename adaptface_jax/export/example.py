@@ -32,7 +32,7 @@ def script(imports: Iterable[str], code: str) -> str:
     `folder`."""
     names = sorted({"from PIL import Image", *imports}, key=lambda line: (line.startswith("from"), line.lower()))
     whole = "\n\n".join(["from pathlib import Path", "\n".join(names), _START, code])
-    return f"Save this next to this file as a script, or run it in a notebook started here:\n\n```python\n{whole}\n```"
+    return f"Save this script next to this file, or run it in a notebook started here:\n\n```python\n{whole}\n```"
 
 
 def stored(name: str, size: int) -> str:

@@ -111,8 +111,7 @@ def _base_words(model: Model, found: str | None, with_base: bool) -> str:
     if with_base:
         return f"The base model is in `{BASE}`. {positions}, and {BASE} holds them at that size."
     return f"""The base model is {name} in the Hugging Face layout, to be put into `{BASE}` next to this file. One of
-    these
-writes it, from the run or from the weights that the run started from (sha256 {model.identity["sha256"]}):
+these writes it, from the run or from the weights that the run started from (sha256 {model.identity["sha256"]}):
 
     adaptface export --run=RUN --format=base --out={BASE}
     adaptface export --weights=WEIGHTS --image_size={settings.image_size} --format=base --out={BASE}

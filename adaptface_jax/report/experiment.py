@@ -2,7 +2,7 @@
 """`results.md` of a face training: the report of an experiment, every section filled from the records of the run.
 
 General, configuration, final results, progress, analysis, comparison, files and next steps. What the run has no record
-of is left out, or named in a line.
+of is omitted, or named in one line.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NEAR = 0.01  # accuracy that counts as near the best: one point
 
 
 def experiment_markdown(run: FaceRun) -> str:
-    """The whole document."""
+    """The complete document."""
     results = run.results or Results({})
     found = list(check_records(run))
     label = label_of(run)
@@ -54,7 +54,7 @@ def experiment_markdown(run: FaceRun) -> str:
         *_best(run),
         *headed([*benchmark_parts(results), *domain_parts(results)], 3),
         "## Progress of the training",
-        *(headed(progress_parts(run), 3) if run.rows else ["No step is logged."]),
+        *(headed(progress_parts(run), 3) if run.rows else ["No step has been logged."]),
         "## Analysis",
         *headed(_analysis(run, found), 3),
         "## Comparison",
@@ -108,7 +108,7 @@ def _model(run: FaceRun) -> str:
 
 
 def _adapter(run: FaceRun) -> str:
-    """What is adapted, and how."""
+    """The adapted layers and the settings of the adapter."""
     given = run.config.adapter
     if given.kind not in ("lora", "dalora"):
         return facts({"adapter": dict(recognition_facts(run))["adapter"]})
@@ -137,7 +137,7 @@ def _adapter(run: FaceRun) -> str:
 
 
 def _training(run: FaceRun) -> Iterator[Part]:
-    """How it was trained, and by which loss."""
+    """The training settings and the loss."""
     train, loss = run.config.train, run.config.loss
     epochs = f"{run.last_step / run.epoch:,.4g}" if run.epoch else ""
     rate = f"{train.learning_rate:g}, {train.schedule}"
@@ -165,7 +165,7 @@ def _training(run: FaceRun) -> Iterator[Part]:
 
 
 def _best(run: FaceRun) -> Iterator[str]:
-    """The last results on each benchmark beside the best ones."""
+    """The last and the best results on each benchmark."""
     names = evaluated(run)
     if not names:
         return
@@ -177,10 +177,10 @@ def _best(run: FaceRun) -> Iterator[str]:
 
 
 def _analysis(run: FaceRun, found: Sequence[Section]) -> Iterator[Part]:
-    """What the checks of the records say, as sentences; then how the training went."""
+    """The findings of the checks as sentences; then the course of the training."""
     groups = {
-        "As it should be": (Severity.OK,),
-        "To look at": (Severity.FAULT, Severity.WARNING),
+        "No problem": (Severity.OK,),
+        "To check": (Severity.FAULT, Severity.WARNING),
         "Worth knowing": (Severity.NOTE,),
     }
     yield "Summary", f"{_sentence(verdict(found)[1])}"
@@ -209,7 +209,7 @@ def _sentence(text: str) -> str:
 
 
 def _course(run: FaceRun) -> Iterator[str]:
-    """How far the loss still fell at the end, and when the accuracy was near its best."""
+    """How much the loss still fell at the end, and when the accuracy came near its best."""
     _, losses = column(run.rows, "train/loss")
     losses = losses[np.isfinite(losses)]
     quarter = len(losses) // 4
@@ -233,14 +233,14 @@ def _course(run: FaceRun) -> Iterator[str]:
 
 
 def _not_comparable(results: Results) -> Iterator[str]:
-    """What is not compared, in a line."""
+    """What cannot be compared, in one line each."""
     if not of_five(results.benchmarks):
         yield (
-            f"None of {listed([name for name, _ in FIVE.values()])} was measured in this run, so nothing published is "
+            f"None of {listed([name for name, _ in FIVE.values()])} was evaluated in this run, so nothing published is "
             "comparable."
         )
     if not results.frozen:
-        yield "The frozen backbone was not measured in this run."
+        yield "The frozen backbone was not evaluated in this run."
 
 
 def _next(run: FaceRun) -> str:

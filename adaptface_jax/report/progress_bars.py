@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a training in plain text: a line and a bar for each epoch."""
+"""The training curves in plain text: one line with a bar per epoch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from adaptface_jax.evaluation.markdown import Part
 from adaptface_jax.evaluation.markdown_tables import area, percent
 
 WIDTH = 32  # characters of the longest bar
-MOST = 12  # lines of a course, beside that of its best value
+MOST = 12  # lines per curve, plus that of its best value
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Point(NamedTuple):
-    """label: the epoch or the step, as it is written."""
+    """label: the epoch or the step, as text."""
 
     label: str
     value: float
 
 
 def progress_parts(run: FaceRun) -> list[Part]:
-    """Training loss, and of each benchmark accuracy and AUC, as far as they were logged."""
+    """Training loss, and accuracy and AUC on each benchmark, as far as they were logged."""
     parts = []
     if losses := loss_by_epoch(run):
         parts.append(("Loss", fenced(lines(losses, max(point.value for point in losses), ".2f"))))
@@ -40,7 +40,7 @@ def progress_parts(run: FaceRun) -> list[Part]:
 
 
 def loss_by_epoch(run: FaceRun) -> list[Point]:
-    """The mean of the rows that were logged in each epoch; the rows themselves where there are not two epochs."""
+    """The mean of the rows logged in each epoch; the rows themselves if there are fewer than two epochs."""
     steps, values = column(run.rows, "train/loss")
     steps, values = steps[np.isfinite(values)], values[np.isfinite(values)]
     epochs = (steps - 1) // run.epoch + 1 if run.epoch else np.ones_like(steps)
@@ -50,7 +50,7 @@ def loss_by_epoch(run: FaceRun) -> list[Point]:
 
 
 def evaluated(run: FaceRun) -> list[str]:
-    """The benchmarks that the log has accuracies of."""
+    """The benchmarks with accuracies in the log."""
     tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
     return sorted(tag.split("/")[1] for tag in tags if tag.endswith("/accuracy"))
 
@@ -71,12 +71,12 @@ def when(run: FaceRun, step: int) -> str:
 
 
 def best(points: Sequence[Point]) -> int:
-    """The place of the first greatest value."""
+    """The index of the first maximum."""
     return max(range(len(points)), key=lambda i: points[i].value)
 
 
 def best_and_last(run: FaceRun, name: str) -> list[str]:
-    """Cells of a table: name; accuracy at the end, the best one and when; the same of the AUC."""
+    """Cells of a table: name; accuracy at the end, the best one and when; the same for the AUC."""
     cells = [name]
     for metric, written in (("accuracy", percent), ("auc", area)):
         points = evaluations(run, name, metric)
@@ -86,7 +86,7 @@ def best_and_last(run: FaceRun, name: str) -> list[str]:
 
 
 def lines(points: Sequence[Point], whole: float, form: str, marked: int | None = None) -> list[str]:
-    """A line for each point, or for some of many, with bars that would be WIDTH long for `whole`."""
+    """One line per point, or for some of many, with bars that are WIDTH long at `whole`."""
     chosen = {round(i) for i in np.linspace(0, len(points) - 1, min(MOST, len(points)))}
     shown = sorted(chosen | ({marked} if marked is not None else set()))
     numbers = [format(points[i].value, form) for i in shown]
@@ -100,11 +100,11 @@ def lines(points: Sequence[Point], whole: float, form: str, marked: int | None =
 
 
 def bar(value: float, whole: float) -> str:
-    """A bar of blocks and eighths of blocks; nothing for what is not above zero."""
+    """A bar of blocks and eighths of blocks; empty for values that are not positive."""
     eighths = round(8 * WIDTH * min(max(value / whole, 0), 1)) if whole > 0 else 0
     return EIGHTHS[-1] * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
 def fenced(text: Sequence[str]) -> str:
-    """As a block of code, which keeps its columns."""
+    """As a code block, which preserves columns."""
     return "\n".join(["```text", *text, "```"])

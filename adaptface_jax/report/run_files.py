@@ -17,30 +17,30 @@ from adaptface_jax.training.monitor import METRICS_FILE
 from adaptface_jax.training.run import MARKDOWN, PAGE, RESULTS, RUN_FILE
 from adaptface_jax.training.trackers import ID_FILE
 
-# Those of a report are written with it.
+# The files of a report are written with it.
 REPORT = {
-    PAGE: "the report as a page that loads nothing",
+    PAGE: "the report as a self-contained page",
     MARKDOWN: "this document",
     RESULTS: "the results, for scripts",
 }
 
-# Pattern -> what it is; listed where it is there.
+# Pattern -> description; listed if it exists.
 RECORDED = {
     RUN_FILE: "settings, data and backbone: what must be the same to resume",
-    METRICS_FILE: "every scalar that was logged, a line a write",
+    METRICS_FILE: "every logged scalar, one line per write",
     "events.out.tfevents.*": "the same for TensorBoard",
-    BASELINES: "the frozen backbone's results",
+    BASELINES: "the results of the frozen backbone",
     f"{SCORES}/**/*.npz": "distance and decision of each pair",
-    SEARCHES: "searches that `adaptface evaluate --record` kept",
-    EVIDENCE: "what `adaptface replay` proves the run by",
-    RECORDS: "what every training record held",
+    SEARCHES: "searches that `adaptface evaluate --record` stored",
+    EVIDENCE: "what `adaptface replay` verifies the run with",
+    RECORDS: "digests of every training record",
     BAD_RECORDS: "images that could not be read",
     ID_FILE: "the run's name at Weights & Biases",
 }
 
 
 def file_rows(run: FaceRun) -> Iterator[list[str]]:
-    """(file, what it is), of those that there are."""
+    """(file, description) of those that exist."""
     for name, what in REPORT.items():
         yield [f"`{name}`", what]
     for pattern, what in RECORDED.items():

@@ -162,9 +162,9 @@ class Monitor:
         shutil.rmtree(folder / f"{int(step):05d}", ignore_errors=True)
         for tag, (points, names, faces) in sets.items():
             sprites = faces.transpose(0, 3, 1, 2).astype(np.float32) / 255
-            self._events.add_embedding(
-                points, metadata=[_utf_8(name) for name in names], label_img=sprites, global_step=int(step), tag=tag
-            )
+            labels = [_utf_8(name) for name in names]
+            with np.errstate(all="ignore"):  # the picture's spare squares are whatever was in memory
+                self._events.add_embedding(points, metadata=labels, label_img=sprites, global_step=int(step), tag=tag)
 
     def hparams(
         self, settings: Mapping[str, Any], metrics: Mapping[str, float], first: Collection[str] = frozenset()

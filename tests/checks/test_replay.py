@@ -201,7 +201,7 @@ KEPT = {
     "a line of evidence taken out": (
         without_line(f"run/{EVIDENCE}", 4), "evidence", "line 5 was changed, or an earlier one removed"
     ),
-    "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is gone"),
+    "no evidence": (lambda: Path(f"run/{EVIDENCE}").unlink(), "evidence", "evidence.jsonl is missing"),
 }  # fmt: skip
 
 
@@ -241,15 +241,15 @@ def other_backbone() -> None:
 
 
 SOURCES = {
-    "two images swapped": (swapped, ["records", "records"], r"record 5 \(images/05.png\): image changed"),
-    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): image changed since training"),
+    "two images swapped": (swapped, ["records", "records"], r"record 5 \(images/05.png\): image.*changed"),
+    "a pixel": (repainted, ["records"], r"record 7 \(images/07.png\): image.*changed"),
     "a label": (
         edited("data/list.txt", "09.png 1", "09.png 2"), ["data", "records"],
         r"from training: labels\n.*record 9 \(images/09.png\): label changed",
     ),
     "an image taken out": (
         without_line("data/list.txt", 2), ["data", "data", "records"],
-        r"48 images in training, 47 now\n.*their order.*\n.*record 2 \(images/03.png\): image and label changed",
+        r"48 images in training, 47 now\n.*records or their order.*\n.*record 2 \(images/03.png\): .*changed",
     ),
     "the backbone": (other_backbone, ["backbone"], "sha256 was '.*', is '"),
 }  # fmt: skip

@@ -524,7 +524,7 @@ def half(content: bytes) -> bytes:
 SHARD = "shard-00001.array_record"
 SETS = {
     # folders
-    "no folder": (lambda place: place / "nowhere", "no folder"),
+    "no folder": (lambda place: place / "nowhere", "is neither a folder nor a list"),
     "an empty folder": (empty, "no identities found"),
     "folders without an image": (no_images, "no identities found"),
     "images without identity folders": (images_alone, "no identities found"),
@@ -547,10 +547,10 @@ SETS = {
     "half a .rec": (changed("train.rec", half, records), "needs bytes|no frame"),
     "words for an .idx": (changed("train.idx", lambda c: b"some words", records), "expected lines of"),
     "a binary .idx": (changed("train.idx", lambda c: b"\0\xff" * 50, records), "expected lines of"),
-    "an .idx of one column": (changed("train.idx", lambda c: b"1\n2\n", records), "two counts"),
+    "an .idx of one column": (changed("train.idx", lambda c: b"1\n2\n", records), "two non-negative integers"),
     "an .idx with a negative offset": (
         changed("train.idx", lambda c: c.replace(b"\t0\n", b"\t-4\n"), records),
-        "two counts",
+        "two non-negative integers",
     ),
     "an .idx with a key twice": (changed("train.idx", lambda c: c + c[:4], records), "a key appears twice"),
     "an .idx with two keys for one record": (

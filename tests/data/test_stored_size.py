@@ -171,7 +171,9 @@ def test_a_run_resumes_at_its_original_size(pictures, tmp_path, capsys):
     write_record(tmp_path / "run", before)
     before = read_record(tmp_path / "run")
     again = prepare(config, before)
-    assert again.stored_size == 112 and "112 px stored" in summary(again) and "(as the run began)" in summary(again)
+    assert (
+        again.stored_size == 112 and "112 px stored" in summary(again) and "(as when the run started)" in summary(again)
+    )
     check_same(tmp_path / "run", read_record(tmp_path / "run"), again.record)
     named = dataclasses.replace(config, data=dataclasses.replace(config.data, stored_size=112))
     check_same(tmp_path / "run", read_record(tmp_path / "run"), prepare(named, before).record)

@@ -128,14 +128,14 @@ def test_folds_share_no_people_when_there_are_enough():
     [
         ("identity=3", "identity=3"),
         ("identities", "identities"),
-        ("identities=ten", "whole number"),
-        ("identities=-4", "whole number"),
+        ("identities=ten", "must be an integer"),
+        ("identities=-4", "must be an integer"),
         ("identities=1", "at least 2"),
         ("images=0", "at least"),
         ("identities=8,identities=9", "twice"),
         ("labels=some", "labels=some"),
         (f"seed={RESERVED_SEED}", "packaged backbone"),
-        ("identities=99999,images=999", "more than"),
+        ("identities=99999,images=999", "too many"),
         ("pairs=600", "benchmark"),
     ],
 )

@@ -99,7 +99,7 @@ def test_the_analysis_says_what_the_checks_found(document):
 
 def test_the_comparison_names_what_cannot_be_compared(document):
     comparison = section(document, "Comparison")
-    assert "| faces |" in comparison and "None of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW was measured" in comparison
+    assert "| faces |" in comparison and "None of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW was evaluated" in comparison
 
 
 def test_the_files_are_those_of_the_directory(run, document):
@@ -125,7 +125,7 @@ def test_the_four_experiments_have_every_section_before_any_result(recipe, tmp_p
     document = experiment_markdown(FaceRun(tmp_path, overrides.freeze(recipes.load(recipe)), record, [], None))
     assert [line[3:] for line in document.splitlines() if line.startswith("## ")] == list(SECTIONS)
     assert "- began, ended: not recorded" in document and "- epochs: 0 of 3,832 steps" in document
-    assert "No benchmark was given." in document and "No step is logged." in document
+    assert "No benchmark was given." in document and "No step has been logged." in document
     assert ("- domains: 3" in document) == ("dalora" in recipe)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a run began and ended, by the clock that its evidence was written with."""
+"""When a run started and ended, from the timestamps of its evidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from adaptface_jax.core.json_io import parse_object
 from adaptface_jax.training.evidence import EVIDENCE
 
-LATEST = 4e9  # the year 2096: what is later was never a time
+LATEST = 4e9  # the year 2096: later values are not valid times
 
 
 class Times(NamedTuple):
-    """begun, ended: seconds since 1970 UTC. spent: seconds within its sessions, without the pauses between them.
+    """begun, ended: seconds since 1970 UTC. spent: seconds within its sessions, without the pauses between.
 
     sessions: how many trained a step.
     """
@@ -26,9 +26,9 @@ class Times(NamedTuple):
 
 
 def read_times(workdir: Path) -> Times | None:
-    """Of a run; None where it kept none (version 0.1.0), or none that can be read.
+    """The times of a run; None if it recorded none (version 0.1.0), or none that can be read.
 
-    Whether the lines are as they were written is for `adaptface replay` to say.
+    Whether the lines were altered is checked by `adaptface replay`.
     """
     try:
         texts = (workdir / EVIDENCE).read_bytes().split(b"\n")[:-1]
@@ -46,10 +46,10 @@ def read_times(workdir: Path) -> Times | None:
 
 
 def times_of(lines: Sequence[Mapping[str, Any]]) -> Times | None:
-    """From lines of `evidence.jsonl` with `step` and `time`; None where no step is among them.
+    """From lines of `evidence.jsonl` with `step` and `time`; None if they have no step.
 
-    A session is from its first line to the last that is kept: what a killed one did after its last save is not counted,
-    as its steps are not. One that trained no step, such as a report that is made again, is left out.
+    A session lasts from its first line to its last stored one: what a killed one did after its last save is not
+    counted, like its steps. One that trained no step, such as a repeated report, is skipped.
     """
     spans: list[tuple[float, float]] = []
     start, begun = 0, None

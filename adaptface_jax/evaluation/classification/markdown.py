@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`results.md` of a classification run: the report for people, in tables."""
+"""`results.md` of a classification run: the report as tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def classification_markdown(results: ClassificationResults) -> str:
 
 
 def headline_table(results: ClassificationResults) -> str:
-    """One row a figure, validation and test side by side."""
+    """One row per metric, validation and test side by side."""
     found = splits(results)
     attributes = results.validation.exact_match is not None
     rows = [
@@ -53,12 +53,12 @@ def headline_table(results: ClassificationResults) -> str:
     ]
     note = "The checkpoint was chosen on the validation images: an upper bound."
     if results.test:
-        note += " The test images had no part in it."
+        note += " The test images were not used for it."
     return table(["", *found], rows) + "\n\n" + note
 
 
 def split_table(result: SplitResult, baselines: Mapping[str, BaselineScore]) -> str:
-    """One split, what knows nothing beside it, then its labels."""
+    """One split compared with the baselines, then its labels."""
     rows = [
         ["accuracy", percent(result.accuracy), *[percent(entry.accuracy) for entry in baselines.values()]],
         ["macro F1", percent(result.macro_f1), *[percent(entry.macro_f1) for entry in baselines.values()]],
@@ -71,7 +71,7 @@ def split_table(result: SplitResult, baselines: Mapping[str, BaselineScore]) -> 
 
 
 def baseline_table(results: ClassificationResults) -> str:
-    """One row a model: accuracy and macro F1, on each split."""
+    """One row per model: accuracy and macro F1, on each split."""
     found = splits(results)
     names = dict.fromkeys(name for known in results.baselines.values() for name in known)
     models: dict[str, list[SplitResult | BaselineScore | None]] = {"this run": list(found.values())}
@@ -86,7 +86,7 @@ def baseline_table(results: ClassificationResults) -> str:
 
 
 def label_table(results: ClassificationResults) -> str:
-    """One row a label, the best F1 first; of many labels the ten best and the ten worst."""
+    """One row per label, the best F1 first; of many labels the ten best and the ten worst."""
     _, found = judged(results)
     names, hidden = extremes(by_f1(found.labels))
     shown = table(*label_rows(results, names))
@@ -98,13 +98,13 @@ def _left_out(hidden: int, split: SplitResult) -> str:
 
 
 def confusion_table(split: SplitResult) -> str:
-    """Images by true class (row) and predicted class (column); of many classes the pairs that are confused most."""
+    """Images by true class (row) and predicted class (column); of many classes the most confused pairs."""
     names = list(split.labels)
     if len(names) <= READABLE:
         rows = [[name, *map(str, row)] for name, row in zip(names, split.confusion, strict=True)]
         return table(["true class", *names], rows)
     titles, pairs = confused_rows(split)
-    return table(titles, pairs) if pairs else "No image was taken for one of another class."
+    return table(titles, pairs) if pairs else "No image was assigned to a wrong class."
 
 
 def distribution_table(results: ClassificationResults) -> str:

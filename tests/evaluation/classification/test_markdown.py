@@ -86,7 +86,7 @@ def test_no_class_confused():
     found = dataclasses.replace(
         of_classes(1.4, 30), confusion=tuple(tuple(int(i == j) for j in range(30)) for i in range(30))
     )
-    assert "No image was taken for one of another class." in classification_markdown(results_of(found))
+    assert "No image was assigned to a wrong class." in classification_markdown(results_of(found))
 
 
 @pytest.mark.parametrize("found", [of_attributes(0.7), of_classes(0.5, 3)], ids=["attributes", "classes"])
