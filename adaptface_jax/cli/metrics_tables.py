@@ -40,7 +40,7 @@ def wide(results: BenchmarkResults, frozen: BenchmarkResults) -> str:
     for name, entry in results.items():
         if entry.cells:
             before = frozen[name].cells if name in frozen else ()
-            parts.append(f"{name}, condition by condition\n\n{aligned(conditions_table(entry.cells, before))}")
+            parts.append(f"{name} by condition\n\n{aligned(conditions_table(entry.cells, before))}")
     return "\n\n".join(parts)
 
 

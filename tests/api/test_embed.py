@@ -29,7 +29,8 @@ def encoded(crop: np.ndarray) -> bytes:
 def test_what_the_command_writes_has_the_same_bits(trained, run, folder, paths, tmp_path):
     out = tmp_path / "faces.npz"
     assert call(embed, f"--run={run}", "--batch_size=16", f"--images={folder}", f"--out={out}") == 0
-    written = np.load(out)
+    with np.load(out) as file:
+        written = dict(file)
     faces = trained.embed(paths, flip=False, pad=True)
     for name, values in (("embeddings", faces.raw), ("features", faces.features), ("gates", faces.gates)):
         np.testing.assert_array_equal(written[name], values)
@@ -165,9 +166,9 @@ def test_images_of_another_size_are_resized_as_the_command_does(trained, crops, 
     out = tmp_path / "odd.npz"
     assert call(embed, f"--run={trained.facts['run']}", "--batch_size=16", f"--images={tmp_path}", f"--out={out}") == 0
     for image in (tmp_path / "odd.png", np.asarray(Image.open(tmp_path / "odd.png"))):
-        np.testing.assert_array_equal(
-            trained.embed(iter([image]), pad=True, flip=False).raw, np.load(out)["embeddings"]
-        )
+        with np.load(out) as written:
+            raw = trained.embed(iter([image]), pad=True, flip=False).raw
+            np.testing.assert_array_equal(raw, written["embeddings"])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ def test_parquet_holds_what_npz_holds(run, folder, tmp_path, monkeypatch, capsys
     assert call(embed, *words, f"--out={tmp_path / 'faces.npz'}") == 0
     assert call(embed, *words, f"--out={tmp_path / 'new' / 'faces.parquet'}") == 0
     assert "faces.parquet, 20 embeddings of 16 dimensions" in capsys.readouterr().out
-    arrays, file = np.load(tmp_path / "faces.npz"), pyarrow.parquet.ParquetFile(tmp_path / "new" / "faces.parquet")
+    with np.load(tmp_path / "faces.npz") as written:
+        arrays = dict(written)
+    file = pyarrow.parquet.ParquetFile(tmp_path / "new" / "faces.parquet")
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [16, 4]
     table = file.read()
     assert table.column_names == ["path", "embedding", "feature", "gates"]
@@ -63,7 +65,8 @@ def test_a_name_that_is_not_text_is_refused_for_parquet(tmp_path, capsys):
     assert call(embed, *words, f"--out={tmp_path / 'faces.parquet'}") == 2
     assert r"caf\udce9.png: this name is not UTF-8" in capsys.readouterr().err
     assert call(embed, *words, f"--out={tmp_path / 'faces.npz'}") == 0
-    assert np.load(tmp_path / "faces.npz")["paths"].tolist() == ["caf\udce9.png"]
+    with np.load(tmp_path / "faces.npz") as written:
+        assert written["paths"].tolist() == ["caf\udce9.png"]
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])

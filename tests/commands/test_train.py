@@ -403,7 +403,8 @@ def test_embed_writes_embeddings_features_paths_and_gates(run, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(len(name)).integers(0, 255, (112, 112), np.uint8)).save(path)
     assert call(embed, f"--run={run}", f"--images={folder}", f"--out={out}") == 0
-    arrays = np.load(out)
+    with np.load(out) as file:
+        arrays = dict(file)
     assert arrays["paths"].tolist() == ["0.pgm", "a/1.jpg", "b/2.png"]
     assert arrays["embeddings"].shape == (3, 512) and arrays["gates"].shape == (3, 3)
     assert np.allclose(arrays["gates"].sum(axis=1), 1, atol=1e-6)

@@ -78,7 +78,8 @@ def test_the_distance_is_that_of_evaluate(run, crops, tmp_path, capsys):
         Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored / path.name)
     turned = tmp_path / "turned.npz"
     assert call(embed, f"--run={run}", "--checkpoint=7", f"--images={mirrored}", f"--out={turned}") == 0
-    points = np.load(embedded)["embeddings"] + np.load(turned)["embeddings"]
+    with np.load(embedded) as one, np.load(turned) as other:
+        points = one["embeddings"] + other["embeddings"]
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     distance = json.loads(out.read_text())["squared_distance"]
     assert distance == pytest.approx(np.square(points[0] - points[1]).sum(), rel=1e-4)

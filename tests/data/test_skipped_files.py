@@ -196,7 +196,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(faces, tmp_path, caps
     files = sum(len(names) for _, _, names in os.walk(faces))
     assert call(embed, *model, f"--images={faces}", f"--out={tmp_path / 'a.npz'}") == 0
     out = capsys.readouterr().out
-    rows = np.load(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as written:
+        rows = dict(written)
     assert len(rows["paths"]) == len(rows["embeddings"]) == 36 and not set(DAMAGED) & {
         Path(path).name for path in rows["paths"].tolist()
     }

@@ -110,7 +110,7 @@ def test_splits_and_versions(data_dir):
 
 WRONG = {
     "tfds:lfw": "tfds build lfw --file_format=array_record --data_dir=.* TFDS_DATA_DIR",
-    "tfds:tiny:2.0.0": r"no version 2\.0\.0 in .*there: 1\.0\.0",
+    "tfds:tiny:2.0.0": r"no version 2\.0\.0 in .*found: 1\.0\.0",
     "tfds:tiny:valid": "Unknown split 'valid'",
     "tfds:../tiny": r"is not tfds:NAME",
     "tfds:": r"is not tfds:NAME",

@@ -102,8 +102,8 @@ def sharded(folder: Path) -> None:
 A0 = "base_model.model.encoder.layer.0.attention.q_proj.lora_A.weight"
 PROJ = "base_model.model.encoder.layer.1.attention.o_proj.lora_B.weight"
 HOSTILE = {
-    "no config": (without("adapter_config.json"), "holds no adapter_config.json"),
-    "no tensors": (without("adapter_model.safetensors"), "holds no adapter_model.safetensors"),
+    "no config": (without("adapter_config.json"), "has no adapter_config.json"),
+    "no tensors": (without("adapter_model.safetensors"), "has no adapter_model.safetensors"),
     "nothing at all": (
         without("adapter_config.json", "adapter_model.safetensors", "head.safetensors"), "no adapter_config.json",
     ),
@@ -116,8 +116,8 @@ HOSTILE = {
     "config holds NaN": (text("adapter_config.json", '{"lora_alpha": NaN}'), "NaN"),
     "a pickle with code": (pickled, "adapter_model.bin: is a bare pickle, not a torch archive"),
     "a pickle called safetensors": (pickled_by_another_name, "adapter_model.safetensors"),
-    "an index that leaves the folder": (sharded, "holds no adapter_model.safetensors"),
-    "a folder called safetensors": (as_folder, "holds no adapter_model.safetensors"),
+    "an index that leaves the folder": (sharded, "has no adapter_model.safetensors"),
+    "a folder called safetensors": (as_folder, "has no adapter_model.safetensors"),
     "0 bytes": (text("adapter_model.safetensors", ""), "adapter_model.safetensors"),
     "a header of 2^60 bytes": (text("adapter_model.safetensors", (1 << 60).to_bytes(8, "little")), "adapter_model"),
     "the same key twice": (header(lambda text: text[:-1] + "," + text[1:]), "(?i)twice|duplicate"),
@@ -225,10 +225,10 @@ ROUTERS = {
         r"extra \(1\): fc3.weight",
     ),
     "looks elsewhere": (text("router.json", '{"looks_at": "block:2"}'), "adapter.router: block:1.*'block:2'"),
-    "an expert without tensors": (without("domain_1/adapter_model.safetensors"), "domain_1: holds no"),
+    "an expert without tensors": (without("domain_1/adapter_model.safetensors"), "domain_1: has no"),
     "an expert by another name": (
         lambda folder: (folder / "domain_1").rename(folder / "domain_x"),
-        "domain_1: holds no",
+        "domain_1: has no",
     ),
 }
 

@@ -286,7 +286,7 @@ def test_without_its_record_a_run_does_not_start_over(tmp_path, say):
     with opened(tmp_path, say, record=RECORD) as checkpoints:
         checkpoints.save(1, state(1))
     copy = tmp_path / "checkpoints" / "1" / "run.json"
-    with pytest.raises(InputError, match=rf"run.json is gone; restore it with: cp {copy} {tmp_path / 'run.json'}"):
+    with pytest.raises(InputError, match=rf"run.json is missing; restore it with: cp {copy} {tmp_path / 'run.json'}"):
         check_recorded(tmp_path)
     shutil.copy(copy, tmp_path)
     check_recorded(tmp_path)
