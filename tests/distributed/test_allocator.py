@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import platform
+import statistics
 import sys
 
 import pytest
@@ -41,7 +42,7 @@ def step(x):
     return jax.lax.scan(lambda total, x: (total * 0.5 + x, None), x, kept)[0]
 
 x = jnp.ones(1 << 20)
-for _ in range(4):
+for _ in range(12):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step(x).block_until_ready()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -65,5 +66,5 @@ def test_a_step_in_the_calling_thread_finds_the_memory_of_the_one_before():
     done = ran(sys.executable, "-c", STEPS)
     assert done.status == 0, done.error
     faults = [int(line) for line in done.out.split()]
-    # The second may be placed elsewhere, if something small took part of the first.
-    assert sum(faults[2:]) < 200
+    # A step is placed elsewhere now and then, if something small took part of its memory.
+    assert statistics.median(faults[1:]) < 200
