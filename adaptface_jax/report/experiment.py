@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, Section, Severity, verdict
-from adaptface_jax.checks.run.history import column, ends
+from adaptface_jax.checks.run.history import column, ends, evaluated
 from adaptface_jax.checks.run.record_checks import check_records
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.core.text import listed, pattern_text
@@ -30,7 +30,7 @@ from adaptface_jax.evaluation.published_results import FIVE, of_five
 from adaptface_jax.evaluation.results import Results
 from adaptface_jax.report.about import changed_settings, recognition_facts, time_facts
 from adaptface_jax.report.next_steps import lead_of, steps_of
-from adaptface_jax.report.progress_bars import best, best_and_last, evaluated, evaluations, progress_parts
+from adaptface_jax.report.progress_bars import best, best_and_last, evaluations, progress_parts
 from adaptface_jax.report.recognition_page import label_of, over
 from adaptface_jax.report.run_files import file_rows
 from adaptface_jax.training.run import STORED
@@ -83,9 +83,7 @@ def _general(run: FaceRun) -> str:
     if commit := machine.get("commit"):
         named["commit"] = commit
     named["seed"] = str(run.config.seed)
-    versions = {
-        name: value for name, value in machine.items() if name not in (*named, "command", "commit", "processes")
-    }
+    versions = {name: value for name, value in machine.items() if name not in (*named, "command", "commit")}
     if versions:
         named["versions"] = ", ".join(f"{name} {value}" for name, value in versions.items())
     return facts(named)
@@ -166,7 +164,7 @@ def _training(run: FaceRun) -> Iterator[Part]:
 
 def _best(run: FaceRun) -> Iterator[str]:
     """The last and the best results on each benchmark."""
-    names = evaluated(run)
+    names = evaluated(run.rows)
     if not names:
         return
     titles = ["benchmark", "accuracy at the end", "best", "at", "AUC at the end", "best", "at"]
@@ -221,7 +219,7 @@ def _course(run: FaceRun) -> Iterator[str]:
             f"{float(recent[: len(recent) // 2].mean()):.2f} to {float(recent[len(recent) // 2 :].mean()):.2f} "
             "(means of its halves)."
         )
-    for name in evaluated(run):
+    for name in evaluated(run.rows):
         points = evaluations(run, name, "accuracy")
         top = points[best(points)]
         near = next(point for point in points if point.value >= top.value - NEAR)

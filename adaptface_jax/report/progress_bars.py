@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptface_jax.checks.run.history import column
+from adaptface_jax.checks.run.history import column, evaluated
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.evaluation.markdown import Part
 from adaptface_jax.evaluation.markdown_tables import area, percent
@@ -30,7 +30,7 @@ def progress_parts(run: FaceRun) -> list[Part]:
     parts = []
     if losses := loss_by_epoch(run):
         parts.append(("Loss", fenced(lines(losses, max(point.value for point in losses), ".2f"))))
-    for name in evaluated(run):
+    for name in evaluated(run.rows):
         accuracies, areas = evaluations(run, name, "accuracy"), evaluations(run, name, "auc")
         if accuracies:
             parts.append((f"Accuracy on {name}", fenced(lines(accuracies, 1, ".2%", best(accuracies)))))
@@ -47,12 +47,6 @@ def loss_by_epoch(run: FaceRun) -> list[Point]:
     if len(np.unique(epochs)) < 2:
         return [Point(f"step {step:,}", value) for step, value in zip(steps.tolist(), values.tolist(), strict=True)]
     return [Point(f"epoch {epoch:,}", float(values[epochs == epoch].mean())) for epoch in np.unique(epochs).tolist()]
-
-
-def evaluated(run: FaceRun) -> list[str]:
-    """The benchmarks with accuracies in the log."""
-    tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
-    return sorted(tag.split("/")[1] for tag in tags if tag.endswith("/accuracy"))
 
 
 def evaluations(run: FaceRun, name: str, metric: str) -> list[Point]:

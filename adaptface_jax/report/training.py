@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptface_jax.checks.run.history import Rows, column
+from adaptface_jax.checks.run.history import Rows, column, evaluated
 from adaptface_jax.checks.run.records import FaceRun
 from adaptface_jax.evaluation.plots import paint
 from adaptface_jax.report.benchmarks import widest
@@ -28,9 +28,8 @@ def recognition_loss(run: FaceRun) -> str:
 
 def recognition_accuracy(run: FaceRun) -> str:
     """Accuracy on each benchmark over the steps, with that of the frozen backbone."""
-    tags = {tag for row in run.rows for tag in row if tag.startswith("eval/") and tag.endswith("/accuracy")}
     lines: list[Line] = []
-    for i, name in enumerate(sorted(tag.split("/")[1] for tag in tags if tag.count("/") == 2)):
+    for i, name in enumerate(evaluated(run.rows)):
         x, y = column(run.rows, f"eval/{name}/accuracy")
         kind = "main" if i == 0 else paint(i)
         lines.append(Line(name, x, y, kind, marked=True))

@@ -54,7 +54,7 @@ def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch, capsys, request):
                 printed = shell(block, capsys)
             elif block.language == "python":
                 printed = python(block, names, capsys)
-        except (AssertionError, Exception) as error:
+        except Exception as error:
             raise AssertionError(f"{block.place}: {error}") from error
 
 

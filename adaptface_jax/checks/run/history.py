@@ -26,6 +26,12 @@ def column(rows: Rows, tag: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([step for step, _ in found], np.int64), np.array([value for _, value in found], np.float64)
 
 
+def evaluated(rows: Rows) -> list[str]:
+    """The benchmarks with accuracies in the log, by name."""
+    tags = {tag for row in rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
+    return sorted(tag.split("/")[1] for tag in tags if tag.endswith("/accuracy"))
+
+
 def loss(rows: Rows, config: Config, classes: int) -> Finding:
     """The loss of a face training: finite, falling, and below that of a model at chance."""
     found = falling_loss(rows)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
-from adaptface_jax.checks.run.history import Rows, column, ends
+from adaptface_jax.checks.run.history import Rows, column, ends, evaluated
 from adaptface_jax.evaluation import headline
 from adaptface_jax.evaluation.results import BenchmarkResult, Results
 from adaptface_jax.evaluation.statistics.intervals import Interval
@@ -30,16 +30,12 @@ def measured(rows: Rows, results: Results | None) -> dict[str, Measured]:
     """The final report's benchmarks, or before that the metrics of the last evaluation."""
     if results is not None and results.benchmarks:
         return {name: Measured(entry.accuracy, entry.auc, entry.pairs) for name, entry in results.benchmarks.items()}
-    tags = {tag for row in rows for tag in row if tag.startswith("eval/") and tag.count("/") == 2}
-    last: dict[str, dict[str, float]] = {}
-    for tag in sorted(tags):
-        _, name, figure = tag.split("/")
-        last.setdefault(name, {})[figure] = float(column(rows, tag)[1][-1])
-    return {
-        name: Measured(figures["accuracy"], figures["auc"])
-        for name, figures in last.items()
-        if {"accuracy", "auc"} <= set(figures)
-    }
+    found = {}
+    for name in evaluated(rows):
+        (_, accuracies), (_, areas) = (column(rows, f"eval/{name}/{metric}") for metric in ("accuracy", "auc"))
+        if len(areas):
+            found[name] = Measured(float(accuracies[-1]), float(areas[-1]))
+    return found
 
 
 def verification(found: Measured) -> Finding:

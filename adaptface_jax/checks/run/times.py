@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptface_jax.core.json_io import parse_object
-from adaptface_jax.training.evidence import EVIDENCE
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.training.evidence import read_evidence
 
 LATEST = 4e9  # the year 2096: later values are not valid times
 
@@ -31,18 +31,10 @@ def read_times(workdir: Path) -> Times | None:
     Whether the lines were altered is checked by `adaptface replay`.
     """
     try:
-        texts = (workdir / EVIDENCE).read_bytes().split(b"\n")[:-1]
-    except OSError:
+        lines, _ = read_evidence(workdir)
+    except InputError:
         return None
-    lines = []
-    for text in texts:
-        try:
-            line = parse_object(text)
-        except (ValueError, RecursionError):
-            continue
-        if _is_number(line.get("step")) and _is_number(line.get("time")):
-            lines.append(line)
-    return times_of(lines)
+    return times_of([line for line in lines if _is_number(line["step"]) and _is_number(line.get("time"))])
 
 
 def times_of(lines: Sequence[Mapping[str, Any]]) -> Times | None:
