@@ -127,6 +127,11 @@ $(INSTALLED)-docs: $(INSTALLED)-python pyproject.toml
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
+# What quality, docs and test need, in one go.
+$(INSTALLED)-ci: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[dev,docs,test,align]'
+	@touch $(INSTALLED)-dev $(INSTALLED)-docs $(INSTALLED)-test $@
+
 # torch first, or PEFT's requirement would pick a build.
 $(INSTALLED)-peers: $(INSTALLED)-python pyproject.toml
 	$(PIP) $(PEERS_TORCH)
