@@ -57,7 +57,7 @@ test: $(INSTALLED)-test
 	$(MAKE) -j2 --keep-going test-suite test-beside
 
 test-suite: $(INSTALLED)-test
-	$(RUN) -m pytest -n $(WORKERS) -m "not peers and not onnx"
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "not peers and not onnx"
 
 # While the suite leaves the processors idle; what it prints comes at its end, in one piece.
 test-beside: $(INSTALLED)-test
