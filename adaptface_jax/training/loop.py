@@ -52,6 +52,9 @@ class Judge(Protocol):
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
         """Report the latest evaluation; returns its score, the higher the better."""
 
+    def fell(self) -> str:
+        """The guarded benchmarks on which the latest evaluation fell, or ""."""
+
     def objection(self) -> str:
         """Why the run should end with the latest evaluation, or ""."""
 
@@ -92,7 +95,8 @@ class Session:
     def report(self, step: int) -> float:
         """Report the latest evaluation, and count its score."""
         score = self.judge.report(step, self.monitor, self.progress)
-        self.course = dataclasses.replace(self.course.after(score), objection=self.judge.objection())
+        course = self.course.after(score, self.judge.fell())
+        self.course = dataclasses.replace(course, objection=self.judge.objection())
         return score
 
     def save(self, step: int, state: TrainState, score: float | None = None) -> None:
@@ -170,6 +174,8 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
             with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()
+        if (line := checkpoints.passed_over(best)) and processes.primary():
+            print(line, flush=True)
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
 
 
