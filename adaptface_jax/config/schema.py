@@ -39,7 +39,9 @@ class BackboneConfig:
     weights: str = setting(
         "", "converted folder, local file, hub id, `builtin` (demo), or empty for random", first=True
     )
-    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096, first=True)
+    image_size: int = setting(
+        0, "pixels, a multiple of the patch size; 0 is the backbone's own (DINOv2: 224)", low=0, high=4096, first=True
+    )
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "the backbone's own, or CLIP's projected one", choices=("cls", "projected"))

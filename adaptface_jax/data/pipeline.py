@@ -17,7 +17,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.processors import cores
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.record import Source
@@ -67,7 +67,7 @@ def batches(
         raise InputError(f"train.batch_size: {batch_size} is not a positive multiple of the {process_count} processes")
     if len(source) < batch_size:
         raise InputError(
-            f"train.batch_size: {batch_size} is more than the {len(source)} images of {source.description}; "
+            f"train.batch_size: {batch_size} is more than the {plural(len(source), 'image')} of {source.description}; "
             "choose a smaller batch"
         )
     rows = process_rows(batch_size, process_index, process_count)

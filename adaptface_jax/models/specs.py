@@ -111,6 +111,11 @@ class BackboneSpec:
         return self.native_size // self.patch_size
 
     @property
+    def usual_size(self) -> int:
+        """The image size in pixels if none is given: the native one, but 224 of DINOv2, whose table is for any size."""
+        return min(self.native_size, 224) if self.family == "dinov2" else self.native_size
+
+    @property
     def feature_width(self) -> int:
         """The width of the unprojected feature."""
         return self.embedding or self.width

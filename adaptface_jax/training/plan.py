@@ -14,6 +14,7 @@ import numpy as np
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import STORED_SIZE, Witness, batches, steps_per_epoch
 from adaptface_jax.data.record import Source
@@ -79,7 +80,8 @@ def check_epoch(config: AnyConfig, source: Source) -> None:
     check_agreed("their training sets", {"images": len(source), "classes": source.num_classes})
     if not steps_per_epoch(source, config.train.batch_size):
         raise InputError(
-            f"train.batch_size: {config.train.batch_size} is more than the {len(source)} images of {source.description}"
+            f"train.batch_size: {config.train.batch_size} is more than the {plural(len(source), 'image')} of "
+            f"{source.description}"
         )
 
 

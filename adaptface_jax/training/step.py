@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from adaptface_jax.distributed.compiler import CompilerOptions
-from adaptface_jax.distributed.mesh import sharding, state_shardings
+from adaptface_jax.distributed.mesh import made, place, sharding, state_shardings
 from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training.optim import group_norms
 
@@ -51,6 +51,15 @@ class TrainState:
 def init_state(trainable: Any, optimizer: optax.GradientTransformation, statistics: Any) -> TrainState:
     """The state before the first step."""
     return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), statistics, jnp.int32(0), jnp.int32(0))
+
+
+def begin_state(trainable: Any, optimizer: optax.GradientTransformation, statistics: Any, mesh: Mesh) -> TrainState:
+    """`init_state` on the mesh: what has a row for each class is never whole on one device.
+
+    The trees are not copied: a step consumes them with the state.
+    """
+    opt_state = made(mesh, optimizer.init, trainable)
+    return place(mesh, TrainState(jnp.int32(0), trainable, opt_state, statistics, jnp.int32(0), jnp.int32(0)))
 
 
 def normalized(weight: jax.Array) -> jax.Array:

@@ -15,11 +15,12 @@ from adaptface_jax.distributed.mesh import make_mesh, place, sharding
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics, margin_loss, unit
 from adaptface_jax.losses.sampled import ClassSampler, class_sampler
-from adaptface_jax.losses.sharded import class_loss, padded
+from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.models.head import init_centers
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.step import init_state, make_step
+from tests import made_models as models
 
 CLASSES, DIM, ROWS, KEPT = 45, 12, 8, 10  # of 12 rows on each of 4 shards, the last with padding
 rng = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def test_on_a_mesh_loss_and_gradients_are_those_of_one_device(sampler, draws, ch
 
     given = (
         jax.device_put(EMBEDDINGS, sharding(mesh, "batch")),
-        jax.device_put(padded(CENTERS, mesh), sharding(mesh, "class")),
+        jax.device_put(models.padded(CENTERS, mesh), sharding(mesh, "class")),
     )
     classes, _, weights = draws
     loss, d_embeddings, d_centers = sharded(*given, 0)
@@ -151,7 +152,7 @@ def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int
     mesh = make_mesh(jax.devices()[:devices], model)
     drawing = class_sampler(config, CLASSES, 2, mesh)
     optimizer = optim.optimizer(train, rate := optim.schedule(train, 10, 100), loss=config)
-    trainable = {"kernel": jnp.eye(DIM), "centers": padded(CENTERS, mesh)}
+    trainable = {"kernel": jnp.eye(DIM), "centers": models.padded(CENTERS, mesh)}
     state = place(mesh, init_state(trainable, optimizer, init_statistics()))
     state = state if begin is None else begin(state)
     key = jax.device_put(jax.random.key(3), sharding(mesh))
