@@ -41,6 +41,7 @@ from adaptface_jax.weights.peft.names import (
     ROOT,
     modules,
     modules_of_target,
+    namesakes,
     patch_module,
     patch_rows,
     tower_prefix,
@@ -140,6 +141,8 @@ def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: st
     spec = model.recognizer.spec
     found = {target: modules_of_target(spec, layout, target) for target in expert.targets}
     targets = {module.name for of_target in found.values() for module, _, _ in of_target}
+    ends = [module.name.partition("{i}.")[2] for module in modules(spec, layout) if module.name in targets]
+    excluded = namesakes(spec, layout, ends)
 
     def pattern(of_places: Mapping[str, np.ndarray], default: float) -> dict[str, Any]:
         blocks = places.adapted_blocks(expert, spec.depth)
@@ -164,9 +167,8 @@ def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: st
         "use_dora": False,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": [
-            module.name.partition("{i}.")[2] for module in modules(spec, layout) if module.name in targets
-        ],
+        "target_modules": ends,
+        **({"exclude_modules": excluded} if excluded else {}),
         **({"layers_to_transform": places.adapted_blocks(expert, spec.depth)} if expert.blocks else {}),
         "modules_to_save": [patch_module(spec)] if model.recognizer.config.backbone.train_patch_embed else None,
         "rank_pattern": pattern(places.ranks(expert, spec.depth), expert.rank),
