@@ -38,6 +38,7 @@ OWN = {
     "adapter.rank_pattern": st.dictionaries(TEXT, st.integers(1, 4096), max_size=3),
     "adapter.alpha_pattern": st.dictionaries(TEXT, st.floats(1e-6, 1e30), max_size=3),
     "adapter.router": st.sampled_from(["frozen", "block:1", "block:3"]),
+    "adapter.router_input": st.just("mean"),
     "adapter.null_expert": st.just(False),
     "adapter.gate": st.just("soft"),
     "data.domains": st.just(""),
