@@ -312,6 +312,8 @@ def check(config: Config) -> None:
     if adapter.kind != "dalora" and (adapter.null_expert or adapter.gate != "soft"):
         name = "null_expert" if adapter.null_expert else "gate"
         raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or omit it")
+    if adapter.null_weight != 1 and not adapter.null_expert:
+        raise InputError("adapter.null_weight: is for adapter.null_expert, which is off; turn that on, or omit this")
     if adapter.kind == "dalora" and adapter.router == "frozen" and adapter.router_input != "mean":
         raise InputError(
             f"adapter.router_input: {adapter.router_input} is of tokens inside the backbone, and adapter.router=frozen "

@@ -40,6 +40,7 @@ OWN = {
     "adapter.router": st.sampled_from(["frozen", "block:1", "block:3"]),
     "adapter.router_input": st.just("mean"),
     "adapter.null_expert": st.just(False),
+    "adapter.null_weight": st.just(1.0),
     "adapter.gate": st.just("soft"),
     "data.domains": st.just(""),
     "data.keep": st.just(""),

@@ -99,6 +99,7 @@ def test_hard_gates_are_one_and_zero_exactly_and_learn_as_the_soft_ones():
         ({"adapter.kind": "lora", "adapter.gate": "top1"}, "adapter.gate: adapter.kind=lora has no gates"),
         ({"adapter.null_expert": True, "backbone.train_patch_embed": True}, "backbone.train_patch_embed: "),
         ({"adapter.null_expert": True, "adapter.init_from": "somewhere"}, "adapter.init_from: "),
+        ({"adapter.null_weight": 3.0}, "adapter.null_weight: is for adapter.null_expert, which is off"),
         ({"adapter.router": "frozen", "adapter.router_input": "mean_std"}, "adapter.router_input: mean_std is of "),
     ],
 )

@@ -91,3 +91,16 @@ def test_a_router_of_mean_and_deviation_tells_images_apart_that_the_mean_cannot(
 def test_the_deviation_of_equal_tokens_has_a_gradient():
     slope = jax.grad(lambda tokens: jnp.sum(routed_by(tokens, "mean_std")))(jnp.ones((1, 4, 3)))
     assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_an_image_as_likely_old_as_new_goes_to_the_null_expert_by_the_weight_of_old_ones(weight):
+    """Where gates cannot tell them apart, the loss is least at weight / (weight + 1)."""
+
+    def loss(null):
+        gate = jnp.stack([1 - null, null])[None]
+        return router.old_or_new_loss(gate, gate, jnp.ones(1), weight)
+
+    best = jnp.float32(weight / (weight + 1))
+    assert jax.grad(loss)(best) == pytest.approx(0, abs=1e-5)
+    assert loss(best) < min(loss(best - 0.05), loss(best + 0.05))
