@@ -38,8 +38,9 @@ from adaptface_jax.evaluation.pair_scores import PairScores
 from adaptface_jax.evaluation.statistics.paired_test import compare
 from adaptface_jax.training.recognition.model import Model
 
-# On the people of `selection` milder ones cost the face model two or three points of 81, of which little can be won
-# back; pictures 4 to 6 pixels wide cost it nine, but hold too little to win much back.
+# Chosen on the people of `selection` (`conditions` in the results): from 7 pixels up and at blurs up to 9 the face
+# model loses three points of 81 at most, and no adaptation can win back more; of the nine that it loses at 4 to 6
+# pixels, earlier runs won back two (`first_selection` and `first_planned`, with other settings).
 HARD = Worse(sides=(0.06, 0.1), blurs=(11.0, 14.0))
 NEW = 2000  # people that it is adapted to, six pictures each
 KEPT = 32  # old pictures with each batch, where a variant sees any
