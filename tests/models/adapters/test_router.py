@@ -77,7 +77,7 @@ def test_the_router_learns_separable_domains():
     assert np.mean(np.argmax(router.gates(params, features), axis=1) == domain) > 0.95
 
 
-def test_a_router_of_mean_and_deviation_tells_images_apart_that_the_mean_cannot():
+def test_a_router_of_mean_and_deviation_distinguishes_images_that_the_mean_cannot():
     """Two channels over four tokens: means 3 and 1, deviations 4 and 2; blurred, half of them."""
     tokens = np.array([[7, 3], [-1, 3], [7, -1], [-1, -1]], np.float32)
     blurred = tokens.mean(axis=0) + (tokens - tokens.mean(axis=0)) / 2
@@ -95,7 +95,7 @@ def test_the_deviation_of_equal_tokens_has_a_gradient():
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_an_image_as_likely_old_as_new_goes_to_the_null_expert_by_the_weight_of_old_ones(weight):
-    """Where gates cannot tell them apart, the loss is least at weight / (weight + 1)."""
+    """Where gates cannot distinguish them, the loss is least at weight / (weight + 1)."""
 
     def loss(null):
         gate = jnp.stack([1 - null, null])[None]
