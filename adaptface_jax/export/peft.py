@@ -190,15 +190,18 @@ def write_router(out: Path, model: Model) -> None:
     block = router_block(looks_at)
     write_file(out / ROUTER, {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")})
     seen = "the feature of the backbone without adapters and with its original patch embedding"
-    inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6)"
+    spread = adapter.router_input == "mean_std"
+    deviation = "; then, for each channel, log(variance over all tokens + 1e-6) / 2" if spread else ""
+    inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6){deviation}"
     uniform = f"blocks 0 to {(block or 1) - 1} weight every expert 1/{recognizer.num_domains}; the others by the gates"
     write_json(
         out / ROUTER_JSON,
         {
             "looks_at": looks_at,
             "input": seen if block is None else inner,
+            **({"input_form": adapter.router_input} if spread else {}),
             "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
-            "use": "every block weights the experts by the gates" if block is None else uniform,
+            "use": "every block weights the experts by the gates" if not block else uniform,
             **({"top1": "by 1 for the greatest gate and 0 for the others"} if adapter.gate == "top1" else {}),
             "num_domains": recognizer.num_domains,
             **({"shared": "the adapter `shared`, at weight 1 for every image"} if lora.shared(adapter) else {}),

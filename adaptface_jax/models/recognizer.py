@@ -99,10 +99,7 @@ class Recognizer:
         if adapter.kind in ("lora", "dalora"):
             trainable["adapter"] = lora.init_adapters(self._key("adapter"), self.spec, adapter)
         if adapter.kind == "dalora":
-            # The frozen router takes the backbone's feature, an inner one the mean token.
-            inner = places.router_block(adapter.router) is not None
-            width = self.spec.width if inner else self.feature_dim
-            trainable["router"] = router.init_router(self._key("router"), width, adapter.num_domains)
+            trainable["router"] = router.init_router(self._key("router"), self._router_width, adapter.num_domains)
         if self.has_head:
             trainable["head"] = init_head(self._key("head"), self.feature_dim, self.embedding_dim)
         if num_classes is not None:
@@ -123,6 +120,13 @@ class Recognizer:
         """The key of the initial values of a part."""
         number = ("adapter", "router", "head", "centers").index(part)
         return jax.random.fold_in(jax.random.key(self.config.seed), number)
+
+    @property
+    def _router_width(self) -> int:
+        """The frozen router takes the backbone's feature, an inner one what `vit.routed_by` makes of its tokens."""
+        if places.router_block(self.config.adapter.router) is None:
+            return self.feature_dim
+        return self.spec.width * (2 if self.config.adapter.router_input == "mean_std" else 1)
 
     def _stored(self, backbone: Tree) -> Tree:
         """The backbone's parameters as the frozen tree keeps them."""
@@ -170,7 +174,7 @@ class Recognizer:
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))
-                inner = vit.Router(block, routed)
+                inner = vit.Router(block, routed, adapter.router_input)
         out = model(
             images,
             low_rank,

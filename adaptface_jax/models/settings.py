@@ -51,9 +51,9 @@ def check_model(config: Config) -> None:
         check_places(adapter, spec.depth)
     if adapter.kind == "dalora":
         depth = router_block(adapter.router)
-        if depth is not None and not 1 <= depth < spec.depth:
+        if depth is not None and not 0 <= depth < spec.depth:
             raise InputError(
-                f"adapter.router: {adapter.router!r} is outside block:1 to block:{spec.depth - 1} "
+                f"adapter.router: {adapter.router!r} is outside block:0 to block:{spec.depth - 1} "
                 f"of {config.backbone.name}"
             )
 

@@ -114,8 +114,8 @@ def adapter(config: Config) -> str:
     shared = f" plus a shared one of rank {given.shared_rank}" if given.shared_rank else ""
     null = " and the frozen model" if given.null_expert else ""
     alone = ", top-1 gate" if given.gate == "top1" else ""
-    count = lora.experts(given)
-    return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {given.router}{alone}"
+    count, router = lora.experts(given), places.router_words(given)
+    return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {router}{alone}"
 
 
 def about_section(run: AnyRun) -> str:

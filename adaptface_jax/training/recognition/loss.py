@@ -67,7 +67,8 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
             total = total + config.loss.keep_weight * metrics["keep"]
             teaches = weights.null_expert and "keep" in batch and weights.domain_loss_weight
             if teaches and after.gate is not None:
-                old_or_new = router.old_or_new_loss(after.gate, None if "domain" in batch else out.gate, weight)
+                new = None if "domain" in batch else out.gate
+                old_or_new = router.old_or_new_loss(after.gate, new, weight, weights.null_weight)
                 metrics["gate/keep_mean"] = jnp.mean(after.gate[:, -1])
                 total = total + weights.domain_loss_weight * old_or_new
         if out.gate is not None:
