@@ -240,6 +240,9 @@ class TrainConfig(LoopConfig):
         0.0, "decay of a moving average of the trained weights, then verified and used; 0 off", low=0, high=0.999999
     )
     keep_batch: int = setting(0, "images of data.keep with each batch; 0: as many as the batch has", low=0)
+    feature_cache: float = setting(
+        2.0, "gigabytes for frozen features, each computed once where images are not augmented or only flipped", low=0
+    )
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 

@@ -138,9 +138,17 @@ class Recognizer:
         }
         return trees.unflatten(rounded)
 
-    def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
+    def embed(
+        self,
+        frozen: Tree,
+        trainable: Tree,
+        images: jax.Array,
+        key: jax.Array | None = None,
+        plain: jax.Array | None = None,
+    ) -> Embedded:
         """Images [B, S, S, 3], normalized, in the compute dtype. `key` switches dropout on, for training.
 
+        plain: their `plain_feature`, float32 [B, d], if it is known: the frozen router then needs no pass of its own.
         trainable: of one model, or of several with the number of each image's model (`adapters.several`).
         """
         which = trainable.get(several.WHICH)
@@ -170,7 +178,7 @@ class Recognizer:
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
-                gate = routed(self.plain_feature(frozen, images))
+                gate = routed(self.plain_feature(frozen, images) if plain is None else plain)
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))

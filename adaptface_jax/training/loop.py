@@ -195,6 +195,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if session.ended_early():
                 checkpoints.wait()
                 return start, state
+        with stop.at_once():
+            plan = plan.completed()
         with stop.at_once(), Phase("reading the first batch", brief=True):
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)

@@ -19,7 +19,8 @@ from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training.optim import group_norms
 
 # image uint8 [B, H, W, 3], label int32 [B] or [B, A], weight float32 [B]; domain float32 [B, K] where any are known;
-# keep uint8 [B', H, W, 3], images on which the model should not change, if there are any
+# keep uint8 [B', H, W, 3], images on which the model should not change, if there are any; feature float32 [B, F, d] and
+# keep_feature [B', 1, d], the frozen model's of these images, where they are known (`recognition.features`)
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are

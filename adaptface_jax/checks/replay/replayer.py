@@ -85,6 +85,8 @@ class Replayer:
 
     def run(self, window: Window) -> Finding:
         """Recompute its steps, comparing wherever something is known; ends at the first difference."""
+        if self._compiled is None:
+            self._plan = self._plan.completed()
         plan, recorded = self._plan, self._recorded
         session = recorded.session_of(window.start)
         exact = not differences(session)

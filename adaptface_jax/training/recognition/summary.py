@@ -43,6 +43,7 @@ def summary(plan: RecognitionPlan) -> str:
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
         *keep_lines(config, plan.keep, source),
+        *(demand.line() for demand in plan.demands if demand is not None),
         *(
             f"benchmark {name}: {plural(len(b.issame), 'pair')}, {plural(len(b.images), 'image')} ({b.description})"
             for name, b in plan.benchmarks.items()
