@@ -167,7 +167,8 @@ def agreed(value: int | None) -> int | None:
     """The value of the first process, in all of them."""
     if not several():
         return value
-    found = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value)))
+    with jax.transfer_guard("allow"):
+        found = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value)))
     return None if found < 0 else found
 
 

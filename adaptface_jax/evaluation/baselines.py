@@ -44,7 +44,7 @@ class Known:
 
 
 def _read(workdir: Path) -> Known | None:
-    """The file of a run; None if there is none, or if it cannot be read, which is said."""
+    """The file of a run; None if there is none, or if it cannot be read, which is reported."""
     path = workdir / NAME
     if not path.exists():
         return None

@@ -76,10 +76,12 @@ class Verifier:
 
     def _guard(self, progress: Progress) -> None:
         """Report guarded benchmarks that have fallen, and note it: such a step is never the best, or ends the run."""
-        guarded, wanted = self._plan.config.eval, set(self._plan.config.eval.guard)
+        guarded = self._plan.config.eval
+        if not guarded.guard:
+            return
         before: dict[str, PairScores] = {}
-        if wanted and processes.primary():
-            for name in wanted:
+        if processes.primary():
+            for name in set(guarded.guard):
                 before |= read_scores(self._workdir / SCORES / FROZEN / f"{name}.npz")
         lost = fallen(changes(before, self.scores), guarded.guard, guarded.guard_points)
         for name, found in lost.items():
