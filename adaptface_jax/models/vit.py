@@ -59,7 +59,7 @@ class Block(nnx.Module):
         """rows: the number of first tokens to compute, [B, rows, D]; None: all."""
         branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
         x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
-        branch = self.mlp(self.norm2(x), adaptation)
+        branch = self.mlp(self.norm2(x), adaptation, attend == "each")
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
 
