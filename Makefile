@@ -2,7 +2,7 @@
 #
 #   make install      everything a user needs
 #   make demo         train DA-LoRA on the built-in set and print its verification report
-#   make test         every test without torch and ONNX, then the next two
+#   make test         every test without torch and ONNX, and beside them the next two
 #   make test-wheel   the wheel, in a bare environment and an empty folder
 #   make test-newest  some tests on the newest jax, in .venv-newest if the Python of .venv is too old for it
 #   make test-peers   the live comparisons with transformers and PEFT (installs torch)
@@ -35,7 +35,7 @@ NEWEST_TESTS := tests/config tests/models/adapters/test_lora.py tests/losses/tes
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
 
-.PHONY: install demo test test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
+.PHONY: install demo test test-suite test-beside test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)-run
@@ -54,9 +54,14 @@ echo "adaptface --help lists the commands; without activation, use $(VENV)/bin/a
 endef
 
 test: $(INSTALLED)-test
-	$(RUN) -m pytest -n $(WORKERS) -m "not peers and not onnx"
-	$(MAKE) test-wheel
-	$(MAKE) test-newest
+	$(MAKE) -j2 --keep-going test-suite test-beside
+
+test-suite: $(INSTALLED)-test
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "not peers and not onnx"
+
+# While the suite leaves the processors idle; what it prints comes at its end, in one piece.
+test-beside: $(INSTALLED)-test
+	@said=$$($(MAKE) --keep-going test-wheel test-newest 2>&1); status=$$?; printf "%s\n" "$$said"; exit $$status
 
 test-wheel: $(INSTALLED)-test
 	$(RUN) tests/wheel/check.py
@@ -121,6 +126,11 @@ $(INSTALLED)-dev: $(INSTALLED)-python pyproject.toml
 $(INSTALLED)-docs: $(INSTALLED)-python pyproject.toml
 	$(PIP) --editable '.[docs]'
 	@touch $@
+
+# What quality, docs and test need, in one go.
+$(INSTALLED)-ci: $(INSTALLED)-python pyproject.toml
+	$(PIP) --editable '.[dev,docs,test,align]'
+	@touch $(INSTALLED)-dev $(INSTALLED)-docs $(INSTALLED)-test $@
 
 # torch first, or PEFT's requirement would pick a build.
 $(INSTALLED)-peers: $(INSTALLED)-python pyproject.toml

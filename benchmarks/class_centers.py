@@ -72,7 +72,7 @@ def steps(setting: str) -> dict[str, Any]:
     from adaptface_jax.models.specs import backbone_spec
     from adaptface_jax.training import optim
     from adaptface_jax.training.recognition.loss import make_loss
-    from adaptface_jax.training.step import init_state, make_step
+    from adaptface_jax.training.step import begin_state, make_step
 
     size = 56
     config = Config(
@@ -82,10 +82,10 @@ def steps(setting: str) -> dict[str, Any]:
     )
     mesh = make_mesh(jax.devices()[:1])
     recognizer = Recognizer(backbone_spec("demo"), config, jnp.float32)
-    frozen, trainable = recognizer.init(vit.random_params(recognizer.built_spec, size, 0), MANY)
+    frozen, trainable = recognizer.init(vit.random_params(recognizer.built_spec, size, 0), MANY, mesh)
     rate = optim.schedule(config.train, 100, 1000)
     optimizer = optim.optimizer(config.train, rate, loss=config.loss)
-    state = place(mesh, init_state(trainable, optimizer, init_statistics()))
+    state = begin_state(place(mesh, trainable), optimizer, init_statistics(), mesh)
     frozen, key = jax.device_put((frozen, jax.random.key(0)), sharding(mesh))
     sampler = class_sampler(config.loss, MANY, BATCH, mesh)
     rng = np.random.default_rng(0)

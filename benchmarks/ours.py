@@ -24,6 +24,7 @@ from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import random_params
 from adaptface_jax.training.arithmetic import flops
 from adaptface_jax.training.optim import optimizer, schedule
+from adaptface_jax.training.recognition.features import make_features
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
@@ -32,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"kind": "lora"},
     "lora48": {"kind": "lora", "rank": 48, "alpha": 48.0},
     "dalora_frozen": {"kind": "dalora", "router": "frozen"},
+    "dalora_frozen_cached": {"kind": "dalora", "router": "frozen"},  # its features computed before the first step
     "dalora_block2": {"kind": "dalora", "router": "block:2"},
     "dalora_shared": {
         "kind": "dalora", "router": "block:2", "num_domains": 4, "rank": 8, "shared_rank": 16, "alpha": 32.0,
@@ -81,6 +83,8 @@ def build(problem: Problem) -> Ready:
         "weight": np.ones(problem.batch_size, np.float32),
     }
     batch = jax.device_put(batch, rows)
+    if problem.variant.endswith("_cached"):
+        batch |= {"feature": make_features(recognizer, mesh, 1 + config.augment.flip)(frozen, batch)}
     start = time.perf_counter()
     if problem.variant == "frozen":
         traced = forward(recognizer, mesh).trace(frozen, trainable, batch["image"])

@@ -40,11 +40,12 @@ def trained(
     trainable: Any = None,
     target: np.ndarray | None = None,
     keep: np.ndarray | None = None,
+    kept: int = 0,
     told: int = 0,
 ) -> Any:
     """The trainable tree after `config.train.steps`, from the model's own or another one.
 
-    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3]; with each batch, half as many of them.
+    target: float32 [N, K], what the gates should be. keep: uint8 [M, S, S, 3], of which `kept` with each batch.
     told: steps between two printed losses; 0 none.
     """
     size, seed = config.train.batch_size, config.seed
@@ -54,7 +55,7 @@ def trained(
     state = place(mesh, init_state(start, optimizer, init_statistics()))
     step = make_step(make_loss(model.recognizer, mesh), optimizer, rate, mesh)
     key = place(mesh, jax.random.key(seed))
-    beside = orders(0 if keep is None else len(keep), size // 2, config.train.steps, seed + 1)
+    beside = orders(0 if keep is None else len(keep), kept, config.train.steps, seed + 1)
     for number, rows in enumerate(orders(len(labels), size, config.train.steps, seed), 1):
         batch = {"image": images[rows], "label": labels[rows], "weight": np.ones(size, np.float32)}
         if target is not None:

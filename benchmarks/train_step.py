@@ -26,7 +26,7 @@ from serving import Problem
 from workers import Worker, machine, take_turns
 
 HERE = Path(__file__).resolve().parent
-OURS = ("lora", "lora48", "dalora_frozen", "dalora_block2", "dalora_shared", "frozen")
+OURS = ("lora", "lora48", "dalora_frozen", "dalora_frozen_cached", "dalora_block2", "dalora_shared", "frozen")
 PEERS = ("peft", "peft_compiled", "frozen_torch")
 REFERENCES = ("peft", "lora", "lora48", "frozen_torch")  # what the others are divided by
 
@@ -61,12 +61,12 @@ def row(worker: Worker, times: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    names = f"{'variant':15}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}{'/ lora48':>10}{'/ torch':>9}"
+    names = f"{'variant':21}{'dtype':>10}{'images/s':>10}{'/ peft':>8}{'/ lora':>8}{'/ lora48':>10}{'/ torch':>9}"
     lines = [f"{names}{'CPU s/image':>13}{'peak MB':>9}{'compile s':>11}"]
     for r in rows:
         over = [f"{r[f'speed_over_{name}']:.2f}" if f"speed_over_{name}" in r else "" for name in REFERENCES]
         lines.append(
-            f"{r['variant']:15}{r['dtype']:>10}{r['images_per_second']:>10.2f}{over[0]:>8}{over[1]:>8}{over[2]:>10}{over[3]:>9}"
+            f"{r['variant']:21}{r['dtype']:>10}{r['images_per_second']:>10.2f}{over[0]:>8}{over[1]:>8}{over[2]:>10}{over[3]:>9}"
             f"{r['cpu_seconds_per_image']:>13.3f}"
             f"{r['peak_bytes'] / 1e6:>9.0f}{r['compile_seconds']:>11.1f}"
         )

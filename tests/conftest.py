@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import gc
 import importlib.metadata
 import os
@@ -46,6 +47,12 @@ hypothesis.settings.register_profile("jax", deadline=None)
 hypothesis.settings.load_profile("jax")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: none is left to run alone at the end. A file stays together, for its fixtures."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """Outputs of other programs, or of earlier versions of this one; see their README."""
@@ -59,6 +66,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data next to this checkout")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _generated_people_are_rendered_once():
+    """Trainings open the same few people again and again, and to render them takes seconds."""
+    from adaptface_jax.data.sources.from_path import PREFIXES
+    from adaptface_jax.data.sources.synthetic import PREFIX, open_synthetic
+
+    albums = collections.defaultdict(dict)
+
+    def opened(path: str):
+        source = open_synthetic(path)
+        source._rendered = albums[source._spec.seed, source._spec.images]
+        return source
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PREFIXES, PREFIX, opened)
+        yield
 
 
 @pytest.fixture(scope="session")

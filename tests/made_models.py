@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import AdapterConfig, BackboneConfig, Config, HeadConfig, TrainConfig
+from adaptface_jax.distributed.mesh import class_rows
 from adaptface_jax.models import vit
 from adaptface_jax.models.recognizer import Recognizer
 from adaptface_jax.models.specs import BackboneSpec
@@ -49,6 +51,11 @@ def build(
     recognizer = Recognizer(spec, settings, dtype)
     frozen, trainable = recognizer.init(made(vit.random_params(recognizer.built_spec, SIZE, 0)), classes)
     return recognizer, frozen, trainable
+
+
+def padded(centers: jax.Array, mesh: Mesh) -> jax.Array:
+    """Class centers [C, d] with rows of zeros at the end, so that the mesh's `model` axis divides them."""
+    return jnp.pad(centers, ((0, class_rows(mesh, len(centers)) - len(centers)), (0, 0)))
 
 
 def images(batch: int = 4, seed: int = 0) -> jax.Array:

@@ -27,6 +27,8 @@ from adaptface_jax.training.run import write_record
 from adaptface_jax.training.step import init_state
 from adaptface_jax.weights.names import engine
 from adaptface_jax.weights.names.dialects import HF_CLIP, HF_DINOV2
+from adaptface_jax.weights.names.dinov3 import HF_DINOV3
+from adaptface_jax.weights.names.siglip import HF_SIGLIP
 from tests import made_models as models
 from tests import made_weights as dialects
 from tests.made_results import benchmark_result
@@ -40,8 +42,10 @@ def write_backbone(folder: Path, spec: BackboneSpec) -> None:
         noise = rng.standard_normal(shape, dtype=np.float32)
         leaves[path] = 1 + 0.3 * noise if path.endswith(("scale", "gamma")) else 0.1 * noise
     folder.mkdir(parents=True, exist_ok=True)
-    table = HF_CLIP if spec.family == "clip" else HF_DINOV2
-    dialects.save(folder / "model.safetensors", engine.to_names(table, spec, trees.unflatten(leaves)))
+    table = {"clip": HF_CLIP, "dinov2": HF_DINOV2, "dinov3": HF_DINOV3, "siglip": HF_SIGLIP}[spec.family]
+    prefix = "vision_model." if spec.family == "siglip" else ""
+    tensors = engine.to_names(table, spec, trees.unflatten(leaves))
+    dialects.save(folder / "model.safetensors", {prefix + name: tensor for name, tensor in tensors.items()})
     (folder / "config.json").write_text(json.dumps(hf_config(spec)))
 
 

@@ -19,6 +19,9 @@ _CUT = BackboneSpec("siglip", 16, 2, 2, 64, 4, 22, activation="gelu_tanh", stats
 TINY = {
     "tiny_dinov3": _DINOV3,
     "tiny_dinov3_gated": BackboneSpec("dinov3", 16, 2, 2, 48, 4, 20, 3, "swiglu", norm_eps=1e-5),
+    "tiny_dinov3_unbiased": BackboneSpec(
+        "dinov3", 16, 2, 2, 32, 4, 20, 3, "swiglu", norm_eps=1e-5, unbiased=True
+    ),  # without a golden
     "tiny_siglip": _CUT,
     "tiny_face": BackboneSpec("face", 16, 2, 2, 64, 4, 22, activation="relu6", norm_eps=1e-5, embedding=24, stats=HALF),
 }

@@ -19,7 +19,7 @@ def run(*arguments: str) -> str:
 
 def test_help_names_the_variants():
     help_text = run("--help")
-    assert all(name in help_text for name in ("lora", "dalora_frozen", "dalora_block2", "frozen", "peft"))
+    assert all(name in help_text for name in ("lora", "dalora_frozen_cached", "dalora_block2", "frozen", "peft"))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from adaptface_jax.align.prefer import PREFER
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.progress import Progress
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.image_files import ImageFiles
 from adaptface_jax.training.stopping import StopSignals
 
@@ -38,7 +38,7 @@ def work(args: argparse.Namespace) -> None:
 def outcome_lines(target: str, outcome: Outcome, options: Options, images: int) -> list[str]:
     """What was written, and the photographs that did not simply yield one crop of one face."""
     kept = f" ({outcome.kept:,} kept from before)" if outcome.kept else ""
-    lines = [f"written: {target}, {outcome.crops:,} crops{kept} of {images:,} images"]
+    lines = [f"written: {target}, {plural(outcome.crops, 'crop')}{kept} of {plural(images, 'image')}"]
     if outcome.several:
         taken = (
             "all were" if options.every else "the largest was" if options.prefer == PREFER[0] else "the center one was"

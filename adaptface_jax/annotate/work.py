@@ -14,7 +14,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked
 from adaptface_jax.core.outputs import check_inside
 from adaptface_jax.core.progress import Progress
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.labels import LabelTable
 from adaptface_jax.data.sources.loose_images import open_images
 from adaptface_jax.training.stopping import StopSignals
@@ -33,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     busy = f"--out: another process is writing to {shown(str(out.parent))}; wait for it, or choose another folder"
     with StopSignals() as stop, stop.at_once(), disk_may_fill(out.parent), locked(out.parent, busy):
         journal = open_journal(out, args.source)
-        print(f"annotating {source.description}: {len(source):,} images, --processes={args.processes}")
+        print(f"annotating {source.description}: {plural(len(source), 'image')}, --processes={args.processes}")
         print("\n".join(threshold_lines(limits)), flush=True)
         with Progress(len(source), label="annotating", unit="image") as progress:
 
@@ -59,7 +59,7 @@ def outcome_lines(out: Path, table: LabelTable, found: Annotated) -> list[str]:
     """How many images, each condition's count, and the images that have none."""
     journal = journal_of(out).name
     kept = f" ({found.kept:,} measured before)" if found.kept else ""
-    lines = [f"written: {shown(str(out))}, {len(table):,} images{kept}"]
+    lines = [f"written: {shown(str(out))}, {plural(len(table), 'image')}{kept}"]
     for name, words in WORDS.items():
         counts = collections.Counter(table.columns[name].values[code] for code in table.columns[name].codes.tolist())
         lines.append(f"  {name:10}" + ", ".join(f"{word} {counts[word]:,}" for word in words))

@@ -77,7 +77,7 @@ class Search:
     def lines(self) -> list[str]:
         """The outcome, and the rule that decided, as text."""
         unsearched = sum(bool(one.problem) for one in self.found)
-        counts = [plural(len(self.found), "image") + f" searched among {plural(self.people, 'person', 'people')}"]
+        counts = [plural(len(self.found), "image") + f" searched among {plural(self.people, 'person')}"]
         if self.rule is not None:
             known = sum(one.person is not None for one in self.found)
             counts.append(f"{known:,} known, {len(self.found) - known - unsearched:,} unknown")

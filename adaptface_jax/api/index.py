@@ -154,7 +154,7 @@ class Index:
         if lost := sorted(set(source.class_names) - set(names)):
             more = f" and {len(lost) - LISTED:,} more" if len(lost) > LISTED else ""
             said = f"{', '.join(map(shown, lost[:LISTED]))}{more}"
-            count = plural(len(lost), "person", "people")
+            count = plural(len(lost), "person")
             warnings.warn(f"{count} without a usable image, left out: {said}", stacklevel=2)
         if images.unreadable:
             warnings.warn("\n".join(images.lines("not usable")), stacklevel=2)

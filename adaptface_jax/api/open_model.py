@@ -51,7 +51,7 @@ def open_model(
         any published naming, a hub id, or "builtin" (the small packaged one). A run takes precedence over weights next
         to it.
       checkpoint: "best", "latest" or a step; of a run.
-      image_size: input size in pixels of a backbone; None for 224, or its training size if smaller.
+      image_size: input size in pixels of a backbone; None for its own (DINOv2: 224).
       stored_size: pixels that images are first resized to, for a backbone (a run has its own); None for image_size, or
         112 if that is smaller.
       feature: for a backbone, "cls" or "projected" (CLIP).
@@ -155,7 +155,7 @@ def open_backbone(wanted: Wanted, mesh: Mesh, images: Sequence[Any] | None = Non
     if wanted.checkpoint != BEST:
         raise InputError(f"--checkpoint: {shown(wanted.source)} is not a run, so it has none; omit it")
     name = inspect_backbone(wanted.source)
-    size = wanted.image_size or min(224, BACKBONES[name].native_size)
+    size = wanted.image_size or BACKBONES[name].usual_size
     backbone = BackboneConfig(
         name=name, weights=wanted.source, image_size=size, dtype=wanted.dtype or "auto", feature=wanted.feature
     )

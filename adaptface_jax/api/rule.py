@@ -173,7 +173,7 @@ def _faces(results: Path, benchmark: str, benchmarks: BenchmarkResults) -> str:
     """Whose faces a benchmark's threshold was measured on."""
     entry = benchmarks[benchmark]
     count = entry.intervals.people if entry.intervals else 0  # 0 in files of earlier versions
-    people = f" of {plural(count, 'person', 'people')}" if count else ""
+    people = f" of {plural(count, 'person')}" if count else ""
     made = ", generated faces" if _generated(results, benchmark) else ""
     return f"{benchmark}: {plural(entry.pairs, 'pair')}{people}{made}"
 

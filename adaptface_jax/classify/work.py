@@ -76,6 +76,9 @@ class Examiner:
         progress.write(f"step {step:,}  {VALIDATION}: {words(result)}")
         return score(result, self._plan.config.eval.metric)
 
+    def fell(self) -> str:
+        return ""
+
     def objection(self) -> str:
         return ""
 

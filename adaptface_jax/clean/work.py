@@ -103,9 +103,7 @@ def outcome_lines(
         f"outliers  {plural(counts[OUTLIER], 'image')} closer to someone else than to their own person",
     ]
     if args.benchmark:
-        lines.append(
-            f"shared    {plural(counts[SHARED], 'person', 'people')} in the benchmarks as similar to one in the dataset"
-        )
+        lines.append(f"shared    {plural(counts[SHARED], 'person')} in the benchmarks as similar to one in the dataset")
     lines.append(f"written: {shown(args.out)}" + (f", {shown(args.sheet)}" if args.sheet else ""))
     if args.sheet and len(suspects) > MOST:
         lines.append(f"the sheet shows the first {MOST} of {len(suspects):,}")

@@ -17,7 +17,7 @@ def add_model_flags(parser: Parser, batch_size: int | None = None, required: boo
     which.add_argument("--run", metavar="WORKDIR", help="the folder of a training run")
     which.add_argument("--backbone", metavar="DIR", help="converted folder, local file, hub id or `builtin`")
     parser.add_argument("--checkpoint", default="best", help="best, latest or a step of the run [best]")
-    parser.add_argument("--image_size", type=int, metavar="PX", help="input size of --backbone [224; demo 112]")
+    parser.add_argument("--image_size", type=int, metavar="PX", help="input size of --backbone [its own; DINOv2 224]")
     parser.add_argument(
         "--stored_size",
         type=int,

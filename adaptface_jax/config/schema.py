@@ -39,7 +39,9 @@ class BackboneConfig:
     weights: str = setting(
         "", "converted folder, local file, hub id, `builtin` (demo), or empty for random", first=True
     )
-    image_size: int = setting(224, "pixels; a multiple of the patch size", low=1, high=4096, first=True)
+    image_size: int = setting(
+        0, "pixels, a multiple of the patch size; 0 is the backbone's own (DINOv2: 224)", low=0, high=4096, first=True
+    )
     train_patch_embed: bool = setting(False, "train a copy of the patch embedding")
     dtype: str = setting("auto", "auto is float32 on a CPU, else bfloat16", choices=("auto", "float32", "bfloat16"))
     feature: str = setting("cls", "the backbone's own, or CLIP's projected one", choices=("cls", "projected"))
@@ -69,10 +71,18 @@ class AdapterConfig:
     init_from: str = setting("", "start from this PEFT adapter's folder; empty for fresh values")
     num_domains: int = setting(3, "gates of DA-LoRA, an expert each", low=2, high=256)
     null_expert: bool = setting(False, "dalora: the last expert is the frozen model itself, without parameters")
+    null_weight: float = setting(
+        1.0, "null expert: how many new images an old one counts in teaching the gates; more keeps doubtful ones", low=0
+    )
     gate: str = setting("soft", "dalora: all experts, weighted by the gates, or the top one", choices=("soft", "top1"))
     shared_rank: int = setting(0, "dalora: rank of an extra expert applied in full to every image", low=0, high=4096)
     router: str = setting(
         "block:2", "`frozen` (CLS of the unadapted backbone) or `block:N` (mean token after N blocks)"
+    )
+    router_input: str = setting(
+        "mean",
+        "block:N: mean_std adds each channel's deviation over the tokens, which shows blur",
+        choices=("mean", "mean_std"),
     )
     balance_weight: float = setting(0.0, "weight of the expert balance in the loss", low=0)
     domain_loss_weight: float = setting(0.1, "weight of the cross-entropy on known domain labels", low=0)
@@ -230,6 +240,9 @@ class TrainConfig(LoopConfig):
         0.0, "decay of a moving average of the trained weights, then verified and used; 0 off", low=0, high=0.999999
     )
     keep_batch: int = setting(0, "images of data.keep with each batch; 0: as many as the batch has", low=0)
+    feature_cache: float = setting(
+        2.0, "gigabytes for frozen features, each computed once where images are not augmented or only flipped", low=0
+    )
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
     unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
 
@@ -304,6 +317,13 @@ def check(config: Config) -> None:
     if adapter.kind != "dalora" and (adapter.null_expert or adapter.gate != "soft"):
         name = "null_expert" if adapter.null_expert else "gate"
         raise InputError(f"adapter.{name}: adapter.kind={adapter.kind} has no gates; use dalora, or omit it")
+    if adapter.null_weight != 1 and not adapter.null_expert:
+        raise InputError("adapter.null_weight: is for adapter.null_expert, which is off; turn that on, or omit this")
+    if adapter.kind == "dalora" and adapter.router == "frozen" and adapter.router_input != "mean":
+        raise InputError(
+            f"adapter.router_input: {adapter.router_input} is of tokens inside the backbone, and adapter.router=frozen "
+            "takes its feature; use adapter.router=block:N, or omit it"
+        )
     if adapter.null_expert and config.backbone.train_patch_embed:
         raise InputError(
             "backbone.train_patch_embed: adapter.null_expert keeps the frozen model for some images, and a trained "

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 
 RECIPE = "small_faces"
 IMAGES, STEPS = 300, 400  # what the recipe was measured on
@@ -63,8 +64,8 @@ def held_out(counts: np.ndarray) -> int:
     people, able = len(counts), int((counts > 1).sum())
     if people < 4 or able < 2:
         raise InputError(
-            f"{people:,} people, {able:,} of whom have two images; expected at least 4, and two images of 2 of them: "
-            "some are trained on, others verified on"
+            f"{plural(people, 'person')}, {able:,} of whom have two images; expected at least 4, and two images of 2 "
+            "of them: some are trained on, others verified on"
         )
     pairs = (counts * (counts - 1) // 2).sum() / people  # per person, on average
     wanted = max(PART * people, min(FEWEST, people / 3), PAIRS / max(pairs, 1e-9))

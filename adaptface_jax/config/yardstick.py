@@ -9,7 +9,10 @@ from adaptface_jax.config.schema import AdapterConfig, Config
 from adaptface_jax.core.text import pattern_text
 
 # Adapter settings that a plain LoRA does not use.
-GATED = ("num_domains", "null_expert", "gate", "shared_rank", "router", "balance_weight", "domain_loss_weight")
+GATED = (
+    "num_domains", "null_expert", "null_weight", "gate", "shared_rank", "router", "router_input", "balance_weight",
+    "domain_loss_weight",
+)  # fmt: skip
 
 
 def plain_adapter(adapter: AdapterConfig) -> AdapterConfig | None:

@@ -55,6 +55,7 @@ def convert(
         ),
         f"  activation  {spec.activation} ({settled.activation_from})",
         f"  statistics  {statistics_line(spec)} ({settled.statistics_from})",
+        *([f"  channels    {settled.channels}"] if settled.bgr else []),
         f"  projection  {'none' if spec.projection is None else spec.projection}",
         *(f"  unknown     {setting}; ignored" for setting in settled.unknown),
         f"written to {out}",

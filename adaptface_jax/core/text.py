@@ -26,9 +26,17 @@ def quoted(text: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[0]}"
 
 
-def plural(number: int, noun: str, nouns: str = "") -> str:
-    """ "1 fault", "2 faults", and "2 people" where the plural is irregular."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+IRREGULAR = {"class": "classes", "identity": "identities", "person": "people"}
+
+
+def plural(number: int, noun: str) -> str:
+    """ "1 fault", "2,000 faults", "2 people"."""
+    return f"{number:,} {noun if number == 1 else plural_of(noun)}"
+
+
+def plural_of(noun: str) -> str:
+    """ "faults", "people"."""
+    return IRREGULAR.get(noun, f"{noun}s")
 
 
 def shortened(text: str, length: int) -> str:

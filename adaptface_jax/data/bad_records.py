@@ -52,7 +52,7 @@ class BadRecords:
         if len(self._keys) > self._limit:
             log = f"; {shown(str(self._path))} lists them" if self._path is not None else ""
             raise InputError(
-                f"data.max_bad_records: {len(self._keys)} bad records; at most {self._limit} may be skipped; "
+                f"data.max_bad_records: {plural(len(self._keys), 'bad record')}; at most {self._limit} may be skipped; "
                 f"the last one: {record.reason}{log}"
             )
 

@@ -19,7 +19,7 @@ from typing import Any
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import locked, write_bytes, write_text
 from adaptface_jax.core.json_io import to_json
-from adaptface_jax.core.text import quoted, shown
+from adaptface_jax.core.text import plural, quoted, shown
 from adaptface_jax.core.workers import team
 from adaptface_jax.data.labels import LABELS, encode_labels
 from adaptface_jax.data.record import Keys, Source, labels_digest, texts_digest
@@ -67,7 +67,7 @@ def pack(
     differently from what was written; RunError if a process dies.
     """
     if limit.shards is not None and not 1 <= limit.shards <= len(source):
-        raise InputError(f"--shards: {limit.shards} of {len(source)} images; expected 1 to {len(source)}")
+        raise InputError(f"--shards: {limit.shards} of {plural(len(source), 'image')}; expected 1 to {len(source)}")
     plan = {
         "format": FORMAT,
         "version": VERSION,

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.processors import cores
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.record import Source
@@ -43,6 +43,7 @@ def batches(
     process_count: int = 1,
     bad_records: BadRecords | None = None,
     witness: Witness | None = None,
+    features: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Endless training batches from `start_step` on; each epoch is reshuffled and its short last batch dropped.
 
@@ -56,10 +57,13 @@ def batches(
     one would shift all later batches) with weight 0, no known domain and another row's image, which leaves the batch
     statistics intact. None: they are errors.
     witness: receives what was read for each batch, in training order.
+    features: what is known of each record besides, float32 [N, ...]; one that is not finite could not be computed, and
+    with bad_records makes its record a bad one.
 
     Yields {"image": uint8 [B', S, S, 3], "label": int32 [B'] (multi-label [B', A]), "weight": float32 [B']}, with
     B' = batch_size / process_count and weights 1 or 0; for a source with domains also "domain": float32 [B', K], the
-    target gates: 1 split evenly over the image's domains, a row of zeros if none is known.
+    target gates: 1 split evenly over the image's domains, a row of zeros if none is known. With features also
+    "feature", theirs; a bad record has those of the row whose image it has.
     Raises InputError if the source cannot fill one batch or the processes cannot share one evenly, and while iterating
     for a record that cannot be read or decoded (naming it) or, with bad_records, once there are too many.
     """
@@ -67,11 +71,11 @@ def batches(
         raise InputError(f"train.batch_size: {batch_size} is not a positive multiple of the {process_count} processes")
     if len(source) < batch_size:
         raise InputError(
-            f"train.batch_size: {batch_size} is more than the {len(source)} images of {source.description}; "
+            f"train.batch_size: {batch_size} is more than the {plural(len(source), 'image')} of {source.description}; "
             "choose a smaller batch"
         )
     rows = process_rows(batch_size, process_index, process_count)
-    load = _Load(source, image_size, rows, bad_records is not None, witness is not None)
+    load = _Load(source, image_size, rows, bad_records is not None, witness is not None, features)
     order = _order(source, batch_size, seed)
     iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})
@@ -87,6 +91,25 @@ def record_keys(source: Source, batch_size: int, seed: int, step: int) -> list[s
     """The keys of the records on which step `step` (counted from 1) trains, over all processes."""
     numbers = _order(source, batch_size, seed).repeat()[step - 1]
     return [source.key(number) for number in numbers.tolist()]
+
+
+def in_order(
+    source: Source, batch_size: int, image_size: int, *, rows: slice, skip: bool, threads: int | None = None
+) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """Every record once, as `batches` would show it: ({"image", "weight"}, number of records in the global batch).
+
+    The last batch is filled up with the last record. rows: of each batch that this process reads. skip: a record that
+    cannot be read has weight 0.
+    Raises InputError while iterating for a record that cannot be read or decoded, if they are not skipped.
+    """
+    load = _Load(source, image_size, rows, skip, witnessed=False)
+
+    def block(batch: int) -> tuple[dict[str, np.ndarray], int]:
+        first = batch * batch_size
+        found = load(np.minimum(np.arange(first, first + batch_size), len(source) - 1)).batch
+        return {name: found[name] for name in ("image", "weight")}, min(batch_size, len(source) - first)
+
+    yield from _each(-(-len(source) // batch_size), block, _ahead(threads))
 
 
 def evaluation_batches(
@@ -120,7 +143,11 @@ def evaluation_batches(
         return out, min(batch_size, len(images) - batch * batch_size)
 
     count = -(-len(images) // batch_size)
-    ahead = _ahead(0 if count == 1 else threads)
+    yield from _each(count, load, _ahead(0 if count == 1 else threads))
+
+
+def _each(count: int, load: Callable[[int], Any], ahead: grain.ReadOptions) -> Iterator[Any]:
+    """load(0) to load(count - 1), prefetched by threads."""
     loaded = iter(grain.MapDataset.range(count).map(load).to_iter_dataset(ahead))
     try:
         yield from loaded
@@ -160,18 +187,22 @@ class _Load:
     rows: slice
     skip: bool
     witnessed: bool
+    features: np.ndarray | None = None
 
     def __call__(self, numbers: np.ndarray) -> _Loaded:
         numbers = numbers[self.rows]
         seen = np.zeros(len(numbers), ROW)
         image = np.zeros((len(numbers), self.image_size, self.image_size, 3), np.uint8)
         weight = np.ones(len(numbers), np.float32)
+        feature = None if self.features is None else self.features[numbers]
         bad = []
         for row, number in enumerate(numbers.tolist()):
             try:
                 record = self.source[number]
                 name = f"{self.source.description}: {shown(record.key)}"
                 image[row] = to_size(decode(record.image, name, self.image_size), self.image_size)
+                if self.skip and feature is not None and not np.isfinite(feature[row]).all():
+                    raise InputError(f"{name}: could not be read when its frozen feature was computed")
                 if self.witnessed:
                     seen[row] = image_digest(record), label_digest(self.source, number)
             except InputError as error:
@@ -182,6 +213,10 @@ class _Load:
         if bad and weight.any():
             image[weight == 0] = image[weight.argmax()]
         batch = {"image": image, "label": self.source.labels[numbers], "weight": weight}
+        if feature is not None:
+            if bad:
+                feature[weight == 0] = feature[weight.argmax()] if weight.any() else 0
+            batch["feature"] = feature
         if self.source.domains is not None:
             member = self.source.domains[numbers] * weight[:, None]
             batch["domain"] = member / np.maximum(member.sum(axis=1, keepdims=True), 1)

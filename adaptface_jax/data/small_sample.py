@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.selection import Selection
 
@@ -16,7 +17,11 @@ def small_sample(source: Source, count: int) -> Selection:
     Raises InputError if the source has fewer.
     """
     if count > len(source):
-        raise InputError(f"--overfit_small: {count} is more than the {len(source)} images of {source.description}")
+        raise InputError(
+            f"--overfit_small: {count} is more than the {plural(len(source), 'image')} of {source.description}"
+        )
     return Selection(
-        source, np.linspace(0, len(source) - 1, count).round().astype(np.int64), f"{count} images spread over it"
+        source,
+        np.linspace(0, len(source) - 1, count).round().astype(np.int64),
+        f"{plural(count, 'image')} spread over it",
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -66,6 +66,11 @@ def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
     return NamedSharding(mesh, spec(*axes))
 
 
+def class_rows(mesh: Mesh, classes: int) -> int:
+    """The rows of an array by class: at least `classes`, and the `model` axis divides them."""
+    return classes + -classes % mesh.shape[MODEL]
+
+
 def is_by_class(path: tuple[Any, ...]) -> bool:
     """Whether the leaf of a training state at this path has a row for each class."""
     return any(getattr(part, "key", None) == "centers" for part in path)
@@ -79,6 +84,11 @@ def state_shardings(mesh: Mesh, tree: Any) -> Any:
         return sharding(mesh, "class") if is_by_class(path) else sharding(mesh)
 
     return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def made(mesh: Mesh, init: Callable[..., Any], *given: Any) -> Any:
+    """The training state, or the part of it, that init(*given) returns, each leaf allocated where it belongs."""
+    return jax.jit(init, out_shardings=state_shardings(mesh, jax.eval_shape(init, *given)))(*given)
 
 
 def place(mesh: Mesh, tree: Any) -> Any:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -15,7 +16,6 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
 from adaptface_jax.core.progress import Phase
-from adaptface_jax.core.text import one_line
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.evaluation.embedding import Embedder
@@ -35,22 +35,37 @@ class Baselines:
     frozen: dict[str, BenchmarkResult] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a run's file holds. of: the backbone, the benchmarks' paths and whether mirror images are included."""
+
+    of: tuple[dict[str, Any], dict[str, str], bool]
+    results: Baselines
+
+
+def _read(workdir: Path) -> Known | None:
+    """The file of a run; None if there is none, or if it cannot be read, which is said."""
+    path = workdir / NAME
+    if not path.exists():
+        return None
+    try:
+        return from_plain(read_json(path), Known, str(path))
+    except InputError as error:
+        print(f"{error}; not used", flush=True)
+        return None
+
+
 def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[str, BenchmarkResult]:
     """The metrics of a run's unadapted backbone on those of the benchmarks (name -> path) that it was measured on.
 
     flip: whether mirror images are included.
     """
-    if not (workdir / NAME).exists():
+    known = _read(workdir)
+    if known is None:
         return {}
-    try:
-        known = read_json(workdir / NAME)
-        _, measured, flipped = known["of"]
-        frozen = from_plain(known["results"], Baselines, str(workdir / NAME)).frozen
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        print(f"{workdir / NAME}: skipped ({one_line(error)})", flush=True)
-        return {}
+    _, measured, flipped = known.of
     same = {name for name, path in paths.items() if flipped == flip and measured.get(name) == path}
-    return {name: entry for name, entry in frozen.items() if name in same}
+    return {name: entry for name, entry in known.results.frozen.items() if name in same}
 
 
 def baselines(
@@ -59,15 +74,10 @@ def baselines(
     """Measured once per run and stored in `workdir`/baselines.json: resuming should not cost two evaluations."""
     if not benchmarks:
         return Baselines()
-    path = workdir / NAME
-    wanted = json.loads(to_json([model.identity, config.data.benchmarks, config.eval.flip]))
-    kept: Baselines | None = None
-    try:
-        known = read_json(path) if path.exists() else {}
-        if known.get("of") == wanted:
-            kept = from_plain(known.get("results"), Baselines, str(path))
-    except InputError as error:
-        print(f"{error}; measured again", flush=True)
+    identity, paths, flip = json.loads(to_json([model.identity, config.data.benchmarks, config.eval.flip]))
+    wanted = (identity, paths, flip)
+    known = _read(workdir)
+    kept = known.results if known is not None and known.of == wanted else None
     if agreed(int(kept is not None)):
         return kept or Baselines()
     recognizer = dataclasses.replace(model.recognizer, config=unadapted(config))
@@ -78,5 +88,5 @@ def baselines(
         measured = Baselines(raw_pixels(benchmarks), found.results)
     if primary():
         write_each(workdir / SCORES / FROZEN, found.scores)
-        write_text(path, to_json({"of": wanted, "results": measured}) + "\n")
+        write_text(workdir / NAME, to_json(Known(wanted, measured)) + "\n")
     return measured

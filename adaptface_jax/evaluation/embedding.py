@@ -16,8 +16,8 @@ from adaptface_jax.data.augmentation.augment import preprocess
 from adaptface_jax.data.pipeline import STORED_SIZE, evaluation_batches
 from adaptface_jax.distributed.compiler import transformer_options
 from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.distributed.passes import passes
 from adaptface_jax.distributed.processes import place_rows, process_rows, several
-from adaptface_jax.evaluation.passes import passes
 from adaptface_jax.models.adapters.several import WHICH
 from adaptface_jax.models.recognizer import Recognizer
 

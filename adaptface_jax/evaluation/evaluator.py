@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptface_jax.core.progress import Phase
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.joined import Joined
 from adaptface_jax.data.pipeline import evaluation_batches
@@ -52,7 +53,7 @@ def evaluate(
         flipped = None if found.flipped is None else found.flipped[rows]
         distances = indexed_distances(found.embedding[rows], benchmark.index, flipped)
         gate = None if found.gate is None else found.gate[rows]
-        with Phase(f"evaluating {len(benchmark.issame):,} pairs of {name}", brief=True):
+        with Phase(f"evaluating {plural(len(benchmark.issame), 'pair')} of {name}", brief=True):
             judged = judged_benchmark(distances, benchmark)
             done.scores[name] = _scores(judged, benchmark, gate)
             done.results[name] = benchmark_result(judged, benchmark, gate)

@@ -43,7 +43,7 @@ def of_all(judged: Mapping[str, Verdict]) -> Outcome:
 def _of_one(label: str, verdict: Verdict, base: str) -> str:
     found = verdict.found
     if found.few:
-        people = plural(found.people, "person", "people")
+        people = plural(found.people, "person")
         return f"Too few people to say whether {label} differs from {base}: {people}."
     changes = {
         "accuracy": (verdict.accuracy, f"{signed(abs(found.accuracy_difference)).lstrip('+')} points"),
@@ -71,7 +71,7 @@ def detail(verdict: Verdict) -> str:
     )
     return (
         f"Accuracy {accuracy} points, AUC {auc}, with 95% intervals, over {plural(found.pairs, 'pair')} of "
-        f"{plural(found.people, 'person', 'people')}."
+        f"{plural(found.people, 'person')}."
     )
 
 

@@ -87,10 +87,12 @@ class Identification:
         said = [f"rank-{depth} {_percent(getattr(self, f'rank{depth}'))}" for depth in DEPTHS if depth <= len(self.cmc)]
         if self.mean_average_precision is not None:
             said.append(f"mAP {_percent(self.mean_average_precision)}")
-        line = f"{name}: {self.known_probes:,} probes of {self.people:,} people{among}, {', '.join(said)}"
+        line = (
+            f"{name}: {plural(self.known_probes, 'probe')} of {plural(self.people, 'person')}{among}, {', '.join(said)}"
+        )
         if self.unknown_probes:
             rates = ", ".join(f"{fpir} {_percent(rate)}" for fpir, rate in self.tpir_at_fpir.items())
-            line += f"; {self.unknown_probes:,} probes of unknown people, TPIR@FPIR {rates}"
+            line += f"; {plural(self.unknown_probes, 'probe')} of unknown people, TPIR@FPIR {rates}"
         result = [line]
         if self.intervals:
             low, high = self.intervals.rank1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from adaptface_jax.core.text import plural
 from adaptface_jax.evaluation.cells import Cell, by_conditions, condition_names
 from adaptface_jax.evaluation.gates import GateReport
 from adaptface_jax.evaluation.headline import LABELS, by_domain, detail, headline, of_all, on_generated
@@ -228,7 +229,7 @@ _CELLS_NOTE = (
 def _cell(cell: Cell, before: Cell | None) -> str:
     found, start = cell.figures, before.figures if before else None
     if found.auc is None:
-        return f"n/a, {found.pairs} pairs"
+        return f"n/a, {plural(found.pairs, 'pair')}"
     gains = ["", ""]
     if start and start.auc is not None:
         gains = [f" ({100 * change:+z.2f})" for change in (found.accuracy - start.accuracy, found.auc - start.auc)]
@@ -238,7 +239,7 @@ def _cell(cell: Cell, before: Cell | None) -> str:
         bounds = [f" [{ends(around.accuracy)}]", " [{:.3f} to {:.3f}]".format(*around.auc)]
     rests = f", {around.resting_on}" if around else ""
     figures = f"{percent(found.accuracy)}{bounds[0]}{gains[0]}, {area(found.auc)}{bounds[1]}{gains[1]}"
-    return f"{figures}, {found.pairs} pairs{rests}"
+    return f"{figures}, {plural(found.pairs, 'pair')}{rests}"
 
 
 def gate_table(gates: GateReport) -> str:
@@ -250,7 +251,7 @@ def gate_table(gates: GateReport) -> str:
 
 def _gate_note(gates: GateReport) -> str:
     return (
-        f"The largest gate is the true domain's for {percent(gates.agreement)} of {gates.images} images"
+        f"The largest gate is the true domain's for {percent(gates.agreement)} of {plural(gates.images, 'image')}"
         f" ({percent(gates.matched_agreement)} under the best matching of gates with domains);"
         f" mean entropy {gates.entropy:.3f} nats."
     )

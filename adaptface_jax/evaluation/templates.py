@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from adaptface_jax.core.processors import cores
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.ijb import TemplateBenchmark
 from adaptface_jax.evaluation.distances import unit_embeddings
 from adaptface_jax.evaluation.roc import far_name, roc_curve
@@ -43,7 +44,7 @@ class TemplateResult:
             f"{far} {'n/a' if tar is None else f'{100 * tar:.2f}%'}" for far, tar in self.tar_at_far.items()
         )
         return (
-            f"{name}: {self.templates:,} templates, {self.pairs:,} pairs, AUC {self.auc:.6f}, "
+            f"{name}: {plural(self.templates, 'template')}, {plural(self.pairs, 'pair')}, AUC {self.auc:.6f}, "
             f"EER {100 * self.eer:.2f}%, TAR@FAR {tars}"
         )
 

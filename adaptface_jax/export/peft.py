@@ -41,6 +41,7 @@ from adaptface_jax.weights.peft.names import (
     ROOT,
     modules,
     modules_of_target,
+    namesakes,
     patch_module,
     patch_rows,
     tower_prefix,
@@ -140,6 +141,8 @@ def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: st
     spec = model.recognizer.spec
     found = {target: modules_of_target(spec, layout, target) for target in expert.targets}
     targets = {module.name for of_target in found.values() for module, _, _ in of_target}
+    ends = [module.name.partition("{i}.")[2] for module in modules(spec, layout) if module.name in targets]
+    excluded = namesakes(spec, layout, ends)
 
     def pattern(of_places: Mapping[str, np.ndarray], default: float) -> dict[str, Any]:
         blocks = places.adapted_blocks(expert, spec.depth)
@@ -164,9 +167,8 @@ def adapter_config(model: Model, layout: Layout, expert: AdapterConfig, base: st
         "use_dora": False,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": [
-            module.name.partition("{i}.")[2] for module in modules(spec, layout) if module.name in targets
-        ],
+        "target_modules": ends,
+        **({"exclude_modules": excluded} if excluded else {}),
         **({"layers_to_transform": places.adapted_blocks(expert, spec.depth)} if expert.blocks else {}),
         "modules_to_save": [patch_module(spec)] if model.recognizer.config.backbone.train_patch_embed else None,
         "rank_pattern": pattern(places.ranks(expert, spec.depth), expert.rank),
@@ -188,15 +190,18 @@ def write_router(out: Path, model: Model) -> None:
     block = router_block(looks_at)
     write_file(out / ROUTER, {**torch_linear(router["fc1"], "fc1."), **torch_linear(router["fc2"], "fc2.")})
     seen = "the feature of the backbone without adapters and with its original patch embedding"
-    inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6)"
+    spread = adapter.router_input == "mean_std"
+    deviation = "; then, for each channel, log(variance over all tokens + 1e-6) / 2" if spread else ""
+    inner = f"the mean of all tokens after {block} blocks, minus its mean, divided by sqrt(variance + 1e-6){deviation}"
     uniform = f"blocks 0 to {(block or 1) - 1} weight every expert 1/{recognizer.num_domains}; the others by the gates"
     write_json(
         out / ROUTER_JSON,
         {
             "looks_at": looks_at,
             "input": seen if block is None else inner,
+            **({"input_form": adapter.router_input} if spread else {}),
             "gates": "softmax(fc2(relu(fc1(input)))), one weight for each expert",
-            "use": "every block weights the experts by the gates" if block is None else uniform,
+            "use": "every block weights the experts by the gates" if not block else uniform,
             **({"top1": "by 1 for the greatest gate and 0 for the others"} if adapter.gate == "top1" else {}),
             "num_domains": recognizer.num_domains,
             **({"shared": "the adapter `shared`, at weight 1 for every image"} if lora.shared(adapter) else {}),

@@ -106,6 +106,7 @@ def hf_config(spec: BackboneSpec) -> dict[str, Any]:
             "intermediate_size": spec.mlp_width,
             "use_gated_mlp": swiglu,
             "num_register_tokens": spec.registers,
+            **(dict.fromkeys(("query_bias", "value_bias"), False) if spec.unbiased else {}),
         }
     return {
         "model_type": "dinov2_with_registers" if spec.registers else "dinov2",

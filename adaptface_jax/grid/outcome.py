@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adaptface_jax.core.json_io import read_json
 from adaptface_jax.grid.record import SubRun
-from adaptface_jax.training.checkpoint import CHECKPOINTS, saved_score
+from adaptface_jax.training.checkpoint import CHECKPOINTS, saved_rank
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.run import RESULTS
 
@@ -19,9 +19,9 @@ def is_over(workdir: Path) -> bool:
 
 def read_outcome(run: SubRun, workdir: Path) -> None:
     """Fill in score, loss and steps, as far as the run got."""
-    scores = [saved_score(folder) for folder in (workdir / CHECKPOINTS).glob("[0-9]*")]
+    ranks = [saved_rank(folder) for folder in (workdir / CHECKPOINTS).glob("[0-9]*")]
     # The best checkpoint is always kept.
-    run.score = max((score for score in scores if score is not None), default=None)
+    run.score = max((rank for rank in ranks if rank is not None), default=(True, None))[1]
     rows = [row for row in read_metrics(workdir) if "train/loss" in row]
     run.loss = rows[-1]["train/loss"] if rows else None
     run.steps = rows[-1]["step"] if rows else 0

@@ -116,7 +116,7 @@ def made(model: FaceModel, args: argparse.Namespace) -> Index:
         print(f"--people: {remark.message}")
     if args.index:
         index.save(args.index, overwrite=args.overwrite)
-        print(f"written: {shown(args.index)}, an index of {plural(len(index), 'person', 'people')}")
+        print(f"written: {shown(args.index)}, an index of {plural(len(index), 'person')}")
     return index
 
 

@@ -64,7 +64,7 @@ def class_loss(
     """`margin.margin_loss` on any mesh and for any number of classes.
 
     embeddings [B, d] raw, B a multiple of the device count; labels int [B]; centers [C, d], C a multiple of the
-    `model` axis; rows of zeros are padding and no classes (see `padded`). weights, key: as there.
+    `model` axis; rows of zeros are padding and no classes (see `models.head.init_centers`). weights, key: as there.
     """
     if all_at_once(config, embeddings.shape[0], centers.shape[0], mesh):
         return margin_loss(config, embeddings, centers, labels, statistics, weights, key)
@@ -102,11 +102,6 @@ def check_classes_fit(config: LossConfig, rows: int, classes: int, mesh: Mesh) -
             f"{name} needs the logits of all {classes:,} classes at once on one device; leave out "
             "train.model_parallel and loss.class_chunk, or sample fewer classes with loss.sample_rate"
         )
-
-
-def padded(centers: jax.Array, mesh: Mesh) -> jax.Array:
-    """Class centers [C, d] with rows of zeros at the end, so that the `model` axis divides them."""
-    return jnp.pad(centers, ((0, -centers.shape[0] % mesh.shape[MODEL]), (0, 0)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

@@ -89,36 +89,44 @@ class Recognizer:
         """How attention is computed here: a name in `layers.attend.ATTEND`."""
         return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
 
-    def init(self, backbone: Tree, num_classes: int | None) -> tuple[Tree, Tree]:
+    def init(self, backbone: Tree, num_classes: int | None, mesh: Mesh | None = None) -> tuple[Tree, Tree]:
         """(frozen, trainable) from the backbone's parameters; class centers only if num_classes is given.
 
-        Frozen leaves stay where the given parameters are, on the host or on a device.
+        Frozen leaves stay where the given parameters are, on the host or on a device. mesh: of the class centers.
         """
         adapter = self.config.adapter
-        keys = {
-            name: jax.random.fold_in(jax.random.key(self.config.seed), i)
-            for i, name in enumerate(("adapter", "router", "head", "centers"))
-        }
         trainable: Tree = {}
         if adapter.kind in ("lora", "dalora"):
-            trainable["adapter"] = lora.init_adapters(keys["adapter"], self.spec, adapter)
+            trainable["adapter"] = lora.init_adapters(self._key("adapter"), self.spec, adapter)
         if adapter.kind == "dalora":
-            # The frozen router takes the backbone's feature, an inner one the mean token.
-            inner = places.router_block(adapter.router) is not None
-            width = self.spec.width if inner else self.feature_dim
-            trainable["router"] = router.init_router(keys["router"], width, adapter.num_domains)
+            trainable["router"] = router.init_router(self._key("router"), self._router_width, adapter.num_domains)
         if self.has_head:
-            trainable["head"] = init_head(keys["head"], self.feature_dim, self.embedding_dim)
+            trainable["head"] = init_head(self._key("head"), self.feature_dim, self.embedding_dim)
         if num_classes is not None:
-            trainable["centers"] = init_centers(
-                keys["centers"], num_classes, self.embedding_dim * self.config.loss.subcenters
-            )
+            trainable["centers"] = self.init_centers(num_classes, mesh)
         if adapter.kind == "full":
             trainable["backbone"] = jax.tree.map(as_float32, backbone)
             return {}, trainable
         if self.config.backbone.train_patch_embed:
             trainable["backbone"] = {"patch_embed": jax.tree.map(as_float32, backbone["patch_embed"])}
         return {"backbone": self._stored(backbone)}, trainable
+
+    def init_centers(self, num_classes: int, mesh: Mesh | None = None) -> jax.Array:
+        """The class centers before training, float32 [C, E * sub-centers]; split over `mesh`, if one is given."""
+        dim = self.embedding_dim * self.config.loss.subcenters
+        return init_centers(self._key("centers"), num_classes, dim, mesh)
+
+    def _key(self, part: str) -> jax.Array:
+        """The key of the initial values of a part."""
+        number = ("adapter", "router", "head", "centers").index(part)
+        return jax.random.fold_in(jax.random.key(self.config.seed), number)
+
+    @property
+    def _router_width(self) -> int:
+        """The frozen router takes the backbone's feature, an inner one what `vit.routed_by` makes of its tokens."""
+        if places.router_block(self.config.adapter.router) is None:
+            return self.feature_dim
+        return self.spec.width * (2 if self.config.adapter.router_input == "mean_std" else 1)
 
     def _stored(self, backbone: Tree) -> Tree:
         """The backbone's parameters as the frozen tree keeps them."""
@@ -130,9 +138,17 @@ class Recognizer:
         }
         return trees.unflatten(rounded)
 
-    def embed(self, frozen: Tree, trainable: Tree, images: jax.Array, key: jax.Array | None = None) -> Embedded:
+    def embed(
+        self,
+        frozen: Tree,
+        trainable: Tree,
+        images: jax.Array,
+        key: jax.Array | None = None,
+        plain: jax.Array | None = None,
+    ) -> Embedded:
         """Images [B, S, S, 3], normalized, in the compute dtype. `key` switches dropout on, for training.
 
+        plain: their `plain_feature`, float32 [B, d], if it is known: the frozen router then needs no pass of its own.
         trainable: of one model, or of several with the number of each image's model (`adapters.several`).
         """
         which = trainable.get(several.WHICH)
@@ -162,11 +178,11 @@ class Recognizer:
                 return Gates(gates, rank_gates(acting, rank, shared, adapter.null_expert))
 
             if block is None:
-                gate = routed(self.plain_feature(frozen, images))
+                gate = routed(self.plain_feature(frozen, images) if plain is None else plain)
             else:
                 even = jnp.broadcast_to(jnp.float32(1 / self.num_domains), (images.shape[0], self.num_domains))
                 gate = Gates(even, rank_gates(even, rank, shared, adapter.null_expert))
-                inner = vit.Router(block, routed)
+                inner = vit.Router(block, routed, adapter.router_input)
         out = model(
             images,
             low_rank,

@@ -19,13 +19,19 @@ TARGETS = ("qkv", "q", "k", "v", "proj", "fc1", "fc2")
 
 
 def checked(config: ConfigDict) -> AnyConfig:
-    """The frozen settings, all checked, `auto` of the head resolved; raises InputError naming the first wrong one."""
+    """The frozen settings, all checked; the image size and the kind of head are resolved if left to the backbone.
+
+    Raises InputError naming the first wrong setting.
+    """
     frozen = overrides.freeze(config)
     if not isinstance(frozen, Config):
         return frozen
+    spec = backbone_spec(frozen.backbone.name)
+    backbone = dataclasses.replace(frozen.backbone, image_size=frozen.backbone.image_size or spec.usual_size)
+    head = dataclasses.replace(frozen.head, kind=head_kind(frozen.head.kind, spec))
+    frozen = dataclasses.replace(frozen, backbone=backbone, head=head)
     check_model(frozen)
-    kind = head_kind(frozen.head.kind, backbone_spec(frozen.backbone.name))
-    return dataclasses.replace(frozen, head=dataclasses.replace(frozen.head, kind=kind))
+    return frozen
 
 
 def check_model(config: Config) -> None:
@@ -45,9 +51,9 @@ def check_model(config: Config) -> None:
         check_places(adapter, spec.depth)
     if adapter.kind == "dalora":
         depth = router_block(adapter.router)
-        if depth is not None and not 1 <= depth < spec.depth:
+        if depth is not None and not 0 <= depth < spec.depth:
             raise InputError(
-                f"adapter.router: {adapter.router!r} is outside block:1 to block:{spec.depth - 1} "
+                f"adapter.router: {adapter.router!r} is outside block:0 to block:{spec.depth - 1} "
                 f"of {config.backbone.name}"
             )
 

@@ -53,7 +53,7 @@ class BackboneSpec:
     """One vision transformer.
 
     width D, depth (blocks), heads, mlp hidden width, patch size and native image size in pixels. embedding: width of
-    a face model's own embedding.
+    a face model's own embedding. unbiased: without the biases of query and value that its family has.
     """
 
     family: Family
@@ -69,6 +69,7 @@ class BackboneSpec:
     norm_eps: float = 1e-6
     projection: int | None = None
     embedding: int | None = None
+    unbiased: bool = False
     stats: ImageStats = IMAGENET
 
     @property
@@ -91,7 +92,7 @@ class BackboneSpec:
     def qkv_bias(self) -> Literal["qkv", "qv", ""]:
         """Which of query, key and value have a bias."""
         found: dict[Family, Literal["qv", ""]] = {"dinov3": "qv", "face": ""}
-        return found.get(self.family, "qkv")
+        return "" if self.unbiased else found.get(self.family, "qkv")
 
     @property
     def layer_scale(self) -> bool:
@@ -109,6 +110,11 @@ class BackboneSpec:
     @property
     def native_grid(self) -> int:
         return self.native_size // self.patch_size
+
+    @property
+    def usual_size(self) -> int:
+        """The image size in pixels if none is given: the native one, but 224 of DINOv2, whose table is for any size."""
+        return min(self.native_size, 224) if self.family == "dinov2" else self.native_size
 
     @property
     def feature_width(self) -> int:
@@ -141,8 +147,10 @@ def _clip(
     )  # fmt: skip
 
 
-def _dinov3(width: int, depth: int, heads: int, hidden: int, mlp: Literal["mlp", "swiglu"] = "mlp") -> BackboneSpec:
-    return BackboneSpec("dinov3", width, depth, heads, hidden, 16, 224, 4, mlp, norm_eps=1e-5)
+def _dinov3(
+    width: int, depth: int, heads: int, hidden: int, mlp: Literal["mlp", "swiglu"] = "mlp", unbiased: bool = False
+) -> BackboneSpec:
+    return BackboneSpec("dinov3", width, depth, heads, hidden, 16, 224, 4, mlp, norm_eps=1e-5, unbiased=unbiased)
 
 
 def _siglip(width: int, depth: int, heads: int, hidden: int, patch_size: int, native_size: int) -> BackboneSpec:
@@ -176,6 +184,9 @@ BACKBONES: dict[str, BackboneSpec] = {
     "dinov3_vits16plus": _dinov3(384, 12, 6, 1536, "swiglu"),
     "dinov3_vitb16": _dinov3(768, 12, 12, 3072),
     "dinov3_vitl16": _dinov3(1024, 24, 16, 4096),
+    "dinov3_vitl16plus": _dinov3(1024, 24, 16, 4096, "swiglu"),
+    "dinov3_vith16plus": _dinov3(1280, 32, 20, 5120, "swiglu"),
+    "dinov3_vit7b16": _dinov3(4096, 40, 32, 8192, "swiglu", unbiased=True),
     # SigLIP and SigLIP 2 alike: they differ in training.
     "siglip_vitb16": _siglip(768, 12, 12, 3072, 16, 224),
     "siglip_vitb32": _siglip(768, 12, 12, 3072, 32, 256),

@@ -67,11 +67,28 @@ class Block(nnx.Module):
 class Router:
     """Chooses the gates inside the backbone, after the first `block` blocks.
 
-    gates: function of [B, D] (mean token through a parameter-free LayerNorm, float32).
+    gates: function of what `routed_by` makes of the tokens there, float32 [B, D or 2D].
     """
 
     block: int
     gates: Callable[[jax.Array], Gates]
+    input: str = "mean"
+
+
+def routed_by(tokens: jax.Array, form: str) -> jax.Array:
+    """What a router inside the backbone sees of tokens [B, T, D], float32.
+
+    form: `mean`, the mean token through a parameter-free LayerNorm, [B, D]; `mean_std`, that and the logarithm of each
+    channel's deviation over the tokens, [B, 2D]: the style of MixStyle (arXiv 2104.02008). Blur and low resolution
+    lower deviations and hardly change the mean; ratios of them, differences of logarithms, do not depend on contrast.
+    """
+    tokens = tokens.astype(jnp.float32)
+    mean = jnp.mean(tokens, axis=1)
+    seen = standardize(mean, 1e-6)
+    if form == "mean":
+        return seen
+    variance = jnp.mean(jnp.square(tokens - mean[:, None]), axis=1)
+    return jnp.concatenate([seen, 0.5 * jnp.log(variance + 1e-6)], axis=-1)
 
 
 class Features(NamedTuple):
@@ -169,7 +186,7 @@ class ViT(nnx.Module):
             if router is not None:
                 gate = _choose(
                     i == router.block,
-                    lambda: router.gates(standardize(jnp.mean(x.astype(jnp.float32), axis=1), 1e-6)),
+                    lambda: router.gates(routed_by(x, router.input)),
                     lambda: gate,
                 )
             adaptation = None

@@ -19,7 +19,7 @@ from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_bytes
 from adaptface_jax.core.outputs import check_file
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.drawing import DrawnPair, draw_pairs
 from adaptface_jax.data.benchmarks.image_domains import conditions_text
 from adaptface_jax.data.decode import decode, to_size
@@ -191,12 +191,12 @@ def outcome_lines(
     less = "" if len(pairs) == args.pairs else f" of {args.pairs:,} requested: these people have no more"
     lines = [
         f"people    {len(people):,} of {source.num_classes:,} (seed {args.seed}), {len(drawn):,} of them in a pair",
-        f"pairs     {len(pairs):,}{less}, half of them genuine, of {len(images):,} images, in {folds} folds"
+        f"pairs     {len(pairs):,}{less}, half of them genuine, of {plural(len(images), 'image')}, in {folds} folds"
         + (" without shared people" if folds > 1 else ": too few people for several"),
     ]
     if crossed:
         unknown = int((~membership.any(axis=1) & np.isin(source.labels, people)).sum())
-        lines += [f"conditions unknown for {unknown:,} images: in no pair"] if unknown else []
+        lines += [f"conditions unknown for {plural(unknown, 'image')}: in no pair"] if unknown else []
         lines += [
             f"  {source.domain_names[first]} - {source.domain_names[second]}: {count:,}"
             for (first, second), count in cells(membership, pairs).items()

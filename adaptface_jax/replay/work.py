@@ -35,7 +35,10 @@ def work(args: argparse.Namespace) -> None:
     """Check what was kept, run windows again, print the verdict, exit with 1 if something differs."""
     began = time.monotonic()
     recorded = read_recorded_run(Path(args.run))
-    print(f"adaptface_jax {__version__} replay: the run in {recorded.workdir}, {recorded.trained:,} steps", flush=True)
+    print(
+        f"adaptface_jax {__version__} replay: the run in {recorded.workdir}, {plural(recorded.trained, 'step')}",
+        flush=True,
+    )
     report, sections = Report(), list[Section]()
     for section in _sections(recorded, args, began):
         sections.append(section)

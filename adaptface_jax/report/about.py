@@ -13,7 +13,7 @@ from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core import trees
-from adaptface_jax.core.text import duration, utc_minute
+from adaptface_jax.core.text import duration, plural, utc_minute
 from adaptface_jax.models.adapters import lora, places
 from adaptface_jax.models.recognizer import ParameterCount
 from adaptface_jax.report.tables import table
@@ -70,7 +70,10 @@ def recognition_facts(run: FaceRun) -> list[tuple[str, str]]:
         ("backbone", f"{config.backbone.name} at {config.backbone.image_size} px"),
         ("weights", weights),
         ("adapter", adapter(config)),
-        ("training data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} identities"),
+        (
+            "training data",
+            f"{data['source']}: {plural(data['images'], 'image')}, {plural(data['classes'], 'identity')}",
+        ),
         ("loss", f"{config.loss.name}, scale {config.loss.scale:g}, margin {config.loss.margin:g}"),
     ]
 
@@ -81,7 +84,9 @@ def classification_facts(run: ClassificationRun) -> list[tuple[str, str]]:
     if facts and facts.data:
         rows += [(f"{split} data", line) for split, line in facts.data.items()]
     else:
-        rows.append(("train data", f"{data['source']}: {data['images']:,} images, {data['classes']:,} labels"))
+        rows.append(
+            ("train data", f"{data['source']}: {plural(data['images'], 'image')}, {plural(data['classes'], 'label')}")
+        )
     train = run.config.train
     rate = f"{train.optimizer}, {train.schedule} learning rate from {train.learning_rate:g}"
     return [
@@ -109,8 +114,8 @@ def adapter(config: Config) -> str:
     shared = f" plus a shared one of rank {given.shared_rank}" if given.shared_rank else ""
     null = " and the frozen model" if given.null_expert else ""
     alone = ", top-1 gate" if given.gate == "top1" else ""
-    count = lora.experts(given)
-    return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {given.router}{alone}"
+    count, router = lora.experts(given), places.router_words(given)
+    return f"DA-LoRA, {count} expert{'s' * (count > 1)} of {words}{shared}{null}, router {router}{alone}"
 
 
 def about_section(run: AnyRun) -> str:

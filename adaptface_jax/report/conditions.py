@@ -70,6 +70,6 @@ def _field(cell: Cell, value: str, change: float | None, shown: bool, around: Se
     color = change if shown else None
     if found.intervals is None:
         return Field(value, gain, color, (pairs,))
-    people = plural(found.intervals.people, "person", "people")
+    people = plural(found.intervals.people, "person")
     interval = "too few to tell" if found.intervals.few else " to ".join(around or ())
     return Field(value, gain, color, (interval, pairs, people))

@@ -28,6 +28,7 @@ from adaptface_jax.evaluation.markdown import (
 from adaptface_jax.evaluation.markdown_tables import facts, parameters_table, percent, table
 from adaptface_jax.evaluation.published_results import FIVE, of_five
 from adaptface_jax.evaluation.results import Results
+from adaptface_jax.models.adapters.places import router_words
 from adaptface_jax.report.about import changed_settings, recognition_facts, time_facts
 from adaptface_jax.report.next_steps import lead_of, steps_of
 from adaptface_jax.report.progress_bars import best, best_and_last, evaluations, progress_parts
@@ -124,7 +125,7 @@ def _adapter(run: FaceRun) -> str:
     if given.kind == "dalora":
         named |= {
             "domains": str(given.num_domains),
-            "router": given.router,
+            "router": router_words(given),
             "gate": given.gate,
             "shared rank": str(given.shared_rank or ""),
             "null expert": "yes" if given.null_expert else "",

@@ -54,7 +54,7 @@ def work(args: argparse.Namespace) -> None:
         if about["note"]:
             print(f"note: {about['note']}")
         if index is not None:
-            print(f"index: {plural(len(index), 'person', 'people')}")
+            print(f"index: {plural(len(index), 'person')}")
         if not about["aligns"]:
             print("photographs are treated as aligned crops (pip install 'adaptface_jax[align]' finds faces)")
         print(f"serving: {address(listener)} (Ctrl-C stops it)", flush=True)

@@ -13,6 +13,7 @@ from adaptface_jax.checks.run.records import FaceRun, read_run
 from adaptface_jax.cli.training import run_training
 from adaptface_jax.core.environment import environment, provenance
 from adaptface_jax.core.progress import Phase, Progress
+from adaptface_jax.core.text import listed
 from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.distributed import processes
 from adaptface_jax.evaluation import tensorboard
@@ -47,7 +48,7 @@ class Verifier:
         self.baseline = Baselines({}, {})
         self.results: Mapping[str, BenchmarkResult] = {}
         self.scores: Mapping[str, PairScores] = {}
-        self._objection = ""
+        self._fell = self._objection = ""
 
     def begin(self) -> None:
         plan = self._plan
@@ -74,7 +75,7 @@ class Verifier:
         return mean_accuracy(self.results)
 
     def _guard(self, progress: Progress) -> None:
-        """Report guarded benchmarks that have fallen, and note it if that ends the run."""
+        """Report guarded benchmarks that have fallen, and note it: such a step is never the best, or ends the run."""
         guarded, wanted = self._plan.config.eval, set(self._plan.config.eval.guard)
         before: dict[str, PairScores] = {}
         if wanted and processes.primary():
@@ -83,8 +84,14 @@ class Verifier:
         lost = fallen(changes(before, self.scores), guarded.guard, guarded.guard_points)
         for name, found in lost.items():
             progress.write(f"eval.guard: {change_line(name, found)}")
-        stops = guarded.guard_action == "stop" and bool(processes.agreed(int(bool(lost))))
-        self._objection = f"{' and '.join(guarded.guard)} fell (eval.guard)" if stops else ""
+        # Other processes know that something fell, not what.
+        any_lost = bool(processes.agreed(int(bool(lost))))
+        self._fell = listed(list(lost) or guarded.guard) if any_lost else ""
+        stops = any_lost and guarded.guard_action == "stop"
+        self._objection = f"{self._fell} fell (eval.guard)" if stops else ""
+
+    def fell(self) -> str:
+        return self._fell
 
     def objection(self) -> str:
         return self._objection

@@ -96,8 +96,22 @@ class Checkpoints:
         return self._choose_intact(sorted(self._steps(), reverse=True))
 
     def best(self) -> int | None:
-        """The intact step with the best score (the later one on a tie), or None if none was evaluated."""
+        """The intact step with the best score (the later one on a tie), or None if none was evaluated.
+
+        A step on which a guarded benchmark fell is only chosen if all did.
+        """
         return self._choose_intact(self._by_score())
+
+    def passed_over(self, best: int | None) -> str:
+        """Why a step that scores higher is not the best: a guarded benchmark fell; "" if there is none."""
+        if best is None:
+            return ""
+        if fell := _saved_facts(self._folder / str(best)).get("fell"):
+            return f"best: step {best:,}, although {fell} fell (eval.guard), as in all that are kept"
+        score, step = max((score, step) for step in self._steps() if (score := self.score(step)) is not None)
+        if fell := _saved_facts(self._folder / str(step)).get("fell"):
+            return f"best: step {best:,}, since {fell} fell at step {step:,}, which scores higher (eval.guard)"
+        return ""
 
     def complete(self) -> list[int]:
         """The steps whose saving was completed, even if they were damaged since."""
@@ -182,6 +196,8 @@ class Checkpoints:
         step = self.latest() if which == "latest" else None
         if which == "best":
             step = self.best()
+            if line := self.passed_over(step):
+                self.say(line)
             step = self.latest() if step is None else step
         if step is not None:
             return step
@@ -212,8 +228,8 @@ class Checkpoints:
 
     def _by_score(self) -> list[int]:
         """The complete steps that were evaluated, the best first, ties by the later step first."""
-        evaluated = {step: score for step in self._steps() if (score := self.score(step)) is not None}
-        return sorted(evaluated, key=lambda step: (evaluated[step], step), reverse=True)
+        ranks = {step: rank for step in self._steps() if (rank := saved_rank(self._folder / str(step))) is not None}
+        return sorted(ranks, key=lambda step: (ranks[step], step), reverse=True)
 
     def _choose_intact(self, steps: list[int]) -> int | None:
         """The first intact one; the processes of a training agree on it, a reader checks by itself."""
@@ -312,6 +328,13 @@ def saved_score(folder: Path) -> float | None:
     """The score of the step that is saved there, None if it is incomplete or was not evaluated."""
     facts = _saved_facts(folder)
     return facts.get("score", facts.get("accuracy"))  # version 0.1.0 had face runs only
+
+
+def saved_rank(folder: Path) -> tuple[bool, float] | None:
+    """By which the best step is chosen, the greatest: whether no guarded benchmark fell, and the score; None without
+    one."""
+    score = saved_score(folder)
+    return None if score is None else (not _saved_facts(folder).get("fell"), score)
 
 
 def _saved_facts(folder: Path) -> dict[str, Any]:

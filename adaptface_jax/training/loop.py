@@ -16,7 +16,7 @@ from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.progress import Phase, Progress
 from adaptface_jax.core.text import plural
 from adaptface_jax.distributed import processes
-from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.distributed.peaks import bfloat16_peak
 from adaptface_jax.training import optim
 from adaptface_jax.training.arithmetic import Cost, cost
@@ -29,7 +29,7 @@ from adaptface_jax.training.not_finite import not_finite
 from adaptface_jax.training.plan import Plan, due, placed_batches
 from adaptface_jax.training.profile import Profile
 from adaptface_jax.training.run import RESULTS, abstract_state
-from adaptface_jax.training.step import StepFunction, TrainState, init_state, make_step
+from adaptface_jax.training.step import StepFunction, TrainState, begin_state, make_step
 from adaptface_jax.training.stopping import StopSignals
 from adaptface_jax.training.summary import as_markdown, first_loss_line
 from adaptface_jax.training.trackers import open_online
@@ -51,6 +51,9 @@ class Judge(Protocol):
 
     def report(self, step: int, monitor: Monitor, progress: Progress) -> float:
         """Report the latest evaluation; returns its score, the higher the better."""
+
+    def fell(self) -> str:
+        """The guarded benchmarks on which the latest evaluation fell, or ""."""
 
     def objection(self) -> str:
         """Why the run should end with the latest evaluation, or ""."""
@@ -92,7 +95,8 @@ class Session:
     def report(self, step: int) -> float:
         """Report the latest evaluation, and count its score."""
         score = self.judge.report(step, self.monitor, self.progress)
-        self.course = dataclasses.replace(self.course.after(score), objection=self.judge.objection())
+        course = self.course.after(score, self.judge.fell())
+        self.course = dataclasses.replace(course, objection=self.judge.objection())
         return score
 
     def save(self, step: int, state: TrainState, score: float | None = None) -> None:
@@ -125,9 +129,11 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
         latest = checkpoints.latest()
         step = start = latest or 0
         if latest is None:
-            state = place(plan.mesh, init_state(plan.trainable, optimizer, plan.statistics))
+            state = begin_state(plan.trainable, optimizer, plan.statistics, plan.mesh)
         else:
             like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centers)
+            for leaf in jax.tree.leaves(plan.trainable):
+                leaf.delete()  # as the first step would have, or the initial values would take memory to the end
             state = checkpoints.restore(latest, like)
             print(f"resuming from step {start:,} of {plan.total_steps:,}", flush=True)
         with stop.at_once():
@@ -168,6 +174,8 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
             with stop.at_once(), Phase("drawing the curves for TensorBoard", brief=True):
                 judge.end(step, state, monitor, bool(processes.agreed(int((workdir / RESULTS).exists()))))
         best = checkpoints.best()
+        if (line := checkpoints.passed_over(best)) and processes.primary():
+            print(line, flush=True)
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
 
 
@@ -187,6 +195,8 @@ def run_steps(session: Session, state: TrainState, start: int, step_function: St
             if session.ended_early():
                 checkpoints.wait()
                 return start, state
+        with stop.at_once():
+            plan = plan.completed()
         with stop.at_once(), Phase("reading the first batch", brief=True):
             data = placed_batches(plan, start, session.workdir, evidence.saw)
             first = next(data)

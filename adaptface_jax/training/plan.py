@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.bad_records import BadRecords
 from adaptface_jax.data.pipeline import STORED_SIZE, Witness, batches, steps_per_epoch
 from adaptface_jax.data.record import Source
@@ -34,7 +35,8 @@ class Plan:
     expected_loss: mean and standard deviation of the first loss. record: what must be the same for the run to resume.
     enough: a logged loss below this ends the run; None for never. compiler_options: of the step.
     centers: how class centers are trained, if any are. keep: images added to each batch on which the model should not
-    change, and how many.
+    change, and how many. features, keep_features: rows of a batch that are known of each record of `source` and of
+    `keep`, float32 [N, ...].
     """
 
     config: AnyConfig
@@ -52,6 +54,12 @@ class Plan:
     compiler_options: CompilerOptions | None = None
     centers: LossConfig | None = None
     keep: tuple[Source, int] | None = None
+    features: np.ndarray | None = None
+    keep_features: np.ndarray | None = None
+
+    def completed(self) -> Self:
+        """The plan with what its steps take and what is computed only for them, since it takes long."""
+        return self
 
     @property
     def sampler(self) -> ClassSampler | None:
@@ -79,7 +87,8 @@ def check_epoch(config: AnyConfig, source: Source) -> None:
     check_agreed("their training sets", {"images": len(source), "classes": source.num_classes})
     if not steps_per_epoch(source, config.train.batch_size):
         raise InputError(
-            f"train.batch_size: {config.train.batch_size} is more than the {len(source)} images of {source.description}"
+            f"train.batch_size: {config.train.batch_size} is more than the {plural(len(source), 'image')} of "
+            f"{source.description}"
         )
 
 
@@ -91,25 +100,29 @@ def placed_batches(
     skip = config.data.bad_records == "skip"
     bad_records = BadRecords(workdir, config.data.max_bad_records, jax.process_index()) if skip else None
 
-    def read(source: Source, size: int, seed: int, witness: Witness | None) -> Iterator[dict[str, np.ndarray]]:
+    def read(
+        source: Source, size: int, features: np.ndarray | None, witness: Witness | None
+    ) -> Iterator[dict[str, np.ndarray]]:
         return batches(
             source,
             size,
             plan.stored_size,
-            seed=seed,
+            seed=config.seed,
             start_step=start,
             threads=config.data.threads,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             bad_records=bad_records,
             witness=witness,
+            features=features,
         )
 
-    data = read(plan.source, config.train.batch_size, config.seed, witness)
-    kept = None if plan.keep is None else read(*plan.keep, config.seed, None)
+    data = read(plan.source, config.train.batch_size, plan.features, witness)
+    kept = None if plan.keep is None else read(*plan.keep, plan.keep_features, None)
     for batch in data:
         if kept is not None:
-            batch |= {"keep": next(kept)["image"]}
+            old = next(kept)
+            batch |= {f"keep{name}": old[of] for name, of in (("", "image"), ("_feature", "feature")) if of in old}
         yield processes.place_rows(batch, rows)
 
 

@@ -44,7 +44,7 @@ MAY_CHANGE = (
 HARMLESS = (
     "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
     "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
-    "config.loss.class_chunk", "config.backbone.attention",
+    "config.train.feature_cache", "config.loss.class_chunk", "config.backbone.attention",
     "config.eval.", "config.checkpoint.", "config.data.threads",
     "config.data.train", "config.data.keep", "config.data.path", "config.data.labels", "data.source", "keep.source",
     "validation.source", "test.source",

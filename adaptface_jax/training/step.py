@@ -14,12 +14,13 @@ import optax
 from jax.sharding import Mesh
 
 from adaptface_jax.distributed.compiler import CompilerOptions
-from adaptface_jax.distributed.mesh import sharding, state_shardings
+from adaptface_jax.distributed.mesh import made, place, sharding, state_shardings
 from adaptface_jax.losses.sampled import ClassSampler
 from adaptface_jax.training.optim import group_norms
 
 # image uint8 [B, H, W, 3], label int32 [B] or [B, A], weight float32 [B]; domain float32 [B, K] where any are known;
-# keep uint8 [B', H, W, 3], images on which the model should not change, if there are any
+# keep uint8 [B', H, W, 3], images on which the model should not change, if there are any; feature float32 [B, F, d] and
+# keep_feature [B', 1, d], the frozen model's of these images, where they are known (`recognition.features`)
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # float32 scalars
 # (trainable, frozen, Batch, statistics, key) -> (scalar, (Metrics, statistics)). Means over the batch are
@@ -51,6 +52,15 @@ class TrainState:
 def init_state(trainable: Any, optimizer: optax.GradientTransformation, statistics: Any) -> TrainState:
     """The state before the first step."""
     return TrainState(jnp.int32(0), trainable, optimizer.init(trainable), statistics, jnp.int32(0), jnp.int32(0))
+
+
+def begin_state(trainable: Any, optimizer: optax.GradientTransformation, statistics: Any, mesh: Mesh) -> TrainState:
+    """`init_state` on the mesh: what has a row for each class is never whole on one device.
+
+    The trees are not copied: a step consumes them with the state.
+    """
+    opt_state = made(mesh, optimizer.init, trainable)
+    return place(mesh, TrainState(jnp.int32(0), trainable, opt_state, statistics, jnp.int32(0), jnp.int32(0)))
 
 
 def normalized(weight: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from adaptface_jax.core import trees
-from adaptface_jax.core.text import utc_minute
+from adaptface_jax.core.text import plural, utc_minute
 from adaptface_jax.core.version import __version__
 from adaptface_jax.training.plan import Plan
 
@@ -23,7 +23,9 @@ def machine_line() -> str:
 def steps_line(plan: Plan) -> str:
     """How long the run is."""
     size = plan.config.train.batch_size
-    return f"training  {plan.total_steps:,} steps of {size} images, {plan.steps_per_epoch:,} per epoch"
+    return (
+        f"training  {plural(plan.total_steps, 'step')} of {plural(size, 'image')}, {plan.steps_per_epoch:,} per epoch"
+    )
 
 
 def expected_line(expected: tuple[float, float]) -> str:

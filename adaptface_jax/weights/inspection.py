@@ -78,6 +78,7 @@ def _of_published(path: Path, tensors: Tensors) -> list[tuple[str, str]]:
         *facts,
         ("activation", f"{settled.spec.activation} ({settled.activation_from})"),
         ("statistics", f"{statistics_line(settled.spec)} ({settled.statistics_from})"),
+        *([("channels", settled.channels)] if settled.bgr else []),
         ("settings", _listed([file.name for file in settled.files]) or "none"),
         *(("unknown", setting) for setting in settled.unknown),
     ]

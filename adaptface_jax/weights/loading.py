@@ -90,7 +90,8 @@ class Published:
             if why.startswith("assumed")
         ]
         aside = [f"set aside: {listed(self.fit.aside)}"] if self.fit.aside else []
-        return (*assumed, *aside, *(f"unknown, ignored: {setting}" for setting in settled.unknown))
+        channels = [f"channels {settled.channels}"] if settled.bgr else []
+        return (*assumed, *channels, *aside, *(f"unknown, ignored: {setting}" for setting in settled.unknown))
 
 
 def read_weights(
@@ -115,15 +116,23 @@ def read_weights(
     if position_rule is not None and fit.spec.rotary:
         raise InputError(f"--position_rule: {fit.name} has no position table to resize; omit it")
     settled = settle(fit.spec, fit.name, fit.table, tensors.container, path, activation, statistics)
+    tree = engine.to_tree(fit, tensors, path)
     weights = Weights(
         name=fit.name,
         spec=settled.spec,
-        tree=engine.to_tree(fit, tensors, path),
+        tree=_for_rgb(tree) if settled.bgr else tree,
         source=source,
         sha256=tensors.sha256(),
         position_rule=position_rule or fit.table.position_rule(fit.spec),
     )
     return Published(weights, fit, settled)
+
+
+def _for_rgb(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree for BGR images, for RGB ones: its patch embedding, [P P 3, D], with the channels in the other order."""
+    kernel = tree["patch_embed"]["kernel"]
+    turned = kernel.reshape(-1, 3, kernel.shape[-1])[:, ::-1].reshape(kernel.shape)
+    return {**tree, "patch_embed": {**tree["patch_embed"], "kernel": turned}}
 
 
 def inspect_backbone(weights: str) -> str:

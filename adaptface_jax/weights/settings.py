@@ -2,8 +2,9 @@
 """What shapes do not determine: the settings that each project stores next to its weights, checked against a backbone.
 
 Hugging Face: config.json, processor_config.json, preprocessor_config.json. timm: config.json (with "architecture").
-open_clip: open_clip_config.json. Only those of the project that named the tensors apply: a folder may hold the same
-weights in two dialects, and timm computes OpenAI's CLIP with GELU unless its architecture says quickgelu.
+open_clip: open_clip_config.json. CVLface: config.json or model.yaml. Only those of the project that named the tensors
+apply: a folder may hold the same weights in two dialects, and timm computes OpenAI's CLIP with GELU unless its
+architecture says quickgelu.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BackboneSpec, Family, ImageStats
 from adaptface_jax.weights.formats.tensors import Container
 from adaptface_jax.weights.names.tables import Table
+from adaptface_jax.weights.sidecar.cvlface import read_cvlface
 from adaptface_jax.weights.sidecar.hugging_face import CONFIG, read_hugging_face
 from adaptface_jax.weights.sidecar.open_clip import OPEN_CLIP, read_open_clip
 from adaptface_jax.weights.sidecar.rules import Found
@@ -27,7 +29,7 @@ _STATISTICS: dict[Family, str] = {
     "clip": "those of OpenAI's CLIP",
     "dinov3": "ImageNet's, as in every DINOv3 for photographs",
     "siglip": "0.5, as in every SigLIP",
-    "face": "0.5, as in every face ViT of InsightFace and CVLface",
+    "face": "0.5, as in every face ViT of InsightFace and CVLface, of RGB images",
 }
 # Families with a single activation.
 _ONE: dict[Family, str] = {
@@ -39,15 +41,21 @@ _ONE: dict[Family, str] = {
 class Settled:
     """spec: with the activation and the image statistics of these particular weights.
 
-    activation_from, statistics_from: their origin, to be displayed. files: the settings files that were read. unknown:
-    the settings that are unknown here and therefore ignored.
+    activation_from, statistics_from: their origin, to be displayed. bgr: the weights expect BGR. files: the settings
+    files that were read. unknown: the settings that are unknown here and therefore ignored.
     """
 
     spec: BackboneSpec
     activation_from: str
     statistics_from: str
+    bgr: bool
     files: tuple[Path, ...]
     unknown: tuple[str, ...]
+
+    @property
+    def channels(self) -> str:
+        """What happens to their order, to be displayed; empty if nothing."""
+        return f"BGR ({self.files[0].name}); the patch embedding is turned to RGB" if self.bgr else ""
 
 
 def settle(
@@ -74,7 +82,7 @@ def settle(
         known = _STATISTICS[spec.family]
         stats, statistics_from = spec.stats, f"assumed: {known}; override with --mean and --std"
     settled = dataclasses.replace(spec, activation=computed, stats=stats)
-    return Settled(settled, activation_from, statistics_from, found.files, found.unknown)
+    return Settled(settled, activation_from, statistics_from, found.bgr, found.files, found.unknown)
 
 
 def _activation(
@@ -106,4 +114,6 @@ def _settings_found(spec: BackboneSpec, name: str, table: Table, path: Path) -> 
             return read_timm(spec, name, path)
         case "open_clip":
             return read_open_clip(spec, name, path, trunk=table.trunk)
+        case "insightface":
+            return read_cvlface(path)
     return Found()

@@ -179,7 +179,7 @@ def test_photographs_of_two_people(portraits, tmp_path, capsys):
         assert call(command, tmp_path / "two", tmp_path / name, *words) == 0
         for crop in sorted((tmp_path / name).glob("*.png")):
             shown[f"{name}/{crop.name}"] = decode(crop.read_bytes(), name)
-    assert "2 crops of 1 images\nseveral faces in 1: all were cropped" in capsys.readouterr().out
+    assert "2 crops of 1 image\nseveral faces in 1: all were cropped" in capsys.readouterr().out
     assert set(shown) == {"largest/a.png", "center/a.png", "all/a.face1.png", "all/a.face2.png"}
     np.testing.assert_array_equal(shown["center/a.png"], shown["all/a.face1.png"])
     np.testing.assert_array_equal(shown["largest/a.png"], shown["all/a.face2.png"])

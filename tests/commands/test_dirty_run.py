@@ -72,7 +72,7 @@ def test_a_run_fails_with_its_progress_saved_and_resumes_by_skipping(command, tm
     assert final(failed) == 3
     # Met again before anything is trained: bad input.
     assert call(train, *skip, "--config.data.max_bad_records=0", f"--workdir={failed}") == 2
-    assert "data.max_bad_records: 1 bad records; at most 0 may be skipped" in capsys.readouterr().err
+    assert "data.max_bad_records: 1 bad record; at most 0 may be skipped" in capsys.readouterr().err
     assert call(train, *skip, f"--workdir={failed}") == 0
     assert (failed / FILE).read_text() == (whole / FILE).read_text()
     assert losses(failed) == losses(whole)

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,12 +32,18 @@ def config(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(config, tmp_path_factory) -> Path:
-    """What the command wrote, next to an existing file."""
+def search(config, tmp_path_factory) -> tuple[Path, str]:
+    """What the command wrote, next to an existing file, and what it printed."""
     out = tmp_path_factory.mktemp("found")
     (out / "notes.txt").write_text("mine")
-    assert call(lr_finder, f"--config={config}", f"--out={out}", *WORDS) == 0
-    return out
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert call(lr_finder, f"--config={config}", f"--out={out}", *WORDS) == 0
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def found(search) -> Path:
+    return search[0]
 
 
 def test_the_sweeps_are_stored_as_json(found):
@@ -57,9 +66,8 @@ def test_a_plot_and_events(found):
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
 
 
-def test_the_table_is_ranked_and_names_the_setting(config, found, capsys):
-    assert call(lr_finder, f"--config={config}", f"--out={found}", *WORDS) == 0
-    out = capsys.readouterr().out
+def test_the_table_is_ranked_and_names_the_setting(search):
+    found, out = search
     sweeps = json.loads((found / "lr_finder.json").read_text())["sweeps"]
     best = min(sweeps, key=lambda sweep: sweep["lowest"])
     assert f"--config.train.learning_rate={best['suggestion']:.2e}" in out
@@ -68,16 +76,18 @@ def test_the_table_is_ranked_and_names_the_setting(config, found, capsys):
     assert (f"--config.train.weight_decay={best['weight_decay']:g}" in out) != alike
     table = [line for line in out.splitlines() if line.startswith("| ")]
     assert table[2].startswith(f"| {best['weight_decay']:g} ") and len(table) == 4
-    assert (found / "notes.txt").read_text() == "mine"
-    assert len(read_metrics(found / "weight_decay=0")) == len(sweeps[0]["losses"])  # not twice
 
 
-def test_rates_that_do_nothing_give_no_suggestion(config, tmp_path, capsys):
-    words = (f"--config={config}", f"--out={tmp_path}", "--from=1e-12", "--to=1e-11", "--steps=30")
+def test_rates_that_do_nothing_give_no_suggestion_and_replace_an_earlier_search(config, found, tmp_path, capsys):
+    out = Path(shutil.copytree(found, tmp_path / "found"))
+    words = (f"--config={config}", f"--out={out}", "--from=1e-12", "--to=1e-11", "--steps=30", "--weight_decay=0")
     assert call(lr_finder, *words) == 0
-    out = capsys.readouterr().out
-    assert "no suggestion: " in out and "--config.train.learning_rate" not in out
-    assert "suggestion" not in json.loads((tmp_path / "lr_finder.json").read_text())["sweeps"][0]
+    said = capsys.readouterr().out
+    assert "no suggestion: " in said and "--config.train.learning_rate" not in said
+    (sweep,) = json.loads((out / "lr_finder.json").read_text())["sweeps"]
+    assert "suggestion" not in sweep
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len(read_metrics(out / "weight_decay=0")) == len(sweep["losses"]) == 30  # not twice
 
 
 def test_a_runs_folder_is_refused(config, tmp_path, capsys):

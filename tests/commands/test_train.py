@@ -205,15 +205,13 @@ def stopping(monkeypatch):
     return arm
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_resumes_exactly(config, run, tmp_path, stopping, capsys, number):
+def test_a_run_stopped_twice_resumes_exactly(config, run, tmp_path, monkeypatch, stopping, capsys):
     workdir, command = tmp_path / "run", (f"--config={config}", f"--workdir={tmp_path / 'run'}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "batches", plan.batches)
-        stopping(after=7, number=number)
+    for number, steps, step in ((signal.SIGINT, 4, 4), (signal.SIGTERM, 3, 7)):
+        stopping(after=steps, number=number)
         assert call(train, *command) == 75
-    assert f"stopped by {signal.Signals(number).name} after step 7" in capsys.readouterr().err
-    stopping(after=0, number=number)
+        assert f"stopped by {number.name} after step {step}" in capsys.readouterr().err
+        monkeypatch.undo()
     assert call(train, *command) == 0
     assert "resuming from step 7 of 12" in capsys.readouterr().out
     (step, stopped), (_, whole) = final_state(workdir), final_state(run)

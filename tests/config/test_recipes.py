@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from adaptface_jax.config import defaults, inherit, overrides, recipes
-from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.models.settings import check_model
+from adaptface_jax.models.settings import checked
 from tests.children import one_device
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -41,9 +40,7 @@ def test_the_recipes_are_the_files_of_configs():
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_is_valid_and_documents_its_command(name):
-    settings = overrides.freeze(recipes.load(name))
-    if isinstance(settings, Config):
-        check_model(settings)
+    checked(recipes.load(name))
     text = (CONFIGS / f"{name}.py").read_text()
     assert f"--config={name} " in text and ("Expect" in text or "Published" in text)
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import jax
 import pytest
 
+from adaptface_jax.cli import compiled
 from adaptface_jax.cli.compiled import VARIABLE, keep_compiled
 from adaptface_jax.core.version import __version__
 
@@ -28,6 +30,35 @@ def test_they_are_in_the_users_cache_by_version_and_processor(told, tmp_path):
     assert folder.is_dir() and folder.parent == tmp_path / "adaptface_jax" / __version__
     assert told == {"jax_compilation_cache_dir": str(folder)}
     assert os.environ[VARIABLE] == str(folder)  # for processes that this one starts
+
+
+def test_beyond_the_limit_the_oldest_are_deleted_whatever_version_wrote_them(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST", 250)
+    entries = [tmp_path / "adaptface_jax" / version / "cpu" / f"{version}-cache" for version in ("0.1", "0.2", "0.3")]
+    for age, path in enumerate(reversed(entries)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    entries[0].read_bytes()
+    os.utime(entries[0], (2e9, 1e9))  # written first, used last
+    other = tmp_path / "adaptface_jax" / "0.1" / "cpu" / "notes"
+    other.write_bytes(bytes(1000))
+    assert keep_compiled()
+    assert [path.exists() for path in (*entries, other)] == [True, False, True, True]
+
+
+def test_programs_that_cannot_be_deleted_are_no_obstacle(told, tmp_path, monkeypatch):
+    """Another process deletes them too, or the folder is read-only."""
+    monkeypatch.setattr(compiled, "MOST", 0)
+    gone = tmp_path / "adaptface_jax" / "0.1" / "cpu" / "gone-cache"
+    gone.parent.mkdir(parents=True)
+    gone.write_bytes(bytes(9))
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert keep_compiled() and gone.exists()
 
 
 @pytest.mark.parametrize("choice", ["", "/somewhere/else"])

@@ -364,7 +364,7 @@ def check_policies(source, damaged: str, folder: Path, size: int = 8) -> None:
         batch = taken[step - 1]
         assert record_keys(source, 4, 0, step)[row] == bad["key"]
         assert any((batch["image"][row] == batch["image"][other]).all() for other in range(4) if other != row)
-    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad records; at most 0 may be skipped; the last "):
+    with pytest.raises(InputError, match=r"^data\.max_bad_records: 1 bad record; at most 0 may be skipped; the last "):
         list(itertools.islice(batches(source, 4, size, bad_records=BadRecords(None, 0), **options), count // 4))
 
 

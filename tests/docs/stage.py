@@ -44,10 +44,11 @@ def demo_run(finished_run: Path, folder: Path) -> Path:
 def lay_out(folder: Path, demo: Path) -> None:
     """The demo's run in `runs/demo`, generated people in `faces/` and in `crops/`, crops of two of them beside it."""
     shutil.copytree(demo, folder / "runs" / "demo")
+    people = Population(5)
     for person, name in enumerate(PEOPLE):
         (folder / "faces" / name).mkdir(parents=True)
         for number in range(IMAGES):
-            Image.fromarray(Population(5).picture(person, number)[0]).save(folder / "faces" / name / f"{number}.png")
+            Image.fromarray(people.picture(person, number)[0]).save(folder / "faces" / name / f"{number}.png")
     shutil.copytree(folder / "faces", folder / "crops")
     for name, of in (("anna.jpg", "anna/0.png"), ("anna2.jpg", "anna/1.png"), ("somebody.jpg", "bert/0.png")):
         Image.open(folder / "faces" / of).save(folder / name, quality=95)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,11 @@ NUMBER = r"[-+]?\d[\d.,]*"
 
 
 @pytest.fixture(scope="module")
-def demo(finished_run, tmp_path_factory) -> Path:
-    return stage.demo_run(finished_run, tmp_path_factory.mktemp("pages"))
+def laid_out(finished_run, tmp_path_factory) -> Path:
+    """The folder that a page's commands find; each page has a copy."""
+    folder = tmp_path_factory.mktemp("pages")
+    stage.lay_out(folder / "stage", stage.demo_run(finished_run, folder))
+    return folder / "stage"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -39,7 +43,7 @@ def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch, capsys, request):
     assert not [block.place for block in found if block.language not in SHOWN]
     running = "\n".join(block.text for block in found if block.language in ("bash", "python") and not block.needs)
     if "adaptface" in running:
-        stage.lay_out(tmp_path, request.getfixturevalue("demo"))
+        shutil.copytree(request.getfixturevalue("laid_out"), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     printed = None

@@ -65,7 +65,7 @@ def test_files_of_lfw_may_be_png_and_the_list_elsewhere(lfw, tmp_path_factory):
         ("", "is empty"),
         ("Bo\t1\t12\n", "all 1 pairs are genuine"),
         ("10\t0\n", "line 1, .* is not a row of a pair list"),
-        ("1\t1\nBo\t1\t12\n", "holds 1 pairs; its header says 1 x 2 x 1"),
+        ("1\t1\nBo\t1\t12\n", "holds 1 pair; its header says 1 x 2 x 1"),
         ("1\t1\nBo\t1\t12\nBo\t1\tAnn Lee\t1\nBo\t1\t2\n", "line 4, .* exceeds the 2 pairs"),
         ("1\t1\nBo\t1\tAnn Lee\t1\nBo\t1\t12\n", "line 2, .* is not a genuine pair"),
         ("1\t1\nBo\t1\t12\nBo\t1\t2\n", "line 3, .* is not an impostor pair"),

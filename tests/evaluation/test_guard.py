@@ -54,4 +54,5 @@ def test_a_training_is_warned_or_ends(scores, tmp_path, action, points, said, en
     lines: list[str] = []
     judge._guard(SimpleNamespace(write=lines.append))
     assert len(lines) == said and all(line.startswith("eval.guard: old: accuracy -") for line in lines)
+    assert judge.fell() == ("old" if said else "")
     assert judge.objection().startswith(ends) and bool(judge.objection()) == bool(ends)

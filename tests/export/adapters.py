@@ -49,7 +49,8 @@ def values(wanted, spec: BackboneSpec, seed: int = 0) -> dict:
         "head": linear(spec.width, wanted.head.embedding_dim),
     }
     if wanted.adapter.kind == "dalora":
-        tree["router"] = {"fc1": linear(spec.width, 256), "fc2": linear(256, wanted.adapter.num_domains)}
+        seen = spec.width * (2 if wanted.adapter.router_input == "mean_std" else 1)
+        tree["router"] = {"fc1": linear(seen, 256), "fc2": linear(256, wanted.adapter.num_domains)}
     if wanted.backbone.train_patch_embed:
         patch = {"kernel": noise(spec.patch_size**2 * 3, spec.width)}
         tree["backbone"] = {"patch_embed": patch | ({"bias": noise(spec.width)} if spec.patch_bias else {})}

@@ -23,10 +23,11 @@ TINY_CLIP = BackboneSpec(
     "clip", 32, 3, 2, 64, 14, 56, activation="quick_gelu", norm_eps=1e-5, projection=24, stats=CLIP
 )  # fmt: skip
 
-dalora = models.config("dalora", router="block:1", shared_rank=2)
+dalora = models.config("dalora", router="block:1", router_input="mean_std", shared_rank=2)
 CASES = {
     "dinov2 lora": (models.SPEC, models.replace(models.config("lora"), "backbone", train_patch_embed=True)),
     "dinov2 dalora frozen": (models.SPEC, models.config("dalora", router="frozen")),
+    "dinov2 dalora null": (models.SPEC, models.config("dalora", router="frozen", null_expert=True, gate="top1")),
     "clip dalora block": (TINY_CLIP, models.replace(dalora, "backbone", feature="projected")),
     "clip lora no head": (TINY_CLIP, models.replace(models.config("lora", targets=("q", "v")), "head", kind="none")),
 }

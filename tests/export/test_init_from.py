@@ -163,6 +163,7 @@ def test_adapters_in_half_precision_are_read(tmp_path):
         ({"kind": "dalora"}, {}, r"3 DA-LoRA experts; set adapter.kind=dalora adapter.num_domains=3.*domain_0"),
         ({"kind": "dalora"}, {"kind": "dalora", "num_domains": 2}, r"adapter.num_domains=3"),
         ({"kind": "dalora"}, {"kind": "dalora", "router": "frozen"}, r"uses 'block:1'"),
+        ({"kind": "dalora", "router_input": "mean_std"}, {"kind": "dalora"}, r"set adapter.router_input to that"),
         ({}, {"alpha": 0.0}, r"adapter.alpha: 0"),
     ],
 )

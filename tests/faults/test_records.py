@@ -67,7 +67,7 @@ def test_the_log_repairs_a_truncated_last_line_and_refuses_other_damage(run, tmp
     [
         ("metrics.jsonl", "garbage\n", 2, "line 1 is damaged"),
         ("run.json", "{}", 2, "restore it with: cp "),
-        ("baselines.json", "[]", 0, "measured again"),
+        ("baselines.json", "[]", 0, "not used"),
         ("results.json", "[]", 0, ""),
     ],
 )

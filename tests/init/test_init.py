@@ -32,11 +32,11 @@ PEOPLE, IMAGES = 6, 12
 def crops(tmp_path_factory) -> Path:
     """Generated people, one folder each, as aligned crops; a table of pose; and a file that is not an image."""
     folder = tmp_path_factory.mktemp("people") / "our staff"
-    lines = ["path,pose"]
+    lines, people = ["path,pose"], Population(5)
     for person in range(PEOPLE):
         (folder / f"p{person}").mkdir(parents=True)
         for number in range(IMAGES):
-            image, domain = Population(5).picture(person, number)
+            image, domain = people.picture(person, number)
             Image.fromarray(image).save(folder / f"p{person}" / f"{number}.png")
             lines.append(f"p{person}/{number}.png,{'left' if domain == 0 else 'frontal'}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
@@ -15,11 +16,12 @@ from adaptface_jax.distributed.mesh import make_mesh, place, sharding
 from adaptface_jax.losses.first_loss import expected_first_loss
 from adaptface_jax.losses.margin import init_statistics, margin_loss, unit
 from adaptface_jax.losses.sampled import ClassSampler, class_sampler
-from adaptface_jax.losses.sharded import class_loss, padded
+from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.models.head import init_centers
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.step import init_state, make_step
+from tests import made_models as models
 
 CLASSES, DIM, ROWS, KEPT = 45, 12, 8, 10  # of 12 rows on each of 4 shards, the last with padding
 rng = np.random.default_rng(0)
@@ -111,7 +113,7 @@ def test_on_a_mesh_loss_and_gradients_are_those_of_one_device(sampler, draws, ch
 
     given = (
         jax.device_put(EMBEDDINGS, sharding(mesh, "batch")),
-        jax.device_put(padded(CENTERS, mesh), sharding(mesh, "class")),
+        jax.device_put(models.padded(CENTERS, mesh), sharding(mesh, "class")),
     )
     classes, _, weights = draws
     loss, d_embeddings, d_centers = sharded(*given, 0)
@@ -122,6 +124,39 @@ def test_on_a_mesh_loss_and_gradients_are_those_of_one_device(sampler, draws, ch
     assert not np.any(d_centers[CLASSES:])
     undrawn = np.setdiff1d(np.arange(CLASSES), classes[0])
     assert len(undrawn) and not np.any(np.asarray(d_centers)[undrawn])
+
+
+PUBLISHED = {
+    "curricularface": LossConfig(name="curricularface", scale=8.0, margin=0.5),
+    "magface": LossConfig(name="magface", scale=8.0),
+    "elasticface": LossConfig(scale=8.0, margin_std=0.05),
+    "sub-centers": LossConfig(name="arcface", scale=8.0, margin=0.5, subcenters=3),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_each_published_margin_has_the_mean_of_its_whole_sum(name):
+    """exp(loss) is the sum over the target's exponential; with every class drawn, the loss itself is the whole one."""
+    config, key = PUBLISHED[name], jax.random.key(5)
+    centers = jnp.asarray(np.random.default_rng(6).standard_normal((CLASSES, DIM * config.subcenters)), jnp.float32)
+    mesh = make_mesh(jax.devices()[:1])
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def loss(seed, kept):
+        sampler = ClassSampler(mesh, CLASSES, kept)
+        drawn = sampler.draw(jax.random.key(seed), LABELS)
+        rows = sampler.take({"centers": centers}, drawn)["centers"]
+        out = class_loss(config, EMBEDDINGS, rows, drawn.labels, init_statistics(config.name), mesh, drawn.weights, key)
+        return out.loss, out.statistics
+
+    whole = margin_loss(config, EMBEDDINGS, centers, LABELS, init_statistics(config.name), None, key)
+    all_drawn, statistics = loss(0, CLASSES)
+    np.testing.assert_allclose(all_drawn, whole.loss, rtol=1e-5)
+    np.testing.assert_allclose(statistics, whole.statistics, rtol=1e-5)
+    sums = np.stack([np.exp(loss(seed, 15)[0], dtype=np.float64) for seed in range(200)])
+    error = sums.std(axis=0) / np.sqrt(len(sums))
+    assert np.all(np.abs(sums.mean(axis=0) - np.exp(np.float64(whole.loss))) < 4 * error)
+    assert np.all(error > 0)
 
 
 def test_the_size_of_a_sample_holds_any_batch():
@@ -151,7 +186,7 @@ def trained(train: TrainConfig, config: LossConfig, steps: int = 3, devices: int
     mesh = make_mesh(jax.devices()[:devices], model)
     drawing = class_sampler(config, CLASSES, 2, mesh)
     optimizer = optim.optimizer(train, rate := optim.schedule(train, 10, 100), loss=config)
-    trainable = {"kernel": jnp.eye(DIM), "centers": padded(CENTERS, mesh)}
+    trainable = {"kernel": jnp.eye(DIM), "centers": models.padded(CENTERS, mesh)}
     state = place(mesh, init_state(trainable, optimizer, init_statistics()))
     state = state if begin is None else begin(state)
     key = jax.device_put(jax.random.key(3), sharding(mesh))
@@ -207,7 +242,8 @@ def test_a_rows_first_step_is_adams_first_whenever_it_comes():
 
 
 def test_a_run_resumed_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
-    train = TrainConfig(learning_rate=0.01, schedule="constant")
+    """All of its state, bit for bit: parameters, moments, and the average of the weights."""
+    train = TrainConfig(learning_rate=0.01, schedule="constant", ema=0.9)
     whole = trained(train, SAMPLED, steps=4)
 
     def restored(like):
@@ -217,6 +253,8 @@ def test_a_run_resumed_from_a_checkpoint_draws_and_computes_the_same(tmp_path):
             return checkpoints.restore(2, like)
 
     again = trained(train, SAMPLED, steps=4, begin=restored)
+    average = again[-1].opt_state.average["kernel"]
+    assert np.any(average != again[-1].trainable["kernel"]) and np.any(average != whole[2].opt_state.average["kernel"])
     jax.tree.map(np.testing.assert_array_equal, again[-1], whole[-1])
 
 

@@ -14,7 +14,7 @@ from adaptface_jax.config.schema import LossConfig
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.distributed.mesh import make_mesh, place, sharding
 from adaptface_jax.losses.margin import init_statistics, margin_loss
-from adaptface_jax.losses.sharded import class_loss, padded
+from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.recognition.loss import make_loss
@@ -57,7 +57,7 @@ def assert_same_as_dense(config: LossConfig, mesh: jax.sharding.Mesh) -> None:
     (_, found), (e, c) = measured(
         lambda e, c: class_loss(config, e, c, LABELS, init_statistics(), mesh),
         jax.device_put(EMBEDDINGS, sharding(mesh, "batch")),
-        jax.device_put(padded(CENTERS, mesh), sharding(mesh, "class")),
+        jax.device_put(models.padded(CENTERS, mesh), sharding(mesh, "class")),
     )
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.target_cosine, expected.target_cosine, rtol=1e-5, atol=1e-6)
@@ -80,7 +80,7 @@ def test_every_margin_and_its_statistics_are_the_dense_heads(name):
 def test_a_shard_of_nothing_but_padding_changes_nothing():
     # 9 classes on 8 devices: two each, so that three devices hold none.
     mesh, labels = mesh_of("8 model"), LABELS % 9
-    found = class_loss(LossConfig(), EMBEDDINGS, padded(CENTERS[:9], mesh), labels, init_statistics(), mesh)
+    found = class_loss(LossConfig(), EMBEDDINGS, models.padded(CENTERS[:9], mesh), labels, init_statistics(), mesh)
     expected = margin_loss(LossConfig(), EMBEDDINGS, CENTERS[:9], labels, init_statistics())
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
 
@@ -117,7 +117,7 @@ def run(settings, devices: int, model: int, steps: int = 3):
     """(losses, final state) of some steps of training on a mesh."""
     mesh = make_mesh(jax.devices()[:devices], model)
     recognizer, frozen, trainable = models.build(settings)
-    trainable["centers"] = padded(trainable["centers"], mesh)
+    trainable["centers"] = models.padded(trainable["centers"], mesh)
     rate = optim.schedule(settings.train, 10, 100)
     optimizer = optim.optimizer(settings.train, rate)
     state = place(mesh, init_state(jax.tree.map(jnp.array, trainable), optimizer, init_statistics()))
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(dense_run, tmp_path):
 
 
 def with_rows(state, rows: int):
-    """The state as `padded` would have made it initially."""
+    """The state as `models.padded` would have made it initially."""
 
     def grown(path, leaf):
         named = any(getattr(part, "key", None) == "centers" for part in path)

@@ -174,11 +174,20 @@ def test_sizes(name, good, bad, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "kind"), [("insightface_vits9", 112, "none"), ("dinov3_vitb16", 224, "linear")]
+    ("name", "size", "kind"),
+    [
+        ("insightface_vits9", 112, "none"),
+        ("cvlface_vitb8", 112, "none"),
+        ("dinov3_vitb16", 224, "linear"),
+        ("siglip_so400m14", 384, "linear"),
+        ("dinov2_vitg14_reg4", 224, "linear"),
+        ("demo", 112, "linear"),
+    ],
 )
-def test_an_auto_head_is_resolved_before_anything_is_recorded(name, size, kind):
+def test_a_size_and_a_head_left_to_the_backbone_are_resolved_before_anything_is_recorded(name, size, kind):
     asked = thawed(Config())
-    asked.backbone.name, asked.backbone.image_size = name, size
+    asked.backbone.name = name
+    assert settings.checked(asked).backbone.image_size == size
     assert settings.checked(asked).head.kind == kind
     asked.head.kind = "linear"
     assert settings.checked(asked).head.kind == "linear"

@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from adaptface_jax.config import overrides, recipes
+from adaptface_jax.config import recipes
 from adaptface_jax.core import trees
 from adaptface_jax.models import vit
 from adaptface_jax.models.recognizer import ParameterCount, Recognizer, built_spec, count_parameters
+from adaptface_jax.models.settings import checked
 from adaptface_jax.models.specs import backbone_spec
 
 
 def table(name: str) -> dict[str, tuple[int, int]]:
-    settings = overrides.freeze(recipes.load(name))
+    settings = checked(recipes.load(name))
     spec = built_spec(backbone_spec(settings.backbone.name), settings.backbone.feature)
     _, shapes = vit.definition(spec, settings.backbone.image_size)
     recognizer = Recognizer(spec, settings, jnp.float32)
@@ -65,7 +66,7 @@ def test_clip_holds_no_unused_projection(name):
 def test_a_whole_backbone_trains_in_full_fine_tuning():
     config = recipes.load("linear_probe")
     config.adapter.kind = "full"
-    settings = overrides.freeze(config)
+    settings = checked(config)
     spec = backbone_spec("dinov2_vits14")
     _, shapes = vit.definition(spec, 224)
     recognizer = Recognizer(spec, settings, jnp.float32)

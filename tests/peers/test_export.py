@@ -26,7 +26,7 @@ from adaptface_jax.training.recognition.model import build_model
 from adaptface_jax.weights.peft.start import folders_of
 from tests import made_models as models
 from tests import made_runs as finished
-from tests.made_weights import TINY
+from tests.made_towers import rows
 
 # PEFT uses a transformers name that is deprecated.
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")]
@@ -43,10 +43,12 @@ MESH = make_mesh(jax.devices()[:1])
 
 @pytest.fixture(autouse=True)
 def tiny_rows(monkeypatch):
-    for name, spec in TINY.items():
+    for name, spec in ROWS.items():
         monkeypatch.setitem(BACKBONES, name, spec)
 
 
+ROWS = rows()
+ROWS["tiny_clip_h"] = dataclasses.replace(ROWS["tiny_clip"], activation="gelu", mlp_width=48)
 ALL = ("qkv", "proj", "fc1", "fc2")
 PATTERNS = {"rank_pattern": {"blocks.0.attn.q": 1, "attn.(q|v)": 6}, "alpha_pattern": {"proj": 3.0, "blocks.1.*": 5.0}}
 CASES = {
@@ -54,6 +56,13 @@ CASES = {
     "registers": ("tiny_reg4", "lora", {"use_rslora": True}, {"train_patch_embed": True}, "linear"),
     "swiglu": ("tiny_swiglu", "lora", {"targets": ("q", "v", "fc1", "fc2")}, {}, "linear"),
     "clip": ("tiny_clip", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
+    "clip h": ("tiny_clip_h", "lora", {"targets": ALL}, {}, "linear"),
+    "dinov3": ("tiny_dinov3", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
+    "dinov3 gated": ("tiny_dinov3_gated", "dalora", {"targets": ("q", "v", "fc1", "fc2")}, {}, "linear"),
+    "dinov3 7b": ("tiny_dinov3_unbiased", "lora", {"targets": ("q", "v", "proj")}, {}, "linear"),
+    "siglip": ("tiny_siglip", "lora", {"targets": ALL}, {"train_patch_embed": True}, "linear"),
+    "siglip patterns": ("tiny_siglip", "lora", {"targets": ALL, "blocks": (1,), "rank_pattern": {"fc1": 2}}, {},
+                        "none"),
     "clip projected": ("tiny_clip", "lora", {}, {"feature": "projected"}, "none"),
     "dalora": ("tiny_reg4", "dalora", {"router": "block:1"}, {"train_patch_embed": True}, "linear"),
     "patterns": ("tiny_dinov2", "lora", {"targets": ("q", "v", "proj", "fc1"), **PATTERNS}, {}, "linear"),
@@ -69,7 +78,7 @@ def made(tmp_path):
 
     def build(case):
         name, kind, adapter, backbone, head = CASES[case]
-        finished.write_backbone(tmp_path / "published", TINY[name])
+        finished.write_backbone(tmp_path / "published", ROWS[name])
         config = models.replace(models.config(kind, **adapter), "head", kind=head)
         settings = BackboneConfig(name, str(tmp_path / "published"), SIZE, **backbone)
         model = build_model(dataclasses.replace(config, backbone=settings), None, MESH)
@@ -109,12 +118,12 @@ def load(folder, name, **more):
 @pytest.mark.parametrize("case", CASES)
 def test_merged_weights_embed_alike_in_transformers(case, made, tmp_path):
     model, _ = made(case)
-    mix = (0.2, 0.3, 0.5) if "dalora" in case else (1.0,)
+    mix = (0.2, 0.3, 0.5) if model.recognizer.num_domains else (1.0,)
     out = tmp_path / "merged"
     out.mkdir()
     merging.write_merged(model, out, mix=mix)
     (name,) = json.loads((out / "config.json").read_text())["architectures"]
-    reference = merging.fold(model, mix) if "dalora" in case else model
+    reference = merging.fold(model, mix) if model.recognizer.num_domains else model
     assert models.relative(theirs(load(out, name), out), ours(reference)) <= TOLERANCE
 
 
@@ -143,7 +152,7 @@ def test_adapters_embed_alike_in_peft(case, made, tmp_path):
     out = tmp_path / "peft"
     out.mkdir()
     name = model_class(model.recognizer.spec, model.recognizer.config.backbone.feature)
-    more = {"interpolate_pos_encoding": True} if "clip" in case else {}
+    more = positions(model)
     plain = theirs(load_tower(published, name), out, **more) if case != "clip projected" else None
     for folder, reference in experts(model, out, VERSION):
         adapted = peft.PeftModel.from_pretrained(load_tower(published, name), folder).eval()
@@ -155,6 +164,38 @@ def test_adapters_embed_alike_in_peft(case, made, tmp_path):
         embedding = theirs(adapted, out, **more)
         assert models.relative(embedding, ours(reference)) <= TOLERANCE
         assert plain is None or models.relative(embedding, plain) > 0.01
+
+
+def positions(model):
+    """What CLIP and SigLIP have to be told at another size."""
+    return {"interpolate_pos_encoding": True} if model.recognizer.spec.family in ("clip", "siglip") else {}
+
+
+# Backbone -> the modules that PEFT's user names, and our targets; without DINOv2, whose run is in test_twin_run.
+MADE_IN_PEFT = {
+    "tiny_clip_h": (["q_proj", "v_proj", "fc1", "fc2"], ("q", "v", "fc1", "fc2")),
+    "tiny_dinov3": (["q_proj", "k_proj", "o_proj", "up_proj", "down_proj"], ("q", "k", "proj", "fc1", "fc2")),
+    "tiny_dinov3_gated": (["v_proj", "gate_proj", "up_proj"], ("v", "fc1")),
+    "tiny_siglip": (["q_proj", "v_proj", "self_attn.out_proj"], ("q", "v", "proj")),
+}
+
+
+@pytest.mark.skipif(VERSION == "v4", reason="modules are named as in version 5")
+@pytest.mark.parametrize("name", MADE_IN_PEFT)
+def test_a_run_starts_where_an_adapter_of_peft_is(name, tmp_path):
+    modules, targets = MADE_IN_PEFT[name]
+    finished.write_backbone(tmp_path / "published", ROWS[name])
+    tower = load_tower(tmp_path / "published", model_class(ROWS[name], "cls"))
+    settings = peft.LoraConfig(r=3, lora_alpha=6, target_modules=modules, init_lora_weights=False)
+    torch.manual_seed(0)
+    adapted = peft.get_peft_model(tower, settings).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    rank = 6 if "gated" in name else 3  # its two halves share our fc1
+    config = models.config("lora", targets=targets, rank=rank, alpha=2.0 * rank, init_from=str(tmp_path / "adapter"))
+    config = models.replace(config, "head", kind="none")
+    config = dataclasses.replace(config, backbone=BackboneConfig(name, str(tmp_path / "published"), SIZE))
+    model = build_model(config, None, MESH)
+    assert models.relative(ours(model), theirs(adapted, tmp_path, **positions(model))) <= TOLERANCE
 
 
 def load_tower(folder, name):

@@ -2,8 +2,8 @@
 """DINOv3, SigLIP and the large CLIPs against transformers and timm, on synthetic weights: features, exports, and
 training.
 
-Every row has its published width, heads and hidden layer, and two blocks. InsightFace's and CVLface's code is not a
-package: their features and run are goldens (tests/goldens/make_towers.py).
+Every row has its published width, heads and hidden layer (ViT-7B an eighth of each), and two blocks. InsightFace's and
+CVLface's code is not a package: their features and run are goldens (tests/goldens/make_towers.py).
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ LARGE_CLIP = ["clip_vith14", "clip_vitbigg14"]
 
 def two_blocks(monkeypatch, name, size):
     spec = dataclasses.replace(BACKBONES[name], depth=2, native_size=size)
+    if spec.width > 2048:
+        eighth = {field: getattr(spec, field) // 8 for field in ("width", "heads", "mlp_width")}
+        spec = dataclasses.replace(spec, **eighth)
     for known, other in list(BACKBONES.items()):
         if other.family == spec.family:
             monkeypatch.delitem(BACKBONES, known)

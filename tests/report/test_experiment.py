@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from adaptface_jax.checks.run.records import FaceRun, read_run
 from adaptface_jax.checks.run.times import Times, read_times, times_of
-from adaptface_jax.config import overrides, recipes
+from adaptface_jax.config import recipes
+from adaptface_jax.models.settings import checked
 from adaptface_jax.report.experiment import experiment_markdown
 from adaptface_jax.report.progress_bars import MOST, WIDTH, Point, bar, best, lines, loss_by_epoch
 from adaptface_jax.training.monitor import read_metrics
@@ -122,7 +123,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_title(document):
 def test_the_four_experiments_have_every_section_before_any_result(recipe, tmp_path):
     """Also where nothing of the run is there yet but its record: what is not known is left out, or said."""
     record = {"backbone": {"source": "made"}, "data": {"source": "made", "images": 490_623, "classes": 10_572}}
-    document = experiment_markdown(FaceRun(tmp_path, overrides.freeze(recipes.load(recipe)), record, [], None))
+    document = experiment_markdown(FaceRun(tmp_path, checked(recipes.load(recipe)), record, [], None))
     assert [line[3:] for line in document.splitlines() if line.startswith("## ")] == list(SECTIONS)
     assert "- began, ended: not recorded" in document and "- epochs: 0 of 3,832 steps" in document
     assert "No benchmark was given." in document and "No step has been logged." in document

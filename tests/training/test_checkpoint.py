@@ -22,6 +22,7 @@ from adaptface_jax.core.json_io import to_json
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints, check_recorded
+from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.run import STORED
 from adaptface_jax.training.step import TrainState
 
@@ -74,6 +75,26 @@ def test_the_latest_and_the_best_are_kept(tmp_path, say):
         with pytest.raises(InputError, match="'4' does not exist; expected best, latest or one of 2, 5, 6"):
             checkpoints.choose("4")
     assert say == []
+
+
+def test_a_step_on_which_a_guarded_benchmark_fell_is_the_best_only_if_all_did(tmp_path, say):
+    with opened(tmp_path, say, keep=1) as checkpoints:
+        checkpoints.save(1, state(1), 0.9, Course().after(0.9, "lfw"))
+        assert checkpoints.wait() and checkpoints.choose("best") == 1
+        checkpoints.save(2, state(2), 0.8, Course().after(0.8))
+        checkpoints.save(3, state(3), 0.95, Course().after(0.95, "lfw"))
+        assert checkpoints.wait() and checkpoints.choose("best") == 2
+    assert steps(tmp_path / "checkpoints") == [2, 3]
+    assert say == [
+        "best: step 1, although lfw fell (eval.guard), as in all that are kept",
+        "best: step 2, since lfw fell at step 3, which scores higher (eval.guard)",
+    ]
+
+
+def test_a_score_with_a_guarded_benchmark_that_fell_is_no_better_one():
+    course = Course().after(0.8).after(0.9, "lfw")
+    assert (course.best, course.since, course.fell) == (0.8, 1, "lfw")
+    assert course.after(0.85) == Course(0.85)
 
 
 def test_an_accuracy_may_come_later(tmp_path, say):

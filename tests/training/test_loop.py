@@ -18,6 +18,7 @@ from adaptface_jax.training.checkpoint import Checkpoints
 from adaptface_jax.training.evidence import read_lines
 from adaptface_jax.training.monitor import read_metrics
 from adaptface_jax.training.plan import Plan
+from adaptface_jax.training.run import STORED
 from adaptface_jax.training.step import make_step
 from adaptface_jax.training.stopping import StopSignals
 
@@ -82,7 +83,8 @@ def slow_plan(log_every: int = 1000, save_every: int = 1000) -> Plan:
     return Plan(
         config=freeze(config), mesh=mesh, source=open_source("synthetic:identities=2,images=4"), frozen={},
         trainable=place(mesh, {"head": {"kernel": jnp.eye(WIDTH)}}), statistics={}, loss=slow_loss,
-        expected_loss=(3.0, 0.1), record={}, evaluated=False,
+        expected_loss=(3.0, 0.1), evaluated=False,
+        record={"config": {}, "backbone": {}, "data": {"classes": 2}, STORED: 112},
     )  # fmt: skip
 
 
@@ -132,3 +134,12 @@ def test_a_profile_holds_the_steps_asked_for_and_the_run_says_what_a_step_costs(
     names = {event.get("name") for event in json.loads(gzip.decompress(perfetto.read_bytes()))["traceEvents"]}
     assert "train" in names
     assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+
+
+def test_a_resumed_run_keeps_its_state_only_once(tmp_path):
+    """As in a new run, whose first step consumes the initial values."""
+    with StopSignals() as stop:
+        loop.train(slow_plan(), tmp_path, stop, NothingToJudge())
+        again = slow_plan()
+        loop.train(again, tmp_path, stop, NothingToJudge())
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(again.trainable))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -64,3 +65,34 @@ def test_it_states_its_image_statistics_and_has_one_size(published, tmp_path, ca
     with pytest.raises(InputError, match="28 is not 22, the one size that tiny_face takes"):
         load_backbone(str(tmp_path / "out"), "tiny_face", 28)
     assert load_backbone(str(tmp_path / "out"), "tiny_face", 22).spec == BACKBONES["tiny_face"]
+
+
+def test_a_model_for_bgr_is_turned_to_rgb(published, tmp_path, capsys):
+    """Given RGB images it computes what CVLface's does, which flips their channels."""
+    bgr = published | {"patch_embed.proj.weight": np.ascontiguousarray(published["patch_embed.proj.weight"][:, ::-1])}
+    trees = {}
+    for name, tensors, file, text in (
+        ("rgb", published, "config.json", '{"conf": {"color_space": "RGB"}}'),
+        ("hub", bgr, "config.json", '{"conf": {"color_space": "BGR"}}'),
+        ("trained", bgr, "model.yaml", "input_size: [3, 22, 22]\ncolor_space: 'BGR'\nname: base\n"),
+    ):
+        (tmp_path / name).mkdir()
+        dialects.save(tmp_path / name / "model.safetensors", tensors)
+        (tmp_path / name / file).write_text(text)
+        backbone = load_backbone(str(tmp_path / name), "tiny_face", 22)
+        trees[name] = backbone.params
+        said = [line for line in backbone.remarks if line.startswith("channels")]
+        assert said == ([] if name == "rgb" else [f"channels BGR ({file}); the patch embedding is turned to RGB"])
+    for name in ("hub", "trained"):
+        jax.tree.map(np.testing.assert_array_equal, trees[name], trees["rgb"])
+    assert call(convert, tmp_path / "trained", f"--out={tmp_path / 'out'}") == 0
+    assert "  channels    BGR (model.yaml); the patch embedding is turned to RGB" in capsys.readouterr().out
+    converted = load_backbone(str(tmp_path / "out"), "tiny_face", 22)
+    jax.tree.map(np.testing.assert_array_equal, converted.params, trees["rgb"])
+
+
+def test_another_order_of_channels_is_refused(published, tmp_path):
+    dialects.save(tmp_path / "model.safetensors", published)
+    (tmp_path / "config.json").write_text('{"conf": {"color_space": "YUV"}}')
+    with pytest.raises(InputError, match=r"config.json: color_space is 'YUV'; expected RGB or BGR"):
+        load_backbone(str(tmp_path), "tiny_face", 22)

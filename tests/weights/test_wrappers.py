@@ -17,8 +17,10 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.names import engine, wrappers
+from adaptface_jax.weights.names.siglip import HF_SIGLIP
 from tests import made_weights as dialects
 from tests.made_weights import TINY
+from tests.weights.file_shapes import file_shapes
 
 PLAIN = {
     **{name: row for name, row in dialects.CASES if not dialects.dialect(name).prefix},
@@ -207,6 +209,7 @@ OTHERS = {
         ["cls_token", "attn_pool.latent", "blocks.0.attn.qkv.weight"],
         ["class_embedding", "attn_pool.probe", "transformer.resblocks.0.ln_1.weight"],
     ],
+    "SigLIP 2 NaFlex": [["embeds.pos_embed", "embeds.proj.weight", "blocks.0.attn.qkv.weight", "attn_pool.latent"]],
     "adapter": [["base_model.blocks.0.attn.qkv.lora_A.weight", "base_model.blocks.0.attn.qkv.lora_B.weight"]],
 }  # fmt: skip
 
@@ -218,6 +221,15 @@ def test_another_network_is_named_in_one_short_line(what, prefix):
         with pytest.raises(InputError, match=rf"^FILE: holds .*{what}") as caught:
             engine.identify({prefix + name: (16,) for name in names}, "FILE")
         assert len(str(caught.value)) < 220
+
+
+def test_naflex_is_told_from_siglip_by_its_dense_patch_embedding():
+    shapes = file_shapes(HF_SIGLIP, BACKBONES["tiny_siglip"])
+    assert engine.identify(shapes).name == "tiny_siglip"
+    dense = {f"vision_model.{name}": shape for name, shape in shapes.items()}
+    dense["vision_model.embeddings.patch_embedding.weight"] = (16, 48)
+    with pytest.raises(InputError, match=r"^FILE: holds SigLIP 2 NaFlex .*use a SigLIP 2 of a fixed size"):
+        engine.identify(dense, "FILE")
 
 
 def test_no_backbone_of_ours_is_mistaken_for_another_network():

@@ -16,14 +16,14 @@ from adaptface_jax.checks.replay.windows import Window
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural
 from adaptface_jax.data.witness import Seen
-from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.training import optim
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.evidence import surroundings
 from adaptface_jax.training.fingerprint import leaf_names, make_fingerprint
 from adaptface_jax.training.plan import Plan, placed_batches
 from adaptface_jax.training.run import abstract_state
-from adaptface_jax.training.step import TrainState, init_state, make_step
+from adaptface_jax.training.step import TrainState, begin_state, make_step
 
 # Of a session and of this machine: if these are equal, and the device is a CPU, so is every bit.
 # (The number of cores that share a sum determines the order of its additions.)
@@ -55,7 +55,7 @@ class Replayer:
         """The state after `step`, as the run stored it, or its initial state."""
         if step == 0:
             trees = jax.tree.map(lambda leaf: leaf.copy(), (self._plan.trainable, self._plan.statistics))
-            return place(self._plan.mesh, init_state(trees[0], self._optimizer, trees[1]))
+            return begin_state(trees[0], self._optimizer, trees[1], self._plan.mesh)
         with Checkpoints(self._recorded.workdir / CHECKPOINTS, read_only=True) as checkpoints:
             return checkpoints.restore(step, self._like)
 
@@ -85,6 +85,8 @@ class Replayer:
 
     def run(self, window: Window) -> Finding:
         """Recompute its steps, comparing wherever something is known; ends at the first difference."""
+        if self._compiled is None:
+            self._plan = self._plan.completed()
         plan, recorded = self._plan, self._recorded
         session = recorded.session_of(window.start)
         exact = not differences(session)

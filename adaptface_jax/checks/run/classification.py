@@ -10,6 +10,7 @@ import numpy as np
 
 from adaptface_jax.checks.finding import Finding, Section, fault, note, ok, warning
 from adaptface_jax.checks.run.history import Rows, column, ends
+from adaptface_jax.core.text import plural
 from adaptface_jax.evaluation.classification.rankings import kind_of_label, splits
 from adaptface_jax.evaluation.classification.results import BaselineScore, ClassificationResults, SplitResult
 
@@ -30,7 +31,7 @@ def sections(rows: Rows, results: ClassificationResults | None) -> Iterator[Sect
             findings.append(moved)
         if name == "test":
             findings.append(held(results.validation, found))
-        yield Section(name, f"{found.images:,} images", tuple(findings))
+        yield Section(name, plural(found.images, "image"), tuple(findings))
 
 
 def against_baselines(found: SplitResult, baselines: Mapping[str, BaselineScore]) -> Finding:

@@ -14,6 +14,7 @@ from adaptface_jax.checks.run.times import Times, read_times
 from adaptface_jax.config.classification import ClassificationConfig
 from adaptface_jax.config.schema import Config, is_name
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.synthetic import generated_of
 from adaptface_jax.evaluation.classification.results import ClassificationResults, read_classification
 from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, PairScores, read_scores
@@ -87,7 +88,7 @@ class Run(Generic[Settings, Outcome]):
         if self.ended_early and self.results and self.results.run:
             return f"ended early after {self.results.run.steps:,} of {self.planned:,} steps: {self.ended_early}"
         if self.finished:
-            return f"finished, {self.last_step:,} steps"
+            return f"finished, {plural(self.last_step, 'step')}"
         return f"not finished: step {self.last_step:,} of {self.planned:,}"
 
 

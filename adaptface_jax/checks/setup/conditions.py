@@ -34,7 +34,7 @@ def _cell(name: str, issame: np.ndarray, person: np.ndarray) -> Finding:
     """issame: bool [n]. person: int [n, 2], of the two images of each pair."""
     genuine, people = int(issame.sum()), len(np.unique(person))
     numbers = {"pairs": len(issame), "genuine": genuine, "people": people}
-    what = f"{plural(len(issame), 'pair')}, {genuine:,} genuine, of {plural(people, 'person', 'people')}"
+    what = f"{plural(len(issame), 'pair')}, {genuine:,} genuine, of {plural(people, 'person')}"
     if genuine in (0, len(issame)):
         return note(name, what, "one kind of pair only: no metric in the report's matrix", **numbers)
     if people <= FEW:

@@ -15,11 +15,11 @@ import numpy as np
 from adaptface_jax.checks.finding import Finding, fault, note, ok, warning
 from adaptface_jax.core import trees
 from adaptface_jax.core.text import byte_size
-from adaptface_jax.distributed.mesh import place, sharding
+from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.training import optim
 from adaptface_jax.training.plan import placed_batches
 from adaptface_jax.training.recognition.plan import RecognitionPlan
-from adaptface_jax.training.step import Batch, TrainState, init_state, make_step
+from adaptface_jax.training.step import Batch, TrainState, begin_state, make_step
 
 # Three steps: B of every adapter starts at zero and a warm-up at rate zero, so a router may have no gradient
 # before the third. More only if they are fast.
@@ -48,7 +48,8 @@ def compile_step(plan: RecognitionPlan, batch: Batch) -> Compiled:
     rate = optim.schedule(config.train, plan.steps_per_epoch, plan.total_steps)
     optimizer = optim.optimizer(config.train, rate, loss=plan.centers)
     # The step donates its state: the plan's own arrays must outlive it.
-    state = place(mesh, init_state(jax.tree.map(lambda leaf: leaf.copy(), plan.trainable), optimizer, plan.statistics))
+    trainable = jax.tree.map(lambda leaf: leaf.copy(), plan.trainable)
+    state = begin_state(trainable, optimizer, plan.statistics, mesh)
     key = jax.device_put(jax.random.key(config.seed), sharding(mesh))
     compiled = (
         make_step(plan.loss, optimizer, rate, mesh, config.train.grad_accum, plan.compiler_options, plan.sampler)

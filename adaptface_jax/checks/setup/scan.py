@@ -13,6 +13,7 @@ import PIL.Image
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Progress
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.decode import decode
 from adaptface_jax.data.record import Source
@@ -63,7 +64,8 @@ class Scan:
     @property
     def of(self) -> str:
         """ "400 images", or "1,000 of 494,414 images"."""
-        return f"{self.total:,} images" if self.complete else f"{len(self.numbers):,} of {self.total:,} images"
+        total = plural(self.total, "image")
+        return total if self.complete else f"{len(self.numbers):,} of {total}"
 
 
 _ROW = np.dtype(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from adaptface_jax.checks.finding import Finding, note, ok, warning
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.record import Source
 
 
@@ -13,14 +14,14 @@ def selection(source: Source) -> Finding:
     """What was skipped in the set's folder: an image among it was probably meant to be used."""
     skipped, number = source.skipped_files, len(source)
     if not skipped.total:
-        return ok("selection", f"{number:,} images, nothing skipped")
+        return ok("selection", f"{plural(number, 'image')}, nothing skipped")
     (line,) = skipped.lines()
     numbers: dict[str, Any] = {"pictures": dict(skipped.images), "others": dict(skipped.others)}
     if not skipped.images.total():
-        return note("selection", f"{number:,} images; {line}", **numbers)
+        return note("selection", f"{plural(number, 'image')}; {line}", **numbers)
     return warning(
         "selection",
-        f"{number:,} images; {line}",
+        f"{plural(number, 'image')}; {line}",
         "an image belongs to the person whose folder contains it, at any depth: move or remove these",
         **numbers,
     )

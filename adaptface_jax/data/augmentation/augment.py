@@ -65,21 +65,35 @@ def augment(
     """uint8 [B, H, W, 3] -> the same shape: RandAugment, slight misalignment, degradation, a horizontal flip of half.
 
     Each image has its own key, split from `key` by its row: the result does not depend on how the batch is sharded.
+    Which images are flipped: see mirrored.
     randaugment_ops: consecutive operations per image, 0 for none. randaugment_magnitude: see randaugment.
     shift: see jitter, 0 for none. quality: see worsened.
     """
 
     def one(image_key: jax.Array, image: jax.Array) -> jax.Array:
-        ops_key, shift_key, flip_key = jax.random.split(image_key, 3)
+        ops_key, shift_key, _ = jax.random.split(image_key, 3)
         if randaugment_ops:
             image = randaugment(ops_key, image, randaugment_ops, randaugment_magnitude)
         if shift:
             image = jitter(shift_key, image, shift)
         if not quality.is_none:
             image = worsened(jax.random.fold_in(image_key, 3), image, quality)
-        return jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image) if flip else image
+        return image
 
-    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images)
+    images = jax.vmap(one)(jax.random.split(key, images.shape[0]), images)
+    if not flip:
+        return images
+    return jnp.where(mirrored(key, images.shape[0])[:, None, None, None], images[:, :, ::-1], images)
+
+
+def mirrored(key: jax.Array, count: int) -> jax.Array:
+    """Which of `count` images `augment` flips with this key, bool [count]."""
+
+    def one(image_key: jax.Array) -> jax.Array:
+        _, _, flip_key = jax.random.split(image_key, 3)
+        return jax.random.bernoulli(flip_key)
+
+    return jax.vmap(one)(jax.random.split(key, count))
 
 
 def jitter(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:

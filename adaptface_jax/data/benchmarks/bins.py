@@ -10,6 +10,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.restricted_pickle import RefusedPickle
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bin_pickle import plain, read_plain_pickle
 
@@ -27,7 +28,7 @@ def open_bin(path: Path) -> Benchmark:
         bins, issame = _pair(content)
         issame = _truths(issame)
         if len(bins) != 2 * len(issame) or not len(issame):
-            raise RefusedPickle(f"it holds {len(bins)} images for {len(issame)} pairs")
+            raise RefusedPickle(f"it holds {plural(len(bins), 'image')} for {plural(len(issame), 'pair')}")
         images, index = _distinct(bins)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {expected}") from None

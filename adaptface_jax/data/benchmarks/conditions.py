@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.domains import Domains
 from adaptface_jax.data.labels import LABELS, LabelTable, read_labels
@@ -40,6 +41,6 @@ def with_domains(benchmark: Benchmark, domains: Domains, table: LabelTable | Non
         found[said] = 0
         columns = np.array([names.index(name) for name in benchmark.domain_names])
         found[np.ix_(said, columns)] = own[said]
-    known = f"conditions of {np.count_nonzero(found.any(axis=1)):,} of {len(found):,} images known"
+    known = f"conditions of {np.count_nonzero(found.any(axis=1)):,} of {plural(len(found), 'image')} known"
     description = f"{benchmark.description}, {known}"
     return dataclasses.replace(benchmark, image_domain=found, domain_names=names, description=description)

@@ -47,7 +47,7 @@ class Distractors:
         if isinstance(source, FolderSource):
             result.names = frozenset(source.class_names)
         result.description = (
-            f"{source.description}: {plural(int(person.max()) + 1, 'person', 'people')} as distractors, one row each"
+            f"{source.description}: {plural(int(person.max()) + 1, 'person')} as distractors, one row each"
         )
         return result
 

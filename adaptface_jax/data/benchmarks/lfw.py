@@ -15,7 +15,7 @@ import itertools
 import os
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 from adaptface_jax.data.benchmarks.list_rows import Listed, Row, is_number, whole
 from adaptface_jax.data.benchmarks.pair_list import Pairs
@@ -52,7 +52,7 @@ def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Bench
         pairs.add(suffixes.path(*first), suffixes.path(*second), same, fold if folds > 1 else None)
     name = shown(str(listed.file))
     if len(pairs.issame) != 2 * folds * each:
-        raise InputError(f"{name}: holds {len(pairs.issame)} pairs; its header says {folds} x 2 x {each}")
+        raise InputError(f"{name}: holds {plural(len(pairs.issame), 'pair')}; its header says {folds} x 2 x {each}")
     return pairs.benchmark(listed.file, f"LFW pairs {name}")
 
 

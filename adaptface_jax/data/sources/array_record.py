@@ -27,7 +27,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.core.text import one_line, plural, shown
 from adaptface_jax.data.image_files import skipped_beside
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.record import Record, Source
@@ -104,7 +104,7 @@ class ArrayRecordSource(Source):
             raise InputError(f"{shown(str(self._folder))}: {one_line(error)}; {_REPACK}") from None
         if len(self._data) != len(self.labels):
             raise InputError(
-                f"{shown(str(self._folder))}: the shards hold {len(self._data)} records, {DESCRIPTION} says "
+                f"{shown(str(self._folder))}: the shards hold {plural(len(self._data), 'record')}, {DESCRIPTION} says "
                 f"{len(self.labels)}; {_REPACK}"
             )
 
@@ -168,7 +168,9 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise InputError(f"{shown(str(path))}: {wrong[0]} is missing or of the wrong type; {_REPACK}")
     counted = sum(shard["records"] for shard in found["shards"])
     if counted != found["records"] or not counted:
-        raise InputError(f"{shown(str(path))}: {found['records']} records, {counted} in its shards; {_REPACK}")
+        raise InputError(
+            f"{shown(str(path))}: {plural(found['records'], 'record')}, {counted} in its shards; {_REPACK}"
+        )
     return found
 
 
@@ -214,8 +216,9 @@ def read_index(folder: Path, description: dict[str, Any]) -> tuple[np.ndarray, T
     count, number = description["records"], description["classes"]
     if len(labels) != count or len(keys) != count or len(classes) != number:
         raise InputError(
-            f"{shown(str(path))}: {len(labels)} labels, {len(keys)} keys and {len(classes)} classes, "
-            f"{DESCRIPTION} says {count} records of {number} classes; {_REPACK}"
+            f"{shown(str(path))}: {plural(len(labels), 'label')}, {plural(len(keys), 'key')} and "
+            f"{plural(len(classes), 'class')}, {DESCRIPTION} says {plural(count, 'record')} of "
+            f"{plural(number, 'class')}; {_REPACK}"
         )
     if labels.min() < 0 or labels.max() >= number:
         raise InputError(f"{shown(str(path))}: labels {labels.min()} to {labels.max()} of {number} classes; {_REPACK}")

@@ -40,7 +40,7 @@ class Excluded(Selection):
             raise InputError(f"data.exclude: {shown(pairs)} names no files; expected a list of image pairs")
         kept = np.ones(source.num_classes, bool)
         kept[list(dropped)] = False
-        note = f"{plural(len(dropped), 'identity', 'identities')} of {shown(pairs)} excluded"
+        note = f"{plural(len(dropped), 'identity')} of {shown(pairs)} excluded"
         super().__init__(source, np.flatnonzero(kept[source.labels]), note)
         self.labels = (np.cumsum(kept, dtype=np.int32) - 1)[self.labels]
         self.class_names = [name for name, stays in zip(source.class_names, kept, strict=True) if stays]

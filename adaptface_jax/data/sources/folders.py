@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural_of, shown
 from adaptface_jax.data.image_files import (
     count_skipped,
     entries_of,
@@ -31,7 +31,6 @@ from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.part_words import WORDS
 from adaptface_jax.data.text_array import TextArray
 
-_PLURAL = {"identity": "identities", "class": "classes"}
 _PARTS = {word for words in WORDS.values() for word in words}
 
 
@@ -71,7 +70,7 @@ class FolderSource(Source):
             raise InputError(_nobody(folder, noun, self.skipped_files))
         if deeper == len(self._files) and set(classes) <= _PARTS:
             raise InputError(
-                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a dataset, not {_PLURAL[noun]}; name "
+                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a dataset, not {plural_of(noun)}; name "
                 f"one of them, e.g. {shown(str(folder / classes[-1]))}"
             )
         refuse_twins(folder, classes, noun)
@@ -129,7 +128,7 @@ def refuse_twins(folder: Path, names: Sequence[str], noun: str = "identity") -> 
         first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if first != name:
             raise InputError(
-                f"{shown(str(folder))}: the {_PLURAL[noun]} {first!r} and {name!r} differ only in case or Unicode "
+                f"{shown(str(folder))}: the {plural_of(noun)} {first!r} and {name!r} differ only in case or Unicode "
                 "form; merge or rename one of them"
             )
     links = [name for name in names if os.path.islink(os.path.join(folder, name))]
@@ -147,6 +146,6 @@ def _nobody(folder: Path, noun: str, skipped: SkippedFiles) -> str:
     """The message about a folder in which no identity was found."""
     said = "".join(f"; {line}" for line in skipped.lines())
     return (
-        f"{shown(str(folder))}: no {_PLURAL[noun]} found; expected one folder per {noun} with "
+        f"{shown(str(folder))}: no {plural_of(noun)} found; expected one folder per {noun} with "
         f"{' '.join(SUFFIXES)} files{said}"
     )

@@ -15,10 +15,10 @@ from adaptface_jax.data.pipeline import evaluation_batches
 from adaptface_jax.data.readable import Readable
 from adaptface_jax.data.record import Source
 from adaptface_jax.distributed.mesh import sharding
+from adaptface_jax.distributed.passes import passes
 from adaptface_jax.distributed.processes import anywhere, process_rows, several
 from adaptface_jax.evaluation.classification.metrics import split_result
 from adaptface_jax.evaluation.classification.results import SplitResult
-from adaptface_jax.evaluation.passes import passes
 from adaptface_jax.training.classification.plan import ClassificationPlan
 
 

@@ -103,4 +103,4 @@ def resting_on(people: int, few: bool) -> str:
     """What an interval is based on, in words; people: 0 if pairs were resampled, as in files of earlier versions."""
     if not people:
         return "people not counted"
-    return plural(people, "person", "people") + (": too few to tell" if few else "")
+    return plural(people, "person") + (": too few to tell" if few else "")

@@ -101,6 +101,11 @@ def router_block(router: str) -> int | None:
     raise InputError(f"adapter.router: {router!r} is not known; expected 'frozen' or 'block:N', e.g. block:2")
 
 
+def router_words(config: AdapterConfig) -> str:
+    """Where the router looks and at what: `block:1`, `block:1 (mean and deviation)`."""
+    return config.router + (" (mean and deviation)" if config.router_input == "mean_std" else "")
+
+
 def check_places(config: AdapterConfig, depth: int) -> None:
     """Raise InputError if blocks or patterns name places that do not exist, or result in a fractional rank."""
     blocks = adapted_blocks(config, depth)

@@ -56,12 +56,13 @@ def entropy(gate: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.mean(-jnp.sum(gate * weight[:, None] * jnp.log(jnp.maximum(gate, 1e-20)), axis=-1))
 
 
-def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array) -> jax.Array:
+def old_or_new_loss(old: jax.Array, new: jax.Array | None, weight: jax.Array, old_weight: float = 1.0) -> jax.Array:
     """The loss of a null expert's gate: mean of -log of its gate over old images, of -log of the rest over new ones.
 
-    old: gates [B', K]. new: gates [B, K], or None if labels supervise them. weight [B], of mean 1.
+    old: gates [B', K]. new: gates [B, K], or None if labels supervise them. weight [B], of mean 1. old_weight: how many
+    new images one old one counts; the gates are then even where an image is as much likelier to be new.
     """
-    loss = -jnp.mean(jnp.log(jnp.maximum(old[:, -1], 1e-20)))
+    loss = -old_weight * jnp.mean(jnp.log(jnp.maximum(old[:, -1], 1e-20)))
     if new is None:
         return loss
     return loss - jnp.mean(weight * jnp.log(jnp.maximum(jnp.sum(new[:, :-1], axis=1), 1e-20)))

@@ -79,7 +79,8 @@ def gates(adapter: AdapterConfig) -> str:
     shared = f" and {lora.shared(adapter)} shared" if adapter.shared_rank else ""
     null = ", the last of them the frozen model's" if adapter.null_expert else ""
     alone = ", top-1" if adapter.gate == "top1" else ""
-    return f"{adapter.num_domains} of rank {places.widest(adapter)}{shared} at {adapter.router}{null}{alone}"
+    where = places.router_words(adapter)
+    return f"{adapter.num_domains} of rank {places.widest(adapter)}{shared} at {where}{null}{alone}"
 
 
 def alone(frozen: Mapping[str, Any], trainable: Tree, config: Config, form: Config, spec: BackboneSpec) -> Tree:

@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptface_jax.config.classification import ModelConfig
 from adaptface_jax.core import trees
+from adaptface_jax.core.text import plural
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.training.classification.facts import ClassifierFacts
@@ -67,7 +68,7 @@ def data_lines(sources: Mapping[str, Source]) -> list[str]:
 def data_words(source: Source) -> str:
     """One line per split."""
     kind = "attributes" if source.multi_label else "classes"
-    return f"{len(source):,} images, {source.num_classes:,} {kind}: {source.description}"
+    return f"{plural(len(source), 'image')}, {source.num_classes:,} {kind}: {source.description}"
 
 
 def shares(source: Source) -> dict[str, float]:

@@ -42,7 +42,7 @@ def domain_lines(config: Config, source: Source) -> list[str]:
     each = ", ".join(f"{shown(name)} {count:,}" for name, count in zip(source.domain_names, counts, strict=True))
     held = source.domains.sum(axis=1)
     none = "unknown" if ORDINARY in source.domain_names else "in none or unknown"
-    line = f"domains   {each} of {len(source):,} images"
+    line = f"domains   {each} of {plural(len(source), 'image')}"
     line += f" ({int((held > 1).sum()):,} in several, {int((held == 0).sum()):,} {none})"
     if source.table is not None and (missing := int((~source.table.listed).sum())):
         line += f"; {plural(missing, 'image')} without a row in {source.table.place}"

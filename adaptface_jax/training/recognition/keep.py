@@ -58,7 +58,7 @@ def keep_lines(config: Config, keep: tuple[Source, int] | None, trained: Source)
         source, size = keep
         share = size / config.train.batch_size
         what = f"{size} images per step of {source.description} ({len(source):,})"
-        return [f"{weight}{what}; a step costs {1 + share:.2g} times as much, plus {share:.2g} forward passes"]
+        return [f"{weight}{what}; a step costs {1 + share:.2g} times as much, besides the frozen model's features"]
     if config.adapter.null_expert and trained.domains is not None:
-        return [f"{weight}the images of the last domain in each batch; a step costs one more forward pass"]
-    return [f"{weight}each batch itself; a step costs one more forward pass"]
+        return [f"{weight}the images of the last domain in each batch"]
+    return [f"{weight}each batch itself"]

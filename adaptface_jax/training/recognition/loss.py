@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from adaptface_jax.data.augmentation.augment import augment, preprocess
+from adaptface_jax.data.augmentation.augment import augment, mirrored, preprocess
 from adaptface_jax.data.augmentation.quality import Quality
 from adaptface_jax.losses.keep import feature_distance
 from adaptface_jax.losses.margin import NormStatistics
@@ -45,7 +45,12 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         )
         form = (config.backbone.image_size, recognizer.spec.stats, recognizer.dtype)
         images = preprocess(images, *form)
-        out = recognizer.embed(frozen, trainable, images, dropout_key)
+        plain = None
+        if "feature" in batch:
+            plain = batch["feature"][:, 0]
+            if change.flip:
+                plain = jnp.where(mirrored(augment_key, len(plain))[:, None], batch["feature"][:, 1], plain)
+        out = recognizer.embed(frozen, trainable, images, dropout_key, plain)
         centers, labels = trainable["centers"], batch["label"]
         margin_key = jax.random.fold_in(dropout_key, 2)
         margin = class_loss(config.loss, out.embedding, centers, labels, statistics, mesh, row_weights, margin_key)
@@ -58,16 +63,19 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
             total = total + metrics["norm_penalty"]
         weights = config.adapter
         if config.loss.keep_weight:
-            old = preprocess(batch["keep"], *form) if "keep" in batch else images
-            after = out
+            old, before, after = images, plain, out
             if "keep" in batch:
-                after = recognizer.embed(frozen, trainable, old, jax.random.fold_in(dropout_key, 1))
-            counts = old_rows(config, batch, after.feature.shape[0])
-            metrics["keep"] = feature_distance(after.feature, recognizer.plain_feature(frozen, old), counts)
+                old = preprocess(batch["keep"], *form)
+                before = batch["keep_feature"][:, 0] if "keep_feature" in batch else None
+                after = recognizer.embed(frozen, trainable, old, jax.random.fold_in(dropout_key, 1), before)
+            if before is None:
+                before = recognizer.plain_feature(frozen, old)
+            metrics["keep"] = feature_distance(after.feature, before, old_rows(config, batch, len(before)))
             total = total + config.loss.keep_weight * metrics["keep"]
             teaches = weights.null_expert and "keep" in batch and weights.domain_loss_weight
             if teaches and after.gate is not None:
-                old_or_new = router.old_or_new_loss(after.gate, None if "domain" in batch else out.gate, weight)
+                new = None if "domain" in batch else out.gate
+                old_or_new = router.old_or_new_loss(after.gate, new, weight, weights.null_weight)
                 metrics["gate/keep_mean"] = jnp.mean(after.gate[:, -1])
                 total = total + weights.domain_loss_weight * old_or_new
         if out.gate is not None:

@@ -13,7 +13,6 @@ from adaptface_jax.data.pipeline import STORED_SIZE
 from adaptface_jax.distributed.agreement import check_agreed
 from adaptface_jax.distributed.fsdp import place_frozen
 from adaptface_jax.distributed.mesh import FSDP, place
-from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.layers.attend import AUTO
 from adaptface_jax.models.recognizer import Recognizer, compute_dtype
 from adaptface_jax.weights.loading import Backbone, load_backbone
@@ -49,17 +48,16 @@ def load(config: Config) -> tuple[Recognizer, Backbone]:
 def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     """A new model on the devices of the mesh; class centers only if num_classes is given.
 
-    The backbone is placed straight from the host: no device holds more of it than its part.
+    The backbone is placed straight from the host, class centers are drawn where they lie: no device holds more of
+    either than its part.
     """
     recognizer, backbone = load(config)
     if config.train.fsdp > 1:
         recognizer = dataclasses.replace(recognizer, mesh=mesh)
-    frozen, trainable = recognizer.init(backbone.params, num_classes)
+    frozen, trainable = recognizer.init(backbone.params, num_classes, mesh)
     start = None
     if config.adapter.init_from:
         trainable, start = start_from(config, backbone.spec, trainable)
-    if "centers" in trainable:
-        trainable["centers"] = padded(trainable["centers"], mesh)
     check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
     frozen = place_frozen(mesh, frozen, config.train.fsdp)
     return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, remarks=backbone.remarks)

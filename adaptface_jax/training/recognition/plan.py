@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from adaptface_jax.config.schema import Config
 from adaptface_jax.config.small_sample import ENOUGH
@@ -26,6 +26,7 @@ from adaptface_jax.losses.sharded import check_classes_fit
 from adaptface_jax.models.recognizer import check_classes
 from adaptface_jax.training.plan import Plan, check_epoch
 from adaptface_jax.training.recognition.domains import check_domains
+from adaptface_jax.training.recognition.features import Demand, computed, demands
 from adaptface_jax.training.recognition.keep import open_keep
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.recognition.model import Model, build_model
@@ -43,6 +44,17 @@ class RecognitionPlan(Plan):
     model: Model
     benchmarks: Mapping[str, Benchmark]
     stored: StoredSize
+
+    @property
+    def demands(self) -> tuple[Demand | None, Demand | None]:
+        """Of the training set and of the images to keep (`features.demands`)."""
+        return demands(self.model.recognizer, self.source, self.keep, self.total_steps)
+
+    def completed(self) -> Self:
+        """With the frozen features that are computed once; raises InputError for an image that cannot be read."""
+        where = self.model.recognizer, self.frozen, self.mesh, self.stored_size
+        features, kept = (computed(demand, *where) for demand in self.demands)
+        return dataclasses.replace(self, features=features, keep_features=kept)
 
 
 def prepare(config: Config, record: Mapping[str, Any] | None = None) -> RecognitionPlan:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from adaptface_jax.config import overrides
@@ -19,7 +20,6 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.distributed.mesh import here, make_mesh, place
 from adaptface_jax.losses.margin import init_statistics
-from adaptface_jax.losses.sharded import padded
 from adaptface_jax.models.adapters import places, several
 from adaptface_jax.training.averaging import used
 from adaptface_jax.training.checkpoint import read_checkpoint
@@ -80,7 +80,7 @@ def open_run(
     """
     record = required_record(workdir, "--run: ")
     config = opened(recognition_config(workdir, record), mesh, dtype, quantize)
-    model = build_model(config, record["data"]["classes"], mesh)
+    model = build_model(config, None, mesh)
     old = record["backbone"].get("sha256")
     if model.identity.get("sha256") != old:
         raise InputError(
@@ -113,16 +113,17 @@ def open_same_backbone(workdir: Path, which: str, first: Model, mesh: Mesh) -> M
     if record[STORED] != first.stored_size:
         raise InputError(f"{named}: data.stored_size is {record[STORED]}, not {first.stored_size}; open it by itself")
     recognizer = dataclasses.replace(first.recognizer, config=config)
-    trainable = recognizer.init(first.frozen["backbone"], record["data"]["classes"])[1]
-    trainable["centers"] = padded(trainable["centers"], mesh)
+    trainable = recognizer.init(first.frozen["backbone"], None)[1]
     model = dataclasses.replace(first, recognizer=recognizer, trainable=place(mesh, trainable), start=None)
     return _at(workdir, which, model, record, mesh)[0]
 
 
 def _at(workdir: Path, which: str, model: Model, record: Mapping[str, Any], mesh: Mesh) -> tuple[Model, int]:
-    """The model with the trained parameters of a checkpoint, and its step."""
+    """The model, which has no class centers yet, with the trained parameters of a checkpoint, and its step."""
     config = model.recognizer.config
-    like = abstract_state(config.train, model.trainable, init_statistics(), mesh, config.loss)
+    centers = jax.eval_shape(lambda: model.recognizer.init_centers(record["data"]["classes"], mesh))
+    trainable = model.trainable | {"centers": centers}
+    like = abstract_state(config.train, trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
     trainable = used(state.trainable, state.opt_state)
     return dataclasses.replace(model, trainable=trainable, stored_size=record[STORED]), step

@@ -7,7 +7,7 @@ import numpy as np
 
 from adaptface_jax.config.schema import Config, LossConfig
 from adaptface_jax.core import trees
-from adaptface_jax.core.text import byte_size
+from adaptface_jax.core.text import byte_size, plural
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.stored_size import size_line
 from adaptface_jax.losses.margin import product_dtype
@@ -36,15 +36,16 @@ def summary(plan: RecognitionPlan) -> str:
         *adapter_lines(config),
         *parameter_lines(plan.model, source.num_classes),
         (
-            f"data      {source.description}: {len(source):,} images, {source.num_classes:,} identities "
+            f"data      {source.description}: {plural(len(source), 'image')}, {plural(source.num_classes, 'identity')} "
             f"({sizes.min()} to {sizes.max()} images each)"
         ),
         *(f"          {line}" for line in source.skipped_files.lines()),
         size_line(plan.stored.pixels, config.backbone.image_size, plan.stored.why),
         *domain_lines(config, source),
         *keep_lines(config, plan.keep, source),
+        *(demand.line() for demand in plan.demands if demand is not None),
         *(
-            f"benchmark {name}: {len(b.issame):,} pairs, {len(b.images):,} images ({b.description})"
+            f"benchmark {name}: {plural(len(b.issame), 'pair')}, {plural(len(b.images), 'image')} ({b.description})"
             for name, b in plan.benchmarks.items()
         ),
         steps_line(plan) + f"; {loss_words(config.loss)}",
@@ -141,7 +142,7 @@ def run_facts(config: Config, model: Model, source: Source, ending: Ending) -> R
         backbone=config.backbone.name,
         weights=model.identity["source"],
         adapter=config.adapter.kind,
-        training_data=f"{source.description}, {len(source)} images, {source.num_classes} identities",
+        training_data=f"{source.description}, {plural(len(source), 'image')}, {plural(source.num_classes, 'identity')}",
         steps=ending.steps,
         seed=config.seed,
         best_checkpoint=ending.best,

@@ -7,19 +7,23 @@ Names as published by their projects (timm, transformers, open_clip, torchvision
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from adaptface_jax.weights.names.transforms import Shape
 
 
 class _Sign(NamedTuple):
-    """Every pattern in `has` must match some name, and no pattern in `lacks` any."""
+    """Every pattern in `has` must match some name, no pattern in `lacks` any, and `matrix` that of a matrix."""
 
     what: str
     has: tuple[str, ...]
     lacks: tuple[str, ...] = ()
+    matrix: str = ""
 
 
 _OTHER = "{}, a different network, which is not supported"
+_NAFLEX = "holds SigLIP 2 NaFlex (images of any shape), which is not supported; use a SigLIP 2 of a fixed size"
 
 # The first match is reported.
 _SIGNS = (
@@ -44,6 +48,9 @@ _SIGNS = (
         _OTHER.format("holds AIMv2"),
         (r"\bpreprocessor\.patchifier\.|\bpost_trunk_norm\b|\brms_norm[12]?\.|\bpatch_embed\.norm\.weight$",),
     ),
+    # Its names in transformers are those of SigLIP; its patches come flattened, to a dense layer.
+    _Sign(_NAFLEX, (r"\bhead\.probe$",), matrix=r"\bembeddings\.patch_embedding\.weight$"),
+    _Sign(_NAFLEX, (r"\battn_pool\.latent$", r"\bembeds\.proj\.weight$")),
     _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.latent$", r"\bcls_token$")),
     _Sign(_OTHER.format("holds a Perception Encoder"), (r"\battn_pool\.probe$",)),
     _Sign(_OTHER.format("holds a tower with attentional pooling (CoCa)"), (r"\battn_pool\.(?:query$|attn\.)",)),
@@ -79,14 +86,15 @@ _SIGNS = (
 )  # fmt: skip
 
 
-def recognize(names: Iterable[str]) -> str | None:
-    """What a file with these tensor names holds, if it is a known but unsupported network."""
-    text = "\n".join(names)
-    return next((sign.what for sign in _SIGNS if _fits(sign, text)), None)
+def recognize(shapes: Mapping[str, Shape]) -> str | None:
+    """What a file of tensors with these names and shapes holds, if it is a known but unsupported network."""
+    names = "\n".join(shapes)
+    matrices = "\n".join(name for name, shape in shapes.items() if len(shape) == 2)
+    return next((sign.what for sign in _SIGNS if _fits(sign, names, matrices)), None)
 
 
-def _fits(sign: _Sign, text: str) -> bool:
-    def found(pattern: str) -> bool:
+def _fits(sign: _Sign, names: str, matrices: str) -> bool:
+    def found(pattern: str, text: str = names) -> bool:
         return re.search(pattern, text, re.MULTILINE) is not None
 
-    return all(map(found, sign.has)) and not any(map(found, sign.lacks))
+    return all(map(found, sign.has)) and not any(map(found, sign.lacks)) and found(sign.matrix, matrices)

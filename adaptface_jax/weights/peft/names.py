@@ -8,6 +8,7 @@ every naming.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from adaptface_jax.models.specs import BackboneSpec, Family
@@ -87,6 +88,13 @@ def modules_of(table: Table, spec: BackboneSpec) -> tuple[Module, ...]:
         for row, path in rows
         if path[0] == "blocks" and path[-1] == "kernel"
     )
+
+
+def namesakes(spec: BackboneSpec, layout: Layout, ends: Collection[str]) -> list[str]:
+    """The modules outside the blocks that PEFT would take for targets with these ends: those of SigLIP's pooling."""
+    rows = (row for row in tower_table(spec, layout).rows if row.path and not row.path.startswith("blocks/"))
+    names = (row.name.removesuffix(".weight") for row in rows if row.name.endswith(".weight"))
+    return [name for name in names if any(name.endswith(f".{end}") for end in ends)]
 
 
 def patch_rows(spec: BackboneSpec) -> dict[str, Row]:

@@ -270,11 +270,12 @@ def _patch_embed(adapter: PeftAdapter, fresh: Mapping[str, Any]) -> Tree:
 def _router(folder: Path, wanted: AdapterConfig, fresh: Mapping[str, Any]) -> Tree:
     """Raises InputError if the router has a different input from ours, or is incomplete."""
     description = read_json(folder / ROUTER_JSON)
-    if description.get("looks_at") != wanted.router:
-        raise InputError(
-            f"adapter.router: {wanted.router}, but the router in {folder} uses {description.get('looks_at')!r}; "
-            "set adapter.router to that"
-        )
+    for name, entry, default in (("router", "looks_at", None), ("router_input", "input_form", "mean")):
+        ours, theirs = getattr(wanted, name), description.get(entry, default)
+        if theirs != ours:
+            raise InputError(
+                f"adapter.{name}: {ours}, but the router in {folder} uses {theirs!r}; set adapter.{name} to that"
+            )
     return {name: _linear(folder / ROUTER, f"{name}.", layer, tuple(fresh)) for name, layer in fresh.items()}
 
 

@@ -120,7 +120,8 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
     if spec.family == "dinov3":
         same |= {"num_register_tokens": spec.registers, "intermediate_size": spec.mlp_width, "rope_theta": BASE}
         same |= {"use_gated_mlp": spec.mlp == "swiglu", "key_bias": False}
-        same |= dict.fromkeys(("query_bias", "value_bias", "proj_bias", "mlp_bias"), True)
+        same |= dict.fromkeys(("query_bias", "value_bias"), not spec.unbiased)
+        same |= dict.fromkeys(("proj_bias", "mlp_bias"), True)
         if spec.mlp == "swiglu":
             # silu belongs to the layer here, but is the activation there.
             off = {**_OFF, "hidden_act": ("silu",)}

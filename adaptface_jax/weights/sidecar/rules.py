@@ -18,7 +18,8 @@ class Found:
     """What the settings of a project define; None if they do not.
 
     activation: a key of the backbones' ACTIVATIONS, from the file activation_from. stats_from: the origin of the
-    statistics. files: those that were read. unknown: unknown settings that are not off, to be displayed.
+    statistics. files: those that were read. unknown: unknown settings that are not off, to be displayed. bgr: the
+    weights expect BGR.
     """
 
     activation: str | None = None
@@ -27,6 +28,7 @@ class Found:
     stats_from: str = ""
     files: tuple[Path, ...] = ()
     unknown: tuple[str, ...] = ()
+    bgr: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

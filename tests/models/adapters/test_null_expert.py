@@ -26,9 +26,13 @@ def embedder(settings):
     return jax.jit(recognizer.embed), frozen, models.made(trainable, 4)
 
 
-@pytest.mark.parametrize("name", ["frozen", "block:1", "block:2"])
-def test_with_hard_gates_an_image_of_the_null_expert_has_the_frozen_embedding_bit_for_bit(name):
-    embed, frozen, trainable = embedder(models.config("dalora", router=name, gate="top1", **SETTINGS))
+@pytest.mark.parametrize(
+    ("name", "form"), [("frozen", "mean"), ("block:1", "mean"), ("block:2", "mean_std")], ids=lambda value: value
+)
+def test_with_hard_gates_an_image_of_the_null_expert_has_the_frozen_embedding_bit_for_bit(name, form):
+    embed, frozen, trainable = embedder(
+        models.config("dalora", router=name, router_input=form, gate="top1", **SETTINGS)
+    )
     images = models.images(16)
     # The null expert's gate shifted to the median: half of the images are its own.
     gate = np.log(embed(frozen, trainable, images).gate)
@@ -95,6 +99,8 @@ def test_hard_gates_are_one_and_zero_exactly_and_learn_as_the_soft_ones():
         ({"adapter.kind": "lora", "adapter.gate": "top1"}, "adapter.gate: adapter.kind=lora has no gates"),
         ({"adapter.null_expert": True, "backbone.train_patch_embed": True}, "backbone.train_patch_embed: "),
         ({"adapter.null_expert": True, "adapter.init_from": "somewhere"}, "adapter.init_from: "),
+        ({"adapter.null_weight": 3.0}, "adapter.null_weight: is for adapter.null_expert, which is off"),
+        ({"adapter.router": "frozen", "adapter.router_input": "mean_std"}, "adapter.router_input: mean_std is of "),
     ],
 )
 def test_settings_that_cannot_keep_the_frozen_model_are_refused(changes, said):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from adaptface_jax.models.adapters import router
+from adaptface_jax.models.vit import routed_by
 
 
 def test_balance_is_zero_when_even_and_k_minus_one_when_one_expert_takes_all():
@@ -74,3 +75,32 @@ def test_the_router_learns_separable_domains():
     for _ in range(60):
         params = descend(params)
     assert np.mean(np.argmax(router.gates(params, features), axis=1) == domain) > 0.95
+
+
+def test_a_router_of_mean_and_deviation_distinguishes_images_that_the_mean_cannot():
+    """Two channels over four tokens: means 3 and 1, deviations 4 and 2; blurred, half of them."""
+    tokens = np.array([[7, 3], [-1, 3], [7, -1], [-1, -1]], np.float32)
+    blurred = tokens.mean(axis=0) + (tokens - tokens.mean(axis=0)) / 2
+    both = jnp.stack([tokens, blurred])
+    mean = routed_by(both, "mean")
+    np.testing.assert_allclose(mean, [[1, -1], [1, -1]], atol=1e-5)
+    expected = [[1, -1, np.log(4), np.log(2)], [1, -1, np.log(2), 0]]
+    np.testing.assert_allclose(routed_by(both, "mean_std"), expected, atol=1e-5)
+
+
+def test_the_deviation_of_equal_tokens_has_a_gradient():
+    slope = jax.grad(lambda tokens: jnp.sum(routed_by(tokens, "mean_std")))(jnp.ones((1, 4, 3)))
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_an_image_as_likely_old_as_new_goes_to_the_null_expert_by_the_weight_of_old_ones(weight):
+    """Where gates cannot distinguish them, the loss is least at weight / (weight + 1)."""
+
+    def loss(null):
+        gate = jnp.stack([1 - null, null])[None]
+        return router.old_or_new_loss(gate, gate, jnp.ones(1), weight)
+
+    best = jnp.float32(weight / (weight + 1))
+    assert jax.grad(loss)(best) == pytest.approx(0, abs=1e-5)
+    assert loss(best) < min(loss(best - 0.05), loss(best + 0.05))

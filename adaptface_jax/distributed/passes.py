@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.distributed.mesh import sharding
@@ -17,9 +15,10 @@ Found = TypeVar("Found")
 
 
 def passes(
-    function: Callable[[jax.Array], Found], batches: Iterable[tuple[np.ndarray, int]], mesh: Mesh
+    function: Callable[[Any], Found], batches: Iterable[tuple[Any, int]], mesh: Mesh
 ) -> Iterator[tuple[Found, int]]:
-    """The result of `function` for each batch of `data.pipeline.evaluation_batches`, on the devices, and its rows."""
+    """The result of `function` for each batch (a tree of host arrays, of which this process has its rows) on the
+    devices, beside the number of rows that came with it."""
     rows = sharding(mesh, "batch")
     pending: tuple[Found, int] | None = None
     for batch, count in batches:
