@@ -27,7 +27,9 @@ class Dense(nnx.Module):
         self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", spread: bool = False) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", spread: bool = False
+    ) -> jax.Array:
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
         y = (spread_product if spread else jnp.matmul)(x, self._kernel(x.dtype))
         if self.bias is not None:

@@ -32,6 +32,7 @@ class Mlp(nnx.Module):
         self.gated = gated
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, spread: bool = False) -> jax.Array:
+        """spread: as for `Dense`."""
         hidden = kept(self.fc1(x, adaptation, "fc1", spread))
         if self.gated:
             first, second = jax.numpy.split(hidden, 2, axis=-1)
