@@ -212,8 +212,8 @@ class ViT(nnx.Module):
             i, own, low_rank = layer
             return body(i, carry, (of_block(i, state) if own is None else own, low_rank))
 
-        groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported graph's batch has no length
-        carry = (jnp.split(self.tokens(images), groups), gate)
+        count_of_groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported batch has no length
+        carry = (jnp.split(self.tokens(images), count_of_groups), gate)
         if unroll == 0:
             outputs = []
             for i in range(count):
