@@ -244,7 +244,9 @@ class TrainConfig(LoopConfig):
         2.0, "gigabytes for frozen features, each computed once where images are not augmented or only flipped", low=0
     )
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, more time")
-    unroll: int = setting(1, "blocks per iteration of the scan over the depth", low=1)
+    unroll: int = setting(
+        0, "blocks per iteration of the loop over the depth; 0: all of them in training on one CPU, else 1", low=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

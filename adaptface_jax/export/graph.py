@@ -80,9 +80,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
         raise InputError(f"--input_size: {input_size} is not a size; expected pixels, such as 112")
     config = model.recognizer.config
     config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, attention="whole"))
-    if not loops:
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, unroll=0))
-    recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32)
+    recognizer = dataclasses.replace(model.recognizer, config=config, dtype=jnp.float32, written_out=not loops)
     parts = {name: tree for name, tree in model.trainable.items() if name != "centers"}
     frozen, trainable = jax.device_get(jax.tree.map(as_float32, (model.frozen, parts)))
     held = trees.nbytes((frozen, trainable))

@@ -35,6 +35,7 @@ from adaptface_jax.models.quantized import is_scale, with_quantized_blocks
 from adaptface_jax.models.specs import BackboneSpec
 
 Tree = dict[str, Any]
+GROUPS = 2  # of images, in a pass by itself on one CPU
 
 
 class Embedded(NamedTuple):
@@ -53,12 +54,14 @@ class Recognizer:
     """Pure functions of the two trees; contains no arrays.
 
     mesh: whose groups of devices the frozen blocks are split over (`distributed.fsdp`); None: they are not split.
+    written_out: whether the blocks are written one after another, without a loop or a branch, for exported graphs.
     """
 
     spec: BackboneSpec
     config: Config
     dtype: Any
     mesh: Mesh | None = None
+    written_out: bool = False
 
     @property
     def feature_dim(self) -> int:
@@ -194,7 +197,7 @@ class Recognizer:
             remat=self.config.train.remat and key is not None,
             trained=adapter.kind == "full",
             which=which,
-            **self._of_every_pass,
+            **self._options(training=key is not None),
         )
         feature = out.feature.astype(jnp.float32)
         embedding = each(linear)(trainable["head"], feature) if "head" in trainable else feature
@@ -203,14 +206,20 @@ class Recognizer:
     def plain_feature(self, frozen: Tree, images: jax.Array) -> jax.Array:
         """The frozen model's feature, float32 [B, d], without a gradient; images as for `embed`."""
         model = nnx.merge(self._definition, frozen["backbone"])
-        return jax.lax.stop_gradient(model(images, **self._of_every_pass).feature.astype(jnp.float32))
+        return jax.lax.stop_gradient(model(images, **self._options(training=False)).feature.astype(jnp.float32))
 
-    @property
-    def _of_every_pass(self) -> dict[str, Any]:
-        """The options of every pass through the backbone, with or without adapters."""
+    def _options(self, training: bool) -> dict[str, Any]:
+        """The options of a pass through the backbone; training: with a backward pass after it.
+
+        On one CPU a loop copies what it keeps for the backward pass, on a single core, and an operation leaves cores
+        waiting at its end, unless there is another one for them.
+        """
+        one_cpu = self.attend == "each"
+        unroll = self.config.train.unroll or (self.spec.depth if one_cpu and training else 1)
         return {
             "projected": self.config.backbone.feature == "projected",
-            "unroll": self.config.train.unroll,
+            "unroll": 0 if self.written_out else unroll,
+            "abreast": GROUPS if one_cpu and not training else 1,
             "attend": self.attend,
             "gather": None if self.mesh is None else functools.partial(gathered, self.mesh),
         }

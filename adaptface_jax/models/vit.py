@@ -19,6 +19,7 @@ SigLIP (arXiv 2303.15343).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ class Block(nnx.Module):
         """rows: the number of first tokens to compute, [B, rows, D]; None: all."""
         branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
         x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
-        branch = self.mlp(self.norm2(x), adaptation)
+        branch = self.mlp(self.norm2(x), adaptation, attend == "each")
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
 
@@ -164,6 +165,7 @@ class ViT(nnx.Module):
         gather: Callable[[Any], Any] | None = None,
         return_blocks: bool = False,
         which: jax.Array | None = None,
+        abreast: int = 1,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: weight of each rank, for each image.
 
@@ -171,7 +173,8 @@ class ViT(nnx.Module):
         iteration of the loop over the depth; 0: no loop and no branch, for exported graphs.
         attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are trained. gather: collects
         a block's parameters if they are split, and again in the backward pass, since it marks nothing to be kept.
-        which: int32 [B], the adapter of each image among M, if factors are [L, M, in, R] and [L, M, R, out].
+        which: int32 [B], the adapter of each image among M, if factors are [L, M, in, R] and [L, M, R, out]. abreast:
+        the groups of images that a block computes as separate operations, if there are so many; without dropout.
         """
         definition, state = nnx.split(self.blocks)
         state = jax.tree.map(jnp.asarray, state)
@@ -181,12 +184,12 @@ class ViT(nnx.Module):
         count = spec.depth if return_blocks or self.pool is not None else spec.depth - 1
 
         def body(i: jax.Array | int, carry: Any, layer: Any, rows: int | None = None) -> Any:
-            x, gate = carry
+            groups, gate = carry
             block_state, low_rank = layer
             if router is not None:
                 gate = _choose(
                     i == router.block,
-                    lambda: router.gates(routed_by(x, router.input)),
+                    lambda: router.gates(_joined([routed_by(x, router.input) for x in groups])),
                     lambda: gate,
                 )
             adaptation = None
@@ -197,8 +200,10 @@ class ViT(nnx.Module):
                 adaptation = Adaptation(low_rank, None if gate is None else gate.ranks, block_key, scale, dropout)
             if gather is not None:
                 block_state = gather(block_state)
-            x = nnx.merge(definition, block_state)(x, adaptation, attend, turned, rows)
-            return (x, gate), (x if return_blocks else None)
+            block = nnx.merge(definition, block_state)
+            adapted = [None] * len(groups) if adaptation is None else adaptation.split(len(groups))
+            groups = [block(x, own, attend, turned, rows) for x, own in zip(groups, adapted, strict=True)]
+            return (groups, gate), (_joined(groups) if return_blocks else None)
 
         def of_block(i: jax.Array | int, stacked: Any) -> Any:
             return jax.tree.map(lambda leaf: leaf[i], stacked)
@@ -207,7 +212,8 @@ class ViT(nnx.Module):
             i, own, low_rank = layer
             return body(i, carry, (of_block(i, state) if own is None else own, low_rank))
 
-        carry = (self.tokens(images), gate)
+        count_of_groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported batch has no length
+        carry = (jnp.split(self.tokens(images), count_of_groups), gate)
         if unroll == 0:
             outputs = []
             for i in range(count):
@@ -222,11 +228,16 @@ class ViT(nnx.Module):
             carry, blocks = jax.lax.scan(looped, carry, (jnp.arange(count), *parts), unroll=unroll)
         for i in range(count, spec.depth):
             carry, _ = body(i, carry, of_block(i, (state, adapters)), rows=1)
-        x, gate = carry
+        groups, gate = carry
+        x = _joined(groups)
         feature = self.norm(x[:, 0]) if self.pool is None else self.pool(self.norm(x))
         if projected and self.projection is not None:
             feature = self.projection(feature)
         return Features(feature, gate, blocks)
+
+
+def _joined(groups: list[jax.Array]) -> jax.Array:
+    return groups[0] if len(groups) == 1 else jnp.concatenate(groups)
 
 
 def _pool(spec: BackboneSpec, image_size: int, rngs: nnx.Rngs) -> ProbePool | FlatPool | None:

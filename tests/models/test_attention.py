@@ -75,20 +75,20 @@ def test_a_recognizer_embeds_alike_with_one_image_at_a_time():
     assert models.relative(embedding("each"), embedding("whole")) < 1e-6
 
 
-def of_step(attention, platform, dtype=jnp.bfloat16):
+def of_step(attention, platform, dtype=jnp.bfloat16, unroll=1):
     """The text of a gradient of a recognizer, lowered for another platform."""
 
     class Asked(models.Recognizer):
         attend = attention
 
-    recognizer = Asked(models.SPEC, models.config("lora"), dtype)
+    recognizer = Asked(models.SPEC, models.replace(models.config("lora"), "train", unroll=unroll), dtype)
     frozen, trainable = jax.eval_shape(
         lambda: recognizer.init(models.vit.random_params(recognizer.built_spec, models.SIZE, 0), 10)
     )
 
     def loss(trainable, frozen, images):
         images = preprocess(images, models.SIZE, models.SPEC.stats, dtype)
-        return recognizer.embed(frozen, trainable, images).embedding.sum()
+        return recognizer.embed(frozen, trainable, images, jax.random.key(0)).embedding.sum()
 
     images = jax.ShapeDtypeStruct((4, 20, 20, 3), jnp.uint8)
     traced = jax.jit(jax.grad(loss)).trace(trainable, frozen, images)
@@ -111,6 +111,23 @@ def test_the_forward_pass_of_an_image_is_not_computed_again_in_the_backward_pass
     text = of_step("each", "cpu", jnp.float32)
     # The sums of exponentials, which only the forward pass computes, for each image processed in parallel.
     assert text.count("stablehlo.log ") == ABREAST
+
+
+def test_a_step_on_one_cpu_has_no_loop_over_the_blocks():
+    written_out, looped = (of_step("each", "cpu", jnp.float32, unroll).count("stablehlo.while") for unroll in (0, 1))
+    assert looped == written_out + 2  # that of the forward and that of the backward pass
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_a_pass_by_itself_goes_over_two_groups_of_images_where_there_are_two(images):
+    recognizer, frozen, trainable = models.build(models.replace(models.config("dalora"), "backbone", attention="each"))
+    some = models.images()[:images]
+    embed = jax.jit(recognizer.embed)
+    # The feed-forward layers of the scanned blocks, once for each group.
+    products = embed.lower(frozen, trainable, some).as_text().count(f"x{models.SPEC.mlp_width}xf32>) -> tensor<")
+    assert products > 0
+    alone = jnp.concatenate([embed(frozen, trainable, some[i : i + 1]).embedding for i in range(images)])
+    assert models.relative(embed(frozen, trainable, some).embedding, alone) < 1e-6
 
 
 def device(platform, capability="9.0", version="PJRT C API cuda 12090"):

@@ -54,7 +54,10 @@ def side_by_side(frozen, found, count=None):
     return Recognizer(models.SPEC, form, jnp.float32), stack
 
 
-@pytest.mark.parametrize("configs", [PLAIN, BLOCK, FROZEN], ids=["lora", "block:1", "frozen"])
+GROUPS = [replace(config, "backbone", attention="each") for config in BLOCK]  # of images, as on one CPU
+
+
+@pytest.mark.parametrize("configs", [PLAIN, BLOCK, FROZEN, GROUPS], ids=["lora", "block:1", "frozen", "groups"])
 def test_every_image_is_embedded_as_by_its_own_model(configs):
     frozen, found = built(configs)
     recognizer, stack = side_by_side(frozen, found)

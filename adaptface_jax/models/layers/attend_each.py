@@ -43,12 +43,25 @@ def _backward(residuals: tuple[jax.Array, ...], dy: jax.Array) -> tuple[jax.Arra
 attend_each.defvjp(_forward, _backward)
 
 
-def _each(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Over the first axis, a few at a time as separate operations, which use cores that others leave idle."""
-    abreast = math.gcd(len(arrays[0]), ABREAST)
-    images = list(zip(*(jnp.split(array, abreast) for array in arrays), strict=True))
-    found = jax.lax.map(lambda images: [function(*image) for image in images], images)
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+def _each(function: Callable[..., tuple[jax.Array, ...]], *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Over the first axis, a few at a time as separate operations, which use cores that others leave idle.
+
+    Images are read from the arrays and written to the results in place: arrays split for the loop would be copies.
+    """
+    count, abreast = len(arrays[0]), math.gcd(len(arrays[0]), ABREAST)
+    of_one = jax.eval_shape(function, *(jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for array in arrays))
+    empty = tuple(jnp.zeros((count, *part.shape), part.dtype) for part in of_one)
+
+    def body(i: jax.Array, found: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        for image in (abreast * i + number for number in range(abreast)):
+            parts = function(*(jax.lax.dynamic_index_in_dim(array, image, keepdims=False) for array in arrays))
+            found = tuple(
+                jax.lax.dynamic_update_index_in_dim(whole, part, image, 0)
+                for whole, part in zip(found, parts, strict=True)
+            )
+        return found
+
+    return jax.lax.fori_loop(0, count // abreast, body, empty)
 
 
 def _one_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:

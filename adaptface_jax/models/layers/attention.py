@@ -41,7 +41,7 @@ class Attention(nnx.Module):
         rows: the number of first tokens to compute, [B, rows, D]; None: all.
         """
         batch, tokens, dim = x.shape
-        fused = self.qkv(x, adaptation, "qkv")
+        fused = self.qkv(x, adaptation, "qkv", attend == "each")
         # By split, not by slices: its gradient is one concatenation, that of slices the sum of three padded arrays.
         parts = dict(zip("qkv", jnp.split(fused, 3, axis=-1), strict=True))
         if self.qv is not None:

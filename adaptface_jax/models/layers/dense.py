@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from adaptface_jax.models.layers.low_rank import Adaptation
+from adaptface_jax.models.layers.product import spread_product
 from adaptface_jax.models.quantized import dequantize, quantize
 
 
@@ -26,9 +27,11 @@ class Dense(nnx.Module):
         self.kernel_scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "") -> jax.Array:
+    def __call__(
+        self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", spread: bool = False
+    ) -> jax.Array:
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
-        y = jnp.matmul(x, self._kernel(x.dtype))
+        y = (spread_product if spread else jnp.matmul)(x, self._kernel(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
         if adaptation is not None:
