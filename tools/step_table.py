@@ -13,7 +13,7 @@ NAMES = {
     "lora48": "LoRA 48",
     "dalora_block2": "DA-LoRA, router `block:2`",
     "dalora_frozen": "DA-LoRA, router `frozen`",
-    "dalora_frozen_cached": "the same, its features computed before",
+    "dalora_frozen_cached": "DA-LoRA, router `frozen`, features computed before",
     "dalora_shared": "DA-LoRA `block:2` with a shared expert",
     "frozen": "frozen forward pass alone",
     "peft": "transformers + PEFT, LoRA 16",
