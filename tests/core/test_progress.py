@@ -65,8 +65,8 @@ def test_nobody_waits_longer_than_three_seconds_for_a_line_in_the_first_minutes(
 
 def test_metrics_of_an_earlier_count_say_so(capsys, monkeypatch):
     """The loop is further by the time they arrive: the count never falls."""
-    for gap in ("FIRST_GAP", "PART"):  # a line each, however soon
-        monkeypatch.setattr(progress, gap, 0.0)
+    for name in ("FIRST_GAP", "PART"):  # a line each, however soon
+        monkeypatch.setattr(progress, name, 0.0)
     with Progress(10, label="training") as shown:
         shown.at(4)
         shown.show(4, {"loss": "3.0"})
