@@ -33,17 +33,17 @@ PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change silently: nothing that was trained so far depends on them.
 # The resolved values of `auto` settings are compared instead. A checkpoint contains nothing that train.fsdp splits,
-# and gathering restores bit for bit what was split.
+# and gathering restores bit for bit what was split. train.unroll only orders the same operations (1 up to version 0.2.0).
 MAY_CHANGE = (
     "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
-    "config.data.stored_size", "config.train.fsdp",
+    "config.data.stored_size", "config.train.fsdp", "config.train.unroll",
 )  # fmt: skip
 
 # Settings that may change within a run (--override_resume): they affect neither the model nor the data. Paths
 # may change too, since the content of the files is compared.
 HARMLESS = (
     "config.train.epochs", "config.train.steps", "config.train.log_every", "config.train.max_skipped",
-    "config.train.patience", "config.train.unroll", "config.train.remat", "config.train.model_parallel",
+    "config.train.patience", "config.train.remat", "config.train.model_parallel",
     "config.train.feature_cache", "config.loss.class_chunk", "config.backbone.attention",
     "config.eval.", "config.checkpoint.", "config.data.threads",
     "config.data.train", "config.data.keep", "config.data.path", "config.data.labels", "data.source", "keep.source",
