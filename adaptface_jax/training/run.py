@@ -33,7 +33,7 @@ PAGE, MARKDOWN = "results.html", "results.md"
 
 # Settings that may change silently: nothing that was trained so far depends on them.
 # The resolved values of `auto` settings are compared instead. A checkpoint contains nothing that train.fsdp splits,
-# and gathering restores bit for bit what was split. train.unroll only orders the same operations (1 up to version 0.2.0).
+# and gathering restores bit for bit what was split. train.unroll orders the same operations (1 up to version 0.2.0).
 MAY_CHANGE = (
     "config.data.benchmarks", "config.data.bad_records", "config.data.max_bad_records", "config.monitor",
     "config.data.stored_size", "config.train.fsdp", "config.train.unroll",
