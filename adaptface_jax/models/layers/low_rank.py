@@ -53,18 +53,16 @@ class Adaptation:
     dropout: float = dataclasses.field(default=0.0, metadata={"static": True})
 
     def split(self, groups: int) -> list[Adaptation]:
-        """Those of as many groups of images, equally many in each, in sequence."""
+        """Those of as many groups of images, equally many in each, in sequence; factors [B, ...] are split too."""
         if groups == 1:
             return [self]
-        gates = [None] * groups if self.gate is None else jnp.split(self.gate, groups)
-        layers: list[Mapping[str, LowRank]] = [self.layers] * groups
-        if any(factor.ndim == 3 for layer in self.layers.values() for factor in layer.values()):  # images differ
-            parts = jax.tree.map(lambda factor: jnp.split(factor, groups), dict(self.layers))
-            layers = [
-                {name: {key: of_groups[i] for key, of_groups in layer.items()} for name, layer in parts.items()}
-                for i in range(groups)
-            ]
-        return [dataclasses.replace(self, layers=own, gate=gate) for own, gate in zip(layers, gates, strict=True)]
+
+        def of(group: int) -> Adaptation:
+            gate = None if self.gate is None else jnp.split(self.gate, groups)[group]
+            layers = jax.tree.map(lambda x: jnp.split(x, groups)[group] if x.ndim == 3 else x, dict(self.layers))
+            return dataclasses.replace(self, layers=layers, gate=gate)
+
+        return [of(group) for group in range(groups)]
 
     def deltas(self, x: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
         """scale * sum_k gate_k B_k A_k x of every adapted layer among `names`, which all read x [B, T, in].
