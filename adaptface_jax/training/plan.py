@@ -122,7 +122,9 @@ def placed_batches(
     for batch in data:
         if kept is not None:
             old = next(kept)
-            batch |= {f"keep{name}": old[of] for name, of in (("", "image"), ("_feature", "feature")) if of in old}
+            batch["keep"] = old["image"]
+            if "feature" in old:
+                batch["keep_feature"] = old["feature"]
         yield processes.place_rows(batch, rows)
 
 
