@@ -65,12 +65,15 @@ class Deadline:
     def left(self) -> float:
         return self._end - time.monotonic()
 
-    def start(self, script: str, problem: Any) -> tuple[Worker | None, str]:
-        """A warm worker, or None and the reason."""
-        if self.left() <= 0:
-            return None, "not started: the deadline"
-        worker = Worker(HERE / script, problem)
-        return (worker, "") if self._within(worker, worker.warm) else (None, self._reason(worker))
+    def start(self, script: str, problem: Any) -> Worker | None:
+        """A worker that compiles; None if the time is up."""
+        return Worker(HERE / script, problem) if self.left() > 0 else None
+
+    def warm(self, worker: Worker | None) -> str:
+        """Waits until it has; the reason if it has not."""
+        if worker is None:
+            return "not started: the deadline"
+        return "" if self._within(worker, worker.warm) else self._reason(worker)
 
     def run(self, worker: Worker, steps: int) -> bool:
         """Whether the worker completed its steps."""
@@ -94,16 +97,19 @@ class Deadline:
 
 def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak: float) -> list[dict[str, Any]]:
     """A row per variant; one that could not be measured gives the reason."""
-    workers: dict[str, Worker] = {}
+    started: dict[str, Worker | None] = {}
     missing: dict[str, str] = {}
     for variant in group.variants:
         problem = Problem(
             variant, group.backbone, group.image_size, classes=options.classes, dtype=options.dtype,
             batch_size=min(group.batch_size, options.largest_batch),
         )  # fmt: skip
-        worker, missing[variant] = deadline.start("peer.py" if variant in PEERS else "ours.py", problem)
-        if worker is not None:
-            workers[variant] = worker
+        started[variant] = deadline.start("peer.py" if variant in PEERS else "ours.py", problem)
+        if not options.together:
+            missing[variant] = deadline.warm(started[variant])
+    if options.together:
+        missing = {variant: deadline.warm(worker) for variant, worker in started.items()}
+    workers = {variant: worker for variant, worker in started.items() if worker is not None and not missing[variant]}
     for number in range(options.rounds):
         for variant in list(workers) if number % 2 == 0 else list(reversed(workers)):
             if variant in workers and not deadline.run(workers[variant], options.steps):
@@ -167,6 +173,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each variant")
     parser.add_argument("--steps", type=int, default=20, help="steps in a turn")
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="compile a group's variants side by side: quicker, but XLA's choice of kernels is timed beside others "
+        "then, unless it is loaded (XLA_FLAGS=--xla_gpu_load_autotune_results_from=FILE)",
+    )
     parser.add_argument("--peak_size", type=int, default=Squares.size, help="of the matrices of the matmul peak")
     parser.add_argument("--deadline", type=float, default=570, help="seconds for everything")
     parser.add_argument("--out", type=Path, help="JSON file; default: printed only")
@@ -176,8 +188,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     deadline, load = Deadline(options.deadline), os.getloadavg()[0]
-    squares, why = deadline.start("matmul_peak.py", Squares(size=options.peak_size))
-    if squares is None or not deadline.run(squares, 5):
+    squares = deadline.start("matmul_peak.py", Squares(size=options.peak_size))
+    why = deadline.warm(squares)
+    if squares is None or why or not deadline.run(squares, 5):
         raise SystemExit(f"the matmul peak could not be measured: {why or 'the deadline'}")
     squares.close()
     peak = squares.facts["flops"] / min(squares.seconds)

@@ -24,7 +24,6 @@ from adaptface_jax.models.specs import backbone_spec
 from adaptface_jax.models.vit import random_params
 from adaptface_jax.training.arithmetic import flops
 from adaptface_jax.training.optim import optimizer, schedule
-from adaptface_jax.training.recognition.features import make_features
 from adaptface_jax.training.recognition.loss import make_loss
 from adaptface_jax.training.step import init_state, make_step
 
@@ -84,6 +83,9 @@ def build(problem: Problem) -> Ready:
     }
     batch = jax.device_put(batch, rows)
     if problem.variant.endswith("_cached"):
+        # Imported here, since it reads sets of images: the other variants run where only jax and flax are installed.
+        from adaptface_jax.training.recognition.features import make_features
+
         batch |= {"feature": make_features(recognizer, mesh, 1 + config.augment.flip)(frozen, batch)}
     start = time.perf_counter()
     if problem.variant == "frozen":

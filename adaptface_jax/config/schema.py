@@ -49,7 +49,9 @@ class BackboneConfig:
         "none", "int8 stores the frozen blocks' kernels in 8 bits, a scale for each output", choices=("none", "int8")
     )
     attention: str = setting(
-        "auto", "computed over the whole batch, each image, or by cuDNN", choices=("auto", "whole", "each", "cudnn")
+        "auto",
+        "computed over the whole batch, each image, by cuDNN, or with all of a block by kernels of its own",
+        choices=("auto", "whole", "each", "cudnn", "fused"),
     )
 
 

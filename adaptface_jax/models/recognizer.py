@@ -90,7 +90,19 @@ class Recognizer:
     @property
     def attend(self) -> str:
         """How attention is computed here: a name in `layers.attend.ATTEND`."""
-        return chosen(self.config.backbone.attention, self.spec.width // self.spec.heads, self.dtype)
+        head_dim = self.spec.width // self.spec.heads
+        return chosen(self.config.backbone.attention, head_dim, self.dtype, self._unfit)
+
+    @property
+    def _unfit(self) -> str:
+        """Why `models.fused` cannot compute the blocks, "" if it can."""
+        if self.config.adapter.kind == "full":
+            return "the backbone is trained"
+        if self.config.adapter.dropout:
+            return "adapter.dropout is not 0"
+        if self.spec.rotary or self.spec.mlp == "swiglu":
+            return f"{self.spec.family} has rotary positions or SwiGLU"
+        return ""
 
     def init(self, backbone: Tree, num_classes: int | None, mesh: Mesh | None = None) -> tuple[Tree, Tree]:
         """(frozen, trainable) from the backbone's parameters; class centers only if num_classes is given.

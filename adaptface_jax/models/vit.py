@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from adaptface_jax.models import fused
+from adaptface_jax.models.layers.attend import FUSED
 from adaptface_jax.models.layers.attention import Attention
 from adaptface_jax.models.layers.dense import Dense
 from adaptface_jax.models.layers.low_rank import Adaptation, Gates
@@ -59,8 +61,14 @@ class Block(nnx.Module):
     ) -> jax.Array:
         """rows: the number of first tokens to compute, [B, rows, D]; None: all."""
         branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
-        x = kept(x[:, :rows] + (branch if self.scale1 is None else self.scale1(branch)))
-        branch = self.mlp(self.norm2(x), adaptation, attend == "each")
+        return self.after_attention(x[:, :rows], branch, adaptation, attend == "each")
+
+    def after_attention(
+        self, x: jax.Array, branch: jax.Array, adaptation: Adaptation | None, spread: bool = False
+    ) -> jax.Array:
+        """x [B, rows, D] and its attention's output to the block's output."""
+        x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
+        branch = self.mlp(self.norm2(x), adaptation, spread)
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
 
@@ -171,8 +179,9 @@ class ViT(nnx.Module):
 
         With `router`, the blocks before it use `gate`. `key` switches adapter dropout on. unroll: blocks per
         iteration of the loop over the depth; 0: no loop and no branch, for exported graphs.
-        attend: a name in `layers.attend.ATTEND`. trained: whether the blocks' own weights are trained. gather: collects
-        a block's parameters if they are split, and again in the backward pass, since it marks nothing to be kept.
+        attend: a name in `layers.attend.ATTEND`; `fused`: blocks by `fused.blocks`, unless images have adapters of
+        their own. trained: whether the blocks' own weights are trained. gather: collects a block's parameters if they
+        are split, and again in the backward pass, since it marks nothing to be kept.
         which: int32 [B], the adapter of each image among M, if factors are [L, M, in, R] and [L, M, R, out]. abreast:
         the groups of images that a block computes as separate operations, if there are so many; without dropout.
         """
@@ -214,7 +223,23 @@ class ViT(nnx.Module):
 
         count_of_groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported batch has no length
         carry = (jnp.split(self.tokens(images), count_of_groups), gate)
-        if unroll == 0:
+        if attend == FUSED and which is None and not return_blocks:
+            [x], gate = carry
+
+            def layer(i: int, gate: Gates | None) -> tuple[Block, Adaptation | None]:
+                block_state, low_rank = of_block(i, (state, adapters))
+                ranks = None if gate is None else gate.ranks
+                adaptation = None if low_rank is None else Adaptation(low_rank, ranks, scale=scale)
+                return nnx.merge(definition, block_state), adaptation
+
+            def chosen(i: int, seen: Callable[[], jax.Array], gate: Gates | None) -> Gates | None:
+                if router is None or i != router.block:
+                    return gate
+                return router.gates(routed_by(seen(), router.input))
+
+            x, gate = fused.blocks(layer, chosen, gate, x, count, spec.depth, spec.norm_eps, remat)
+            carry, blocks, count = ([x], gate), None, spec.depth
+        elif unroll == 0:
             outputs = []
             for i in range(count):
                 carry, output = body(i, carry, of_block(i, (state, adapters)))

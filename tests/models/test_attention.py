@@ -17,7 +17,7 @@ from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import preprocess
-from adaptface_jax.models.layers.attend import attend_fused, attend_whole, chosen
+from adaptface_jax.models.layers.attend import attend_cudnn, attend_whole, chosen
 from adaptface_jax.models.layers.attend_each import ABREAST, attend_each
 from tests import made_models as models
 
@@ -40,7 +40,7 @@ def farthest(found, expected):
     return max(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, expected, strict=True))
 
 
-on_xla = functools.partial(attend_fused, implementation="xla")
+on_xla = functools.partial(attend_cudnn, implementation="xla")
 
 
 @pytest.mark.parametrize("attend", [attend_each, on_xla])
@@ -148,7 +148,9 @@ def device(platform, capability="9.0", version="PJRT C API cuda 12090"):
     [
         (device("cpu"), 1, 64, jnp.float32, "each"),
         (device("cpu"), 8, 64, jnp.float32, "whole"),
-        (device("gpu"), 1, 64, jnp.bfloat16, "cudnn"),
+        (device("gpu", "9.0"), 1, 64, jnp.bfloat16, "fused"),
+        (device("gpu", "8.0"), 1, 64, jnp.bfloat16, "cudnn"),
+        (device("gpu"), 1, 96, jnp.bfloat16, "cudnn"),
         (device("gpu"), 8, 128, jnp.bfloat16, "cudnn"),
         (device("gpu", "7.5"), 1, 64, jnp.bfloat16, "whole"),
         (device("gpu"), 1, 64, jnp.float32, "whole"),

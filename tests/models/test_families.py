@@ -17,7 +17,7 @@ from adaptface_jax.core import trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.export.merged import fold
 from adaptface_jax.models import settings
-from adaptface_jax.models.layers.attend import ATTEND, attend_fused
+from adaptface_jax.models.layers.attend import ATTEND, attend_cudnn
 from adaptface_jax.models.layers.rotary import rotation
 from adaptface_jax.models.specs import HALF, BackboneSpec, backbone_spec, check_size
 from adaptface_jax.training.optim import decay_mask
@@ -76,7 +76,7 @@ def test_every_way_of_attention_gives_the_same(family):
 
 def test_cudnn_s_way_is_given_turned_queries_and_keys(monkeypatch):
     """Its padding and masks, by the same JAX function on any device."""
-    fused = functools.partial(attend_fused, implementation="xla")
+    fused = functools.partial(attend_cudnn, implementation="xla")
     monkeypatch.setitem(ATTEND, "each", fused)
     embedded.cache_clear()
     fused_one = embedded("dinov3", "lora", "each", targets=("qkv", "proj")).embedding

@@ -31,7 +31,7 @@ def attend_whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     return kept((jax.nn.softmax(scores, axis=-1).astype(v.dtype) @ v).swapaxes(1, 2))
 
 
-def attend_fused(
+def attend_cudnn(
     q: jax.Array, k: jax.Array, v: jax.Array, implementation: Literal["cudnn", "xla"] = "cudnn"
 ) -> jax.Array:
     """`jax.nn.dot_product_attention`: flash attention (arXiv 2205.14135) of cuDNN, without scores in memory.
@@ -51,35 +51,54 @@ def attend_fused(
 
 
 ALIGNED = 8  # tokens, the alignment of the kernels' loads
-ATTEND: dict[str, Attend] = {"whole": attend_whole, "each": attend_each, "cudnn": attend_fused}
-AUTO = "auto"
+AUTO, FUSED = "auto", "fused"
+# With `fused`, whole blocks are computed by kernels (`models.fused`) wherever they can be.
+ATTEND: dict[str, Attend] = {"whole": attend_whole, "each": attend_each, "cudnn": attend_cudnn, FUSED: attend_cudnn}
 
 
-def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
+def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike, unfit: str = "") -> str:
     """`name`, or for `auto` the fastest on this machine: a name in ATTEND.
 
+    unfit: why `models.fused` cannot compute the model's blocks, "" if it can. fused: on one NVIDIA GPU; `auto` only of
+    compute capability 9, where it was measured.
     cudnn: on NVIDIA GPUs of compute capability 8.0 or more, in bfloat16 or float16, for heads of at most 128 features,
     a multiple of 8. each: on one CPU device, whose cache holds the scores of one image. whole: elsewhere.
-    Raises InputError if cudnn is requested and not available.
+    Raises InputError if cudnn or fused is requested and not available.
     """
     device = jax.devices()[0]
-    if name == "cudnn" and (reason := _no_flash(device, head_dim, dtype)):
-        raise InputError(f"backbone.attention: cudnn is not available here: {reason}; set it to auto")
+    reason = _no_flash(device, head_dim, dtype) if name in ("cudnn", FUSED) else ""
+    if name == FUSED:
+        reason = reason or unfit or _no_kernels(head_dim)
+    if reason:
+        raise InputError(f"backbone.attention: {name} is not available here: {reason}; set it to auto")
     if name != AUTO:
         return name
     if device.platform == "cpu":
         return "each" if jax.device_count() == 1 else "whole"
-    return "whole" if _no_flash(device, head_dim, dtype) else "cudnn"
+    if _no_flash(device, head_dim, dtype):
+        return "whole"
+    return "cudnn" if unfit or _no_kernels(head_dim) or _capability(device) != 9 else FUSED
 
 
 def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
     """Why cuDNN's kernels cannot run, "" if they can."""
     if device.platform != "gpu" or "cuda" not in device.client.platform_version:
         return f"the device is {device.device_kind}, not an NVIDIA GPU"
-    if int(str(device.compute_capability).partition(".")[0]) < 8:
+    if _capability(device) < 8:
         return f"the compute capability of {device.device_kind} is {device.compute_capability}, and 8.0 is needed"
     if jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
         return f"backbone.dtype is {jnp.dtype(dtype).name}, and bfloat16 is needed"
     if head_dim > 128 or head_dim % 8:
         return f"its heads have {head_dim} features, and at most 128 and a multiple of 8 are needed"
     return ""
+
+
+def _no_kernels(head_dim: int) -> str:
+    """Why the kernels of `models.fused` cannot run, "" if they can."""
+    if jax.device_count() > 1:
+        return f"there are {jax.device_count()} devices, over which the compiler cannot split kernels"
+    return "" if head_dim == 64 else f"its heads have {head_dim} features, and 64 are needed"
+
+
+def _capability(device: jax.Device) -> int:
+    return int(str(device.compute_capability).partition(".")[0])

@@ -31,7 +31,7 @@ class Dense(nnx.Module):
         self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", spread: bool = False
     ) -> jax.Array:
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
-        y = (spread_product if spread else jnp.matmul)(x, self._kernel(x.dtype))
+        y = (spread_product if spread else jnp.matmul)(x, self.weights(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
         if adaptation is not None:
@@ -44,7 +44,8 @@ class Dense(nnx.Module):
         levels, scale = quantize(self.kernel[...])
         self.kernel, self.kernel_scale = nnx.Param(levels), nnx.data(nnx.Param(scale))
 
-    def _kernel(self, dtype: Any) -> jax.Array:
+    def weights(self, dtype: Any) -> jax.Array:
+        """The kernel [in, out] in `dtype`, however it is stored."""
         if self.kernel_scale is None:
             return self.kernel[...].astype(dtype)
         return dequantize(self.kernel[...], self.kernel_scale[...], dtype)

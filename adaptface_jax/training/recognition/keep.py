@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import Config
@@ -12,7 +10,6 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.from_path import open_form
 from adaptface_jax.distributed.agreement import check_agreed
-from adaptface_jax.training.step import Batch
 
 
 def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
@@ -34,19 +31,6 @@ def open_keep(config: Config, mesh: Mesh) -> tuple[Source, int] | None:
             f"accumulated parts), at most the {len(source):,} of {source.description}"
         )
     return source, size
-
-
-def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
-    """The weight of each row whose feature is kept, float32 [count].
-
-    Equal for all of `data.keep`; of the batch itself those labeled as the null expert's, if any can be, else
-    all that are valid.
-    """
-    if "keep" in batch:
-        return jnp.ones(count, jnp.float32)
-    if config.adapter.null_expert and "domain" in batch:
-        return batch["weight"] * batch["domain"][:, -1]
-    return batch["weight"]
 
 
 def keep_lines(config: Config, keep: tuple[Source, int] | None, trained: Source) -> list[str]:

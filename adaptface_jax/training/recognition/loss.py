@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from adaptface_jax.config.schema import Config
 from adaptface_jax.data.augmentation.augment import augment, mirrored, preprocess
 from adaptface_jax.data.augmentation.quality import Quality
 from adaptface_jax.losses.keep import feature_distance
@@ -16,7 +17,6 @@ from adaptface_jax.losses.margin import NormStatistics
 from adaptface_jax.losses.sharded import class_loss
 from adaptface_jax.models.adapters import router
 from adaptface_jax.models.recognizer import Recognizer
-from adaptface_jax.training.recognition.keep import old_rows
 from adaptface_jax.training.step import Batch, Loss, Metrics
 
 
@@ -92,3 +92,16 @@ def make_loss(recognizer: Recognizer, mesh: Mesh) -> Loss:
         return total, (metrics, margin.statistics)
 
     return loss
+
+
+def old_rows(config: Config, batch: Batch, count: int) -> jax.Array:
+    """The weight of each row whose feature is kept, float32 [count].
+
+    Equal for all of `data.keep`; of the batch itself those labeled as the null expert's, if any can be, else
+    all that are valid.
+    """
+    if "keep" in batch:
+        return jnp.ones(count, jnp.float32)
+    if config.adapter.null_expert and "domain" in batch:
+        return batch["weight"] * batch["domain"][:, -1]
+    return batch["weight"]

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The blocks of a vision transformer on one NVIDIA GPU: the products of `vit.Block`, junctions between them.
+
+Equal to `vit.Block` up to rounding: fewer roundings, and LayerScale is multiplied into the frozen kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from adaptface_jax.models.kernels.junction import Form, Norm, Projection, Update, junction
+from adaptface_jax.models.kernels.products import product_from, product_to
+from adaptface_jax.models.layers.attend import attend_whole
+from adaptface_jax.models.layers.low_rank import Adaptation
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+
+ROWS_ALIGNED = 2  # tokens: cuDNN differentiates only even lengths
+
+
+class Low(NamedTuple):
+    """The low-rank update of a product: a [in, R], scaled; b [R, out]; gate float32 [B, R] or None."""
+
+    a: jax.Array
+    b: jax.Array
+    gate: jax.Array | None
+
+
+def of_targets(
+    adaptation: Adaptation | None, names: Sequence[str], places: Mapping[str, tuple[int, int]], out: int
+) -> Low | None:
+    """The updates of the targets among `names`, which read the same input, as one: b is 0 outside their columns."""
+    present = [name for name in names if adaptation is not None and name in adaptation.layers]
+    if adaptation is None or not present:
+        return None
+    layers, ranks = [adaptation.layers[name] for name in present], adaptation.gate
+    ends = [places.get(name, (0, out)) for name in present]
+    b = [jnp.pad(layer["b"], ((0, 0), (start, out - end))) for layer, (start, end) in zip(layers, ends, strict=True)]
+    gate = None if ranks is None else jnp.concatenate([ranks[:, : len(each)] for each in b], axis=1)
+    return Low(jnp.concatenate([layer["a"] for layer in layers], axis=1) * adaptation.scale, jnp.concatenate(b), gate)
+
+
+class Stream(NamedTuple):
+    """x [M, D]; p [M, D] or [M, D + R]: a product still to be added, with its bias and the end of its update."""
+
+    x: jax.Array
+    p: jax.Array | None = None
+    bias: jax.Array | None = None
+    update: Update | None = None
+
+    def total(self, tokens: int) -> jax.Array:
+        """The residual stream, in plain operations."""
+        if self.p is None or self.bias is None:
+            return self.x
+        s = self.x + self.p[:, : self.x.shape[1]] + self.bias
+        if self.update is not None:
+            hidden = self.p[:, self.x.shape[1] :]
+            if self.update.gate is not None:
+                hidden = hidden * jnp.repeat(self.update.gate, tokens, axis=0).astype(s.dtype)
+            s = s + hidden @ self.update.b.astype(s.dtype)
+        return s
+
+    def then(self, form: Form, norm: Any, low: Low | None) -> tuple[jax.Array, jax.Array]:
+        """The next stream, and the input of the products after `norm`."""
+        dtype = self.x.dtype
+        scale, shift = norm.scale[...], norm.bias[...]
+        projection = None if low is None else Projection(low.a.astype(dtype), low.gate)
+        return junction(form, self.x, self.p, self.bias, self.update, Norm(scale, shift), projection)
+
+
+def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form, images: int, real: int) -> Stream:
+    """One block. module: a `vit.Block`; real: the tokens of an image that are none of the padding."""
+    width, mlp = stream.x.shape[1], module.mlp
+    s, n, low = _before_attention(module, stream, adaptation, form)
+    qkv = _entered(n, module.attn.qkv.weights(n.dtype), low, _qkv_bias(module.attn, width))
+    y = attend_packed(qkv.reshape(images, form.tokens, 3 * width), module.attn.heads, real, form.interpret)
+    low = of_targets(adaptation, ("proj",), {}, width)
+    stream = _left(s, y.reshape(-1, width), module.attn.proj, module.scale1, low)
+
+    low = of_targets(adaptation, ("fc1",), {}, mlp.fc1.kernel.shape[-1])
+    s, n = stream.then(form, module.norm2, low)
+    bias = mlp.fc1.bias[...].astype(n.dtype)
+    hidden = _entered(n, mlp.fc1.weights(n.dtype), low, None if low is None else bias)
+
+    def activated(hidden: jax.Array) -> jax.Array:
+        return ACTIVATIONS[mlp.activation](hidden if low is not None else hidden + bias)
+
+    # Only the product is kept for the backward pass, and written once.
+    hidden = jax.checkpoint(activated)(hidden)
+    return _left(s, hidden, mlp.fc2, module.scale2, of_targets(adaptation, ("fc2",), {}, width))
+
+
+def last_block(
+    module: Any, stream: Stream, adaptation: Adaptation | None, form: Form, images: int, real: int
+) -> jax.Array:
+    """The output of a block for the class token, [B, 1, D]: only keys and values are computed of all tokens."""
+    width, attention = stream.x.shape[1], module.attn
+    s, n, low = _before_attention(module, stream, adaptation, form)
+    kernel, bias = attention.qkv.weights(s.dtype), _qkv_bias(attention, width)
+
+    def entered(n: jax.Array, columns: slice) -> jax.Array:
+        own = None if low is None else low._replace(b=low.b[:, columns])
+        return _entered(n, kernel[:, columns], own, None if bias is None else bias[columns])
+
+    def by_head(x: jax.Array) -> jax.Array:
+        return x.reshape(images, -1, attention.heads, width // attention.heads)
+
+    query = entered(n.reshape(images, form.tokens, -1)[:, 0], slice(0, width))
+    keys, values = jnp.split(entered(n, slice(width, 3 * width)), 2, axis=1)
+    y = attend_whole(by_head(query), by_head(keys)[:, :real], by_head(values)[:, :real])
+    branch = attention.proj(y.reshape(images, 1, width), adaptation, "proj")
+    return module.after_attention(s.reshape(images, form.tokens, width)[:, :1], branch, adaptation)
+
+
+def _before_attention(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form) -> tuple:
+    """The stream, the input of q, k and v, and their update."""
+    width = stream.x.shape[1]
+    thirds = {name: (i * width, (i + 1) * width) for i, name in enumerate("qkv")}
+    low = of_targets(adaptation, ("qkv", "q", "k", "v"), thirds, 3 * width)
+    return *stream.then(form, module.norm1, low), low
+
+
+def _qkv_bias(attention: Any, width: int) -> jax.Array | None:
+    if attention.qv is not None:
+        first, last = jnp.split(attention.qv.bias[...], 2)
+        return jnp.concatenate([first, jnp.zeros(width, first.dtype), last])
+    return None if attention.qkv.bias is None else attention.qkv.bias[...]
+
+
+def _entered(n: jax.Array, kernel: jax.Array, low: Low | None, bias: jax.Array | None) -> jax.Array:
+    """A product after a norm, with its low-rank update and bias."""
+    if low is None:
+        y = jnp.matmul(n, kernel)
+        return y if bias is None else y + bias.astype(n.dtype)
+    bias = jnp.zeros(kernel.shape[1], n.dtype) if bias is None else bias.astype(n.dtype)
+    return product_from(n, kernel, low.b.astype(n.dtype), bias)
+
+
+def _left(s: jax.Array, y: jax.Array, dense: Any, layer_scale: Any, low: Low | None) -> Stream:
+    """The stream s with a product of y still to be added."""
+    kernel, bias = dense.weights(y.dtype), dense.bias[...].astype(y.dtype)
+    gamma = None if layer_scale is None else layer_scale.gamma[...].astype(y.dtype)
+    if gamma is not None:
+        kernel, bias = kernel * gamma, bias * gamma
+    if low is None:
+        return Stream(s, jnp.matmul(y, kernel), bias)
+    b = low.b if gamma is None else low.b * gamma.astype(low.b.dtype)
+    return Stream(s, product_to(y, kernel, low.a.astype(y.dtype)), bias, Update(b.astype(y.dtype), low.gate))
+
+
+def attend_packed(qkv: jax.Array, heads: int, real: int, interpret: bool) -> jax.Array:
+    """[B, T, 3D] -> [B, T, D], tokens after the first `real` ignored."""
+    batch, tokens, width = qkv.shape
+    q, k, v = (part.reshape(batch, tokens, heads, -1) for part in jnp.split(qkv, 3, axis=-1))
+    lengths = None if real == tokens else jnp.full((batch,), real, jnp.int32)
+    y = jax.nn.dot_product_attention(
+        q,
+        k,
+        v,
+        query_seq_lengths=lengths,
+        key_value_seq_lengths=lengths,
+        implementation="xla" if interpret else "cudnn",
+    )
+    return y.reshape(batch, tokens, width // 3)
+
+
+def blocks(
+    of_block: Callable[[int, Any], tuple[Any, Adaptation | None]],
+    choose: Callable[[int, Callable[[], jax.Array], Any], Any],
+    gate: Any,
+    x: jax.Array,
+    count: int,
+    depth: int,
+    eps: float,
+    remat: bool = False,
+) -> tuple[jax.Array, Any]:
+    """x [B, T, D] through all blocks, and the gates; only the class token, [B, 1, D], if count is less than depth.
+
+    of_block: (i, gate) -> (module, its adaptation or None). choose: (i, function of tokens, gate) -> the gate of
+    block i. count: the blocks that compute every token, depth or one less. remat: keep only streams for the backward
+    pass. On a CPU, for tests, the kernels are interpreted.
+    """
+    images, real, width = x.shape
+    tokens = -(-real // ROWS_ALIGNED) * ROWS_ALIGNED
+    x = jnp.pad(x, ((0, 0), (0, tokens - real), (0, 0)))
+    form = Form(tokens, eps, interpret=jax.default_backend() == "cpu")
+    stream = Stream(x.reshape(-1, width))
+
+    def seen() -> jax.Array:
+        return stream.total(tokens).reshape(images, tokens, width)[:, :real]
+
+    for i in range(depth):
+        gate = choose(i, seen, gate)
+        module, adaptation = of_block(i, gate)
+        if i == count:
+            return last_block(module, stream, adaptation, form, images, real), gate
+        whole = functools.partial(block, module, form=form, images=images, real=real)
+        stream = (jax.checkpoint(whole) if remat else whole)(stream, adaptation)
+    return seen(), gate
