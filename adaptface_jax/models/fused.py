@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.models.kernels.attention import attend_packed
+from adaptface_jax.models.kernels.feed_forward import Form as FeedForward
+from adaptface_jax.models.kernels.feed_forward import feed_forward, fits
 from adaptface_jax.models.kernels.junction import Form, Norm, Projection, Update, junction
 from adaptface_jax.models.kernels.products import product_from, product_to
+from adaptface_jax.models.kernels.slopes import NAMES as SLOPES
 from adaptface_jax.models.layers.attend import attend_whole
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
-ROWS_ALIGNED = 2  # tokens: cuDNN differentiates only even lengths
+ALIGNED = 2  # tokens, padding included: sums over an odd number of rows are padded by XLA, with copies
 
 
 class Low(NamedTuple):
@@ -77,21 +81,21 @@ def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form
     width, mlp = stream.x.shape[1], module.mlp
     s, n, low = _before_attention(module, stream, adaptation, form)
     qkv = _entered(n, module.attn.qkv.weights(n.dtype), low, _qkv_bias(module.attn, width))
-    y = attend_packed(qkv.reshape(images, form.tokens, 3 * width), module.attn.heads, real, form.interpret)
+    y = attend_packed(qkv.reshape(images, form.tokens, 3 * width), module.attn.heads, real, interpret=form.interpret)
     low = of_targets(adaptation, ("proj",), {}, width)
     stream = _left(s, y.reshape(-1, width), module.attn.proj, module.scale1, low)
 
     low = of_targets(adaptation, ("fc1",), {}, mlp.fc1.kernel.shape[-1])
     s, n = stream.then(form, module.norm2, low)
-    bias = mlp.fc1.bias[...].astype(n.dtype)
-    hidden = _entered(n, mlp.fc1.weights(n.dtype), low, None if low is None else bias)
-
-    def activated(hidden: jax.Array) -> jax.Array:
-        return ACTIVATIONS[mlp.activation](hidden if low is not None else hidden + bias)
-
-    # Only the product is kept for the backward pass, and written once.
-    hidden = jax.checkpoint(activated)(hidden)
-    return _left(s, hidden, mlp.fc2, module.scale2, of_targets(adaptation, ("fc2",), {}, width))
+    after = of_targets(adaptation, ("fc2",), {}, width)
+    w1, b1 = mlp.fc1.weights(n.dtype), mlp.fc1.bias[...].astype(n.dtype)
+    if low is None and after is None and mlp.activation in SLOPES and fits(*w1.shape):
+        w2, b2 = _scaled(mlp.fc2, module.scale2, n.dtype)
+        return Stream(s, feed_forward(FeedForward(mlp.activation, form.interpret), n, w1, b1, w2), b2)
+    hidden = _entered(n, w1, low, b1)
+    # Only its input is kept for the backward pass.
+    hidden = jax.checkpoint(ACTIVATIONS[mlp.activation])(hidden)
+    return _left(s, hidden, mlp.fc2, module.scale2, after)
 
 
 def last_block(
@@ -142,30 +146,20 @@ def _entered(n: jax.Array, kernel: jax.Array, low: Low | None, bias: jax.Array |
 
 def _left(s: jax.Array, y: jax.Array, dense: Any, layer_scale: Any, low: Low | None) -> Stream:
     """The stream s with a product of y still to be added."""
-    kernel, bias = dense.weights(y.dtype), dense.bias[...].astype(y.dtype)
-    gamma = None if layer_scale is None else layer_scale.gamma[...].astype(y.dtype)
-    if gamma is not None:
-        kernel, bias = kernel * gamma, bias * gamma
+    kernel, bias = _scaled(dense, layer_scale, y.dtype)
     if low is None:
         return Stream(s, jnp.matmul(y, kernel), bias)
-    b = low.b if gamma is None else low.b * gamma.astype(low.b.dtype)
+    b = low.b if layer_scale is None else low.b * layer_scale.gamma[...].astype(low.b.dtype)
     return Stream(s, product_to(y, kernel, low.a.astype(y.dtype)), bias, Update(b.astype(y.dtype), low.gate))
 
 
-def attend_packed(qkv: jax.Array, heads: int, real: int, interpret: bool) -> jax.Array:
-    """[B, T, 3D] -> [B, T, D], tokens after the first `real` ignored."""
-    batch, tokens, width = qkv.shape
-    q, k, v = (part.reshape(batch, tokens, heads, -1) for part in jnp.split(qkv, 3, axis=-1))
-    lengths = None if real == tokens else jnp.full((batch,), real, jnp.int32)
-    y = jax.nn.dot_product_attention(
-        q,
-        k,
-        v,
-        query_seq_lengths=lengths,
-        key_value_seq_lengths=lengths,
-        implementation="xla" if interpret else "cudnn",
-    )
-    return y.reshape(batch, tokens, width // 3)
+def _scaled(dense: Any, layer_scale: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Kernel and bias of a layer, times the LayerScale after it."""
+    kernel, bias = dense.weights(dtype), dense.bias[...].astype(dtype)
+    if layer_scale is None:
+        return kernel, bias
+    gamma = layer_scale.gamma[...].astype(dtype)
+    return kernel * gamma, bias * gamma
 
 
 def blocks(
@@ -185,7 +179,7 @@ def blocks(
     pass. On a CPU, for tests, the kernels are interpreted.
     """
     images, real, width = x.shape
-    tokens = -(-real // ROWS_ALIGNED) * ROWS_ALIGNED
+    tokens = -(-real // ALIGNED) * ALIGNED
     x = jnp.pad(x, ((0, 0), (0, tokens - real), (0, 0)))
     form = Form(tokens, eps, interpret=jax.default_backend() == "cpu")
     stream = Stream(x.reshape(-1, width))

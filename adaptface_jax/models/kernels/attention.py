@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention of short sequences, straight from the fused q, k, v array and back into its gradient.
+
+General kernels work in tiles of 128 tokens, which the 257 of an image of 16 x 16 patches fill to 45%, and want q, k and
+v apart. Here tokens are split into whole blocks, without masks, and a tail of at most 16 tokens (the odd class and
+register tokens) with products of its own. In the backward pass a program makes the gradients of one block's keys and
+values, then of its queries: seven products, but many small programs, no atomics and nothing in between in memory.
+
+Sources: FlashAttention (arXiv 2205.14135); the order of its backward pass as in FlashAttention-2 (arXiv 2307.08691).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from adaptface_jax.models.layers.remat import kept
+
+BLOCK = 64  # tokens: whole blocks are multiples of it
+TAIL = 16  # tokens that are handled apart, at most: the smallest side of a product
+LOWEST = -1e30  # of scores: finite, so that a tail of padding alone comes to 0
+LOG2E = math.log2(math.e)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """Of one program: queries and keys at a time (forward), tokens and others at a time (backward), warps, stages."""
+
+    queries: int = 128
+    keys: int = 64
+    warps: int = 4
+    stages: int = 3
+    block: int = 128
+    step: int = 32
+    backward_warps: int = 4
+    backward_stages: int = 3
+
+
+TILES = Tiles()  # the fastest of 5 forwards and 12 backwards on an H100
+
+
+class _Form(NamedTuple):
+    """What a kernel is made for."""
+
+    heads: int
+    dim: int
+    tokens: int
+    tiles: Tiles
+    interpret: bool
+
+    @classmethod
+    def of(cls, qkv: jax.Array, heads: int, tokens: int | None, tiles: Tiles, interpret: bool) -> _Form:
+        return cls(heads, qkv.shape[2] // 3 // heads, tokens or qkv.shape[1], tiles, interpret)
+
+    def parts(self, *refs: Any) -> list[_Head]:
+        """Of arrays [B, T, 3 D] three parts, of arrays [B, T, D] one."""
+        width = self.heads * self.dim
+        return [_Head(ref, part, self) for ref in refs for part in range(ref.shape[2] // width)]
+
+
+class _Split(NamedTuple):
+    """whole: tokens in whole blocks, the first ones. tail: are there more. masked: are whole blocks not full."""
+
+    whole: int
+    tail: bool
+    masked: bool
+
+
+def _split(tokens: int, stored: int) -> _Split:
+    whole = tokens // BLOCK * BLOCK
+    if whole and stored - whole <= TAIL:
+        return _Split(whole, stored > whole, masked=False)
+    return _Split(-(-stored // BLOCK) * BLOCK, tail=False, masked=stored % BLOCK > 0 or tokens < stored)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def attend_packed(
+    qkv: jax.Array, heads: int, tokens: int | None = None, tiles: Tiles = TILES, interpret: bool = False
+) -> jax.Array:
+    """softmax(q k' / sqrt(d)) v of qkv [B, T, 3 * heads * d]: y [B, T, heads * d], in qkv's dtype.
+
+    The columns of qkv are those of q, k, v, each [heads, d]. tokens: the first ones, which attend to each other; rows
+    after them are padding, 0 in y and in the gradient. Scores, softmax and sums are float32; probabilities are rounded
+    to qkv's dtype for their products. Kept for the backward pass: qkv, y and a float32 [B, heads, T], log2 of each
+    row's sum of exponentials. interpret: without a GPU, for tests.
+    """
+    return _forward(qkv, heads, tokens, tiles, interpret)[0]
+
+
+def _forward(qkv: jax.Array, heads: int, tokens: int | None, tiles: Tiles, interpret: bool) -> Any:
+    y, log_sum = _run_forward(qkv, _Form.of(qkv, heads, tokens, tiles, interpret))
+    y, log_sum = kept(y), kept(log_sum)
+    return y, (qkv, y, log_sum)
+
+
+def _backward(heads: int, tokens: int | None, tiles: Tiles, interpret: bool, residuals: Any, dy: jax.Array) -> Any:
+    qkv, y, log_sum = residuals
+    return (_run_backward(qkv, y, log_sum, dy, _Form.of(qkv, heads, tokens, tiles, interpret)),)
+
+
+attend_packed.defvjp(_forward, _backward)
+
+
+class _Head:
+    """One image's rows and one head's columns of an array [B, T, parts * heads * d]."""
+
+    def __init__(self, ref: Any, part: int, form: _Form) -> None:
+        self.ref, self.tokens = ref, form.tokens
+        self.image = pl.program_id(2)
+        self.columns = _span((part * form.heads + pl.program_id(1)) * form.dim, form.dim)
+
+    def load(self, rows: jax.Array, masked: bool) -> jax.Array:
+        """[rows, d], 0 for padding."""
+        at = self.ref.at[self.image, rows[:, None], self.columns[None, :]]
+        if not masked:
+            return plgpu.load(at)
+        return plgpu.load(at, mask=(rows < self.tokens)[:, None], other=0)
+
+    def store(self, rows: jax.Array, values: jax.Array, masked: bool, turned: bool = False) -> None:
+        """values [rows, d], or [d, rows] if turned; 0 is written to padding."""
+        rows, columns = (rows[None, :], self.columns[:, None]) if turned else (rows[:, None], self.columns[None, :])
+        mask = None
+        if masked:
+            values = jnp.where(rows < self.tokens, values, 0.0)
+            mask = rows < self.ref.shape[1]
+        plgpu.store(self.ref.at[self.image, rows, columns], values.astype(self.ref.dtype), mask=mask)
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _exp2(x: jax.Array, factor: float, offset: jax.Array, interpret: bool) -> jax.Array:
+    """2^(x * factor - offset) of x [rows, columns], offset [rows, 1] or [1, columns].
+
+    In PTX, as Triton neither contracts products and sums nor drops the care for subnormals: 2 instructions, not 5.
+    """
+    if interpret:
+        return jnp.exp2(x * factor - offset)
+    (y,) = plgpu.elementwise_inline_asm(
+        "{ .reg .f32 a; fma.rn.ftz.f32 a, $1, $2, $3; ex2.approx.ftz.f32 $0, a; }",
+        args=[x, jnp.full(x.shape, factor, jnp.float32), jnp.broadcast_to(-offset, x.shape)],
+        constraints="=f,f,f,f",
+        pack=1,
+        result_shape_dtypes=[jax.ShapeDtypeStruct(x.shape, jnp.float32)],
+    )
+    return y
+
+
+def _span(start: Any, size: int) -> jax.Array:
+    return start + jnp.arange(size, dtype=jnp.int32)
+
+
+def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> None:
+    split = _split(form.tokens, qkv_ref.shape[1])
+    number, head, image = (pl.program_id(axis) for axis in range(3))
+    queries, keys, values, attended = form.parts(qkv_ref, y_ref)
+    scale = LOG2E / math.sqrt(form.dim)
+
+    def attend(rows: jax.Array, masked: bool) -> None:
+        q = queries.load(rows, masked)
+
+        def block(columns: jax.Array, masked: bool, state: Any) -> Any:
+            top, total, y = state
+            scores = _dot(q, keys.load(columns, masked).T)
+            if masked:
+                scores = jnp.where((columns < form.tokens)[None, :], scores, -jnp.inf)
+            new = jnp.maximum(top, jnp.max(scores, axis=1) * scale)
+            correction = jnp.exp2(top - new)
+            p = _exp2(scores, scale, new[:, None], form.interpret)
+            total = total * correction + jnp.sum(p, axis=1)
+            v = values.load(columns, masked)
+            return new, total, y * correction[:, None] + _dot(p.astype(v.dtype), v)
+
+        size = len(rows)
+        state: Any = (jnp.full((size,), LOWEST), jnp.zeros((size,)), jnp.zeros((size, form.dim)))
+        if split.tail:
+            state = block(_span(split.whole, TAIL), True, state)
+        count = min(form.tiles.keys, split.whole)
+        top, total, y = jax.lax.fori_loop(
+            0, split.whole // count, lambda i, state: block(_span(i * count, count), split.masked, state), state
+        )
+        attended.store(rows, y / total[:, None], masked)
+        at = log_sum_ref.at[image, head, rows]
+        plgpu.store(at, top + jnp.log2(total), mask=rows < form.tokens if masked else None)
+
+    size = _queries(split, form.tiles)
+    if not split.tail:
+        attend(_span(number * size, size), split.masked)
+        return
+    last = number == split.whole // size
+    pl.when(jnp.logical_not(last))(lambda: attend(_span(number * size, size), False))
+    pl.when(last)(lambda: attend(_span(split.whole, TAIL), True))
+
+
+def _queries(split: _Split, tiles: Tiles) -> int:
+    return math.gcd(split.whole, tiles.queries)
+
+
+def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy_ref: Any, d_qkv_ref: Any) -> None:
+    split = _split(form.tokens, qkv_ref.shape[1])
+    number, head, image = (pl.program_id(axis) for axis in range(3))
+    queries, keys, values, attended, d_attended = form.parts(qkv_ref, y_ref, dy_ref)
+    d_queries, d_keys, d_values = form.parts(d_qkv_ref)
+    scale = 1 / math.sqrt(form.dim)
+
+    def rows_of(rows: jax.Array, masked: bool) -> Any:
+        """q, dy, each row's log sum, and its sum of P * dP."""
+        q, dy, y = (part.load(rows, masked) for part in (queries, d_attended, attended))
+        at = log_sum_ref.at[image, head, rows]
+        # No probability for padding.
+        log_sum = plgpu.load(at, mask=rows < form.tokens, other=jnp.inf) if masked else plgpu.load(at)
+        return q, dy, log_sum, jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), axis=1)
+
+    def over_all(add: Any, start: Any) -> Any:
+        """The sum of add(tokens, masked, sum) over all tokens, in blocks."""
+        count = math.gcd(split.whole, form.tiles.step)
+        if split.tail:
+            start = add(_span(split.whole, TAIL), True, start)
+        return jax.lax.fori_loop(
+            0, split.whole // count, lambda i, total: add(_span(i * count, count), split.masked, total), start
+        )
+
+    def of_keys(columns: jax.Array, masked: bool) -> None:
+        k, v = keys.load(columns, masked), values.load(columns, masked)
+
+        def add(rows: jax.Array, masked: bool, sums: Any) -> Any:
+            dk, dv = sums
+            q, dy, log_sum, row_sum = rows_of(rows, masked)
+            p = _exp2(_dot(k, q.T), LOG2E * scale, log_sum[None, :], form.interpret)
+            dv += _dot(p.astype(v.dtype), dy)
+            ds = (p * (_dot(v, dy.T) - row_sum[None, :])).astype(k.dtype)
+            return dk + _dot(ds, q), dv
+
+        zeros = jnp.zeros((len(columns), form.dim))
+        dk, dv = over_all(add, (zeros, zeros))
+        d_keys.store(columns, dk * scale, masked)
+        d_values.store(columns, dv, masked)
+
+    def of_queries(rows: jax.Array, masked: bool) -> None:
+        q, dy, log_sum, row_sum = rows_of(rows, masked)
+
+        def add(columns: jax.Array, masked: bool, dq: jax.Array) -> jax.Array:
+            k, v = keys.load(columns, masked), values.load(columns, masked)
+            p = _exp2(_dot(q, k.T), LOG2E * scale, log_sum[:, None], form.interpret)
+            if masked:
+                p = jnp.where((columns < form.tokens)[None, :], p, 0.0)
+            ds = (p * (_dot(dy, v.T) - row_sum[:, None])).astype(k.dtype)
+            return dq + _dot(ds, k)
+
+        d_queries.store(rows, over_all(add, jnp.zeros((len(rows), form.dim))) * scale, masked)
+
+    def of_both(tokens: jax.Array, masked: bool) -> None:
+        of_keys(tokens, masked)
+        of_queries(tokens, masked)
+
+    size = math.gcd(split.whole, form.tiles.block)
+    if not split.tail:
+        of_both(_span(number * size, size), split.masked)
+        return
+    last = number == split.whole // size
+    pl.when(jnp.logical_not(last))(lambda: of_both(_span(number * size, size), False))
+    pl.when(last)(lambda: of_both(_span(split.whole, TAIL), True))
+
+
+def _run_forward(qkv: jax.Array, form: _Form) -> Any:
+    batch, stored, width = qkv.shape
+    split = _split(form.tokens, stored)
+    return pl.pallas_call(
+        functools.partial(_forward_kernel, form),
+        grid=(split.whole // _queries(split, form.tiles) + split.tail, form.heads, batch),
+        out_shape=(
+            jax.ShapeDtypeStruct((batch, stored, width // 3), qkv.dtype),
+            jax.ShapeDtypeStruct((batch, form.heads, stored), jnp.float32),
+        ),
+        compiler_params=plgpu.CompilerParams(num_warps=form.tiles.warps, num_stages=form.tiles.stages),
+        interpret=form.interpret,
+        cost_estimate=_cost(2, (qkv, qkv[..., : width // 3]), form),
+        name="attention",
+    )(qkv)
+
+
+def _run_backward(qkv: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array, form: _Form) -> jax.Array:
+    split, tiles = _split(form.tokens, qkv.shape[1]), form.tiles
+    return pl.pallas_call(
+        functools.partial(_backward_kernel, form),
+        grid=(split.whole // math.gcd(split.whole, tiles.block) + split.tail, form.heads, len(qkv)),
+        out_shape=jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
+        compiler_params=plgpu.CompilerParams(num_warps=tiles.backward_warps, num_stages=tiles.backward_stages),
+        interpret=form.interpret,
+        cost_estimate=_cost(7, (qkv, y, log_sum, dy, qkv), form),
+        name="attention_gradient",
+    )(qkv, y, log_sum, dy)
+
+
+def _cost(products: int, arrays: tuple[jax.Array, ...], form: _Form) -> pl.CostEstimate:
+    """The arithmetic of products of all queries with all keys, and the bytes read and written."""
+    batch, tokens = len(arrays[0]), form.tokens
+    moved = sum(array.size * array.dtype.itemsize for array in arrays)
+    pairs = batch * form.heads * tokens * tokens
+    return pl.CostEstimate(flops=2 * products * pairs * form.dim, transcendentals=pairs, bytes_accessed=moved)
