@@ -18,7 +18,6 @@ from adaptface_jax.models.kernels.feed_forward import Form as FeedForward
 from adaptface_jax.models.kernels.feed_forward import feed_forward, fits
 from adaptface_jax.models.kernels.junction import Form, Norm, Projection, Update, junction
 from adaptface_jax.models.kernels.products import product_from, product_to
-from adaptface_jax.models.kernels.slopes import NAMES as SLOPES
 from adaptface_jax.models.layers.attend import attend_whole
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
@@ -89,7 +88,7 @@ def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form
     s, n = stream.then(form, module.norm2, low)
     after = of_targets(adaptation, ("fc2",), {}, width)
     w1, b1 = mlp.fc1.weights(n.dtype), mlp.fc1.bias[...].astype(n.dtype)
-    if low is None and after is None and mlp.activation in SLOPES and fits(*w1.shape):
+    if low is None and after is None and fits(*w1.shape):
         w2, b2 = _scaled(mlp.fc2, module.scale2, n.dtype)
         return Stream(s, feed_forward(FeedForward(mlp.activation, form.interpret), n, w1, b1, w2), b2)
     hidden = _entered(n, w1, low, b1)

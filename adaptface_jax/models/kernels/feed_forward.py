@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The feed-forward half of a block with frozen weights; a kernel takes the activation's derivative into its gradient.
 
-    h = n w1,   g = activation(h + b1),   y = g w2
+    h = n w1 + b1,   g = activation(h),   y = g w2
 
-In the backward pass (dy w2') * activation'(h + b1) is one product that ends in the derivative: apart from it, a pass
-over the widest arrays of a block takes twice as long as the product. (The same for the forward pass, a product that
-ends in the activation, was no faster on an H100 than XLA's product and pass.)
+The pass that makes g also makes activation'(h), the only thing kept. In the backward pass (dy w2') * activation'(h) is
+one product that ends in a factor; apart from it, a pass over the widest arrays of a block takes twice as long as the
+product. (On an H100 a forward product that ends in the activation was no faster than XLA's product and pass, and a
+product that ends in the derivative made from h slower: 15 instructions for each of 1e8 results.)
 
 The rows' tiles are the slow axis of the grid: all programs that share a tile of rows run at a time, which then comes
 from the L2 cache, as the weights do.
@@ -21,7 +22,6 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from adaptface_jax.models.kernels.slopes import with_slope
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 
@@ -55,32 +55,32 @@ def fits(width: int, hidden: int) -> bool:
 def feed_forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax.Array) -> jax.Array:
     """activation(n w1 + b1) w2, [M, D], of n [M, D] in n's dtype; w1 [D, H], b1 [H] and w2 [H, D] are frozen.
 
-    Only n has a gradient. n w1, [M, H], is kept for it.
+    Only n has a gradient; the derivative, [M, H] in n's dtype, is kept for it.
     """
     return _forward(form, n, w1, b1, w2)[0]
 
 
 def _forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax.Array) -> tuple[jax.Array, Any]:
-    h = jnp.matmul(n, w1)
-    g = ACTIVATIONS[form.activation](h + b1)
-    return jnp.matmul(g, w2), (h, w1, b1, w2)
+    h = jnp.matmul(n, w1).astype(jnp.float32) + b1.astype(jnp.float32)
+    g, slope = jax.jvp(ACTIVATIONS[form.activation], (h,), (jnp.ones_like(h),))
+    return jnp.matmul(g.astype(n.dtype), w2), (slope.astype(n.dtype), w1, b1, w2)
 
 
 def _backward(form: Form, residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...]:
-    h, w1, b1, w2 = residuals
-    dn = jnp.matmul(_through(form, dy, w2, h, b1), w1.T)
+    slope, w1, b1, w2 = residuals
+    dn = jnp.matmul(_through(form, dy, w2, slope), w1.T)
     return dn, jnp.zeros_like(w1), jnp.zeros_like(b1), jnp.zeros_like(w2)
 
 
 feed_forward.defvjp(_forward, _backward)
 
 
-def _through(form: Form, dy: jax.Array, w2: jax.Array, h: jax.Array, b1: jax.Array) -> jax.Array:
-    """(dy w2') * activation'(h + b1), [M, H]."""
+def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.Array:
+    """(dy w2') * slope, [M, H]."""
     tiles, (rows, width), hidden = form.tiles, dy.shape, w2.shape[0]
     across = hidden // tiles.columns
     result = pl.BlockSpec((tiles.rows, tiles.columns), lambda i: (i // across, i % across))
-    moved = sum(x.size * x.dtype.itemsize for x in (dy, w2, h, h))
+    moved = sum(x.size * x.dtype.itemsize for x in (dy, w2, slope, slope))
     return pl.pallas_call(
         functools.partial(_kernel, form, rows, across),
         grid=(pl.cdiv(rows, tiles.rows) * across,),
@@ -88,7 +88,6 @@ def _through(form: Form, dy: jax.Array, w2: jax.Array, h: jax.Array, b1: jax.Arr
             pl.BlockSpec((tiles.rows, width), lambda i: (i // across, 0)),
             pl.BlockSpec((tiles.columns, width), lambda i: (i % across, 0)),
             result,
-            pl.BlockSpec((tiles.columns,), lambda i: (i % across,)),
         ],
         out_specs=result,
         out_shape=jax.ShapeDtypeStruct((rows, hidden), dy.dtype),
@@ -96,10 +95,10 @@ def _through(form: Form, dy: jax.Array, w2: jax.Array, h: jax.Array, b1: jax.Arr
         interpret=form.interpret,
         cost_estimate=pl.CostEstimate(flops=2 * rows * width * hidden, transcendentals=0, bytes_accessed=moved),
         name="feed_forward_gradient",
-    )(dy, w2, h, b1)
+    )(dy, w2, slope)
 
 
-def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, h: Any, b1: Any, dh: Any) -> None:
+def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, slope: Any, dh: Any) -> None:
     tiles, width = form.tiles, dy.shape[1]
     inside = None
     if count % tiles.rows:
@@ -120,7 +119,6 @@ def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, h: Any, b1: A
         )
 
     total = jax.lax.fori_loop(0, width // tiles.depth, add, jnp.zeros((tiles.rows, tiles.columns), jnp.float32))
-    before = load(h, pl.ds(0, tiles.columns), tiles.columns).astype(jnp.float32) + b1[...].astype(jnp.float32)[None, :]
-    slope = with_slope(form.activation, before, ptx=not form.interpret)[1]
+    factor = load(slope, pl.ds(0, tiles.columns), tiles.columns).astype(jnp.float32)
     mask = None if inside is None else jnp.broadcast_to(inside, (tiles.rows, tiles.columns))
-    plgpu.store(dh.at[:, :], (total * slope).astype(dh.dtype), mask=mask)
+    plgpu.store(dh.at[:, :], (total * factor).astype(dh.dtype), mask=mask)
