@@ -4,18 +4,20 @@
     python benchmarks/reading.py --out=benchmarks/results/reading.json
 
 Synthetic JPEGs (smooth noise, quality 95) in memory: crops of 112 px for the batches, photographs of 1,024 px for the
-scaling. Bare decoding is Pillow's, in as many threads, with nothing around it. Each round times both in sequence;
-ratios are within a round. CPU seconds are given too, since other programs disturb wall time.
+scaling. Bare decoding is Pillow's, with nothing around it: in as many threads, and in as many processes, which share no
+interpreter lock. There are as many threads as cores, at most 16 (`taskset -c 0,1` for two). Each round times all in
+sequence; ratios are within a round. CPU seconds are given too, since other programs disturb wall time.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.text_array import TextArray
 
 BATCH, STORED = 128, 112
+PART = 32  # images of a task of bare decoding: few enough for even shares, and many per task, as in a batch
+CROPS: list[bytes] = []  # what the processes decode, which get it by being forked
 
 
 class Made(Source):
@@ -67,8 +71,15 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def bare(image: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(image)))
+def bare(first: int) -> None:
+    """Decode a part of CROPS."""
+    for image in CROPS[first : first + PART]:
+        np.asarray(Image.open(io.BytesIO(image)))
+
+
+def bare_in(pool: Executor) -> Callable[[], object]:
+    """All of CROPS decoded in a pool."""
+    return lambda: list(pool.map(bare, range(0, len(CROPS), PART)))
 
 
 def main() -> None:
@@ -77,17 +88,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     threads = min(16, cores())
-    crops, photographs = pictures(40 * BATCH, STORED), pictures(24, 1024)
-    source = Made(crops)
-    data = batches(source, BATCH, STORED, seed=0, threads=threads)
+    CROPS.extend(pictures(64 * BATCH, STORED))
+    photographs = pictures(24, 1024)
     wall, cpu = [], []
-    with ThreadPoolExecutor(threads) as pool:
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(threads, fork) as processes, ThreadPoolExecutor(threads) as pool:
+        bare_in(processes)()  # all are forked here, before there are threads
+        bare_in(pool)()
+        data = batches(Made(CROPS), BATCH, STORED, seed=0, threads=threads)
         for _ in range(args.rounds):
-            plain = timed(lambda: list(pool.map(bare, crops, chunksize=BATCH)))
+            apart = timed(bare_in(processes))
+            plain = timed(bare_in(pool))
             for _ in range(threads + 3):  # what was prefetched meanwhile
                 next(data)
-            ours = timed(lambda: [next(data) for _ in range(len(crops) // BATCH)])
-            wall.append((len(crops) / plain[0], len(crops) / ours[0]))
+            ours = timed(lambda: [next(data) for _ in range(len(CROPS) // BATCH)])
+            wall.append(tuple(len(CROPS) / seconds for seconds in (plain[0], apart[0], ours[0])))
             cpu.append((plain[1], ours[1]))
     whole, scaled = [], []
     for _ in range(args.rounds):
@@ -97,8 +112,10 @@ def main() -> None:
         "threads": threads,
         "images_per_second": {
             "bare decoding": statistics.median(row[0] for row in wall),
-            "batches": statistics.median(row[1] for row in wall),
-            "share": statistics.median(row[1] / row[0] for row in wall),
+            "bare decoding in processes": statistics.median(row[1] for row in wall),
+            "batches": statistics.median(row[2] for row in wall),
+            "share": statistics.median(row[2] / row[0] for row in wall),
+            "share_of_processes": statistics.median(row[2] / row[1] for row in wall),
             "share_of_cpu": statistics.median(row[0] / row[1] for row in cpu),
         },
         "milliseconds_of_a_1024_px_jpeg": {
