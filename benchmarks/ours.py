@@ -63,7 +63,7 @@ def forward(recognizer: Recognizer, mesh: Mesh) -> jax.stages.Wrapped:
 
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     shardings = {"in_shardings": (replicated, replicated, rows), "out_shardings": rows}
-    return jax.jit(embed, **shardings, compiler_options=transformer_options())
+    return jax.jit(embed, **shardings, compiler_options=transformer_options(dtype))
 
 
 def build(problem: Problem) -> Ready:
@@ -107,7 +107,7 @@ def build(problem: Problem) -> Ready:
         tx = optimizer(config.train, rate)
         carried = [jax.device_put(init_state(trainable, tx, init_statistics()), replicated)]
         key = jax.device_put(jax.random.key(config.seed), replicated)
-        parts, options = recognizer.config.train.grad_accum, transformer_options()
+        parts, options = recognizer.config.train.grad_accum, transformer_options(recognizer.dtype)
         step = make_step(make_loss(recognizer, mesh), tx, rate, mesh, parts, options)
         traced = step.trace(frozen, carried[0], batch, key)
         compiled = traced.lower().compile()

@@ -175,5 +175,5 @@ def make_embed(recognizer: Recognizer, mesh: Mesh) -> Callable[..., dict[str, ja
         in_shardings=(None, None, rows),
         # With several processes, each must be able to read every row.
         out_shardings=replicated if several() else rows,
-        compiler_options=transformer_options(),
+        compiler_options=transformer_options(recognizer.dtype),
     )

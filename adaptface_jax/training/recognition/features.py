@@ -148,5 +148,5 @@ def make_features(recognizer: Recognizer, mesh: Mesh, forms: int) -> Callable[[A
         in_shardings=(None, rows),
         # Any process may get any record in any epoch.
         out_shardings=replicated if several() else rows,
-        compiler_options=transformer_options(),
+        compiler_options=transformer_options(recognizer.dtype),
     )
