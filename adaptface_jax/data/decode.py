@@ -66,7 +66,13 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         if isinstance(image, Image.Image):
             return use(image, key)
         with Image.open(io.BytesIO(image), formats=_formats(image[:HEAD], key)) as opened:
-            if opened.format in ("JPEG", "MPO") and opened.width * opened.height * image.count(_SCAN) > MAX_SCANNED:
+            pixels = opened.width * opened.height
+            most = len(image) // len(_SCAN)  # scans in a file of this length: counting them takes time
+            if (
+                opened.format in ("JPEG", "MPO")
+                and pixels * most > MAX_SCANNED
+                and pixels * image.count(_SCAN) > MAX_SCANNED
+            ):
                 raise InputError(
                     f"{key}: {image.count(_SCAN):,} scans of {opened.width} x {opened.height} pixels; "
                     f"at most {MAX_SCANNED:,} pixels in all scans are decoded"
