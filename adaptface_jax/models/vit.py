@@ -27,7 +27,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from adaptface_jax.models import fused
 from adaptface_jax.models.layers.attend import FUSED
 from adaptface_jax.models.layers.attention import Attention
 from adaptface_jax.models.layers.dense import Dense
@@ -224,6 +223,8 @@ class ViT(nnx.Module):
         count_of_groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported batch has no length
         carry = (jnp.split(self.tokens(images), count_of_groups), gate)
         if attend == FUSED and which is None and not return_blocks:
+            from adaptface_jax.models import fused  # only here: jax means to give up the compiler of its kernels
+
             [x], gate = carry
 
             def layer(i: int, gate: Gates | None) -> tuple[Block, Adaptation | None]:

@@ -7,6 +7,7 @@ pass needs. Scores and softmax are float32, as inside cuDNN's kernels.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -95,6 +96,8 @@ def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) ->
 
 def _no_kernels(head_dim: int) -> str:
     """Why the kernels of `models.fused` cannot run, "" if they can."""
+    if importlib.util.find_spec("jax.experimental.pallas.triton") is None:
+        return f"jax {jax.__version__} no longer has the compiler of their kernels"
     if jax.device_count() > 1:
         return f"there are {jax.device_count()} devices, over which the compiler cannot split kernels"
     return "" if head_dim == 64 else f"its heads have {head_dim} features, and 64 are needed"
