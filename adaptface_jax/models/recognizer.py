@@ -28,7 +28,7 @@ from adaptface_jax.distributed.fsdp import gathered
 from adaptface_jax.models import vit
 from adaptface_jax.models.adapters import lora, places, router, several
 from adaptface_jax.models.head import head_kind, init_centers, init_head
-from adaptface_jax.models.layers.attend import chosen
+from adaptface_jax.models.layers.attend import FUSED, chosen
 from adaptface_jax.models.layers.dense import linear
 from adaptface_jax.models.layers.low_rank import Gates, rank_gates
 from adaptface_jax.models.quantized import is_scale, with_quantized_blocks
@@ -90,8 +90,26 @@ class Recognizer:
     @property
     def attend(self) -> str:
         """How attention is computed here: a name in `layers.attend.ATTEND`."""
+        return self._attention[0]
+
+    @property
+    def attention(self) -> str:
+        """The same, with the reason if kernels that fit are not used."""
+        name, reason = self._attention
+        return f"{name} (not {FUSED}: {reason} on this device)" if reason else name
+
+    @property
+    def _attention(self) -> tuple[str, str]:
         head_dim = self.spec.width // self.spec.heads
-        return chosen(self.config.backbone.attention, head_dim, self.dtype, self._unfit)
+        name = chosen(self.config.backbone.attention, head_dim, self.dtype, self._unfit)
+        if name != FUSED:
+            return name, ""
+        from adaptface_jax.models.kernels import proof  # only here: jax means to give up the compiler of the kernels
+
+        reason = proof.wrong(self.spec.width, self.spec.heads, self.spec.mlp_width)
+        if reason and self.config.backbone.attention == FUSED:
+            raise InputError(f"backbone.attention: {FUSED}: {reason} on this device; set it to auto")
+        return ("cudnn", reason) if reason else (name, "")
 
     @property
     def _unfit(self) -> str:

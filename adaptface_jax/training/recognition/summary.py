@@ -67,7 +67,7 @@ def backbone_line(config: Config, model: Model) -> str:
     """Name, size, dtype, kind of attention and source of the weights; random ones are flagged with a warning."""
     wanted, identity, recognizer = config.backbone, model.identity, model.recognizer
     line = f"backbone  {wanted.name} at {wanted.image_size} px, {np.dtype(recognizer.dtype).name}"
-    line += f", attention {recognizer.attend}"
+    line += f", attention {recognizer.attention}"
     if identity["source"] == "random":
         return line + "\n          WARNING: RANDOM WEIGHTS (backbone.weights is empty): nothing pretrained is adapted"
     return f"{line}, {identity['source']} (sha256 {identity['sha256'][:12]}, positions {identity['position_rule']})"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Before kernels are used on a device, their results on it are compared with the plain form's.
+
+A kernel is compiled by the installed versions of jax and of the driver for the device at hand, which no test elsewhere
+has seen. The comparison takes seconds, once for each width in a process.
+"""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adaptface_jax.models.kernels import attention, feed_forward, junction
+from adaptface_jax.models.layers.attend import attend_whole
+from adaptface_jax.models.layers.mlp import ACTIVATIONS
+
+IMAGES, TOKENS, REAL, RANKS = 2, 66, 65, 24  # a whole block, an odd token and one of padding; ranks in two chunks
+EPS = 1e-6
+# Relative, in the L2 norm: what bfloat16 rounds is 2e-3 to 6e-3, and a wrong row, column or factor is far above.
+TOLERANCE = 2e-2
+
+
+@functools.cache
+def wrong(width: int, heads: int, hidden: int, interpret: bool = False) -> str:
+    """Which kernel's value or gradient differs from the plain form's in float32, "" if none does.
+
+    width, heads, hidden: of a block with frozen weights, in bfloat16. A kernel that does not compile is named, too.
+    """
+    with ThreadPoolExecutor(1) as elsewhere:  # in a thread that traces nothing: the caller may be traced
+        return elsewhere.submit(_first_wrong, width, heads, hidden, interpret).result()
+
+
+def _first_wrong(width: int, heads: int, hidden: int, interpret: bool) -> str:
+    for name, (kernel, plain, arguments) in _comparisons(width, heads, hidden, interpret).items():
+        try:
+            farthest = _farthest(kernel, plain, arguments)
+        except Exception as error:  # whatever the compiler of an unknown version raises
+            return f"{name} does not compile ({type(error).__name__})"
+        if not farthest < TOLERANCE:  # not a number is wrong, too
+            return f"{name} differs from its plain form by {farthest:.2g}, in the L2 norm"
+    return ""
+
+
+def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[str, tuple[Any, Any, tuple]]:
+    """Name -> kernel, the same in plain operations, and arguments, all of which have gradients."""
+    rng, rows = np.random.default_rng(0), IMAGES * TOKENS
+
+    def of(*shape: int, size: float = 1.0) -> jax.Array:
+        return jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16)
+
+    form = junction.Form(TOKENS, EPS, interpret=interpret)
+    bias, norm = of(width), junction.Norm(1 + of(width, size=0.1), of(width))
+    gate = jnp.asarray(rng.uniform(size=(IMAGES, RANKS)), jnp.float32)
+
+    def joined(x: Any, p: Any, b: Any, a: Any, gate: Any) -> Any:
+        update, projection = junction.Update(b, gate), junction.Projection(a, gate)
+        return junction.junction(form, x, p, bias, update, norm, projection)
+
+    def apart(x: Any, p: Any, b: Any, a: Any, gate: Any) -> Any:
+        gates = jnp.repeat(gate, TOKENS, axis=0)
+        s = x + p[:, :width] + bias + (p[:, width:] * gates) @ b
+        mean, variance = jnp.mean(s, axis=1, keepdims=True), jnp.var(s, axis=1, keepdims=True)
+        n = (s - mean) / jnp.sqrt(variance + EPS) * norm.scale + norm.shift
+        rest = jnp.zeros((rows, junction.extended(width, RANKS) - width - RANKS), n.dtype).at[:, 0].set(1)
+        return s, jnp.concatenate([n, (n @ a) * gates, rest], axis=1)
+
+    w1, b1, w2 = of(width, hidden, size=width**-0.5), of(hidden, size=0.2), of(hidden, width, size=hidden**-0.5)
+    forward = feed_forward.Form("gelu", interpret)
+
+    def parts(qkv: Any) -> Any:
+        q, k, v = (each.reshape(IMAGES, REAL, heads, -1) for each in jnp.split(qkv[:, :REAL], 3, axis=-1))
+        y = attend_whole(q, k, v).reshape(IMAGES, REAL, width)
+        return jnp.pad(y, ((0, 0), (0, TOKENS - REAL), (0, 0)))
+
+    compared: dict[str, tuple[Any, Any, tuple]] = {
+        "the kernel between two products": (
+            joined,
+            apart,
+            (
+                of(rows, width),
+                of(rows, width + RANKS),
+                of(RANKS, width, size=0.2),
+                of(width, RANKS, size=width**-0.5),
+                gate,
+            ),
+        ),
+        "the kernel of attention": (
+            lambda qkv: attention.attend_packed(qkv, heads, REAL, interpret=interpret),
+            parts,
+            (of(IMAGES, TOKENS, 3 * width),),
+        ),
+    }
+    if feed_forward.fits(width, hidden):
+        compared["the kernel of the feed-forward gradient"] = (
+            lambda n: feed_forward.feed_forward(forward, n, w1, b1, w2),
+            lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,
+            (of(rows, width),),
+        )
+    return compared
+
+
+def _farthest(kernel: Any, plain: Any, arguments: tuple) -> float:
+    """The largest relative distance of a value or a gradient."""
+
+    @functools.partial(jax.jit, static_argnums=(0,))
+    def both(function: Any, arguments: tuple, cotangents: Any) -> Any:
+        values, pull = jax.vjp(function, *arguments)
+        return values, pull(jax.tree.map(lambda c, value: c.astype(value.dtype), cotangents, values))
+
+    exact = jax.tree.map(lambda x: x.astype(jnp.float32), arguments)
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(plain, *exact)
+    cotangents = jax.tree.map(lambda s: jnp.asarray(rng.standard_normal(s.shape), jnp.bfloat16), shapes)
+    with jax.default_matmul_precision("highest"):
+        expected = both(plain, exact, cotangents)
+    found = both(kernel, arguments, cotangents)
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    return max(float(jnp.linalg.norm(a.astype(jnp.float32) - b) / jnp.linalg.norm(b)) for a, b in pairs)
