@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+CPUINFO = Path("/proc/cpuinfo")
 CompilerOptions = dict[str, str | bool]
 
 
@@ -29,18 +30,21 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     pass takes 1.2x the time with them.
 
     Plain products of bfloat16 are widened to float32. Where the processor has instructions for them, they are left to
-    oneDNN, or if this version of jaxlib is built without it, one by one to the library above.
+    the library one by one, and those that it does not take to oneDNN, if jaxlib is built with it: on two cores of an
+    Intel Xeon with AMX, LoRA's step processed 8.7 images/s, with oneDNN alone 7.8, widened 5.9, with the library alone
+    5.0 (torch and PEFT: 11.4).
     """
+    both = None
     if jnp.dtype(dtype) == jnp.bfloat16 and processor_multiplies_bfloat16():
-        return _by_onednn() or _left_to_library("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
-    return _left_to_library("")
+        both = _by_library_and_onednn()
+    return both or _left_to_library("")
 
 
 @functools.cache
 def processor_multiplies_bfloat16() -> bool:
     """Whether an x86 processor has instructions for products of bfloat16, as Linux tells."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
         return False
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
@@ -52,14 +56,17 @@ def _left_to_library(kinds: str) -> CompilerOptions | None:
 
 
 @functools.cache
-def _by_onednn() -> CompilerOptions | None:
+def _by_library_and_onednn() -> CompilerOptions | None:
     """None also where the compiler knows the option but has no oneDNN, as jaxlib 0.10 on x86."""
-    options = _known((("xla_cpu_experimental_ynn_fusion_type", ""), ("xla_cpu_experimental_onednn_custom_call", True)))
-    if options is None:
+    library, onednn = "xla_cpu_experimental_ynn_fusion_type", ("xla_cpu_experimental_onednn_custom_call", True)
+    alone = _known(((library, ""), onednn))
+    if alone is None:
         return None
     square = jax.ShapeDtypeStruct((256, 256), jnp.float32)
-    product = jax.jit(jnp.matmul, compiler_options=options).lower(square, square).compile()
-    return options if "__onednn" in (product.as_text() or "") else None
+    product = jax.jit(jnp.matmul, compiler_options=alone).lower(square, square).compile()
+    if "__onednn" not in (product.as_text() or ""):
+        return None
+    return _known(((library, "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"), onednn))
 
 
 @functools.cache
