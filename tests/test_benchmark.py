@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "train_step.py"
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "benchmarks" / "train_step.py"
+PATHS = [str(SCRIPT.parent), str(ROOT)]
 
 
 def run(*arguments: str) -> str:
@@ -20,6 +22,13 @@ def run(*arguments: str) -> str:
 def test_help_names_the_variants():
     help_text = run("--help")
     assert all(name in help_text for name in ("lora", "dalora_frozen_cached", "dalora_block2", "frozen", "peft"))
+
+
+def test_our_side_needs_only_jax_and_flax():
+    """Not what reads sets of images, writes curves or draws: a machine with a GPU may have no more."""
+    absent = ("grain", "array_record", "tensorflow_datasets", "tensorboardX", "sklearn", "matplotlib")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent!r})); sys.path[:0] = {PATHS!r}; import gpu, ours"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

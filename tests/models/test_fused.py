@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 
 from adaptface_jax.core import trees
-from adaptface_jax.models.layers.attend import FUSED
+from adaptface_jax.models.adapters import several
+from adaptface_jax.models.layers.attend import ATTEND, FUSED, attend_whole
 from adaptface_jax.models.recognizer import Recognizer
 from tests import made_models as models
 
 EVERY = ("q", "k", "v", "proj", "fc1", "fc2")
 
 
-def judged(recognizer: Recognizer, frozen: Any, trainable: Any, attend: str, monkeypatch: Any) -> tuple:
-    """Embeddings, gates and the gradients of the trainable tree."""
+def judged(
+    recognizer: Recognizer, frozen: Any, trainable: Any, attend: str, monkeypatch: Any, key: Any = None
+) -> tuple:
+    """Embeddings, gates and the gradients of the trainable tree; key: as in training."""
     monkeypatch.setattr(Recognizer, "attend", attend)
 
     def loss(trainable: Any) -> Any:
-        out = recognizer.embed(frozen, trainable, models.images())
+        out = recognizer.embed(frozen, trainable, models.images(), key)
         return jnp.sum(jnp.sin(out.embedding)), out
 
     with jax.default_matmul_precision("highest"):
@@ -54,3 +57,31 @@ def test_equal_the_plain_blocks(kind: str, adapter: dict[str, Any], monkeypatch:
     for path, found in gradients.items():
         scale = np.linalg.norm(wanted[path])
         assert np.linalg.norm(found - wanted[path]) <= 2e-5 * scale + 1e-7, path
+
+
+def test_recomputing_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = models.config("dalora", targets=("qkv", "proj"), num_domains=3)
+    recognizer, frozen, trainable = models.build(models.replace(settings, "train", remat=True))
+    trainable = models.made(trainable, seed=1)
+    whole = Recognizer(recognizer.spec, settings, recognizer.dtype)
+    key = jax.random.key(0)
+    out, gradients = judged(recognizer, frozen, trainable, FUSED, monkeypatch, key)
+    expected, wanted = judged(whole, frozen, trainable, FUSED, monkeypatch, key)
+    np.testing.assert_allclose(out.embedding, expected.embedding, rtol=1e-5, atol=1e-5)
+    for path, found in gradients.items():
+        assert np.linalg.norm(found - wanted[path]) <= 1e-5 * np.linalg.norm(wanted[path]) + 1e-7, path
+
+
+def test_images_with_adapters_of_their_own_go_through_the_plain_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def calls(trainable: Any) -> int:
+        text = str(jax.make_jaxpr(lambda t: recognizer.embed(frozen, t, models.images(2)).embedding)(trainable))
+        return text.count("pallas_call")
+
+    recognizer, frozen, trainable = models.build(models.config("lora"))
+    monkeypatch.setattr(Recognizer, "attend", FUSED)
+    assert calls(trainable) > 0
+    monkeypatch.setitem(ATTEND, FUSED, attend_whole)
+    stack = several.slots(trainable, 2)
+    for place in range(2):
+        stack = several.put(stack, place, trainable)
+    assert calls(stack | {several.WHICH: jnp.arange(2)}) == 0

@@ -27,7 +27,7 @@ def _from_forward(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> 
 
 def _from_backward(residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...]:
     n, w, b, bias = residuals
-    dy = jax.lax.optimization_barrier(dy)  # written once, not put together anew for each product
+    dy = jax.lax.optimization_barrier(dy)  # written once, not put together for each product by itself
     width, ranks = w.shape[0], b.shape[0]
     dn = _product(dy, _rows(n, w, b, jnp.zeros_like(bias)).T)
     return dn, jnp.zeros_like(w), _over_rows(n[:, width : width + ranks], dy).astype(b.dtype), jnp.zeros_like(bias)

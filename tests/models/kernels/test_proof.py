@@ -17,7 +17,7 @@ SIZES = (128, 2, 256)
 
 
 @pytest.fixture(autouse=True)
-def anew():
+def compared_again():
     proof.wrong.cache_clear()
     yield
     proof.wrong.cache_clear()
