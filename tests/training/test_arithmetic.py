@@ -9,6 +9,7 @@ import pytest
 
 from adaptface_jax.distributed.mesh import make_mesh, sharding, spec
 from adaptface_jax.distributed.peaks import bfloat16_peak
+from adaptface_jax.models.kernels.feed_forward import Form, feed_forward
 from adaptface_jax.training.arithmetic import flops
 
 M, K, N, TIMES = 6, 8, 8, 5
@@ -46,6 +47,14 @@ def test_what_every_device_does_counts_once_for_each():
     mesh = make_mesh(jax.devices()[:2])
     split = jax.shard_map(lambda a, b: a @ b, mesh=mesh, in_specs=(spec("batch"), spec()), out_specs=spec("batch"))
     assert counted(split, jax.device_put(A, sharding(mesh, "batch")), B) == ONE
+
+
+def test_a_kernel_counts_as_what_it_computes_in_all_programs():
+    rows, width, hidden = 256, 64, 128
+    n, w1, w2 = jnp.ones((rows, width)), jnp.ones((width, hidden)), jnp.ones((hidden, width))
+    form = Form("gelu", interpret=True)
+    gradient = jax.grad(lambda n: feed_forward(form, n, w1, jnp.ones(hidden), w2).sum())
+    assert counted(gradient, n) == 4 * 2 * rows * width * hidden  # two products and their gradients, one in a kernel
 
 
 @pytest.mark.parametrize(
