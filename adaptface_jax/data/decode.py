@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data import plain_jpeg
 from adaptface_jax.data.image_formats import FORMATS, HEAD, HEIF, is_heif, reads_heif
 from adaptface_jax.data.orientation import upright
 
@@ -50,7 +51,21 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {image.dtype} {list(image.shape)}")
         return image
+    if isinstance(image, bytes) and (found := _ordinary(image, size)) is not None:
+        return found
     return np.asarray(_opened(image, key, functools.partial(_rgb, size=size)))
+
+
+def _ordinary(file: bytes, size: int | None) -> np.ndarray | None:
+    """The pixels of a JPEG that needs neither scaling nor scrutiny, the quick way; None: of any other file."""
+    frame = plain_jpeg.frame(file)
+    if frame is None or frame.width * frame.height > MAX_PIXELS:
+        return None
+    if size is not None and min(frame.width, frame.height) >= 2 * SPARE * size:
+        return None
+    if frame.progressive and _too_many_scans(file, frame.width * frame.height):
+        return None
+    return plain_jpeg.pixels(file, (frame.width, frame.height))
 
 
 def header_size(image: bytes | np.ndarray | Image.Image, key: str) -> tuple[int, int]:
@@ -66,13 +81,7 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         if isinstance(image, Image.Image):
             return use(image, key)
         with Image.open(io.BytesIO(image), formats=_formats(image[:HEAD], key)) as opened:
-            pixels = opened.width * opened.height
-            most = len(image) // len(_SCAN)  # scans in a file of this length: counting them takes time
-            if (
-                opened.format in ("JPEG", "MPO")
-                and pixels * most > MAX_SCANNED
-                and pixels * image.count(_SCAN) > MAX_SCANNED
-            ):
+            if opened.format in ("JPEG", "MPO") and _too_many_scans(image, opened.width * opened.height):
                 raise InputError(
                     f"{key}: {image.count(_SCAN):,} scans of {opened.width} x {opened.height} pixels; "
                     f"at most {MAX_SCANNED:,} pixels in all scans are decoded"
@@ -89,6 +98,11 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{key}: cannot decode the image ({reason}); expected a complete {kinds} file") from None
+
+
+def _too_many_scans(file: bytes, pixels: int) -> bool:
+    most = len(file) // len(_SCAN)  # in a file of this length: counting them takes time
+    return pixels * most > MAX_SCANNED and pixels * file.count(_SCAN) > MAX_SCANNED
 
 
 def to_size(image: np.ndarray, size: int) -> np.ndarray:
