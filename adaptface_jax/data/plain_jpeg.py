@@ -16,7 +16,7 @@ from PIL import Image
 _START = b"\xff\xd8\xff"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; all Huffman
 _SCAN = 0xDA
-# Segments that hold nothing to be told apart: tables, restart intervals, comments, JFIF.
+# Segments that change nothing about the pixels' meaning: tables, restart intervals, comments, JFIF.
 _SKIPPED = (0xDB, 0xC4, 0xDD, 0xFE, 0xE0)
 
 

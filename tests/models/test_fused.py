@@ -37,7 +37,6 @@ def judged(
 @pytest.mark.parametrize(
     ("kind", "adapter"),
     [
-        ("lora", {"targets": ("qkv", "proj")}),
         ("lora", {"targets": EVERY}),
         ("lora", {"targets": ("v",)}),
         ("dalora", {"targets": ("qkv", "proj", "fc1", "fc2"), "num_domains": 3}),

@@ -25,15 +25,12 @@ def arrays(stored, heads, dim, dtype=jnp.float32, batch=2):
 
 
 SIZES = {
-    "one odd token": (257, 257, 2, 64),
     "one odd token and padding": (258, 257, 1, 64),
     "registers": (261, 261, 1, 32),
     "one block": (65, 65, 3, 64),
-    "only whole blocks": (128, 128, 1, 32),
     "whole blocks and padding": (130, 128, 1, 32),
     "less than a block": (50, 50, 2, 64),
     "less than a block and padding": (56, 50, 1, 16),
-    "queries that do not fill their block": (197, 197, 1, 32),
     "a block that is not full": (100, 98, 1, 32),
 }
 
