@@ -85,6 +85,7 @@ def test_scores_of_any_size_are_finite():
     assert jnp.isfinite(pull(dy)[0]).all()
 
 
+@pytest.mark.skipif(jax.__version_info__ >= (0, 11), reason="jax 0.11 lowers it only beside a GPU, with a warning")
 def test_it_is_a_kernel_on_gpus():
     qkv, dy = arrays(258, 6, 64, jnp.bfloat16)
     step = jax.jit(lambda x, dy: jax.vjp(lambda x: attend_packed(x, 6, 257), x)[1](dy))
