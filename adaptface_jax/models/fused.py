@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from adaptface_jax.models.kernels.attention import attend_packed
 from adaptface_jax.models.kernels.feed_forward import Form as FeedForward
 from adaptface_jax.models.kernels.feed_forward import feed_forward, fits
-from adaptface_jax.models.kernels.junction import Form, Norm, Projection, Update, junction
+from adaptface_jax.models.kernels.junction import Form, Norm, Projection, Update, gated, junction
 from adaptface_jax.models.kernels.products import product_from, product_to
 from adaptface_jax.models.layers.attend import attend_whole
 from adaptface_jax.models.layers.low_rank import Adaptation
@@ -63,7 +63,7 @@ class Stream(NamedTuple):
         if self.update is not None:
             hidden = self.p[:, self.x.shape[1] :]
             if self.update.gate is not None:
-                hidden = hidden * jnp.repeat(self.update.gate, tokens, axis=0).astype(s.dtype)
+                hidden = gated(hidden, self.update.gate, tokens)
             s = s + hidden @ self.update.b.astype(s.dtype)
         return s
 

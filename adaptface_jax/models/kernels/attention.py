@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from adaptface_jax.models.kernels.arithmetic import cost, dot
 from adaptface_jax.models.layers.remat import kept
 
 BLOCK = 64  # tokens: whole blocks are multiples of it
@@ -66,11 +68,37 @@ class _Form(NamedTuple):
 
 
 class _Split(NamedTuple):
-    """whole: tokens in whole blocks, the first ones. tail: are there more. masked: are whole blocks not full."""
+    """whole: tokens in whole blocks, the first ones. tail: are there more. masked: are whole blocks not full.
+
+    Functions of tokens take their numbers and whether some are padding, `masked`.
+    """
 
     whole: int
     tail: bool
     masked: bool
+
+    def programs(self, size: int) -> int:
+        """How many programs share the tokens, `size` in whole blocks, the tail in one more."""
+        return self.whole // math.gcd(self.whole, size) + self.tail
+
+    def of_program(self, size: int, function: Callable[[jax.Array, bool], None]) -> None:
+        """function(tokens, masked) of the tokens of this program."""
+        size, number = math.gcd(self.whole, size), pl.program_id(0)
+        if not self.tail:
+            function(_span(number * size, size), self.masked)
+            return
+        last = number == self.whole // size
+        pl.when(jnp.logical_not(last))(lambda: function(_span(number * size, size), False))
+        pl.when(last)(lambda: function(_span(self.whole, TAIL), True))
+
+    def over_all(self, size: int, add: Callable[[jax.Array, bool, Any], Any], start: Any) -> Any:
+        """The sum of add(tokens, masked, sum) over all tokens, the tail first, then `size` at a time."""
+        size = math.gcd(self.whole, size)
+        if self.tail:
+            start = add(_span(self.whole, TAIL), True, start)
+        return jax.lax.fori_loop(
+            0, self.whole // size, lambda i, total: add(_span(i * size, size), self.masked, total), start
+        )
 
 
 def _split(tokens: int, stored: int) -> _Split:
@@ -123,19 +151,13 @@ class _Head:
             return plgpu.load(at)
         return plgpu.load(at, mask=(rows < self.tokens)[:, None], other=0)
 
-    def store(self, rows: jax.Array, values: jax.Array, masked: bool, turned: bool = False) -> None:
-        """values [rows, d], or [d, rows] if turned; 0 is written to padding."""
-        rows, columns = (rows[None, :], self.columns[:, None]) if turned else (rows[:, None], self.columns[None, :])
-        mask = None
+    def store(self, rows: jax.Array, values: jax.Array, masked: bool) -> None:
+        """values [rows, d]; 0 is written to padding."""
+        rows, mask = rows[:, None], None
         if masked:
             values = jnp.where(rows < self.tokens, values, 0.0)
             mask = rows < self.ref.shape[1]
-        plgpu.store(self.ref.at[self.image, rows, columns], values.astype(self.ref.dtype), mask=mask)
-
-
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
-    return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
+        plgpu.store(self.ref.at[self.image, rows, self.columns[None, :]], values.astype(self.ref.dtype), mask=mask)
 
 
 def _exp2(x: jax.Array, factor: float, offset: jax.Array, interpret: bool) -> jax.Array:
@@ -161,7 +183,7 @@ def _span(start: Any, size: int) -> jax.Array:
 
 def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> None:
     split = _split(form.tokens, qkv_ref.shape[1])
-    number, head, image = (pl.program_id(axis) for axis in range(3))
+    head, image = pl.program_id(1), pl.program_id(2)
     queries, keys, values, attended = form.parts(qkv_ref, y_ref)
     scale = LOG2E / math.sqrt(form.dim)
 
@@ -170,7 +192,7 @@ def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> 
 
         def block(columns: jax.Array, masked: bool, state: Any) -> Any:
             top, total, y = state
-            scores = _dot(q, keys.load(columns, masked).T)
+            scores = dot(q, keys.load(columns, masked).T)
             if masked:
                 scores = jnp.where((columns < form.tokens)[None, :], scores, -jnp.inf)
             new = jnp.maximum(top, jnp.max(scores, axis=1) * scale)
@@ -178,36 +200,21 @@ def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> 
             p = _exp2(scores, scale, new[:, None], form.interpret)
             total = total * correction + jnp.sum(p, axis=1)
             v = values.load(columns, masked)
-            return new, total, y * correction[:, None] + _dot(p.astype(v.dtype), v)
+            return new, total, y * correction[:, None] + dot(p.astype(v.dtype), v)
 
         size = len(rows)
         state: Any = (jnp.full((size,), LOWEST), jnp.zeros((size,)), jnp.zeros((size, form.dim)))
-        if split.tail:
-            state = block(_span(split.whole, TAIL), True, state)
-        count = min(form.tiles.keys, split.whole)
-        top, total, y = jax.lax.fori_loop(
-            0, split.whole // count, lambda i, state: block(_span(i * count, count), split.masked, state), state
-        )
+        top, total, y = split.over_all(form.tiles.keys, block, state)
         attended.store(rows, y / total[:, None], masked)
         at = log_sum_ref.at[image, head, rows]
         plgpu.store(at, top + jnp.log2(total), mask=rows < form.tokens if masked else None)
 
-    size = _queries(split, form.tiles)
-    if not split.tail:
-        attend(_span(number * size, size), split.masked)
-        return
-    last = number == split.whole // size
-    pl.when(jnp.logical_not(last))(lambda: attend(_span(number * size, size), False))
-    pl.when(last)(lambda: attend(_span(split.whole, TAIL), True))
-
-
-def _queries(split: _Split, tiles: Tiles) -> int:
-    return math.gcd(split.whole, tiles.queries)
+    split.of_program(form.tiles.queries, attend)
 
 
 def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy_ref: Any, d_qkv_ref: Any) -> None:
     split = _split(form.tokens, qkv_ref.shape[1])
-    number, head, image = (pl.program_id(axis) for axis in range(3))
+    head, image = pl.program_id(1), pl.program_id(2)
     queries, keys, values, attended, d_attended = form.parts(qkv_ref, y_ref, dy_ref)
     d_queries, d_keys, d_values = form.parts(d_qkv_ref)
     scale = 1 / math.sqrt(form.dim)
@@ -220,28 +227,19 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
         log_sum = plgpu.load(at, mask=rows < form.tokens, other=jnp.inf) if masked else plgpu.load(at)
         return q, dy, log_sum, jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), axis=1)
 
-    def over_all(add: Any, start: Any) -> Any:
-        """The sum of add(tokens, masked, sum) over all tokens, in blocks."""
-        count = math.gcd(split.whole, form.tiles.step)
-        if split.tail:
-            start = add(_span(split.whole, TAIL), True, start)
-        return jax.lax.fori_loop(
-            0, split.whole // count, lambda i, total: add(_span(i * count, count), split.masked, total), start
-        )
-
     def of_keys(columns: jax.Array, masked: bool) -> None:
         k, v = keys.load(columns, masked), values.load(columns, masked)
 
         def add(rows: jax.Array, masked: bool, sums: Any) -> Any:
             dk, dv = sums
             q, dy, log_sum, row_sum = rows_of(rows, masked)
-            p = _exp2(_dot(k, q.T), LOG2E * scale, log_sum[None, :], form.interpret)
-            dv += _dot(p.astype(v.dtype), dy)
-            ds = (p * (_dot(v, dy.T) - row_sum[None, :])).astype(k.dtype)
-            return dk + _dot(ds, q), dv
+            p = _exp2(dot(k, q.T), LOG2E * scale, log_sum[None, :], form.interpret)
+            dv += dot(p.astype(v.dtype), dy)
+            ds = (p * (dot(v, dy.T) - row_sum[None, :])).astype(k.dtype)
+            return dk + dot(ds, q), dv
 
         zeros = jnp.zeros((len(columns), form.dim))
-        dk, dv = over_all(add, (zeros, zeros))
+        dk, dv = split.over_all(form.tiles.step, add, (zeros, zeros))
         d_keys.store(columns, dk * scale, masked)
         d_values.store(columns, dv, masked)
 
@@ -250,60 +248,54 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
 
         def add(columns: jax.Array, masked: bool, dq: jax.Array) -> jax.Array:
             k, v = keys.load(columns, masked), values.load(columns, masked)
-            p = _exp2(_dot(q, k.T), LOG2E * scale, log_sum[:, None], form.interpret)
+            p = _exp2(dot(q, k.T), LOG2E * scale, log_sum[:, None], form.interpret)
             if masked:
                 p = jnp.where((columns < form.tokens)[None, :], p, 0.0)
-            ds = (p * (_dot(dy, v.T) - row_sum[:, None])).astype(k.dtype)
-            return dq + _dot(ds, k)
+            ds = (p * (dot(dy, v.T) - row_sum[:, None])).astype(k.dtype)
+            return dq + dot(ds, k)
 
-        d_queries.store(rows, over_all(add, jnp.zeros((len(rows), form.dim))) * scale, masked)
+        dq = split.over_all(form.tiles.step, add, jnp.zeros((len(rows), form.dim)))
+        d_queries.store(rows, dq * scale, masked)
 
     def of_both(tokens: jax.Array, masked: bool) -> None:
         of_keys(tokens, masked)
         of_queries(tokens, masked)
 
-    size = math.gcd(split.whole, form.tiles.block)
-    if not split.tail:
-        of_both(_span(number * size, size), split.masked)
-        return
-    last = number == split.whole // size
-    pl.when(jnp.logical_not(last))(lambda: of_both(_span(number * size, size), False))
-    pl.when(last)(lambda: of_both(_span(split.whole, TAIL), True))
+    split.of_program(form.tiles.block, of_both)
 
 
-def _run_forward(qkv: jax.Array, form: _Form) -> Any:
+def _run_forward(qkv: jax.Array, form: _Form) -> tuple[jax.Array, jax.Array]:
     batch, stored, width = qkv.shape
-    split = _split(form.tokens, stored)
+    made = (
+        jax.ShapeDtypeStruct((batch, stored, width // 3), qkv.dtype),
+        jax.ShapeDtypeStruct((batch, form.heads, stored), jnp.float32),
+    )
     return pl.pallas_call(
         functools.partial(_forward_kernel, form),
-        grid=(split.whole // _queries(split, form.tiles) + split.tail, form.heads, batch),
-        out_shape=(
-            jax.ShapeDtypeStruct((batch, stored, width // 3), qkv.dtype),
-            jax.ShapeDtypeStruct((batch, form.heads, stored), jnp.float32),
-        ),
+        grid=(_split(form.tokens, stored).programs(form.tiles.queries), form.heads, batch),
+        out_shape=made,
         compiler_params=plgpu.CompilerParams(num_warps=form.tiles.warps, num_stages=form.tiles.stages),
         interpret=form.interpret,
-        cost_estimate=_cost(2, (qkv, qkv[..., : width // 3]), form),
+        cost_estimate=_cost(2, form, (qkv, *made)),
         name="attention",
     )(qkv)
 
 
 def _run_backward(qkv: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array, form: _Form) -> jax.Array:
-    split, tiles = _split(form.tokens, qkv.shape[1]), form.tiles
+    batch, stored, _ = qkv.shape
+    tiles = form.tiles
     return pl.pallas_call(
         functools.partial(_backward_kernel, form),
-        grid=(split.whole // math.gcd(split.whole, tiles.block) + split.tail, form.heads, len(qkv)),
+        grid=(_split(form.tokens, stored).programs(tiles.block), form.heads, batch),
         out_shape=jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
         compiler_params=plgpu.CompilerParams(num_warps=tiles.backward_warps, num_stages=tiles.backward_stages),
         interpret=form.interpret,
-        cost_estimate=_cost(7, (qkv, y, log_sum, dy, qkv), form),
+        cost_estimate=_cost(7, form, (qkv, y, log_sum, dy, qkv)),
         name="attention_gradient",
     )(qkv, y, log_sum, dy)
 
 
-def _cost(products: int, arrays: tuple[jax.Array, ...], form: _Form) -> pl.CostEstimate:
-    """The arithmetic of products of all queries with all keys, and the bytes read and written."""
-    batch, tokens = len(arrays[0]), form.tokens
-    moved = sum(array.size * array.dtype.itemsize for array in arrays)
-    pairs = batch * form.heads * tokens * tokens
-    return pl.CostEstimate(flops=2 * products * pairs * form.dim, transcendentals=pairs, bytes_accessed=moved)
+def _cost(products: int, form: _Form, arrays: tuple[Any, ...]) -> pl.CostEstimate:
+    """Of products of all queries with all keys."""
+    pairs = len(arrays[0]) * form.heads * form.tokens * form.tokens
+    return cost(2 * products * pairs * form.dim, arrays, transcendentals=pairs)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from adaptface_jax.models.kernels.arithmetic import cost, dot
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 
@@ -80,7 +81,6 @@ def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.
     tiles, (rows, width), hidden = form.tiles, dy.shape, w2.shape[0]
     across = hidden // tiles.columns
     result = pl.BlockSpec((tiles.rows, tiles.columns), lambda i: (i // across, i % across))
-    moved = sum(x.size * x.dtype.itemsize for x in (dy, w2, slope, slope))
     return pl.pallas_call(
         functools.partial(_kernel, form, rows, across),
         grid=(pl.cdiv(rows, tiles.rows) * across,),
@@ -93,7 +93,7 @@ def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.
         out_shape=jax.ShapeDtypeStruct((rows, hidden), dy.dtype),
         compiler_params=plgpu.CompilerParams(num_warps=tiles.warps, num_stages=tiles.stages),
         interpret=form.interpret,
-        cost_estimate=pl.CostEstimate(flops=2 * rows * width * hidden, transcendentals=0, bytes_accessed=moved),
+        cost_estimate=cost(2 * rows * width * hidden, (dy, w2, slope, slope)),
         name="feed_forward_gradient",
     )(dy, w2, slope)
 
@@ -104,7 +104,6 @@ def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, slope: Any, d
     if count % tiles.rows:
         first = pl.program_id(0) // across * tiles.rows
         inside = (first + jnp.arange(tiles.rows) < count)[:, None]
-    precision = jax.lax.Precision.HIGHEST if dy.dtype == jnp.float32 else None
 
     def load(ref: Any, columns: Any, size: int) -> jax.Array:
         if inside is None:
@@ -114,9 +113,7 @@ def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, slope: Any, d
     def add(step: jax.Array, total: jax.Array) -> jax.Array:
         depth = pl.ds(step * tiles.depth, tiles.depth)
         right = w2[:, depth].T
-        return total + jnp.dot(
-            load(dy, depth, tiles.depth), right, precision=precision, preferred_element_type=jnp.float32
-        )
+        return total + dot(load(dy, depth, tiles.depth), right)
 
     total = jax.lax.fori_loop(0, width // tiles.depth, add, jnp.zeros((tiles.rows, tiles.columns), jnp.float32))
     factor = load(slope, pl.ds(0, tiles.columns), tiles.columns).astype(jnp.float32)

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from adaptface_jax.models.kernels.arithmetic import cost, dot, over_rows
+
 ALIGNED = 8  # columns: 16 bytes of bfloat16
 CHUNK = 64  # ranks that a kernel multiplies at a time, at most
 ROWS, WARPS = 32, 4  # of a program: the fastest of seven forms on an H100
@@ -101,17 +103,17 @@ def _backward(form: Form, residuals: Any, cotangents: Any) -> Any:
         hidden, d_gate = ends[1], None
         if update.gate is not None:
             d_gate = _per_image(raw, hidden, form.tokens)
-            hidden = _gated(hidden, update.gate, form.tokens)
-        d_update = Update(_over_rows(hidden, d).astype(update.b.dtype), d_gate)
+            hidden = gated(hidden, update.gate, form.tokens)
+        d_update = Update(over_rows(hidden, d).astype(update.b.dtype), d_gate)
     if projection is not None:
         _, n, hidden = starts
         ranks, d_gate = projection.a.shape[1], None
         d_hidden = dn[:, width : width + ranks]
         if projection.gate is not None:
             d_gate = _per_image(d_hidden, hidden, form.tokens)
-            d_hidden = _gated(d_hidden, projection.gate, form.tokens)
+            d_hidden = gated(d_hidden, projection.gate, form.tokens)
         # Of all columns of n: cutting off the others would copy it.
-        d_projection = Projection(_over_rows(n, d_hidden)[:width].astype(projection.a.dtype), d_gate)
+        d_projection = Projection(over_rows(n, d_hidden)[:width].astype(projection.a.dtype), d_gate)
     zero = jax.tree.map(jnp.zeros_like, (bias, norm))
     dp = None if first else (d if d_ext is None else d_ext)
     return d, dp, zero[0], d_update, zero[1], d_projection
@@ -120,12 +122,8 @@ def _backward(form: Form, residuals: Any, cotangents: Any) -> Any:
 junction.defvjp(_forward, _backward)
 
 
-def _over_rows(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a' b, float32."""
-    return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-
-
-def _gated(hidden: jax.Array, gate: jax.Array, tokens: int) -> jax.Array:
+def gated(hidden: jax.Array, gate: jax.Array, tokens: int) -> jax.Array:
+    """hidden [B * tokens, R] times the gates of each row's image, [B, R], in plain operations."""
     by_image = hidden.reshape(-1, tokens, hidden.shape[1])
     return (by_image * gate[:, None].astype(hidden.dtype)).reshape(hidden.shape)
 
@@ -240,11 +238,6 @@ def _load(ref: Any, mask: jax.Array | None) -> jax.Array:
     return plgpu.load(ref) if mask is None else plgpu.load(ref, mask=mask, other=0)
 
 
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
-    return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
-
-
 def _mean(pieces: Pieces, width: int) -> jax.Array:
     """Of each row, [rows, 1]."""
     return _sum([jnp.sum(piece, axis=1, keepdims=True) for piece in pieces]) / width
@@ -276,7 +269,7 @@ def _forward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...], 
             hidden = tile.narrow(ref["p"], width, span, ending)
             if "p_gate" in ref:
                 hidden = tile.gated(hidden, ref["p_gate"], form.tokens, span, ending)
-            s = [a + _dot(hidden, b) for a, b in zip(s, tile.turned(ref["b"], span, ending), strict=True)]
+            s = [a + dot(hidden, b) for a, b in zip(s, tile.turned(ref["b"], span, ending), strict=True)]
         rounded = [piece.astype(ref["s"].dtype) for piece in s]
         tile.store(ref["s"], rounded)
         s = [piece.astype(jnp.float32) for piece in rounded]
@@ -289,7 +282,7 @@ def _forward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...], 
     tail = extended(width, starting) - width
     for span in _chunks(tail):
         factors = tile.factor(ref["a"], span, starting)
-        hidden = _sum([_dot(piece, a) for piece, a in zip(n, factors, strict=True)]).astype(ref["n"].dtype)
+        hidden = _sum([dot(piece, a) for piece, a in zip(n, factors, strict=True)]).astype(ref["n"].dtype)
         if "a_gate" in ref:
             tile.store_narrow(ref["hidden"], 0, span, starting, hidden)
             hidden = tile.gated(hidden, ref["a_gate"], form.tokens, span, starting)
@@ -306,7 +299,7 @@ def _backward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...],
         hidden = tile.narrow(ref["dn"], width, span, starting)
         if "a_gate" in ref:
             hidden = tile.gated(hidden, ref["a_gate"], form.tokens, span, starting)
-        dn = [a + _dot(hidden, b) for a, b in zip(dn, tile.turned(ref["a_t"], span, starting), strict=True)]
+        dn = [a + dot(hidden, b) for a, b in zip(dn, tile.turned(ref["a_t"], span, starting), strict=True)]
     n, inverse = _standardized(tile, tile.load(ref["s"]), form.eps)
     dn = [piece * scale for piece, scale in zip(dn, tile.vector(ref["scale"]), strict=True)]
     mean = _mean(dn, width)
@@ -319,7 +312,7 @@ def _backward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...],
     tile.store(ref["d_ext"], d)
     for span in _chunks(ending):
         factors = tile.factor(ref["b_t"], span, ending)
-        hidden = _sum([_dot(piece, b) for piece, b in zip(d, factors, strict=True)]).astype(ref["d"].dtype)
+        hidden = _sum([dot(piece, b) for piece, b in zip(d, factors, strict=True)]).astype(ref["d"].dtype)
         if "p_gate" in ref:
             tile.store_narrow(ref["raw"], 0, span, ending, hidden)
             hidden = tile.gated(hidden, ref["p_gate"], form.tokens, span, ending)
@@ -368,20 +361,14 @@ def _call(
     given = {key: value for key, value in given.items() if value is not None}
     made = {key: shape for key, shape in made.items() if shape is not None}
     out_shape = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in made.values())
+    count, width, ending, starting = sizes
     out = pl.pallas_call(
         functools.partial(kernel, (*given, *made), form, sizes),
         out_shape=out_shape,
-        grid=(pl.cdiv(sizes[0], form.rows),),
+        grid=(pl.cdiv(count, form.rows),),
         compiler_params=plgpu.CompilerParams(num_warps=form.warps, num_stages=1),
-        cost_estimate=_cost(sizes, (*given.values(), *out_shape)),
+        cost_estimate=cost(2 * count * width * (ending + starting), (*given.values(), *out_shape)),
         interpret=form.interpret,
         name=name,
     )(*given.values())
     return dict(zip(made, out, strict=True))
-
-
-def _cost(sizes: tuple[int, ...], arrays: tuple[Any, ...]) -> pl.CostEstimate:
-    """The arithmetic of its products, and the bytes that it reads and writes."""
-    count, width, ending, starting = sizes
-    moved = sum(array.size * array.dtype.itemsize for array in arrays)
-    return pl.CostEstimate(flops=2 * count * width * (ending + starting), transcendentals=0, bytes_accessed=moved)

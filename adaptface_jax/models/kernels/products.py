@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.models.kernels.arithmetic import over_rows
+
 
 @jax.custom_vjp
 def product_from(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> jax.Array:
@@ -18,7 +20,7 @@ def product_from(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> j
 
     w [D, out] and bias [out] are frozen, b [R, out] is trained.
     """
-    return _product(n, _rows(n, w, b, bias))
+    return jnp.matmul(n, _rows(n, w, b, bias))
 
 
 def _from_forward(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
@@ -29,8 +31,8 @@ def _from_backward(residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...]:
     n, w, b, bias = residuals
     dy = jax.lax.optimization_barrier(dy)  # written once, not put together for each product by itself
     width, ranks = w.shape[0], b.shape[0]
-    dn = _product(dy, _rows(n, w, b, jnp.zeros_like(bias)).T)
-    return dn, jnp.zeros_like(w), _over_rows(n[:, width : width + ranks], dy).astype(b.dtype), jnp.zeros_like(bias)
+    dn = jnp.matmul(dy, _rows(n, w, b, jnp.zeros_like(bias)).T)
+    return dn, jnp.zeros_like(w), over_rows(n[:, width : width + ranks], dy).astype(b.dtype), jnp.zeros_like(bias)
 
 
 product_from.defvjp(_from_forward, _from_backward)
@@ -42,7 +44,7 @@ def product_to(y: jax.Array, w: jax.Array, a: jax.Array) -> jax.Array:
 
     w [in, out] is frozen, a [in, R] is trained.
     """
-    return _product(y, _columns(y, w, a))
+    return jnp.matmul(y, _columns(y, w, a))
 
 
 def _to_forward(y: jax.Array, w: jax.Array, a: jax.Array) -> tuple[jax.Array, Any]:
@@ -51,8 +53,8 @@ def _to_forward(y: jax.Array, w: jax.Array, a: jax.Array) -> tuple[jax.Array, An
 
 def _to_backward(residuals: Any, dp: jax.Array) -> tuple[jax.Array, ...]:
     y, w, a = residuals
-    dy = _product(dp, _columns(y, w, a).T)
-    return dy, jnp.zeros_like(w), _over_rows(y, dp[:, w.shape[1] :]).astype(a.dtype)
+    dy = jnp.matmul(dp, _columns(y, w, a).T)
+    return dy, jnp.zeros_like(w), over_rows(y, dp[:, w.shape[1] :]).astype(a.dtype)
 
 
 product_to.defvjp(_to_forward, _to_backward)
@@ -66,12 +68,3 @@ def _rows(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> jax.Arra
 
 def _columns(y: jax.Array, w: jax.Array, a: jax.Array) -> jax.Array:
     return jnp.concatenate([w.astype(y.dtype), a.astype(y.dtype)], axis=1)
-
-
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b)
-
-
-def _over_rows(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a' b, float32."""
-    return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
