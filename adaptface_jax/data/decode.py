@@ -63,7 +63,7 @@ def _ordinary(file: bytes, size: int | None) -> np.ndarray | None:
         return None
     if size is not None and min(frame.width, frame.height) >= 2 * SPARE * size:
         return None
-    if frame.progressive and _too_many_scans(file, frame.width * frame.height):
+    if _too_many_scans(file, frame.width * frame.height):
         return None
     return plain_jpeg.pixels(file, (frame.width, frame.height))
 

@@ -23,7 +23,6 @@ _SKIPPED = (0xDB, 0xC4, 0xDD, 0xFE, 0xE0)
 class Frame(NamedTuple):
     width: int
     height: int
-    progressive: bool
 
 
 def frame(file: bytes) -> Frame | None:
@@ -42,7 +41,7 @@ def frame(file: bytes) -> Frame | None:
             segment = file[place + 4 : place + 10]
             if len(segment) < 6 or segment[0] != 8 or segment[5] != 3:
                 return None
-            found = Frame(segment[3] << 8 | segment[4], segment[1] << 8 | segment[2], marker == 0xC2)
+            found = Frame(segment[3] << 8 | segment[4], segment[1] << 8 | segment[2])
         elif marker not in _SKIPPED:
             return None
         place += 2 + length

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.data import plain_jpeg
 from adaptface_jax.data.decode import MAX_PIXELS, decode, to_size
 
 from .packing import encoded, picture
@@ -89,10 +90,10 @@ BROKEN = {
 }
 
 
-def scanned(scans: int, side: int) -> bytes:
-    """A progressive JPEG with this many scans."""
-    data = bytearray(encoded(RGB, "JPEG", progressive=True))
-    frame, last = data.find(b"\xff\xc2"), data.rfind(b"\xff\xda")
+def scanned(scans: int, side: int, progressive: bool = True) -> bytes:
+    """A JPEG with this many scans."""
+    data = bytearray(encoded(RGB, "JPEG", progressive=progressive))
+    frame, last = data.find(b"\xff\xc2" if progressive else b"\xff\xc0"), data.rfind(b"\xff\xda")
     data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
     return bytes(data[:last] + data[last:-2] * scans + b"\xff\xd9")
 
@@ -101,6 +102,13 @@ def test_scans_are_bounded_by_what_they_go_over():
     assert decode(scanned(2000, 64), "x").shape == (64, 64, 3)
     with pytest.raises(InputError, match=r"3,0\d\d scans of 8000 x 8000 pixels; at most 2,048,000,000 pixels"):
         decode(scanned(3000, 8000), "x")
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_too_many_scans_never_reach_the_decoder(progressive, monkeypatch):
+    monkeypatch.setattr(plain_jpeg, "pixels", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=r"3,0\d\d scans of 8000 x 8000 pixels"):
+        decode(scanned(3000, 8000, progressive), "x")
 
 
 @pytest.mark.parametrize("image", BROKEN.values(), ids=BROKEN.keys())
