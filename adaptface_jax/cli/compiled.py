@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from adaptface_jax.core import processors
 from adaptface_jax.core.version import __version__
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
@@ -68,9 +69,5 @@ def _cache() -> Path:
 
 def _machine() -> str:
     """A hash of this processor and its features."""
-    features = sys.platform
-    with contextlib.suppress(OSError):
-        listing = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line for line in listing if line.startswith(("model name", "flags", "Features", "CPU part"))]
-        features += "\n".join(sorted(set(told)))
-    return hashlib.sha256(features.encode()).hexdigest()[:12]
+    told = {line for line in processors.told() if line.startswith(("model name", "flags", "Features", "CPU part"))}
+    return hashlib.sha256((sys.platform + "\n".join(sorted(told))).encode()).hexdigest()[:12]

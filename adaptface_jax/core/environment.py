@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 
+from adaptface_jax.core import processors
 from adaptface_jax.core.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -63,10 +64,8 @@ def commit() -> str:
 
 def processor() -> str:
     """The model if the system reports it, else the architecture."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, model = line.partition(":")
-            if name.strip() == "model name":
-                return model.strip()
+    for line in processors.told():
+        name, _, model = line.partition(":")
+        if name.strip() == "model name":
+            return model.strip()
     return platform.processor() or platform.machine()

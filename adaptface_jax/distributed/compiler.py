@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-CPUINFO = Path("/proc/cpuinfo")
+from adaptface_jax.core import processors
+
 CompilerOptions = dict[str, str | bool]
 
 
@@ -43,11 +43,7 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
 @functools.cache
 def processor_multiplies_bfloat16() -> bool:
     """Whether an x86 processor has instructions for products of bfloat16, as Linux tells."""
-    try:
-        lines = CPUINFO.read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    flags = next((line.partition(":")[2].split() for line in processors.told() if line.startswith("flags")), [])
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptface_jax.core import processors
 from adaptface_jax.distributed import compiler
 
 
@@ -43,7 +44,7 @@ def test_what_linux_tells_of_the_processor(flags, expected, monkeypatch, tmp_pat
     file = tmp_path / "cpuinfo"
     if flags is not None:
         file.write_text(f"processor\t: 0\nmodel name\t: made\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(compiler, "CPUINFO", file)
+    monkeypatch.setattr(processors, "CPUINFO", file)
     compiler.processor_multiplies_bfloat16.cache_clear()
     try:
         assert compiler.processor_multiplies_bfloat16() is expected
