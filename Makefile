@@ -23,6 +23,7 @@
 PYTHON ?= python3
 PEERS_TORCH ?= torch==2.13.0
 WORKERS ?= 2
+TEST_EXTRAS := test,align
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -30,10 +31,10 @@ PIP := $(RUN) -m pip install --quiet
 INSTALLED := $(VENV)/installed
 
 # The tests that a new jax or flax breaks first: settings, models, losses, the training step, checkpoints, a command.
-NEWEST_TESTS := tests/config tests/models/adapters/test_lora.py tests/losses/test_margin.py \
+NEWEST_TESTS := tests/config tests/losses/test_margin.py \
   $(patsubst %,tests/models/test_%.py,attention parameters positions) tests/training/test_optim.py tests/training/test_checkpoint.py \
   $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
-    a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py tests/api/test_examples.py
+    a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py::test_everything_in_one_command tests/api/test_examples.py
 
 .PHONY: install demo test test-suite test-beside test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
 .DELETE_ON_ERROR:
@@ -74,7 +75,7 @@ test-newest: $(INSTALLED)-test
 	for python in python3.13 python3.12 python3.14 \
 	    $$(ls -d "$$(pyenv root 2> /dev/null)"/versions/3.1[2-9].*[0-9]/bin/python 2> /dev/null | sort -rV); do \
 	  if $$python -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 12))' 2> /dev/null; then \
-	    $(MAKE) VENV=.venv-newest PYTHON=$$python newest; exit; \
+	    $(MAKE) VENV=.venv-newest PYTHON=$$python TEST_EXTRAS=test newest; exit; \
 	  fi; \
 	done; \
 	echo "test-newest: skipped, found no Python 3.12 to 3.14 that can create virtual environments"
@@ -116,7 +117,7 @@ $(INSTALLED)-run: $(INSTALLED)-python pyproject.toml
 	@touch $@
 
 $(INSTALLED)-test: $(INSTALLED)-python pyproject.toml
-	$(PIP) --editable '.[test,align]'
+	$(PIP) --editable '.[$(TEST_EXTRAS)]'
 	@touch $@
 
 $(INSTALLED)-dev: $(INSTALLED)-python pyproject.toml

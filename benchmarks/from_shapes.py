@@ -36,7 +36,7 @@ def abstract_trees(config: Config, classes: int, mesh: Mesh) -> tuple[Recognizer
     """The recognizer, and the shapes of its two trees, with the sharding of the frozen one."""
     size, fsdp = config.backbone.image_size, config.train.fsdp
     spec, dtype = backbone_spec(config.backbone.name), compute_dtype(config.backbone.dtype)
-    recognizer = Recognizer(spec, config, dtype, mesh if fsdp > 1 else None)
+    recognizer = Recognizer(spec, config, dtype, mesh)
     frozen, trainable = jax.eval_shape(
         lambda: recognizer.init(vit.random_params(recognizer.built_spec, size, 0), classes)
     )

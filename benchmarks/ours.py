@@ -71,7 +71,7 @@ def build(problem: Problem) -> Ready:
     compute_in_calling_thread()
     config = configuration(problem)
     spec, mesh = backbone_spec(problem.backbone), make_mesh(jax.devices()[:1])
-    recognizer = Recognizer(spec, config, compute_dtype(problem.dtype))
+    recognizer = Recognizer(spec, config, compute_dtype(problem.dtype), mesh)
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
     frozen, trainable = recognizer.init(random_params(spec, problem.image_size, config.seed), problem.classes)
     frozen, trainable = jax.device_put((frozen, trainable), replicated)

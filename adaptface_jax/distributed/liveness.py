@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 SILENCE_SECONDS = 20  # after which an unreachable machine is considered lost
+RETRY_SECONDS = 0.2
 
 Address = tuple[str, int]
 
@@ -45,8 +46,12 @@ class Relay:
         self._leaving = True
 
     def _accept(self) -> None:
-        while True:
-            near, _ = self._listener.accept()
+        while self._listener.fileno() >= 0:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:  # given up before it was accepted, no descriptor is free, or the listener was closed
+                time.sleep(RETRY_SECONDS)
+                continue
             _start(self._serve, near, not self._met)
 
     def _serve(self, near: socket.socket, watched: bool) -> None:
@@ -78,7 +83,7 @@ class Relay:
             try:
                 far = socket.create_connection(self._target, timeout=SILENCE_SECONDS)
             except OSError:
-                time.sleep(0.2)
+                time.sleep(RETRY_SECONDS)
                 continue
             far.settimeout(None)
             return far

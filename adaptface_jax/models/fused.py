@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks of a vision transformer on one NVIDIA GPU: the products of `vit.Block`, junctions between them.
+"""The blocks of a vision transformer on NVIDIA GPUs: the products of `vit.Block`, junctions between them.
 
 Equal to `vit.Block` up to rounding: fewer roundings, and LayerScale is multiplied into the frozen kernels.
 """
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.attention import attend_packed
 from adaptface_jax.models.kernels.feed_forward import Form as FeedForward
@@ -80,7 +81,8 @@ def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form
     width, mlp = stream.x.shape[1], module.mlp
     s, n, low = _before_attention(module, stream, adaptation, form)
     qkv = _entered(n, module.attn.qkv.weights(n.dtype), low, _qkv_bias(module.attn, width))
-    y = attend_packed(qkv.reshape(images, form.tokens, 3 * width), module.attn.heads, real, interpret=form.interpret)
+    qkv = qkv.reshape(images, form.tokens, 3 * width)
+    y = attend_packed(qkv, module.attn.heads, real, interpret=form.interpret, mesh=form.mesh)
     low = of_targets(adaptation, ("proj",), {}, width)
     stream = _left(s, y.reshape(-1, width), module.attn.proj, module.scale1, low)
 
@@ -90,7 +92,8 @@ def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form
     w1, b1 = mlp.fc1.weights(n.dtype), mlp.fc1.bias[...].astype(n.dtype)
     if low is None and after is None and fits(*w1.shape):
         w2, b2 = _scaled(mlp.fc2, module.scale2, n.dtype)
-        return Stream(s, feed_forward(FeedForward(mlp.activation, form.interpret), n, w1, b1, w2), b2)
+        own = FeedForward(mlp.activation, form.interpret, mesh=form.mesh)
+        return Stream(s, feed_forward(own, n, w1, b1, w2), b2)
     hidden = _entered(n, w1, low, b1)
     # Only its input is kept for the backward pass.
     hidden = jax.checkpoint(ACTIVATIONS[mlp.activation])(hidden)
@@ -170,17 +173,18 @@ def blocks(
     depth: int,
     eps: float,
     remat: bool = False,
+    mesh: Mesh | None = None,
 ) -> tuple[jax.Array, Any]:
     """x [B, T, D] through all blocks, and the gates; only the class token, [B, 1, D], if count is less than depth.
 
     of_block: (i, gate) -> (module, its adaptation or None). choose: (i, function of tokens, gate) -> the gate of
     block i. count: the blocks that compute every token, depth or one less. remat: keep only streams for the backward
-    pass. On a CPU, for tests, the kernels are interpreted.
+    pass. mesh: over whose devices images are split (`kernels.split`). On a CPU, for tests, the kernels are interpreted.
     """
     images, real, width = x.shape
     tokens = -(-real // ALIGNED) * ALIGNED
     x = jnp.pad(x, ((0, 0), (0, tokens - real), (0, 0)))
-    form = Form(tokens, eps, interpret=jax.default_backend() == "cpu")
+    form = Form(tokens, eps, interpret=jax.default_backend() == "cpu", mesh=mesh)
     stream = Stream(x.reshape(-1, width))
 
     def seen() -> jax.Array:

@@ -53,7 +53,8 @@ class Embedded(NamedTuple):
 class Recognizer:
     """Pure functions of the two trees; contains no arrays.
 
-    mesh: whose groups of devices the frozen blocks are split over (`distributed.fsdp`); None: they are not split.
+    mesh: over whose devices images are split, and over groups of which the frozen blocks are (`train.fsdp`); None: on
+    one device, or where the compiler may split everything as it likes.
     written_out: whether the blocks are written one after another, without a loop or a branch, for exported graphs.
     """
 
@@ -120,7 +121,16 @@ class Recognizer:
             return "adapter.dropout is not 0"
         if self.spec.rotary or self.spec.mlp == "swiglu":
             return f"{self.spec.family} has rotary positions or SwiGLU"
+        if self._sharing is not None:
+            return "train.fsdp splits the blocks over devices"
+        if self.mesh is None and jax.device_count() > 1:
+            return f"images are split over {jax.device_count()} devices, and nothing tells how"
         return ""
+
+    @property
+    def _sharing(self) -> Mesh | None:
+        """The mesh whose devices share the frozen blocks, None if each has all of them."""
+        return self.mesh if self.config.train.fsdp > 1 else None
 
     def init(self, backbone: Tree, num_classes: int | None, mesh: Mesh | None = None) -> tuple[Tree, Tree]:
         """(frozen, trainable) from the backbone's parameters; class centers only if num_classes is given.
@@ -251,7 +261,8 @@ class Recognizer:
             "unroll": 0 if self.written_out else unroll,
             "abreast": GROUPS if one_cpu and not training else 1,
             "attend": self.attend,
-            "gather": None if self.mesh is None else functools.partial(gathered, self.mesh),
+            "gather": None if self._sharing is None else functools.partial(gathered, self._sharing),
+            "mesh": self.mesh,
         }
 
     @property

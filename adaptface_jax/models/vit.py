@@ -19,6 +19,7 @@ SigLIP (arXiv 2303.15343).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 
 from adaptface_jax.models.layers.attend import FUSED
 from adaptface_jax.models.layers.attention import Attention
@@ -173,6 +175,7 @@ class ViT(nnx.Module):
         return_blocks: bool = False,
         which: jax.Array | None = None,
         abreast: int = 1,
+        mesh: Mesh | None = None,
     ) -> Features:
         """adapters: target -> {"a": [L, in, R], "b": [L, R, out]}. gate: weight of each rank, for each image.
 
@@ -183,6 +186,7 @@ class ViT(nnx.Module):
         are split, and again in the backward pass, since it marks nothing to be kept.
         which: int32 [B], the adapter of each image among M, if factors are [L, M, in, R] and [L, M, R, out]. abreast:
         the groups of images that a block computes as separate operations, if there are so many; without dropout.
+        mesh: over whose devices images are split; `fused` needs to know.
         """
         definition, state = nnx.split(self.blocks)
         state = jax.tree.map(jnp.asarray, state)
@@ -238,7 +242,7 @@ class ViT(nnx.Module):
                     return gate
                 return router.gates(routed_by(seen(), router.input))
 
-            x, gate = fused.blocks(layer, chosen, gate, x, count, spec.depth, spec.norm_eps, remat)
+            x, gate = fused.blocks(layer, chosen, gate, x, count, spec.depth, spec.norm_eps, remat, mesh)
             carry, blocks, count = ([x], gate), None, spec.depth
         elif unroll == 0:
             outputs = []
@@ -286,7 +290,12 @@ def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> 
 
     quantized: with the kernels of its blocks in 8 bits (`models.quantized`).
     """
+    graph, state = _definition(spec, image_size, quantized)
+    return graph, nnx.to_pure_dict(state)
 
+
+@functools.cache  # every trace needs it, and building the modules would be a third of a trace
+def _definition(spec: BackboneSpec, image_size: int, quantized: bool) -> tuple[nnx.GraphDef, nnx.State]:
     def built() -> ViT:
         model = ViT(spec, image_size, rngs=nnx.Rngs(0))
         for _, module in nnx.iter_modules(model.blocks) if quantized else ():
@@ -294,8 +303,7 @@ def definition(spec: BackboneSpec, image_size: int, quantized: bool = False) -> 
                 module.quantize()
         return model
 
-    graph, state = nnx.split(nnx.eval_shape(built))
-    return graph, nnx.to_pure_dict(state)
+    return nnx.split(nnx.eval_shape(built))
 
 
 def random_params(spec: BackboneSpec, image_size: int, seed: int) -> dict[str, Any]:

@@ -29,6 +29,18 @@ def line(request):
                 yield relay, own, other, told
 
 
+def test_it_ends_quietly_once_its_listener_is_closed():
+    with listen_here() as target, listen_here() as listener:
+        before = set(threading.enumerate())
+        Relay(listener, target.getsockname(), True, lambda: None, 60)
+        (thread,) = set(threading.enumerate()) - before
+        listener.shutdown(socket.SHUT_RDWR)  # its next attempt to accept fails
+        thread.join(WHILE)
+        assert thread.is_alive()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 def test_bytes_pass_both_ways(line):
     _, own, other, _ = line
     sent = bytes(range(256)) * 4000

@@ -151,6 +151,7 @@ def device(platform, capability="9.0", version="PJRT C API cuda 12090"):
         (device("gpu", "9.0"), 1, 64, jnp.bfloat16, "fused"),
         (device("gpu", "8.0"), 1, 64, jnp.bfloat16, "cudnn"),
         (device("gpu"), 1, 96, jnp.bfloat16, "cudnn"),
+        (device("gpu"), 8, 64, jnp.bfloat16, "fused"),
         (device("gpu"), 8, 128, jnp.bfloat16, "cudnn"),
         (device("gpu", "7.5"), 1, 64, jnp.bfloat16, "whole"),
         (device("gpu"), 1, 64, jnp.float32, "whole"),

@@ -21,8 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
+from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.arithmetic import cost, dot
+from adaptface_jax.models.kernels.split import on_rows
 from adaptface_jax.models.layers.remat import kept
 
 BLOCK = 64  # tokens: whole blocks are multiples of it
@@ -56,10 +58,11 @@ class _Form(NamedTuple):
     tokens: int
     tiles: Tiles
     interpret: bool
+    mesh: Mesh | None
 
     @classmethod
-    def of(cls, qkv: jax.Array, heads: int, tokens: int | None, tiles: Tiles, interpret: bool) -> _Form:
-        return cls(heads, qkv.shape[2] // 3 // heads, tokens or qkv.shape[1], tiles, interpret)
+    def of(cls, qkv: jax.Array, heads: int, tokens: int | None, *rest: Any) -> _Form:
+        return cls(heads, qkv.shape[2] // 3 // heads, tokens or qkv.shape[1], *rest)
 
     def parts(self, *refs: Any) -> list[_Head]:
         """Of arrays [B, T, 3 D] three parts, of arrays [B, T, D] one."""
@@ -108,29 +111,36 @@ def _split(tokens: int, stored: int) -> _Split:
     return _Split(-(-stored // BLOCK) * BLOCK, tail=False, masked=stored % BLOCK > 0 or tokens < stored)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
 def attend_packed(
-    qkv: jax.Array, heads: int, tokens: int | None = None, tiles: Tiles = TILES, interpret: bool = False
+    qkv: jax.Array,
+    heads: int,
+    tokens: int | None = None,
+    tiles: Tiles = TILES,
+    interpret: bool = False,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """softmax(q k' / sqrt(d)) v of qkv [B, T, 3 * heads * d]: y [B, T, heads * d], in qkv's dtype.
 
     The columns of qkv are those of q, k, v, each [heads, d]. tokens: the first ones, which attend to each other; rows
     after them are padding, 0 in y and in the gradient. Scores, softmax and sums are float32; probabilities are rounded
     to qkv's dtype for their products. Kept for the backward pass: qkv, y and a float32 [B, heads, T], log2 of each
-    row's sum of exponentials. interpret: without a GPU, for tests.
+    row's sum of exponentials. interpret: without a GPU, for tests. mesh: as in `split.on_rows`.
     """
-    return _forward(qkv, heads, tokens, tiles, interpret)[0]
+    return _forward(qkv, heads, tokens, tiles, interpret, mesh)[0]
 
 
-def _forward(qkv: jax.Array, heads: int, tokens: int | None, tiles: Tiles, interpret: bool) -> Any:
-    y, log_sum = _run_forward(qkv, _Form.of(qkv, heads, tokens, tiles, interpret))
+def _forward(qkv: jax.Array, *form: Any) -> Any:
+    y, log_sum = _run_forward(qkv, _Form.of(qkv, *form))
     y, log_sum = kept(y), kept(log_sum)
     return y, (qkv, y, log_sum)
 
 
-def _backward(heads: int, tokens: int | None, tiles: Tiles, interpret: bool, residuals: Any, dy: jax.Array) -> Any:
+def _backward(
+    heads: int, tokens: int | None, tiles: Tiles, interpret: bool, mesh: Mesh | None, residuals: Any, dy: jax.Array
+) -> Any:
     qkv, y, log_sum = residuals
-    return (_run_backward(qkv, y, log_sum, dy, _Form.of(qkv, heads, tokens, tiles, interpret)),)
+    return (_run_backward(qkv, y, log_sum, dy, _Form.of(qkv, heads, tokens, tiles, interpret, mesh)),)
 
 
 attend_packed.defvjp(_forward, _backward)
@@ -265,34 +275,40 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
 
 
 def _run_forward(qkv: jax.Array, form: _Form) -> tuple[jax.Array, jax.Array]:
-    batch, stored, width = qkv.shape
-    made = (
-        jax.ShapeDtypeStruct((batch, stored, width // 3), qkv.dtype),
-        jax.ShapeDtypeStruct((batch, form.heads, stored), jnp.float32),
-    )
-    return pl.pallas_call(
-        functools.partial(_forward_kernel, form),
-        grid=(_split(form.tokens, stored).programs(form.tiles.queries), form.heads, batch),
-        out_shape=made,
-        compiler_params=plgpu.CompilerParams(num_warps=form.tiles.warps, num_stages=form.tiles.stages),
-        interpret=form.interpret,
-        cost_estimate=_cost(2, form, (qkv, *made)),
-        name="attention",
-    )(qkv)
+    def run(qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
+        batch, stored, width = qkv.shape
+        made = (
+            jax.ShapeDtypeStruct((batch, stored, width // 3), qkv.dtype),
+            jax.ShapeDtypeStruct((batch, form.heads, stored), jnp.float32),
+        )
+        return pl.pallas_call(
+            functools.partial(_forward_kernel, form),
+            grid=(_split(form.tokens, stored).programs(form.tiles.queries), form.heads, batch),
+            out_shape=made,
+            compiler_params=plgpu.CompilerParams(num_warps=form.tiles.warps, num_stages=form.tiles.stages),
+            interpret=form.interpret,
+            cost_estimate=_cost(2, form, (qkv, *made)),
+            name="attention",
+        )(qkv)
+
+    return on_rows(form.mesh, run, (qkv,))
 
 
 def _run_backward(qkv: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array, form: _Form) -> jax.Array:
-    batch, stored, _ = qkv.shape
-    tiles = form.tiles
-    return pl.pallas_call(
-        functools.partial(_backward_kernel, form),
-        grid=(_split(form.tokens, stored).programs(tiles.block), form.heads, batch),
-        out_shape=jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
-        compiler_params=plgpu.CompilerParams(num_warps=tiles.backward_warps, num_stages=tiles.backward_stages),
-        interpret=form.interpret,
-        cost_estimate=_cost(7, form, (qkv, y, log_sum, dy, qkv)),
-        name="attention_gradient",
-    )(qkv, y, log_sum, dy)
+    def run(qkv: jax.Array, *rest: jax.Array) -> jax.Array:
+        batch, stored, _ = qkv.shape
+        tiles = form.tiles
+        return pl.pallas_call(
+            functools.partial(_backward_kernel, form),
+            grid=(_split(form.tokens, stored).programs(tiles.block), form.heads, batch),
+            out_shape=jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
+            compiler_params=plgpu.CompilerParams(num_warps=tiles.backward_warps, num_stages=tiles.backward_stages),
+            interpret=form.interpret,
+            cost_estimate=_cost(7, form, (qkv, *rest, qkv)),
+            name="attention_gradient",
+        )(qkv, *rest)
+
+    return on_rows(form.mesh, run, (qkv, y, log_sum, dy))
 
 
 def _cost(products: int, form: _Form, arrays: tuple[Any, ...]) -> pl.CostEstimate:

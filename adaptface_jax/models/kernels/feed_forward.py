@@ -21,8 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
+from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.arithmetic import cost, dot
+from adaptface_jax.models.kernels.split import on_rows
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 
@@ -40,11 +42,12 @@ TILES = Tiles()
 
 
 class Form(NamedTuple):
-    """What is fixed at trace time. interpret: without a GPU, for tests."""
+    """What is fixed at trace time. interpret: without a GPU, for tests. mesh: as in `split.on_rows`."""
 
     activation: str
     interpret: bool = False
     tiles: Tiles = TILES
+    mesh: Mesh | None = None
 
 
 def fits(width: int, hidden: int) -> bool:
@@ -78,24 +81,29 @@ feed_forward.defvjp(_forward, _backward)
 
 def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.Array:
     """(dy w2') * slope, [M, H]."""
-    tiles, (rows, width), hidden = form.tiles, dy.shape, w2.shape[0]
+    tiles, width, hidden = form.tiles, dy.shape[1], w2.shape[0]
     across = hidden // tiles.columns
     result = pl.BlockSpec((tiles.rows, tiles.columns), lambda i: (i // across, i % across))
-    return pl.pallas_call(
-        functools.partial(_kernel, form, rows, across),
-        grid=(pl.cdiv(rows, tiles.rows) * across,),
-        in_specs=[
-            pl.BlockSpec((tiles.rows, width), lambda i: (i // across, 0)),
-            pl.BlockSpec((tiles.columns, width), lambda i: (i % across, 0)),
-            result,
-        ],
-        out_specs=result,
-        out_shape=jax.ShapeDtypeStruct((rows, hidden), dy.dtype),
-        compiler_params=plgpu.CompilerParams(num_warps=tiles.warps, num_stages=tiles.stages),
-        interpret=form.interpret,
-        cost_estimate=cost(2 * rows * width * hidden, (dy, w2, slope, slope)),
-        name="feed_forward_gradient",
-    )(dy, w2, slope)
+
+    def run(dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.Array:
+        rows = len(dy)
+        return pl.pallas_call(
+            functools.partial(_kernel, form, rows, across),
+            grid=(pl.cdiv(rows, tiles.rows) * across,),
+            in_specs=[
+                pl.BlockSpec((tiles.rows, width), lambda i: (i // across, 0)),
+                pl.BlockSpec((tiles.columns, width), lambda i: (i % across, 0)),
+                result,
+            ],
+            out_specs=result,
+            out_shape=jax.ShapeDtypeStruct((rows, hidden), dy.dtype),
+            compiler_params=plgpu.CompilerParams(num_warps=tiles.warps, num_stages=tiles.stages),
+            interpret=form.interpret,
+            cost_estimate=cost(2 * rows * width * hidden, (dy, w2, slope, slope)),
+            name="feed_forward_gradient",
+        )(dy, w2, slope)
+
+    return on_rows(form.mesh, run, (dy, w2, slope), whole=(1,))
 
 
 def _kernel(form: Form, count: int, across: int, dy: Any, w2: Any, slope: Any, dh: Any) -> None:

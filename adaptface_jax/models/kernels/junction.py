@@ -21,12 +21,15 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
+from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.arithmetic import cost, dot, over_rows
+from adaptface_jax.models.kernels.split import on_rows
 
 ALIGNED = 8  # columns: 16 bytes of bfloat16
 CHUNK = 64  # ranks that a kernel multiplies at a time, at most
 ROWS, WARPS = 32, 4  # of a program: the fastest of seven forms on an H100
+PARAMETERS = ("bias", "scale", "shift", "a", "a_t", "b", "b_t")  # of a kernel's arrays, those that are not by rows
 
 
 class Norm(NamedTuple):
@@ -52,13 +55,14 @@ class Projection(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """tokens: of an image, padding included. interpret: without a GPU, for tests."""
+    """tokens: of an image, padding included. interpret: without a GPU, for tests. mesh: as in `split.on_rows`."""
 
     tokens: int
     eps: float
     rows: int = ROWS
     warps: int = WARPS
     interpret: bool = False
+    mesh: Mesh | None = None
 
 
 def extended(width: int, ranks: int) -> int:
@@ -320,7 +324,7 @@ def _backward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...],
 
 
 def _run_forward(form: Form, x: Any, p: Any, bias: Any, update: Any, norm: Norm, projection: Any) -> Any:
-    count, width = x.shape
+    width = x.shape[1]
     ending = 0 if update is None else update.b.shape[0]
     starting = 0 if projection is None else projection.a.shape[1]
     given = {"x": x, "p": p, "bias": bias, "scale": norm.scale, "shift": norm.shift}
@@ -328,47 +332,50 @@ def _run_forward(form: Form, x: Any, p: Any, bias: Any, update: Any, norm: Norm,
         given |= {"b": update.b.astype(x.dtype), "p_gate": update.gate}
     if projection is not None:
         given |= {"a": projection.a.astype(x.dtype), "a_gate": projection.gate}
-    made = {"s": None if p is None else (count, width), "n": (count, extended(width, starting) if starting else width)}
+    made = {} if p is None else {"s": width}
+    made["n"] = extended(width, starting) if starting else width
     if projection is not None and projection.gate is not None:
-        made["hidden"] = (count, starting)
-    sizes = (count, width, ending, starting)
-    out = _call(_forward_kernel, "junction", form, sizes, given, made, x.dtype)
+        made["hidden"] = starting
+    out = _call(_forward_kernel, "junction", form, (width, ending, starting), given, made, x.dtype)
     return out.get("s", x), out["n"], out.get("hidden")
 
 
 def _run_backward(form: Form, ds: Any, dn: Any, s: Any, update: Any, norm: Norm, projection: Any) -> Any:
-    count, width = s.shape
+    width = s.shape[1]
     ending = 0 if update is None else update.b.shape[0]
     starting = 0 if projection is None else projection.a.shape[1]
     given = {"ds": ds, "dn": dn, "s": s, "scale": norm.scale}
-    made = {"d": (count, width)}
+    made = {"d": width}
     if update is not None:
         given |= {"b_t": update.b.astype(s.dtype).T, "p_gate": update.gate}
-        made["d_ext"] = (count, width + ending)
+        made["d_ext"] = width + ending
         if update.gate is not None:
-            made["raw"] = (count, ending)
+            made["raw"] = ending
     if projection is not None:
         given |= {"a_t": projection.a.astype(s.dtype).T, "a_gate": projection.gate}
-    sizes = (count, width, ending, starting)
-    out = _call(_backward_kernel, "junction_gradient", form, sizes, given, made, s.dtype)
+    out = _call(_backward_kernel, "junction_gradient", form, (width, ending, starting), given, made, s.dtype)
     return out["d"], out.get("d_ext"), out.get("raw")
 
 
 def _call(
-    kernel: Any, name: str, form: Form, sizes: tuple[int, ...], given: dict, made: dict, dtype: Any
+    kernel: Any, name: str, form: Form, sizes: tuple[int, int, int], given: dict, made: dict[str, int], dtype: Any
 ) -> dict[str, jax.Array]:
-    """Runs a kernel on the arrays that are there; its results by their names."""
+    """Runs a kernel on the arrays that are there; its results by their names. made: the columns of each."""
     given = {key: value for key, value in given.items() if value is not None}
-    made = {key: shape for key, shape in made.items() if shape is not None}
-    out_shape = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in made.values())
-    count, width, ending, starting = sizes
-    out = pl.pallas_call(
-        functools.partial(kernel, (*given, *made), form, sizes),
-        out_shape=out_shape,
-        grid=(pl.cdiv(count, form.rows),),
-        compiler_params=plgpu.CompilerParams(num_warps=form.warps, num_stages=1),
-        cost_estimate=cost(2 * count * width * (ending + starting), (*given.values(), *out_shape)),
-        interpret=form.interpret,
-        name=name,
-    )(*given.values())
-    return dict(zip(made, out, strict=True))
+    width, ending, starting = sizes
+
+    def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        count = len(arrays[0])
+        out_shape = tuple(jax.ShapeDtypeStruct((count, columns), dtype) for columns in made.values())
+        return pl.pallas_call(
+            functools.partial(kernel, (*given, *made), form, (count, *sizes)),
+            out_shape=out_shape,
+            grid=(pl.cdiv(count, form.rows),),
+            compiler_params=plgpu.CompilerParams(num_warps=form.warps, num_stages=1),
+            cost_estimate=cost(2 * count * width * (ending + starting), (*arrays, *out_shape)),
+            interpret=form.interpret,
+            name=name,
+        )(*arrays)
+
+    whole = [i for i, key in enumerate(given) if key in PARAMETERS]
+    return dict(zip(made, on_rows(form.mesh, run, tuple(given.values()), whole), strict=True))

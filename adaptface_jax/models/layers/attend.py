@@ -60,7 +60,7 @@ ATTEND: dict[str, Attend] = {"whole": attend_whole, "each": attend_each, "cudnn"
 def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike, unfit: str = "") -> str:
     """`name`, or for `auto` the fastest on this machine: a name in ATTEND.
 
-    unfit: why `models.fused` cannot compute the model's blocks, "" if it can. fused: on one NVIDIA GPU; `auto` only of
+    unfit: why `models.fused` cannot compute the model's blocks, "" if it can. fused: on NVIDIA GPUs; `auto` only of
     compute capability 9, where it was measured.
     cudnn: on NVIDIA GPUs of compute capability 8.0 or more, in bfloat16 or float16, for heads of at most 128 features,
     a multiple of 8. each: on one CPU device, whose cache holds the scores of one image. whole: elsewhere.
@@ -98,8 +98,6 @@ def _no_kernels(head_dim: int) -> str:
     """Why the kernels of `models.fused` cannot run, "" if they can."""
     if importlib.util.find_spec("jax.experimental.pallas.triton") is None:
         return f"jax {jax.__version__} no longer has the compiler of their kernels"
-    if jax.device_count() > 1:
-        return f"there are {jax.device_count()} devices, over which the compiler cannot split kernels"
     return "" if head_dim == 64 else f"its heads have {head_dim} features, and 64 are needed"
 
 

@@ -52,8 +52,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     either than its part.
     """
     recognizer, backbone = load(config)
-    if config.train.fsdp > 1:
-        recognizer = dataclasses.replace(recognizer, mesh=mesh)
+    recognizer = dataclasses.replace(recognizer, mesh=mesh)
     frozen, trainable = recognizer.init(backbone.params, num_classes, mesh)
     start = None
     if config.adapter.init_from:
