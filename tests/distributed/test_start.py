@@ -12,6 +12,7 @@ from adaptface_jax.distributed.mesh import make_mesh, state_shardings
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.head import init_centers
 from adaptface_jax.training import optim
+from adaptface_jax.training.recognition import model as recognition
 from adaptface_jax.training.step import begin_state, init_state
 from tests import made_models as models
 
@@ -48,3 +49,12 @@ def test_the_optimizer_keeps_the_moments_of_a_class_where_its_center_is(loss):
     largest = max(shard.data.nbytes for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards)
     assert largest == 126 * DIM * 4
     jax.tree.map(np.testing.assert_array_equal, state, init_state(trainable, rule, init_statistics()))
+
+
+def test_processes_compare_how_they_compute_attention(monkeypatch):
+    """Kernels that are wrong on the GPU of one process are not used there; the others must not use them either."""
+    compared = {}
+    monkeypatch.setattr(recognition, "check_agreed", compared.__setitem__)
+    settings = models.replace(models.config("lora"), "backbone", weights="builtin")
+    model = recognition.build_model(settings, None, make_mesh())
+    assert compared["their backbones"]["attention"] == model.recognizer.attention == "whole"

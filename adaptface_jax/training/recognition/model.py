@@ -57,7 +57,9 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     start = None
     if config.adapter.init_from:
         trainable, start = start_from(config, backbone.spec, trainable)
-    check_agreed("their backbones", {**backbone.identity, "start": start.identity() if start else None})
+    # Attention too: with another program in one of them, all would wait for each other forever.
+    facts = {**backbone.identity, "start": start.identity() if start else None, "attention": recognizer.attention}
+    check_agreed("their backbones", facts)
     frozen = place_frozen(mesh, frozen, config.train.fsdp)
     return Model(recognizer, frozen, place(mesh, trainable), backbone.identity, start, remarks=backbone.remarks)
 
