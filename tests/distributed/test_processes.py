@@ -124,11 +124,12 @@ def lose(pair: list[Child], lost: int) -> None:
     assert error.splitlines()[-1].startswith(f"error: process {left}: another process of the run is lost (")
 
 
-def test_a_lost_process_ends_the_other(config, tmp_path):
-    """The second one before the first step; the first one, after some, in the next test."""
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_other(config, tmp_path, lost):
+    """Before the first step; jax's runtime would abort the second one with its own lines."""
     with start_two(config, tmp_path / "run", "--config.train.steps=3000") as pair:
         pair[0].line("2 x cpu")
-        lose(pair, 1)
+        lose(pair, lost)
 
 
 @pytest.mark.slow

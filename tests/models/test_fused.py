@@ -44,31 +44,22 @@ def judged(
 
 
 @pytest.mark.parametrize(
-    ("kind", "adapter", "devices", "remat"),
+    ("kind", "adapter", "devices"),
     [
-        ("lora", {"targets": EVERY}, 1, False),
-        ("lora", {"targets": ("v",)}, 1, False),
-        ("dalora", {"targets": ("qkv", "proj", "fc1", "fc2"), "num_domains": 3}, 1, True),
-        ("dalora", {"targets": ("q", "v", "proj"), "num_domains": 3}, 8, False),
-        (
-            "dalora",
-            {"targets": ("qkv",), "num_domains": 3, "shared_rank": 4, "null_expert": True, "gate": "top1"},
-            1,
-            False,
-        ),
-        ("none", {}, 1, False),
+        ("lora", {"targets": EVERY}, 1),
+        ("lora", {"targets": ("v",)}, 1),
+        ("dalora", {"targets": ("qkv", "proj", "fc1", "fc2"), "num_domains": 3}, 1),
+        ("dalora", {"targets": ("q", "v", "proj"), "num_domains": 3}, 8),
+        ("dalora", {"targets": ("qkv",), "num_domains": 3, "shared_rank": 4, "null_expert": True, "gate": "top1"}, 1),
+        ("none", {}, 1),
     ],
 )
-def test_equal_the_plain_blocks(
-    kind: str, adapter: dict, devices: int, remat: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = models.replace(models.config(kind, **adapter), "train", remat=remat)
-    recognizer, frozen, trainable = models.build(settings)
+def test_equal_the_plain_blocks(kind: str, adapter: dict, devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer, frozen, trainable = models.build(models.config(kind, **adapter))
     trainable = models.made(trainable, seed=1)
     split = dataclasses.replace(recognizer, mesh=make_mesh(jax.devices()[:devices]) if devices > 1 else None)
-    key = jax.random.key(0) if remat else None  # blocks are computed again only in training
-    out, gradients, travel = judged(split, frozen, trainable, FUSED, monkeypatch, key)
-    expected, wanted, _ = judged(recognizer, frozen, trainable, "whole", monkeypatch, key)
+    out, gradients, travel = judged(split, frozen, trainable, FUSED, monkeypatch)
+    expected, wanted, _ = judged(recognizer, frozen, trainable, "whole", monkeypatch)
     np.testing.assert_allclose(out.embedding, expected.embedding, rtol=2e-5, atol=2e-5)
     if kind == "dalora":
         np.testing.assert_allclose(out.gate, expected.gate, atol=1e-5)
@@ -78,6 +69,19 @@ def test_equal_the_plain_blocks(
         assert np.linalg.norm(found - wanted[path]) <= 2e-5 * scale + 1e-7, path
     # Devices share images: only sums of gradients travel.
     assert travel == ({"all-reduce"} if devices > 1 else set())
+
+
+def test_recomputing_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = models.config("dalora", targets=("qkv", "proj"), num_domains=3)
+    recognizer, frozen, trainable = models.build(models.replace(settings, "train", remat=True))
+    trainable = models.made(trainable, seed=1)
+    whole = Recognizer(recognizer.spec, settings, recognizer.dtype)
+    key = jax.random.key(0)
+    out, gradients, _ = judged(recognizer, frozen, trainable, FUSED, monkeypatch, key)
+    expected, wanted, _ = judged(whole, frozen, trainable, FUSED, monkeypatch, key)
+    np.testing.assert_allclose(out.embedding, expected.embedding, rtol=1e-5, atol=1e-5)
+    for path, found in gradients.items():
+        assert np.linalg.norm(found - wanted[path]) <= 1e-5 * np.linalg.norm(wanted[path]) + 1e-7, path
 
 
 def test_images_with_adapters_of_their_own_go_through_the_plain_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,7 +365,7 @@ def _call(
     width, ending, starting = sizes
 
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        count = len(arrays[0])
+        count = len(arrays[0])  # x or ds: on this device
         out_shape = tuple(jax.ShapeDtypeStruct((count, columns), dtype) for columns in made.values())
         return pl.pallas_call(
             functools.partial(kernel, (*given, *made), form, (count, *sizes)),

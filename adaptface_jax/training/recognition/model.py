@@ -36,13 +36,13 @@ class Model:
     remarks: tuple[str, ...] = ()
 
 
-def load(config: Config) -> tuple[Recognizer, Backbone]:
-    """The recognizer of a config, and the backbone's parameters on the host."""
+def load(config: Config, mesh: Mesh | None = None) -> tuple[Recognizer, Backbone]:
+    """The recognizer of a config on the mesh, and the backbone's parameters on the host."""
     dtype = compute_dtype(config.backbone.dtype)
     wanted = config.backbone
     # In float32: trained copies start from the exact values, `Recognizer.init` rounds the frozen ones.
     backbone = load_backbone(wanted.weights, wanted.name, wanted.image_size, "float32", wanted.feature, config.seed)
-    return Recognizer(backbone.spec, config, dtype), backbone
+    return Recognizer(backbone.spec, config, dtype, mesh), backbone
 
 
 def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
@@ -51,8 +51,7 @@ def build_model(config: Config, num_classes: int | None, mesh: Mesh) -> Model:
     The backbone is placed straight from the host, class centers are drawn where they lie: no device holds more of
     either than its part.
     """
-    recognizer, backbone = load(config)
-    recognizer = dataclasses.replace(recognizer, mesh=mesh)
+    recognizer, backbone = load(config, mesh)
     frozen, trainable = recognizer.init(backbone.params, num_classes, mesh)
     start = None
     if config.adapter.init_from:
