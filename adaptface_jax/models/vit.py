@@ -61,15 +61,16 @@ class Block(nnx.Module):
         rows: int | None = None,
     ) -> jax.Array:
         """rows: the number of first tokens to compute, [B, rows, D]; None: all."""
-        branch = self.attn(self.norm1(x), adaptation, attend, rotation, rows)
-        return self.after_attention(x[:, :rows], branch, adaptation, attend == "each")
+        cpu = attend == "each"
+        branch = self.attn(self.norm1(x, cpu), adaptation, attend, rotation, rows)
+        return self.after_attention(x[:, :rows], branch, adaptation, cpu)
 
     def after_attention(
-        self, x: jax.Array, branch: jax.Array, adaptation: Adaptation | None, spread: bool = False
+        self, x: jax.Array, branch: jax.Array, adaptation: Adaptation | None, cpu: bool = False
     ) -> jax.Array:
-        """x [B, rows, D] and its attention's output to the block's output."""
+        """x [B, rows, D] and its attention's output to the block's output. cpu: as for its layers."""
         x = kept(x + (branch if self.scale1 is None else self.scale1(branch)))
-        branch = self.mlp(self.norm2(x), adaptation, spread)
+        branch = self.mlp(self.norm2(x, cpu), adaptation, cpu)
         return x + (branch if self.scale2 is None else self.scale2(branch))
 
 
@@ -308,4 +309,9 @@ def _definition(spec: BackboneSpec, image_size: int, quantized: bool) -> tuple[n
 
 def random_params(spec: BackboneSpec, image_size: int, seed: int) -> dict[str, Any]:
     """Newly initialized float32 parameters of the backbone."""
-    return nnx.to_pure_dict(nnx.state(ViT(spec, image_size, rngs=nnx.Rngs(seed))))
+    return _draw(jax.random.key(seed), spec, image_size)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))  # as one program, which is kept on disk, and not as thirty
+def _draw(key: jax.Array, spec: BackboneSpec, image_size: int) -> dict[str, Any]:
+    return nnx.to_pure_dict(nnx.state(ViT(spec, image_size, rngs=nnx.Rngs(key))))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from adaptface_jax.models.layers.remat import kept
+from adaptface_jax.models.layers.rows import row_max, row_sum
 
 ABREAST = 2  # 4 are no faster on two cores, and batching two images into the same operations is slower
 _ROWS_WITH_ROWS = (((2,), (2,)), ((0,), (0,)))  # a b' of each head
@@ -68,9 +69,9 @@ def _one_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, j
     """For one image [T, heads, d]: y, and log sum exp of each row's scores, float32 [heads, T]."""
     q, k, v = map(_turned, (q, k, v))
     scores = _scores(q, k)
-    top = jnp.max(scores, axis=-1, keepdims=True)
+    top = row_max(scores)
     exponentials = jnp.exp(scores - top)
-    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    total = row_sum(exponentials)
     # Divided after the product, where there are fewer values.
     y = _product(exponentials.astype(v.dtype), v, _COLUMNS_WITH_ROWS) / total
     return _turned(y.astype(v.dtype)), (top + jnp.log(total))[..., 0]
@@ -82,7 +83,7 @@ def _one_backward(
     dtype = q.dtype
     q, k, v, y, dy = map(_turned, (q, k, v, y, dy))
     probabilities = jnp.exp(_scores(q, k) - log_sum[..., None])
-    row_sums = jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), axis=-1, keepdims=True)
+    row_sums = row_sum(dy.astype(jnp.float32) * y.astype(jnp.float32))
     d_scores = probabilities * (_product(dy, v, _ROWS_WITH_ROWS) - row_sums) / math.sqrt(q.shape[-1])
     d_scores = d_scores.astype(dtype)
     dq = _product(d_scores, k, _COLUMNS_WITH_ROWS)

@@ -28,10 +28,10 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((dout,))) if use_bias else None
 
     def __call__(
-        self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", spread: bool = False
+        self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", cpu: bool = False
     ) -> jax.Array:
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
-        y = (spread_product if spread else jnp.matmul)(x, self.weights(x.dtype))
+        y = (spread_product if cpu else jnp.matmul)(x, self.weights(x.dtype))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
         if adaptation is not None:

@@ -31,12 +31,12 @@ class Mlp(nnx.Module):
         self.activation = activation
         self.gated = gated
 
-    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, spread: bool = False) -> jax.Array:
-        """spread: as for `Dense`."""
-        hidden = kept(self.fc1(x, adaptation, "fc1", spread))
+    def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, cpu: bool = False) -> jax.Array:
+        """cpu: as for `Dense`."""
+        hidden = kept(self.fc1(x, adaptation, "fc1", cpu))
         if self.gated:
             first, second = jax.numpy.split(hidden, 2, axis=-1)
             hidden = jax.nn.silu(first) * second
         else:
             hidden = ACTIVATIONS[self.activation](hidden)
-        return self.fc2(hidden, adaptation, "fc2", spread)
+        return self.fc2(hidden, adaptation, "fc2", cpu)
