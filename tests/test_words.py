@@ -53,7 +53,7 @@ BRITISH = (
 # Where the British names that version 0.1.0 stored or accepted are still read.
 STORED = {
     "adaptface_jax/align/prefer.py",  # --prefer=centre
-    "adaptface_jax/training/checkpoint.py",  # the tree `centres`
+    "adaptface_jax/training/stored_tree.py",  # the tree `centres`
     "tests/align/test_photographs.py",
 }
 

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -31,13 +31,13 @@ from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
 from adaptface_jax.core.text import one_line
 from adaptface_jax.distributed.processes import agreed, primary
+from adaptface_jax.training import stored_tree
 from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.run import RUN_FILE, check_copy, read_record, write_record
 from adaptface_jax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"  # in the folder of a run
 SET_ASIDE = "set_aside"
-STORED_CENTERS = "centres"  # as checkpoints spell the class centers, from the first version on
 
 # Orbax reports a failed save with a traceback from its threads; here it is reported in one line.
 for _name in ("absl", "asyncio"):
@@ -147,7 +147,7 @@ class Checkpoints:
             if primary() and (left := shutil.disk_usage(self._folder).free) < needed:
                 # Detected halfway, it would end in dozens of messages from Orbax's threads.
                 raise OSError(errno.ENOSPC, f"{left / 1e6:.1f} MB free, {needed / 1e6:.1f} MB needed")
-            self._checkpointer.save(folder, args=ocp.args.StandardSave(_plain(state)))
+            self._checkpointer.save(folder, args=ocp.args.StandardSave(stored_tree.stored(state)))
         except Exception as error:  # Orbax and TensorStore share no base class of errors
             self._failed(step, error)
             self.check()
@@ -175,21 +175,27 @@ class Checkpoints:
         self.check()
         return not self._lost
 
-    def restore(self, step: int, like: TrainState) -> TrainState:
+    def restore(self, step: int, like: TrainState, model_only: bool = False) -> TrainState:
         """The state of `step`; `like` gives shapes, dtypes and shardings (arrays or ShapeDtypeStructs).
 
+        model_only: without what only training needs; the class centers and the optimizer's own state, which are
+        gigabytes for a million classes, are not read, and each of their leaves is `...`.
         The number of zero rows at the end may differ: class centers are padded to what the mesh can split.
         Raises InputError if the step was saved by a run with a different record, or holds other trees or another step.
         """
         folder = self._folder / str(step)
         if self._record is not None:
             check_copy(folder, self._record)
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
-        _check_shapes(folder, self._checkpointer.metadata(folder), target)
-        found = self._checkpointer.restore(folder, args=ocp.args.StandardRestore(target, strict=False))
+        saved_as = stored_tree.stored(like)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), saved_as)
+        stored_tree.check_shapes(folder, self._checkpointer.metadata(folder).item_metadata.tree, target)
+        if model_only:
+            found = _read_model(folder, target)
+        else:
+            found = self._checkpointer.restore(folder, args=ocp.args.StandardRestore(target, strict=False))
         if (held := int(jax.device_get(found["step"]))) != step:
             raise InputError(f"{folder}: contains the state after step {held:,}, not {step:,}; remove the folder")
-        return TrainState(**_renamed(found, STORED_CENTERS, "centers"))
+        return stored_tree.restored(found)
 
     def choose(self, which: str) -> int:
         """The intact step that `latest`, `best` or a number names; raises InputError if there is none."""
@@ -300,13 +306,14 @@ class Checkpoints:
 
 
 def read_checkpoint(workdir: Path, which: str, like: TrainState) -> tuple[int, TrainState]:
-    """The step and the state of the checkpoint `which` of a run (best, latest or a step); see Checkpoints.restore.
+    """The step and the state of the checkpoint `which` of a run (best, latest or a step), of which only the model is
+    read; see Checkpoints.restore.
 
     Raises InputError if there is none, or if it is not from this run.
     """
     with Checkpoints(workdir / CHECKPOINTS, read_only=True, record=read_record(workdir)) as checkpoints:
         step = checkpoints.choose(which)
-        return step, checkpoints.restore(step, like)
+        return step, checkpoints.restore(step, like, model_only=True)
 
 
 def check_recorded(workdir: Path) -> None:
@@ -356,35 +363,11 @@ def _facts(score: float | None, course: Course | None) -> dict[str, Any]:
     return {"score": score, **dataclasses.asdict(course or Course())}
 
 
-def _check_shapes(folder: Path, saved: Any, wanted: Any) -> None:
-    """Raises InputError if a saved tree is not the requested one, apart from padded rows of class centers."""
-    found, expected = (
-        {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (saved.item_metadata.tree, wanted))
+def _read_model(folder: Path, target: Any) -> Any:
+    """The saved tree of which only the model's leaves are read, the others are `...`."""
+    wanted = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf if stored_tree.of_model(path) else ocp.PLACEHOLDER, target
     )
-    for name in sorted(found.keys() | expected.keys()):
-        before, now = found.get(name), expected.get(name)
-        if before is None or now is None:
-            raise InputError(f"{folder}: {name} is {'missing' if before is None else 'not part of this run'}; {_OTHER}")
-        padded = STORED_CENTERS in name and before.shape[1:] == now.shape[1:]
-        if before.dtype != now.dtype or (before.shape != now.shape and not padded):
-            held = f"{before.dtype} {list(before.shape)}, expected {now.dtype} {list(now.shape)}"
-            raise InputError(f"{folder}: {name} is {held}; {_OTHER}")
-
-
-_OTHER = "was it copied from another run, or run.json changed?"
-
-
-def _plain(state: TrainState) -> dict[str, Any]:
-    plain = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return cast(dict[str, Any], _renamed(plain, "centers", STORED_CENTERS))
-
-
-def _renamed(tree: Any, name: str, other: str) -> Any:
-    """A tree of dictionaries and tuples in which the key `name` is renamed to `other`."""
-    if isinstance(tree, dict):
-        return {other if key == name else key: _renamed(value, name, other) for key, value in tree.items()}
-    if isinstance(tree, tuple):
-        values = [_renamed(value, name, other) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
-    return tree
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+        return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(wanted, restore_args=restore_args))

@@ -21,6 +21,7 @@ from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.losses.margin import init_statistics
+from adaptface_jax.training.averaging import Averaged, used
 from adaptface_jax.training.checkpoint import SET_ASIDE, Checkpoints, check_recorded
 from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.run import STORED
@@ -63,6 +64,26 @@ def test_a_state_comes_back_bit_for_bit_on_any_mesh(tmp_path, say):
             found = checkpoints.restore(1, like)
             jax.tree.map(np.testing.assert_array_equal, found, state(1))
             assert {leaf.sharding.mesh.size for leaf in jax.tree.leaves(found)} == {devices}
+
+
+def test_a_model_is_read_without_the_class_centers_and_the_optimizers_own_state(tmp_path, say):
+    trained = {"head": jnp.arange(4.0), "centers": jnp.ones((50, 3))}
+    averages = Averaged({"mu": trained}, {"head": jnp.full(4, 0.5)}, jnp.int32(1))
+    whole = dataclasses.replace(state(1.0), trainable=trained, opt_state=averages)
+    whole = jax.device_put(whole, sharding(make_mesh()))
+    with opened(tmp_path, say) as checkpoints:
+        checkpoints.save(1, whole)
+    with opened(tmp_path, say, read_only=True) as checkpoints:
+        found = checkpoints.restore(1, whole, model_only=True)
+        np.testing.assert_array_equal(found.trainable["head"], trained["head"])
+        np.testing.assert_array_equal(found.opt_state.average["head"], averages.average["head"])
+        assert used(found.trainable, found.opt_state)["head"][0] == 0.5
+        unread = (found.trainable["centers"], *found.opt_state.rule["mu"].values(), found.opt_state.updates)
+        assert all(leaf is ... for leaf in unread)
+        # They are compared with what the run should have all the same.
+        wider = dataclasses.replace(whole, trainable=trained | {"centers": jnp.ones((50, 4))})
+        with pytest.raises(InputError, match=r"trainable\.\w+ is float32 \[50, 3\], expected float32 \[50, 4\]"):
+            checkpoints.restore(1, wider, model_only=True)
 
 
 def test_the_latest_and_the_best_are_kept(tmp_path, say):

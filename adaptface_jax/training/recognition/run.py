@@ -21,7 +21,7 @@ from adaptface_jax.data.record import Source, domains_digest
 from adaptface_jax.distributed.mesh import here, make_mesh, place
 from adaptface_jax.losses.margin import init_statistics
 from adaptface_jax.models.adapters import places, several
-from adaptface_jax.training.averaging import used
+from adaptface_jax.training.averaging import kept, used
 from adaptface_jax.training.checkpoint import read_checkpoint
 from adaptface_jax.training.recognition.model import Model, build_model, opened
 from adaptface_jax.training.run import STORED, abstract_state, describe_source, recorded_config, required_record
@@ -119,11 +119,11 @@ def open_same_backbone(workdir: Path, which: str, first: Model, mesh: Mesh) -> M
 
 
 def _at(workdir: Path, which: str, model: Model, record: Mapping[str, Any], mesh: Mesh) -> tuple[Model, int]:
-    """The model, which has no class centers yet, with the trained parameters of a checkpoint, and its step."""
+    """The model with the trained parameters of a checkpoint, but for the class centers, and its step."""
     config = model.recognizer.config
     centers = jax.eval_shape(lambda: model.recognizer.init_centers(record["data"]["classes"], mesh))
     trainable = model.trainable | {"centers": centers}
     like = abstract_state(config.train, trainable, init_statistics(), mesh, config.loss)
     step, state = read_checkpoint(workdir, which, like)
-    trainable = used(state.trainable, state.opt_state)
+    trainable = kept(used(state.trainable, state.opt_state))
     return dataclasses.replace(model, trainable=trainable, stored_size=record[STORED]), step
