@@ -30,6 +30,7 @@ class Dense(nnx.Module):
     def __call__(
         self, x: jax.Array, adaptation: Adaptation | None = None, name: str = "", cpu: bool = False
     ) -> jax.Array:
+        """cpu: as for `LayerNorm`."""
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
         y = (spread_product if cpu else jnp.matmul)(x, self.weights(x.dtype))
         if self.bias is not None:

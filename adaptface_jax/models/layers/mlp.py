@@ -32,7 +32,7 @@ class Mlp(nnx.Module):
         self.gated = gated
 
     def __call__(self, x: jax.Array, adaptation: Adaptation | None = None, cpu: bool = False) -> jax.Array:
-        """cpu: as for `Dense`."""
+        """cpu: as for `LayerNorm`."""
         hidden = kept(self.fc1(x, adaptation, "fc1", cpu))
         if self.gated:
             first, second = jax.numpy.split(hidden, 2, axis=-1)
