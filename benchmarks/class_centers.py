@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memory import resident
+
 SETTINGS = {
     "all": {},
     "a tenth": {"sample_rate": 0.1},
@@ -108,7 +110,7 @@ def steps(setting: str) -> dict[str, Any]:
         "cpu_seconds": cpu[1:],
         "losses": losses,
         "rows": MANY if sampler is None else sampler.total,
-        "peak_bytes": 1024 * int(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]),
+        "peak_bytes": resident("VmHWM"),
     }
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from ijb_size import resident
+from memory import resident
 from showing import show
 
 from adaptface_jax.core.processors import cores

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from memory import resident
 from showing import show
 
 from adaptface_jax.data.benchmarks.ijb import TemplateBenchmark
@@ -69,12 +70,6 @@ class Phases:
         }
         print(name, self.taken[name], flush=True)
         return result
-
-
-def resident(name: str) -> int:
-    """Bytes, now (VmRSS) or at most so far (VmHWM)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(status.split(f"{name}:")[1].split()[0])
 
 
 def main() -> None:

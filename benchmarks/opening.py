@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import resident
 
 PER_CLASS = 100
 FRAME = np.dtype([("magic", "<u4"), ("length", "<u4"), ("flag", "<u4"), ("label", "<f4"), ("ids", "<u8", 2)])
@@ -76,15 +77,10 @@ def measure(folder: Path) -> dict[str, Any]:
     from adaptface_jax.data.sources.from_path import open_form
     from adaptface_jax.training.run import describe_source
 
-    def resident() -> int:
-        """The peak so far; `getrusage` would include what the process had before it became this program."""
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return 1024 * int(status.split("VmHWM:")[1].split()[0])
-
-    base, times = resident(), [time.process_time()]
+    base, times = resident("VmHWM"), [time.process_time()]
     source = open_form(str(folder))
     times.append(time.process_time())
-    after = resident()
+    after = resident("VmHWM")
     describe_source(source)
     times.append(time.process_time())
     for step in (1, steps_per_epoch(source, 128)):
@@ -98,7 +94,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "digest_seconds": digests,
         "order_seconds": order,
         "opening_bytes": after - base,
-        "all_bytes": resident() - base,
+        "all_bytes": resident("VmHWM") - base,
     }
 
 

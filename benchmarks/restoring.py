@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from memory import resident
 from showing import show
 
 from adaptface_jax.distributed.mesh import make_mesh, sharding
@@ -46,11 +47,7 @@ def read(folder: Path, classes: int, model_only: bool) -> None:
     with Checkpoints(folder, read_only=True) as checkpoints:
         jax.block_until_ready(checkpoints.restore(0, like, model_only).trainable["head"])
     seconds = time.perf_counter() - start
-    # Not by getrusage, which counts the parent's pages too.
-    [peak] = [
-        line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
-    ]
-    print(json.dumps({"seconds": seconds, "peak_bytes": 1024 * int(peak)}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": resident("VmHWM")}))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import jax
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.training.centers import CENTERS
 from adaptface_jax.training.step import TrainState
 
 STORED_CENTERS = "centres"  # how checkpoints spell the class centers
@@ -46,12 +47,12 @@ def of_model(path: tuple[Any, ...]) -> bool:
 def stored(state: TrainState) -> dict[str, Any]:
     """A state, or its shapes, as it is saved."""
     plain = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return cast(dict[str, Any], _renamed(plain, "centers", STORED_CENTERS))
+    return cast(dict[str, Any], _renamed(plain, CENTERS, STORED_CENTERS))
 
 
 def restored(tree: dict[str, Any]) -> TrainState:
     """The state of a tree that was saved."""
-    return TrainState(**_renamed(tree, STORED_CENTERS, "centers"))
+    return TrainState(**_renamed(tree, STORED_CENTERS, CENTERS))
 
 
 def _renamed(tree: Any, name: str, other: str) -> Any:

@@ -40,6 +40,6 @@ def open_classifier(workdir: Path, which: str, path: str = "") -> tuple[Classifi
 
 
 def restored(plan: ClassificationPlan, workdir: Path, which: str) -> tuple[int, TrainState]:
-    """The step and the state of a checkpoint of the plan's run."""
+    """The step and the state, of which only the model is read, of a checkpoint of the plan's run."""
     like = abstract_state(plan.config.train, plan.trainable, plan.statistics, plan.mesh)
     return read_checkpoint(workdir, which, like)
