@@ -3,7 +3,7 @@
 
 Everything is a function of (seed, step): a run that resumes at a step sees the same batches as if uninterrupted. Grain
 supplies the shuffle (a new keyed permutation in each epoch) and the threads. The shuffle permutes record numbers, and
-one thread decodes an entire batch, so a batch costs one task, not one per image.
+one thread (on many cores with a process, `decoding`) reads an entire batch: it costs one task, not one per image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.processors import cores
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
-from adaptface_jax.data.decode import decode, to_size
+from adaptface_jax.data.decoding import Decoder, Encoded, decoder
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.witness import ROW, image_digest, label_digest
 from adaptface_jax.distributed.processes import process_rows
@@ -52,7 +52,7 @@ def batches(
     image_size: the stored size in pixels; an image of another size is resized on the host (decode.to_size), since a
     batch is one array.
     threads: how many batches are decoded concurrently, ahead of their use; default: one per core, at most 16. 0 decodes
-    in the caller.
+    in the caller; with more than decoding.FEW, processes decode.
     bad_records: receives the records that cannot be read or decoded, in training order; they keep their rows (dropping
     one would shift all later batches) with weight 0, no known domain and another row's image, which leaves the batch
     statistics intact. None: they are errors.
@@ -75,7 +75,8 @@ def batches(
             "choose a smaller batch"
         )
     rows = process_rows(batch_size, process_index, process_count)
-    load = _Load(source, image_size, rows, bad_records is not None, witness is not None, features)
+    skip, witnessed, threads = bad_records is not None, witness is not None, _threads(threads)
+    load = _Load(source, image_size, rows, decoder(threads), skip, witnessed, features)
     order = _order(source, batch_size, seed)
     iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})
@@ -102,7 +103,8 @@ def in_order(
     cannot be read has weight 0.
     Raises InputError while iterating for a record that cannot be read or decoded, if they are not skipped.
     """
-    load = _Load(source, image_size, rows, skip, witnessed=False)
+    threads = _threads(threads)
+    load = _Load(source, image_size, rows, decoder(threads), skip, witnessed=False)
 
     def block(batch: int) -> tuple[dict[str, np.ndarray], int]:
         first = batch * batch_size
@@ -132,18 +134,20 @@ def evaluation_batches(
     Raises InputError while iterating for an image that cannot be decoded.
     """
 
+    count = -(-len(images) // batch_size)
+    threads = 0 if count == 1 else _threads(threads)
+    decode = decoder(threads)
+
     def load(batch: int) -> tuple[np.ndarray, int]:
-        numbers = range(batch * batch_size, (batch + 1) * batch_size)
-        out = np.zeros((len(numbers[rows]), image_size, image_size, 3), np.uint8)
-        for row, number in enumerate(numbers[rows]):
-            if number >= len(images):
-                break
-            key = keys[number] if keys is not None else f"image {number}"
-            out[row] = to_size(decode(images[number], key, image_size), image_size)
+        numbers = range(batch * batch_size, (batch + 1) * batch_size)[rows]
+        out = np.zeros((len(numbers), image_size, image_size, 3), np.uint8)
+        real = [number for number in numbers if number < len(images)]
+        names = [f"image {number}" if keys is None else keys[number] for number in real]
+        for reason in decode([images[number] for number in real], names, out).values():
+            raise InputError(reason)
         return out, min(batch_size, len(images) - batch * batch_size)
 
-    count = -(-len(images) // batch_size)
-    yield from _each(count, load, _ahead(0 if count == 1 else threads))
+    yield from _each(count, load, _ahead(threads))
 
 
 def _each(count: int, load: Callable[[int], Any], ahead: grain.ReadOptions) -> Iterator[Any]:
@@ -185,6 +189,7 @@ class _Load:
     source: Source
     image_size: int
     rows: slice
+    decode: Decoder
     skip: bool
     witnessed: bool
     features: np.ndarray | None = None
@@ -195,21 +200,31 @@ class _Load:
         image = np.zeros((len(numbers), self.image_size, self.image_size, 3), np.uint8)
         weight = np.ones(len(numbers), np.float32)
         feature = None if self.features is None else self.features[numbers]
-        bad = []
+        images: list[Encoded] = []
+        names: list[str] = []
+        failed: dict[int, str] = {}
         for row, number in enumerate(numbers.tolist()):
             try:
                 record = self.source[number]
-                name = f"{self.source.description}: {shown(record.key)}"
-                image[row] = to_size(decode(record.image, name, self.image_size), self.image_size)
-                if self.skip and feature is not None and not np.isfinite(feature[row]).all():
-                    raise InputError(f"{name}: could not be read when its frozen feature was computed")
-                if self.witnessed:
-                    seen[row] = image_digest(record), label_digest(self.source, number)
             except InputError as error:
-                if not self.skip:
-                    raise
-                weight[row] = 0
-                bad.append(BadRecord(self.source.key(number), str(error)))
+                failed[row] = str(error)
+                images.append(None)
+                names.append("")
+                continue
+            images.append(record.image)
+            names.append(f"{self.source.description}: {shown(record.key)}")
+            if self.witnessed:
+                seen[row] = image_digest(record), label_digest(self.source, number)
+        failed |= self.decode(images, names, image)
+        if self.skip and feature is not None:
+            for row in np.flatnonzero(~np.isfinite(feature.reshape(len(feature), -1)).all(axis=1)).tolist():
+                failed.setdefault(row, f"{names[row]}: could not be read when its frozen feature was computed")
+        if failed and not self.skip:
+            raise InputError(failed[min(failed)])
+        bad = []
+        for row in sorted(failed):
+            weight[row], seen[row] = 0, np.zeros((), ROW)
+            bad.append(BadRecord(self.source.key(int(numbers[row])), failed[row]))
         if bad and weight.any():
             image[weight == 0] = image[weight.argmax()]
         batch = {"image": image, "label": self.source.labels[numbers], "weight": weight}
@@ -233,7 +248,9 @@ def _shuffle_seed(seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
-def _ahead(threads: int | None) -> grain.ReadOptions:
-    if threads is None:
-        threads = min(16, cores())
+def _threads(asked: int | None) -> int:
+    return min(16, cores()) if asked is None else asked
+
+
+def _ahead(threads: int) -> grain.ReadOptions:
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 if threads else 0)

@@ -48,6 +48,13 @@ def of_targets(
     return Low(jnp.concatenate([layer["a"] for layer in layers], axis=1) * adaptation.scale, jnp.concatenate(b), gate)
 
 
+class Entry(NamedTuple):
+    """The input of a product, as `junction` makes it: n, and the start of a low-rank update or None."""
+
+    n: jax.Array
+    low: jax.Array | None
+
+
 class Stream(NamedTuple):
     """x [M, D]; p [M, D] or [M, D + R]: a product still to be added, with its bias and the end of its update."""
 
@@ -68,33 +75,34 @@ class Stream(NamedTuple):
             s = s + hidden @ self.update.b.astype(s.dtype)
         return s
 
-    def then(self, form: Form, norm: Any, low: Low | None) -> tuple[jax.Array, jax.Array]:
+    def then(self, form: Form, norm: Any, low: Low | None) -> tuple[jax.Array, Entry]:
         """The next stream, and the input of the products after `norm`."""
         dtype = self.x.dtype
         scale, shift = norm.scale[...], norm.bias[...]
         projection = None if low is None else Projection(low.a.astype(dtype), low.gate)
-        return junction(form, self.x, self.p, self.bias, self.update, Norm(scale, shift), projection)
+        s, n, hidden = junction(form, self.x, self.p, self.bias, self.update, Norm(scale, shift), projection)
+        return s, Entry(n, hidden)
 
 
 def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form, images: int, real: int) -> Stream:
     """One block. module: a `vit.Block`; real: the tokens of an image that are none of the padding."""
     width, mlp = stream.x.shape[1], module.mlp
-    s, n, low = _before_attention(module, stream, adaptation, form)
-    qkv = _entered(n, module.attn.qkv.weights(n.dtype), low, _qkv_bias(module.attn, width))
+    s, entry, low = _before_attention(module, stream, adaptation, form)
+    qkv = _entered(entry, module.attn.qkv.weights(s.dtype), low, _qkv_bias(module.attn, width))
     qkv = qkv.reshape(images, form.tokens, 3 * width)
     y = attend_packed(qkv, module.attn.heads, real, interpret=form.interpret, mesh=form.mesh)
     low = of_targets(adaptation, ("proj",), {}, width)
     stream = _left(s, y.reshape(-1, width), module.attn.proj, module.scale1, low)
 
     low = of_targets(adaptation, ("fc1",), {}, mlp.fc1.kernel.shape[-1])
-    s, n = stream.then(form, module.norm2, low)
+    s, entry = stream.then(form, module.norm2, low)
     after = of_targets(adaptation, ("fc2",), {}, width)
-    w1, b1 = mlp.fc1.weights(n.dtype), mlp.fc1.bias[...].astype(n.dtype)
+    w1, b1 = mlp.fc1.weights(s.dtype), mlp.fc1.bias[...].astype(s.dtype)
     if low is None and after is None and fits(*w1.shape):
-        w2, b2 = _scaled(mlp.fc2, module.scale2, n.dtype)
+        w2, b2 = _scaled(mlp.fc2, module.scale2, s.dtype)
         own = FeedForward(mlp.activation, form.interpret, mesh=form.mesh)
-        return Stream(s, feed_forward(own, n, w1, b1, w2), b2)
-    hidden = _entered(n, w1, low, b1)
+        return Stream(s, feed_forward(own, entry.n, w1, b1, w2), b2)
+    hidden = _entered(entry, w1, low, b1)
     # Only its input is kept for the backward pass.
     hidden = jax.checkpoint(ACTIVATIONS[mlp.activation])(hidden)
     return _left(s, hidden, mlp.fc2, module.scale2, after)
@@ -105,18 +113,19 @@ def last_block(
 ) -> jax.Array:
     """The output of a block for the class token, [B, 1, D]: only keys and values are computed of all tokens."""
     width, attention = stream.x.shape[1], module.attn
-    s, n, low = _before_attention(module, stream, adaptation, form)
+    s, entry, low = _before_attention(module, stream, adaptation, form)
     kernel, bias = attention.qkv.weights(s.dtype), _qkv_bias(attention, width)
 
-    def entered(n: jax.Array, columns: slice) -> jax.Array:
+    def entered(entry: Entry, columns: slice) -> jax.Array:
         own = None if low is None else low._replace(b=low.b[:, columns])
-        return _entered(n, kernel[:, columns], own, None if bias is None else bias[columns])
+        return _entered(entry, kernel[:, columns], own, None if bias is None else bias[columns])
 
     def by_head(x: jax.Array) -> jax.Array:
         return x.reshape(images, -1, attention.heads, width // attention.heads)
 
-    query = entered(n.reshape(images, form.tokens, -1)[:, 0], slice(0, width))
-    keys, values = jnp.split(entered(n, slice(width, 3 * width)), 2, axis=1)
+    of_class = jax.tree.map(lambda x: x.reshape(images, form.tokens, -1)[:, 0], entry)
+    query = entered(of_class, slice(0, width))
+    keys, values = jnp.split(entered(entry, slice(width, 3 * width)), 2, axis=1)
     y = attend_whole(by_head(query), by_head(keys)[:, :real], by_head(values)[:, :real])
     branch = attention.proj(y.reshape(images, 1, width), adaptation, "proj")
     return module.after_attention(s.reshape(images, form.tokens, width)[:, :1], branch, adaptation)
@@ -137,13 +146,14 @@ def _qkv_bias(attention: Any, width: int) -> jax.Array | None:
     return None if attention.qkv.bias is None else attention.qkv.bias[...]
 
 
-def _entered(n: jax.Array, kernel: jax.Array, low: Low | None, bias: jax.Array | None) -> jax.Array:
+def _entered(entry: Entry, kernel: jax.Array, low: Low | None, bias: jax.Array | None) -> jax.Array:
     """A product after a norm, with its low-rank update and bias."""
-    if low is None:
+    n, hidden = entry
+    if low is None or hidden is None:
         y = jnp.matmul(n, kernel)
         return y if bias is None else y + bias.astype(n.dtype)
     bias = jnp.zeros(kernel.shape[1], n.dtype) if bias is None else bias.astype(n.dtype)
-    return product_from(n, kernel, low.b.astype(n.dtype), bias)
+    return product_from(n, hidden, kernel, low.b.astype(n.dtype), bias)
 
 
 def _left(s: jax.Array, y: jax.Array, dense: Any, layer_scale: Any, low: Low | None) -> Stream:

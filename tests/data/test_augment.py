@@ -12,6 +12,8 @@ from PIL import Image
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.augmentation.augment import augment, preprocess
+from adaptface_jax.data.augmentation.resize import by_products, by_taps
+from adaptface_jax.models.positions import antialiased
 from adaptface_jax.models.specs import CLIP, HALF, IMAGENET
 
 from .packing import picture
@@ -19,13 +21,22 @@ from .packing import picture
 FACES = np.stack([picture(seed, 24, 24) for seed in range(16)])
 
 
-@pytest.mark.parametrize("size", [48, 17, 23])
+@pytest.mark.parametrize("size", [72, 48, 25, 23, 17, 8])
 def test_resizing_is_pillows_level_for_level(size):
     noise = np.random.default_rng(0).integers(0, 256, FACES.shape, np.uint8)  # overshoots at every edge
     for images in (FACES, noise):
         found = np.asarray(preprocess(images, size, HALF, jnp.float32)) * 127.5 + 127.5
         resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
         np.testing.assert_allclose(found, np.stack([np.asarray(image) for image in resized]), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [72, 23])
+def test_products_give_the_same_levels(size):
+    noise = np.random.default_rng(0).integers(0, 256, FACES.shape, np.uint8)
+    weights = np.round(antialiased(24, size) * 2**22).astype(np.int32)
+    for axis in (1, 2):
+        by = [form(jnp.asarray(noise), axis, weights) for form in (by_products, by_taps)]
+        np.testing.assert_array_equal(*by)
 
 
 @pytest.mark.parametrize("stats", [IMAGENET, CLIP, HALF])

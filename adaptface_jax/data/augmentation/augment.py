@@ -7,12 +7,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from adaptface_jax.data.augmentation.quality import GOOD, Quality, worsened
 from adaptface_jax.data.augmentation.randaugment import randaugment
-from adaptface_jax.models.positions import antialiased
+from adaptface_jax.data.augmentation.resize import resized
 from adaptface_jax.models.specs import ImageStats
 
 
@@ -20,36 +19,10 @@ from adaptface_jax.models.specs import ImageStats
 def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
     """uint8 [B, H, W, 3] -> normalized `dtype` [B, S, S, 3], S = image_size.
 
-    Resized exactly as Pillow resizes uint8: bicubic with a = -0.5, antialiased, first along rows, then along columns,
-    rounded (half up) and clipped to 0..255 after each. Then scaled to [0, 1], then `(x - mean) / std` per channel.
-    Computed in float32 whatever `dtype` is.
+    Resized as Pillow resizes, then scaled to [0, 1], then `(x - mean) / std` per channel, all in float32.
     """
-    pixels = images.astype(jnp.float32)
-    for axis in (2, 1):
-        if pixels.shape[axis] != image_size:
-            pixels = _resized(pixels, axis, image_size)
     mean, std = jnp.array(stats.mean), jnp.array(stats.std)
-    return ((pixels / 255 - mean) / std).astype(dtype)
-
-
-def _resized(pixels: jax.Array, axis: int, size: int) -> jax.Array:
-    """One axis of integer levels [B, H, W, 3] resized to `size`: integer levels, identical on every backend.
-
-    Pillow's weights are multiples of 2^-22. Each is split into a coarse part (multiples of 2^-11) and the rest, so that
-    both sums are exact in float32, in whatever order a device adds.
-    """
-    weights = np.round(antialiased(pixels.shape[axis], size) * 2**22).astype(np.int64)
-    coarse, rest = weights >> 11, weights & (2**11 - 1)
-    last = jnp.moveaxis(pixels, axis, -1)
-
-    def weighted(part: np.ndarray, unit: float) -> jax.Array:
-        matrix = jnp.asarray(part.T * unit, jnp.float32)
-        return jnp.moveaxis(jnp.matmul(last, matrix, precision=jax.lax.Precision.HIGHEST), -1, axis)
-
-    sum_coarse = weighted(coarse, 2.0**-11) + 0.5
-    whole = jnp.floor(sum_coarse)
-    levels = whole + jnp.floor((sum_coarse - whole) + weighted(rest, 2.0**-22))
-    return jnp.clip(levels, 0, 255)
+    return ((resized(images, image_size).astype(jnp.float32) / 255 - mean) / std).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift", "quality"))

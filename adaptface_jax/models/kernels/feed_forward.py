@@ -15,6 +15,7 @@ from the L2 cache, as the weights do.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +24,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 from jax.sharding import Mesh
 
+from adaptface_jax.models.kernels.activation import COLUMNS, activated
 from adaptface_jax.models.kernels.arithmetic import cost, dot
 from adaptface_jax.models.kernels.split import on_rows
-from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 
 class Tiles(NamedTuple):
@@ -52,7 +53,7 @@ class Form(NamedTuple):
 
 def fits(width: int, hidden: int) -> bool:
     """Whether the kernel's tiles fill the weights."""
-    return width % TILES.depth == 0 and hidden % TILES.columns == 0
+    return width % TILES.depth == 0 and hidden % math.lcm(TILES.columns, COLUMNS) == 0
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -61,13 +62,13 @@ def feed_forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax
 
     Only n has a gradient; the derivative, [M, H] in n's dtype, is kept for it.
     """
-    return _forward(form, n, w1, b1, w2)[0]
+    (g,) = activated(form.activation, jnp.matmul(n, w1), b1, False, form.interpret, form.mesh)
+    return jnp.matmul(g, w2)
 
 
 def _forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax.Array) -> tuple[jax.Array, Any]:
-    h = jnp.matmul(n, w1).astype(jnp.float32) + b1.astype(jnp.float32)
-    g, slope = jax.jvp(ACTIVATIONS[form.activation], (h,), (jnp.ones_like(h),))
-    return jnp.matmul(g.astype(n.dtype), w2), (slope.astype(n.dtype), w1, b1, w2)
+    g, slope = activated(form.activation, jnp.matmul(n, w1), b1, True, form.interpret, form.mesh)
+    return jnp.matmul(g, w2), (slope, w1, b1, w2)
 
 
 def _backward(form: Form, residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...]:

@@ -12,27 +12,27 @@ import jax
 import jax.numpy as jnp
 
 from adaptface_jax.models.kernels.arithmetic import over_rows
+from adaptface_jax.models.kernels.junction import extended
 
 
 @jax.custom_vjp
-def product_from(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> jax.Array:
-    """[n | h | 1 | 0 ...] @ [w; b; bias; 0] = n w + h b + bias, [M, out]; n as `junction` makes it.
+def product_from(n: jax.Array, low: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> jax.Array:
+    """[n | h | 1 | 0 ...] @ [w; b; bias; 0] = n w + h b + bias, [M, out]; n and low, a copy of h, as `junction` gives.
 
     w [D, out] and bias [out] are frozen, b [R, out] is trained.
     """
     return jnp.matmul(n, _rows(n, w, b, bias))
 
 
-def _from_forward(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> tuple[jax.Array, Any]:
-    return product_from(n, w, b, bias), (n, w, b, bias)
+def _from_forward(n: jax.Array, low: jax.Array, *weights: jax.Array) -> tuple[jax.Array, Any]:
+    return product_from(n, low, *weights), (low, *weights)
 
 
 def _from_backward(residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...]:
-    n, w, b, bias = residuals
+    low, w, b, bias = residuals
     dy = jax.lax.optimization_barrier(dy)  # written once, not put together for each product by itself
-    width, ranks = w.shape[0], b.shape[0]
-    dn = jnp.matmul(dy, _rows(n, w, b, jnp.zeros_like(bias)).T)
-    return dn, jnp.zeros_like(w), over_rows(n[:, width : width + ranks], dy).astype(b.dtype), jnp.zeros_like(bias)
+    dn = jnp.matmul(dy, _rows(dy, w, b, jnp.zeros_like(bias)).T)
+    return dn, jnp.zeros_like(low), jnp.zeros_like(w), over_rows(low, dy).astype(b.dtype), jnp.zeros_like(bias)
 
 
 product_from.defvjp(_from_forward, _from_backward)
@@ -62,7 +62,7 @@ product_to.defvjp(_to_forward, _to_backward)
 
 def _rows(n: jax.Array, w: jax.Array, b: jax.Array, bias: jax.Array) -> jax.Array:
     parts = [part.astype(n.dtype) for part in (w, b, bias[None])]
-    rest = n.shape[1] - sum(len(part) for part in parts)
+    rest = extended(len(w), len(b)) - sum(len(part) for part in parts)
     return jnp.concatenate([*parts, jnp.zeros((rest, w.shape[1]), n.dtype)])
 
 

@@ -59,7 +59,7 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
 
     def joined(x: Any, p: Any, b: Any, a: Any, gate: Any) -> Any:
         update, projection = junction.Update(b, gate), junction.Projection(a, gate)
-        return junction.junction(form, x, p, bias, update, norm, projection)
+        return junction.junction(form, x, p, bias, update, norm, projection)[:2]
 
     def apart(x: Any, p: Any, b: Any, a: Any, gate: Any) -> Any:
         gates = jnp.repeat(gate, TOKENS, axis=0)

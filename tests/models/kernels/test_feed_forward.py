@@ -11,7 +11,7 @@ import pytest
 from adaptface_jax.models.kernels.feed_forward import Form, Tiles, feed_forward, fits
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
-WIDTH, HIDDEN = 32, 64
+WIDTH, HIDDEN = 32, 128
 
 
 @pytest.mark.parametrize("activation", ["gelu", "quick_gelu", "gelu_tanh"])
@@ -27,6 +27,8 @@ def test_equals_the_plain_form(activation: str, rows: int) -> None:
         y, pull = jax.vjp(lambda n: feed_forward(form, n, w1, b1, w2), n)
         expected, right = jax.vjp(lambda n: ACTIVATIONS[activation](n @ w1 + b1) @ w2, n)
         (found,), (wanted,) = pull(dy), right(dy)
+        only = feed_forward(form, n, w1, b1, w2)
+    np.testing.assert_allclose(only, y, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-4)
     assert np.linalg.norm(found - wanted) < 1e-5 * np.linalg.norm(wanted)
 

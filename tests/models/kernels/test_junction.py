@@ -59,21 +59,24 @@ def problem(width: int, tokens: int, ending: int, starting: int, gates: bool, fi
         (48, 5, 0, 48, True, False),
         (32, 11, 16, 72, True, False),
         (40, 7, 80, 8, False, False),
+        (32, 17, 24, 40, True, False),  # a program has rows of two images at most
     ],
 )
 def test_equals_the_plain_form(width: int, tokens: int, ending: int, starting: int, gates: bool, first: bool) -> None:
-    form = Form(tokens, EPS, rows=16, interpret=True)
+    form = Form(tokens, EPS, forward=(16, 96), backward=(16, 96), interpret=True)
     arguments = problem(width, tokens, ending, starting, gates, first)
     with jax.default_matmul_precision("highest"):
-        s, n = junction(form, *arguments)
+        s, n, low = junction(form, *arguments)
         expected, pull = jax.vjp(lambda *given: plain(form, *given), *arguments)
-        ours = jax.vjp(lambda *given: junction(form, *given), *arguments)[1]
+        ours = jax.vjp(lambda *given: junction(form, *given)[:2], *arguments)[1]
         rng = np.random.default_rng(1)
         cotangents = tuple(jnp.asarray(rng.normal(size=each.shape), jnp.float32) for each in expected)
         # Of the columns after the projection nothing depends on the inputs.
         found, wanted = ours(cotangents), pull(cotangents)
     np.testing.assert_allclose(s, expected[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(n, expected[1], rtol=1e-5, atol=1e-5)
+    if starting:
+        np.testing.assert_array_equal(low, n[:, width : width + starting])
     for which in (0, 1, 3, 5):  # bias and norm are frozen
         for a, b in zip(jax.tree.leaves(found[which]), jax.tree.leaves(wanted[which]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.max(jnp.abs(b))))
