@@ -181,7 +181,9 @@ class ReadingConfig:
     """How images are read, for any training."""
 
     overfit_small: int | None = setting(None, "train on only this many images, as --overfit_small does", low=1)
-    threads: int | None = setting(None, "decoding threads; none chooses by the machine", low=0, high=1024)
+    threads: int | None = setting(
+        None, "batches decoded at a time, more than 3 in processes; none chooses by the machine", low=0, high=1024
+    )
     bad_records: str = setting(
         "fail", "an unreadable image ends the run, or is logged and gets zero weight", choices=("fail", "skip")
     )

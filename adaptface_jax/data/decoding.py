@@ -9,6 +9,8 @@ terminal's signals and ends when the pipe from its parent does.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import functools
 import os
 import pickle
@@ -25,6 +27,7 @@ import numpy as np
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.data.decode import decode, to_size
 
+PIPE = 1 << 20  # bytes
 FEW = 3  # threads that do not stand in each other's way
 
 Encoded = bytes | np.ndarray | None
@@ -96,12 +99,14 @@ class _Process:
         root = str(Path(__file__).resolve().parents[2])  # also of a checkout that is not installed
         paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
             process_group=0,
         )
+        with contextlib.suppress(OSError, AttributeError):  # Linux: a wide pipe is read in few pieces
+            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
 
     def decoded(self, images: Sequence[Encoded], names: Sequence[str], out: np.ndarray) -> Failures:
         asked: Any = self._process.stdin
