@@ -93,7 +93,7 @@ def make_graph(model: Model, *, preprocess: bool, input_size: int, loops: bool =
     def function(images: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
             if preprocess:
-                images = prepare(images, size, recognizer.spec.stats, jnp.float32)
+                images = prepare(images, size, recognizer.spec.stats, jnp.float32, exported=True)
             out = recognizer.embed(frozen, trainable, images)
             result = {"embedding": unit(out.embedding)}
             return result if out.gate is None else {**result, "gates": out.gate}

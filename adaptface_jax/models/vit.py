@@ -225,8 +225,9 @@ class ViT(nnx.Module):
             i, own, low_rank = layer
             return body(i, carry, (of_block(i, state) if own is None else own, low_rank))
 
-        count_of_groups = 1 if abreast == 1 else math.gcd(len(images), abreast)  # an exported batch has no length
-        carry = (jnp.split(self.tokens(images), count_of_groups), gate)
+        x = self.tokens(images)
+        # An exported batch has no length: it cannot even be split in one.
+        carry = ([x] if abreast == 1 else jnp.split(x, math.gcd(len(x), abreast)), gate)
         if attend == FUSED and which is None and not return_blocks:
             from adaptface_jax.models import fused  # only here: jax means to give up the compiler of its kernels
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -70,13 +71,17 @@ def test_the_file_holds_the_parameters_once_and_no_class_centers(tmp_path):
     assert parameters < size < parameters + 200_000
 
 
+# What the converter to ONNX does not know, or makes a graph of its own of; a batch of any size cannot be cut.
+FOREIGN = r"\b(scan|while|cond|platform_index|optimization_barrier|einsum)\b|\bsplit\[axis=0 "
+
+
+@pytest.mark.parametrize("preprocess", [True, False])
 @pytest.mark.parametrize("case", ["dinov2 dalora frozen", "clip dalora block"])
-def test_a_graph_without_loops_has_no_loop_and_no_branch_and_the_same_values(case):
+def test_a_graph_without_loops_has_no_loop_and_no_branch_and_the_same_values(case, preprocess):
     """The form for other programs: unrolled blocks, the router's position known."""
-    graph = make_graph(model(case), preprocess=False, input_size=STORED, loops=False)
-    images, outputs = expected(case, False)
-    traced = str(jax.make_jaxpr(graph.function)(images))
-    assert not [name for name in ("scan[", "while[", "cond[", "einsum") if name in traced]
+    graph = make_graph(model(case), preprocess=preprocess, input_size=STORED, loops=False)
+    images, outputs = expected(case, preprocess)
+    assert not re.search(FOREIGN, str(jax.make_jaxpr(graph.function)(images)))
     for name, values in jax.jit(graph.function)(images).items():
         assert models.relative(values, outputs[name]) < TOLERANCE
 

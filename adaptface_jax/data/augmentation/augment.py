@@ -15,14 +15,17 @@ from adaptface_jax.data.augmentation.resize import resized
 from adaptface_jax.models.specs import ImageStats
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "stats", "dtype"))
-def preprocess(images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("image_size", "stats", "dtype", "exported"))
+def preprocess(
+    images: jax.Array, image_size: int, stats: ImageStats, dtype: jax.typing.DTypeLike, exported: bool = False
+) -> jax.Array:
     """uint8 [B, H, W, 3] -> normalized `dtype` [B, S, S, 3], S = image_size.
 
     Resized as Pillow resizes, then scaled to [0, 1], then `(x - mean) / std` per channel, all in float32.
+    exported: see `resized`.
     """
     mean, std = jnp.array(stats.mean), jnp.array(stats.std)
-    return ((resized(images, image_size).astype(jnp.float32) / 255 - mean) / std).astype(dtype)
+    return ((resized(images, image_size, exported).astype(jnp.float32) / 255 - mean) / std).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("flip", "randaugment_ops", "randaugment_magnitude", "shift", "quality"))

@@ -18,11 +18,14 @@ from adaptface_jax.models.positions import antialiased
 BITS = 22  # of Pillow's weights
 
 
-def resized(images: jax.Array, size: int) -> jax.Array:
-    """uint8 [B, H, W, 3] -> uint8 [B, size, size, 3]."""
+def resized(images: jax.Array, size: int, exported: bool = False) -> jax.Array:
+    """uint8 [B, H, W, 3] -> uint8 [B, size, size, 3]. exported: by products alone, which every format knows."""
     for axis in (2, 1):
         if images.shape[axis] != size:
             weights = np.round(antialiased(images.shape[axis], size) * 2**BITS).astype(np.int32)
+            if exported:
+                images = by_products(images, axis, weights)
+                continue
             images = jax.lax.platform_dependent(
                 images,
                 tpu=lambda levels, weights=weights, axis=axis: by_products(levels, axis, weights),
@@ -81,7 +84,7 @@ def _rounded(total: jax.Array) -> jax.Array:
 
 
 def by_products(levels: jax.Array, axis: int, weights: np.ndarray) -> jax.Array:
-    """The same as matrix products, for devices that gather slowly.
+    """The same as matrix products, for exported graphs and devices that gather slowly.
 
     Each weight is split into a coarse part (multiples of 2^-11) and the rest, so that both sums are exact in float32,
     in whatever order a device adds.
