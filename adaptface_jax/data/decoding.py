@@ -67,9 +67,17 @@ class Processes:
         if any(isinstance(image, np.ndarray) for image in images):  # nothing to decode
             return decoded(images, names, out)
         process = self._taken()
-        failures = process.decoded(images, names, out)
-        self._free.put(process)
-        return failures
+        try:
+            return process.decoded(images, names, out)
+        except BaseException:  # nobody knows what is left in its pipes, and others may wait for it
+            process.end()
+            with self._starting:
+                self._all.remove(process)
+                process = _Process()
+                self._all.append(process)
+            raise
+        finally:
+            self._free.put(process)
 
     def _taken(self) -> _Process:
         with self._starting:

@@ -113,6 +113,7 @@ def test_a_process_that_is_killed_ends_the_run_with_one_line(processes):
     processes._all[0]._process.kill()
     with pytest.raises(RunError, match=r"ended with status -9 .*data\.threads=3"):
         both(processes)
+    both(processes)  # who waited for it is not left waiting
 
 
 def test_they_are_gone_with_a_parent_that_is_killed():
