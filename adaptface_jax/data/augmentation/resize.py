@@ -37,7 +37,7 @@ def resized(images: jax.Array, size: int, exported: bool = False) -> jax.Array:
 def by_taps(levels: jax.Array, axis: int, weights: np.ndarray) -> jax.Array:
     """One axis by weights [size, levels along the axis]: of each result only the levels with a weight are read.
 
-    On a GPU the products below took twice as long, on a CPU likewise, from 112 to 224.
+    From 112 to 224 the products below take 3.5 times as long on two cores of a Zen 3.
     """
     size, count = weights.shape
     if size % count == 0:
