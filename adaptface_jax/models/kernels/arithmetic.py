@@ -23,6 +23,6 @@ def over_rows(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def cost(flops: int, arrays: Iterable[Any], transcendentals: int = 0) -> pl.CostEstimate:
-    """What a kernel declares. flops: of products alone, as `training/arithmetic.py` counts. arrays: all that it moves."""
+    """What a kernel declares. flops: of products alone (`training/arithmetic.py`). arrays: all that it moves."""
     moved = sum(array.size * array.dtype.itemsize for array in arrays)
     return pl.CostEstimate(flops=flops, transcendentals=transcendentals, bytes_accessed=moved)
