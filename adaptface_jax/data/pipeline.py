@@ -223,7 +223,7 @@ class _Load:
             raise InputError(failed[min(failed)])
         bad = []
         for row in sorted(failed):
-            weight[row], seen[row] = 0, np.zeros((), ROW)
+            weight[row], seen[row] = 0, (0, 0)
             bad.append(BadRecord(self.source.key(int(numbers[row])), failed[row]))
         if bad and weight.any():
             image[weight == 0] = image[weight.argmax()]

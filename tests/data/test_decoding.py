@@ -116,6 +116,17 @@ def test_a_process_that_is_killed_ends_the_run_with_one_line(processes):
     both(processes)  # who waited for it is not left waiting
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_what_a_dead_process_did_not_read_changes_nothing(processes, size):
+    request = [b"?" * size], ["x"], np.zeros((1, 8, 8, 3), np.uint8)
+    assert list(processes(*request)) == [0]
+    processes._all[0]._process.kill()
+    processes._all[0]._process.wait()  # so that writing fails, not reading
+    with pytest.raises(RunError, match="ended with status -9"):
+        processes(*request)
+    assert list(processes(*request)) == [0]
+
+
 def test_they_are_gone_with_a_parent_that_is_killed():
     code = (
         "import numpy as np, time\nfrom adaptface_jax.data.decoding import Processes\n"

@@ -7,6 +7,7 @@ each. Pillow's weights are multiples of 2^-22 and its sums fit int32, so they ar
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -23,14 +24,8 @@ def resized(images: jax.Array, size: int, exported: bool = False) -> jax.Array:
     for axis in (2, 1):
         if images.shape[axis] != size:
             weights = np.round(antialiased(images.shape[axis], size) * 2**BITS).astype(np.int32)
-            if exported:
-                images = by_products(images, axis, weights)
-                continue
-            images = jax.lax.platform_dependent(
-                images,
-                tpu=lambda levels, weights=weights, axis=axis: by_products(levels, axis, weights),
-                default=lambda levels, weights=weights, axis=axis: by_taps(levels, axis, weights),
-            )
+            taps, products = (functools.partial(form, axis=axis, weights=weights) for form in (by_taps, by_products))
+            images = products(images) if exported else jax.lax.platform_dependent(images, tpu=products, default=taps)
     return images
 
 

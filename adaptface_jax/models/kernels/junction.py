@@ -57,7 +57,10 @@ class Projection(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """tokens: of an image, padding included. interpret: without a GPU, for tests. mesh: as in `split.on_rows`."""
+    """tokens: of an image, padding included. forward, backward: rows and values, as in FORWARD and BACKWARD.
+
+    interpret: without a GPU, for tests. mesh: as in `split.on_rows`.
+    """
 
     tokens: int
     eps: float
@@ -167,7 +170,7 @@ def _forward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...], 
     s = tile.load(ref["x"])
     if "p" in ref:
         s = [a + b + bias for a, b, bias in zip(s, tile.load(ref["p"]), tile.vector(ref["bias"]), strict=True)]
-        for span in chunks(ending) if ending else ():
+        for span in chunks(ending):
             hidden = tile.narrow(ref["p"], width, span, ending)
             if "p_gate" in ref:
                 hidden = tile.gated(hidden, ref["p_gate"], form.tokens, span, ending)
@@ -200,7 +203,7 @@ def _backward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...],
     rows, count, width, ending, starting = sizes
     tile = Tile(rows, count, width)
     dn = tile.load(ref["dn"])
-    for span in chunks(starting) if starting else ():
+    for span in chunks(starting):
         hidden = tile.narrow(ref["dn"], width, span, starting)
         if "a_gate" in ref:
             hidden = tile.gated(hidden, ref["a_gate"], form.tokens, span, starting)
@@ -232,15 +235,14 @@ def _run_forward(
     ending = 0 if update is None else update.b.shape[0]
     starting = 0 if projection is None else projection.a.shape[1]
     given = {"x": x, "p": p, "bias": bias, "scale": norm.scale, "shift": norm.shift}
+    made = {"n": extended(width, starting) if starting else width}
+    if p is not None:
+        made["s"] = width
     if update is not None:
         given |= {"b": update.b.astype(x.dtype), "p_gate": update.gate}
+        made["ended"] = ending
     if projection is not None:
         given |= {"a": projection.a.astype(x.dtype), "a_gate": projection.gate}
-    made = {} if p is None else {"s": width}
-    if ending:
-        made["ended"] = ending
-    made["n"] = extended(width, starting) if starting else width
-    if projection is not None:
         made["low"] = starting
         if projection.gate is not None:
             made["hidden"] = starting

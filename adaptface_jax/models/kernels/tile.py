@@ -23,7 +23,8 @@ class Tile:
     """
 
     def __init__(self, rows: int, count: int, width: int) -> None:
-        self.rows = pl.program_id(0) * rows + jnp.arange(rows, dtype=jnp.int32)
+        self.first = pl.program_id(0) * rows
+        self.rows = self.first + jnp.arange(rows, dtype=jnp.int32)
         self.count, self.width = count, width
         self.valid = None if count % rows == 0 else self.rows < count
         self.columns = _pieces(width)
@@ -47,29 +48,17 @@ class Tile:
 
     def vector(self, ref: Any) -> Pieces:
         """ref [D], as rows."""
-        found = []
-        for span in self.columns:
-            columns, mask = numbers_of(span, self.width)
-            found.append(_load(ref.at[columns], mask).astype(jnp.float32)[None, :])
-        return found
+        return [_load(ref.at[columns], real).astype(jnp.float32)[None, :] for columns, real in self._numbers()]
 
     def factor(self, ref: Any, span: Span, end: int) -> list[jax.Array]:
         """[columns, span] of ref [D, R], in pieces."""
         ranks, inside = numbers_of(span, end)
-        found = []
-        for piece in self.columns:
-            columns, real = numbers_of(piece, self.width)
-            found.append(_load(ref.at[columns[:, None], ranks[None, :]], _both(real, inside)))
-        return found
+        return [_load(ref.at[c[:, None], ranks[None, :]], _both(real, inside)) for c, real in self._numbers()]
 
     def turned(self, ref: Any, span: Span, end: int) -> list[jax.Array]:
         """[span, columns] of ref [R, D], in pieces."""
         ranks, inside = numbers_of(span, end)
-        found = []
-        for piece in self.columns:
-            columns, real = numbers_of(piece, self.width)
-            found.append(_load(ref.at[ranks[:, None], columns[None, :]], _both(inside, real)))
-        return found
+        return [_load(ref.at[ranks[:, None], c[None, :]], _both(inside, real)) for c, real in self._numbers()]
 
     def gated(self, hidden: jax.Array, ref: Any, tokens: int, span: Span, end: int) -> jax.Array:
         """hidden [rows, span] times the gates of each row's image, ref [B, R]."""
@@ -78,11 +67,15 @@ class Tile:
         if len(self.rows) > tokens:
             gates = _load(ref.at[images[:, None], ranks[None, :]], _both(None, inside))
         else:  # of two images at most, whose gates are read once
-            last = jnp.minimum((pl.program_id(0) + 1) * len(self.rows), self.count) - 1
-            ends = (pl.program_id(0) * len(self.rows) // tokens, last // tokens)
+            last = jnp.minimum(self.first + len(self.rows), self.count) - 1
+            ends = (self.first // tokens, last // tokens)
             first, other = (_load(ref.at[image, ranks], inside)[None, :] for image in ends)
             gates = jnp.where((images == ends[0])[:, None], first, other)
         return hidden * gates.astype(hidden.dtype)
+
+    def _numbers(self) -> list[tuple[jax.Array, jax.Array | None]]:
+        """The columns of each piece, and which are real."""
+        return [numbers_of(piece, self.width) for piece in self.columns]
 
     def _columns(self, span: Span, end: int) -> tuple[jax.Array, jax.Array | None]:
         columns, inside = numbers_of(span, end)
