@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from adaptface_jax.models.kernels import proof
 from adaptface_jax.models.kernels.attention import attend_packed
 from adaptface_jax.models.kernels.feed_forward import Form as FeedForward
 from adaptface_jax.models.kernels.feed_forward import feed_forward, fits
@@ -100,7 +101,8 @@ def block(module: Any, stream: Stream, adaptation: Adaptation | None, form: Form
     w1, b1 = mlp.fc1.weights(s.dtype), mlp.fc1.bias[...].astype(s.dtype)
     if low is None and after is None and fits(*w1.shape):
         w2, b2 = _scaled(mlp.fc2, module.scale2, s.dtype)
-        own = FeedForward(mlp.activation, form.interpret, mesh=form.mesh)
+        hopper = proof.wrong_on_hopper(*w1.shape) == ""
+        own = FeedForward(mlp.activation, form.interpret, mesh=form.mesh, hopper=hopper)
         return Stream(s, feed_forward(own, entry.n, w1, b1, w2), b2)
     hidden = _entered(entry, w1, low, b1)
     # Only its input is kept for the backward pass.

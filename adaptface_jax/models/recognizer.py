@@ -97,7 +97,13 @@ class Recognizer:
     def attention(self) -> str:
         """The same, with the reason if kernels that fit are not used."""
         name, reason = self._attention
-        return f"{name} (not {FUSED}: {reason} on this device)" if reason else name
+        if reason:
+            return f"{name} (not {FUSED}: {reason} on this device)"
+        if name == FUSED:
+            from adaptface_jax.models.kernels import proof
+
+            reason = proof.wrong_on_hopper(self.spec.width, self.spec.mlp_width) or ""
+        return f"{name} (without some of its kernels: {reason} on this device)" if reason else name
 
     @property
     def _attention(self) -> tuple[str, str]:

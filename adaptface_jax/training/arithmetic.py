@@ -58,7 +58,7 @@ def _of(equation: JaxprEqn) -> float:
     if name.startswith("dot_product_attention"):  # [B, T, heads, d] and [B, S, heads, d]: two products, or five
         first, second, products = _shape(equation.invars[0]), _shape(equation.invars[1]), 5 if "bwd" in name else 2
         return 2.0 * products * math.prod(first) * second[1]
-    if name == "pallas_call":  # its body is that of one program, of many
+    if "cost_estimate" in params:  # a kernel, whose body is that of one program, of many
         estimate = params["cost_estimate"]
         return 0.0 if estimate is None else float(estimate.flops)
     inner = [flops(program) for program in _programs(params)]

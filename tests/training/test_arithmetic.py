@@ -49,11 +49,11 @@ def test_what_every_device_does_counts_once_for_each():
     assert counted(split, jax.device_put(A, sharding(mesh, "batch")), B) == ONE
 
 
-def test_a_kernel_counts_as_what_it_computes_in_all_programs():
+@pytest.mark.parametrize("form", [Form("gelu", interpret=True), Form("gelu", hopper=True)], ids=["triton", "hopper"])
+def test_a_kernel_counts_as_what_it_computes_in_all_programs(form):
     rows, width, hidden = 256, 64, 128
-    n, w1, w2 = jnp.ones((rows, width)), jnp.ones((width, hidden)), jnp.ones((hidden, width))
-    form = Form("gelu", interpret=True)
-    gradient = jax.grad(lambda n: feed_forward(form, n, w1, jnp.ones(hidden), w2).sum())
+    n, w1, w2 = (jnp.ones(shape, jnp.bfloat16) for shape in ((rows, width), (width, hidden), (hidden, width)))
+    gradient = jax.grad(lambda n: feed_forward(form, n, w1, jnp.ones(hidden, n.dtype), w2).sum())
     assert counted(gradient, n) == 4 * 2 * rows * width * hidden  # two products and their gradients, one in a kernel
 
 

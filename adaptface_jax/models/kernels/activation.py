@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,17 +24,20 @@ from adaptface_jax.models.kernels.split import on_rows
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 ROWS, COLUMNS, WARPS = 32, 128, 4  # of a program
-FACTORS = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+HALVES = tuple(each / 2 for each in (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429))
 
 
-def gelu(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x Phi(x) and Phi(x) + x phi(x) of float32 x, with the normal distribution's Phi and phi."""
-    t = 1 / (1 + 0.3275911 * math.sqrt(0.5) * jnp.abs(x))
+def gelu(x: jax.Array, inverse: Callable[[jax.Array], jax.Array] = lambda x: 1 / x) -> tuple[jax.Array, jax.Array]:
+    """x Phi(x) and Phi(x) + x phi(x) of float32 x, with the normal distribution's Phi and phi.
+
+    inverse: 1 / x of x >= 1.
+    """
+    t = inverse(1 + 0.3275911 * math.sqrt(0.5) * jnp.abs(x))
     bell = jnp.exp2(x * x * (-0.5 * math.log2(math.e)))
-    tail = FACTORS[-1] * t
-    for factor in reversed(FACTORS[:-1]):
-        tail = (tail + factor) * t
-    tail = 0.5 * tail * bell  # beyond |x|
+    tail = HALVES[-1] * t
+    for half in reversed(HALVES[:-1]):
+        tail = (tail + half) * t
+    tail = tail * bell  # beyond |x|
     below = jnp.where(x < 0, tail, 1 - tail)
     return x * below, below + x * bell * (1 / math.sqrt(2 * math.pi))
 

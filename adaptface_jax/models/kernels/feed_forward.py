@@ -5,8 +5,9 @@
 
 The pass that makes g also makes activation'(h), the only thing kept. In the backward pass (dy w2') * activation'(h) is
 one product that ends in a factor; apart from it, a pass over the widest arrays of a block takes twice as long as the
-product. (On an H100 a forward product that ends in the activation was no faster than XLA's product and pass, and a
-product that ends in the derivative made from h slower: 15 instructions for each of 1e8 results.)
+product. On Hopper GPUs the forward product ends in the activation and its derivative, too (`hopper`). (With Triton it
+was no faster than XLA's product and a pass, and a product that ends in the derivative made from h slower: 15
+instructions for each of 1e8 results.)
 
 The rows' tiles are the slow axis of the grid: all programs that share a tile of rows run at a time, which then comes
 from the L2 cache, as the weights do.
@@ -43,12 +44,25 @@ TILES = Tiles()
 
 
 class Form(NamedTuple):
-    """What is fixed at trace time. interpret: without a GPU, for tests. mesh: as in `split.on_rows`."""
+    """What is fixed at trace time. interpret: without a GPU, for tests. mesh: as in `split.on_rows`.
+
+    hopper: whether the products of `hopper` are used for arrays that fit them.
+    """
 
     activation: str
     interpret: bool = False
     tiles: Tiles = TILES
     mesh: Mesh | None = None
+    hopper: bool = False
+
+    def on_hopper(self, shape: tuple[int, ...], hidden: int) -> Any:
+        """The module `hopper`, if its products are used for an array [M, D] and weights [D, hidden]; else None."""
+        if not self.hopper:
+            return None
+        from adaptface_jax.models.kernels import hopper  # only here: its compiler changes often
+
+        rows = shape[0] // (1 if self.mesh is None else self.mesh.size)
+        return hopper if hopper.fits(rows, shape[1], hidden, self.activation) else None
 
 
 def fits(width: int, hidden: int) -> bool:
@@ -67,7 +81,11 @@ def feed_forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax
 
 
 def _forward(form: Form, n: jax.Array, w1: jax.Array, b1: jax.Array, w2: jax.Array) -> tuple[jax.Array, Any]:
-    g, slope = activated(form.activation, jnp.matmul(n, w1), b1, True, form.interpret, form.mesh)
+    hopper = form.on_hopper(n.shape, len(w2))
+    if hopper:
+        g, slope = hopper.activated_product(n, w1, b1, form.mesh)
+    else:
+        g, slope = activated(form.activation, jnp.matmul(n, w1), b1, True, form.interpret, form.mesh)
     return jnp.matmul(g, w2), (slope, w1, b1, w2)
 
 
@@ -82,6 +100,9 @@ feed_forward.defvjp(_forward, _backward)
 
 def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.Array:
     """(dy w2') * slope, [M, H]."""
+    hopper = form.on_hopper(dy.shape, len(w2))
+    if hopper:
+        return hopper.scaled_product(dy, w2.T, slope, form.mesh)
     tiles, width, hidden = form.tiles, dy.shape[1], w2.shape[0]
     across = hidden // tiles.columns
     result = pl.BlockSpec((tiles.rows, tiles.columns), lambda i: (i // across, i % across))

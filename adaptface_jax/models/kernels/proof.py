@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptface_jax.models.kernels import attention, feed_forward, junction
-from adaptface_jax.models.layers.attend import attend_whole
+from adaptface_jax.models.layers.attend import attend_whole, capability
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 IMAGES, TOKENS, REAL, RANKS = 2, 66, 65, 24  # a whole block, an odd token and one of padding; ranks in two chunks
+ROWS = 200  # of the products of `hopper`: three of their tiles and a piece
 EPS = 1e-6
 # Relative, in the L2 norm: what bfloat16 rounds is 2e-3 to 6e-3, and a wrong row, column or factor is far above.
 TOLERANCE = 2e-2
@@ -35,8 +36,24 @@ def wrong(width: int, heads: int, hidden: int, interpret: bool = False) -> str:
         return elsewhere.submit(_first_wrong, width, heads, hidden, interpret).result()
 
 
+@functools.cache
+def wrong_on_hopper(width: int, hidden: int) -> str | None:
+    """The same of the products of `hopper`; None where they are not used, at all or for these sizes."""
+    device = jax.devices()[0]
+    if device.platform != "gpu" or capability(device) != 9:
+        return None
+    if not feed_forward.Form("gelu", hopper=True).on_hopper((ROWS, width), hidden):
+        return None
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(lambda: _first_differing(_on_hopper(width, hidden))).result()
+
+
 def _first_wrong(width: int, heads: int, hidden: int, interpret: bool) -> str:
-    for name, (kernel, plain, arguments) in _comparisons(width, heads, hidden, interpret).items():
+    return _first_differing(_comparisons(width, heads, hidden, interpret))
+
+
+def _first_differing(comparisons: dict[str, tuple[Any, Any, tuple]]) -> str:
+    for name, (kernel, plain, arguments) in comparisons.items():
         try:
             farthest = _farthest(kernel, plain, arguments)
         except Exception as error:  # whatever the compiler of an unknown version raises
@@ -69,9 +86,6 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
         rest = jnp.zeros((rows, junction.extended(width, RANKS) - width - RANKS), n.dtype).at[:, 0].set(1)
         return s, jnp.concatenate([n, (n @ a) * gates, rest], axis=1)
 
-    w1, b1, w2 = of(width, hidden, size=width**-0.5), of(hidden, size=0.2), of(hidden, width, size=hidden**-0.5)
-    forward = feed_forward.Form("gelu", interpret)
-
     def parts(qkv: Any) -> Any:
         q, k, v = (each.reshape(IMAGES, REAL, heads, -1) for each in jnp.split(qkv[:, :REAL], 3, axis=-1))
         y = attend_whole(q, k, v).reshape(IMAGES, REAL, width)
@@ -96,12 +110,25 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
         ),
     }
     if feed_forward.fits(width, hidden):
-        compared["the kernel of the feed-forward gradient"] = (
-            lambda n: feed_forward.feed_forward(forward, n, w1, b1, w2),
-            lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,
-            (of(rows, width),),
-        )
+        halves = _feed_forward(feed_forward.Form("gelu", interpret), rows, width, hidden)
+        compared["the kernel of the feed-forward gradient"] = halves
     return compared
+
+
+def _on_hopper(width: int, hidden: int) -> dict[str, tuple[Any, Any, tuple]]:
+    form = feed_forward.Form("gelu", hopper=True)
+    return {"a product of Hopper GPUs": _feed_forward(form, ROWS, width, hidden)}
+
+
+def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -> tuple[Any, Any, tuple]:
+    rng = np.random.default_rng(2)
+    sizes = {(width, hidden): width**-0.5, (hidden,): 0.2, (hidden, width): hidden**-0.5, (rows, width): 1.0}
+    w1, b1, w2, n = (jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16) for shape, size in sizes.items())
+    return (
+        lambda n: feed_forward.feed_forward(form, n, w1, b1, w2),
+        lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,
+        (n,),
+    )
 
 
 def _farthest(kernel: Any, plain: Any, arguments: tuple) -> float:

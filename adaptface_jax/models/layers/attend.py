@@ -78,14 +78,14 @@ def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike, unfit: str = "
         return "each" if jax.device_count() == 1 else "whole"
     if _no_flash(device, head_dim, dtype):
         return "whole"
-    return "cudnn" if unfit or _no_kernels(head_dim) or _capability(device) != 9 else FUSED
+    return "cudnn" if unfit or _no_kernels(head_dim) or capability(device) != 9 else FUSED
 
 
 def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
     """Why cuDNN's kernels cannot run, "" if they can."""
     if device.platform != "gpu" or "cuda" not in device.client.platform_version:
         return f"the device is {device.device_kind}, not an NVIDIA GPU"
-    if _capability(device) < 8:
+    if capability(device) < 8:
         return f"the compute capability of {device.device_kind} is {device.compute_capability}, and 8.0 is needed"
     if jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
         return f"backbone.dtype is {jnp.dtype(dtype).name}, and bfloat16 is needed"
@@ -101,5 +101,6 @@ def _no_kernels(head_dim: int) -> str:
     return "" if head_dim == 64 else f"its heads have {head_dim} features, and 64 are needed"
 
 
-def _capability(device: jax.Device) -> int:
+def capability(device: jax.Device) -> int:
+    """The first number of an NVIDIA GPU's compute capability."""
     return int(str(device.compute_capability).partition(".")[0])
