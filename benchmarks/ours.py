@@ -139,7 +139,7 @@ def build(problem: Problem) -> Ready:
         {
             "compile_seconds": compile_seconds,
             "first_loss": loss,
-            "attention": recognizer.attend,
+            "attention": recognizer.attention,
             "flops": arithmetic,
             "device": device.device_kind,
             "versions": {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},

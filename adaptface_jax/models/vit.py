@@ -135,15 +135,15 @@ class ViT(nnx.Module):
         self.projection = Dense(spec.width, spec.projection, use_bias=False, rngs=rngs) if spec.projection else None
         self.spec = spec
 
-    def tokens(self, images: jax.Array) -> jax.Array:
-        """Patches, class token, positions and registers: [B, S, S, 3] -> [B, T, D]."""
+    def tokens(self, images: jax.Array, embed: Callable[[jax.Array], jax.Array] | None = None) -> jax.Array:
+        """Patches, class token, positions and registers: [B, S, S, 3] -> [B, T, D]. embed: in place of patch_embed."""
         batch, size, _, channels = images.shape
         patch = self.spec.patch_size
         grid = size // patch
         if size % patch:  # as a convolution does
             images = images[:, : grid * patch, : grid * patch]
         cut = images.reshape(batch, grid, patch, grid, patch, channels).transpose(0, 1, 3, 2, 4, 5)
-        x = self.patch_embed(cut.reshape(batch, grid * grid, patch * patch * channels))
+        x = (embed or self.patch_embed)(cut.reshape(batch, grid * grid, patch * patch * channels))
 
         def of_each(token: nnx.Param) -> jax.Array:
             return jnp.broadcast_to(token[...].astype(x.dtype), (batch, *token.shape[1:]))
@@ -225,12 +225,15 @@ class ViT(nnx.Module):
             i, own, low_rank = layer
             return body(i, carry, (of_block(i, state) if own is None else own, low_rank))
 
-        x = self.tokens(images)
-        # An exported batch has no length: it cannot even be split in one.
-        carry = ([x] if abreast == 1 else jnp.split(x, math.gcd(len(x), abreast)), gate)
-        if attend == FUSED and which is None and not return_blocks:
+        embed, fuses = None, attend == FUSED and which is None and not return_blocks
+        if fuses:
             from adaptface_jax.models import fused  # only here: jax means to give up the compiler of its kernels
 
+            embed = fused.aligned(self.patch_embed)
+        x = self.tokens(images, embed)
+        # An exported batch has no length: it cannot even be split in one.
+        carry = ([x] if abreast == 1 else jnp.split(x, math.gcd(len(x), abreast)), gate)
+        if fuses:
             [x], gate = carry
 
             def layer(i: int, gate: Gates | None) -> tuple[Block, Adaptation | None]:
