@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import os
+import select
 import statistics
 import threading
 import time
@@ -57,10 +58,13 @@ GROUPS = {
 
 
 class Deadline:
-    """Ends the busy worker when time is up, and starts no other."""
+    """Ends the busy worker when time is up, and starts no other.
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    reserve: seconds of them that are kept for rounds while workers compile.
+    """
+
+    def __init__(self, seconds: float, reserve: float = 0) -> None:
+        self._end, self._reserve = time.monotonic() + seconds, reserve
 
     def left(self) -> float:
         return self._end - time.monotonic()
@@ -73,6 +77,9 @@ class Deadline:
         """Waits until it has; the reason if it has not."""
         if worker is None:
             return "not started: the deadline"
+        output = worker.process.stdout
+        if not select.select([output], [], [], max(self.left() - self._reserve, 0))[0]:
+            worker.process.kill()
         return "" if self._within(worker, worker.warm) else self._reason(worker)
 
     def run(self, worker: Worker, steps: int) -> bool:
@@ -91,8 +98,9 @@ class Deadline:
         return True
 
     def _reason(self, worker: Worker) -> str:
-        status = worker.process.wait()
-        return "cut off: the deadline" if self.left() <= 0 else f"ended with status {status} (memory?)"
+        worker.close()
+        status = worker.process.returncode
+        return "cut off: the deadline" if self.left() <= self._reserve else f"ended with status {status} (memory?)"
 
 
 def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak: float) -> list[dict[str, Any]]:
@@ -181,13 +189,14 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--peak_size", type=int, default=Squares.size, help="of the matrices of the matmul peak")
     parser.add_argument("--deadline", type=float, default=570, help="seconds for everything")
+    parser.add_argument("--reserve", type=float, default=40, help="of them, kept for the rounds of what is compiled")
     parser.add_argument("--out", type=Path, help="JSON file; default: printed only")
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse()
-    deadline, load = Deadline(options.deadline), os.getloadavg()[0]
+    deadline, load = Deadline(options.deadline, options.reserve), os.getloadavg()[0]
     squares = deadline.start("matmul_peak.py", Squares(size=options.peak_size))
     why = deadline.warm(squares)
     if squares is None or why or not deadline.run(squares, 5):

@@ -65,6 +65,7 @@ class Worker:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def take_turns(workers: list[Worker], rounds: int, steps: int) -> list[Worker]:

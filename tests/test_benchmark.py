@@ -31,6 +31,24 @@ def test_our_side_needs_only_jax_and_flax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_is_not_compiled_in_time_costs_nobody_else_a_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*PATHS, *sys.path])
+    from gpu import Deadline
+    from serving import Problem
+
+    answers = "import json, sys, time; time.sleep({}); print('{{}}', flush=True)\n"
+    answers += "for line in sys.stdin: print(json.dumps(dict(seconds=1, cpu_seconds=1, peak_bytes=1)), flush=True)\n"
+    for name, seconds in (("slow", 60), ("quick", 0)):
+        (tmp_path / f"{name}.py").write_text(answers.format(seconds))
+    deadline = Deadline(26, reserve=20)
+    slow, quick = (deadline.start(str(tmp_path / f"{name}.py"), Problem(name)) for name in ("slow", "quick"))
+    assert deadline.warm(slow) == "cut off: the deadline"
+    assert deadline.warm(quick) == ""
+    assert deadline.run(quick, 2)
+    quick.close()
+    assert quick.seconds == [0.5]
+
+
 @pytest.mark.slow
 def test_our_side_runs_small(tmp_path):
     out = tmp_path / "result.json"

@@ -42,6 +42,7 @@ def gelu(x: jax.Array, inverse: Callable[[jax.Array], jax.Array] = lambda x: 1 /
     return x * below, below + x * bell * (1 / math.sqrt(2 * math.pi))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
 def activated(
     name: str, h: jax.Array, bias: jax.Array, slope: bool, interpret: bool, mesh: Mesh | None
 ) -> tuple[jax.Array, ...]:

@@ -274,6 +274,7 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
     split.of_program(form.tiles.block, of_both)
 
 
+@functools.partial(jax.jit, static_argnums=1)  # here and in the other kernels: lowered once for all blocks
 def _run_forward(qkv: jax.Array, form: _Form) -> tuple[jax.Array, jax.Array]:
     def run(qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch, stored, width = qkv.shape
@@ -294,6 +295,7 @@ def _run_forward(qkv: jax.Array, form: _Form) -> tuple[jax.Array, jax.Array]:
     return on_rows(form.mesh, run, (qkv,))
 
 
+@functools.partial(jax.jit, static_argnums=4)
 def _run_backward(qkv: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array, form: _Form) -> jax.Array:
     def run(qkv: jax.Array, *rest: jax.Array) -> jax.Array:
         batch, stored, _ = qkv.shape

@@ -98,6 +98,7 @@ def _backward(form: Form, residuals: Any, dy: jax.Array) -> tuple[jax.Array, ...
 feed_forward.defvjp(_forward, _backward)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _through(form: Form, dy: jax.Array, w2: jax.Array, slope: jax.Array) -> jax.Array:
     """(dy w2') * slope, [M, H]."""
     hopper = form.on_hopper(dy.shape, len(w2))

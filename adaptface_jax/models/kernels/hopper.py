@@ -238,6 +238,7 @@ def _when(condition: Any, function: Callable[[Any], None], argument: Any) -> Non
     pl.when(condition)(lambda: function(argument))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _run(scaled: bool, interpret: Any, x: jax.Array, w: jax.Array, other: jax.Array) -> tuple[jax.Array, ...]:
     rows, width = x.shape
     device = jax.devices()[0]

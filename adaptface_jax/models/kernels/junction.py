@@ -228,6 +228,7 @@ def _backward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...],
         tile.store_narrow(ref["d_ext"], width, span, ending, hidden)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _run_forward(
     form: Form, x: Any, p: Any, bias: Any, update: Any, norm: Norm, projection: Any
 ) -> dict[str, jax.Array]:
@@ -249,6 +250,7 @@ def _run_forward(
     return _call(_forward_kernel, "junction", form, (width, ending, starting), given, made, x.dtype)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _run_backward(
     form: Form, ds: Any, dn: Any, s: Any, update: Any, norm: Norm, projection: Any
 ) -> dict[str, jax.Array]:

@@ -122,8 +122,9 @@ def _on_hopper(width: int, hidden: int) -> dict[str, tuple[Any, Any, tuple]]:
 
 def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -> tuple[Any, Any, tuple]:
     rng = np.random.default_rng(2)
-    sizes = {(width, hidden): width**-0.5, (hidden,): 0.2, (hidden, width): hidden**-0.5, (rows, width): 1.0}
-    w1, b1, w2, n = (jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16) for shape, size in sizes.items())
+    shapes, sizes = ((width, hidden), (hidden,), (hidden, width), (rows, width)), (width**-0.5, 0.2, hidden**-0.5, 1.0)
+    each = zip(shapes, sizes, strict=True)
+    w1, b1, w2, n = (jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16) for shape, size in each)
     return (
         lambda n: feed_forward.feed_forward(form, n, w1, b1, w2),
         lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,

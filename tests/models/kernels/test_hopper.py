@@ -126,4 +126,5 @@ def test_the_proof_finds_a_wrong_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hopper, "scaled_product", lambda x, w, factor, *_: (x @ w) * factor)
     assert proof._first_differing(proof._on_hopper(64, 128)) == ""
     monkeypatch.setattr(hopper, "scaled_product", doubled)
-    assert "a product of Hopper GPUs differs from its plain form" in proof._first_differing(proof._on_hopper(64, 128))
+    # Another width: the same one is not traced again.
+    assert "a product of Hopper GPUs differs from its plain form" in proof._first_differing(proof._on_hopper(128, 128))
