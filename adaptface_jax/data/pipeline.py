@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a source to batches of uint8 images on the host: order, decoding, batching, prefetch.
 
-Everything is a function of (seed, step): a run that resumes at a step sees the same batches as if uninterrupted. Grain
-supplies the shuffle (a new keyed permutation in each epoch) and the threads. The shuffle permutes record numbers, and
-one thread (on many cores with a process, `decoding`) reads an entire batch: it costs one task, not one per image.
+Everything is a function of (seed, step): a run that resumes at a step sees the same batches as if uninterrupted.
+`order` supplies the shuffle (a new keyed permutation in each epoch), Grain the threads. The shuffle permutes record
+numbers, and one thread (on many cores with a process, `decoding`) reads an entire batch: one task, not one per image.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from adaptface_jax.core.processors import cores
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.bad_records import BadRecord, BadRecords
 from adaptface_jax.data.decoding import Decoder, Encoded, decoder
+from adaptface_jax.data.order import Order, whole_batches
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.witness import ROW, image_digest, label_digest
 from adaptface_jax.distributed.processes import process_rows
 
+ENDLESS = 1 << 62  # steps
 # The size at which InsightFace and the common benchmarks store aligned faces, in pixels.
 STORED_SIZE = 112
 
@@ -77,20 +79,21 @@ def batches(
     rows = process_rows(batch_size, process_index, process_count)
     skip, witnessed, threads = bad_records is not None, witness is not None, _threads(threads)
     load = _Load(source, image_size, rows, decoder(threads), skip, witnessed, features)
-    order = _order(source, batch_size, seed)
-    iterator = iter(order.map(load).repeat().to_iter_dataset(_ahead(threads)))
+    order = Order(len(source), batch_size, seed)
+    steps = grain.MapDataset.range(ENDLESS).map(lambda step: load(order[step]))
+    iterator = iter(steps.to_iter_dataset(_ahead(threads)))
     iterator.set_state({"next_index": start_step})
     return _take(iterator, bad_records, witness)
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
     """Complete batches in one pass over the source."""
-    return len(source) // batch_size
+    return whole_batches(len(source), batch_size)
 
 
 def record_keys(source: Source, batch_size: int, seed: int, step: int) -> list[str]:
     """The keys of the records on which step `step` (counted from 1) trains, over all processes."""
-    numbers = _order(source, batch_size, seed).repeat()[step - 1]
+    numbers = Order(len(source), batch_size, seed)[step - 1]
     return [source.key(number) for number in numbers.tolist()]
 
 
@@ -236,16 +239,6 @@ class _Load:
             member = self.source.domains[numbers] * weight[:, None]
             batch["domain"] = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
         return _Loaded(batch, bad, numbers, seen)
-
-
-def _order(source: Source, batch_size: int, seed: int) -> grain.MapDataset:
-    """The record numbers [batch_size] of each batch of an epoch, reshuffled when repeated."""
-    return grain.MapDataset.range(len(source)).shuffle(_shuffle_seed(seed)).batch(batch_size, drop_remainder=True)
-
-
-def _shuffle_seed(seed: int) -> int:
-    """Grain shuffles epoch e with seed + e: unhashed, seed 1 would repeat the order of seed 0 one epoch later."""
-    return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def _threads(asked: int | None) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -145,6 +146,17 @@ def test_they_are_gone_with_a_parent_that_is_killed():
 def _lives(process: int) -> bool:
     stat = Path(f"/proc/{process}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_they_say_nothing_when_nobody_takes_their_answer():
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from adaptface_jax.data.decoding import serve; serve()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    child.stdout.close()
+    with child:
+        _, said = child.communicate(pickle.dumps((JPEGS[:8], NAMES, (8, SIZE, SIZE, 3))))
+    assert (child.returncode, said) == (0, b"")
 
 
 def test_few_threads_decode_themselves_and_many_share_processes():
