@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptface_jax.distributed.mesh import make_mesh, sharding
 from adaptface_jax.models.kernels import hopper, proof
 from adaptface_jax.models.kernels.feed_forward import Form, feed_forward
 from tests import made_models as models
@@ -67,7 +68,10 @@ def test_a_product_ends_in_a_factor(rows: int, few_processors: None) -> None:
 def lowered(form: Form, rows: int, width: int = 384) -> str:
     """The gradient of the feed-forward half, for NVIDIA GPUs."""
     shapes = ((rows, width), (width, 1536), (1536,), (1536, width), (rows, width))
-    n, w1, b1, w2, dy = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes)
+    places = [None if form.mesh is None else sharding(form.mesh, *axis) for axis in (["batch"], [], [], [], ["batch"])]
+    n, w1, b1, w2, dy = (
+        jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=place) for shape, place in zip(shapes, places, strict=True)
+    )
     step = jax.jit(lambda n, w1, b1, w2, dy: jax.vjp(lambda n: feed_forward(form, n, w1, b1, w2), n)[1](dy))
     return step.trace(n, w1, b1, w2, dy).lower(lowering_platforms=("cuda",)).as_text()
 
@@ -78,6 +82,14 @@ def test_both_are_kernels_on_hopper_gpus() -> None:
     assert text.count("stablehlo.custom_call @") == 2
     assert "activated_product" in text
     assert "scaled_product" in text
+
+
+def test_each_of_several_gpus_computes_its_own_rows() -> None:
+    mesh = make_mesh(jax.devices()[:8])
+    assert mesh.size == 8
+    text = lowered(Form("gelu", mesh=mesh, hopper=True), 8 * 264)
+    assert text.count("stablehlo.custom_call @mosaic_gpu") == 2
+    assert "tensor<264x1536xbf16>" in text
 
 
 @pytest.mark.skipif(jax.__version_info__ >= (0, 11), reason="jax 0.11 lowers Triton only beside a GPU, with a warning")
