@@ -34,7 +34,7 @@ INSTALLED := $(VENV)/installed
 NEWEST_TESTS := tests/config tests/losses/test_margin.py \
   $(patsubst %,tests/models/test_%.py,attention parameters positions) tests/models/kernels/test_hopper.py \
   tests/training/test_optim.py tests/training/test_checkpoint.py \
-  $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn does_the_state_is_donated_and_the_frozen_tree_untouched \
+  $(addprefix tests/training/test_step.py::test_,every_part_that_should_learn_does the_state_is_donated_and_the_frozen_tree_untouched \
     a_warm_loop_transfers_nothing_by_itself_and_never_compiles_again) tests/commands/test_evaluate.py::test_everything_in_one_command tests/api/test_examples.py
 
 .PHONY: install demo test test-suite test-beside test-wheel test-newest newest test-peers test-onnx quality style docs bench bench-gpu
