@@ -97,24 +97,20 @@ def _encrypted(values: np.ndarray, word: int, keys: list[int]) -> np.ndarray:
 
 
 def _keys(seed: int) -> list[int]:
-    """The first ROUNDS numbers of std::seed_seq{seed}."""
-    n, given = ROUNDS, [seed]
-    apart = (n - 1) // 2
-    p, q = (n - apart) // 2, (n - apart) // 2 + apart
-    made = [0x8B8B8B8B] * n
-    for k in range(2 * n):
-        a, b, c = made[k % n], made[(k + p) % n], made[(k - 1) % n]
-        if k < n:
-            first = 1664525 * _folded(a ^ b ^ c) & WORD
-            second = first + (len(given) if k == 0 else k % n + (given[k - 1] if k <= len(given) else 0)) & WORD
-            made[(k + p) % n] = made[(k + p) % n] + first & WORD
-            made[(k + q) % n] = made[(k + q) % n] + second & WORD
-        else:
-            first = 1566083941 * _folded(a + b + c & WORD) & WORD
-            second = first - k % n & WORD
-            made[(k + p) % n] ^= first
-            made[(k + q) % n] ^= second
-        made[k % n] = second
+    """The first four numbers of std::seed_seq{seed}."""
+    made = [0x8B8B8B8B] * ROUNDS
+    for k, added in enumerate((1, seed + 1, 2, 3)):
+        after, last = (k + 1) % ROUNDS, (k + 2) % ROUNDS
+        first = 1664525 * _folded(made[k] ^ made[after] ^ made[k - 1]) & WORD
+        made[k] = first + added & WORD
+        made[after] = made[after] + first & WORD
+        made[last] = made[last] + made[k] & WORD
+    for k in range(ROUNDS):
+        after, last = (k + 1) % ROUNDS, (k + 2) % ROUNDS
+        first = 1566083941 * _folded(made[k] + made[after] + made[k - 1] & WORD) & WORD
+        made[k] = first - k & WORD
+        made[after] ^= first
+        made[last] ^= made[k]
     return made
 
 

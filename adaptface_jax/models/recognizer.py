@@ -99,10 +99,11 @@ class Recognizer:
         name, reason = self._attention
         if reason:
             return f"{name} (not {FUSED}: {reason} on this device)"
-        if name == FUSED:
-            from adaptface_jax.models.kernels import proof
+        if name != FUSED:
+            return name
+        from adaptface_jax.models.kernels import proof
 
-            reason = proof.wrong_on_hopper(self.spec.width, self.spec.mlp_width) or ""
+        reason = proof.wrong_on_hopper(self.spec.width, self.spec.mlp_width) or ""
         return f"{name} (without some of its kernels: {reason} on this device)" if reason else name
 
     @property

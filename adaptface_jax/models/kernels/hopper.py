@@ -105,7 +105,8 @@ class _Plan(NamedTuple):
 
 
 class _Shared(NamedTuple):
-    """Memory of a program: steps of rows, its weights, parts of the factor or its bias, results on their way out.
+    """Memory of a program: steps of rows, its weights, parts of the factor or its bias, results where none takes one's
+    place.
 
     Then barriers: what was loaded (of rows apart for each turn, so that nobody waits for what another one takes), and
     what is free again.
@@ -130,7 +131,7 @@ class _Shared(NamedTuple):
             memory(SLOTS, ROWS, DEPTH),
             memory(plan.steps, DEPTH, COLUMNS),
             memory(TURNS, ROWS, COLUMNS) if plan.scaled else plgpu.SMEM((COLUMNS,), dtype),
-            memory(1, 8, DEPTH) if plan.scaled else memory(TURNS, 2, ROWS, DEPTH),
+            None if plan.scaled else memory(TURNS, 2, ROWS, DEPTH),
             plgpu.Barrier(num_barriers=TURNS * SLOTS),
             plgpu.Barrier(num_barriers=SLOTS),
             plgpu.Barrier(num_barriers=plan.steps),
@@ -244,16 +245,15 @@ def _run(scaled: bool, interpret: Any, x: jax.Array, w: jax.Array, other: jax.Ar
     device = jax.devices()[0]
     processors = device.core_count if device.platform == "gpu" else PROCESSORS
     plan = _Plan(scaled, rows, width, w.shape[1], processors)
-    shared = _Shared.of(plan, x.dtype)
     made = (jax.ShapeDtypeStruct((rows, plan.hidden), x.dtype),) * (1 if scaled else 2)
 
     def program(*refs: Any) -> None:
-        def body(*memory: Any) -> None:
+        def body(shared: _Shared) -> None:
             loads = lax.axis_index("warpgroup") == TURNS
-            pl.when(loads)(lambda: _load(plan, refs[:3], _Shared(*memory)))
-            pl.when(jnp.logical_not(loads))(lambda: _compute(plan, refs[3:], _Shared(*memory)))
+            pl.when(loads)(lambda: _load(plan, refs[:3], shared))
+            pl.when(jnp.logical_not(loads))(lambda: _compute(plan, refs[3:], shared))
 
-        pl.run_scoped(body, *shared, collective_axes="warpgroup")
+        pl.run_scoped(body, _Shared.of(plan, x.dtype), collective_axes="warpgroup")
 
     return pl.kernel(
         program,

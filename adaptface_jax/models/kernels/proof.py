@@ -8,6 +8,7 @@ has seen. The comparison takes seconds, once for each width in a process.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +21,7 @@ from adaptface_jax.models.layers.attend import attend_whole, capability
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 IMAGES, TOKENS, REAL, RANKS = 2, 66, 65, 24  # a whole block, an odd token and one of padding; ranks in two chunks
-ROWS = 200  # of the products of `hopper`: three of their tiles and a piece
+ON_HOPPER, ROWS = "a product of Hopper GPUs", 200  # rows: three of its tiles and a piece
 EPS = 1e-6
 # Relative, in the L2 norm: what bfloat16 rounds is 2e-3 to 6e-3, and a wrong row, column or factor is far above.
 TOLERANCE = 2e-2
@@ -32,8 +33,7 @@ def wrong(width: int, heads: int, hidden: int, interpret: bool = False) -> str:
 
     width, heads, hidden: of a block with frozen weights, in bfloat16. A kernel that does not compile is named, too.
     """
-    with ThreadPoolExecutor(1) as elsewhere:  # in a thread that traces nothing: the caller may be traced
-        return elsewhere.submit(_first_wrong, width, heads, hidden, interpret).result()
+    return _first_wrong(_comparisons, width, heads, hidden, interpret)
 
 
 @functools.cache
@@ -42,14 +42,17 @@ def wrong_on_hopper(width: int, hidden: int) -> str | None:
     device = jax.devices()[0]
     if device.platform != "gpu" or capability(device) != 9:
         return None
-    if not feed_forward.Form("gelu", hopper=True).on_hopper((ROWS, width), hidden):
-        return None
+    try:
+        fits = feed_forward.Form("gelu", hopper=True).on_hopper((ROWS, width), hidden)
+    except Exception as error:  # another version of jax may not even have what the module names
+        return _uncompiled(ON_HOPPER, error)
+    return _first_wrong(_on_hopper, width, hidden) if fits else None
+
+
+def _first_wrong(comparisons: Callable[..., dict[str, tuple[Any, Any, tuple]]], *sizes: Any) -> str:
+    """In a thread that traces nothing: the caller may be traced."""
     with ThreadPoolExecutor(1) as elsewhere:
-        return elsewhere.submit(lambda: _first_differing(_on_hopper(width, hidden))).result()
-
-
-def _first_wrong(width: int, heads: int, hidden: int, interpret: bool) -> str:
-    return _first_differing(_comparisons(width, heads, hidden, interpret))
+        return elsewhere.submit(lambda: _first_differing(comparisons(*sizes))).result()
 
 
 def _first_differing(comparisons: dict[str, tuple[Any, Any, tuple]]) -> str:
@@ -57,10 +60,14 @@ def _first_differing(comparisons: dict[str, tuple[Any, Any, tuple]]) -> str:
         try:
             farthest = _farthest(kernel, plain, arguments)
         except Exception as error:  # whatever the compiler of an unknown version raises
-            return f"{name} does not compile ({type(error).__name__})"
+            return _uncompiled(name, error)
         if not farthest < TOLERANCE:  # not a number is wrong, too
             return f"{name} differs from its plain form by {farthest:.2g}, in the L2 norm"
     return ""
+
+
+def _uncompiled(name: str, error: Exception) -> str:
+    return f"{name} does not compile ({type(error).__name__})"
 
 
 def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[str, tuple[Any, Any, tuple]]:
@@ -117,7 +124,7 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
 
 def _on_hopper(width: int, hidden: int) -> dict[str, tuple[Any, Any, tuple]]:
     form = feed_forward.Form("gelu", hopper=True)
-    return {"a product of Hopper GPUs": _feed_forward(form, ROWS, width, hidden)}
+    return {ON_HOPPER: _feed_forward(form, ROWS, width, hidden)}
 
 
 def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -> tuple[Any, Any, tuple]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -112,6 +114,17 @@ def test_what_they_do_not_fit_is_computed_as_before(form: Form, rows: int, width
 def test_they_are_only_for_gpus_that_have_them() -> None:
     proof.wrong_on_hopper.cache_clear()
     assert proof.wrong_on_hopper(384, 1536) == (None if jax.default_backend() != "gpu" else "")
+
+
+def test_a_jax_without_their_compiler_goes_on_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = SimpleNamespace(platform="gpu", compute_capability="9.0")
+    monkeypatch.setattr(jax, "devices", lambda: [gpu])
+    monkeypatch.delattr("adaptface_jax.models.kernels.hopper")
+    monkeypatch.setitem(sys.modules, "adaptface_jax.models.kernels.hopper", None)
+    proof.wrong_on_hopper.cache_clear()
+    said = proof.wrong_on_hopper(384, 1536)
+    proof.wrong_on_hopper.cache_clear()
+    assert said == "a product of Hopper GPUs does not compile (ModuleNotFoundError)"
 
 
 def test_a_wrong_one_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
