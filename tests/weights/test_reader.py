@@ -215,6 +215,46 @@ def test_zip_files_that_torch_did_not_write(tmp_path):
         open_weights(tmp_path / "x.zip")
 
 
+NO_WEIGHTS = {
+    "DCP": ((".metadata", "__0_0.distcp"), "checkpoint of torch.distributed; .*dcp_to_torch"),
+    "DeepSpeed": (("zero_to_fp32.py", "latest", "global_step1/mp_rank_00_model_states.pt"), "run its zero_to_fp32.py"),
+    "Orbax": (("_METADATA", "manifest.ocdbt", "d/0"), "is an Orbax checkpoint"),
+    "TensorFlow": (("saved_model.pb", "variables/variables.index"), "is a TensorFlow model"),
+    "shards": (("a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors"), "without their index"),
+    "a shard": (("config.json", "pytorch_model-00001-of-00002.bin"), "without their index"),
+    "a trainer's output": (
+        ("checkpoint-1/model.safetensors", "checkpoint-2/model.safetensors"),
+        "'checkpoint-1', 'che",
+    ),
+    "a model of several modules": (("modules.json", "0_CLIPModel/pytorch_model.bin"), "the one to read: '0_CLIPModel'"),
+    "Flax": (("config.json", "flax_model.msgpack"), "flax_model.msgpack: is a msgpack file"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+def test_a_folder_of_another_kind_is_named_with_what_to_do(kind, tmp_path):
+    names, message = NO_WEIGHTS[kind]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x82\xaaembeddings\x81\xa9")
+    with pytest.raises(InputError, match=message) as caught:
+        open_weights(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_by_another_name_gives_its_shards(tmp_path):
+    parts = shards(tmp_path)
+    write_index(tmp_path, parts)
+    (tmp_path / "model.safetensors.index.json").rename(tmp_path / "model.fp16.safetensors.index.json")
+    assert open_weights(tmp_path).shapes == {"a": (2,), "b": (3,)}
+
+
+def test_a_lone_checkpoint_of_lightning_is_the_folders_weights(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(archives.saved({"state_dict.x": np.ones(2, np.float32)}))
+    (tmp_path / "hparams.yaml").write_text("lr: 1")
+    assert open_weights(tmp_path).shapes == {"state_dict.x": (2,)}
+
+
 def test_what_is_not_a_file(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_weights(tmp_path / "absent.pth")

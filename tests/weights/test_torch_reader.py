@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
 import hashlib
+import pathlib
+import pickle
 from pathlib import Path
 
 import ml_dtypes
@@ -13,6 +18,8 @@ import pytest
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.weights.formats.reader import open_weights
 from adaptface_jax.weights.formats.tensors import is_compact
+
+from .archives import archive, dictionary, named, program, state, storage, tensor
 
 FILES = (
     "float32.pth float16.pth bfloat16.pth protocol4.pth parameters.pth nested.pth views.pth scripted.pt traced.pt"
@@ -52,6 +59,41 @@ def test_integers_are_listed_but_not_read(folder):
     assert tensors.dtypes["visual.input_resolution"] == "I64"
     with pytest.raises(InputError, match=r"'visual\.input_resolution' is I64; expected one of F32, F16, BF16"):
         tensors["visual.input_resolution"]
+
+
+BESIDE = {
+    "arguments": argparse.Namespace(lr=1e-3, betas=[0.9, 0.99], model="vit_small"),
+    "a NumPy number": np.float64(0.9),
+    "a NumPy array": np.ones(3),
+    "a set": {"relu", 2},
+    "a path": pathlib.PurePosixPath("runs/1"),
+    "a time": datetime.datetime(2026, 1, 1),
+    "bytes": b"\xff\x00",
+    "counts": collections.Counter("abc"),
+    "results": collections.defaultdict(list, {"epoch": [1, 2]}),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_trainers_save_beside_the_weights_is_left(kind, tmp_path):
+    """As torch.save pickles them, by protocol 2."""
+    body = pickle.dumps(BESIDE[kind], protocol=2)[2:-1]
+    (tmp_path / "x.pth").write_bytes(archive(state(args=body)))
+    assert open_weights(tmp_path / "x.pth").shapes == {"x": (2, 3)}
+
+
+def test_a_trainers_dictionaries_may_hold_tensors(tmp_path):
+    for module, name in (("yacs.config", "CfgNode"), ("pytorch_lightning.utilities.parsing", "AttributeDict")):
+        body = named(module, name) + b")\x81" + dictionary({"w": tensor()})[1:]
+        (tmp_path / "x.pth").write_bytes(archive(state(y=body)))
+        assert open_weights(tmp_path / "x.pth").shapes == {"x": (2, 3), "y.w": (2, 3)}
+
+
+def test_float64_is_read(tmp_path):
+    numbers = np.arange(6, dtype="<f8").reshape(2, 3)
+    body = program(dictionary({"x": tensor(storage(kind="DoubleStorage"))}))
+    (tmp_path / "x.pth").write_bytes(archive(body, {"0": numbers.tobytes()}))
+    np.testing.assert_array_equal(open_weights(tmp_path / "x.pth")["x"], numbers)
 
 
 def test_sha256_is_that_of_the_bytes(folder):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # torch before 1.6 began its files with its own pickled magic number.
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _RESAVE = "save it again with a newer torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)"
@@ -21,10 +23,28 @@ _BEGINNINGS = (
     (b"GGUF", "is a GGUF file; get the .safetensors or .pth file of the model instead"),
     (b"version https://git-lfs", "is the git-LFS pointer of a large file; download the file itself (git lfs pull)"),
 )
+# A file or folder that gives away the kind of a folder without readable weights.
+_FOLDERS = {
+    ".metadata": (
+        "is a checkpoint of torch.distributed; make one file of it: "
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth"
+    ),
+    "zero_to_fp32.py": "is a checkpoint of DeepSpeed; run its zero_to_fp32.py and give what that writes",
+    **dict.fromkeys(
+        ("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"),
+        "is an Orbax checkpoint; save its arrays as .safetensors, named as in the published weights",
+    ),
+    "saved_model.pb": "is a TensorFlow model; get the .safetensors or .pth file of the model instead",
+}
 _TEXTS = (
     ((b"<!doctype html", b"<html", b"<?xml"), "is a web page, not weights; check the address and download again"),
     ((b"{", b"["), "is JSON text, not weights; give the .safetensors or .pth file, or the folder of both"),
 )
+
+
+def unreadable_folder(names: Collection[str]) -> str | None:
+    """The kind of a folder that holds these names, if it is known to hold no readable weights."""
+    return next((meaning for name, meaning in _FOLDERS.items() if name in names), None)
 
 
 def is_zip(head: bytes) -> bool:
@@ -51,5 +71,9 @@ def unreadable(head: bytes) -> str | None:
     # A protobuf message that starts with a small version number and the producer's name, or a graph.
     if head[0] == 8 and head[1:2] < b"\x20" and head[2:3] in (b"\x12", b"\x3a"):
         return "is an ONNX model; get the .safetensors or .pth file of the model instead"
+    if b"\x80" < head[:1] < b"\x90" and (
+        b"\xa0" <= head[1:2] < b"\xc0" or head[1:2] == b"\xd9"
+    ):  # a short map that starts with text
+        return "is a msgpack file (Flax?); get the .safetensors or .pth file of the model instead"
     text = head.lstrip().lower()
     return next((meaning for starts, meaning in _TEXTS if text.startswith(starts)), None)

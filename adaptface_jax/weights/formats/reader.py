@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
@@ -25,13 +27,17 @@ _USUAL = (
     *(SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", TORCH_INDEX, "open_clip_pytorch_model.bin"),
 )
 _SUFFIXES = (".safetensors", ".pth", ".pt")
+_OTHERS = (".ckpt", ".bin", ".npz", ".gguf", ".onnx", ".h5", ".msgpack")  # refused by their kind, but for torch's
+MAX_FOLDERS = 1000  # that are searched in vain
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}\.\w+")
 
 
 def open_weights(path: Path) -> Tensors:
     """The tensors of a file (safetensors, torch.save since 1.6, TorchScript), of an index's shards or of a folder.
 
     A folder is searched for model.safetensors, its index, open_clip_model.safetensors, pytorch_model.bin, its index,
-    open_clip_pytorch_model.bin, and finally for a single .safetensors, .pth or .pt file. Nothing in a file is executed.
+    open_clip_pytorch_model.bin, and finally for a single other index, a single .safetensors, .pth or .pt file, or a
+    .ckpt or .bin file. Nothing in a file is executed.
     Raises InputError for any other kind of file, and for files that are truncated or inconsistent.
     """
     try:
@@ -69,14 +75,40 @@ def _file_of(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     names = sorted(entry.name for entry in folder.iterdir())
-    found = [name for name in names if name.endswith(_SUFFIXES) and (folder / name).is_file()]
+    if (kind := file_kinds.unreadable_folder(names)) is not None:
+        raise InputError(f"{folder}: {kind}")
+    if len(indexes := _files(folder, names, (".index.json",))) == 1:
+        return folder / indexes[0]
+    found = _files(folder, names, _SUFFIXES)
+    inside = [] if found else [name for name in names[:MAX_FOLDERS] if _holds_weights(folder / name)]
+    if inside:
+        raise InputError(f"{folder}: its weights are in folders within it; name the one to read: {_listed(inside)}")
+    found = found or _files(folder, names, _OTHERS)
+    if found and all(_SHARD.fullmatch(name) for name in found):
+        raise InputError(
+            f"{folder}: holds shards ({_listed(found)}) without their index; download the .index.json file too"
+        )
     if len(found) == 1:
         return folder / found[0]
     if found:
-        shown = ", ".join(quoted(name) for name in found[:3]) + (", ..." if len(found) > 3 else "")
-        raise InputError(f"{folder}: holds {len(found)} weight files ({shown}); name the one to read")
-    shown = ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        raise InputError(f"{folder}: holds {len(found)} weight files ({_listed(found)}); name the one to read")
     raise InputError(
-        f"{folder}: holds no weights ({shown or 'it is empty'}); expected {SINGLE}, {INDEX}, pytorch_model.bin, "
-        "or one .safetensors, .pth or .pt file"
+        f"{folder}: holds no weights ({_listed(names) or 'it is empty'}); expected {SINGLE}, {INDEX}, "
+        "pytorch_model.bin, or one .safetensors, .pth or .pt file"
     )
+
+
+def _files(folder: Path, names: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name.endswith(suffixes) and (folder / name).is_file()]
+
+
+def _holds_weights(folder: Path) -> bool:
+    try:
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    except OSError:
+        return False
+    return file_kinds.unreadable_folder(names) is not None or bool(_files(folder, names, _SUFFIXES + _OTHERS))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")

@@ -18,7 +18,11 @@ from adaptface_jax.core.text import quoted
 
 Container = Literal["safetensors", "torch", "torchscript"]
 
-FLOATS = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
+FLOATS = {
+    "F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F64": np.dtype(np.float64),
+}  # fmt: skip
+_QUANTIZED = ("F8", "F4", "I8", "U8", "I4")
 
 MAX_TENSORS = 100_000
 MAX_NAME = 300
@@ -43,7 +47,7 @@ class Tensors(Mapping[str, np.ndarray]):
     """Tensors of one or more files. Indexing reads only that tensor, in the file's dtype.
 
     Raises InputError if there are none, for unprintable names and for impossible sizes; when a tensor is read, for a
-    dtype other than F32, F16 and BF16 (not before: integers may be dropped).
+    dtype other than F32, F16, BF16 and F64 (not before: integers may be dropped).
     """
 
     entries: Mapping[str, Entry]
@@ -68,7 +72,10 @@ class Tensors(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self.entries[name]
         if entry.dtype not in FLOATS:
-            raise InputError(f"{entry.file}: {quoted(name)} is {entry.dtype}; expected one of {', '.join(FLOATS)}")
+            advice = "; quantized weights are not read: use the original ones" * entry.dtype.startswith(_QUANTIZED)
+            raise InputError(
+                f"{entry.file}: {quoted(name)} is {entry.dtype}; expected one of {', '.join(FLOATS)}{advice}"
+            )
         count = math.prod(entry.shape)
         try:
             flat = np.fromfile(entry.file, FLOATS[entry.dtype], count, offset=entry.start)

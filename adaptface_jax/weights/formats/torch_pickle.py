@@ -2,8 +2,8 @@
 """The pickle inside a torch archive, read as names and locations of tensors; torch is not needed.
 
 For a state dict, torch.save writes dictionaries, numbers, text, and for every tensor one call that names a storage, an
-offset, a shape and strides. TorchScript adds its own modules, whose classes are in code that is never opened. Anything
-else is refused.
+offset, a shape and strides. TorchScript adds its own modules, whose classes are in code that is never opened. Trainers
+save arguments, metrics and settings beside them, which become stand-ins without content. Anything else is refused.
 """
 
 from __future__ import annotations
@@ -110,6 +110,10 @@ def _ordered_dict(*items: object) -> dict:
     return {}
 
 
+def _dictionary(*_default: object) -> dict:
+    return {}
+
+
 def _first(value: object, *_tag: object) -> object:
     return value
 
@@ -118,10 +122,45 @@ def _leaf(*_arguments: object) -> _Leaf:
     return _LEAF
 
 
+# What trainers save beside the weights, by module: a name that may be called, whatever with, and gives nothing.
+_BESIDE = {
+    **dict.fromkeys(("__builtin__", "builtins"), "bool complex dict float frozenset int list set str tuple"),
+    "_codecs": "encode",  # the bytes of a NumPy number
+    "argparse": "Namespace",
+    "collections": "Counter",
+    "datetime": "date datetime timedelta",
+    "numpy": "dtype ndarray",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.nodes": "AnyNode",
+    "torch.torch_version": "TorchVersion",
+    "types": "SimpleNamespace",
+    "typing": "Any",
+    **dict.fromkeys(("numpy.core.multiarray", "numpy._core.multiarray"), "scalar _reconstruct"),
+    **dict.fromkeys(("pathlib", "pathlib._local"), "Path PosixPath PurePosixPath PureWindowsPath WindowsPath"),
+}
+# Dictionaries of theirs, whose items may be tensors.
+_DICTIONARIES = {
+    "collections": "defaultdict",
+    "easydict": "EasyDict",
+    "lightning.fabric.utilities.data": "AttributeDict",
+    "lightning.pytorch.utilities.parsing": "AttributeDict",
+    "lightning_fabric.utilities.data": "AttributeDict",
+    "pytorch_lightning.utilities.parsing": "AttributeDict",
+    "yacs.config": "CfgNode",
+}
 _NAMES: dict[tuple[str, str], Any] = {
+    (module, name): stand_in
+    for of, stand_in in ((_BESIDE, _leaf), (_DICTIONARIES, _dictionary))
+    for module, names in of.items()
+    for name in names.split()
+}
+_NAMES |= {
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
     ("torch", "Size"): _first,
     ("torch", "device"): _leaf,
 }
@@ -166,26 +205,29 @@ class _Reader(InertUnpickler):
         target = self.stack[-1]
         if type(target) is _Module and target.state is None:
             target.state = state
-        elif type(target) is not dict:  # a state dict carries the versions of its modules, which no reader needs
+        elif type(target) not in (dict, _Leaf):  # a state dict carries its modules' versions, which no reader needs
             raise RefusedPickle("it sets the state of something that is not a module")
 
     def load_newobj(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
-        if type(kind) is not _ModuleType or arguments != ():
+        if type(kind) is _ModuleType and arguments == ():
+            self.append(_Module())
+        elif kind in (_leaf, _dictionary):
+            self.append(kind())
+        else:
             raise RefusedPickle("it creates an instance of a class")
-        self.append(_Module())
 
     dispatch: ClassVar = instructions(
-        f"{PLAIN} FLOAT BINFLOAT EMPTY_DICT SETITEM SETITEMS BUILD BINPERSID",
+        f"{PLAIN} FLOAT BINFLOAT EMPTY_DICT SETITEM SETITEMS BUILD BINPERSID NEWOBJ",
         SETITEM=load_setitem,
         SETITEMS=load_setitems,
         BUILD=load_build,
+        NEWOBJ=load_newobj,
     )
 
 
 class _ScriptReader(_Reader):
     names: ClassVar = _SCRIPT_NAMES
-    dispatch: ClassVar = _Reader.dispatch | instructions("NEWOBJ", NEWOBJ=_Reader.load_newobj)
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "__torch__" or module.startswith("__torch__."):

@@ -152,7 +152,8 @@ def to_tree(fit: Fit, tensors: Mapping[str, np.ndarray], where: object = "weight
     leaves: dict[str, np.ndarray] = {}
     for slot, (name, row) in fit.places.items():
         shape = tree_shapes(fit.spec)[slot.path]
-        tensor = tensors[name]
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused
+            tensor = np.asarray(tensors[name], np.float32)
         if not np.isfinite(tensor).all():
             raise InputError(f"{where}: {shown(name)} contains NaN or infinity; download the file again")
         tensor = row.transform.inward(tensor, _slice_shape(slot, shape))

@@ -201,7 +201,8 @@ class _Plan:
 
 def read_finite(tensors: Tensors, name: str, file: Path) -> np.ndarray:
     """One tensor in float32; raises InputError if it contains NaN or infinity."""
-    value = np.asarray(tensors[name], np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinity
+        value = np.asarray(tensors[name], np.float32)
     if not np.isfinite(value).all():
         raise InputError(f"{file}: {name} contains NaN or infinity; save the adapter again")
     return value
