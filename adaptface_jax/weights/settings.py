@@ -10,6 +10,7 @@ architecture says quickgelu.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def settle(
     `activation` and `statistics` override the files. Raises InputError if the settings contradict the row (the same
     shapes would compute something else), and if nothing determines the activation.
     """
-    found = _settings_found(spec, name, table, path)
+    decided = {what for what, asked in (("activation", activation), ("statistics", statistics)) if asked is not None}
+    found = _settings_found(spec, name, table, path, decided)
     computed, activation_from = _activation(spec, table, container, path, found, activation)
     if statistics is not None:
         stats, statistics_from = statistics, AS_ASKED
@@ -106,14 +108,14 @@ def _activation(
     return table.activation, _ONE.get(spec.family, f"assumed: no {CONFIG} next to the file")
 
 
-def _settings_found(spec: BackboneSpec, name: str, table: Table, path: Path) -> Found:
+def _settings_found(spec: BackboneSpec, name: str, table: Table, path: Path, decided: Collection[str]) -> Found:
     match table.project:
         case "hf":
-            return read_hugging_face(spec, name, path)
+            return read_hugging_face(spec, name, path, decided)
         case "timm":
-            return read_timm(spec, name, path)
+            return read_timm(spec, name, path, decided)
         case "open_clip":
-            return read_open_clip(spec, name, path, trunk=table.trunk)
+            return read_open_clip(spec, name, path, table.trunk, decided)
         case "insightface":
             return read_cvlface(path)
     return Found()

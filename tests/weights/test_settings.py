@@ -281,7 +281,9 @@ def test_what_a_processor_nests_comes_before_the_older_file(folder):
     assert loaded(path).stats == HALF
 
 
-@pytest.mark.parametrize(("kind", "stats"), [("ViTImageProcessor", HALF), ("CLIPImageProcessorFast", CLIP)])
+@pytest.mark.parametrize(
+    ("kind", "stats"), [("ViTImageProcessor", HALF), ("CLIPImageProcessorFast", CLIP), ("ConvNextImageProcessor", HALF)]
+)
 def test_an_image_processor_without_statistics_has_those_of_its_class(folder, kind, stats):
     path = folder("hf_dinov2", "tiny_dinov2")
     write(path, "preprocessor_config.json", {"image_processor_type": kind})
@@ -306,6 +308,41 @@ def test_statistics_of_bytes_are_refused_where_images_are_in_0_to_1(folder):
     write(path, "config.json", {"architecture": "vit_base_patch4_clip_224", "pretrained_cfg": bytes_})
     with pytest.raises(InputError, match=r"on a 0 to 255 scale.*--mean and --std"):
         loaded(path)
+    assert read_weights(path, "x", statistics=HALF).weights.spec.stats == HALF
+
+
+def test_an_activation_by_an_unknown_name_can_be_set(folder):
+    path = folder("hf_clip")
+    write(path, "config.json", {"hidden_act": "QuickGELU"})
+    with pytest.raises(InputError, match=r"hidden_act is 'QuickGELU'; .*: --activation"):
+        loaded(path)
+    assert read_weights(path, "x", activation="quick_gelu").weights.spec.activation == "quick_gelu"
+    path = folder("timm_clip")
+    write(path, "config.json", {"architecture": "vit_base_patch4_clip_224", "model_args": {"act_layer": "quick"}})
+    assert read_weights(path, "x", activation="quick_gelu").weights.spec.activation == "quick_gelu"
+
+
+@pytest.mark.parametrize("key", ["backbone_config", "encoder"])
+def test_the_settings_of_a_tower_within_another_model_count(key, folder):
+    """Depth Anything, DPT and captioning models keep those of their DINOv2 in an object of their own."""
+    path = folder("hf_dinov2 under model.", "tiny_dinov2")
+    around = {"model_type": "depth_anything", "backbone": None, "hidden_size": 768, "patch_size": 16}
+    write(path, "config.json", {**around, key: {"hidden_size": 16, "hidden_act": "relu6", "patch_size": 4}})
+    published = read_weights(path, "x")
+    assert published.weights.spec.activation == "relu6"
+    assert not published.settled.unknown
+    write(path, "config.json", {**around, key: {"num_attention_heads": 8}})
+    with pytest.raises(InputError, match="num_attention_heads is 8, but tiny_dinov2"):
+        read_weights(path, "x")
+
+
+def test_a_timm_model_that_transformers_wraps(folder):
+    path = folder("timm_dinov2 under model.", "tiny_reg4")
+    config = {"architecture": "vit_tiny_patch4_reg4_dinov2", "model_type": "timm_wrapper", "do_pooling": True,
+              "architectures": ["TimmWrapperModel"], "pretrained_cfg": STATISTICS, "dtype": "float32"}  # fmt: skip
+    write(path, "config.json", config)
+    published = read_weights(path, "x")
+    assert published.weights.spec.stats.mean == (0.1, 0.2, 0.3) and not published.settled.unknown
 
 
 def test_what_is_assumed_is_reported(folder):

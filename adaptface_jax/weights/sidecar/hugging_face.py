@@ -8,7 +8,7 @@ Format: transformers 5.24 (`Dinov2Config`, `Dinov2WithRegistersConfig`, `DINOv3V
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ _MODEL_TYPES = {
     "dinov3": ("dinov3_vit",),
     "siglip": ("siglip", "siglip_vision_model", "siglip2", "siglip2_vision_model"),
 }
+# Where a model of several parts keeps its vision tower's settings (CLIP and LLaVA; Depth Anything and DPT; captioning).
+_TOWERS = ("vision_config", "backbone_config", "encoder")
 # Used only by training, text, labels or generation, or determined by the tensors themselves (image_size ...).
 _HARMLESS = words("""
     _name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation architectures
@@ -62,8 +64,18 @@ _PROCESSORS = {
     **dict.fromkeys(
         ("CLIPImageProcessor", "CLIPFeatureExtractor", "BitImageProcessor", "ChineseCLIPImageProcessor"), CLIP
     ),
-    **dict.fromkeys(("ViTImageProcessor", "ViTFeatureExtractor", "SiglipImageProcessor"), HALF),
-    **dict.fromkeys(("ConvNextImageProcessor", "DINOv3ViTImageProcessor"), IMAGENET),
+    **dict.fromkeys(
+        (
+            "ViTImageProcessor",
+            "ViTFeatureExtractor",
+            "SiglipImageProcessor",
+            "Siglip2ImageProcessor",
+            "ConvNextImageProcessor",
+            "DPTImageProcessor",
+        ),
+        HALF,
+    ),
+    "DINOv3ViTImageProcessor": IMAGENET,
 }
 _IMAGES = Rules(
     fixed={"do_flip_channel_order": (False,), "do_grayscale": (False,), "offset": (False,), "do_offset": (False,)},
@@ -79,12 +91,17 @@ _IMAGES = Rules(
 )
 
 
-def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """The settings next to weights in transformers' naming; raises InputError if they contradict the row of `name`."""
+def read_hugging_face(spec: BackboneSpec, name: str, path: Path, decided: Collection[str] = ()) -> Found:
+    """The settings next to weights in transformers' naming, except for what is `decided` ("activation", "statistics").
+
+    Raises InputError if they contradict the row of `name`.
+    """
     activation, files, unknown = None, [], []
     config = sidecar(path, CONFIG)
     if config is not None:
-        activation, unknown_here = _model(config, read_json(config), spec, name)
+        stated, unknown_here = _model(config, read_json(config), spec, name)
+        if "activation" not in decided:
+            activation = _activation(config, stated)
         files.append(config)
         unknown += unknown_here
     stats, stats_from = None, ""
@@ -92,19 +109,21 @@ def read_hugging_face(spec: BackboneSpec, name: str, path: Path) -> Found:
     if images is not None:
         where, settings = images
         unknown += _IMAGES.check(where, name, settings)
-        stats, stats_from = _statistics(where, settings)
+        if "statistics" not in decided:
+            stats, stats_from = _statistics(where, settings)
         files.append(where)
     return Found(activation, CONFIG if activation else "", stats, stats_from, tuple(files), tuple(unknown))
 
 
-def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, list[str]]:
-    """The activation, and the unknown settings."""
+def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[Any, list[str]]:
+    """The activation as stated, and the unknown settings."""
     unknown: list[str] = []
     vision = settings
-    if "vision_config" in settings or settings.get("vision_config_dict") is not None:
+    tower = next((key for key in _TOWERS if isinstance(settings.get(key), dict)), _TOWERS[0])
+    if tower in settings or settings.get("vision_config_dict") is not None:
         # Everything around the vision tower's config is about other parts.
         unknown += Rules(fixed=_OFF, harmless=frozenset(settings) - _OFF.keys()).check(config, name, settings)
-        vision = inner(config, settings, "vision_config")
+        vision = inner(config, settings, tower)
         if overlay := inner(config, settings, "vision_config_dict"):
             # An older form, which takes precedence in transformers, with its class's default activation if unset.
             vision = {**vision, "hidden_act": "quick_gelu", **overlay}
@@ -140,11 +159,17 @@ def _model(config: Path, settings: Mapping[str, Any], spec: BackboneSpec, name: 
     if kind is not None and kind not in _MODEL_TYPES[spec.family]:
         unknown.append(f"{CONFIG}: model_type is {quoted(kind)}")
     # A missing entry has the family's default, as in transformers.
-    activation = spec.activation if "hidden_act" in off else vision.get("hidden_act", spec.activation)
-    activation = _GELU.get(activation, activation) if isinstance(activation, str) else activation
+    return spec.activation if "hidden_act" in off else vision.get("hidden_act", spec.activation), unknown
+
+
+def _activation(config: Path, stated: Any) -> str:
+    activation = _GELU.get(stated, stated) if isinstance(stated, str) else stated
     if activation not in list(ACTIVATIONS):
-        raise InputError(f"{config}: hidden_act is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}")
-    return activation, unknown
+        raise InputError(
+            f"{config}: hidden_act is {quoted(activation)}; expected one of {', '.join(ACTIVATIONS)}; if it is one of "
+            "these by another name, set it when converting: --activation"
+        )
+    return str(activation)
 
 
 def _image_processor(path: Path) -> tuple[Path, Mapping[str, Any]] | None:

@@ -6,7 +6,7 @@ Format: open_clip 3.3, `CLIPVisionCfg`, `PreprocessCfg` and `TimmModel`. Files f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,11 @@ _TRUNK_HARMLESS = words("""
 """)
 
 
-def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool) -> Found:
+def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool, decided: Collection[str] = ()) -> Found:
     """The settings next to weights in open_clip's naming; `trunk`: whether the tower is a timm model.
 
-    Raises InputError if they contradict the row of `name`.
+    decided: what they do not decide ("activation", "statistics"). Raises InputError if they contradict the row of
+    `name`.
     """
     config = sidecar(path, OPEN_CLIP)
     if config is None:
@@ -66,10 +67,10 @@ def read_open_clip(spec: BackboneSpec, name: str, path: Path, trunk: bool) -> Fo
     ]
     quick = flag(config, model, "quick_gelu", False)
     if trunk:
-        activation, more = _trunk(config, vision, spec, name)
+        activation, more = _trunk(config, vision, spec, name, decided)
     else:
         activation, more = "quick_gelu" if quick else "gelu", _native(config, vision, spec, name, quick)
-    stats = given_statistics(config, "preprocess_cfg", images)
+    stats = None if "statistics" in decided else given_statistics(config, "preprocess_cfg", images)
     return Found(activation, OPEN_CLIP, stats, OPEN_CLIP, (config,), (*unknown, *more))
 
 
@@ -102,7 +103,9 @@ def _native(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: s
     return rules.check(config, name, vision)
 
 
-def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str) -> tuple[str, tuple[str, ...]]:
+def _trunk(
+    config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: str, decided: Collection[str]
+) -> tuple[str | None, tuple[str, ...]]:
     """The activation of the timm model, and the unknown settings."""
     pool = vision.get("timm_pool", "avg")
     expected = POOLS[spec.pooling]
@@ -121,4 +124,4 @@ def _trunk(config: Path, vision: Mapping[str, Any], spec: BackboneSpec, name: st
             f"{config}: timm_model_name is {quoted(architecture)}, but {name} is under `trunk`, like timm models; use "
             "the config of these weights"
         )
-    return activation_of(config, "timm_model_name", architecture, args, spec, name), unknown
+    return activation_of(config, "timm_model_name", architecture, args, spec, name, decided), unknown

@@ -7,7 +7,7 @@ Format: timm 1.0.31, `timm/models/_pretrained.py`, `_hub.py` and `vision_transfo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,12 @@ _MEAN_TOO = (*POOLS["class"], "avg")
 _TANH = re.compile(r"_patch32_siglip|large_patch16_siglip(?:_gap)?_512|so400m_patch16|giantopt")
 
 _TOP_READ = words("architecture model_args pretrained_cfg")
-_TOP_HARMLESS = words("num_classes num_features labels label_names label_descriptions")
+# The second line as transformers wraps timm's models.
+_TOP_HARMLESS = words("""
+    num_classes num_features labels label_names label_descriptions
+    do_pooling initializer_range model_type architectures dtype torch_dtype transformers_version _name_or_path
+    problem_type id2label label2id
+""")
 _PRETRAINED = Rules(
     read=words("mean std"),
     # The origin of the weights, labels, and how images are cropped: faces come cropped.
@@ -54,8 +59,11 @@ _ARGS_OFF = words(
 )
 
 
-def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
-    """The settings next to weights in timm's naming; raises InputError if they contradict the row of `name`."""
+def read_timm(spec: BackboneSpec, name: str, path: Path, decided: Collection[str] = ()) -> Found:
+    """The settings next to weights in timm's naming, except for what is `decided` ("activation", "statistics").
+
+    Raises InputError if they contradict the row of `name`.
+    """
     config = sidecar(path, CONFIG)
     settings = {} if config is None else read_json(config)
     architecture = settings.get("architecture")
@@ -79,15 +87,21 @@ def read_timm(spec: BackboneSpec, name: str, path: Path) -> Found:
         *_PRETRAINED.check(config, name, details),
         *check_arguments(config, args, spec, name),
     ]
-    activation = activation_of(config, "architecture", architecture, args, spec, name)
-    stats = given_statistics(config, "pretrained_cfg", details)
+    activation = activation_of(config, "architecture", architecture, args, spec, name, decided)
+    stats = None if "statistics" in decided else given_statistics(config, "pretrained_cfg", details)
     return Found(activation, CONFIG, stats, CONFIG, (config,), tuple(unknown))
 
 
 def activation_of(
-    where: Path, key: str, architecture: str, args: Mapping[str, Any], spec: BackboneSpec, name: str
-) -> str:
-    """The activation of a timm model with these arguments.
+    where: Path,
+    key: str,
+    architecture: str,
+    args: Mapping[str, Any],
+    spec: BackboneSpec,
+    name: str,
+    decided: Collection[str] = (),
+) -> str | None:
+    """The activation of a timm model with these arguments; None if it is `decided`.
 
     Raises InputError if the architecture contradicts the row of `name`, and for an unknown activation.
     """
@@ -105,6 +119,8 @@ def activation_of(
                 f"{getattr(spec, fact)}; use the config of these weights"
             )
     activation = args.get("act_layer")
+    if "activation" in decided:
+        return None
     if activation is None:
         if family == "siglip":
             return "gelu_tanh" if _TANH.search(architecture) else "gelu"
