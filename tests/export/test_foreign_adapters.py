@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.models.specs import BACKBONES
+from adaptface_jax.weights.peft.base_name import trained_on
 from adaptface_jax.weights.peft.files import read_adapter
 from adaptface_jax.weights.peft.start import start_from
 from tests.export.adapters import CLIP, DINOV2, assert_same_update, config, fresh, update
@@ -203,7 +205,17 @@ def test_patterns_match_as_in_peft(pattern, alpha, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"use_dora": True}, {"init_lora_weights": "pissa"}, {"init_lora_weights": "olora"}]
+    "changes",
+    [
+        {"use_dora": True},
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "olora"},
+        {"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}},
+        {"bias": "lora_only"},
+        {"lora_bias": True},
+        {"peft_type": "LOHA"},
+        {"peft_type": "ADALORA", "target_r": 8},
+    ],
 )
 def test_what_changes_the_base_says_how_to_merge_it(changes, tmp_path):
     mapping = {"base_model_class": "Dinov2Model", "parent_library": "transformers.models.dinov2.modeling_dinov2"}
@@ -216,6 +228,68 @@ def test_what_changes_the_base_says_how_to_merge_it(changes, tmp_path):
     for part in ("transformers.Dinov2Model.from_pretrained('facebook/dinov2-small')", "merge_and_unload()",
                  "adaptface convert merged --out weights/merged"):  # fmt: skip
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"init_lora_weights": "corda", "corda_config": {"x": 1}}, "path_initial_model_for_weight_conversion"),
+        ({"peft_type": "PREFIX_TUNING"}, "other kinds of adapters are not supported$"),
+        (
+            {"bias": "all", "auto_mapping": {"base_model_class": "Eva", "parent_library": "timm.models.eva"}},
+            r"with PEFT \(merge_and_unload\), save the state dict",
+        ),
+        ({"bias": "all", "modules_to_save": ["classifier"]}, "transformers.AutoModelForImageClassification"),
+    ],
+)
+def test_what_a_merge_of_that_kind_needs(changes, words, tmp_path):
+    write(tmp_path, {"x": np.ones(1, np.float32)}, changes)
+    with pytest.raises(InputError, match=words):
+        read_adapter(tmp_path, DINOV2)
+
+
+def test_a_fully_trained_norm_is_refused_with_the_merge(tmp_path):
+    rng = np.random.default_rng(6)
+    tensors = pair(rng, "encoder.layer.0.attention.q_proj", 2, WIDTH, WIDTH)[0]
+    tensors["base_model.model.layernorm.weight"] = np.ones(WIDTH, np.float32)
+    write(tmp_path, tensors, {"target_modules": ".*", "modules_to_save": ["layernorm"]})
+    with pytest.raises(InputError, match=r"layernorm.weight \[16\]; fully trained .* not read: merge it into its base"):
+        read_adapter(tmp_path, DINOV2)
+
+
+def test_an_adapter_by_another_name_or_by_its_file(tmp_path):
+    """PEFT saves an adapter that is not called default in a folder of that name."""
+    tensors, b, a = pair(np.random.default_rng(7), "blocks.0.attn.proj", 2, WIDTH, WIDTH)
+    expected = {"proj": np.zeros((DEPTH, WIDTH, WIDTH))}
+    expected["proj"][0] = 2 * a.astype(np.float64) @ b
+    write(tmp_path / "faces", tensors, {"target_modules": "proj", "init_lora_weights": None})
+    for path in (tmp_path, tmp_path / "faces" / "adapter_model.safetensors"):
+        again, tree, _ = started(path, DINOV2, ("proj",), rank=2)
+        assert_same_update(update(again, tree["adapter"], DINOV2), expected)
+    write(tmp_path / "others", tensors, {"target_modules": "proj"})
+    with pytest.raises(InputError, match=r"holds 2 adapters \(faces, others\); name one of these folders"):
+        started(tmp_path, DINOV2, ("proj",), rank=2)
+
+
+@pytest.mark.parametrize(
+    ("base", "backbone", "words"),
+    [
+        ("facebook/dinov2-small", "dinov2_vits14", ""),
+        ("facebook/dinov2-with-registers-small", "dinov2_vits14_reg4", ""),
+        ("facebook/dinov2-with-registers-small", "dinov2_vits14", "registers 4, here 0"),
+        ("dinov2_vits14_reg4_pretrain.pth", "dinov2_vits14", "registers 4, here 0"),
+        ("timm/vit_small_patch14_dinov2.lvd142m", "dinov2_vits14_reg4", "registers 0, here 4"),
+        ("openai/clip-vit-large-patch14-336", "clip_vitl14", ""),
+        ("openai/clip-vit-base-patch16", "clip_vitb32", "patch size 16, here 32"),
+        ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "clip_vitb16", "patch size 32, here 16"),
+        ("facebook/dinov3-vits16-pretrain-lvd1689m", "dinov3_vits16", ""),
+        ("google/siglip-base-patch16-224", "clip_vitb16", "family siglip, here clip"),
+        ("/home/me/runs/merged", "clip_vitb16", ""),
+    ],
+)
+def test_the_name_of_the_base_says_if_it_is_another(base, backbone, words):
+    line = trained_on(base, BACKBONES[backbone])
+    assert line == f"trained on {base}" + (f", another model by its name: {words}" if words else "")
 
 
 def test_an_update_of_clips_projection_is_not_lost_silently(tmp_path):

@@ -50,7 +50,14 @@ _READ = {
     "use_rslora",
 }
 # Initializations that leave the base model unchanged; PiSSA, OLoRA and the like change it.
-_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+# Of those that change it, PEFT cannot repeat these when it loads the adapter, and so cannot merge it.
+_UNREPEATABLE = ("corda", "lora_ga")
+# Kinds that change no weights: there is nothing to merge.
+_UNMERGEABLE = (
+    *("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT", "CPT", "POLY"),
+    "XLORA",
+)
 # The names of the numbered blocks.
 _BLOCKS = ("layer", "layers", "encoder.layer", "encoder.layers", "blocks", "resblocks", "transformer.resblocks")
 MAX_RANK = 1 << 14
@@ -60,7 +67,8 @@ MAX_RANK = 1 << 14
 class PeftConfig:
     """targets: suffixes of the names of all adapted modules, None if a pattern or the initialization selected them.
 
-    saved: suffixes of the names of fully trained modules. blocks: the adapted ones, or None for all.
+    saved: suffixes of the names of fully trained modules. blocks: the adapted ones, or None for all. base: the name of
+    the base model, or "". merging: how to get weights that include the adapter, to be displayed.
     """
 
     rank: int
@@ -71,6 +79,8 @@ class PeftConfig:
     targets: tuple[str, ...] | None
     saved: tuple[str, ...]
     blocks: frozenset[int] | None
+    base: str
+    merging: str
 
     def must_adapt(self, name: str, block: int) -> bool:
         """Whether the module `name` is a target according to the list, if any."""
@@ -98,16 +108,25 @@ def read_config(path: Path) -> PeftConfig:
     def refuse(key: str, expected: str) -> InputError:
         return InputError(f"{path}: {key} is {quoted(given.get(key))}; expected {expected}")
 
-    if given.get("peft_type") != "LORA":
-        raise refuse("peft_type", "LORA: other kinds of adapters are not supported")
-    for key, value in given.items():
-        if key not in _HARMLESS | _READ and value not in (None, False, "", 0) and value != {} and value != []:
-            raise refuse(key, "it to be off: only plain LoRA is supported")
-    if given.get("bias", "none") != "none":
-        raise refuse("bias", "'none': trained biases are not supported")
+    kind, merging = given.get("peft_type"), _merging(path.parent, given)
+    if kind != "LORA":
+        advice = "" if kind in _UNMERGEABLE else f"; {merging}"
+        raise refuse("peft_type", f"LORA: other kinds of adapters are not supported{advice}")
+    start = given.get("init_lora_weights", True)
+    if start in _UNREPEATABLE:
+        raise refuse(
+            "init_lora_weights",
+            "plain LoRA on the unchanged base model; where it was trained, save it with "
+            "path_initial_model_for_weight_conversion",
+        )
     for key, plain in (("init_lora_weights", _STARTS), ("use_dora", (False, None))):
         if given.get(key, plain[0]) not in plain:
-            raise refuse(key, f"plain LoRA on the unchanged base model; {_merging(path.parent, given)}")
+            raise refuse(key, f"plain LoRA on the unchanged base model; {merging}")
+    for key, value in given.items():
+        if key not in _HARMLESS | _READ and value not in (None, False, "", 0) and value != {} and value != []:
+            raise refuse(key, f"it to be off: only plain LoRA is supported; {merging}")
+    if given.get("bias", "none") != "none":
+        raise refuse("bias", f"'none': trained biases are not supported; {merging}")
     if not _is_flag(given.get("use_rslora", False)):
         raise refuse("use_rslora", "true or false")
     blocks = given.get("layers_to_transform")
@@ -122,7 +141,7 @@ def read_config(path: Path) -> PeftConfig:
     chosen = (
         isinstance(targets, str)
         or given.get("exclude_modules")
-        or given.get("init_lora_weights") == "eva"
+        or start == "eva"
         or numbered not in (*_BLOCKS, *([name] for name in _BLOCKS))
     )
     saved = given.get("modules_to_save") or []
@@ -143,6 +162,8 @@ def read_config(path: Path) -> PeftConfig:
         targets=None if chosen or not targets else tuple(targets),
         saved=tuple(saved),
         blocks=frozenset(blocks) if blocks else None,
+        base=base if isinstance(base := given.get("base_model_name_or_path"), str) else "",
+        merging=merging,
     )
 
 
@@ -164,8 +185,17 @@ def _pattern(path: Path, given: Mapping[str, Any], key: str, valid: Callable[[An
 def _merging(folder: Path, given: Mapping[str, Any]) -> str:
     """How to get weights that include an adapter of another kind: PEFT merges it into its base."""
     mapping = given.get("auto_mapping")
-    kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    kind = kind if isinstance(kind, str) and kind.isidentifier() else "AutoModel"
+    mapping = mapping if isinstance(mapping, dict) else {}
+    library = mapping.get("parent_library")
+    if isinstance(library, str) and library.partition(".")[0] != "transformers":
+        return (
+            "merge it into its base with PEFT (merge_and_unload), save the state dict of the result, and adapt that: "
+            "adaptface convert merged.pth --out weights/merged"
+        )
+    kind = mapping.get("base_model_class")
+    classifies = given.get("modules_to_save") in (["classifier"], ["classifier", "score"])
+    usual = "AutoModelForImageClassification" if classifies else "AutoModel"
+    kind = kind if isinstance(kind, str) and kind.isidentifier() else usual
     base = given.get("base_model_name_or_path")
     base = base if isinstance(base, str) and re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", base) else "BASE"
     return (

@@ -19,11 +19,12 @@ from adaptface_jax.models.adapters.fuse import Piece
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.weights.formats.reader import open_file
 from adaptface_jax.weights.formats.tensors import Tensors
-from adaptface_jax.weights.names.differences import Differences, compare_shapes
+from adaptface_jax.weights.names.differences import Differences, compare_shapes, listed
 from adaptface_jax.weights.names.engine import tree_shapes
 from adaptface_jax.weights.names.tables import pattern
 from adaptface_jax.weights.names.transforms import Shape
 from adaptface_jax.weights.names.wrappers import folded, is_head
+from adaptface_jax.weights.peft.base_name import trained_on
 from adaptface_jax.weights.peft.config import PeftConfig, read_config
 from adaptface_jax.weights.peft.names import ROOT, modules_of, naming, patch_rows_of
 from adaptface_jax.weights.peft.tower import Tower, find_tower
@@ -38,7 +39,7 @@ class PeftAdapter:
     """layers: our layer (qkv, proj, fc1, fc2) -> block -> its pieces.
 
     naming: the naming of its layers. patch_embed: our leaves, or None if not fully trained. patch_update: an addition
-    to our kernel, or None. aside: what was set aside, to be displayed.
+    to our kernel, or None. aside: what was set aside, to be displayed. base: what it was trained on, to be displayed.
     """
 
     naming: str
@@ -46,6 +47,7 @@ class PeftAdapter:
     patch_embed: dict[str, np.ndarray] | None
     patch_update: np.ndarray | None
     aside: tuple[str, ...]
+    base: str
 
     @property
     def count(self) -> int:
@@ -63,7 +65,11 @@ def adapter_files(folder: Path) -> tuple[Path, Path]:
     tensors = next((name for name in (ADAPTER, PICKLE) if (folder / name).is_file()), ADAPTER)
     for name in (CONFIG, tensors):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: has no {name}; expected the output of PEFT's save_pretrained")
+            held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+            raise InputError(
+                f"{folder}: has no {name} (but {listed(held) or 'nothing'}); expected the output of PEFT's "
+                "save_pretrained"
+            )
     return folder / CONFIG, folder / tensors
 
 
@@ -86,7 +92,12 @@ def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
     plan = _Plan(spec, tower, settings)
     shapes = plan.within(tensors.shapes)
     if differences := plan.compare(shapes):
-        raise InputError(f"{file}: does not match this backbone in the naming of {naming(tower.table)}: {differences}")
+        # With every layer's tensors in place, the rest is of modules that were trained whole.
+        whole = settings.saved and not differences.missing and not differences.misshapen
+        advice = f"; fully trained modules but the patch embedding are not read: {settings.merging}" if whole else ""
+        raise InputError(
+            f"{file}: does not match this backbone in the naming of {naming(tower.table)}: {differences}{advice}"
+        )
     aside = [name for name in tensors if name not in shapes]
     projection = [name for name in aside if _is_projection(name)]
     if projection and spec.projection is not None:
@@ -162,7 +173,8 @@ class _Plan:
             kernel = np.tensordot(b[:, :, 0, 0], a, 1) * self.settings.scale_of(self._bare(self._patch_module()))
             update = rows["kernel"].transform.inward(kernel, self._leaf_shape("kernel"))
         words = tuple(folded(aside, self.tower.prefix))
-        return PeftAdapter(naming(self.tower.table), layers, patch or None, update, words)
+        base = trained_on(self.settings.base, self.spec) if self.settings.base else ""
+        return PeftAdapter(naming(self.tower.table), layers, patch or None, update, words, base)
 
     def _is_target(self, name: str, block: int) -> bool:
         return self.settings.targets is None or self.settings.must_adapt(self._bare(name), block)

@@ -99,6 +99,8 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
     notes = [f"{adapters[0].count} layers in the naming of {adapters[0].naming}"]
     if adapters[0].aside:
         notes.append(f"set aside {listed(list(adapters[0].aside))}")
+    if adapters[0].base:
+        notes.append(adapters[0].base)
     if len(folders) > 1:
         result["router"] = _router(folder, wanted, trainable["router"])
         files += [folder / ROUTER, folder / ROUTER_JSON]
@@ -121,8 +123,10 @@ def start_from(config: Config, spec: BackboneSpec, trainable: Mapping[str, Any])
 
 
 def folder_of(source: str) -> Path:
-    """The folder with that name, or of that hub id; raises InputError if there is none."""
+    """The folder of that name, of that file of an adapter, or of that hub id; raises InputError if there is none."""
     folder = Path(source).expanduser()
+    if folder.is_file() and folder.name in (CONFIG, ADAPTER, PICKLE):
+        return folder.parent
     if folder.is_dir():
         return folder
     if folder.exists() or not hub.is_hub_id(source):
@@ -133,7 +137,7 @@ def folder_of(source: str) -> Path:
 
 
 def adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
-    """One adapter, or those of all experts in the order of `folders_of`."""
+    """One adapter, also in a folder within, or those of all experts in the order of `folders_of`."""
     if is_adapter(folder):
         if lora.shared(wanted):
             raise InputError(
@@ -142,6 +146,14 @@ def adapter_folders(folder: Path, wanted: AdapterConfig) -> list[Path]:
             )
         return [folder]
     count = sum(1 for path in folder.iterdir() if path.is_dir() and path.name.startswith("domain_"))
+    inside = [] if count else [path for path in sorted(folder.iterdir()) if path.is_dir() and is_adapter(path)]
+    if len(inside) > 1:
+        names = listed([shown(path.name) for path in inside])
+        raise InputError(
+            f"adapter.init_from: {folder} holds {len(inside)} adapters ({names}); name one of these folders"
+        )
+    if inside:
+        return adapter_folders(inside[0], wanted)
     if not count:
         adapter_files(folder)  # reports which file is missing
     has_shared = (folder / SHARED).is_dir()
