@@ -15,7 +15,7 @@ from adaptface_jax.core.version import __version__
 from adaptface_jax.models.specs import BackboneSpec
 from adaptface_jax.training.recognition.model import Model
 from adaptface_jax.weights.formats.safetensors_files import write_file
-from adaptface_jax.weights.hub import is_of_hub
+from adaptface_jax.weights.hub import is_of_hub, parts_of
 from adaptface_jax.weights.peft.names import tower_table
 from adaptface_jax.weights.peft.start import HEAD
 
@@ -24,26 +24,32 @@ RECORD = "export.json"
 
 def hub_id(identity: Mapping[str, Any]) -> str | None:
     """The hub id of the backbone's weights, None if they are from elsewhere."""
+    return _parts(identity)[0]
+
+
+def _parts(identity: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The hub id and the revision, None if there is none."""
     source = str(identity["source"])
-    return source if is_of_hub(source) else None
+    return (parts_of(source) if is_of_hub(source) else None) or (None, None)
 
 
 def loadable_id(identity: Mapping[str, Any], spec: BackboneSpec) -> str | None:
     """`hub_id` if transformers can load that model: its tensors have Hugging Face's names.
 
     A converted folder does not keep its naming, so its position rule decides, and the owner where timm's rule is the
-    same; None if in doubt.
+    same; None if in doubt, and at a revision, which adapters do not name.
     """
-    found = hub_id(identity)
+    found, revision = _parts(identity)
     theirs = tower_table(spec, "v4").position_rule(spec)
-    if found is None or found.startswith("timm/") or identity["position_rule"] != theirs:
+    if found is None or revision is not None or found.startswith("timm/") or identity["position_rule"] != theirs:
         return None
     return found
 
 
 def source_name(identity: Mapping[str, Any]) -> str:
     """The source of the backbone's weights: a hub id, `builtin`, `random`, or the name of a file or folder."""
-    return hub_id(identity) or Path(str(identity["source"])).name
+    source = str(identity["source"])
+    return source if is_of_hub(source) else Path(source).name
 
 
 def torch_linear(layer: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -336,6 +336,72 @@ def test_a_hub_id_is_downloaded_without_its_pickles(hub_server, tmp_path):
     assert len(missing.stderr.splitlines()) == 1
 
 
+def test_a_revision_of_a_hub_id(hub_server, tmp_path):
+    url, asked, _ = hub_server
+    hub_home = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    result = run("owner/demo@v1.0", "--out", tmp_path / "out", **hub_home)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads((tmp_path / "out" / "backbone.json").read_text())["source"] == "owner/demo@v1.0"
+    assert any(path.startswith("/api/models/owner/demo/revision/v1.0") for path in asked)
+    cached = tmp_path / "hf" / "hub" / "models--owner--demo"
+    result = run("--inspect", cached, **hub_home | {"HF_HUB_OFFLINE": "1"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "hf_dinov2: demo" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("GatedRepo", "asks for consent; accept the terms at https://huggingface.co/owner/demo, log in"),
+        ("RevisionNotFound", "has no revision v9; expected a branch, a tag or a commit of it"),
+        ("RepoNotFound", "neither a local path nor a public model on the hub"),
+    ],
+)
+def test_what_the_hub_refuses_says_what_to_do(code, says, tmp_path):
+    def refuse(self) -> None:
+        self.send_response(403 if code == "GatedRepo" else 404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    handler = type("Refusing", (Hub,), {"do_GET": refuse, "do_HEAD": refuse})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    result = run("--inspect", "owner/demo@v9", HF_ENDPOINT=url, HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="0")
+    server.shutdown()
+    server.server_close()
+    assert result.returncode == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("facebook/dinov2-small", ("facebook/dinov2-small", None)),
+        ("facebook/dinov2-small@main", ("facebook/dinov2-small", "main")),
+        ("hf-hub:timm/vit_small_patch14_dinov2.lvd142m", ("timm/vit_small_patch14_dinov2.lvd142m", None)),
+        ("https://huggingface.co/laion/CLIP-ViT-B-32", ("laion/CLIP-ViT-B-32", None)),
+        ("https://huggingface.co/laion/CLIP-ViT-B-32/tree/refs/pr/2", ("laion/CLIP-ViT-B-32", "refs/pr/2")),
+        ("https://example.com/owner/name", None),
+        ("weights/model.safetensors", None),
+        ("a/b/c", None),
+        ("owner/name@", None),
+        ("../name", None),
+    ],
+)
+def test_the_forms_of_a_hub_id(source, parts):
+    assert hub.parts_of(source) == parts
+
+
+def test_several_snapshots_are_not_chosen_between(tmp_path):
+    for name in ("refs", "snapshots/a", "snapshots/b"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="holds 2 snapshots of a model of the hub; name one"):
+        hub.snapshot_in(tmp_path)
+    (tmp_path / "refs" / "main").write_text("b\n")
+    assert hub.snapshot_in(tmp_path) == tmp_path / "snapshots" / "b"
+
+
 def test_open_clips_own_file_is_taken_where_there_is_no_other(hub_server, tmp_path):
     url, asked, demo = hub_server
     (demo / "model.safetensors").rename(demo / "open_clip_model.safetensors")

@@ -128,7 +128,7 @@ def folder_of(source: str) -> Path:
     if folder.is_file() and folder.name in (CONFIG, ADAPTER, PICKLE):
         return folder.parent
     if folder.is_dir():
-        return folder
+        return hub.snapshot_in(folder)
     if folder.exists() or not hub.is_hub_id(source):
         raise InputError(
             f"adapter.init_from: {shown(source)} is not a folder; expected a PEFT adapter's folder or a hub id"
