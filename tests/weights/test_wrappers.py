@@ -203,6 +203,7 @@ OTHERS = {
     "plain ViT": [
         ["cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.norm1.weight", "norm.weight"],
         ["vit.embeddings.cls_token", "vit.encoder.layer.0.layernorm_before.weight"],
+        ["conv_proj.weight", "encoder.layers.encoder_layer_0.self_attention.in_proj_weight"],
     ],
     "Swin": [["patch_embed.norm.weight", "layers.0.blocks.0.attn.relative_position_bias_table"]],
     "Perception Encoder": [
@@ -210,6 +211,18 @@ OTHERS = {
         ["class_embedding", "attn_pool.probe", "transformer.resblocks.0.ln_1.weight"],
     ],
     "SigLIP 2 NaFlex": [["embeds.pos_embed", "embeds.proj.weight", "blocks.0.attn.qkv.weight", "attn_pool.latent"]],
+    "mean of its tokens": [["cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "fc_norm.weight", "head.weight"]],
+    "without its pooling head": [
+        ["vision_model.embeddings.patch_embedding.bias", "vision_model.post_layernorm.weight"]
+    ],
+    "without class token": [["pos_embed", "patch_embed.proj.bias", "blocks.0.attn.qkv.bias", "norm.bias"]],
+    "quantized": [
+        ["encoder.layer.0.attention.attention.query.weight", "encoder.layer.0.attention.attention.query.weight_scale"],
+        ["blocks.0.attn.qkv.weight_packed"],
+        ["blocks.0.attn.qkv.SCB"],
+    ],
+    "not merged": [["embeddings.cls_token", "encoder.layer.0.q.base_layer.weight", "encoder.layer.0.q.lora_A.weight"]],
+    "another kind than LoRA": [["blocks.0.attn.qkv.hada_w1_a"], ["blocks.0.attn.qkv.lokr_w1_b"], ["x.ia3_l"]],
     "adapter": [["base_model.blocks.0.attn.qkv.lora_A.weight", "base_model.blocks.0.attn.qkv.lora_B.weight"]],
 }  # fmt: skip
 

@@ -28,12 +28,33 @@ _NAFLEX = "holds SigLIP 2 NaFlex (images of any shape), which is not supported; 
 # The first match is reported.
 _SIGNS = (
     _Sign(
+        "holds a model around an adapter that is not merged; save model.merge_and_unload()",
+        (r"\.base_layer\.", r"\b(?:embeddings|patch_embed|conv1)\."),
+    ),
+    _Sign(
         "holds an adapter (LoRA), not a backbone; start a run from its folder with adapter.init_from",
-        (r"\.(?:lora|hada)_(?:A|B|w1_a)\b",),
+        (r"\.lora_[AB]\b",),
+    ),
+    _Sign(
+        "holds an adapter of another kind than LoRA; merge it into its base with PEFT",
+        (r"\.(?:hada_w1_a|lokr_w[12]\w*|ia3_l|oft_\w+|vera_lambda_[bd]|lora_(?:down|up)\.weight)\b",),
     ),
     _Sign(
         "holds quantized weights; use the original weights",
-        (r"\.(?:absmax|SCB|quant_map|qweight|qzeros)$|\.quant_state\.",),
+        (
+            r"\.(?:absmax|SCB|quant_map|qweight|qzeros|weight_packed|weight_scale(?:_inv)?|W_q|_data)$|\.quant_state\.",
+        ),
+    ),
+    _Sign("holds a ViT that takes the mean of its tokens (fc_norm), which is not supported", (r"\bfc_norm\.weight$",),
+          (r"(?:^|\.)norm\.weight$",)),
+    _Sign(
+        "holds a SigLIP tower without its pooling head; use the complete SigLIP",
+        (r"\bpost_layernorm\.weight$", r"\bpatch_embedding\.bias$"), (r"\bhead\.probe$",),
+    ),
+    _Sign(
+        "holds a ViT without class token and pooling head (SigLIP `gap`), which is not supported",
+        (r"\bpos_embed$", r"\bblocks\.\d+\.attn\.qkv\.bias$", r"\bpatch_embed\.proj\.bias$", r"\bnorm\.bias$"),
+        (r"\b(?:cls_token|reg_token|storage_tokens|register_tokens)$", r"\battn_pool\.", r"\bgamma", r"\bfeature\."),
     ),
     _Sign(
         "holds a face ViT with KP-RPE, which needs landmarks of every image and is not supported",
@@ -77,7 +98,10 @@ _SIGNS = (
         _OTHER.format("holds a convolutional network (MobileCLIP, EfficientNet)"),
         (r"\bconv_stem\.|\btoken_mixer\.|\bfeatures\.\d+\.(?:\d+|conv|weight)\b|\bbn\d?\.running_mean$",),
     ),
-    _Sign(_OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"), (r"\blayernorm_before\.weight$",)),
+    _Sign(
+        _OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"),
+        (r"\blayernorm_before\.weight$|\bencoder_layer_\d+\.self_attention\.in_proj_weight$",),
+    ),
     _Sign(
         _OTHER.format("holds a plain ViT (DeiT, MAE, DINO)"),
         (r"\bcls_token$", r"\bblocks\.\d+\.attn\.qkv\.weight$"),
