@@ -19,6 +19,7 @@ from adaptface_jax.models.specs import BACKBONES
 from adaptface_jax.weights.peft.base_name import trained_on
 from adaptface_jax.weights.peft.files import read_adapter
 from adaptface_jax.weights.peft.start import start_from
+from tests import made_towers
 from tests.export.adapters import CLIP, DINOV2, assert_same_update, config, fresh, update
 from tests.made_weights import TINY
 from tests.weights.archives import saved
@@ -190,6 +191,7 @@ def test_lora_on_the_patch_embedding_is_merged_into_the_trained_copy(tmp_path):
         (r".*layers\.1\..*q_proj", 4.0),  # of block 0
         (r"layers\.[01]\.self_attn\.(q_proj|k_proj)", 9.0),
         ("q_proj|v_proj", 9.0),
+        (r"encoder\.layers\.(0|1)\.self_attn\.(q_proj|k_proj)", 9.0),
         ("^vision_model.encoder.layers.0.self_attn.q_proj", 9.0),
         ("^encoder.layers.0.self_attn.q_proj", 4.0),
     ],
@@ -253,8 +255,25 @@ def test_a_fully_trained_norm_is_refused_with_the_merge(tmp_path):
     tensors = pair(rng, "encoder.layer.0.attention.q_proj", 2, WIDTH, WIDTH)[0]
     tensors["base_model.model.layernorm.weight"] = np.ones(WIDTH, np.float32)
     write(tmp_path, tensors, {"target_modules": ".*", "modules_to_save": ["layernorm"]})
-    with pytest.raises(InputError, match=r"layernorm.weight \[16\]; fully trained .* not read: merge it into its base"):
+    with pytest.raises(
+        InputError, match=r"layernorm.weight \[16\]; what it changes besides .* not read: merge it into its base"
+    ):
         read_adapter(tmp_path, DINOV2)
+
+
+@pytest.mark.parametrize("module", ["head.mlp.fc1", "head.attention", "head.attention.base_layer.out_proj"])
+def test_an_update_of_siglips_pooling_is_not_lost(module, tmp_path):
+    """Its `head` is no classifier: PEFT adapts it too where the targets are fc1, out_proj or all linear layers."""
+    spec, rng = made_towers.TINY["tiny_siglip"], np.random.default_rng(8)
+    tensors = pair(rng, "vision_model.encoder.layers.0.mlp.fc1", 2, WIDTH, HIDDEN)[0]
+    tensors |= {f"base_model.model.classifier.{end}": np.ones(3, np.float32) for end in ("weight", "bias")}
+    write(tmp_path, tensors, {"target_modules": ".*", "modules_to_save": ["classifier"]})
+    assert read_adapter(tmp_path, spec).aside == ("base_model.model.classifier.* (2)",)
+    write(tmp_path, tensors | pair(rng, f"vision_model.{module}", 2, WIDTH, HIDDEN)[0], {"target_modules": ".*"})
+    with pytest.raises(
+        InputError, match=rf"extra \(2\): base_model.model.vision_model.{module}.*merge it into its base"
+    ):
+        read_adapter(tmp_path, spec)
 
 
 def test_an_adapter_by_another_name_or_by_its_file(tmp_path):

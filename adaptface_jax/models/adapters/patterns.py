@@ -17,7 +17,8 @@ MAX_PATTERNS = 16  # keys that are not plain names
 _NAME = re.compile(r"\^?[A-Za-z0-9_.-]{1,300}")
 _ATOM = r"(?:[A-Za-z0-9_-]|\\[.dw_-]|\.|\[\^?[A-Za-z0-9_.-]{1,40}\])"
 _PATTERN = re.compile(rf"\^?(?:{_ATOM}(?:[*+?]|\{{\d{{1,2}}\}})?|\((?:\?:)?|\)|\|)*\$?")
-_BARS = (40, 40, 3)  # alternatives by number of quantifiers: a match stays below a million steps
+_GROUPS = (2, 2, 1)  # by number of quantifiers, like
+_BARS = (40, 40, 3)  # alternatives: a match stays below a million steps
 
 
 def is_quick(key: str) -> bool:
@@ -25,7 +26,7 @@ def is_quick(key: str) -> bool:
     if _NAME.fullmatch(key):
         return True
     many = len(re.findall(r"(?<!\()[*+?{]", key))
-    if len(key) > 300 or key.count("(") > 1 or many >= len(_BARS) or key.count("|") > _BARS[many]:
+    if len(key) > 300 or many >= len(_BARS) or key.count("(") > _GROUPS[many] or key.count("|") > _BARS[many]:
         return False
     try:
         re.compile(_whole(key))

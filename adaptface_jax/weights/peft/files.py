@@ -26,8 +26,8 @@ from adaptface_jax.weights.names.transforms import Shape
 from adaptface_jax.weights.names.wrappers import folded, is_head
 from adaptface_jax.weights.peft.base_name import trained_on
 from adaptface_jax.weights.peft.config import PeftConfig, read_config
-from adaptface_jax.weights.peft.names import ROOT, modules_of, naming, patch_rows_of
-from adaptface_jax.weights.peft.tower import Tower, find_tower
+from adaptface_jax.weights.peft.names import ROOT, modules_of, naming, patch_rows_of, pool_modules
+from adaptface_jax.weights.peft.tower import Tower, bare_module, find_tower
 
 CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
@@ -92,9 +92,8 @@ def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
     plan = _Plan(spec, tower, settings)
     shapes = plan.within(tensors.shapes)
     if differences := plan.compare(shapes):
-        # With every layer's tensors in place, the rest is of modules that were trained whole.
-        whole = settings.saved and not differences.missing and not differences.misshapen
-        advice = f"; fully trained modules but the patch embedding are not read: {settings.merging}" if whole else ""
+        more = differences.extra and not differences.missing and not differences.misshapen
+        advice = f"; what it changes besides the layers of the blocks is not read: {settings.merging}" if more else ""
         raise InputError(
             f"{file}: does not match this backbone in the naming of {naming(tower.table)}: {differences}{advice}"
         )
@@ -133,6 +132,8 @@ class _Plan:
 
     def _is_outside(self, name: str) -> bool:
         """Whether a name is of a head, or of a fully trained module that no tower has."""
+        if bare_module(name) in pool_modules(self.tower.table):
+            return False  # SigLIP's pooling is called a head, and gives the feature
         module = name.rpartition(".")[0]
         return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))
 

@@ -8,6 +8,7 @@ every naming.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -106,6 +107,12 @@ def patch_rows_of(table: Table) -> dict[str, Row]:
     """The same in any naming."""
     found = ((row, (row.path or "").split("/")) for row in table.rows)
     return {path[1]: row for row, path in found if path[0] == "patch_embed"}
+
+
+def pool_modules(table: Table) -> frozenset[str]:
+    """The modules that pool the tokens of all blocks."""
+    names = (row.name for row in table.rows if row.path and row.path.startswith("pool/"))
+    return frozenset(re.sub(r"\.(?:in_proj_)?(?:weight|bias)$", "", name) for name in names)
 
 
 def patch_module(spec: BackboneSpec) -> str:

@@ -57,6 +57,12 @@ def factors(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def bare_module(name: str) -> str:
+    """The module of a tensor in an adapter: a low-rank factor's, or its own."""
+    match = _FACTOR.fullmatch(name)
+    return (match["module"] if match else name.rpartition(".")[0]).replace(_WRAPPED, "")
+
+
 def find_tower(names: Iterable[str], spec: BackboneSpec) -> Tower | None:
     """The vision tower that an adapter changes; of several, the one so named, then the one with the most layers."""
     adapted = factors(names)
