@@ -237,6 +237,7 @@ def test_what_changes_the_base_says_how_to_merge_it(changes, tmp_path):
     [
         ({"init_lora_weights": "corda", "corda_config": {"x": 1}}, "path_initial_model_for_weight_conversion"),
         ({"peft_type": "PREFIX_TUNING"}, "other kinds of adapters are not supported$"),
+        ({"peft_type": None, "config": {"architecture": "lora"}}, "peft_type is None; .* not supported$"),
         (
             {"bias": "all", "auto_mapping": {"base_model_class": "Eva", "parent_library": "timm.models.eva"}},
             r"with PEFT \(merge_and_unload\), save the state dict",
@@ -270,10 +271,21 @@ def test_an_update_of_siglips_pooling_is_not_lost(module, tmp_path):
     write(tmp_path, tensors, {"target_modules": ".*", "modules_to_save": ["classifier"]})
     assert read_adapter(tmp_path, spec).aside == ("base_model.model.classifier.* (2)",)
     write(tmp_path, tensors | pair(rng, f"vision_model.{module}", 2, WIDTH, HIDDEN)[0], {"target_modules": ".*"})
-    with pytest.raises(
-        InputError, match=rf"extra \(2\): base_model.model.vision_model.{module}.*merge it into its base"
-    ):
+    with pytest.raises(InputError, match=rf"extra \(2\): base_model.model.vision_model.{module}.*merge it into"):
         read_adapter(tmp_path, spec)
+
+
+def test_an_adapter_of_a_deeper_backbone_is_refused(tmp_path):
+    tensors = pair(np.random.default_rng(9), f"encoder.layer.{DEPTH}.attention.q_proj", 2, WIDTH, WIDTH)[0]
+    write(tmp_path, tensors, {"target_modules": ["q_proj"]})
+    with pytest.raises(InputError, match=f"adapts block {DEPTH}, but this backbone has blocks 0 to {DEPTH - 1}"):
+        read_adapter(tmp_path, DINOV2)
+
+
+def test_what_other_trainers_add_to_the_settings_does_not_matter(tmp_path):
+    tensors = pair(np.random.default_rng(9), "blocks.0.attn.proj", 2, WIDTH, WIDTH)[0]
+    write(tmp_path, tensors, {"target_modules": "proj", "unsloth_fixed": True, "lorap_emb_lr": 1e-6})
+    assert read_adapter(tmp_path, DINOV2).count == 1
 
 
 def test_an_adapter_by_another_name_or_by_its_file(tmp_path):

@@ -28,4 +28,4 @@ def trained_on(base: str, spec: BackboneSpec) -> str:
     if family == "dinov2":
         facts.append(("registers", 4 if _REGISTERS.search(name) else 0, spec.registers))
     others = [f"{what} {theirs}, here {ours}" for what, theirs, ours in facts if theirs not in (None, ours)]
-    return f"trained on {shown(base)}" + (f", another model by its name: {'; '.join(others)}" if others else "")
+    return f"trained on {shown(base[:200])}" + (f", another model by its name: {'; '.join(others)}" if others else "")

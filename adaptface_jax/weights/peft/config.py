@@ -30,6 +30,7 @@ _HARMLESS = {
     "revision",
     "runtime_config",
     "task_type",
+    *("unsloth_fixed", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"),  # of Unsloth and ms-swift: training alone
 }
 _READ = {
     "alpha_pattern",
@@ -110,7 +111,7 @@ def read_config(path: Path) -> PeftConfig:
 
     kind, merging = given.get("peft_type"), _merging(path.parent, given)
     if kind != "LORA":
-        advice = "" if kind in _UNMERGEABLE else f"; {merging}"
+        advice = f"; {merging}" if isinstance(kind, str) and kind not in _UNMERGEABLE else ""
         raise refuse("peft_type", f"LORA: other kinds of adapters are not supported{advice}")
     start = given.get("init_lora_weights", True)
     if start in _UNREPEATABLE:

@@ -89,6 +89,11 @@ def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
             f"{file}: adapts no layer of a vision tower in the naming of transformers, timm or open_clip, but "
             f"{', '.join(found)}; expected an adapter of this backbone"
         )
+    if (deepest := max(layer.block for layer in tower.layers)) >= spec.depth:
+        raise InputError(
+            f"{file}: adapts block {deepest}, but this backbone has blocks 0 to {spec.depth - 1}; expected an adapter "
+            "of this backbone"
+        )
     plan = _Plan(spec, tower, settings)
     shapes = plan.within(tensors.shapes)
     if differences := plan.compare(shapes):
