@@ -249,10 +249,11 @@ def test_an_index_by_another_name_gives_its_shards(tmp_path):
     assert open_weights(tmp_path).shapes == {"a": (2,), "b": (3,)}
 
 
-def test_a_lone_checkpoint_of_lightning_is_the_folders_weights(tmp_path):
-    (tmp_path / "last.ckpt").write_bytes(archives.saved({"state_dict.x": np.ones(2, np.float32)}))
+def test_a_lone_checkpoint_of_a_trainer_is_the_folders_weights(tmp_path):
     (tmp_path / "hparams.yaml").write_text("lr: 1")
-    assert open_weights(tmp_path).shapes == {"state_dict.x": (2,)}
+    for name in ("last.ckpt", "model_best.pth.tar"):  # the latter as timm writes it
+        (tmp_path / name).write_bytes(archives.saved({"state_dict.x": np.ones(2, np.float32)}))
+        assert open_weights(tmp_path).files == (tmp_path / name,)
 
 
 def test_what_is_not_a_file(tmp_path):

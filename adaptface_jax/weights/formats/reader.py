@@ -26,7 +26,7 @@ TORCH_INDEX = "pytorch_model.bin.index.json"
 _USUAL = (
     *(SINGLE, INDEX, "open_clip_model.safetensors", "pytorch_model.bin", TORCH_INDEX, "open_clip_pytorch_model.bin"),
 )
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar")
 _OTHERS = (".ckpt", ".bin", ".npz", ".gguf", ".onnx", ".h5", ".msgpack")  # refused by their kind, but for torch's
 MAX_FOLDERS = 1000  # that are searched in vain
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.\w+")
