@@ -205,6 +205,8 @@ OTHERS = {
         ["vit.embeddings.cls_token", "vit.encoder.layer.0.layernorm_before.weight"],
         ["conv_proj.weight", "encoder.layers.encoder_layer_0.self_attention.in_proj_weight"],
     ],
+    "BLIP": [["embeddings.class_embedding", "encoder.layers.0.self_attn.qkv.weight"]],
+    "OWL-ViT": [["vision_model.embeddings.class_embedding", "vision_model.pre_layernorm.weight"]],
     "Swin": [["patch_embed.norm.weight", "layers.0.blocks.0.attn.relative_position_bias_table"]],
     "Perception Encoder": [
         ["cls_token", "attn_pool.latent", "blocks.0.attn.qkv.weight"],

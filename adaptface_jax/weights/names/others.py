@@ -49,10 +49,10 @@ _SIGNS = (
           (r"(?:^|\.)norm\.weight$",)),
     _Sign(
         "holds a SigLIP tower without its pooling head; use the complete SigLIP",
-        (r"\bpost_layernorm\.weight$", r"\bpatch_embedding\.bias$"), (r"\bhead\.probe$",),
+        (r"\bpost_layernorm\.weight$", r"\bpatch_embedding\.bias$"), (r"\bhead\.probe$", r"\bclass_embedding$"),
     ),
     _Sign(
-        "holds a ViT without class token and pooling head (SigLIP `gap`), which is not supported",
+        "holds a ViT without class token and pooling head (SigLIP `gap`, I-JEPA), which is not supported",
         (r"\bpos_embed$", r"\bblocks\.\d+\.attn\.qkv\.bias$", r"\bpatch_embed\.proj\.bias$", r"\bnorm\.bias$"),
         (r"\b(?:cls_token|reg_token|storage_tokens|register_tokens)$", r"\battn_pool\.", r"\bgamma", r"\bfeature\."),
     ),
@@ -61,6 +61,8 @@ _SIGNS = (
         (r"\bkeypoint_linear\b",),
     ),
     _Sign(_OTHER.format("holds a ViT with relative positions (iRPE)"), (r"\brpe_[qkv]\.",)),
+    _Sign(_OTHER.format("holds BLIP"), (r"\bself_attn\.qkv\.weight$", r"\bclass_embedding$")),
+    _Sign(_OTHER.format("holds OWL-ViT"), (r"\bpre_layernorm\.weight$", r"\bclass_embedding$")),
     _Sign(
         _OTHER.format("holds Swin"),
         (r"\blayers\.\d+\.blocks\.\d+\.", r"\brelative_position_(?:bias_table|index)$|\bdownsample\."),
