@@ -331,6 +331,12 @@ def test_an_update_of_clips_projection_is_not_lost_silently(tmp_path):
     assert "visual_projection" in read_adapter(tmp_path, CLIP).aside[0]
     with pytest.raises(InputError, match=r"adapts CLIP's projection .*set backbone.feature=cls"):
         read_adapter(tmp_path, TINY["tiny_clip"])
+    block = pair(rng, "blocks.0.attn.qkv", 2, WIDTH, 48)[0]
+    write(tmp_path, block | pair(rng, "head", 2, WIDTH, 24)[0], {"target_modules": ".*"})  # timm's name of it
+    with pytest.raises(InputError, match=r"adapts CLIP's projection \(base_model.model.head.lora_B.weight\)"):
+        read_adapter(tmp_path, TINY["tiny_clip"])
+    write(tmp_path, block | pair(rng, "head", 2, WIDTH, 5)[0], {"target_modules": ".*"})  # a classifier of five
+    assert read_adapter(tmp_path, TINY["tiny_clip"]).aside == ("base_model.model.head.* (2)",)
 
 
 ASK_THE_HUB = """

@@ -103,17 +103,13 @@ def read_adapter(folder: Path, spec: BackboneSpec) -> PeftAdapter:
             f"{file}: does not match this backbone in the naming of {naming(tower.table)}: {differences}{advice}"
         )
     aside = [name for name in tensors if name not in shapes]
-    projection = [name for name in aside if _is_projection(name)]
+    projection = [name for name in aside if plan.is_projection(name, tensors.shapes[name])]
     if projection and spec.projection is not None:
         raise InputError(
             f"{file}: adapts CLIP's projection ({projection[0]}), which is not supported; set "
             "backbone.feature=cls to set it aside"
         )
     return plan.read(tensors, file, aside)
-
-
-def _is_projection(name: str) -> bool:
-    return "visual_projection." in name or name.endswith("visual.proj")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +137,14 @@ class _Plan:
             return False  # SigLIP's pooling is called a head, and gives the feature
         module = name.rpartition(".")[0]
         return is_head(name) or (self.settings.saves(module) and not self.tower.table.rows_of(pattern(name), name))
+
+    def is_projection(self, name: str, shape: Shape) -> bool:
+        """Whether a tensor changes CLIP's projection, which may lie outside the tower, and be called a head (timm)."""
+        if "visual_projection." in name or "visual.head.proj." in name or name.endswith("visual.proj"):
+            return True
+        rows = (row.name for row in self.tower.table.rows if row.path == "projection/kernel")
+        modules = [self.tower.prefix + row.removesuffix(".weight") for row in rows]
+        return bare_module(name) in modules and shape[:1] == (self.spec.projection,)
 
     def compare(self, shapes: Mapping[str, Shape]) -> Differences:
         expected: dict[str, Shape] = {}
