@@ -92,8 +92,8 @@ def _download(repo: str) -> Path:
         folder = _snapshot(repo, [*FILES, OPEN_CLIP_WEIGHTS], *hint)
     if not any((folder / name).is_file() for name in (SINGLE, INDEX, OPEN_CLIP_WEIGHTS)):
         raise InputError(
-            f"{repo}: has no {SINGLE}; only safetensors files are downloaded: choose a model that has them, or "
-            "download its file and convert it"
+            f"{repo}: has no {SINGLE} in {folder}; only safetensors files are downloaded, and none without a network: "
+            "choose a model that has them, or give a weight file of your own"
         )
     return folder
 
