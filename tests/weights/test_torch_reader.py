@@ -66,6 +66,8 @@ BESIDE = {
     "a NumPy number": np.float64(0.9),
     "a NumPy array": np.ones(3),
     "a set": {"relu", 2},
+    "a range": range(3),
+    "a complex number": 1j,
     "a path": pathlib.PurePosixPath("runs/1"),
     "a time": datetime.datetime(2026, 1, 1),
     "bytes": b"\xff\x00",

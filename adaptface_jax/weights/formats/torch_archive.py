@@ -65,7 +65,9 @@ def _root(path: Path, found: dict[str, Member]) -> str:
 def _read(path: Path, found: dict[str, Member], name: str, limit: int) -> bytes:
     member = _stored(found, name)
     if member.size > limit:
-        raise BrokenZip(f"{quoted(name)} has {member.size:,} bytes; at most {limit:,} are read")
+        raise RefusedPickle(
+            f"{quoted(name)} has {member.size:,} bytes; at most {limit:,} are read (NumPy arrays in it?)"
+        )
     with open(path, "rb") as stream:
         stream.seek(member.start)
         return stream.read(member.size)

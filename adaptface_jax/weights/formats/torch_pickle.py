@@ -124,7 +124,9 @@ def _leaf(*_arguments: object) -> _Leaf:
 
 # What trainers save beside the weights, by module: a name that may be called, whatever with, and gives nothing.
 _BESIDE = {
-    **dict.fromkeys(("__builtin__", "builtins"), "bool complex dict float frozenset int list set str tuple"),
+    **dict.fromkeys(
+        ("__builtin__", "builtins"), "bool complex dict float frozenset int list range set slice str tuple xrange"
+    ),
     "_codecs": "encode",  # the bytes of a NumPy number
     "argparse": "Namespace",
     "collections": "Counter",
@@ -134,6 +136,7 @@ _BESIDE = {
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
     "omegaconf.nodes": "AnyNode",
+    "torch.serialization": "_get_layout",
     "torch.torch_version": "TorchVersion",
     "types": "SimpleNamespace",
     "typing": "Any",
