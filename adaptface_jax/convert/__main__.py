@@ -7,12 +7,12 @@
     adaptface convert wf42m_vit_b/model.pt --out weights/face_b
     adaptface convert --inspect ViT-B-16.pt
 
-SRC is a hub id, a folder or a file: safetensors (one, or shards with their index), `.pth` or TorchScript, with the
-names of torch hub, Hugging Face, timm, OpenAI, open_clip, InsightFace or CVLface. Nothing in it is executed; every
-tensor name is accounted for; `backbone.json` in the folder describes it. What the shapes do not determine comes from
-the settings next to the weights, which `--activation`, `--position_rule`, `--mean` and `--std` override. Wrapper
-prefixes are stripped, other copies and heads set aside; everything assumed or ignored is printed. `--inspect` describes
-SRC and writes nothing. On failure: exit status 2 and one line.
+SRC is a hub id (OWNER/NAME, or with @REVISION), a folder or a file: safetensors (one, or shards with their index),
+`.pth`, `.ckpt` or TorchScript, with the names of torch hub, Hugging Face, timm, OpenAI, open_clip, InsightFace or
+CVLface. Nothing in it is executed; every tensor name is accounted for; `backbone.json` in the folder describes it. What
+the shapes do not determine comes from the settings next to the weights, which `--activation`, `--position_rule`,
+`--mean` and `--std` override. Wrapper prefixes are stripped, other copies and heads set aside; everything assumed or
+ignored is printed. `--inspect` describes SRC and writes nothing. On failure: exit status 2 and one line.
 """
 
 from __future__ import annotations

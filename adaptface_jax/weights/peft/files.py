@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import shown
 from adaptface_jax.models.adapters import lora
 from adaptface_jax.models.adapters.fuse import Piece
 from adaptface_jax.models.specs import BackboneSpec
@@ -65,7 +66,7 @@ def adapter_files(folder: Path) -> tuple[Path, Path]:
     tensors = next((name for name in (ADAPTER, PICKLE) if (folder / name).is_file()), ADAPTER)
     for name in (CONFIG, tensors):
         if not (folder / name).is_file():
-            held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+            held = sorted(shown(entry.name) for entry in folder.iterdir()) if folder.is_dir() else []
             raise InputError(
                 f"{folder}: has no {name} (but {listed(held) or 'nothing'}); expected the output of PEFT's "
                 "save_pretrained"
