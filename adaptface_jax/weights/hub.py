@@ -18,7 +18,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".json")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 # As the hub's own pages and timm, open_clip and fsspec write it.
 _ID = re.compile(
-    rf"(?:https://huggingface\.co/|hf[-_]hub:|hf://)?({_NAME}/{_NAME})(?:(?:@|/tree/)([A-Za-z0-9][\w./-]{{0,199}}?))?/?"
+    rf"(?:https://huggingface\.co/|hf[-_]hub:|hf://)?({_NAME}/{_NAME})(?:(?:@|/tree/)([A-Za-z0-9][\w./-]{{0,199}}))?"
 )
 
 
@@ -74,7 +74,7 @@ def parts_of(source: str) -> tuple[str, str | None] | None:
 
     None if it is none.
     """
-    found = _ID.fullmatch(source)
+    found = _ID.fullmatch(source.rstrip("/") if "://" in source else source)  # else a slash ends a local path
     return None if found is None or found[1].endswith(_SUFFIXES) else (found[1], found[2])
 
 

@@ -384,6 +384,8 @@ def test_what_the_hub_refuses_says_what_to_do(code, says, tmp_path):
         ("https://huggingface.co/laion/CLIP-ViT-B-32/tree/refs/pr/2", ("laion/CLIP-ViT-B-32", "refs/pr/2")),
         ("https://example.com/owner/name", None),
         ("weights/model.safetensors", None),
+        ("https://huggingface.co/owner/name/", ("owner/name", None)),
+        ("owner/name/", None),
         ("a/b/c", None),
         ("owner/name@", None),
         ("../name", None),
