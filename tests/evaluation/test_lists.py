@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -109,6 +111,73 @@ def test_every_dialect_is_read_right(folder, dialect):
     assert found.issame.tolist() == [first[0] == second[0] for first, second in pairs]
     assert len(set(found.keys)) == len(found.images) == len({one for pair in pairs for one in pair})
     assert all(Path(path).is_file() for path in found.images.paths)
+
+
+ELSEWHERE = {
+    "case": ("ann_LEE/ann_lee_0001.JPG", "Bo Kim/Bo Kim_0002.jpg", ""),
+    "another ending": (
+        "Ann_Lee/Ann_Lee_0001.png",
+        "Bo Kim/Bo Kim_0002.bmp",
+        r"2 images with another ending .*\.jpg for",
+    ),
+    "no ending": ("Ann_Lee/Ann_Lee_0001", "007/007_0002", ""),
+    "the folder itself": ("people/Ann_Lee/Ann_Lee_0001.jpg", "people/007/007_0002.jpg", "paths without people/"),
+    "another machine": ("/data/x/Ann_Lee/Ann_Lee_0001.jpg", "/data/x/007/007_0002.jpg", "paths without /data/x/"),
+    "Windows": (r"D:\x\Ann_Lee\Ann_Lee_0001.jpg", r"D:\x\007\007_0002.jpg", "paths without D:/x/"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_lists_written_for_other_files_find_these(folder, case):
+    first, second, said = ELSEWHERE[case]
+    (folder / "other.csv").write_text(f"path1,path2,same\n{first},{first},1\n{first},{second},0\n")
+    found = open_benchmark(f"{folder}:other.csv")
+    names = [Path(second.replace("\\", "/")).stem.removesuffix("_0002"), "Ann_Lee_0001.jpg"]
+    assert [Path(path).name for path in found.images.paths] == [names[1], f"{names[0]}_0002.jpg"]
+    assert re.search(said, found.description) and (said or found.description.endswith("other.csv"))
+
+
+def test_images_in_a_folder_of_the_lists_folder_are_found_if_only_one_has_them(folder, tmp_path):
+    text = "path1,path2,same\nAnn_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg,0\n007/007_0001.jpg,007/007_0002.jpg,1\n"
+    shutil.copytree(folder, tmp_path / "lfw" / "lfw")
+    for name, content in (("pairs.csv", text), ("pairs.txt", "Ann_Lee\t1\t2\nAnn_Lee\t1\t007\t1\n")):
+        (tmp_path / name).write_text(content)
+        found = open_benchmark(f"{tmp_path}:{name}")
+        assert ", its images in lfw/lfw/" in found.description and found.keys[0] == "lfw/lfw/Ann_Lee/Ann_Lee_0001.jpg"
+        assert found.person is not None
+    shutil.copytree(folder, tmp_path / "lfw" / "again")
+    with pytest.raises(InputError, match="3 of 3 images are missing"):
+        open_benchmark(f"{tmp_path}:pairs.csv")
+
+
+@pytest.mark.parametrize("form", ["{0}_{1:04d}.jpg", "{0}/{0}_{1}.png", "{0}/{1:04d}.JPG", "{0}/{1}.jpg"])
+def test_files_of_lfws_people_may_be_called_otherwise(tmp_path, form):
+    for person in ("Bo", "m.0abc"):
+        for number in NUMBERS:
+            file = tmp_path / form.format(person, number)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"")
+    (tmp_path / "pairs.txt").write_text("1\t1\nBo\t1\t3\nBo\t2\tm.0abc\t1\n")
+    expected = [("Bo", 1), ("Bo", 3), ("Bo", 2), ("m.0abc", 1)]
+    assert open_benchmark(str(tmp_path)).keys == [form.format(*one) for one in expected]
+
+
+def test_what_several_files_match_is_missing(tmp_path):
+    for name in ("a.jpg", "a.PNG", "b.jpg", "B.JPG", "c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "pairs.csv").write_text("a.bmp,c.jpg,1\nb.Jpg,c.jpg,0\na.png,c.jpg,0\n")
+    with pytest.raises(InputError, match=r"2 of 4 images are missing, e\.g\. .*a\.bmp, .*b\.Jpg"):
+        open_benchmark(str(tmp_path))
+
+
+def test_a_benchmark_further_in_is_named(tmp_path):
+    (tmp_path / "data" / "cfp" / "Protocol").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds no pair list, but .*/data/cfp does; expected"):
+        open_benchmark(str(tmp_path))
+    for name in ("agedb_30.bin", "lfw.bin"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"but 2 packs: name one, e\.g\. .*/agedb_30\.bin; expected"):
+        open_benchmark(str(tmp_path))
 
 
 LINES = st.lists(st.text(st.sampled_from('ab/.jpg 01-;,\t"\\'), max_size=14), max_size=6)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
@@ -19,6 +19,7 @@ from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.rfw import is_rfw, open_rfw
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
+from adaptface_jax.data.image_files import is_no_ones
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
 # The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
@@ -41,10 +42,10 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
         if path.startswith(prefix):
             return opened(path, domains)
     file = Path(path)
-    if file.is_file() and file.suffix == ".bin":
+    if file.is_file() and file.suffix.lower() == ".bin":
         return open_bin(file)
     folder, listed = file, ""
-    if file.is_file() and file.suffix in LISTS:
+    if file.is_file() and file.suffix.lower() in LISTS:
         folder, listed = file.parent, file.name
     elif not file.exists() and ":" in path:
         before, _, listed = path.rpartition(":")
@@ -58,6 +59,8 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
 
 # The extensions of a list that is given without a folder.
 LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
+
+_MOST = 32  # folders that are looked into, on each level
 
 _BENCHMARKS = (
     "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
@@ -80,10 +83,29 @@ def _open_listed(folder: Path, listed: str) -> Benchmark:
         both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
         if len(both) != 1:
             _refuse_bcolz(folder)
-            problem = "holds two pair lists; choose one as FOLDER:LIST" if both else "holds no pair list"
+            problem = (
+                "holds two pair lists; choose one as FOLDER:LIST" if both else f"holds no pair list{_nearby(folder)}"
+            )
             raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
         found = folder / both[0]
     return open_list(folder, found)
+
+
+def _nearby(folder: Path) -> str:
+    """Where a folder without a pair list has benchmarks; "" if nowhere."""
+    packs = sorted(path.name for path in folder.glob("*.bin"))
+    if packs:
+        return f", but {plural(len(packs), 'pack')}: name one, e.g. {shown(str(folder / packs[0]))}"
+    inner = sorted(path for path in folder.glob("*/") if not is_no_ones(path.name))
+    held = [path for path in inner if _is_benchmark(path)] or [
+        deeper for path in inner[:_MOST] for deeper in sorted(path.glob("*/"))[:_MOST] if _is_benchmark(deeper)
+    ]
+    return f", but {shown(str(held[0]))} does" if held else ""
+
+
+def _is_benchmark(folder: Path) -> bool:
+    held = any((folder / name).exists() for name in (LFW_PAIRS, CSV_PAIRS, "Protocol"))
+    return held or is_rfw(folder)
 
 
 def _refuse_bcolz(folder: Path) -> None:

@@ -65,6 +65,8 @@ def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> B
     if not columns and listed.rows:
         last, first = (truth(listed.rows[0].words[place]) is not None for place in (-1, 0))
         columns = (_NEEDED[2], *_NEEDED[:2]) if first and not last else _NEEDED
+    whole_rows = [row.words for row in listed.rows if len(row.words) == len(columns)]
+    pairs.lookup.settle([words[columns.index(name)] for words in whole_rows for name in ("path1", "path2")])
     for row in listed.rows:
         line, words = row.line, row.words
         if len(words) != len(columns):

@@ -95,7 +95,7 @@ class Pairs:
             images=Files(paths),
             index=np.array(self.index, np.int32),
             issame=np.array(self.issame, bool),
-            description=description,
+            description=description + self.lookup.said,
             keys=self.keys,
             fold=np.array(self.fold, np.int32) if self.fold else None,
             person=self._people(),

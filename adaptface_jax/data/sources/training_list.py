@@ -76,8 +76,8 @@ def open_training_list(file: Path) -> ListedFiles:
     Raises InputError for a malformed line, an image with two labels, and images that are missing.
     """
     rows, lines_there = _rows(file)
-    root = _root(file, next(iter(rows)))
-    images = _images(file, root, rows)
+    lookup = _lookup(file, list(rows))
+    images, root = _images(file, lookup, rows), lookup.folder
     labels = set(images.values())
     numbers = all(label.isdecimal() for label in labels)
     names = sorted(labels, key=(lambda label: (int(label), label)) if numbers else None)
@@ -88,16 +88,16 @@ def open_training_list(file: Path) -> ListedFiles:
         TextArray.of(images),
         np.fromiter((number[label] for label in images.values()), np.int32, len(images)),
         TextArray.of(names),
-        f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} repeated" if repeated else ""),
+        f"list {shown(str(file))}{lookup.said}" + (f", {plural(repeated, 'line')} repeated" if repeated else ""),
     )
     own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
     source.skipped_files = skipped_beside(root, own, "that the list does not name")
     return source
 
 
-def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
+def _images(file: Path, lookup: Lookup, rows: dict[str, str]) -> dict[str, str]:
     """The file of each path -> its label; raises InputError for a missing file, and for one with two labels."""
-    lookup, found, missing = Lookup(root), dict[str, str](), []
+    found, missing = dict[str, str](), []
     for path, label in rows.items():
         key = lookup.find(path)
         if key is None:
@@ -110,7 +110,7 @@ def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
     if missing:
         raise InputError(
             f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
-            f"{shortened(shown(os.path.join(root, missing[0])), 200)}; expected paths relative to the folder of the "
+            f"{shortened(shown(os.path.join(lookup.folder, missing[0])), 200)}; expected paths relative to the folder of the "
             "list"
         )
     return found
@@ -194,8 +194,9 @@ def _is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def _root(file: Path, path: str) -> Path:
+def _lookup(file: Path, paths: list[str]) -> Lookup:
     """The folder to which the paths are relative: the first candidate that contains the first path."""
     above = (file.parent, file.parent.parent)
-    places = [*above, *(place / inner for place in above for inner in _INNER)]
-    return next((place for place in places if Lookup(place).find(path)), places[0])
+    places = [Lookup(place) for place in (*above, *(place / inner for place in above for inner in _INNER))]
+    found = next((place for place in places if place.find(paths[0])), None)
+    return found or next((place for place in places[:2] if place.settle(paths)), places[0])
