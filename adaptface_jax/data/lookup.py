@@ -66,8 +66,8 @@ class Lookup:
     def settle(self, paths: Sequence[str]) -> bool:
         """Adapt to a list written for another folder, and return whether any of its first paths is found.
 
-        If none is as it stands, the folders that all paths share are left out (`lfw/`, `/home/me/data/`, `D:\\faces\\`),
-        or a folder in this one, or one further in, is taken: the only one that has the first path.
+        If none is as it stands, the folders that all paths share are left out (`lfw/`, `/home/me/data/`), or a folder
+        in this one, or one further in, is taken: the only one that has some of them.
         """
         texts = [path.replace("\\", "/") for path in itertools.islice(dict.fromkeys(paths), _TRIED)]
         if any(map(self._find, texts)):
@@ -185,5 +185,11 @@ def _stem(name: str) -> str:
 def _shared(paths: Iterable[str]) -> Iterator[str]:
     """The folders with which all paths begin, one more at a time: "a/", "a/b/"; none of a single path."""
     parts = [path.split("/")[:-1] for path in dict.fromkeys(paths)]
-    common = os.path.commonprefix(parts) if len(parts) > 1 else []
-    return (f"{'/'.join(common[:depth])}/" for depth in range(1, len(common) + 1))
+    if len(parts) < 2:
+        return
+    shared = ""
+    for names in zip(*parts, strict=False):
+        if len(set(names)) > 1:
+            return
+        shared += f"{names[0]}/"
+        yield shared

@@ -122,6 +122,23 @@ def test_the_lists_of_a_set_are_in_it_and_next_to_its_images(tmp_path):
         open_source(str(tmp_path / "set"))
 
 
+def test_insightfaces_own_list_and_utf16_are_read(tmp_path):
+    put(tmp_path, *(f"p{number // 2}/{number}.jpg" for number in range(4)))
+    rows = [(f"p{number // 2}/{number}.jpg", number // 2) for number in range(4)]
+    texts = {
+        "aligned.lst": "".join(f"1\t/data/ms1m/{path}\t{label}\n" for path, label in rows),
+        "boxes.lst": "".join(f"0\t{path}\t{label}\t1.5\t2\t30\t40\n" for path, label in rows),
+        "numbered.csv": "".join(f"{place},{path},{label}\n" for place, (path, label) in enumerate(rows)),
+        "names.csv": "Img_Name;Age;Person ID\n" + "".join(f"{path};3;{label}\n" for path, label in rows),
+        "stems.txt": "".join(f"{path[:-4]} {label}\n" for path, label in rows),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-16" if name == "names.csv" else "utf-8")
+        source = open_source(str(tmp_path / name))
+        assert content(source) == [(path, str(label)) for path, label in rows]
+        assert ("paths without /data/ms1m/" in source.description) == (name == "aligned.lst")
+
+
 BAD = {
     "nothing": ("", "lists no image"),
     "a header alone": ("path,label\n", "lists no image"),
@@ -136,7 +153,7 @@ BAD = {
     "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before it have 2"),
     "missing images": ("0.png,1\n2.png,2\n3.png,1\n", r"2 of 3 images are missing, e\.g\. .*2\.png"),
     "a NUL": ("0.png,a\0b\n", "contains a NUL"),
-    "no text": ("0.png,\0\n".encode("utf-16"), "is not UTF-8 text"),
+    "no text": (b"0.png,\xfc\n", "is not UTF-8 text; .*, saved as UTF-8"),
 }
 
 

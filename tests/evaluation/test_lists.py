@@ -50,6 +50,9 @@ SPELLINGS = [
     ("yes", "no"),
     ("Y", "N"),
     ("same", "different"),
+    ("Positive", "Negative"),
+    ("genuine", "imposter"),
+    ("match", "non-match"),
 ]
 HEADERS = [
     "",
@@ -57,6 +60,7 @@ HEADERS = [
     "file_x,file_y,Decision",
     "image1,image2,label",
     "first,second,third",
+    "Image_Path_1,image path 2,is_match",
     "first,second,same",
 ]
 
@@ -95,8 +99,8 @@ def dialects(draw) -> tuple[list, bytes, str]:
     if draw(st.booleans()):
         content = content.replace("/", "\\")
     content = unicodedata.normalize(draw(st.sampled_from(["NFC", "NFD"])), content)
-    mark = draw(st.sampled_from(["", "\ufeff"]))
-    return pairs, (mark + content).encode(), "list" + draw(st.sampled_from([".csv", ".txt", ".tsv"]))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+    return pairs, content.encode(encoding), "list" + draw(st.sampled_from([".csv", ".txt", ".tsv"]))
 
 
 @settings(max_examples=80, deadline=None)
@@ -111,6 +115,22 @@ def test_every_dialect_is_read_right(folder, dialect):
     assert found.issame.tolist() == [first[0] == second[0] for first, second in pairs]
     assert len(set(found.keys)) == len(found.images) == len({one for pair in pairs for one in pair})
     assert all(Path(path).is_file() for path in found.images.paths)
+
+
+def test_other_columns_are_left_out_and_named(folder):
+    one, two = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg", "Ann_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg"
+    text = f"id,path1,path2,same,fold,similarity,\n7,{one},1,1,0.9,\n8,{two},0,2,0.1,\n"
+    (folder / "more.csv").write_text(text)
+    found = open_benchmark(f"{folder}:more.csv")
+    assert found.issame.tolist() == [True, False] and found.fold.tolist() == [1, 2]
+    assert found.description.endswith("more.csv, without its columns id, similarity")
+
+
+def test_labels_that_contradict_every_folder_are_said(folder):
+    rows = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,{}\nAnn_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg,{}\n"
+    for labels, said in (((1, 0), False), ((0, 1), True)):
+        (folder / "truth.csv").write_text(rows.format(*labels))
+        assert ("are its labels inverted?" in open_benchmark(f"{folder}:truth.csv").description) == said
 
 
 ELSEWHERE = {
@@ -212,7 +232,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is not half a pair"),
         ("x.jpg maybe\n", "line 1, .* is not a row of a pair list"),
         (",path1,path2,same\n0,a.jpg,b.jpg\n", "line 2, .* has 3 columns; expected path1,path2,same"),
-        ("path1,path2,same,distance\n", "column 'distance' is unknown"),
+        ("path1,path2,distance\n", "column 'same' is missing"),
     ],
 )
 def test_errors_are_reported_with_their_line(folder, text, words):

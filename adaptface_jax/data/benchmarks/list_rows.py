@@ -20,11 +20,15 @@ from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.text_lines import Line, lines
 
 # How lists label one person, and two; both -1 and 0 mean two, but not in the same list.
-SAME = {"1", "true", "yes", "y", "t", "same", "genuine", "match"}
-DIFFERENT = {"0", "-1", "false", "no", "n", "f", "different", "impostor", "mismatch"}
-_NAMES_TOO = {"same", "match", "genuine"}  # also names of columns
+SAME = set("1 true yes y t same genuine match matched mated positive pos".split())
+DIFFERENT = set(
+    "0 -1 false no n f different diff impostor imposter mismatch mismatched unmatched nonmatch nonmated negative "
+    "neg notsame".split()
+)
+_NAMES_TOO = {"same", "match", "genuine", "positive", "negative"}  # also names of columns
 TRUTH = "1 or 0, 1 or -1, true or false, yes or no"
 
+_JOINED = str.maketrans("", "", "-_ ")
 _SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
 _ROUND = re.compile(r"([+-]?\d+)\.0*")
 _SAMPLE = 50
@@ -77,6 +81,7 @@ def read_rows(file: Path) -> Listed:
 def truth(word: str) -> bool | None:
     """Whether a label means one person; None if it is not a label."""
     word = whole(word).lower()
+    word = word.translate(_JOINED) if word[:1].isalpha() else word  # non-match, not same
     return True if word in SAME else False if word in DIFFERENT else None
 
 

@@ -91,6 +91,9 @@ class Pairs:
                 f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
                 "is this the list's folder?"
             )
+        person, opposite = self._people()
+        if opposite:
+            description += ", genuine pairs are all of two folders and impostor pairs of one: are its labels inverted?"
         return Benchmark(
             images=Files(paths),
             index=np.array(self.index, np.int32),
@@ -98,18 +101,21 @@ class Pairs:
             description=description + self.lookup.said,
             keys=self.keys,
             fold=np.array(self.fold, np.int32) if self.fold else None,
-            person=self._people(),
+            person=person,
             **domains,
         )
 
-    def _people(self) -> np.ndarray | None:
+    def _people(self) -> tuple[np.ndarray | None, bool]:
         """The person in each image, int32 [M]: the folders at the first depth that agrees with every pair are people;
-        None if no depth does."""
+        None if no depth does. And whether the opposite is so at some depth."""
         folders = [Path(key).parts[:-1] for key in self.keys]
         first, second = np.reshape(self.index, (-1, 2)).T
+        opposite = False
         for depth in range(1, max(map(len, folders)) + 1):
             names = np.array(["/".join(parts[:depth]) for parts in folders])
             person = np.unique(names, return_inverse=True)[1].astype(np.int32)
-            if np.array_equal(person[first] == person[second], self.issame):
-                return person
-        return None
+            alike = person[first] == person[second]
+            if np.array_equal(alike, self.issame):
+                return person, False
+            opposite |= np.array_equal(~alike, self.issame)
+        return None, opposite

@@ -3,6 +3,7 @@
 
 images/00000000.jpg<TAB>0           label.txt of InsightFace's Paddle code; also spaces, commas, semicolons, label first
 0<TAB>3.000000<TAB>anna/1.jpg       train.lst of MXNet's im2rec: index, label, path
+1<TAB>anna/1.jpg<TAB>3              train.lst of InsightFace: aligned or not, path, label (box, landmarks)
 path,label                          a CSV, with a header of any known names and any other columns, or without one
 """
 
@@ -27,34 +28,20 @@ from adaptface_jax.data.text_array import TextArray
 from adaptface_jax.data.text_lines import Line, lines
 
 ENDINGS = (".txt", ".lst", ".csv", ".tsv", ".list")
+# Names of the columns, in lowercase and without separators.
 _PATH_NAMES = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "image",
-    "image_path",
-    "img",
-    "img_path",
-    "filepath",
-    "image_id",
-)
+    "path file filename image imagepath imagename img imgpath imgname imgfile imagefile filepath imageid photo picture"
+).split()
 _LABEL_NAMES = (
-    "label",
-    "identity",
-    "id",
-    "class",
-    "person",
-    "subject",
-    "target",
-    "person_id",
-    "class_id",
-    "name",
-    "class_name",
-)
+    "label identity identityid id class person subject target personid subjectid classid labelid name classname "
+    "identityname personname subjectname classlabel pid"
+).split()
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _INNER = ("images", "img_align_celeba", "Img/img_align_celeba")
-_FORM = "lines `path label`, `index label path` as im2rec writes them, or a CSV with columns path and label"
+_FORM = (
+    "lines `path label`, `index label path` as im2rec writes them, `index path label`, or a CSV with columns path and "
+    "label"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +95,10 @@ def _images(file: Path, lookup: Lookup, rows: dict[str, str]) -> dict[str, str]:
                 "spellings; expected one label per image"
             )
     if missing:
+        first = shortened(shown(os.path.join(lookup.folder, missing[0])), 200)
         raise InputError(
-            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
-            f"{shortened(shown(os.path.join(lookup.folder, missing[0])), 200)}; expected paths relative to the folder of the "
-            "list"
+            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. {first}; expected paths "
+            "relative to the folder of the list"
         )
     return found
 
@@ -156,7 +143,7 @@ def _columns(line: Line) -> tuple[Columns, bool]:
     """The columns, from the first line, and whether it is a header."""
     between = next((mark for mark in "\t;," if mark in line.text), " ")
     cells = _cells(line, between)
-    names = [cell.lower() for cell in cells]
+    names = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in cells]
     path, label = (_place(names, known) for known in (_PATH_NAMES, _LABEL_NAMES))
     if path is not None and label is None and len(cells) == 2:
         label = 1 - path
@@ -167,12 +154,14 @@ def _columns(line: Line) -> tuple[Columns, bool]:
         return Columns(int(reverse), int(not reverse), 2, between), False
     if len(cells) == 3 and cells[0].isdecimal() and _is_number(cells[1]):
         return Columns(2, 1, 3, between), False
+    if len(cells) > 2 and cells[0].isdecimal() and not _is_number(cells[1]) and all(map(_is_number, cells[2:])):
+        return Columns(1, 2, len(cells), between), False
     if len(cells) > 3 and all(_is_number(cell) for cell in cells[:-1]):
         line.refuse(f"has {len(cells) - 2} labels", "one label per image, its identity")
     return line.refuse("is not a line of a training list", _FORM)
 
 
-def _place(names: list[str], known: tuple[str, ...]) -> int | None:
+def _place(names: list[str], known: list[str]) -> int | None:
     """The index of the first known name that occurs."""
     return next((names.index(name) for name in known if name in names), None)
 
