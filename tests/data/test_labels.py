@@ -60,7 +60,7 @@ def test_rows_find_their_records_in_any_order_and_the_rest_is_unknown(table):
         PLAIN.replace("anna/1.jpg,left", '"anna/1.jpg", "left"'),
         PLAIN.replace("path", "Datei Name").replace("\n", "\n\n") + ",,\n",
     ],
-    ids=["mark", "crlf", "semicolons", "tabs", "spaces", "dots", "back slashes", "quotes", "blank rows"],
+    ids=["mark", "utf16", "crlf", "semicolons", "tabs", "spaces", "dots", "back slashes", "quotes", "blank rows"],
 )
 def test_what_people_write_is_understood(table, content):
     assert texts(table(content)) == texts(table(PLAIN))

@@ -208,6 +208,18 @@ UNREAD = {
 }
 
 
+def test_a_set_one_level_down_is_named(tmp_path):
+    im2rec(tmp_path / "up" / "faces", "train")
+    with pytest.raises(InputError, match=r"its faces/ holds train\.rec: data\.train=.*/up/faces$"):
+        open_source(str(tmp_path / "up"))
+    put(tmp_path / "set", *(f"img/{number}.jpg" for number in range(4)))
+    (tmp_path / "set" / "labels.csv").write_text("file,name\n0.jpg,a\n1.jpg,b\n2.jpg,a\n3.jpg,b\n")
+    with pytest.raises(InputError, match=r"labels\.csv may list its images: data\.train=.*/set/labels\.csv$"):
+        open_source(str(tmp_path / "set"))
+    source = open_source(str(tmp_path / "set" / "labels.csv"))
+    assert source.labels.tolist() == [0, 1, 0, 1] and source.description.endswith("labels.csv, its images in img/")
+
+
 @pytest.mark.parametrize("name", UNREAD)
 def test_an_unsupported_format_names_a_supported_one(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")

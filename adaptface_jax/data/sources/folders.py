@@ -28,10 +28,8 @@ from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.skipped_files import SkippedFiles
-from adaptface_jax.data.sources.part_words import WORDS
+from adaptface_jax.data.sources.part_words import WORDS, are_parts
 from adaptface_jax.data.text_array import TextArray
-
-_PARTS = {word for words in WORDS.values() for word in words}
 
 
 class FolderSource(Source):
@@ -68,10 +66,11 @@ class FolderSource(Source):
         self._files = TextArray.of(files())
         if not counts:
             raise InputError(_nobody(folder, noun, self.skipped_files))
-        if deeper == len(self._files) and set(classes) <= _PARTS:
+        if deeper == len(self._files) and are_parts(classes):
+            one = next((name for name in classes if name.casefold() in WORDS["train"]), classes[-1])
             raise InputError(
-                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a dataset, not {plural_of(noun)}; name "
-                f"one of them, e.g. {shown(str(folder / classes[-1]))}"
+                f"{shown(str(folder))}: holds the parts {shown(', '.join(classes[:8]))} of a dataset, not "
+                f"{plural_of(noun)}; name one of them, e.g. {shown(str(folder / one))}"
             )
         refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
