@@ -97,7 +97,7 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         if isinstance(error, UnidentifiedImageError) and isinstance(image, bytes):
             mistaken = mistaken_for(image)
             if mistaken is not None:
-                raise InputError(f"{key}: {mistaken}") from None
+                raise InputError(f"{key}: cannot decode the image: it {mistaken}") from None
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__

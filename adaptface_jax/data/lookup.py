@@ -48,6 +48,7 @@ class Lookup:
         self._listings: dict[str, _Listing] = {}
         self._alike: dict[str, _Alike] = {}
         self._inner = self._dropped = ""
+        self.several: list[str] = []  # the folders that all have what a list names, which `settle` does not choose from
         self._respelled: dict[str, str] = {}
 
     def find(self, path: str) -> str | None:
@@ -84,6 +85,7 @@ class Lookup:
                 if len(held) == 1:
                     self._inner, self._dropped = held[0], drop
                     return True
+                self.several = self.several or held
         self._inner, self._dropped = before
         return False
 

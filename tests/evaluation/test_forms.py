@@ -273,7 +273,7 @@ def test_a_folder_without_one_list_is_refused(faces):
         open_benchmark(f"{faces}:other.txt")
     for name in ("pairs.txt", "pairs.csv"):
         (faces / name).write_text("x")
-    with pytest.raises(InputError, match="two pair lists; choose one as FOLDER:LIST"):
+    with pytest.raises(InputError, match=r"2 pair lists, pairs\.txt, pairs\.csv; choose one as FOLDER:LIST"):
         open_benchmark(str(faces))
 
 

@@ -166,8 +166,23 @@ def test_images_in_a_folder_of_the_lists_folder_are_found_if_only_one_has_them(f
         assert ", its images in lfw/lfw/" in found.description and found.keys[0] == "lfw/lfw/Ann_Lee/Ann_Lee_0001.jpg"
         assert found.person is not None
     shutil.copytree(folder, tmp_path / "lfw" / "again")
-    with pytest.raises(InputError, match="3 of 3 images are missing"):
+    advice = (
+        r"3 of 3 images are missing, .*; they are in lfw/again/ and lfw/lfw/: name one, .*/lfw/again:.*/pairs\.csv$"
+    )
+    with pytest.raises(InputError, match=advice):
         open_benchmark(f"{tmp_path}:pairs.csv")
+
+
+def test_the_only_list_called_pairs_is_the_folders(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "images")
+    (tmp_path / "readme.txt").write_text("No list.")
+    rows = "Ann_Lee/Ann_Lee_0001.jpg 1\nAnn_Lee/Ann_Lee_0002.jpg 1\n007/007_0001.jpg 0\nm.0abc/m.0abc_0001.jpg 0\n"
+    (tmp_path / "pairs_CALFW.txt").write_text(rows)
+    found = open_benchmark(str(tmp_path))
+    assert found.issame.tolist() == [True, False] and found.description.endswith("its images in images/")
+    (tmp_path / "other_pair_list.csv").write_text(rows)
+    with pytest.raises(InputError, match=r"holds 2 pair lists, other_pair_list\.csv, pairs_CALFW\.txt; choose one"):
+        open_benchmark(str(tmp_path))
 
 
 @pytest.mark.parametrize("form", ["{0}_{1:04d}.jpg", "{0}/{0}_{1}.png", "{0}/{1:04d}.JPG", "{0}/{1}.jpg"])

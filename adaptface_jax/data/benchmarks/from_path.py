@@ -30,7 +30,7 @@ PREFIXES: dict[str, Callable[[str, str], Benchmark]] = {SYNTHETIC: open_syntheti
 def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
 
-    path: an InsightFace `.bin` pack; a folder with `pairs.txt` or `pairs.csv`, with CFP's `Protocol` (FOLDER:FF for
+    path: an InsightFace `.bin` pack; a folder with a list of pairs (`lists_in`), with CFP's `Protocol` (FOLDER:FF for
     frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list in any format (see `open_list`) over
     a folder, located in the folder, next to it or anywhere; a list (LISTS) with paths relative to its own folder; or
     `synthetic:SPEC`.
@@ -63,7 +63,7 @@ LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
 _MOST = 32  # folders that are looked into, on each level
 
 _BENCHMARKS = (
-    "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
+    "an InsightFace .bin pack, a folder with a pair list, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
     f"({' '.join(LISTS)}), or {SYNTHETIC}SPEC"
 )
 
@@ -80,15 +80,24 @@ def _open_listed(folder: Path, listed: str) -> Benchmark:
         if found is None:
             raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a pair list")
     else:
-        both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
-        if len(both) != 1:
+        there = lists_in(folder)
+        if len(there) != 1:
             _refuse_bcolz(folder)
-            problem = (
-                "holds two pair lists; choose one as FOLDER:LIST" if both else f"holds no pair list{_nearby(folder)}"
-            )
+            several = f"holds {len(there)} pair lists, {shown(', '.join(there[:4]))}; choose one as FOLDER:LIST"
+            problem = several if there else f"holds no pair list{_nearby(folder)}"
             raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
-        found = folder / both[0]
+        found = folder / there[0]
     return open_list(folder, found)
+
+
+def lists_in(folder: Path) -> list[str]:
+    """The pair lists in a folder: pairs.txt or pairs.csv, else those with `pair` in their names (pairs_CPLFW.txt)."""
+    usual = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
+    return usual or sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in LISTS and "pair" in path.stem.lower() and path.is_file() and path.name[0] != "."
+    )
 
 
 def _nearby(folder: Path) -> str:
@@ -104,8 +113,7 @@ def _nearby(folder: Path) -> str:
 
 
 def _is_benchmark(folder: Path) -> bool:
-    held = any((folder / name).exists() for name in (LFW_PAIRS, CSV_PAIRS, "Protocol"))
-    return held or is_rfw(folder)
+    return bool(lists_in(folder)) or (folder / "Protocol").is_dir() or is_rfw(folder)
 
 
 def _refuse_bcolz(folder: Path) -> None:

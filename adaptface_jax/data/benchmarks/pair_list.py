@@ -87,10 +87,11 @@ class Pairs:
         paths = [os.path.join(self.folder, key) for key in self.keys]
         if self.missing:
             first = ", ".join(shortened(shown(path), 200) for path in self.missing[:3])
-            raise InputError(
-                f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
-                "is this the list's folder?"
-            )
+            advice = "is this the list's folder?"
+            if several := self.lookup.several:
+                places = " and ".join(shown(f"{place}/") for place in several[:3])
+                advice = f"they are in {places}: name one, {shown(os.path.join(self.folder, several[0]))}:{name}"
+            raise InputError(f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; {advice}")
         person, opposite = self._people()
         if opposite:
             description += ", genuine pairs are all of two folders and impostor pairs of one: are its labels inverted?"

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import plural_of, shown
+from adaptface_jax.core.text import plural, plural_of, shown
 from adaptface_jax.data.image_files import (
     count_skipped,
     entries_of,
@@ -51,10 +51,10 @@ class FolderSource(Source):
         self.skipped_files = SkippedFiles()
         classes: list[str] = []
         counts: list[int] = []
-        deeper = 0
+        deeper = empty = 0
 
         def files() -> Iterator[str]:
-            nonlocal deeper
+            nonlocal deeper, empty
             for name in identity_names(folder, self.skipped_files, noun):
                 found = list(images_below(os.path.join(folder, name), self.skipped_files, folder))
                 if found:
@@ -62,6 +62,8 @@ class FolderSource(Source):
                     counts.append(len(found))
                     deeper += sum(os.sep in file for file in found)
                     yield from found
+                else:
+                    empty += 1
 
         self._files = TextArray.of(files())
         if not counts:
@@ -77,6 +79,8 @@ class FolderSource(Source):
         nested = f", {deeper:,} of the images in subfolders" if deeper else ""
         if deeper == len(self._files):
             nested = f", every image in a subfolder of its {noun}'s folder"
+        if empty:
+            nested += f", {plural(empty, 'folder')} without an image"
         super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}{nested}")
 
     def __getitem__(self, index: int) -> Record:
