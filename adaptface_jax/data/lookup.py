@@ -91,7 +91,7 @@ class Lookup:
 
     @property
     def said(self) -> str:
-        """What was found otherwise than listed, to follow a description: "" or ", ..."."""
+        """What differs from the list, to follow a description: "" or ", ..."."""
         said = f", its images in {shown(self._inner)}/" if self._inner else ""
         if self._dropped:
             said += f", paths without {shown(shortened(self._dropped, 80))}"
