@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.mistaken import HEAD, mistaken_for
 from adaptface_jax.core.text import shortened, shown
 
 
@@ -32,6 +33,10 @@ def lines(file: Path, what: str) -> Iterator[Line]:
     """The lines of a text file: UTF-8, with or without a byte order mark, or UTF-16 with one. Raises InputError if it
     is not one, and for a line with a NUL, which no path contains."""
     try:
+        with file.open("rb") as opened:
+            head = opened.read(HEAD)
+        if head and (mistaken := mistaken_for(head)) is not None:
+            raise InputError(f"{shown(str(file))}: {mistaken}; expected {what}")
         with file.open(encoding=encoding_of(file), newline=None) as opened:
             for number, text in enumerate(opened, 1):
                 line = Line(file, number, text.strip(), text.rstrip())

@@ -139,6 +139,37 @@ def test_insightfaces_own_list_and_utf16_are_read(tmp_path):
         assert ("paths without /data/ms1m/" in source.description) == (name == "aligned.lst")
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "labels", "unread"),
+    [
+        ("id,image,name", "{0},{1},n{2}", ["n0", "n1"], "column id"),
+        ("id,image,name", "{2},{1},Bo", ["0", "1"], "column name"),
+        ("path,label,split,age", "{1},{2},test,30", ["0", "1"], "columns split, age"),
+        ("id,image", "{0},{1}", ["0", "1", "2", "3"], ""),
+    ],
+)
+def test_the_column_of_people_is_chosen_and_the_others_named(tmp_path, header, row, labels, unread):
+    put(tmp_path, *(f"{number}.jpg" for number in range(4)))
+    lines = [row.format(number, f"{number}.jpg", number // 2) for number in range(4)]
+    (tmp_path / "list.csv").write_text("\n".join([header, *lines]))
+    source = open_source(str(tmp_path / "list.csv"))
+    assert list(source.class_names) == labels
+    assert source.description.endswith(f"list.csv, without its {unread}" if unread else "list.csv")
+
+
+def test_a_page_is_no_list(tmp_path):
+    for text, reason in (("<html>Sign in", "is a web page"), ("version https://git-lfs.g", "is the git-LFS pointer")):
+        (tmp_path / "label.txt").write_text(text)
+        with pytest.raises(InputError, match=rf"label\.txt: {reason}"):
+            open_source(str(tmp_path / "label.txt"))
+
+
+def test_the_home_folder_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path / "faces", "a/0.jpg", "b/0.jpg")
+    assert open_source("~/faces").num_classes == 2
+
+
 BAD = {
     "nothing": ("", "lists no image"),
     "a header alone": ("path,label\n", "lists no image"),

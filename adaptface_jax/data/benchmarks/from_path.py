@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     for prefix, opened in PREFIXES.items():
         if path.startswith(prefix):
             return opened(path, domains)
+    path = os.path.expanduser(path)
     file = Path(path)
     if file.is_file() and file.suffix.lower() == ".bin":
         return open_bin(file)

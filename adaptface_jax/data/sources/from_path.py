@@ -50,6 +50,7 @@ def open_source(
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
         if limit is not None and limit < 1:
             raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
+    path = os.path.expanduser(path)
     source = open_form(path)
     if source.multi_label:
         raise InputError(f"data.train: {source.description}: has attributes; expected a dataset of identities")
@@ -79,7 +80,7 @@ def open_form(path: str) -> Source:
     for prefix, opened in PREFIXES.items():
         if path.startswith(prefix):
             return opened(path)
-    folder = Path(path)
+    folder = Path(path).expanduser()  # no shell expands the ~ in --config.data.train=~/faces
     if not folder.is_dir():
         return _open_file(folder)
     if not is_packed(folder):

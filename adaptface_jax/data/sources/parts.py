@@ -16,6 +16,7 @@ from adaptface_jax.data.sources.parquet import has_parquet, open_parquet
 from adaptface_jax.data.sources.tfds import PREFIX as TFDS
 from adaptface_jax.data.sources.tfds import open_tfds_parts
 from adaptface_jax.data.sources.tiny_imagenet import CLASSES, is_tiny_imagenet, open_tiny_imagenet
+from adaptface_jax.data.sources.unread import advice
 
 
 def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
@@ -28,10 +29,12 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
     """
     if path.startswith(TFDS):
         return open_tfds_parts(path, attributes)
-    folder = Path(path)
+    folder = Path(path).expanduser()
+    what = advice(folder) if folder.exists() else ""
+    more = f"; {what}" if "unpack it" in what else ""  # the rest is about faces
     if not folder.is_dir():
         raise InputError(
-            f"data.path: {shown(path)!r} is not a folder; expected one with a dataset of images, or {TFDS}NAME"
+            f"data.path: {shown(path)!r} is not a folder; expected one with a dataset of images, or {TFDS}NAME{more}"
         )
     if is_celeba(folder):
         return open_celeba(folder, attributes)
@@ -52,7 +55,7 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
         return open_class_folders(folder)
     raise InputError(
         f"data.path: {shown(path)} holds no dataset of images; expected {ATTRIBUTES}.txt (CelebA), {CLASSES} "
-        "(Tiny-ImageNet), train-*.parquet, or one folder per class"
+        f"(Tiny-ImageNet), train-*.parquet, or one folder per class{more}"
     )
 
 

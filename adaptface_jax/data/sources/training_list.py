@@ -36,6 +36,7 @@ _LABEL_NAMES = (
     "label identity identityid id class person subject target personid subjectid classid labelid name classname "
     "identityname personname subjectname classlabel pid"
 ).split()
+_INDEX = ("", "unnamed0")  # the row numbers that pandas writes as a first column
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _INNER = ("images", "img_align_celeba", "Img/img_align_celeba")
 _FORM = (
@@ -46,12 +47,16 @@ _FORM = (
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which cells of a line are the path and the label. count: cells per line. between: the separator."""
+    """Which cells of a line are the path and the label. count: cells per line. between: the separator. unread: the
+    names of the other columns. instead: whether the label is a column `id`, which may number the rows, and another
+    column may be the label."""
 
     path: int
     label: int
     count: int
     between: str
+    unread: tuple[str, ...] = ()
+    instead: bool = False
 
 
 def open_training_list(file: Path) -> ListedFiles:
@@ -62,7 +67,7 @@ def open_training_list(file: Path) -> ListedFiles:
     images that no row names are skipped.
     Raises InputError for a malformed line, an image with two labels, and images that are missing.
     """
-    rows, lines_there = _rows(file)
+    rows, lines_there, unread = _rows(file)
     lookup = _lookup(file, list(rows))
     images, root = _images(file, lookup, rows), lookup.folder
     labels = set(images.values())
@@ -70,12 +75,15 @@ def open_training_list(file: Path) -> ListedFiles:
     names = sorted(labels, key=(lambda label: (int(label), label)) if numbers else None)
     number = {name: place for place, name in enumerate(names)}
     repeated = lines_there - len(images)
+    said = lookup.said + (f", {plural(repeated, 'line')} repeated" if repeated else "")
+    if unread:
+        said += f", without its {'columns' if len(unread) > 1 else 'column'} {shown(shortened(', '.join(unread), 80))}"
     source = ListedFiles(
         root,
         TextArray.of(images),
         np.fromiter((number[label] for label in images.values()), np.int32, len(images)),
         TextArray.of(names),
-        f"list {shown(str(file))}{lookup.said}" + (f", {plural(repeated, 'line')} repeated" if repeated else ""),
+        f"list {shown(str(file))}{said}",
     )
     own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
     source.skipped_files = skipped_beside(root, own, "that the list does not name")
@@ -103,14 +111,17 @@ def _images(file: Path, lookup: Lookup, rows: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _rows(file: Path) -> tuple[dict[str, str], int]:
-    """Path -> label, in order, and how many lines list them."""
+def _rows(file: Path, numbered: bool = False) -> tuple[dict[str, str], int, tuple[str, ...]]:
+    """Path -> label, in order, how many lines list them, and the columns that are not read.
+
+    numbered: a column `id` numbers the rows.
+    """
     columns: Columns | None = None
     rows: dict[str, str] = {}
     count = 0
     for line in lines(file, _FORM):
         if columns is None:
-            columns, header = _columns(line)
+            columns, header = _columns(line, numbered)
             if header:
                 continue
         cells = _cells(line, columns.between)
@@ -124,7 +135,9 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
         count += 1
     if columns is None or not rows:
         raise InputError(f"{shown(str(file))}: lists no image; expected {_FORM}")
-    return rows, count
+    if columns.instead and len(set(rows.values())) == len(rows) > 1:
+        return _rows(file, numbered=True)
+    return rows, count, columns.unread
 
 
 def _label(line: Line, text: str) -> str:
@@ -139,16 +152,21 @@ def _label(line: Line, text: str) -> str:
     return text if text.isdecimal() and str(int(text)) != text else str(int(value))
 
 
-def _columns(line: Line) -> tuple[Columns, bool]:
-    """The columns, from the first line, and whether it is a header."""
+def _columns(line: Line, numbered: bool) -> tuple[Columns, bool]:
+    """The columns, from the first line, and whether it is a header. numbered: as in `_rows`."""
     between = next((mark for mark in "\t;," if mark in line.text), " ")
     cells = _cells(line, between)
     names = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in cells]
-    path, label = (_place(names, known) for known in (_PATH_NAMES, _LABEL_NAMES))
+    others = [name for name in _LABEL_NAMES if name != "id"]
+    path, label = (_place(names, known) for known in (_PATH_NAMES, others if numbered else _LABEL_NAMES))
     if path is not None and label is None and len(cells) == 2:
         label = 1 - path
     if path is not None and label is not None:
-        return Columns(path, label, len(cells), between), True
+        unread = tuple(
+            cell for place, cell in enumerate(cells) if place not in (path, label) and names[place] not in _INDEX
+        )
+        instead = names[label] == "id" and _place(names, others) is not None
+        return Columns(path, label, len(cells), between, unread, instead), True
     if len(cells) == 2:
         reverse = _is_number(cells[0]) and not _is_number(cells[1])
         return Columns(int(reverse), int(not reverse), 2, between), False

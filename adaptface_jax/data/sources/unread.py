@@ -16,7 +16,9 @@ ADVICE = {
     ".tar": "unpack it, and name its folder (of WebDataset: write each image into a folder named by its .cls)",
     **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and name its folder"),
     **dict.fromkeys((".tfrecord", ".tfrecords"), "prepare it with TFDS: tfds build --file_format=array_record"),
-    **dict.fromkeys((".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS),
+    **dict.fromkeys(
+        (".arrow", ".beton", ".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS
+    ),
     ".parquet": f"Parquet is only read by `adaptface classify`; {_FOLDERS}",
     ".array_record": "name the folder of the shards",
     **dict.fromkeys((".jpg", ".jpeg", ".png"), "name the folder that holds the identity folders"),
@@ -31,18 +33,23 @@ _OF_FOLDERS = set(ADVICE) - {".bin", ".array_record", ".jpg", ".jpeg", ".png"}
 def advice(path: Path) -> str:
     """What to do with a file, or the contents of a folder, that is not yet a training set; "" if unknown."""
     if not path.is_dir():
-        return ADVICE.get(path.suffix.lower(), "").format(path=shown(str(path)))
+        return ADVICE.get(_ending(path.name), "").format(path=shown(str(path)))
     names = [entry.name for entry in entries_of(str(path)) if not is_dir(entry)]
     likely = [name for name in names if _LIST.search(name)]
     if likely:
         return f"{shown(likely[0])} may list its images: data.train={shown(str(path / likely[0]))}"
-    if found := [suffix for suffix in (Path(name).suffix.lower() for name in names) if suffix in _OF_FOLDERS]:
+    if found := [ending for ending in map(_ending, names) if ending in _OF_FOLDERS]:
         return f"it holds {found[0]} files: {ADVICE[found[0]]}"
     inner = [Path(entry.path) for entry in entries_of(str(path)) if is_dir(entry) and not is_no_ones(entry.name)]
     for folder in inner[:_MOST]:
         for file in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
             if file.name == _SHARDS or file.suffix == ".rec":
                 return f"its {shown(folder.name)}/ holds {shown(file.name)}: data.train={shown(str(folder))}"
-            if file.suffix.lower() in _OF_FOLDERS:
-                return f"its {shown(folder.name)}/ holds {file.suffix} files: {ADVICE[file.suffix.lower()]}"
+            if (ending := _ending(file.name)) in _OF_FOLDERS:
+                return f"its {shown(folder.name)}/ holds {ending} files: {ADVICE[ending]}"
     return ""
+
+
+def _ending(name: str) -> str:
+    """A file's ending, without the number of a shard: `.tfrecord-00000-of-00010`."""
+    return Path(name).suffix.lower().partition("-")[0]
