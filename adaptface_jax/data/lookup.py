@@ -54,15 +54,19 @@ class Lookup:
     def find(self, path: str) -> str | None:
         """The path within the folder (or the absolute one) as the disk spells it; None if there is no such file."""
         found = self._find(path)
-        asked = _folded(os.path.basename(path.replace("\\", "/")))
-        if found and _folded(os.path.basename(found)) != asked and asked.endswith(SUFFIXES):
-            self._respelled.setdefault(path, found)
+        if found and not path.endswith(found):  # millions of paths are as listed
+            asked = _folded(os.path.basename(path.replace("\\", "/")))
+            if asked.endswith(SUFFIXES) and _folded(os.path.basename(found)) != asked:
+                self._respelled.setdefault(path, found)
         return found
 
     def _find(self, path: str) -> str | None:
-        texts = dict.fromkeys((path, path.replace("\\", "/")))
-        keys = (os.path.join(self._inner, text.removeprefix(self._dropped)) for text in texts if "\0" not in text)
-        return next((found for key in keys if (found := self._file(os.path.normpath(key)))), None)
+        for text in (path, path.replace("\\", "/")) if "\\" in path else (path,):
+            text = text.removeprefix(self._dropped)
+            key = os.path.normpath(os.path.join(self._inner, text) if self._inner else text)
+            if "\0" not in text and (found := self._file(key)):
+                return found
+        return None
 
     def settle(self, paths: Sequence[str]) -> bool:
         """Adapt to a list written for another folder, and return whether any of its first paths is found.

@@ -117,6 +117,22 @@ def test_every_dialect_is_read_right(folder, dialect):
     assert all(Path(path).is_file() for path in found.images.paths)
 
 
+SPACES = {
+    "spaces": "Bo Kim/Bo Kim_0001.jpg Bo Kim/Bo Kim_0002.jpg 1\nBo Kim/Bo Kim_0001.jpg 007/007_0001.jpg 0\n",
+    "quotes": '"Bo Kim/Bo Kim_0001.jpg" "Bo Kim/Bo Kim_0002.jpg" 1\n"Bo Kim/Bo Kim_0001.jpg" 007/007_0001.jpg 0\n',
+    "two lines": ("Bo Kim/Bo Kim_0001.jpg 1\nBo Kim/Bo Kim_0002.jpg 1\nBo Kim/Bo Kim_0001.jpg 0\n007/007_0001.jpg 0\n"),
+    "label first": '1 "Bo Kim/Bo Kim_0001.jpg" "Bo Kim/Bo Kim_0002.jpg"\n0 "Bo Kim/Bo Kim_0001.jpg" 007/007_0001.jpg\n',
+}
+
+
+@pytest.mark.parametrize("form", SPACES)
+def test_paths_with_spaces_between_spaces(folder, form):
+    (folder / "spaces.txt").write_text(SPACES[form])
+    found = open_benchmark(f"{folder}:spaces.txt")
+    assert found.keys == ["Bo Kim/Bo Kim_0001.jpg", "Bo Kim/Bo Kim_0002.jpg", "007/007_0001.jpg"]
+    assert found.index.tolist() == [0, 1, 0, 2] and found.issame.tolist() == [True, False]
+
+
 def test_other_columns_are_left_out_and_named(folder):
     one, two = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg", "Ann_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg"
     text = f"id,path1,path2,same,fold,similarity,\n7,{one},1,1,0.9,\n8,{two},0,2,0.1,\n"

@@ -32,6 +32,10 @@ _JOINED = str.maketrans("", "", "-_ ")
 _SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
 _ROUND = re.compile(r"([+-]?\d+)\.0*")
 _SAMPLE = 50
+# One or two paths that contain spaces, and a label, between spaces.
+_ENDING = f"(?:{'|'.join(map(re.escape, SUFFIXES))})"
+_SPACED = re.compile(rf"(\S.*?{_ENDING})\s+(?:(\S.*?{_ENDING})\s+)?(\S+)", re.IGNORECASE)
+_LONGEST = 1000
 
 
 class Form(enum.Enum):
@@ -142,9 +146,15 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _words(line: Line, separator: str | None) -> list[str]:
-    if separator is None:
-        return line.text.split()
+    if separator is None and '"' not in line.text:
+        words = line.text.split()
+        if len(words) < 3 or "\t" in line.text or truth(words[0]) is not None or len(line.text) > _LONGEST:
+            return words
+        found = _SPACED.fullmatch(line.text)
+        return [word for word in found.groups() if word] if found else words
     try:
+        if separator is None:
+            return [word for word in next(csv.reader([line.text], delimiter=" ", skipinitialspace=True)) if word]
         return [word.strip() for word in next(csv.reader([line.text], delimiter=separator, skipinitialspace=True))]
     except csv.Error as error:
         line.refuse(str(error), "a pair list")

@@ -190,7 +190,8 @@ def _cells(line: Line, between: str) -> list[str]:
         first, last = _is_number(words[0]), _is_number(words[-1])
         if len(words) == 3 and words[0].isdecimal() and _is_number(words[1]) and not last:
             return words
-        return line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
+        cells = line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
+        return [cell[1:-1] if cell[0] == cell[-1] == '"' and len(cell) > 1 else cell for cell in cells]
     try:  # pandas writes a nameless index column: with tabs, such a header begins with one
         return [cell.strip() for cell in next(csv.reader([line.indented], delimiter=between, skipinitialspace=True))]
     except csv.Error as error:
