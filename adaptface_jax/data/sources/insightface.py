@@ -146,7 +146,7 @@ class InsightFaceSource(Source):
 
 def _are_counts(labels: np.ndarray) -> np.ndarray:
     """Whether each label is a non-negative integer."""
-    return np.isfinite(labels) & (labels >= 0) & (np.floor(labels) == labels)
+    return (labels >= 0) & (labels < 2.0**53) & (np.floor(labels) == labels)
 
 
 def _numbered(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
