@@ -225,6 +225,14 @@ def test_a_benchmark_further_in_is_named(tmp_path):
     (tmp_path / "data" / "cfp" / "Protocol").mkdir(parents=True)
     with pytest.raises(InputError, match=r"holds no pair list, but .*/data/cfp does; expected"):
         open_benchmark(str(tmp_path))
+    for name in ("a/1.jpg", "b/1.jpg"):
+        (tmp_path / "people" / name).parent.mkdir(parents=True)
+        (tmp_path / "people" / name).write_bytes(b"")
+    with pytest.raises(InputError, match="but 2 folders of images: `adaptface pairs` draws pairs of people; expected"):
+        open_benchmark(str(tmp_path / "people"))
+    (tmp_path / "lfw.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match="is an archive: unpack it, and name what is inside; expected"):
+        open_benchmark(str(tmp_path / "lfw.zip"))
     for name in ("agedb_30.bin", "lfw.bin"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(InputError, match=r"but 2 packs: name one, e\.g\. .*/agedb_30\.bin; expected"):

@@ -20,7 +20,8 @@ from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.rfw import is_rfw, open_rfw
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
-from adaptface_jax.data.image_files import is_no_ones
+from adaptface_jax.data.image_files import images_below, is_no_ones
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
 # The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
@@ -44,7 +45,7 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
             return opened(path, domains)
     path = os.path.expanduser(path)
     file = Path(path)
-    if file.is_file() and file.suffix.lower() == ".bin":
+    if file.is_file() and file.suffix.lower() in PACKS:
         return open_bin(file)
     folder, listed = file, ""
     if file.is_file() and file.suffix.lower() in LISTS:
@@ -56,8 +57,13 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
         benchmark = _open_listed(folder, listed)
         return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
     found = "is not a .bin, list or folder" if file.exists() else "does not exist"
+    if file.exists() and file.suffix.lower() in _ARCHIVES:
+        found = "is an archive: unpack it, and name what is inside"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 
+
+PACKS = (".bin", ".pkl", ".pickle")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 # The extensions of a list that is given without a folder.
 LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
@@ -111,7 +117,10 @@ def _nearby(folder: Path) -> str:
     held = [path for path in inner if _is_benchmark(path)] or [
         deeper for path in inner[:_MOST] for deeper in sorted(path.glob("*/"))[:_MOST] if _is_benchmark(deeper)
     ]
-    return f", but {shown(str(held[0]))} does" if held else ""
+    if held:
+        return f", but {shown(str(held[0]))} does"
+    people = sum(1 for path in inner if next(images_below(path, SkippedFiles()), None) is not None)
+    return f", but {plural(people, 'folder')} of images: `adaptface pairs` draws pairs of people" if people > 1 else ""
 
 
 def _is_benchmark(folder: Path) -> bool:
