@@ -267,7 +267,7 @@ def test_errors_in_a_table_are_reported_with_their_line(faces, text, words):
 
 
 def test_a_folder_without_one_list_is_refused(faces):
-    with pytest.raises(InputError, match="holds no pair list; expected an InsightFace"):
+    with pytest.raises(InputError, match=r"holds no pair list, but 3 folders of images: .*; expected an InsightFace"):
         open_benchmark(str(faces))
     with pytest.raises(InputError, match=r"other\.txt does not exist"):
         open_benchmark(f"{faces}:other.txt")
