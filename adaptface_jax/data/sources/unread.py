@@ -13,8 +13,7 @@ from adaptface_jax.data.image_files import entries_of, is_dir, is_no_ones
 _FOLDERS = "write its images into one folder per identity"
 ADVICE = {
     ".bin": "a .bin pack is a benchmark: --benchmark NAME={path}",
-    ".tar": "unpack it, and name its folder (of WebDataset: write each image into a folder named by its .cls)",
-    **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and name its folder"),
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and name its folder"),
     **dict.fromkeys((".tfrecord", ".tfrecords"), "prepare it with TFDS: tfds build --file_format=array_record"),
     **dict.fromkeys(
         (".arrow", ".beton", ".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS
