@@ -3,7 +3,7 @@
 
     img_align_celeba/000001.jpg ...   or one folder deeper, as in one download
     list_attr_celeba.txt              the number of images; the attributes; lines of `000001.jpg -1  1 ...`
-    list_eval_partition.txt           lines of `000001.jpg 0`: 0 train, 1 validation, 2 test
+    list_eval_partition.txt           lines of `000001.jpg 0`: 0 train, 1 validation, 2 test; if missing, by the numbers
 
 The lists may instead be .csv with a header `image_id,...`, and lie in Anno/ and Eval/, the images in Img/; a copy has 0
 for -1, another the images as PNG in img_align_celeba_png/.
@@ -12,6 +12,7 @@ for -1, another the images as PNG in img_align_celeba_png/.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from adaptface_jax.data.text_array import TextArray
 
 ATTRIBUTES, PARTITION, IMAGES = "list_attr_celeba", "list_eval_partition", "img_align_celeba"
 PARTS = ("train", "validation", "test")
+# The last published number of each part but the last, and of all.
+_LAST = (162_770, 182_637, 202_599)
+_NUMBERED = re.compile(r"[0-9]{6}\.(jpg|png)")
 
 _ATTRIBUTE_FORM = "the number of images, the attributes' names and lines of `000001.jpg 1 -1 ...`"
 _ATTRIBUTE_CSV = "a header `image_id,...` and lines of `000001.jpg,1,-1,...`"
@@ -49,12 +53,15 @@ def open_celeba(folder: Path, attributes: Sequence[str] = ()) -> dict[str, Sourc
     Raises InputError for an attribute that the dataset lacks, for a list that is missing or malformed, for lists that
     name different images, for images that are missing, and for a part without any.
     """
-    lists = _existing(folder, ATTRIBUTES), _existing(folder, PARTITION)
+    lists = [_existing(folder, ATTRIBUTES)]
     table, known = _attributes(lists[0])
+    published = None if _list(folder, PARTITION) else _published_partition(table.names)
+    lists += [] if published is not None else [_existing(folder, PARTITION)]
     columns = chosen_attributes(attributes, known, shown(str(folder)))
-    parts = _partition(lists[1], table.names)
+    parts = _partition(lists[1], table.names) if published is None else published
     images = _image_folder(folder)
     names, said = _files(images, table.names)
+    said += f", no {PARTITION}: the published partition by number" if published is not None else ""
     count = f"{len(columns)} of {len(known)}" if len(columns) < len(known) else f"{len(known)}"
     source = ListedFiles(
         images,
@@ -129,6 +136,14 @@ def _partition(path: Path, names: TextArray) -> np.ndarray:
         if not (parts == number).any():
             file.refuse(f"no image is in partition {number}, {part}")
     return parts
+
+
+def _published_partition(names: TextArray) -> np.ndarray | None:
+    """int8 [N], the part of each image by its published number; None if a name has no such number or a part is empty."""
+    if not all(_NUMBERED.fullmatch(name) for name in names):
+        return None
+    parts = np.searchsorted(_LAST, np.fromiter((int(name[:6]) for name in names), np.int64, len(names)))
+    return parts.astype(np.int8) if set(parts.tolist()) == {0, 1, 2} else None
 
 
 def _image_folder(folder: Path) -> Path:
