@@ -139,7 +139,7 @@ def _partition(path: Path, names: TextArray) -> np.ndarray:
 
 
 def _published_partition(names: TextArray) -> np.ndarray | None:
-    """int8 [N], the part of each image by its published number; None if a name has no such number or a part is empty."""
+    """int8 [N], the part of each image by its published number; None if a name has none, or a part is empty."""
     if not all(_NUMBERED.fullmatch(name) for name in names):
         return None
     parts = np.searchsorted(_LAST, np.fromiter((int(name[:6]) for name in names), np.int64, len(names)))
