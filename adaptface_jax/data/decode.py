@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.mistaken import mistaken_for
 from adaptface_jax.data import plain_jpeg
 from adaptface_jax.data.image_formats import FORMATS, HEAD, HEIF, is_heif, reads_heif
 from adaptface_jax.data.orientation import upright
@@ -94,6 +95,9 @@ def _opened(image: bytes | Image.Image, key: str, use: Callable[[Image.Image, st
         if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
             raise TooManyPixels(f"{key}: the image claims more than the {MAX_PIXELS} pixels that are read") from None
         if isinstance(error, UnidentifiedImageError) and isinstance(image, bytes):
+            mistaken = mistaken_for(image)
+            if mistaken is not None:
+                raise InputError(f"{key}: cannot decode the image: it {mistaken}") from None
             reason = f"{len(image)} bytes of no known format"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__

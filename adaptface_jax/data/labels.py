@@ -24,6 +24,7 @@ import numpy as np
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import one_line, plural, shortened, shown
+from adaptface_jax.data.text_lines import encoding_of
 
 LABELS = "labels.csv"
 UNKNOWN = ""
@@ -156,7 +157,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     number = 0
     try:
         # File names may not be UTF-8; a table in another encoding is caught by names that are not in the dataset.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
+        with file.open(encoding=encoding_of(file), errors="surrogateescape", newline="") as opened:
             start = opened.readline()
             if "\0" in start:
                 _refuse(file, "is not UTF-8 text", _FORM)

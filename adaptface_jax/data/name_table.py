@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables with a file name and small integers per line, parsed as one array: CelebA's lists have 202,599 lines.
 
-000001.jpg -1  1  1 -1      columns separated by spaces, or by commas in a .csv
+000001.jpg -1  1  1 -1      columns separated by spaces, or by commas or semicolons, perhaps quoted, in a .csv
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TableFile:
             raise InputError(f"{shown(str(path))}: is not text; expected {expected}")
         content = content.removeprefix(b"\xef\xbb\xbf").translate(bytes.maketrans(b"\r\t", b"  "))
         if path.suffix == ".csv":
-            content = content.translate(bytes.maketrans(b",", b" "))
+            content = content.translate(bytes.maketrans(b',;"', b"   "))
         return cls(path, content.rstrip() + b"\n", expected)
 
     def head(self, lines: int) -> list[list[str]]:

@@ -7,8 +7,8 @@
     adaptface evaluate --run=runs/exp003 --ijb=/data/IJBC --tinyface=/data/tinyface --record
     adaptface evaluate --run=runs/exp003 --gallery=/data/known --probes=/data/seen --distractors=/data/others
 
-A benchmark is an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST,
-or a list by itself. With groups of pairs (RFW, the column domain) each group's rates are reported at one threshold.
+A benchmark is an InsightFace .bin pack, a folder with a list of pairs, CFP's Protocol or RFW's txts, FOLDER:LIST, or a
+list by itself. With groups of pairs (RFW, the column domain) each group's rates are reported at one threshold.
 With conditions of its images (domain1,domain2 in the list, or labels.csv in the folder by the run's data.domains) the
 report also goes condition by condition.
 

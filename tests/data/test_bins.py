@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import os
@@ -90,6 +91,31 @@ def test_decoded_images_stay_arrays(tmp_path):
     benchmark = open_bin(written(tmp_path, pickle.dumps((images, ISSAME))))
     np.testing.assert_array_equal(benchmark.index, [0, 1, 0, 0])
     np.testing.assert_array_equal(benchmark.images[1], images[1])
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_gray_images_become_rgb(tmp_path, shape):
+    images = [picture(i, 6, 5)[..., 0].reshape(shape) for i in (0, 1, 0, 0)]
+    benchmark = open_bin(written(tmp_path, pickle.dumps((images, ISSAME))))
+    np.testing.assert_array_equal(benchmark.images[1], np.stack([images[1].reshape(6, 5)] * 3, axis=2))
+
+
+MISTAKEN = {
+    "nothing": (b"", r"is empty \(0 bytes\); download it again"),
+    "a page": (b"<!DOCTYPE html><title>Virus scan warning</title>", "is a web page, not the file"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+    "gzip": (gzip.compress(b"x"), "is compressed with gzip; unpack it"),
+    "zeros": (bytes(1000), "holds only zeros"),
+    "half": (pickle.dumps((PAIRS, ISSAME))[:-9], "its end is missing: download or copy it again"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_what_a_download_leaves_is_named(tmp_path, case):
+    content, reason = MISTAKEN[case]
+    with pytest.raises(InputError, match=reason) as caught:
+        open_bin(written(tmp_path, content))
+    assert "\n" not in str(caught.value)
 
 
 def test_packs_written_by_mxnet(shared_data):

@@ -113,10 +113,40 @@ def as_on_the_drive(folder):
         (folder / name).rename(folder / place / name)
 
 
-@pytest.mark.parametrize("change", [as_csv, nested, as_on_the_drive])
+def with_zeros(folder):
+    as_csv(folder)
+    file = folder / "list_attr_celeba.csv"
+    quoted = "".join(f'"{line}"\n'.replace(",", '";"') for line in file.read_text().replace("-1", "0").splitlines())
+    file.write_text(quoted)
+
+
+@pytest.mark.parametrize("change", [as_csv, nested, as_on_the_drive, with_zeros])
 def test_other_ways_it_is_published(celeba, change):
     change(celeba)
     assert labeled(open_splits(str(celeba))) == ALL
+
+
+def test_without_partitions_the_published_numbers_tell_the_part(celeba):
+    numbers = dict(zip(ROWS, ("000001", "162770", "162771", "182637", "182638"), strict=True))
+    for name, number in numbers.items():
+        (celeba / "img_align_celeba" / name).rename(celeba / "img_align_celeba" / f"{number}.jpg")
+    rows = {f"{numbers[name]}.jpg": row for name, row in ROWS.items()}
+    (celeba / "list_attr_celeba.txt").write_text(attributes_txt(rows))
+    (celeba / "list_eval_partition.txt").unlink()
+    splits = open_splits(str(celeba))
+    found = [[int(part.key(i)[:6]) for i in range(len(part))] for part in parts(splits)]
+    assert found == [[1, 162770], [162771, 182637], [182638]] and not splits.train.skipped_files.lines()
+    assert "no list_eval_partition: the published partition by number" in splits.test.description
+
+
+def test_the_images_may_be_the_published_png(celeba):
+    (celeba / "img_align_celeba").rename(celeba / "img_align_celeba_png")
+    for path in (celeba / "img_align_celeba_png").iterdir():
+        path.rename(path.with_suffix(".png"))
+    splits = open_splits(str(celeba))
+    assert [part.labels.tolist() for part in parts(splits)] == [list(part.values()) for part in ALL]
+    assert splits.test.key(0) == "000005.png" and not splits.train.skipped_files.lines()
+    assert "5 images with another ending (000001.png for 000001.jpg)" in splits.train.description
 
 
 def attributes(old, new):

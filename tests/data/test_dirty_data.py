@@ -541,7 +541,6 @@ SETS = {
     "a set that is a file of words": (lambda place: place / "file.txt", "is not a line of a training list"),
     # InsightFace records
     "no .rec": (changed("train.rec", lambda c: None, records), "train.rec: cannot be read"),
-    "no .idx": (changed("train.idx", lambda c: None, records), "train.idx: cannot be read"),
     "an empty .rec": (changed("train.rec", lambda c: b"", records), "needs bytes"),
     "an empty .idx": (changed("train.idx", lambda c: b"", records), "is empty"),
     "half a .rec": (changed("train.rec", half, records), "needs bytes|no frame"),

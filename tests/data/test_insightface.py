@@ -54,6 +54,35 @@ def test_flat_layout_uses_every_key_in_order(tmp_path):
     assert contents(source) == [(b"b", 0), (b"a", 1), (b"c", 1)]
 
 
+@pytest.mark.parametrize("layout", ["identity", "flat", "without keys", "in parts"])
+def test_without_an_index_the_records_say_their_keys(tmp_path, layout):
+    payloads = identity_payloads(PEOPLE)
+    if layout != "identity":
+        image = MAGIC + b"pixels" if layout == "in parts" else b"pixels"
+        keys = [0] * 4 if layout == "without keys" else [2, 0, 3, 1]
+        payloads = [(key, header(float(number // 2), key) + image) for number, key in enumerate(keys)]
+        payloads = list(enumerate(payload for _, payload in payloads)) if layout == "without keys" else payloads
+    folder = write_records(tmp_path, payloads)
+    before = InsightFaceSource(folder)
+    (folder / "train.idx").unlink()
+    after = pickle.loads(pickle.dumps(InsightFaceSource(folder)))
+    assert contents(after) == contents(before) and [*after.class_names] == [*before.class_names]
+    assert "no train.idx: keys from the records" in after.description
+    (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[:-3])
+    with pytest.raises(InputError, match=r"train\.rec: has no whole frame at byte \d+"):
+        InsightFaceSource(folder)
+
+
+def test_an_index_may_have_spaces_and_a_pointer_is_named(tmp_path):
+    index = write_records(tmp_path, FLAT) / "train.idx"
+    index.write_text(index.read_text().replace("\t", "  "))
+    assert contents(InsightFaceSource(tmp_path)) == [(b"b", 0), (b"a", 1), (b"c", 1)]
+    for name in ("train.rec", "train.idx"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n" * 3)
+        with pytest.raises(InputError, match=r"is the git-LFS pointer of a large file; download the file itself"):
+            InsightFaceSource(tmp_path)
+
+
 def test_keys_beyond_exact_floats_are_taken_from_the_index(tmp_path):
     # Above 2 ** 24 every second key has no float32: each range written here is rounded.
     payloads = identity_payloads(PEOPLE, first_key=(1 << 24) + 1)
@@ -208,7 +237,7 @@ def _that_never_ends(_):
 DAMAGE = [
     *(damaged("train.rec", change) for change in (_empty, _cut, _with_a_wrong_magic, _with_a_lying_length)),
     *(damaged("train.rec", change) for change in (_starting_in_the_middle, _with_an_unknown_part, _that_never_ends)),
-    *(damaged("train.idx", change) for change in (_missing, _empty, _of_words, _of_one_column, _repeating_a_key)),
+    *(damaged("train.idx", change) for change in (_empty, _of_words, _of_one_column, _repeating_a_key)),
     *(damaged("train.idx", change) for change in (_negative, _overflowing, _beyond_the_end, _between_frames)),
     *(damaged("property", change) for change in (_empty, _of_words)),
 ]

@@ -50,6 +50,7 @@ def test_rows_find_their_records_in_any_order_and_the_rest_is_unknown(table):
     "content",
     [
         PLAIN.encode("utf-8-sig"),
+        PLAIN.encode("utf-16"),
         PLAIN.replace("\n", "\r\n"),
         PLAIN.replace(",", ";"),
         PLAIN.replace(",", "\t"),
@@ -59,7 +60,7 @@ def test_rows_find_their_records_in_any_order_and_the_rest_is_unknown(table):
         PLAIN.replace("anna/1.jpg,left", '"anna/1.jpg", "left"'),
         PLAIN.replace("path", "Datei Name").replace("\n", "\n\n") + ",,\n",
     ],
-    ids=["mark", "crlf", "semicolons", "tabs", "spaces", "dots", "back slashes", "quotes", "blank rows"],
+    ids=["mark", "utf16", "crlf", "semicolons", "tabs", "spaces", "dots", "back slashes", "quotes", "blank rows"],
 )
 def test_what_people_write_is_understood(table, content):
     assert texts(table(content)) == texts(table(PLAIN))
@@ -102,7 +103,7 @@ WRONG = {
         "none of its 2 rows is for an image in this dataset (line 2, 'x/1.jpg'); expected keys of this dataset",
     ),
     "open quote": ('path,pose\n"anna/1.jpg,left\n', "line 2 is malformed (unexpected end of data)"),
-    "other encoding": (PLAIN.encode("utf-16"), "is not UTF-8 text"),
+    "other encoding": (PLAIN.encode("utf-16-le"), "is not UTF-8 text"),
 }
 
 

@@ -141,10 +141,14 @@ def test_the_doctor_reports_missed_images(faces):
 def test_the_splits_of_a_set_are_not_people(tmp_path):
     for part in ("train", "test"):
         put(tmp_path / part, {"anna": [("0.png", FILES["PNG"], True)], "bert": [("0.png", FILES["PNG"], True)]})
-    with pytest.raises(
-        InputError, match=r"holds the parts test, train of a dataset, not identities; name one .*/train$"
-    ):
-        open_source(str(tmp_path))
+    for names in ({}, {"train": "Train"}, {"test": "Testing"}, {"Train": "training", "Testing": "extra"}):
+        for old, new in names.items():
+            (tmp_path / old).rename(tmp_path / new)
+        train = next(path.name for path in tmp_path.iterdir() if path.name.lower().startswith("train"))
+        with pytest.raises(InputError, match=rf"holds the parts .* a dataset, not identities; name one .*/{train}$"):
+            open_source(str(tmp_path))
+    (tmp_path / "training").rename(tmp_path / "train")
+    (tmp_path / "extra").rename(tmp_path / "test")
     assert open_source(str(tmp_path / "train")).num_classes == 2
     put(tmp_path, {"notes/x": [("0.png", FILES["PNG"], True)], "": [("loose.png", FILES["PNG"], True)]})
     parts = open_parts(str(tmp_path))

@@ -57,6 +57,17 @@ def test_published_parts_are_taken_as_they_are(tmp_path, word):
     assert splits.validation.description == f"class folders in {tmp_path / word}"
 
 
+def test_parts_are_known_in_any_case_and_a_set_one_level_down_is_named(tmp_path):
+    for word in ("Train", "Testing", "VAL"):
+        folders(tmp_path / "set" / word, {"cat": 2, "dog": 3})
+    splits = open_splits(str(tmp_path / "set"))
+    assert [len(part) for part in parts(splits)] == [5, 5, 5] and list(splits.test.class_names) == ["cat", "dog"]
+    folders(tmp_path / "up" / "pets", {"cat": 2, "dog": 3})
+    for path, inner in ((tmp_path, None), (tmp_path / "up", "pets")):
+        with pytest.raises(InputError, match=rf"its {inner or 'set'}/ does; expected data\.path=.*/{inner or 'set'}$"):
+            open_splits(str(path))
+
+
 def test_a_missing_split_is_split_off_by_the_same_call(tmp_path):
     folders(tmp_path / "train", {"a": 30, "b": 20})
     folders(tmp_path / "val", {"a": 2, "b": 2})

@@ -70,6 +70,33 @@ def test_words_may_be_missing_and_unlabeled_images_are_skipped(tiny):
     assert "the images of test/ have no labels and are skipped" in splits.train.description
 
 
+@pytest.mark.parametrize("place", ["val/{0}", "val/{0}/images", "val/images/{0}"])
+def test_its_validation_part_may_be_in_folders_of_classes(tiny, place):
+    for number, wnid in enumerate(("n1", "n2", "n3")):
+        file = tiny / place.format(wnid) / f"val_{number}.JPEG"
+        file.parent.mkdir(parents=True)
+        (tiny / "val" / "images" / f"val_{number}.JPEG").rename(file)
+    validation = open_splits(str(tiny)).validation
+    assert [validation.key(i) for i in range(3)] == [
+        f"{place.format(wnid)}/val_{number}.JPEG" for wnid, number in (("n3", 2), ("n1", 0), ("n2", 1))
+    ]
+    assert validation.labels.tolist() == [0, 1, 2] and validation.description.endswith(", by its folders")
+
+
+def test_the_list_of_classes_and_the_inner_folders_may_be_missing(tiny):
+    before = open_splits(str(tiny))
+    for wnid in WNIDS:
+        for file in (tiny / "train" / wnid / "images").iterdir():
+            file.rename(tiny / "train" / wnid / file.name)
+        (tiny / "train" / wnid / "images").rmdir()
+    after = open_splits(str(tiny))
+    assert after.train.labels.tolist() == before.train.labels.tolist()
+    (tiny / "wnids.txt").unlink()
+    found = open_splits(str(tiny))
+    assert list(found.train.class_names) == ["n1", "n2", "goldfish"]
+    assert found.validation.labels.tolist() == [0, 2, 1] and "which has no wnids.txt" in found.train.description
+
+
 def written(name, text):
     return lambda folder: (folder / name).write_text(text)
 

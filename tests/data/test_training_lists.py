@@ -122,6 +122,54 @@ def test_the_lists_of_a_set_are_in_it_and_next_to_its_images(tmp_path):
         open_source(str(tmp_path / "set"))
 
 
+def test_insightfaces_own_list_and_utf16_are_read(tmp_path):
+    put(tmp_path, *(f"p{number // 2}/{number}.jpg" for number in range(4)))
+    rows = [(f"p{number // 2}/{number}.jpg", number // 2) for number in range(4)]
+    texts = {
+        "aligned.lst": "".join(f"1\t/data/ms1m/{path}\t{label}\n" for path, label in rows),
+        "boxes.lst": "".join(f"0\t{path}\t{label}\t1.5\t2\t30\t40\n" for path, label in rows),
+        "numbered.csv": "".join(f"{place},{path},{label}\n" for place, (path, label) in enumerate(rows)),
+        "names.csv": "Img_Name;Age;Person ID\n" + "".join(f"{path};3;{label}\n" for path, label in rows),
+        "stems.txt": "".join(f"{path[:-4]} {label}\n" for path, label in rows),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-16" if name == "names.csv" else "utf-8")
+        source = open_source(str(tmp_path / name))
+        assert content(source) == [(path, str(label)) for path, label in rows]
+        assert ("paths without /data/ms1m/" in source.description) == (name == "aligned.lst")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "labels", "unread"),
+    [
+        ("id,image,name", "{0},{1},n{2}", ["n0", "n1"], "column id"),
+        ("id,image,name", "{2},{1},Bo", ["0", "1"], "column name"),
+        ("path,label,split,age", "{1},{2},test,30", ["0", "1"], "columns split, age"),
+        ("id,image", "{0},{1}", ["0", "1", "2", "3"], ""),
+    ],
+)
+def test_the_column_of_people_is_chosen_and_the_others_named(tmp_path, header, row, labels, unread):
+    put(tmp_path, *(f"{number}.jpg" for number in range(4)))
+    lines = [row.format(number, f"{number}.jpg", number // 2) for number in range(4)]
+    (tmp_path / "list.csv").write_text("\n".join([header, *lines]))
+    source = open_source(str(tmp_path / "list.csv"))
+    assert list(source.class_names) == labels
+    assert source.description.endswith(f"list.csv, without its {unread}" if unread else "list.csv")
+
+
+def test_a_page_is_no_list(tmp_path):
+    for text, reason in (("<html>Sign in", "is a web page"), ("version https://git-lfs.g", "is the git-LFS pointer")):
+        (tmp_path / "label.txt").write_text(text)
+        with pytest.raises(InputError, match=rf"label\.txt: {reason}"):
+            open_source(str(tmp_path / "label.txt"))
+
+
+def test_the_home_folder_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path / "faces", "a/0.jpg", "b/0.jpg")
+    assert open_source("~/faces").num_classes == 2
+
+
 BAD = {
     "nothing": ("", "lists no image"),
     "a header alone": ("path,label\n", "lists no image"),
@@ -136,7 +184,7 @@ BAD = {
     "a ragged row": ("0.png,1\n1.png,2,3\n", "line 2, .*has 3 columns, the lines before it have 2"),
     "missing images": ("0.png,1\n2.png,2\n3.png,1\n", r"2 of 3 images are missing, e\.g\. .*2\.png"),
     "a NUL": ("0.png,a\0b\n", "contains a NUL"),
-    "no text": ("0.png,\0\n".encode("utf-16"), "is not UTF-8 text"),
+    "no text": (b"0.png,\xfc\n", "is not UTF-8 text; .*, saved as UTF-8"),
 }
 
 
@@ -189,6 +237,18 @@ UNREAD = {
     "anna.jpg": "name the folder that holds the identity folders$",
     "faces.xyz": "expected a folder with a .rec, shards or identity folders, a list of images and labels, or tfds:NAME",
 }
+
+
+def test_a_set_one_level_down_is_named(tmp_path):
+    im2rec(tmp_path / "up" / "faces", "train")
+    with pytest.raises(InputError, match=r"its faces/ holds train\.rec: data\.train=.*/up/faces$"):
+        open_source(str(tmp_path / "up"))
+    put(tmp_path / "set", *(f"img/{number}.jpg" for number in range(4)))
+    (tmp_path / "set" / "labels.csv").write_text("file,name\n0.jpg,a\n1.jpg,b\n2.jpg,a\n3.jpg,b\n")
+    with pytest.raises(InputError, match=r"labels\.csv may list its images: data\.train=.*/set/labels\.csv$"):
+        open_source(str(tmp_path / "set"))
+    source = open_source(str(tmp_path / "set" / "labels.csv"))
+    assert source.labels.tolist() == [0, 1, 0, 1] and source.description.endswith("labels.csv, its images in img/")
 
 
 @pytest.mark.parametrize("name", UNREAD)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -48,6 +50,9 @@ SPELLINGS = [
     ("yes", "no"),
     ("Y", "N"),
     ("same", "different"),
+    ("Positive", "Negative"),
+    ("genuine", "imposter"),
+    ("match", "non-match"),
 ]
 HEADERS = [
     "",
@@ -55,6 +60,7 @@ HEADERS = [
     "file_x,file_y,Decision",
     "image1,image2,label",
     "first,second,third",
+    "Image_Path_1,image path 2,is_match",
     "first,second,same",
 ]
 
@@ -93,8 +99,8 @@ def dialects(draw) -> tuple[list, bytes, str]:
     if draw(st.booleans()):
         content = content.replace("/", "\\")
     content = unicodedata.normalize(draw(st.sampled_from(["NFC", "NFD"])), content)
-    mark = draw(st.sampled_from(["", "\ufeff"]))
-    return pairs, (mark + content).encode(), "list" + draw(st.sampled_from([".csv", ".txt", ".tsv"]))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+    return pairs, content.encode(encoding), "list" + draw(st.sampled_from([".csv", ".txt", ".tsv"]))
 
 
 @settings(max_examples=80, deadline=None)
@@ -109,6 +115,128 @@ def test_every_dialect_is_read_right(folder, dialect):
     assert found.issame.tolist() == [first[0] == second[0] for first, second in pairs]
     assert len(set(found.keys)) == len(found.images) == len({one for pair in pairs for one in pair})
     assert all(Path(path).is_file() for path in found.images.paths)
+
+
+SPACES = {
+    "spaces": "Bo Kim/Bo Kim_0001.jpg Bo Kim/Bo Kim_0002.jpg 1\nBo Kim/Bo Kim_0001.jpg 007/007_0001.jpg 0\n",
+    "quotes": '"Bo Kim/Bo Kim_0001.jpg" "Bo Kim/Bo Kim_0002.jpg" 1\n"Bo Kim/Bo Kim_0001.jpg" 007/007_0001.jpg 0\n',
+    "two lines": ("Bo Kim/Bo Kim_0001.jpg 1\nBo Kim/Bo Kim_0002.jpg 1\nBo Kim/Bo Kim_0001.jpg 0\n007/007_0001.jpg 0\n"),
+    "label first": '1 "Bo Kim/Bo Kim_0001.jpg" "Bo Kim/Bo Kim_0002.jpg"\n0 "Bo Kim/Bo Kim_0001.jpg" 007/007_0001.jpg\n',
+}
+
+
+@pytest.mark.parametrize("form", SPACES)
+def test_paths_with_spaces_between_spaces(folder, form):
+    (folder / "spaces.txt").write_text(SPACES[form])
+    found = open_benchmark(f"{folder}:spaces.txt")
+    assert found.keys == ["Bo Kim/Bo Kim_0001.jpg", "Bo Kim/Bo Kim_0002.jpg", "007/007_0001.jpg"]
+    assert found.index.tolist() == [0, 1, 0, 2] and found.issame.tolist() == [True, False]
+
+
+def test_other_columns_are_left_out_and_named(folder):
+    one, two = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg", "Ann_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg"
+    text = f"id,path1,path2,same,fold,similarity,\n7,{one},1,1,0.9,\n8,{two},0,2,0.1,\n"
+    (folder / "more.csv").write_text(text)
+    found = open_benchmark(f"{folder}:more.csv")
+    assert found.issame.tolist() == [True, False] and found.fold.tolist() == [1, 2]
+    assert found.description.endswith("more.csv, without its columns id, similarity")
+
+
+def test_labels_that_contradict_every_folder_are_said(folder):
+    rows = "Ann_Lee/Ann_Lee_0001.jpg,Ann_Lee/Ann_Lee_0002.jpg,{}\nAnn_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg,{}\n"
+    for labels, said in (((1, 0), False), ((0, 1), True)):
+        (folder / "truth.csv").write_text(rows.format(*labels))
+        assert ("are its labels inverted?" in open_benchmark(f"{folder}:truth.csv").description) == said
+
+
+ELSEWHERE = {
+    "case": ("ann_LEE/ann_lee_0001.JPG", "Bo Kim/Bo Kim_0002.jpg", ""),
+    "another ending": (
+        "Ann_Lee/Ann_Lee_0001.png",
+        "Bo Kim/Bo Kim_0002.bmp",
+        r"2 images with another ending .*\.jpg for",
+    ),
+    "no ending": ("Ann_Lee/Ann_Lee_0001", "007/007_0002", ""),
+    "the folder itself": ("people/Ann_Lee/Ann_Lee_0001.jpg", "people/007/007_0002.jpg", "paths without people/"),
+    "another machine": ("/data/x/Ann_Lee/Ann_Lee_0001.jpg", "/data/x/007/007_0002.jpg", "paths without /data/x/"),
+    "Windows": (r"D:\x\Ann_Lee\Ann_Lee_0001.jpg", r"D:\x\007\007_0002.jpg", "paths without D:/x/"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_lists_written_for_other_files_find_these(folder, case):
+    first, second, said = ELSEWHERE[case]
+    (folder / "other.csv").write_text(f"path1,path2,same\n{first},{first},1\n{first},{second},0\n")
+    found = open_benchmark(f"{folder}:other.csv")
+    names = [Path(second.replace("\\", "/")).stem.removesuffix("_0002"), "Ann_Lee_0001.jpg"]
+    assert [Path(path).name for path in found.images.paths] == [names[1], f"{names[0]}_0002.jpg"]
+    assert re.search(said, found.description) and (said or found.description.endswith("other.csv"))
+
+
+def test_images_in_a_folder_of_the_lists_folder_are_found_if_only_one_has_them(folder, tmp_path):
+    text = "path1,path2,same\nAnn_Lee/Ann_Lee_0001.jpg,007/007_0001.jpg,0\n007/007_0001.jpg,007/007_0002.jpg,1\n"
+    shutil.copytree(folder, tmp_path / "lfw" / "lfw")
+    for name, content in (("pairs.csv", text), ("pairs.txt", "Ann_Lee\t1\t2\nAnn_Lee\t1\t007\t1\n")):
+        (tmp_path / name).write_text(content)
+        found = open_benchmark(f"{tmp_path}:{name}")
+        assert ", its images in lfw/lfw/" in found.description and found.keys[0] == "lfw/lfw/Ann_Lee/Ann_Lee_0001.jpg"
+        assert found.person is not None
+    shutil.copytree(folder, tmp_path / "lfw" / "again")
+    advice = (
+        r"3 of 3 images are missing, .*; they are in lfw/again/ and lfw/lfw/: name one, .*/lfw/again:.*/pairs\.csv$"
+    )
+    with pytest.raises(InputError, match=advice):
+        open_benchmark(f"{tmp_path}:pairs.csv")
+
+
+def test_the_only_list_called_pairs_is_the_folders(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "images")
+    (tmp_path / "readme.txt").write_text("No list.")
+    rows = "Ann_Lee/Ann_Lee_0001.jpg 1\nAnn_Lee/Ann_Lee_0002.jpg 1\n007/007_0001.jpg 0\nm.0abc/m.0abc_0001.jpg 0\n"
+    (tmp_path / "pairs_CALFW.txt").write_text(rows)
+    found = open_benchmark(str(tmp_path))
+    assert found.issame.tolist() == [True, False] and found.description.endswith("its images in images/")
+    (tmp_path / "other_pair_list.csv").write_text(rows)
+    with pytest.raises(InputError, match=r"holds 2 pair lists, other_pair_list\.csv, pairs_CALFW\.txt; choose one"):
+        open_benchmark(str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["{0}_{1:04d}.jpg", "{0}/{0}_{1}.png", "{0}/{1:04d}.JPG", "{0}/{1}.jpg"])
+def test_files_of_lfws_people_may_be_called_otherwise(tmp_path, form):
+    for person in ("Bo", "m.0abc"):
+        for number in NUMBERS:
+            file = tmp_path / form.format(person, number)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"")
+    (tmp_path / "pairs.txt").write_text("1\t1\nBo\t1\t3\nBo\t2\tm.0abc\t1\n")
+    expected = [("Bo", 1), ("Bo", 3), ("Bo", 2), ("m.0abc", 1)]
+    assert open_benchmark(str(tmp_path)).keys == [form.format(*one) for one in expected]
+
+
+def test_what_several_files_match_is_missing(tmp_path):
+    for name in ("a.jpg", "a.PNG", "b.jpg", "B.JPG", "c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "pairs.csv").write_text("a.bmp,c.jpg,1\nb.Jpg,c.jpg,0\na.png,c.jpg,0\n")
+    with pytest.raises(InputError, match=r"2 of 4 images are missing, e\.g\. .*a\.bmp, .*b\.Jpg"):
+        open_benchmark(str(tmp_path))
+
+
+def test_a_benchmark_further_in_is_named(tmp_path):
+    (tmp_path / "data" / "cfp" / "Protocol").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds no pair list, but .*/data/cfp does; expected"):
+        open_benchmark(str(tmp_path))
+    for name in ("a/1.jpg", "b/1.jpg"):
+        (tmp_path / "people" / name).parent.mkdir(parents=True)
+        (tmp_path / "people" / name).write_bytes(b"")
+    with pytest.raises(InputError, match="but 2 folders of images: `adaptface pairs` draws pairs of people; expected"):
+        open_benchmark(str(tmp_path / "people"))
+    (tmp_path / "lfw.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match="is an archive: unpack it, and name what is inside; expected"):
+        open_benchmark(str(tmp_path / "lfw.zip"))
+    for name in ("agedb_30.bin", "lfw.bin"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"but 2 packs: name one, e\.g\. .*/agedb_30\.bin; expected"):
+        open_benchmark(str(tmp_path))
 
 
 LINES = st.lists(st.text(st.sampled_from('ab/.jpg 01-;,\t"\\'), max_size=14), max_size=6)
@@ -143,7 +271,7 @@ def test_lists_without_counts_have_the_folds_of_their_runs(folder):
         ("a.jpg 1\nb.jpg 1\nc.jpg d.jpg 0\n", "line 3, .* is not half a pair"),
         ("x.jpg maybe\n", "line 1, .* is not a row of a pair list"),
         (",path1,path2,same\n0,a.jpg,b.jpg\n", "line 2, .* has 3 columns; expected path1,path2,same"),
-        ("path1,path2,same,distance\n", "column 'distance' is unknown"),
+        ("path1,path2,distance\n", "column 'same' is missing"),
     ],
 )
 def test_errors_are_reported_with_their_line(folder, text, words):

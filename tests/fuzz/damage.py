@@ -7,7 +7,7 @@ import json
 import random
 from pathlib import Path
 
-from tests.report.damaged import paths, put
+from tests.faults.records import paths, put
 
 # Wrong contents of lists and settings.
 WORDS = [

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,16 @@ PEOPLE = {f"{name}/{name}_{i:04d}.jpg": encoded(picture(i, 8, 8), "JPEG") for na
 def listed(name: str, text: str, read: Callable[[Path], Any]) -> Reader:
     """A list over the images of two people."""
     return Reader(lambda folder: write_all(folder, {**PEOPLE, name: text}), lambda folder: read(folder / name), (name,))
+
+
+def web_dataset(folder: Path) -> None:
+    """A tar of the images of two people."""
+    files = {key.replace("/", "_"): content for key, content in PEOPLE.items()}
+    with tarfile.open(folder / "train-0.tar", "w") as packed:
+        for name, content in {**files, **{f"{name[:-4]}.cls": name[:3].encode() for name in files}}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
 
 
 def training(path: Path) -> None:
@@ -370,6 +381,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "rec flat": lambda: Reader(
         lambda f: void(write_records(f, [(i, header(float(i % 2), i) + PNG) for i in range(6)])), training
     ),
+    "WebDataset": lambda: Reader(web_dataset, training),
     "train.lst": lambda: listed(
         "train.lst", "".join(f"{i}\t{i // 3}.000\t{k}\n" for i, k in enumerate(PEOPLE)), training
     ),

@@ -9,22 +9,28 @@ from pathlib import Path
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.mistaken import mistaken_for
 from adaptface_jax.core.restricted_pickle import RefusedPickle
 from adaptface_jax.core.text import plural
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bin_pickle import plain, read_plain_pickle
 
+_STOP = b"."
+
 
 def open_bin(path: Path) -> Benchmark:
     """Reads `(bins, issame)`: 2N images (bytes, or arrays: encoded 1-D or [N, 1] as from older `cv2.imencode`, decoded
-    [H, W, 3]) and N booleans.
+    [H, W, 3], or gray [H, W]) and N booleans.
 
     Pair i is images 2i and 2i + 1. Packs repeat images; equal ones are stored, and later embedded, once.
     Raises InputError for a file that is missing, not such a pickle, hostile (none of it is executed) or inconsistent.
     """
     expected = "expected an InsightFace pack (bins, issame) as its own tools write it"
     try:
-        content = read_plain_pickle(path.read_bytes())
+        data = path.read_bytes()
+        if (mistaken := mistaken_for(data)) is not None:
+            raise RefusedPickle(f"it {mistaken}")
+        content = read_plain_pickle(data)
         bins, issame = _pair(content)
         issame = _truths(issame)
         if len(bins) != 2 * len(issame) or not len(issame):
@@ -33,7 +39,8 @@ def open_bin(path: Path) -> Benchmark:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {expected}") from None
     except RefusedPickle as error:
-        raise InputError(f"{path}: refused: {error}; {expected}") from None
+        cut = "" if mistaken or data.endswith(_STOP) else ", and its end is missing: download or copy it again"
+        raise InputError(f"{path}: refused: {error}{cut}; {expected}") from None
     return Benchmark(images, index, issame, f"InsightFace pack {path}")
 
 
@@ -75,8 +82,12 @@ def _image(entry: object) -> bytes | np.ndarray:
     if isinstance(entry, bytes):
         return entry
     if isinstance(entry, np.ndarray) and entry.dtype == np.uint8:
+        if entry.ndim > 1 and entry.size == max(entry.shape):
+            return entry.tobytes()
+        if entry.ndim == 2 or (entry.ndim == 3 and entry.shape[2] == 1):
+            return np.repeat(entry.reshape(*entry.shape[:2], 1), 3, axis=2)
         if entry.ndim == 3:
             return entry
-        if entry.size == max(entry.shape, default=0):
+        if entry.ndim == 1:
             return entry.tobytes()
     raise RefusedPickle("an image is neither bytes nor a uint8 array")

@@ -59,11 +59,11 @@ def _image_list(file: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     expected = "`number path`, e.g. `1 ../Data/Images/001/frontal/01.jpg`"
     for line in lines(file, "CFP's list of images"):
-        number, _, path = line.text.partition(" ")
-        if not (number.isascii() and number.isdigit() and path.strip()):
+        number, *paths = line.text.split(maxsplit=1)
+        if not (number.isascii() and number.isdigit() and paths):
             line.refuse("is not an image", expected)
         if int(number) in found:
             line.refuse(f"image {number} is listed twice", expected)
         # Relative to Protocol/, with either slash.
-        found[int(number)] = path.strip().replace("\\", "/").removeprefix("../")
+        found[int(number)] = paths[0].replace("\\", "/").removeprefix("../")
     return found

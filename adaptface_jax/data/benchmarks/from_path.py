@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import shown
+from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.bins import open_bin
 from adaptface_jax.data.benchmarks.cfp import PROTOCOLS as CFP_PROTOCOLS
@@ -19,6 +20,8 @@ from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.rfw import is_rfw, open_rfw
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
+from adaptface_jax.data.image_files import images_below, is_no_ones
+from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
 
 # The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
@@ -29,7 +32,7 @@ PREFIXES: dict[str, Callable[[str, str], Benchmark]] = {SYNTHETIC: open_syntheti
 def open_benchmark(path: str, domains: str = "") -> Benchmark:
     """Opens a verification benchmark.
 
-    path: an InsightFace `.bin` pack; a folder with `pairs.txt` or `pairs.csv`, with CFP's `Protocol` (FOLDER:FF for
+    path: an InsightFace `.bin` pack; a folder with a list of pairs (`lists_in`), with CFP's `Protocol` (FOLDER:FF for
     frontal against frontal), or with RFW's `data` and `txts`; FOLDER:LIST, a list in any format (see `open_list`) over
     a folder, located in the folder, next to it or anywhere; a list (LISTS) with paths relative to its own folder; or
     `synthetic:SPEC`.
@@ -40,11 +43,12 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
     for prefix, opened in PREFIXES.items():
         if path.startswith(prefix):
             return opened(path, domains)
+    path = os.path.expanduser(path)
     file = Path(path)
-    if file.is_file() and file.suffix == ".bin":
+    if file.is_file() and file.suffix.lower() in PACKS:
         return open_bin(file)
     folder, listed = file, ""
-    if file.is_file() and file.suffix in LISTS:
+    if file.is_file() and file.suffix.lower() in LISTS:
         folder, listed = file.parent, file.name
     elif not file.exists() and ":" in path:
         before, _, listed = path.rpartition(":")
@@ -53,14 +57,21 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
         benchmark = _open_listed(folder, listed)
         return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
     found = "is not a .bin, list or folder" if file.exists() else "does not exist"
+    if file.exists() and file.suffix.lower() in _ARCHIVES:
+        found = "is an archive: unpack it, and name what is inside"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 
+
+PACKS = (".bin", ".pkl", ".pickle")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 # The extensions of a list that is given without a folder.
 LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
 
+_MOST = 32  # folders that are looked into, on each level
+
 _BENCHMARKS = (
-    "an InsightFace .bin pack, a folder with pairs.txt, pairs.csv, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
+    "an InsightFace .bin pack, a folder with a pair list, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
     f"({' '.join(LISTS)}), or {SYNTHETIC}SPEC"
 )
 
@@ -77,13 +88,43 @@ def _open_listed(folder: Path, listed: str) -> Benchmark:
         if found is None:
             raise InputError(f"benchmark: {shown(str(places[0]))} does not exist; expected a pair list")
     else:
-        both = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
-        if len(both) != 1:
+        there = lists_in(folder)
+        if len(there) != 1:
             _refuse_bcolz(folder)
-            problem = "holds two pair lists; choose one as FOLDER:LIST" if both else "holds no pair list"
+            several = f"holds {len(there)} pair lists, {shown(', '.join(there[:4]))}; choose one as FOLDER:LIST"
+            problem = several if there else f"holds no pair list{_nearby(folder)}"
             raise InputError(f"benchmark: {shown(str(folder))} {problem}; expected {_BENCHMARKS}")
-        found = folder / both[0]
+        found = folder / there[0]
     return open_list(folder, found)
+
+
+def lists_in(folder: Path) -> list[str]:
+    """The pair lists in a folder: pairs.txt or pairs.csv, else those with `pair` in their names (pairs_CPLFW.txt)."""
+    usual = [name for name in (LFW_PAIRS, CSV_PAIRS) if (folder / name).is_file()]
+    return usual or sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in LISTS and "pair" in path.stem.lower() and path.is_file() and path.name[0] != "."
+    )
+
+
+def _nearby(folder: Path) -> str:
+    """Where a folder without a pair list has benchmarks; "" if nowhere."""
+    packs = sorted(path.name for path in folder.glob("*.bin"))
+    if packs:
+        return f", but {plural(len(packs), 'pack')}: name one, e.g. {shown(str(folder / packs[0]))}"
+    inner = sorted(path for path in folder.glob("*/") if not is_no_ones(path.name))
+    held = [path for path in inner if _is_benchmark(path)] or [
+        deeper for path in inner[:_MOST] for deeper in sorted(path.glob("*/"))[:_MOST] if _is_benchmark(deeper)
+    ]
+    if held:
+        return f", but {shown(str(held[0]))} does"
+    people = sum(1 for path in inner if next(images_below(path, SkippedFiles()), None) is not None)
+    return f", but {plural(people, 'folder')} of images: `adaptface pairs` draws pairs of people" if people > 1 else ""
+
+
+def _is_benchmark(folder: Path) -> bool:
+    return bool(lists_in(folder)) or (folder / "Protocol").is_dir() or is_rfw(folder)
 
 
 def _refuse_bcolz(folder: Path) -> None:

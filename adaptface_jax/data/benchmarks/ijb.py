@@ -101,6 +101,7 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
         pairs, issame = _pairs(_only(lists, PAIRS), names, faces.name)
     place = next((folder / name for name in ("loose_crop", "images") if (folder / name).is_dir()), folder)
     lookup = Lookup(place)
+    lookup.settle(keys)
     found = [lookup.find(key) for key in keys]
     missing = [str(place / key) for key, name in zip(keys, found, strict=True) if name is None]
     if missing:
@@ -110,7 +111,7 @@ def open_ijb(folder: Path) -> TemplateBenchmark:
         )
     paths = [str(place / name) for name in found if name]
     points, quality = _points(lists, keys)
-    description = f"templates {shown(str(folder))}"
+    description = f"templates {shown(str(folder))}{lookup.said}"
     return TemplateBenchmark(
         Files(paths), keys, image, template, media, pairs, issame, names, points, quality, description, search
     )

@@ -12,17 +12,18 @@ Huang et al., "Labeled Faces in the Wild", 2007. A header of one number (`pairsD
 from __future__ import annotations
 
 import itertools
-import os
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 from adaptface_jax.data.benchmarks.benchmark import FOLDS, Benchmark
 from adaptface_jax.data.benchmarks.list_rows import Listed, Row, is_number, whole
 from adaptface_jax.data.benchmarks.pair_list import Pairs
-from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.lookup import Lookup
 
 PAIRS = "pairs.txt"
+# The published names of the files, and others in use: without folders, without zeros, without the person's name.
+_FILES = ("{0}/{0}_{1:04d}", "{0}_{1:04d}", "{0}/{0}_{1}", "{0}_{1}", "{0}/{1:04d}", "{0}/{1}")
+_TRIES = 20  # missing images after which the files are not looked for in a subfolder
 _FORMS = "`name i j` or `name1 i name2 j`"
 
 
@@ -39,7 +40,7 @@ def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Bench
 
     Raises InputError for a list that contradicts its header, and for missing images.
     """
-    (folds, each), suffixes = counts, _Suffixes(pairs.lookup)
+    (folds, each), spelling = counts, _Spelling(pairs.lookup)
     for number, row in enumerate(listed.rows):
         fold, place = divmod(number, 2 * each)
         if fold >= folds:
@@ -49,7 +50,7 @@ def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Bench
         if same != (place < each):
             wanted = "a genuine" if place < each else "an impostor"
             row.line.refuse(f"is not {wanted} pair", f"{each} genuine, then {each} impostor pairs in each fold")
-        pairs.add(suffixes.path(*first), suffixes.path(*second), same, fold if folds > 1 else None)
+        pairs.add(spelling.path(*first), spelling.path(*second), same, fold if folds > 1 else None)
     name = shown(str(listed.file))
     if len(pairs.issame) != 2 * folds * each:
         raise InputError(f"{name}: holds {plural(len(pairs.issame), 'pair')}; its header says {folds} x 2 x {each}")
@@ -59,7 +60,7 @@ def open_counted(pairs: Pairs, listed: Listed, counts: tuple[int, int]) -> Bench
 def open_uncounted(pairs: Pairs, listed: Listed) -> Benchmark:
     """The pairs of a list without a header. If runs of genuine and impostor pairs of equal lengths alternate, every two
     are a fold, as in RFW's 10 x (300 + 300)."""
-    suffixes = _Suffixes(pairs.lookup)
+    spelling = _Spelling(pairs.lookup)
     parsed = [_parse(row) for row in listed.rows]
     same = [first[0] == second[0] for first, second in parsed]
     runs = [(kind, len(list(run))) for kind, run in itertools.groupby(same)]
@@ -67,7 +68,7 @@ def open_uncounted(pairs: Pairs, listed: Listed) -> Benchmark:
     regular = 2 <= blocks <= FOLDS and len(set(runs)) == 2 and len(runs) % 2 == 0 and runs[0][0]
     for number, (first, second) in enumerate(parsed):
         fold = number * blocks // len(parsed) if regular else None
-        pairs.add(suffixes.path(*first), suffixes.path(*second), same[number], fold)
+        pairs.add(spelling.path(*first), spelling.path(*second), same[number], fold)
     what = f", {blocks} folds from its runs of genuine and impostor pairs" if regular else ""
     return pairs.benchmark(listed.file, f"LFW pairs {shown(str(listed.file))}, no counts{what}")
 
@@ -85,18 +86,24 @@ def _parse(row: Row) -> tuple[tuple[str, int], tuple[str, int]]:
     return (names[0], int(numbers[0])), (names[1], int(numbers[1]))
 
 
-class _Suffixes:
-    """The extension of a person's files: `.jpg` as published, or else the first that exists."""
+class _Spelling:
+    """The files of people: by their published names, or else by the first of the other usual ones that exists."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
-        self._order = sorted(SUFFIXES, key=lambda suffix: suffix != ".jpg")
+        self._forms = list(_FILES)
+        self._tries = _TRIES
 
     def path(self, name: str, number: int) -> str:
-        stem = os.path.join(name, f"{name}_{number:04d}")
-        for place, suffix in enumerate(self._order):
-            if found := self._lookup.find(stem + suffix):
-                # The next image most likely has the same extension.
-                self._order.insert(0, self._order.pop(place))
-                return found
-        return stem + ".jpg"
+        """The path by which the lookup finds an image, or its published one."""
+        while True:
+            for place, form in enumerate(self._forms):
+                file = form.format(name, number)
+                # Any ending, but `.jpg` as published where there are several.
+                if found := next((path for path in (file, f"{file}.jpg") if self._lookup.find(path)), None):
+                    # The next image most likely has the same form.
+                    self._forms.insert(0, self._forms.pop(place))
+                    return found
+            self._tries -= 1
+            if self._tries < 0 or not any(self._lookup.settle([form.format(name, number)]) for form in self._forms):
+                return f"{_FILES[0].format(name, number)}.jpg"

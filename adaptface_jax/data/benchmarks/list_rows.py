@@ -20,14 +20,22 @@ from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.text_lines import Line, lines
 
 # How lists label one person, and two; both -1 and 0 mean two, but not in the same list.
-SAME = {"1", "true", "yes", "y", "t", "same", "genuine", "match"}
-DIFFERENT = {"0", "-1", "false", "no", "n", "f", "different", "impostor", "mismatch"}
-_NAMES_TOO = {"same", "match", "genuine"}  # also names of columns
+SAME = set("1 true yes y t same genuine match matched mated positive pos".split())
+DIFFERENT = set(
+    "0 -1 false no n f different diff impostor imposter mismatch mismatched unmatched nonmatch nonmated negative "
+    "neg notsame".split()
+)
+_NAMES_TOO = {"same", "match", "genuine", "positive", "negative"}  # also names of columns
 TRUTH = "1 or 0, 1 or -1, true or false, yes or no"
 
+_JOINED = str.maketrans("", "", "-_ ")
 _SEPARATORS = ("\t", ";", ",", None)  # None: any spaces
 _ROUND = re.compile(r"([+-]?\d+)\.0*")
 _SAMPLE = 50
+# One or two paths that contain spaces, and a label, between spaces.
+_ENDING = f"(?:{'|'.join(map(re.escape, SUFFIXES))})"
+_SPACED = re.compile(rf"(\S.*?{_ENDING})\s+(?:(\S.*?{_ENDING})\s+)?(\S+)", re.IGNORECASE)
+_LONGEST = 1000
 
 
 class Form(enum.Enum):
@@ -77,6 +85,7 @@ def read_rows(file: Path) -> Listed:
 def truth(word: str) -> bool | None:
     """Whether a label means one person; None if it is not a label."""
     word = whole(word).lower()
+    word = word.translate(_JOINED) if word[:1].isalpha() else word  # non-match, not same
     return True if word in SAME else False if word in DIFFERENT else None
 
 
@@ -137,9 +146,15 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _words(line: Line, separator: str | None) -> list[str]:
-    if separator is None:
-        return line.text.split()
+    if separator is None and '"' not in line.text:
+        words = line.text.split()
+        if len(words) < 3 or "\t" in line.text or truth(words[0]) is not None or len(line.text) > _LONGEST:
+            return words
+        found = _SPACED.fullmatch(line.text)
+        return [word for word in found.groups() if word] if found else words
     try:
+        if separator is None:
+            return [word for word in next(csv.reader([line.text], delimiter=" ", skipinitialspace=True)) if word]
         return [word.strip() for word in next(csv.reader([line.text], delimiter=separator, skipinitialspace=True))]
     except csv.Error as error:
         line.refuse(str(error), "a pair list")

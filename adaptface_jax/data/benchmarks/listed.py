@@ -11,12 +11,13 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.data.benchmarks.benchmark import Benchmark
 from adaptface_jax.data.benchmarks.lfw import counts_of, open_counted, open_uncounted
 from adaptface_jax.data.benchmarks.list_rows import Form, has_names, read_rows
-from adaptface_jax.data.benchmarks.pair_csv import columns_of, open_table
+from adaptface_jax.data.benchmarks.pair_csv import columns_of, open_table, unread
 from adaptface_jax.data.benchmarks.pair_list import Pairs
 from adaptface_jax.data.benchmarks.two_lines import open_two_lines
 
 FORMS = (
-    "`path1,path2,same` (or label first), LFW's `name i j` and `name1 i name2 j`, or two lines `path label` per pair"
+    "`path1,path2,same` (or label first), LFW's `name i j` and `name1 i name2 j`, or two lines `path label` per pair; "
+    "other columns under a header that names these"
 )
 
 
@@ -31,7 +32,8 @@ def open_list(folder: Path, file: Path) -> Benchmark:
         raise InputError(f"{shown(str(file))}: is empty and lists no pair; expected {FORMS}")
     first = listed.rows[0]
     if columns := columns_of(first):
-        return open_table(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), columns)
+        found = open_table(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), columns)
+        return dataclasses.replace(found, description=found.description + unread(first, columns))
     if counts := counts_of(first):
         return open_counted(pairs, dataclasses.replace(listed, rows=listed.rows[1:]), counts)
     note = ""

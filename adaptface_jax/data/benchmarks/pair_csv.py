@@ -23,35 +23,49 @@ PAIRS = "pairs.csv"
 _NEEDED = ("path1", "path2", "same")
 _OF_IMAGES = ("domain1", "domain2")
 _COLUMNS = (*_NEEDED, "fold", "domain", *_OF_IMAGES)
+_INDEX = ("", "unnamed: 0")  # the row numbers that pandas writes as a first column
 
 # Other names of the columns, in lowercase and without separators.
 _ALIASES = {
-    "same": "issame sameperson label target decision match genuine y actual truth".split(),
-    "path1": "p1 file1 filex filename1 image1 imagex img1 img1path x1 left".split(),
-    "path2": "p2 file2 filey filename2 image2 imagey img2 img2path x2 right".split(),
+    "same": (
+        "issame sameperson label target decision match ismatch genuine y actual truth groundtruth issimilar".split()
+    ),
+    "path1": (
+        "p1 file1 filex filename1 image1 imagex imagea image1path imagepath1 img1 imga img1path imgpath1 photo1 face1 "
+        "x1 left"
+    ).split(),
+    "path2": (
+        "p2 file2 filey filename2 image2 imagey imageb image2path imagepath2 img2 imgb img2path imgpath2 photo2 face2 "
+        "x2 right"
+    ).split(),
 }
 _NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in aliases} | {name: name for name in _COLUMNS}
-_INDEX = ("", "unnamed: 0")  # the row numbers that pandas writes as a first column
 
 
 def columns_of(row: Row) -> tuple[str, ...] | None:
-    """The columns that a first row names, "" for pandas' index; None if it names fewer than two of the required ones.
+    """The columns that a first row names, "" for those that are not read; None if it names fewer than two of the
+    required ones.
 
-    Raises InputError for a name that is unknown, missing or duplicate.
+    Raises InputError for a name that is missing or duplicate.
     """
     words = [word.lower() for word in row.words]
     names = tuple(_NAMES.get(re.sub("[^a-z0-9]", "", word), word) for word in words)
     if len(set(names) & set(_NEEDED)) < 2:
         return None
-    if words[0] in _INDEX:
-        names = ("", *names[1:])
-    wrong = [place for place, name in enumerate(names) if name not in _COLUMNS and (name or place)]
+    names = tuple(name if name in _COLUMNS else "" for name in names)
     needed = (*_NEEDED, *_OF_IMAGES) if set(_OF_IMAGES) & set(names) else _NEEDED
-    missing = [row.words[place] for place in wrong] or [name for name in needed if name not in names]
-    if missing or len(set(names)) != len(names):
-        problem = f"column {missing[0]!r} is unknown or missing" if missing else "a column is named twice"
+    missing = [name for name in needed if name not in names]
+    read = [name for name in names if name]
+    if missing or len(set(read)) != len(read):
+        problem = f"column {missing[0]!r} is missing" if missing else "a column is named twice"
         row.line.refuse(problem, f"{','.join(_NEEDED)} and, optionally, fold, domain, and domain1 with domain2")
     return names
+
+
+def unread(row: Row, columns: tuple[str, ...]) -> str:
+    """The columns that are not read, to follow a description; pandas' row numbers are not worth a word."""
+    names = [word for word, name in zip(row.words, columns, strict=True) if not name and word.lower() not in _INDEX]
+    return f", without its {'columns' if len(names) > 1 else 'column'} {shown(', '.join(names))}" if names else ""
 
 
 def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> Benchmark:
@@ -65,6 +79,8 @@ def open_table(pairs: Pairs, listed: Listed, columns: tuple[str, ...] = ()) -> B
     if not columns and listed.rows:
         last, first = (truth(listed.rows[0].words[place]) is not None for place in (-1, 0))
         columns = (_NEEDED[2], *_NEEDED[:2]) if first and not last else _NEEDED
+    whole_rows = [row.words for row in listed.rows if len(row.words) == len(columns)]
+    pairs.lookup.settle([words[columns.index(name)] for words in whole_rows for name in ("path1", "path2")])
     for row in listed.rows:
         line, words = row.line, row.words
         if len(words) != len(columns):

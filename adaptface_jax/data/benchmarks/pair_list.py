@@ -87,29 +87,36 @@ class Pairs:
         paths = [os.path.join(self.folder, key) for key in self.keys]
         if self.missing:
             first = ", ".join(shortened(shown(path), 200) for path in self.missing[:3])
-            raise InputError(
-                f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; "
-                "is this the list's folder?"
-            )
+            advice = "is this the list's folder?"
+            if several := self.lookup.several:
+                places = " and ".join(shown(f"{place}/") for place in several[:3])
+                advice = f"they are in {places}: name one, {shown(os.path.join(self.folder, several[0]))}:{name}"
+            raise InputError(f"{name}: {len(self.missing)} of {len(paths)} images are missing, e.g. {first}; {advice}")
+        person, opposite = self._people()
+        if opposite:
+            description += ", genuine pairs are all of two folders and impostor pairs of one: are its labels inverted?"
         return Benchmark(
             images=Files(paths),
             index=np.array(self.index, np.int32),
             issame=np.array(self.issame, bool),
-            description=description,
+            description=description + self.lookup.said,
             keys=self.keys,
             fold=np.array(self.fold, np.int32) if self.fold else None,
-            person=self._people(),
+            person=person,
             **domains,
         )
 
-    def _people(self) -> np.ndarray | None:
+    def _people(self) -> tuple[np.ndarray | None, bool]:
         """The person in each image, int32 [M]: the folders at the first depth that agrees with every pair are people;
-        None if no depth does."""
+        None if no depth does. And whether the opposite is so at some depth."""
         folders = [Path(key).parts[:-1] for key in self.keys]
         first, second = np.reshape(self.index, (-1, 2)).T
+        opposite = False
         for depth in range(1, max(map(len, folders)) + 1):
             names = np.array(["/".join(parts[:depth]) for parts in folders])
             person = np.unique(names, return_inverse=True)[1].astype(np.int32)
-            if np.array_equal(person[first] == person[second], self.issame):
-                return person
-        return None
+            alike = person[first] == person[second]
+            if np.array_equal(alike, self.issame):
+                return person, False
+            opposite |= np.array_equal(~alike, self.issame)
+        return None, opposite

@@ -20,6 +20,7 @@ def open_two_lines(pairs: Pairs, listed: Listed) -> Benchmark:
     Raises InputError for a row of another form, two halves with different labels, an unpaired half, and missing images.
     """
     labels = Labels()
+    pairs.lookup.settle([row.words[0] for row in listed.rows if row.words])
     before: tuple[str, bool] | None = None
     for row in listed.rows:
         if form_of(row.words) is not Form.HALF:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
-from adaptface_jax.core.text import plural_of, shown
+from adaptface_jax.core.text import plural, plural_of, shown
 from adaptface_jax.data.image_files import (
     count_skipped,
     entries_of,
@@ -28,10 +28,8 @@ from adaptface_jax.data.image_formats import SUFFIXES
 from adaptface_jax.data.labels import LABELS
 from adaptface_jax.data.record import Record, Source
 from adaptface_jax.data.skipped_files import SkippedFiles
-from adaptface_jax.data.sources.part_words import WORDS
+from adaptface_jax.data.sources.part_words import WORDS, are_parts
 from adaptface_jax.data.text_array import TextArray
-
-_PARTS = {word for words in WORDS.values() for word in words}
 
 
 class FolderSource(Source):
@@ -53,10 +51,10 @@ class FolderSource(Source):
         self.skipped_files = SkippedFiles()
         classes: list[str] = []
         counts: list[int] = []
-        deeper = 0
+        deeper = empty = 0
 
         def files() -> Iterator[str]:
-            nonlocal deeper
+            nonlocal deeper, empty
             for name in identity_names(folder, self.skipped_files, noun):
                 found = list(images_below(os.path.join(folder, name), self.skipped_files, folder))
                 if found:
@@ -64,20 +62,25 @@ class FolderSource(Source):
                     counts.append(len(found))
                     deeper += sum(os.sep in file for file in found)
                     yield from found
+                else:
+                    empty += 1
 
         self._files = TextArray.of(files())
         if not counts:
             raise InputError(_nobody(folder, noun, self.skipped_files))
-        if deeper == len(self._files) and set(classes) <= _PARTS:
+        if deeper == len(self._files) and are_parts(classes):
+            one = next((name for name in classes if name.casefold() in WORDS["train"]), classes[-1])
             raise InputError(
-                f"{shown(str(folder))}: holds the parts {', '.join(classes)} of a dataset, not {plural_of(noun)}; name "
-                f"one of them, e.g. {shown(str(folder / classes[-1]))}"
+                f"{shown(str(folder))}: holds the parts {shown(', '.join(classes[:8]))} of a dataset, not "
+                f"{plural_of(noun)}; name one of them, e.g. {shown(str(folder / one))}"
             )
         refuse_twins(folder, classes, noun)
         labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         nested = f", {deeper:,} of the images in subfolders" if deeper else ""
         if deeper == len(self._files):
             nested = f", every image in a subfolder of its {noun}'s folder"
+        if empty:
+            nested += f", {plural(empty, 'folder')} without an image"
         super().__init__(labels, classes, f"{noun} folders in {shown(str(folder))}{nested}")
 
     def __getitem__(self, index: int) -> Record:

@@ -24,6 +24,7 @@ from adaptface_jax.data.sources.tfds import PREFIX as TFDS
 from adaptface_jax.data.sources.tfds import TfdsSource
 from adaptface_jax.data.sources.training_list import ENDINGS, open_training_list
 from adaptface_jax.data.sources.unread import advice
+from adaptface_jax.data.sources.web_dataset import WebDatasetSource, is_web_dataset, tars_in
 
 
 def open_training(data: DataConfig) -> Source:
@@ -42,14 +43,15 @@ def open_source(
     """Opens a training set, or its first identities (ascending label) and the first images of each.
 
     path: a folder with `train.rec` or one other `.rec` (InsightFace records), else with ArrayRecord shards (as `pack`
-    writes them), else with identity folders; a `.rec` file; a list of images and labels (`open_training_list`); or
-    `tfds:NAME`, or `synthetic:SPEC`.
+    writes them), else with identity folders or WebDataset tars; a `.rec` or `.tar` file; a list of images and labels
+    (`open_training_list`); or `tfds:NAME`, or `synthetic:SPEC`.
     labels, domains: as in `give_labels`, for the full dataset. exclude: pairs whose people are excluded.
     Raises InputError if there is nothing there, if it cannot be read, and if fewer than two identities remain.
     """
     for name, limit in (("max_identities", max_identities), ("max_per_identity", max_per_identity)):
         if limit is not None and limit < 1:
             raise InputError(f"data.{name}: {limit} leaves no image; expected a positive count or none")
+    path = os.path.expanduser(path)
     source = open_form(path)
     if source.multi_label:
         raise InputError(f"data.train: {source.description}: has attributes; expected a dataset of identities")
@@ -79,13 +81,15 @@ def open_form(path: str) -> Source:
     for prefix, opened in PREFIXES.items():
         if path.startswith(prefix):
             return opened(path)
-    folder = Path(path)
+    folder = Path(path).expanduser()  # no shell expands the ~ in --config.data.train=~/faces
     if not folder.is_dir():
         return _open_file(folder)
-    if not is_packed(folder):
+    if not _has_records(folder):
         try:
             return FolderSource(folder)
         except InputError as error:
+            if tars := tars_in(folder):
+                return WebDatasetSource(folder, tars)
             more = advice(folder)
             raise InputError(f"{error}; {more}" if more else str(error)) from None
     return InsightFaceSource(folder, _records(folder)[0]) if _records(folder) else ArrayRecordSource(folder)
@@ -93,6 +97,11 @@ def open_form(path: str) -> Source:
 
 def is_packed(folder: Path) -> bool:
     """Whether the images of a dataset are in a few large files, not in one file each."""
+    return _has_records(folder) or bool(tars_in(folder))
+
+
+def _has_records(folder: Path) -> bool:
+    """Whether a folder holds InsightFace records or shards, which take precedence over folders of images."""
     return bool(_records(folder)) or _has_shards(folder)
 
 
@@ -100,6 +109,8 @@ def _open_file(file: Path) -> Source:
     """A dataset that is named by a file."""
     if file.is_file() and file.suffix in (".rec", ".idx"):
         return InsightFaceSource(file.parent, file.stem)
+    if file.suffix == ".tar" and file.is_file() and is_web_dataset(file):
+        return WebDatasetSource(file.parent, [file])
     if file.is_file() and file.suffix.lower() in ENDINGS:
         return open_training_list(file)
     more = advice(file) if file.exists() else ""

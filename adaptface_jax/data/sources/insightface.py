@@ -34,6 +34,7 @@ class InsightFaceSource(Source):
     come from the records, not from `property`, which cleaning leaves outdated and im2rec does not write; the
     description reports a difference. A record's key is `record N`, N its key in the index.
 
+    Without an index the records are found from one to the next, which reads a little of each.
     Raises InputError for files that are missing, truncated or inconsistent.
     """
 
@@ -46,7 +47,7 @@ class InsightFaceSource(Source):
             raise InputError(f"{folder}: {name}.rec holds no images; {_PACK}")
         self._raw = self._raw_labels(ranges)
         values, labels = _numbered(self._raw)
-        notes = ""
+        notes = "" if self._records.indexed else f", no {name}.idx: keys from the records"
         if values[-1] - values[0] + 1 != len(values):
             notes += f", labels {values[0]:.0f} to {values[-1]:.0f} with gaps mapped to 0 to {len(values) - 1}"
         if name != "train":
@@ -145,7 +146,7 @@ class InsightFaceSource(Source):
 
 def _are_counts(labels: np.ndarray) -> np.ndarray:
     """Whether each label is a non-negative integer."""
-    return np.isfinite(labels) & (labels >= 0) & (np.floor(labels) == labels)
+    return (labels >= 0) & (labels < 2.0**53) & (np.floor(labels) == labels)
 
 
 def _numbered(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

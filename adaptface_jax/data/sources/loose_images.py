@@ -22,7 +22,7 @@ def open_images(path: str) -> Source:
 
     Raises InputError if there is nothing there, or no image.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir() or is_packed(folder) or holds_identities(folder, 2):
         return open_form(path)
     images = ImageFiles(folder)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import struct
 import weakref
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.mistaken import HEAD, mistaken_for
 
 MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")
@@ -41,17 +43,22 @@ class Contents(NamedTuple):
 
 
 class RecordFile:
-    """Random access to the records of one `.rec` by the keys of its `.idx`.
+    """Random access to the records of one `.rec` by the keys of its `.idx`; without one, by the keys that the records
+    hold, or, if they do not differ, by their places in the file.
 
     Reads with `pread`: thread-safe, and picklable (worker processes reopen the file).
 
-    keys: int64 [N], sorted.
+    keys: int64 [N], sorted. indexed: whether there is an index.
     """
 
     def __init__(self, path: Path, index_path: Path):
         self.path = path
-        self.keys, self._offsets = _read_index(index_path)
+        self.indexed = index_path.exists() or not path.exists()
+        if self.indexed:
+            self.keys, self._offsets = _read_index(index_path)
         self._open()
+        if not self.indexed:
+            self.keys, self._offsets = self._found()
 
     def _open(self) -> None:
         try:
@@ -62,11 +69,33 @@ class RecordFile:
         self._size = os.fstat(self._file).st_size
 
     def __getstate__(self) -> dict:
-        return {"path": self.path, "keys": self.keys, "_offsets": self._offsets}
+        return {"path": self.path, "keys": self.keys, "_offsets": self._offsets, "indexed": self.indexed}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._open()
+
+    def _found(self) -> tuple[np.ndarray, np.ndarray]:
+        """The keys, sorted, and the byte offset of each, from frame to frame."""
+        offsets, ids, offset = array("q"), array("Q"), 0
+        while offset < self._size:
+            head = os.pread(self._file, _HEAD.itemsize, offset).ljust(_HEAD.itemsize, b"\0")
+            magic, word = _FRAME.unpack_from(head)
+            length = word & _LENGTH_MASK
+            if magic != MAGIC or offset + _FRAME.size + length > self._size:
+                kind = mistaken_for(os.pread(self._file, HEAD, 0)) or f"has no whole frame at byte {offset}; {_REBUILD}"
+                raise InputError(f"{self.path}: {kind}")
+            if word >> 29 in (0, 1):
+                offsets.append(offset)
+                ids.append(_HEADER.unpack_from(head, _FRAME.size)[2] if length >= _HEADER.size else 0)
+            offset += _FRAME.size + (length + 3) // 4 * 4
+        if not offsets:
+            raise InputError(f"{self.path}: is empty; copy or download it again")
+        keys = np.array(ids, np.uint64).astype(np.int64)
+        if (keys < 0).any() or len(np.unique(keys)) < len(keys):
+            keys = np.arange(len(offsets))
+        order = np.argsort(keys, kind="stable")
+        return keys[order], np.array(offsets, np.int64)[order]
 
     def name(self, key: int) -> str:
         """The name of a record in errors."""
@@ -82,6 +111,8 @@ class RecordFile:
             magic, word = _FRAME.unpack(self._bytes(key, offset, _FRAME.size))
             part, length = word >> 29, word & _LENGTH_MASK
             if magic != MAGIC or part not in ((2, 3) if parts else (0, 1)):
+                if kind := mistaken_for(os.pread(self._file, HEAD, 0)):
+                    raise InputError(f"{self.path}: {kind}")
                 raise InputError(f"{self.name(key)}: no frame of the expected kind at byte {offset}; {_REBUILD}")
             parts.append(self._bytes(key, offset + _FRAME.size, length))
             if part in (0, 3):
@@ -158,9 +189,11 @@ def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """int64 keys, sorted, and the int64 byte offset of each."""
     expected = "expected lines of `key <tab> byte offset`, each key once"
     try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: is empty; {expected}")
-        table = np.loadtxt(path, dtype=np.int64, delimiter="\t", comments=None, ndmin=2)
+        with path.open("rb") as file:
+            kind = mistaken_for(file.read(HEAD))
+        if kind is not None:
+            raise InputError(f"{path}: {kind}; {expected}")
+        table = np.loadtxt(path, dtype=np.int64, comments=None, ndmin=2)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected it next to its .rec") from None
     except (ValueError, OverflowError) as error:

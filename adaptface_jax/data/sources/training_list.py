@@ -3,6 +3,7 @@
 
 images/00000000.jpg<TAB>0           label.txt of InsightFace's Paddle code; also spaces, commas, semicolons, label first
 0<TAB>3.000000<TAB>anna/1.jpg       train.lst of MXNet's im2rec: index, label, path
+1<TAB>anna/1.jpg<TAB>3              train.lst of InsightFace: aligned or not, path, label (box, landmarks)
 path,label                          a CSV, with a header of any known names and any other columns, or without one
 """
 
@@ -27,44 +28,35 @@ from adaptface_jax.data.text_array import TextArray
 from adaptface_jax.data.text_lines import Line, lines
 
 ENDINGS = (".txt", ".lst", ".csv", ".tsv", ".list")
+# Names of the columns, in lowercase and without separators.
 _PATH_NAMES = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "image",
-    "image_path",
-    "img",
-    "img_path",
-    "filepath",
-    "image_id",
-)
+    "path file filename image imagepath imagename img imgpath imgname imgfile imagefile filepath imageid photo picture"
+).split()
 _LABEL_NAMES = (
-    "label",
-    "identity",
-    "id",
-    "class",
-    "person",
-    "subject",
-    "target",
-    "person_id",
-    "class_id",
-    "name",
-    "class_name",
-)
+    "label identity identityid id class person subject target personid subjectid classid labelid name classname "
+    "identityname personname subjectname classlabel pid"
+).split()
+_INDEX = ("", "unnamed0")  # the row numbers that pandas writes as a first column
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _INNER = ("images", "img_align_celeba", "Img/img_align_celeba")
-_FORM = "lines `path label`, `index label path` as im2rec writes them, or a CSV with columns path and label"
+_FORM = (
+    "lines `path label`, `index label path` as im2rec writes them, `index path label`, or a CSV with columns path and "
+    "label"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which cells of a line are the path and the label. count: cells per line. between: the separator."""
+    """Which cells of a line are the path and the label. count: cells per line. between: the separator. unread: the
+    names of the other columns. instead: whether the label is a column `id`, which may number the rows, and another
+    column may be the label."""
 
     path: int
     label: int
     count: int
     between: str
+    unread: tuple[str, ...] = ()
+    instead: bool = False
 
 
 def open_training_list(file: Path) -> ListedFiles:
@@ -75,29 +67,32 @@ def open_training_list(file: Path) -> ListedFiles:
     images that no row names are skipped.
     Raises InputError for a malformed line, an image with two labels, and images that are missing.
     """
-    rows, lines_there = _rows(file)
-    root = _root(file, next(iter(rows)))
-    images = _images(file, root, rows)
+    rows, lines_there, unread = _rows(file)
+    lookup = _lookup(file, list(rows))
+    images, root = _images(file, lookup, rows), lookup.folder
     labels = set(images.values())
     numbers = all(label.isdecimal() for label in labels)
     names = sorted(labels, key=(lambda label: (int(label), label)) if numbers else None)
     number = {name: place for place, name in enumerate(names)}
     repeated = lines_there - len(images)
+    said = lookup.said + (f", {plural(repeated, 'line')} repeated" if repeated else "")
+    if unread:
+        said += f", without its {'columns' if len(unread) > 1 else 'column'} {shown(shortened(', '.join(unread), 80))}"
     source = ListedFiles(
         root,
         TextArray.of(images),
         np.fromiter((number[label] for label in images.values()), np.int32, len(images)),
         TextArray.of(names),
-        f"list {shown(str(file))}" + (f", {plural(repeated, 'line')} repeated" if repeated else ""),
+        f"list {shown(str(file))}{said}",
     )
     own = {*images, *(os.path.relpath(path, root) for path in (file, file.with_name(LABELS)))}
     source.skipped_files = skipped_beside(root, own, "that the list does not name")
     return source
 
 
-def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
+def _images(file: Path, lookup: Lookup, rows: dict[str, str]) -> dict[str, str]:
     """The file of each path -> its label; raises InputError for a missing file, and for one with two labels."""
-    lookup, found, missing = Lookup(root), dict[str, str](), []
+    found, missing = dict[str, str](), []
     for path, label in rows.items():
         key = lookup.find(path)
         if key is None:
@@ -108,22 +103,25 @@ def _images(file: Path, root: Path, rows: dict[str, str]) -> dict[str, str]:
                 "spellings; expected one label per image"
             )
     if missing:
+        first = shortened(shown(os.path.join(lookup.folder, missing[0])), 200)
         raise InputError(
-            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. "
-            f"{shortened(shown(os.path.join(root, missing[0])), 200)}; expected paths relative to the folder of the "
-            "list"
+            f"{shown(str(file))}: {len(missing):,} of {len(rows):,} images are missing, e.g. {first}; expected paths "
+            "relative to the folder of the list"
         )
     return found
 
 
-def _rows(file: Path) -> tuple[dict[str, str], int]:
-    """Path -> label, in order, and how many lines list them."""
+def _rows(file: Path, numbered: bool = False) -> tuple[dict[str, str], int, tuple[str, ...]]:
+    """Path -> label, in order, how many lines list them, and the columns that are not read.
+
+    numbered: a column `id` numbers the rows.
+    """
     columns: Columns | None = None
     rows: dict[str, str] = {}
     count = 0
     for line in lines(file, _FORM):
         if columns is None:
-            columns, header = _columns(line)
+            columns, header = _columns(line, numbered)
             if header:
                 continue
         cells = _cells(line, columns.between)
@@ -137,7 +135,9 @@ def _rows(file: Path) -> tuple[dict[str, str], int]:
         count += 1
     if columns is None or not rows:
         raise InputError(f"{shown(str(file))}: lists no image; expected {_FORM}")
-    return rows, count
+    if columns.instead and len(set(rows.values())) == len(rows) > 1:
+        return _rows(file, numbered=True)
+    return rows, count, columns.unread
 
 
 def _label(line: Line, text: str) -> str:
@@ -152,27 +152,34 @@ def _label(line: Line, text: str) -> str:
     return text if text.isdecimal() and str(int(text)) != text else str(int(value))
 
 
-def _columns(line: Line) -> tuple[Columns, bool]:
-    """The columns, from the first line, and whether it is a header."""
+def _columns(line: Line, numbered: bool) -> tuple[Columns, bool]:
+    """The columns, from the first line, and whether it is a header. numbered: as in `_rows`."""
     between = next((mark for mark in "\t;," if mark in line.text), " ")
     cells = _cells(line, between)
-    names = [cell.lower() for cell in cells]
-    path, label = (_place(names, known) for known in (_PATH_NAMES, _LABEL_NAMES))
+    names = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in cells]
+    others = [name for name in _LABEL_NAMES if name != "id"]
+    path, label = (_place(names, known) for known in (_PATH_NAMES, others if numbered else _LABEL_NAMES))
     if path is not None and label is None and len(cells) == 2:
         label = 1 - path
     if path is not None and label is not None:
-        return Columns(path, label, len(cells), between), True
+        unread = tuple(
+            cell for place, cell in enumerate(cells) if place not in (path, label) and names[place] not in _INDEX
+        )
+        instead = names[label] == "id" and _place(names, others) is not None
+        return Columns(path, label, len(cells), between, unread, instead), True
     if len(cells) == 2:
         reverse = _is_number(cells[0]) and not _is_number(cells[1])
         return Columns(int(reverse), int(not reverse), 2, between), False
     if len(cells) == 3 and cells[0].isdecimal() and _is_number(cells[1]):
         return Columns(2, 1, 3, between), False
+    if len(cells) > 2 and cells[0].isdecimal() and not _is_number(cells[1]) and all(map(_is_number, cells[2:])):
+        return Columns(1, 2, len(cells), between), False
     if len(cells) > 3 and all(_is_number(cell) for cell in cells[:-1]):
         line.refuse(f"has {len(cells) - 2} labels", "one label per image, its identity")
     return line.refuse("is not a line of a training list", _FORM)
 
 
-def _place(names: list[str], known: tuple[str, ...]) -> int | None:
+def _place(names: list[str], known: list[str]) -> int | None:
     """The index of the first known name that occurs."""
     return next((names.index(name) for name in known if name in names), None)
 
@@ -183,7 +190,8 @@ def _cells(line: Line, between: str) -> list[str]:
         first, last = _is_number(words[0]), _is_number(words[-1])
         if len(words) == 3 and words[0].isdecimal() and _is_number(words[1]) and not last:
             return words
-        return line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
+        cells = line.text.split(maxsplit=1) if first and not last else line.text.rsplit(maxsplit=1)
+        return [cell[1:-1] if cell[0] == cell[-1] == '"' and len(cell) > 1 else cell for cell in cells]
     try:  # pandas writes a nameless index column: with tabs, such a header begins with one
         return [cell.strip() for cell in next(csv.reader([line.indented], delimiter=between, skipinitialspace=True))]
     except csv.Error as error:
@@ -194,8 +202,9 @@ def _is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def _root(file: Path, path: str) -> Path:
+def _lookup(file: Path, paths: list[str]) -> Lookup:
     """The folder to which the paths are relative: the first candidate that contains the first path."""
     above = (file.parent, file.parent.parent)
-    places = [*above, *(place / inner for place in above for inner in _INNER)]
-    return next((place for place in places if Lookup(place).find(path)), places[0])
+    places = [Lookup(place) for place in (*above, *(place / inner for place in above for inner in _INNER))]
+    found = next((place for place in places if place.find(paths[0])), None)
+    return found or next((place for place in places[:2] if place.settle(paths)), places[0])

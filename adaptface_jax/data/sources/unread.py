@@ -3,31 +3,52 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import entries_of, is_dir
+from adaptface_jax.data.image_files import entries_of, is_dir, is_no_ones
 
 _FOLDERS = "write its images into one folder per identity"
 ADVICE = {
     ".bin": "a .bin pack is a benchmark: --benchmark NAME={path}",
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and name its folder"),
     **dict.fromkeys((".tfrecord", ".tfrecords"), "prepare it with TFDS: tfds build --file_format=array_record"),
-    **dict.fromkeys((".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS),
+    **dict.fromkeys(
+        (".arrow", ".beton", ".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS
+    ),
     ".parquet": f"Parquet is only read by `adaptface classify`; {_FOLDERS}",
     ".array_record": "name the folder of the shards",
     **dict.fromkeys((".jpg", ".jpeg", ".png"), "name the folder that holds the identity folders"),
 }
+# Names of lists of images and labels: label.txt, train.lst, labels.csv, identity_CelebA.txt, train_list.txt ...
+_LIST = re.compile(r"\.lst$|^(.*[_-])?(labels?|train|identity)([_-].*)?\.(txt|csv|tsv)$", re.IGNORECASE)
+_MOST = 32  # folders that are looked into
+_SHARDS = "dataset.json"
 _OF_FOLDERS = set(ADVICE) - {".bin", ".array_record", ".jpg", ".jpeg", ".png"}
 
 
 def advice(path: Path) -> str:
     """What to do with a file, or the contents of a folder, that is not yet a training set; "" if unknown."""
     if not path.is_dir():
-        return ADVICE.get(path.suffix.lower(), "").format(path=shown(str(path)))
+        return ADVICE.get(_ending(path.name), "").format(path=shown(str(path)))
     names = [entry.name for entry in entries_of(str(path)) if not is_dir(entry)]
-    likely = [name for name in names if name.endswith((".lst", "label.txt")) or name in ("train.txt", "train.csv")]
+    likely = [name for name in names if _LIST.search(name)]
     if likely:
         return f"{shown(likely[0])} may list its images: data.train={shown(str(path / likely[0]))}"
-    found = [suffix for suffix in (Path(name).suffix.lower() for name in names) if suffix in _OF_FOLDERS]
-    return f"it holds {found[0]} files: {ADVICE[found[0]]}" if found else ""
+    if found := [ending for ending in map(_ending, names) if ending in _OF_FOLDERS]:
+        return f"it holds {found[0]} files: {ADVICE[found[0]]}"
+    inner = [Path(entry.path) for entry in entries_of(str(path)) if is_dir(entry) and not is_no_ones(entry.name)]
+    for folder in inner[:_MOST]:
+        for file in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
+            if file.name == _SHARDS or file.suffix == ".rec":
+                return f"its {shown(folder.name)}/ holds {shown(file.name)}: data.train={shown(str(folder))}"
+            if (ending := _ending(file.name)) in _OF_FOLDERS:
+                return f"its {shown(folder.name)}/ holds {ending} files: {ADVICE[ending]}"
+    return ""
+
+
+def _ending(name: str) -> str:
+    """A file's ending, without the number of a shard: `.tfrecord-00000-of-00010`."""
+    return Path(name).suffix.lower().partition("-")[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from adaptface_jax.core.mistaken import mistaken_for
+
 # torch before 1.6 began its files with its own pickled magic number.
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _RESAVE = "save it again with a newer torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)"
@@ -12,16 +14,10 @@ _RESAVE = "save it again with a newer torch: torch.save(torch.load(FILE, weights
 _BEGINNINGS = (
     (_LEGACY_TORCH, f"was written in the format of torch before 1.6; {_RESAVE}"),
     (b"\x80", f"is a bare pickle, not a torch archive; {_RESAVE}"),
-    (b"\x1f\x8b", "is compressed with gzip; unpack it and give the file inside"),
-    (b"BZh", "is compressed with bzip2; unpack it and give the file inside"),
-    (b"\xfd7zXZ", "is compressed with xz; unpack it and give the file inside"),
-    (b"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it and give the file inside"),
-    (b"7z\xbc\xaf", "is a 7-Zip archive; unpack it and give the file inside"),
     (b"PK\5\6", "is an empty zip file; download it again"),
     (b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras?); get the .safetensors or .pth file of the model instead"),
     (b"\x93NUMPY", "is a single NumPy array; get the .safetensors or .pth file of the model instead"),
     (b"GGUF", "is a GGUF file; get the .safetensors or .pth file of the model instead"),
-    (b"version https://git-lfs", "is the git-LFS pointer of a large file; download the file itself (git lfs pull)"),
 )
 # A file or folder that gives away the kind of a folder without readable weights.
 _FOLDERS = {
@@ -36,10 +32,6 @@ _FOLDERS = {
     ),
     "saved_model.pb": "is a TensorFlow model; get the .safetensors or .pth file of the model instead",
 }
-_TEXTS = (
-    ((b"<!doctype html", b"<html", b"<?xml"), "is a web page, not weights; check the address and download again"),
-    ((b"{", b"["), "is JSON text, not weights; give the .safetensors or .pth file, or the folder of both"),
-)
 
 
 def unreadable_folder(names: Collection[str]) -> str | None:
@@ -59,21 +51,18 @@ def is_safetensors(head: bytes) -> bool:
 
 def unreadable(head: bytes) -> str | None:
     """The kind of a file with these first bytes (300 or more, or all), if it is known not to be a safetensors file."""
-    if not head:
-        return "is empty (0 bytes); download it again"
     if is_safetensors(head):  # whatever text the length happens to spell
         return None
     for beginning, meaning in _BEGINNINGS:
         if head.startswith(beginning):
             return meaning
-    if head[257:262] == b"ustar":
-        return "is a tar archive; unpack it and give the file inside"
+    if (mistaken := mistaken_for(head)) is not None:
+        return mistaken
     # A protobuf message that starts with a small version number and the producer's name, or a graph.
     if head[0] == 8 and head[1:2] < b"\x20" and head[2:3] in (b"\x12", b"\x3a"):
         return "is an ONNX model; get the .safetensors or .pth file of the model instead"
-    if b"\x80" < head[:1] < b"\x90" and (
-        b"\xa0" <= head[1:2] < b"\xc0" or head[1:2] == b"\xd9"
-    ):  # a short map that starts with text
+    # A short map that starts with text.
+    if b"\x80" < head[:1] < b"\x90" and (b"\xa0" <= head[1:2] < b"\xc0" or head[1:2] == b"\xd9"):
         return "is a msgpack file (Flax?); get the .safetensors or .pth file of the model instead"
-    text = head.lstrip().lower()
-    return next((meaning for starts, meaning in _TEXTS if text.startswith(starts)), None)
+    is_json = head.lstrip().startswith((b"{", b"["))
+    return "is JSON text, not weights; give the .safetensors or .pth file, or the folder of both" if is_json else None
