@@ -25,7 +25,7 @@ from adaptface_jax.cli.compiled import keep_compiled
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_is_full
-from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.core.text import one_line, shortened, shown
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to resume
 INTERRUPTED = 130  # as shells report Ctrl-C
@@ -47,9 +47,9 @@ def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> N
         main(arguments)
         sys.stdout.flush()
     except InputError as error:
-        leave(2, f"error: {' '.join(str(error).split())}")
+        leave(2, f"error: {shown(' '.join(str(error).split()))}")
     except RunError as error:
-        leave(1, f"error: {' '.join(str(error).split())}")
+        leave(1, f"error: {shown(' '.join(str(error).split()))}")
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -91,6 +91,8 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
     text = str(error)
     if disk_is_full(error):
         return 1, f"error: {_place(error)}the disk is full; earlier files are intact, free some space and run again"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # nothing that exists has such a name
+        return 2, f"error: {_place(error)}{one_line(error)}; expected a shorter path"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return 1, f"error: {_place(error)}{one_line(error)}"
     if isinstance(error, MemoryError):
@@ -113,7 +115,7 @@ def _of_backends(error: Exception) -> bool:
 
 _SMALLER = "choose a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
 _MACHINE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE,
     errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM, errno.ENOENT, errno.ESTALE,
 }  # fmt: skip
 
@@ -121,7 +123,7 @@ _MACHINE = {
 def _place(error: Exception) -> str:
     name = getattr(error, "filename", None)
     if isinstance(name, str | bytes):
-        return f"{shown(os.fsdecode(name))}: "
+        return f"{shortened(shown(os.fsdecode(name)), 200)}: "
     frames = traceback.extract_tb(error.__traceback__)
     locks = bool(frames) and "multiprocessing" in frames[-1].filename  # its semaphores are files there
     return "/dev/shm, through which processes share memory: " if locks else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from adaptface_jax.config import recipes
 from adaptface_jax.config.schema import is_name, sections
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.flag_values import finite, integer
 
 if TYPE_CHECKING:
     from adaptface_jax.config.overrides import AnyConfig
@@ -35,6 +36,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="\n\n".join(settings_table(kind) for kind in settings) or None,
         )
+        self.register("type", int, integer)
+        self.register("type", float, finite)
         self.settings = tuple(settings)
         if settings:
             self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show this with every setting and exit")
@@ -53,6 +56,7 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
             hint = f"; did you mean {near[0]}?" if near else " (see --help)"
             raise InputError(f"{rest[0]}: no such argument{hint}")
+        self._refuse_empty(known)
         if self.settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self.settings and known.config is not None:
@@ -61,6 +65,14 @@ class Parser(argparse.ArgumentParser):
             known.recipe, known.changes = known.config, changes
             known.config = read_settings(known, self.settings)
         return known
+
+    def _refuse_empty(self, given: argparse.Namespace) -> None:
+        """Raises InputError for an empty word, as an unset variable of the shell is: as a path it is where one is."""
+        for action in self._actions:
+            value = getattr(given, action.dest, None)
+            if value != action.default and (value == "" or (isinstance(value, list) and "" in value)):
+                name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+                raise InputError(f"{name}: is empty (an unset variable?); expected a value (see --help)")
 
 
 class _HelpAll(argparse.Action):

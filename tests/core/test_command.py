@@ -16,6 +16,9 @@ import time
 import pytest
 
 from adaptface_jax.cli.command import in_one_line
+from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.flag_values import whole_number
 from adaptface_jax.core.json_io import to_json
 from adaptface_jax.core.progress import Progress
 from adaptface_jax.core.text import duration
@@ -93,6 +96,11 @@ def test_too_little_address_space_is_refused_first(monkeypatch, capsys):
         (OSError(errno.EMFILE, "Too many open files", "/data/x"), 1, "/data/x: Too many open files"),
         (FileNotFoundError(errno.ENOENT, "No such file", "/data/x"), 1, "/data/x: No such file"),
         (OSError(errno.EROFS, "Read-only file system", b"/\xff"), 1, "Read-only file system"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000),
+            2,
+            "x\N{HORIZONTAL ELLIPSIS}: File name too long",
+        ),
         (MemoryError("Unable to allocate 3.00 TiB for an array"), 1, "Unable to allocate 3.00 TiB"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."), 1, "137438953472 bytes"),
     ],
@@ -100,6 +108,48 @@ def test_too_little_address_space_is_refused_first(monkeypatch, capsys):
 def test_failures_of_the_machine_give_one_line(error, status, words):
     found = in_one_line(error)
     assert found is not None and found[0] == status and words in found[1] and "\n" not in found[1]
+
+
+def test_a_name_in_a_message_cannot_steer_a_terminal():
+    end = ran("from adaptface_jax.core.errors import InputError; raise InputError('a\\x1b[31m %s')")
+    assert (end.returncode, end.stderr) == (2, "error: a\\x1b[31m %s\n")
+
+
+def made(words):
+    parser = Parser("made")
+    parser.add_argument("source")
+    parser.add_argument("--run", default=None)
+    parser.add_argument("--labels", default="")
+    parser.add_argument("--benchmark", action="append", default=[])
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--seed", type=whole_number(least=0))
+    return parser.parse(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([""], "source: is empty (an unset variable?)"),
+        (["a", "--run="], "--run: is empty (an unset variable?)"),
+        (["a", "--benchmark=", "--benchmark=x"], "--benchmark: is empty (an unset variable?)"),
+        (["a", "--threshold=nan"], "--threshold: 'nan' is not a finite number"),
+        (["a", "--threshold=1e400"], "--threshold: '1e400' is not a finite number"),
+        (["a", "--batch_size=99999999999"], "--batch_size: '99999999999' is not a whole number up to 2,147,483,647"),
+        (["a", "--batch_size=" + "9" * 5000], "9\u2026 is not a whole number"),
+        (["a", "--seed=-1"], "--seed: '-1' is not a whole number from 0 on"),
+        (["a", "--seed=" + "9" * 5000], "9\u2026 is not a whole number from 0 on"),
+    ],
+)
+def test_no_command_takes_an_empty_word_or_an_impossible_number(words, said):
+    with pytest.raises(InputError) as refused:
+        made(words)
+    assert said in str(refused.value) and len(str(refused.value)) < 200
+
+
+def test_a_default_may_be_written_out():
+    found = made(["a", "--labels=", "--seed=0", "--batch_size=-1", "--threshold=1e-400"])
+    assert (found.labels, found.seed, found.batch_size, found.threshold) == ("", 0, -1, 0.0)
 
 
 def test_a_bug_keeps_its_traceback():
