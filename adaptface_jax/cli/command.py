@@ -25,6 +25,7 @@ from adaptface_jax.cli.compiled import keep_compiled
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_is_full
+from adaptface_jax.core.interruptions import never_lose_ctrl_c
 from adaptface_jax.core.text import one_line, shortened, shown
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to resume
@@ -40,6 +41,7 @@ def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> N
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; decode() decides on the images
     _open_streams()
+    never_lose_ctrl_c()
     try:
         _check_surroundings()
         arguments = parser.parse(sys.argv[1:])

@@ -70,6 +70,13 @@ def test_ctrl_c_is_one_line_and_130():
     assert child.communicate()[1] == "interrupted; nothing is half-written\n" and child.returncode == 130
 
 
+def test_ctrl_c_is_not_lost_in_a_callback_of_the_garbage_collector():
+    heard = "import gc, signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    callback = "gc.callbacks.append(lambda phase, info: phase == 'start' and signal.raise_signal(signal.SIGINT))"
+    end = ran(f"{heard}\n    {callback}\n    gc.collect()\n    gc.callbacks.clear()\n    time.sleep(60)")
+    assert (end.returncode, end.stderr) == (130, "interrupted; nothing is half-written\n")
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
