@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 import numpy as np
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.imports import hidden
@@ -33,7 +34,7 @@ with hidden("torch"):  # importing it takes longer than the rest of a command's 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE = run_names.METRICS
 
 # It would warn about every non-finite number; the run counts and reports such steps itself.
 logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)

@@ -16,6 +16,7 @@ import time
 import pytest
 
 from adaptface_jax.cli.command import in_one_line
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.flag_values import whole_number
@@ -152,6 +153,24 @@ def test_no_command_takes_an_empty_word_or_an_impossible_number(words, said):
     with pytest.raises(InputError) as refused:
         made(words)
     assert said in str(refused.value) and len(str(refused.value)) < 200
+
+
+def test_no_output_replaces_another_argument(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.json").symlink_to("a.png")
+    parser = Parser("made")
+    parser.add_argument("source", nargs="+")
+    parser.add_argument("--output", type=output_file)
+    parser.add_argument("--sheet", type=output_file)
+    for words, said in (
+        (["a.png", "b.png", f"--output={tmp_path}/a.png"], "a.png is also source"),
+        (["a.png", "--sheet=link.json"], "--sheet: link.json is also source"),
+        (["b.png", "--output=x", "--sheet=./x"], "--sheet: ./x is also --output"),
+    ):
+        with pytest.raises(InputError, match=said):
+            parser.parse(words)
+    parser.parse(["a.png", "--output=/dev/null", "--sheet=/dev/null"])
 
 
 def test_a_default_may_be_written_out():
