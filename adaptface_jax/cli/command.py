@@ -95,6 +95,10 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
         return 1, f"error: {_place(error)}the disk is full; earlier files are intact, free some space and run again"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # nothing that exists has such a name
         return 2, f"error: {_place(error)}{one_line(error)}; expected a shorter path"
+    if isinstance(error, FileNotFoundError) and error.filename is None and _no_current_folder():
+        return 2, "error: the current folder was removed; change to one that exists"
+    if isinstance(error, ValueError) and _raised_in(error, os.path.join("jax", "_src", "config.py")):
+        return 2, f"error: a variable of the environment (JAX_...): {one_line(error)}; correct it, or unset it"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return 1, f"error: {_place(error)}{one_line(error)}"
     if isinstance(error, MemoryError):
@@ -111,8 +115,20 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
 
 def _of_backends(error: Exception) -> bool:
     """Whether jax found no device at all, which it reports without a message."""
+    return isinstance(error, AssertionError) and _raised_in(error, "xla_bridge.py")
+
+
+def _raised_in(error: Exception, file: str) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, AssertionError) and bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+    return bool(frames) and frames[-1].filename.endswith(file)
+
+
+def _no_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 _SMALLER = "choose a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"

@@ -53,6 +53,12 @@ def test_any_name_can_be_printed_in_any_locale():
     assert (end.returncode, end.stderr) == (0, "") and end.stdout.startswith("caf")
 
 
+def test_a_current_folder_that_was_removed_is_named(tmp_path):
+    (tmp_path / "gone").mkdir()
+    end = ran(f"import os; os.chdir('{tmp_path}/gone'); os.rmdir('{tmp_path}/gone'); os.path.abspath('x')")
+    assert (end.returncode, end.stderr) == (2, "error: the current folder was removed; change to one that exists\n")
+
+
 def test_a_closed_pipe_is_not_a_fault():
     end = ran("[print(i) for i in range(100000)]", "| head -c1 > /dev/null; exit ${PIPESTATUS[0]}")
     assert (end.returncode, end.stderr) == (1, "")
@@ -84,6 +90,8 @@ def test_ctrl_c_is_not_lost_in_a_callback_of_the_garbage_collector():
         ({"JAX_PLATFORMS": "cuda"}, "JAX_PLATFORMS=cuda"),
         ({"JAX_PLATFORMS": "nonsense"}, "JAX_PLATFORMS=nonsense"),
         ({"JAX_ENABLE_X64": "1"}, "JAX_ENABLE_X64"),
+        ({"JAX_NUM_CPU_DEVICES": "two"}, 'a variable of the environment (JAX_...): Invalid value "two"'),
+        ({"JAX_DEBUG_NANS": "maybe"}, "invalid truth value 'maybe' for environment 'JAX_DEBUG_NANS'"),
     ],
 )
 def test_an_impossible_environment_gives_one_line(environment, words):
