@@ -16,6 +16,7 @@ from adaptface_jax.api.adapters import Adapters, Run
 from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.face_model import FaceModel
 from adaptface_jax.cli.model_flags import DTYPES, FEATURES
+from adaptface_jax.config.overrides import check_flag
 from adaptface_jax.config.schema import BackboneConfig, Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.progress import Phase
@@ -126,9 +127,9 @@ class Wanted:
     batch_size: int
 
     def __post_init__(self) -> None:
-        for number, count in (("batch_size", self.batch_size), ("stored_size", self.stored_size)):
-            if count is not None and count < 1:
-                raise InputError(f"--{number}: {count} is out of range; expected at least 1")
+        for setting in ("eval.batch_size", "backbone.image_size", "data.stored_size"):
+            name = setting.rpartition(".")[2]
+            check_flag(f"--{name}", setting, getattr(self, name))
         for name, value, known in (("feature", self.feature, FEATURES), ("dtype", self.dtype, (None, *DTYPES))):
             if value not in known:
                 raise InputError(f"--{name}: {value!r} is not known; expected one of {', '.join(filter(None, known))}")

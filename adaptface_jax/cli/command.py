@@ -25,7 +25,8 @@ from adaptface_jax.cli.compiled import keep_compiled
 from adaptface_jax.cli.parser import Parser
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import disk_is_full
-from adaptface_jax.core.text import one_line, shown
+from adaptface_jax.core.interruptions import never_lose_ctrl_c
+from adaptface_jax.core.text import one_line, shortened, shown
 
 STOPPED = 75  # EX_TEMPFAIL: run the same command again to resume
 INTERRUPTED = 130  # as shells report Ctrl-C
@@ -40,6 +41,7 @@ def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> N
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; decode() decides on the images
     _open_streams()
+    never_lose_ctrl_c()
     try:
         _check_surroundings()
         arguments = parser.parse(sys.argv[1:])
@@ -47,9 +49,9 @@ def run_command(main: Callable[[argparse.Namespace], None], parser: Parser) -> N
         main(arguments)
         sys.stdout.flush()
     except InputError as error:
-        leave(2, f"error: {' '.join(str(error).split())}")
+        leave(2, f"error: {shown(' '.join(str(error).split()))}")
     except RunError as error:
-        leave(1, f"error: {' '.join(str(error).split())}")
+        leave(1, f"error: {shown(' '.join(str(error).split()))}")
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -91,6 +93,12 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
     text = str(error)
     if disk_is_full(error):
         return 1, f"error: {_place(error)}the disk is full; earlier files are intact, free some space and run again"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # nothing that exists has such a name
+        return 2, f"error: {_place(error)}{one_line(error)}; expected a shorter path"
+    if isinstance(error, FileNotFoundError) and error.filename is None and _no_current_folder():
+        return 2, "error: the current folder was removed; change to one that exists"
+    if isinstance(error, ValueError) and _raised_in(error, os.path.join("jax", "_src", "config.py")):
+        return 2, f"error: a variable of the environment (JAX_...): {one_line(error)}; correct it, or unset it"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return 1, f"error: {_place(error)}{one_line(error)}"
     if isinstance(error, MemoryError):
@@ -107,13 +115,25 @@ def in_one_line(error: Exception) -> tuple[int, str] | None:
 
 def _of_backends(error: Exception) -> bool:
     """Whether jax found no device at all, which it reports without a message."""
+    return isinstance(error, AssertionError) and _raised_in(error, "xla_bridge.py")
+
+
+def _raised_in(error: Exception, file: str) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, AssertionError) and bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+    return bool(frames) and frames[-1].filename.endswith(file)
+
+
+def _no_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 _SMALLER = "choose a smaller train.batch_size, eval.batch_size or image size, or set train.grad_accum or train.remat"
 _MACHINE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE,
     errno.ENOTDIR, errno.EISDIR, errno.ENODEV, errno.ENXIO, errno.ETXTBSY, errno.ENOMEM, errno.ENOENT, errno.ESTALE,
 }  # fmt: skip
 
@@ -121,7 +141,7 @@ _MACHINE = {
 def _place(error: Exception) -> str:
     name = getattr(error, "filename", None)
     if isinstance(name, str | bytes):
-        return f"{shown(os.fsdecode(name))}: "
+        return f"{shortened(shown(os.fsdecode(name)), 200)}: "
     frames = traceback.extract_tb(error.__traceback__)
     locks = bool(frames) and "multiprocessing" in frames[-1].filename  # its semaphores are files there
     return "/dev/shm, through which processes share memory: " if locks else ""

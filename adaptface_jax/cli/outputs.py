@@ -24,5 +24,5 @@ def _checked(check: Callable[[str], None], text: str) -> str:
     try:
         check(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error).replace("%", "%%")) from None
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text

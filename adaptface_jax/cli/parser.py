@@ -6,13 +6,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.config import recipes
 from adaptface_jax.config.schema import is_name, sections
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.flag_values import finite, integer
+from adaptface_jax.core.text import shown
 
 if TYPE_CHECKING:
     from adaptface_jax.config.overrides import AnyConfig
@@ -35,6 +39,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="\n\n".join(settings_table(kind) for kind in settings) or None,
         )
+        self.register("type", int, integer)
+        self.register("type", float, finite)
         self.settings = tuple(settings)
         if settings:
             self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show this with every setting and exit")
@@ -53,6 +59,8 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(rest[0].partition("=")[0], flags, n=1)
             hint = f"; did you mean {near[0]}?" if near else " (see --help)"
             raise InputError(f"{rest[0]}: no such argument{hint}")
+        self._refuse_empty(known)
+        self._refuse_replacing(known)
         if self.settings and known.config is None and changes:
             raise InputError(f"--config.{changes[0][0]}: changes a setting of --config=FILE, which is not given")
         if self.settings and known.config is not None:
@@ -61,6 +69,37 @@ class Parser(argparse.ArgumentParser):
             known.recipe, known.changes = known.config, changes
             known.config = read_settings(known, self.settings)
         return known
+
+    def _refuse_empty(self, given: argparse.Namespace) -> None:
+        """Raises InputError for an empty word, as an unset variable of the shell is: as a path it is where one is."""
+        for action, name, texts in _words(self._actions, given):
+            if "" in texts and getattr(given, action.dest) != action.default:
+                raise InputError(f"{name}: is empty (an unset variable?); expected a value (see --help)")
+
+    def _refuse_replacing(self, given: argparse.Namespace) -> None:
+        """Raises InputError for a file to write that another argument names too: one of them would be lost."""
+        taken: dict[str, str] = {}
+        words = _words(self._actions, given)
+        for action, name, texts in sorted(words, key=lambda word: word[0].type is output_file):
+            for path, text in ((os.path.realpath(text), text) for text in texts):
+                written = action.type is output_file
+                if written and path in taken:
+                    raise InputError(f"{name}: {shown(text)} is also {taken[path]}; choose another file")
+                if os.path.isfile(path) or (written and not os.path.exists(path)):  # else a device, or no file at all
+                    taken[path] = name
+
+
+def _words(
+    actions: Iterable[argparse.Action], given: argparse.Namespace
+) -> list[tuple[argparse.Action, str, list[str]]]:
+    """(action, its name, the texts given for it) of a command line."""
+    result = []
+    for action in actions:
+        value = getattr(given, action.dest, None)
+        name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        result.append((action, str(name), texts))
+    return result
 
 
 class _HelpAll(argparse.Action):

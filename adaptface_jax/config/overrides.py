@@ -208,6 +208,13 @@ def one(owner: type, leaf: str, name: str, value: Any, kind: Any) -> Any:
     return value
 
 
+def check_flag(flag: str, setting: str, value: int | None) -> None:
+    """Raises InputError, naming the flag, for a value that `setting` of face training could not have."""
+    section, _, leaf = setting.rpartition(".")
+    if value is not None:
+        one(sections(Config)[section], leaf, flag, value, types(Config)[setting])
+
+
 def _check_item(name: str, value: Any, low: float | None, high: float | None) -> None:
     """Raise InputError for a number that is out of range or that float32 and int32 cannot hold, and for odd text."""
     if isinstance(value, str):

@@ -36,6 +36,8 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object of a file; raises InputError if it holds something else, a key twice, or more than 8 MiB."""
     try:
+        if path.is_fifo():  # nobody may ever write to it
+            raise InputError(f"{path}: is a pipe; expected a file")
         with open(path, "rb") as stream:
             return parse_object(stream.read(MAX_BYTES + 1))
     except OSError as error:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains, clear_remains_in, refuse_file
 from adaptface_jax.core.text import one_line, shortened, shown
@@ -29,6 +30,8 @@ def check_file(text: str) -> None:
         raise InputError(f"{shown(text)}: is a folder; expected the name of a file")
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         return
+    if path.name in run_names.ALL and (path.parent / run_names.RUN_FILE).exists():
+        raise InputError(f"{shown(text)}: belongs to the run in that folder; choose another name")
     _check_folder(text, path.parent)
     clear_remains(path)
 

@@ -17,7 +17,7 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
 def shown(name: str) -> str:
     """A key or a path as it is; what cannot be printed (line breaks, bytes that are not UTF-8) is escaped."""
-    return name if name.isprintable() else repr(name)[1:-1]
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)
 
 
 def quoted(text: object) -> str:

@@ -30,6 +30,7 @@ from adaptface_jax.data.decode import decode, to_size
 
 PIPE = 1 << 20  # bytes
 FEW = 3  # threads that do not stand in each other's way
+ENDED = EOFError, pickle.UnpicklingError  # what a pipe's end is to pickle, between two messages and within one
 
 Encoded = bytes | np.ndarray | None
 Failures = dict[int, str]  # row -> what is wrong with its image
@@ -126,7 +127,7 @@ class _Process:
             failures = pickle.load(answered)
             if answered.readinto(out.reshape(-1)) < out.size:
                 raise EOFError
-        except (OSError, EOFError):
+        except (OSError, *ENDED):
             status = self._process.wait()
             raise RunError(
                 f"a process that decodes images ended with status {status} (out of memory?); run the same command to "
@@ -149,7 +150,7 @@ def serve() -> None:
     while True:
         try:
             images, names, shape = pickle.load(asked)
-        except EOFError:
+        except ENDED:  # the parent is gone, perhaps killed in the middle of a request
             return
         out = np.zeros(shape, np.uint8)
         failures = decoded(images, names, out)

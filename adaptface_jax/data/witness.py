@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.record import Record, Source
 
-RECORDS = "evidence.records"  # in a run's folder
+RECORDS = run_names.RECORDS  # in a run's folder
 
 # The digests of one record; all zero if it was never read.
 ROW = np.dtype([("image", "<u8"), ("label", "<u8")])

@@ -12,6 +12,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from adaptface_jax.config.schema import Config
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import from_plain, read_json, to_json
@@ -24,7 +25,7 @@ from adaptface_jax.evaluation.pair_scores import FROZEN, SCORES, write_each
 from adaptface_jax.evaluation.results import BenchmarkResult
 from adaptface_jax.training.recognition.model import Model, unadapted
 
-NAME = "baselines.json"
+NAME = run_names.BASELINES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from adaptface_jax.config.overrides import check_flag
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import check_folder, whole_folder
 from adaptface_jax.data.sources.from_path import open_source
@@ -91,6 +92,8 @@ def check_flags(args: argparse.Namespace) -> None:
         raise InputError("--input_size: without preprocessing the input has the run's image size; omit it")
     if args.image_size is not None and args.weights is None:
         raise InputError("--image_size: the base of a run has the run's own; omit it, or give --weights")
+    check_flag("--input_size", "data.stored_size", args.input_size)
+    check_flag("--image_size", "backbone.image_size", args.image_size)
     if args.checkpoint is not None and args.weights is not None:
         raise InputError(f"--checkpoint: {args.weights} is not a run, so it has none; omit it")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from adaptface_jax.cli.table import text_table
+from adaptface_jax.config.overrides import LARGEST_FLOAT
 from adaptface_jax.config.schema import Config
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import disk_may_fill, locked, whole_file, write_text
@@ -20,7 +21,7 @@ from adaptface_jax.core.text import shown
 from adaptface_jax.distributed.mesh import sharding
 from adaptface_jax.evaluation.plots import sweep_figure
 from adaptface_jax.training.classification.plan import prepare as prepare_classification
-from adaptface_jax.training.lr_sweep import LEAST_STEPS, Sweep, Sweeper
+from adaptface_jax.training.lr_sweep import LEAST_STEPS, MOST_STEPS, Sweep, Sweeper
 from adaptface_jax.training.monitor import Monitor
 from adaptface_jax.training.plan import Plan, placed_batches
 from adaptface_jax.training.recognition.plan import prepare as prepare_recognition
@@ -49,10 +50,13 @@ def work(args: argparse.Namespace) -> None:
 
 def check(out: Path, low: float, high: float, steps: int) -> None:
     """Raise InputError if there is nothing to sweep, or a run that must not change."""
-    if not (0 < low < high < math.inf):
-        raise InputError(f"--from, --to: {low:g} to {high:g} is not a range; expected 0 < from < to")
-    if steps < LEAST_STEPS:
-        raise InputError(f"--steps: {steps} are too few to show a descent; expected at least {LEAST_STEPS}")
+    if not (0 < low < high <= LARGEST_FLOAT):
+        raise InputError(
+            f"--from, --to: {low:g} to {high:g} is not a range; expected 0 < from < to <= {LARGEST_FLOAT:g}"
+        )
+    if not LEAST_STEPS <= steps <= MOST_STEPS:
+        kind = "too few to show a descent" if steps < LEAST_STEPS else "more than a sweep needs"
+        raise InputError(f"--steps: {steps:,} are {kind}; expected {LEAST_STEPS} to {MOST_STEPS:,}")
     if (out / RUN_FILE).exists():
         raise InputError(f"--out: {shown(str(out))} holds a run, which must not change; choose another folder")
 
@@ -61,7 +65,7 @@ def weight_decays(text: str) -> list[float]:
     """The numbers of `0,1e-5`; raises InputError for anything else, below 0 or given twice."""
     try:
         found = [float(word) for word in text.split(",")]
-        if all(0 <= value < math.inf for value in found) and len(set(found)) == len(found):
+        if all(0 <= value <= LARGEST_FLOAT for value in found) and len(set(found)) == len(found):
             return found
     except ValueError:
         pass

@@ -20,6 +20,7 @@ import argparse
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.flag_values import whole_number
 
 
 def main(args: argparse.Namespace) -> None:
@@ -43,7 +44,12 @@ def parser() -> Parser:
     )
     held.add_argument("--people", type=float, default=0.2, metavar="P", help="how many, or what fraction [%(default)s]")
     result.add_argument("--pairs", type=int, default=3000, metavar="N", help="at most this many [%(default)s]")
-    result.add_argument("--seed", type=int, default=0, help="random seed for the people and the pairs [%(default)s]")
+    result.add_argument(
+        "--seed",
+        type=whole_number(least=0),
+        default=0,
+        help="random seed for the people and the pairs [%(default)s]",
+    )
     result.add_argument("--labels", default="", metavar="FILE", help="label table [SRC/labels.csv]")
     result.add_argument("--domains", default="", metavar="TERMS", help="conditions to cross, as in data.domains")
     return result

@@ -29,7 +29,7 @@ from adaptface_jax.core import manifest
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
-from adaptface_jax.core.text import one_line
+from adaptface_jax.core.text import one_line, shortened
 from adaptface_jax.distributed.processes import agreed, primary
 from adaptface_jax.training import stored_tree
 from adaptface_jax.training.early_stopping import Course
@@ -210,8 +210,10 @@ class Checkpoints:
         known = ", ".join(map(str, self.complete()))
         if not known:
             raise InputError(f"{self._folder}: no complete checkpoint; was the run saved?")
-        if not (which.isdecimal() and int(which) in self.complete()):
-            raise InputError(f"--checkpoint: {which!r} does not exist; expected best, latest or one of {known}")
+        if which not in map(str, self.complete()):
+            raise InputError(
+                f"--checkpoint: {shortened(repr(which), 60)} does not exist; expected best, latest or one of {known}"
+            )
         try:
             verify(self._folder / which)
         except Damaged as damage:

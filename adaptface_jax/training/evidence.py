@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.environment import environment
 from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import write_text
@@ -39,8 +40,8 @@ from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.run import MARKDOWN, RESULTS
 from adaptface_jax.training.step import TrainState
 
-EVIDENCE = "evidence.jsonl"  # in the folder of a run
-MADE = (RESULTS, MARKDOWN, "baselines.json", "scores/**/*.npz", RECORDS, BAD_RECORDS)
+EVIDENCE = run_names.EVIDENCE  # in the folder of a run
+MADE = (RESULTS, MARKDOWN, run_names.BASELINES, "scores/**/*.npz", RECORDS, BAD_RECORDS)
 
 Line = dict[str, Any]
 

@@ -32,7 +32,7 @@ WINDOWS = 10  # a sweep has this many means that share almost no losses
 DIVERGED = 4.0  # times the lowest smoothed loss
 CERTAIN = 6.0  # standard errors of the smoothed loss that a descent must exceed: 3 in 100 flat sweeps do by chance
 LOOK = 10  # steps between two checks of the losses
-LEAST_STEPS = 30
+LEAST_STEPS, MOST_STEPS = 30, 100_000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 import numpy as np
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.imports import hidden
@@ -33,7 +34,7 @@ with hidden("torch"):  # importing it takes longer than the rest of a command's 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE = run_names.METRICS
 
 # It would warn about every non-finite number; the run counts and reports such steps itself.
 logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
@@ -75,6 +76,7 @@ class Monitor:
         self._events = tensorboardX.SummaryWriter(
             str(workdir), purge_step=resume_step, flush_secs=10, filename_suffix=f".{sessions:04d}"
         )
+        self._written = _Written(self._events)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +91,7 @@ class Monitor:
         if self._lines is not None:
             self._lines.close()
             self._events.close()
+            self._written.check()
         if self._online is not None:
             self._online.close()
             self._online = None
@@ -111,6 +114,7 @@ class Monitor:
                 f"{self._lines.name}: was removed while it was being written to, so the run ends; the same command"
                 " resumes from what is left"
             )
+        self._written.check()
         if self._witness is not None:
             self._witness(line)
         shown = {drawn(tag): number for tag, number in numbers.items()}
@@ -191,6 +195,39 @@ class Monitor:
             self._events.file_writer.add_summary(summary, self._resume_step)
         if self._online is not None:
             self._online.summary(metrics)
+
+
+class _Written:
+    """The file of events, whose first failure is kept: in tensorboardX's thread it would end the thread, with a
+    traceback, and the training would wait forever for room in its queue."""
+
+    def __init__(self, events: tensorboardX.SummaryWriter) -> None:
+        writer = events.file_writer.event_writer
+        self._file, self._folder = writer._ev_writer, events.logdir
+        self._failure: OSError | None = None
+        writer._ev_writer = writer._worker._record_writer = self
+
+    def check(self) -> None:
+        """Raises the OSError of a write that failed, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            failure.filename = failure.filename or self._folder
+            raise failure
+
+    def write_event(self, event: Any) -> None:
+        self._try(lambda: self._file.write_event(event))
+
+    def flush(self) -> None:
+        self._try(self._file.flush)
+
+    def close(self) -> None:
+        self._try(self._file.close)
+
+    def _try(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except OSError as error:
+            self._failure = self._failure or error
 
 
 def read_metrics(workdir: str | os.PathLike[str], say: Callable[[str], None] | None = None) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from adaptface_jax.config import overrides
 from adaptface_jax.config.overrides import AnyConfig
 from adaptface_jax.config.schema import Config, LoopConfig, LossConfig
-from adaptface_jax.core import trees
+from adaptface_jax.core import run_names, trees
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import read_json, to_json
@@ -26,10 +26,10 @@ from adaptface_jax.distributed.mesh import state_shardings
 from adaptface_jax.training import optim
 from adaptface_jax.training.step import TrainState, init_state
 
-RUN_FILE = "run.json"
+RUN_FILE = run_names.RUN_FILE
 STORED = "stored_size"  # of a record: pixels at which images were sent to the device
-RESULTS = "results.json"  # written last: a run that has it is finished
-PAGE, MARKDOWN = "results.html", "results.md"
+RESULTS = run_names.RESULTS  # written last: a run that has it is finished
+PAGE, MARKDOWN = run_names.PAGE, run_names.MARKDOWN
 
 # Settings that may change silently: nothing that was trained so far depends on them.
 # The resolved values of `auto` settings are compared instead. A checkpoint contains nothing that train.fsdp splits,

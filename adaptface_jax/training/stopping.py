@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop signals: SIGTERM, SIGINT, SIGHUP and SIGUSR1, at any moment of a run."""
+"""Stop signals, at any moment of a run: those of a terminal, a machine that goes down, and the clusters' warnings."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from adaptface_jax.core.errors import Stopped
+from adaptface_jax.core.interruptions import raised_again
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 Result = TypeVar("Result")
 
 
@@ -26,16 +28,19 @@ class StopSignals:
         # One of several processes must not exit by itself: the others would wait for it.
         self._alone = alone
         self.received: str | None = None
-        self._raising = False
+        self._raising = self._dropped = False
         self._before: dict[int, Any] = {}
+        self._hook: Any = None
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        self._hook, sys.unraisablehook = sys.unraisablehook, raised_again(Stopped, self._again, sys.unraisablehook)
         return self
 
     def __exit__(self, *unused: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._hook
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -73,8 +78,13 @@ class StopSignals:
         first = self.received is None
         if first:
             self.received = signal.Signals(number).name
-        if first and self._raising:
+        if (first or self._dropped) and self._raising:
+            self._dropped = False
             raise self._stopped()
+
+    def _again(self) -> int:
+        self._dropped = True
+        return signal.Signals[self.received or "SIGTERM"]
 
     def _stopped(self) -> Stopped:
         return Stopped(f"stopped by {self.received}; run the same command to resume")

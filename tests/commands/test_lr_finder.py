@@ -111,7 +111,7 @@ def test_a_folder_in_use_is_refused(config, tmp_path, capsys):
         (["--from=nan"], "--from"),
         (["--from=1e-2", "--to=1e-3"], "--from, --to"),
         (["--to=inf"], "--to"),
-        (["--steps=5"], "at least 30"),
+        (["--steps=5"], "expected 30 to"),
         (["--steps=many"], "--steps"),
         (["--weight_decay=0,-1"], "--weight_decay"),
         (["--weight_decay=0,0.0"], "--weight_decay"),

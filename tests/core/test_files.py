@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptface_jax.core.errors import RunError
+from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import locked, write_text
-from adaptface_jax.core.json_io import to_json
+from adaptface_jax.core.json_io import read_json, to_json
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -47,6 +47,12 @@ def test_plain_values_come_back_as_they_were(value):
 )
 def test_what_json_cannot_express_becomes_plain(value, plain):
     assert json.loads(to_json(value), parse_constant=pytest.fail) == plain
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(InputError, match="is a pipe; expected a file"):
+        read_json(tmp_path / "results.json")
 
 
 def test_an_object_is_not_guessed_at():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptface_jax.core import files, outputs
+from adaptface_jax.core import files, outputs, run_names
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains, clear_remains_in, whole_file, whole_folder, write_text
 from adaptface_jax.evaluation.pair_scores import PairScores, write_scores
@@ -28,6 +28,15 @@ def test_what_can_be_written_is_not_refused_and_leaves_no_trace(tmp_path):
     outputs.check_file("/dev/null")
     outputs.check_folder(str(tmp_path / "x" / "y"))
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_what_a_run_consists_of_is_not_an_output(tmp_path):
+    outputs.check_file(str(tmp_path / "metrics.jsonl"))
+    (tmp_path / "run.json").touch()
+    outputs.check_file(str(tmp_path / "mine.json"))
+    for name in run_names.ALL:
+        with pytest.raises(InputError, match=f"{name}: belongs to the run in that folder"):
+            outputs.check_file(str(tmp_path / name))
 
 
 def test_a_full_disk_is_found_first(tmp_path, monkeypatch):

@@ -159,6 +159,29 @@ def test_they_say_nothing_when_nobody_takes_their_answer():
     assert (child.returncode, said) == (0, b"")
 
 
+REQUEST = pickle.dumps((JPEGS[:8], NAMES, (8, SIZE, SIZE, 3)))
+
+
+@pytest.mark.parametrize("cut", [1, 12, len(REQUEST) // 2, len(REQUEST) - 1])
+def test_they_say_nothing_when_the_parent_is_killed_within_a_request(cut):
+    command = [sys.executable, "-c", "from adaptface_jax.data.decoding import serve; serve()"]
+    child = subprocess.run(command, input=REQUEST[:cut], capture_output=True, check=False)
+    assert (child.returncode, child.stdout, child.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("cut", [0, 3, len(pickle.dumps({0: "what is wrong"})), -1])
+def test_a_process_that_is_killed_within_its_answer_ends_the_run_with_one_line(processes, cut):
+    said = (pickle.dumps({0: "what is wrong"}) + bytes(SIZE * SIZE * 3))[:cut]
+    process = decoding._Process()
+    process.end()
+    code = f"import sys; sys.stdin.buffer.read(1); sys.stdout.buffer.write({said[:200]!r})"
+    process._process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    processes._free.put(process)
+    processes._all.append(process)
+    with pytest.raises(RunError, match="a process that decodes images ended with status 0"):
+        processes([b"?"], ["x"], np.zeros((1, SIZE, SIZE, 3), np.uint8))
+
+
 def test_few_threads_decode_themselves_and_many_share_processes():
     assert decoder(0) is decoder(decoding.FEW) is decoded
     assert decoder(4) is decoder(4)

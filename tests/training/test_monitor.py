@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from adaptface_jax.core.errors import RunError
 from adaptface_jax.training.metric_log import device_memory
 from adaptface_jax.training.monitor import Monitor, read_metrics
+from tests.children import PATIENCE, one_device
 
 HPARAM_TAGS = ("_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info")
 
@@ -47,6 +50,26 @@ def test_what_is_repeated_at_the_resumed_step_is_not_logged_twice(tmp_path):
         pass
     rows = [{"step": 3, "eval/lfw/auc": 0.25}, {"step": 6, "train/loss": 2.0}, {"step": 6, "eval/lfw/auc": 0.5}]
     assert read_metrics(tmp_path) == rows
+
+
+FILLED = """
+import resource, sys
+from adaptface_jax.training.monitor import Monitor
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    with Monitor(sys.argv[1]) as monitor:
+        for step in range(1, 400):
+            monitor.text("settings", "x" * 1000)
+            monitor.scalars(step, {"train/loss": 1.0})
+except OSError as error:
+    print(step < 300, error)
+"""
+
+
+def test_events_that_cannot_be_written_end_the_run_and_hang_nothing(tmp_path):
+    words = [sys.executable, "-c", FILLED, tmp_path]
+    end = subprocess.run(words, env=one_device(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (end.returncode, end.stdout, end.stderr) == (0, f"True [Errno 27] File too large: '{tmp_path}'\n", "")
 
 
 def test_a_call_is_one_line_and_one_event_a_tag(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
@@ -42,6 +44,25 @@ def test_the_first_signal_counts():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
     assert stop.received == "SIGINT"
+
+
+class Dropping:
+    """Raises a signal where Python drops every exception."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_stop_that_python_drops_comes_again(capsys):
+    hook = sys.unraisablehook
+
+    def work():
+        Dropping()
+        time.sleep(PATIENCE)
+
+    with StopSignals() as stop, pytest.raises(Stopped, match="stopped by SIGTERM"), stop.at_once():
+        work()
+    assert sys.unraisablehook is hook and capsys.readouterr().err == ""
 
 
 def test_work_in_the_background_gives_its_result_or_its_error():

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names of what a training writes into its folder, for those that must leave it alone."""
+
+RUN_FILE = "run.json"
+METRICS = "metrics.jsonl"
+BASELINES = "baselines.json"
+EVIDENCE = "evidence.jsonl"
+RECORDS = "evidence.records"
+RESULTS, PAGE, MARKDOWN = "results.json", "results.html", "results.md"
+
+ALL = (RUN_FILE, METRICS, BASELINES, EVIDENCE, RECORDS, RESULTS, PAGE, MARKDOWN)
