@@ -28,6 +28,7 @@ def call(module: ModuleType, *words: object) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module.__name__, *map(str, words)])
         patch.setattr(command.os, "_exit", sys.exit)  # it would end the tests too
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # a command sets its own
         with pytest.raises(SystemExit) as stop:
             command.run_command(module.main, module.parser())
     return stop.value.code

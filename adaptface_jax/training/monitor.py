@@ -202,10 +202,12 @@ class _Written:
     traceback, and the training would wait forever for room in its queue."""
 
     def __init__(self, events: tensorboardX.SummaryWriter) -> None:
-        writer = events.file_writer.event_writer
-        self._file, self._folder = writer._ev_writer, events.logdir
+        self._folder = events.logdir
         self._failure: OSError | None = None
-        writer._ev_writer = writer._worker._record_writer = self
+        writer = events.file_writer.event_writer
+        self._file: Any = getattr(writer, "_ev_writer", None)
+        if self._file is not None:  # as in every version so far
+            writer._ev_writer = writer._worker._record_writer = self
 
     def check(self) -> None:
         """Raises the OSError of a write that failed, once."""
