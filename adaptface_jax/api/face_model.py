@@ -9,19 +9,20 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jax.sharding import Mesh
 
 from adaptface_jax.align.geometry import CROP_SIZE
 from adaptface_jax.api.adapters import Adapters, Choice, Chosen
-from adaptface_jax.api.arguments import named_in_python
+from adaptface_jax.api.arguments import check_number, check_yes_no, named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.fingerprint import fingerprint
+from adaptface_jax.api.image_forms import ImageLike, Images
 from adaptface_jax.api.index import Index
 from adaptface_jax.api.pair import PairDecision, decide
-from adaptface_jax.api.photographs import Align, Cropper, ImageLike, Images, Photograph, Photographs, check_align, parts
+from adaptface_jax.api.photographs import Align, Cropper, Photograph, Photographs, check_align, parts
 from adaptface_jax.api.rule import Rule, choose_rule
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.data.readable import Readable
@@ -51,7 +52,7 @@ class FaceModel:
         """results: the file that thresholds are read from, or None."""
         self.model, self.mesh, self.facts = model, mesh, facts
         self.embedder = Embedder(model.recognizer, mesh, batch_size, model.stored_size)
-        self._results, self._batch_size = results, batch_size
+        self._results, self._batch_size, self._process = results, batch_size, os.getpid()
         own = model.stored_size if "run" in facts else CROP_SIZE  # what a run was trained on counts as crops
         self.side_by_side: Adapters | None = None  # where further adapters were asked for
         self._cropper = Cropper(model.stored_size, (CROP_SIZE, own))
@@ -113,8 +114,9 @@ class FaceModel:
 
         Args:
           images: one image or any iterable of them, also a generator, in one pass: a path, the bytes of a file, a
-            Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Whatever their size, they are treated
-            as aligned crops, and first resized to `stored_size`.
+            Pillow image, or uint8 [H, W, 3], RGB; uint8 [N, H, W, 3] is N images. Also arrays of JAX and torch, files
+            open in binary mode, and arrays of paths. OpenCV's BGR is `image[..., ::-1]` here. Whatever their size, they
+            are treated as aligned crops, and first resized to `stored_size`.
           flip: whether `Faces.embeddings` are summed with those of the mirror images; None: as the model's thresholds
             were measured (`eval.flip`).
           align: "auto" finds and aligns the largest face of every image that is not 112x112 (or of the size at which a
@@ -153,6 +155,8 @@ class FaceModel:
         [16, 4]
         """
         check_align(align)
+        check_yes_no(flip=flip or False, pad=pad)
+        self._check_process()
         with named_in_python():
             chosen = None if adapters is None else Choice(self._several(), adapters)
         return self._batches(images, self.flip if flip is None else flip, align, pad, chosen)
@@ -195,7 +199,19 @@ class FaceModel:
             start += len(read)
             yield Faces.of(found.of(read), [None] * int(read.sum())).embeddings, read
 
+    def __reduce__(self) -> NoReturn:
+        raise InputError("a model cannot be pickled or copied; open it where it is to be used")
+
+    def _check_process(self) -> None:
+        """In a forked process JAX would wait forever."""
+        if os.getpid() != self._process:
+            raise InputError(
+                "the model was opened before this process was forked, which JAX does not survive; start processes with "
+                "multiprocessing's 'spawn' or 'forkserver', and open it in each"
+            )
+
     def _run(self, windows: Iterator[Window], flip: bool, rows: int | None) -> Iterator[Embeddings]:
+        self._check_process()
         return self.embedder.batches(self.model.frozen, self.model.trainable, windows, flip, rows)
 
     def verify(
@@ -247,6 +263,8 @@ class FaceModel:
     def rule(self, far: float | None = None, benchmark: str | None = None, threshold: float | None = None) -> Rule:
         """How `verify` decides, with the same arguments. Raises InputError if no threshold is known."""
         with named_in_python():
+            check_number("--far", far)
+            check_number("--threshold", threshold)
             return self.applied(choose_rule(self._results, far, benchmark, threshold))
 
     def index(self, folder: str | os.PathLike[str] | None = None, *, align: Align = "auto") -> Index:

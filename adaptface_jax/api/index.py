@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from adaptface_jax.api.arguments import named_in_python
 from adaptface_jax.api.faces import Faces
 from adaptface_jax.api.gallery import Gallery
 from adaptface_jax.api.hits import Hit, hits
+from adaptface_jax.api.image_forms import Images
 from adaptface_jax.api.index_files import read_index, write_index
-from adaptface_jax.api.photographs import Align, Images
+from adaptface_jax.api.photographs import Align
 from adaptface_jax.api.rule import Rule, if_known
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
@@ -192,6 +193,8 @@ class Index:
         Ties come in the order of `people`. Raises InputError for an empty index, for `top` below 1,
         where the threshold asked for is not known, and for images that cannot be read or aligned.
         """
+        if not isinstance(top, int | np.integer):
+            raise InputError(f"top: {top!r} is not a whole number")
         if top < 1:
             raise InputError(f"top: {top} is out of range; expected at least 1")
         gallery = self._gallery
@@ -203,7 +206,7 @@ class Index:
         found = [
             row
             for faces in self._model.embed_batches(images, align=self._align)
-            for row in hits(gallery, faces.embeddings, top, limit)
+            for row in hits(gallery, faces.embeddings, int(top), limit)
         ]
         if rule is None:
             return SearchResult(tuple(found), None, why, len(gallery))
@@ -229,6 +232,9 @@ class Index:
         result._gallery = read_index(Path(folder), model.fingerprint)
         result._number = {name: number for number, name in enumerate(result._gallery.names())}
         return result
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("an index cannot be pickled or copied; save it, and load it with FaceModel.load_index")
 
     def _refuse(self, names: Sequence[str]) -> None:
         for name in names:

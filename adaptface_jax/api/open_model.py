@@ -76,6 +76,8 @@ def open_model(
     adaptface_jax.core.errors.InputError: runs/2026/absent: no such file or folder; expected ...
     """
     with named_in_python():
+        if not isinstance(source, str | os.PathLike):
+            raise InputError(f"source: is a {type(source).__name__}; expected a path, a hub id or 'builtin'")
         is_run = (Path(source) / RUN_FILE).is_file()
         wanted = Wanted(os.fspath(source), checkpoint, image_size, stored_size, feature, dtype, results, batch_size)
         if adapters and not is_run:

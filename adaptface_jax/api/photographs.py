@@ -7,7 +7,7 @@ import concurrent.futures
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,18 +15,24 @@ from PIL import Image
 
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.api.image_forms import (
+    EXPECTED,
+    ImageLike,
+    Images,
+    collection,
+    each_image,
+    is_path,
+    is_pixels,
+    one_image,
+)
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
 from adaptface_jax.data.decode import decode, to_size
 from adaptface_jax.data.image_files import read_file
 
-# A path, an encoded file, a Pillow image, or uint8 [H, W, 3]; [N, H, W, 3] is N of them.
-ImageLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-Images = ImageLike | Iterable[ImageLike]
 Align = bool | Literal["auto"]
 
 THREADS = 4  # that read and align ahead of the model
-_ONE = (str, os.PathLike, bytes, Image.Image, np.ndarray)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +84,8 @@ class Cropper:
         align: "auto" aligns all but aligned crops, True all, False none.
         Raises InputError if it is not an image, shows no face to align, or the extra `align` is missing.
         """
-        path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
+        image = one_image(image, number)
+        path = os.fsdecode(image) if isinstance(image, str | os.PathLike) else None
         name = f"image {number}" if path is None else path
         if path is not None:
             pixels = decode(read_file(path), shown(path))
@@ -107,22 +114,6 @@ class Cropper:
         side = self._stored
         as_it_is = align is False or (align == "auto" and side in self._crops)
         return as_it_is and is_pixels(image, side)
-
-
-EXPECTED = "a path, a file's bytes, a Pillow image or a uint8 array [H, W, 3]"
-
-
-def each_image(images: Images) -> Iterator[Any]:
-    """The images one at a time, arrays of N images split up. Raises InputError for what holds no images."""
-    if not isinstance(images, _ONE) and not isinstance(images, Iterable):
-        raise InputError(f"images: is a {type(images).__name__}; expected {EXPECTED}, or any number of them")
-    for item in (images,) if isinstance(images, _ONE) else images:
-        # Arrays of other libraries; a Pillow image converts too, but holds more than its pixels.
-        array = np.asarray(item) if hasattr(item, "__array__") and not isinstance(item, _ONE) else item
-        if isinstance(array, np.ndarray) and array.ndim == 4:
-            yield from array
-        else:
-            yield array
 
 
 def read_ahead(
@@ -166,7 +157,7 @@ class Part(Sequence[Any]):
     def __init__(self, items: Sequence[Any], start: int, cropper: Cropper, align: Align, seen: bool = False) -> None:
         """start: the number of the first image. seen: whether pixels are already what the model sees."""
         self._items, self._start, self._cropper, self._align, self._seen = items, start, cropper, align, seen
-        self.paths = [os.fspath(item) if is_path(item) else None for item in items]
+        self.paths = [os.fsdecode(item) if is_path(item) else None for item in items]
         self.ready = all((seen and not is_path(item)) or cropper.sees(item, align) for item in items)
 
     def __len__(self) -> int:
@@ -185,6 +176,7 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator
     Files are read when a part is indexed, which threads do ahead of the device. An iterator is read a part at a time:
     `size` images, or a quarter as many if it yields pixels; of those only what the model sees is kept.
     """
+    images = collection(images)
     items = each_image(images)
     if isinstance(images, list | tuple | np.ndarray):
         yield Part(list(items), 0, cropper, align)
@@ -204,17 +196,7 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator
         yield Part(some, start, cropper, align, seen=True)
 
 
-def is_path(image: object) -> bool:
-    """Whether an image is named by its file."""
-    return isinstance(image, str | os.PathLike)
-
-
-def is_pixels(image: object, size: int) -> bool:
-    """Whether an image is already uint8 [size, size, 3]."""
-    return isinstance(image, np.ndarray) and image.shape == (size, size, 3) and image.dtype == np.uint8
-
-
 def check_align(align: object) -> None:
     """Raise InputError for anything but an `Align`."""
-    if align not in (True, False, "auto"):
+    if not (align == "auto" if isinstance(align, str) else isinstance(align, bool | int) and align in (True, False)):
         raise InputError(f"align: {align!r} is not known; expected 'auto', True or False")

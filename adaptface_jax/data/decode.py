@@ -50,11 +50,28 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {image.dtype} {list(image.shape)}")
+            found = f"{image.dtype} {list(image.shape)}{_instead(image)}"
+            raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {found}")
         return image
     if isinstance(image, bytes) and (found := _ordinary(image, size)) is not None:
         return found
     return np.asarray(_opened(image, key, functools.partial(_rgb, size=size)))
+
+
+def _instead(array: np.ndarray) -> str:
+    """How an array that is no image becomes one, where that is plain from its type and shape."""
+    shape = array.shape
+    if array.size == 0:
+        return ", which holds no pixels"
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] != 3:
+        return ", channels first; give image.transpose(1, 2, 0)"
+    if len(shape) == 2 or shape[2:] == (1,):
+        return ", gray; give np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)"
+    if shape[2:] == (4,):
+        return ", with transparency; give image[..., :3]"
+    if shape[2:] == (3,):
+        return "; give values of 0 to 255, as image.astype(np.uint8)"
+    return ""
 
 
 def _ordinary(file: bytes, size: int | None) -> np.ndarray | None:
@@ -124,6 +141,8 @@ def _rgb(image: Image.Image, key: str, size: int | None) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise TooManyPixels(f"{key}: the image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
+    if width * height == 0:
+        raise InputError(f"{key}: is {width} x {height}, which holds no pixels")
     bits, inverted = _depth(image)
     if size is not None and image.format == "JPEG":
         image.draft(None, (SPARE * size, SPARE * size))
@@ -147,6 +166,8 @@ def _formats(head: bytes, key: str) -> tuple[str, ...]:
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
     """How many bits a gray pixel has, and whether 0 is white. TIFF declares it; Pillow scales a PGM to 16 bits."""
+    if image.format is None and image.mode == "I":
+        return 32, False  # made in memory, of any range
     if image.format != "TIFF":
         return 16, False
     tags = image.tag_v2  # type: ignore[attr-defined]

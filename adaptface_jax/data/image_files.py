@@ -192,8 +192,11 @@ def read_file(path: str) -> bytes:
                     f"{shown(path)}: {status.st_size} bytes are too many for an image; at most {MAX_BYTES} are read"
                 )
             return file.read()
-    except OSError as error:
-        raise InputError(f"{shown(path)}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        name, reason = shown(path) or repr(path), getattr(error, "strerror", error)
+        if "://" in path:
+            raise InputError(f"{name}: is an address; give the path of a file") from None
+        raise InputError(f"{name}: cannot be read ({reason})") from None
 
 
 class ImageFiles(Sequence[bytes]):

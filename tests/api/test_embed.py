@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import os
+import pickle
 import sys
 
 import jax
@@ -52,6 +54,11 @@ def test_every_kind_of_image_gives_the_same_bits(trained, crops, paths):
         (crop for crop in crops[:4]),
         iter([paths[0], crops[1:3], Image.open(paths[3])]),
         jax.numpy.asarray(crops[:4]),
+        [jax.numpy.asarray(crop) for crop in crops[:4]],
+        [io.BytesIO(encoded(crop)) for crop in crops[:4]],
+        [bytearray(encoded(crop)) for crop in crops[:4]],
+        np.array([str(path) for path in paths[:4]]),  # as the command's own `paths` are read back
+        np.array(paths[:4], dtype=object),
     ]
     expected = trained.embed(kinds[0])
     assert expected.embeddings.shape == (4, 16) and expected.gates.shape == (4, 3)
@@ -66,6 +73,52 @@ def test_one_image_needs_no_list(trained, crops, paths, one):
     faces = trained.embed(one(crops, paths))
     assert len(faces) == 1
     np.testing.assert_array_equal(faces.embeddings, trained.embed([crops[0]]).embeddings)
+
+
+def test_one_image_in_another_form_is_one_image(trained, crops):
+    expected = trained.embed(crops[0]).embeddings
+    for image in (jax.numpy.asarray(crops[0]), io.BytesIO(encoded(crops[0])), memoryview(encoded(crops[0]))):
+        np.testing.assert_array_equal(trained.embed(image).embeddings, expected)
+    assert trained.verify(jax.numpy.asarray(crops[0]), io.BytesIO(encoded(crops[0])), threshold=1.2).same
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((8, 8), np.uint8), "gray; give np.repeat"),
+        (np.zeros((8, 8, 1), np.uint8), "gray; give np.repeat"),
+        (np.zeros((8, 8, 4), np.uint8), "give image[..., :3]"),
+        (np.zeros((3, 8, 8), np.uint8), "channels first; give image.transpose(1, 2, 0)"),
+        (np.zeros((8, 8, 3), np.float32), "give values of 0 to 255"),
+        (np.zeros((0, 8, 3), np.uint8), "holds no pixels"),
+        (Image.new("RGB", (0, 0)), "holds no pixels"),
+        (Image.new("L", (8, 8), 200).convert("I"), "32-bit pixels, whose range is unknown"),
+        (io.StringIO("anna.jpg"), "is a file of text"),
+        ("https://example.org/anna.jpg", "is an address"),
+        ("a\0b", "cannot be read"),
+    ],
+)
+def test_what_is_no_image_says_how_it_becomes_one(trained, array, said):
+    with pytest.raises(af.InputError) as raised:
+        trained.embed([array])
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_flags_are_true_or_false(trained, crops):
+    for given in ({"flip": "no"}, {"pad": "no"}, {"align": np.zeros(2)}):
+        with pytest.raises(af.InputError, match="is not known; expected"):
+            trained.embed(crops, **given)
+
+
+def test_a_model_stays_in_its_process(trained, crops, monkeypatch):
+    with pytest.raises(af.InputError, match="cannot be pickled"):
+        pickle.dumps(trained)
+    with pytest.raises(af.InputError, match="cannot be pickled"):
+        pickle.dumps(trained.index())
+    monkeypatch.setattr(trained, "_process", os.getpid() + 1)
+    for use in (lambda: trained.embed(crops), lambda: trained.verify(crops[0], crops[1], threshold=1)):
+        with pytest.raises(af.InputError, match="before this process was forked"):
+            use()
 
 
 def test_paths_are_those_of_the_files(trained, crops, paths):
