@@ -102,7 +102,10 @@ class Cropper:
             self._aligner = self._aligner or Aligner()
             crop = self._aligner(pixels)
         if crop is None:
-            raise InputError(f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop")
+            crops = "" if align is True else f" of {' or '.join(f'{side}x{side}' for side in sorted({*self._crops}))}"
+            raise InputError(
+                f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop{crops}"
+            )
         return Photograph(name, path, crop.image, crop.faces)
 
     def seen(self, image: ImageLike, number: int, align: Align) -> np.ndarray:

@@ -50,8 +50,8 @@ def decode(image: bytes | np.ndarray | Image.Image, key: str, size: int | None =
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            found = f"{image.dtype} {list(image.shape)}{_instead(image)}"
-            raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {found}")
+            seen = f"{image.dtype} {list(image.shape)}{_instead(image)}"
+            raise InputError(f"{key}: expected a uint8 array [H, W, 3], found {seen}")
         return image
     if isinstance(image, bytes) and (found := _ordinary(image, size)) is not None:
         return found

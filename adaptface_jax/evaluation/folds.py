@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ten-fold accuracy: in each fold, pairs are judged at the threshold that is best on the other folds.
 
-Folds that a list gives are kept. Without any, they are contiguous tenths in file order, as in LFW's protocol and
+Folds that a list gives are kept, unless it is a single one (LFW's pairsDevTest.txt), which leaves no other to take a
+threshold from. Without any, they are contiguous tenths in file order, as in LFW's protocol and
 InsightFace's evaluation of a pack, if every tenth has at least half its even share of genuine and of impostor pairs.
 Otherwise (a list sorted by truth, or of few pairs) they are stratified: the genuine pairs are cut into contiguous
 tenths, and so are the impostor pairs. For pairs in LFW's order the two are the same.
@@ -24,19 +25,20 @@ def fold_of_each(folds: Folds, issame: np.ndarray) -> np.ndarray:
     """The fold of each pair, int [N] in 0..F-1.
 
     folds: None for the rule above; the number of contiguous ones, sizes differing by at most one; or int [N], any
-      numbers for folds. issame: bool [N].
-    Raises InputError for more folds than pairs, for an array of another shape or type, and without folds where there
-    are not two pairs of each kind.
+      numbers for folds; a single one is as None. issame: bool [N].
+    Raises InputError for less than two folds or more than pairs, for an array of another shape or type, and without
+    folds where there are not two pairs of each kind.
     """
     issame = np.asarray(issame, bool)
     pairs = len(issame)
     if isinstance(folds, np.ndarray):
         if folds.shape != (pairs,) or not np.issubdtype(folds.dtype, np.integer):
             raise InputError(f"folds: {folds.dtype} of shape {folds.shape}; expected one integer per pair, ({pairs},)")
-        return np.unique(folds, return_inverse=True)[1]
-    if folds is not None:
-        if not 1 <= folds <= pairs:
-            raise InputError(f"folds: {folds} for {pairs} pairs; expected 1..{pairs} (the protocol has {FOLDS})")
+        if not _single(folds):
+            return np.unique(folds, return_inverse=True)[1]
+    elif folds is not None:
+        if not 2 <= folds <= pairs:
+            raise InputError(f"folds: {folds} for {pairs} pairs; expected 2..{pairs} (the protocol has {FOLDS})")
         return _contiguous(pairs, folds)
     return _stratified(issame) if tenths_are_uneven(issame) else _contiguous(pairs, FOLDS)
 
@@ -63,14 +65,21 @@ def folds_line(folds: Folds, issame: np.ndarray) -> str:
     """A remark on the folds of pairs that `fold_of_each` chooses, in one line; empty if there is none."""
     fold = fold_of_each(folds, issame)
     count = int(fold.max()) + 1
-    if isinstance(folds, np.ndarray):
+    single = isinstance(folds, np.ndarray) and _single(folds)
+    if isinstance(folds, np.ndarray) and not single:
         held = np.bincount(fold, issame) / np.bincount(fold)
         lone = int(((held == 0) | (held == 1)).sum())
         return f"{lone} of the list's own {plural(count, 'fold')} have pairs of one kind only" if lone else ""
-    if folds is None and tenths_are_uneven(issame):
+    if (folds is None or single) and tenths_are_uneven(issame):
         fewer = "" if count == FOLDS else f", only {count} of them, since there are no more pairs of one kind"
-        return f"tenths in file order have uneven shares of the two kinds (a sorted list?): folds are stratified{fewer}"
-    return ""
+        reason = "the list puts all pairs in one fold, and " if single else ""
+        reason += "tenths in file order have uneven shares of the two kinds (a sorted list?)"
+        return f"{reason}: folds are stratified{fewer}"
+    return "the list puts all pairs in one fold: tenths in file order are the folds" if single else ""
+
+
+def _single(folds: np.ndarray) -> bool:
+    return bool((folds == folds[:1]).all())
 
 
 def _contiguous(pairs: int, count: int) -> np.ndarray:

@@ -255,6 +255,17 @@ def test_a_list_in_lfws_order_and_the_same_list_sorted_by_truth_have_the_same_fo
     assert "2 of the list's own 2 folds" in folds_line(np.arange(600) // 300, issame[order])
 
 
+def test_a_single_fold_is_no_fold():
+    """There is no other to take a threshold from: every pair would be judged at the first of the grid."""
+    embeddings, issame = made_pairs(300)
+    alone = np.zeros(300, int)
+    assert verify(embeddings, issame, folds=alone).fold_accuracies == verify(embeddings, issame).fold_accuracies
+    assert "all pairs in one fold" in folds_line(alone, issame)
+    assert "one fold, and" in folds_line(alone, np.sort(issame)) and "stratified" in folds_line(alone, np.sort(issame))
+    with pytest.raises(InputError, match=r"expected 2\.\.300"):
+        verify(embeddings, issame, folds=1)
+
+
 @pytest.mark.parametrize("folds", [np.zeros(19, int), np.zeros(20)])
 def test_folds_that_do_not_fit_are_refused(folds):
     with pytest.raises(InputError, match="expected one integer per pair"):
