@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,9 +35,12 @@ class Held:
     names: tuple[str, ...]
     stack: several.Tree
 
-    def place(self, name: str) -> int:
+    def place(self, run: Any) -> int:
+        name = os.fspath(run) if isinstance(run, os.PathLike) else run
         if name not in self.names:
-            raise InputError(f"adapters: {shown(name)} is not one of those opened: {', '.join(map(shown, self.names))}")
+            raise InputError(
+                f"adapters: {shown(str(name))} is not one of those opened: {', '.join(map(shown, self.names))}"
+            )
         return self.names.index(name)
 
 
@@ -68,7 +72,7 @@ class Adapters:
     def swap(self, old: Run, new: Run, checkpoint: str | int = "best") -> None:
         """Replace one run with another; raises InputError, and changes nothing, where it does not fit."""
         held, name = self.held, os.fspath(new)
-        place = held.place(os.fspath(old))
+        place = held.place(old)
         names = (*held.names[:place], name, *held.names[place + 1 :])
         if names.count(name) > 1:
             raise InputError(f"adapters: {shown(name)} is already open")
@@ -91,8 +95,10 @@ class Choice(Iterator[np.ndarray]):
         held = adapters.held
         self.stack, self.embedder = held.stack, adapters.embedder
         self._one = isinstance(chosen, str | os.PathLike)
+        if not isinstance(chosen, str | os.PathLike | Iterable):
+            raise InputError(f"adapters: is a {type(chosen).__name__}; expected a name, or one for each image")
         names = itertools.repeat(chosen) if isinstance(chosen, str | os.PathLike) else chosen
-        self._places = (held.place(os.fspath(name)) for name in names)
+        self._places = (held.place(name) for name in names)
         self._passes: collections.deque[np.ndarray] = collections.deque()
 
     def add(self, count: int, rows: int) -> None:

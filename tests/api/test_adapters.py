@@ -88,6 +88,10 @@ def test_what_cannot_be_opened_with_a_run_is_named(config, told, model, runs, tm
 def test_names_that_do_not_fit_the_images(model, backbone, crops):
     with pytest.raises(af.InputError, match="absent is not one of those opened"):
         model.embed(crops[:2], adapters=["absent", "absent"])
+    with pytest.raises(af.InputError, match="1 is not one of those opened"):
+        model.embed(crops[:2], adapters=[1, 1])
+    with pytest.raises(af.InputError, match="is a int; expected a name"):
+        model.embed(crops[:2], adapters=1)
     for count, told in ((2, "fewer names"), (4, "more names")):
         with pytest.raises(af.InputError, match=told):
             model.embed(crops[:3], adapters=[model.adapters[0]] * count)

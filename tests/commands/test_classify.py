@@ -242,9 +242,12 @@ def test_a_run_whose_images_have_changed_is_refused(run, pictures, tmp_path, cap
     moved = tmp_path / "moved"
     shutil.copytree(pictures, moved)
     assert call(classify, f"--evaluate={run}", f"--data={moved}", "--split=validation") == 0
-    (moved / "red" / "00.png").unlink()
+    (moved / "red" / "00.png").rename(moved / "red" / "other.png")
     assert call(classify, f"--evaluate={run}", f"--data={moved}") == 2
-    assert "are not those of the run" in capsys.readouterr().err
+    assert "are not those of the run (as many as its run.json lists" in capsys.readouterr().err
+    (moved / "red" / "other.png").unlink()
+    assert call(classify, f"--evaluate={run}", f"--data={moved}") == 2
+    assert "are not those of the run (its run.json lists" in capsys.readouterr().err
 
 
 def test_settings_of_the_other_task_are_refused(run, config, tmp_path, capsys):

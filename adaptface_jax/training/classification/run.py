@@ -31,9 +31,12 @@ def open_classifier(workdir: Path, which: str, path: str = "") -> tuple[Classifi
         old, new = ({k: v for k, v in side[part].items() if k != "source"} for side in (record, plan.record))
         if old != new:
             name = "training" if part == "data" else part
+            differ = f"its {RUN_FILE} lists {old['images']:,}, there are {new['images']:,}"
+            if old["images"] == new["images"]:
+                differ = f"as many as its {RUN_FILE} lists, with other names or labels"
             raise InputError(
-                f"--evaluate: the {name} images of {config.data.path} are not those of the run (its {RUN_FILE} lists "
-                f"{old['images']:,}, there are {new['images']:,}); restore them or set --data to where they are"
+                f"--evaluate: the {name} images of {config.data.path} are not those of the run ({differ}); "
+                "restore them or set --data to where they are"
             )
     step, state = restored(plan, workdir, which)
     return dataclasses.replace(plan, trainable=state.trainable, statistics=state.statistics), step
