@@ -56,10 +56,12 @@ class Seen:
 class SeenRecords:
     """The ROW of every record in a file, written as the records are read.
 
+    changed: the numbers of the records whose content was another one when they were read before.
     Raises InputError if the file is for another number of records.
     """
 
     def __init__(self, path: Path, count: int) -> None:
+        self.changed: set[int] = set()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         size = os.fstat(self._file).st_size
         if size not in (0, count * ROW.itemsize):
@@ -74,6 +76,11 @@ class SeenRecords:
         """Add the records of a step; the row of one that could not be read stays as it was."""
         for number, row in zip(numbers.tolist(), rows, strict=True):
             if row["image"]:
+                before = os.pread(self._file, ROW.itemsize, number * ROW.itemsize)
+                if before == row.tobytes():
+                    continue
+                if any(before):
+                    self.changed.add(number)
                 # Not through a memory map: there a full disk would kill the process without a message.
                 os.pwrite(self._file, row.tobytes(), number * ROW.itemsize)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,10 +39,14 @@ class Baselines:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What a run's file holds. of: the backbone, the benchmarks' paths and whether mirror images are included."""
+    """What a run's file holds. of: the backbone, the benchmarks' paths and whether mirror images are included.
+
+    sha256: of the rest; empty from versions that did not write it.
+    """
 
     of: tuple[dict[str, Any], dict[str, str], bool]
     results: Baselines
+    sha256: str = ""
 
 
 def _read(workdir: Path) -> Known | None:
@@ -50,10 +55,18 @@ def _read(workdir: Path) -> Known | None:
     if not path.exists():
         return None
     try:
-        return from_plain(read_json(path), Known, str(path))
+        plain = read_json(path)
+        known = from_plain(plain, Known, str(path))
+        if known.sha256 and known.sha256 != _digest(plain):
+            raise InputError(f"{path}: was changed since it was written (sha256 differs)")
+        return known
     except InputError as error:
         print(f"{error}; not used", flush=True)
         return None
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([plain["of"], plain["results"]], sort_keys=True).encode()).hexdigest()
 
 
 def known_frozen(workdir: Path, paths: Mapping[str, str], flip: bool) -> dict[str, BenchmarkResult]:
@@ -89,5 +102,7 @@ def baselines(
         measured = Baselines(raw_pixels(benchmarks), found.results)
     if primary():
         write_each(workdir / SCORES / FROZEN, found.scores)
-        write_text(workdir / NAME, to_json(Known(wanted, measured)) + "\n")
+        known = Known(wanted, measured)
+        known = dataclasses.replace(known, sha256=_digest(json.loads(to_json(known))))
+        write_text(workdir / NAME, to_json(known) + "\n")
     return measured

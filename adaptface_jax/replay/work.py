@@ -63,8 +63,13 @@ def _sections(recorded: RecordedRun, args: argparse.Namespace, began: float) -> 
         if (finding := replayer.kept(step)) is not None:
             findings.append(finding)
             intact.remove(step)
-    held = f"{plural(len(intact), 'checkpoint')}: {', '.join(f'{step:,}' for step in intact[-8:])}"
-    yield Section("checkpoints", held, tuple(findings) or (ok("state", "every array is as in the training"),))
+    steps = f": {', '.join(f'{step:,}' for step in intact[-8:])}" if intact else ""
+    if not findings:
+        if intact:
+            findings.append(ok("state", "every array is as in the training"))
+        if recorded.trained not in intact and (recorded.ended or not intact):
+            findings.append(note("last step", f"no checkpoint of step {recorded.trained:,}: its state is not verified"))
+    yield Section("checkpoints", f"{plural(len(intact), 'checkpoint')}{steps}", tuple(findings))
     if args.exported:
         yield Section("exported", args.exported, (exported(Path(args.exported), plan, replayer, intact),))
     if any(name in ORDER for name in changed(record, plan.record)):

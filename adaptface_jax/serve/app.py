@@ -170,7 +170,7 @@ class Guard:
             expected = "an IP address, " + " or ".join(sorted(self._names))
             return problem_response(421, f"Host: {host[:80]!a} is not this server; expected {expected}")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _site(origin) != host.lower():
             return problem_response(403, f"Origin: {origin[:80]!a}: pages from other sites are refused")
         return None
 
@@ -183,6 +183,14 @@ class Guard:
             ipaddress.ip_address(name)
             return True
         return False
+
+
+def _site(origin: str) -> str | None:
+    """The host and port of an Origin header; None where it has no valid form."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # brackets around what is no IPv6 address
+        return None
 
 
 def fixed(text: str, kind: str) -> Callable[[Request], Awaitable[Response]]:

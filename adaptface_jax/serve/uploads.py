@@ -92,6 +92,8 @@ class Body:
                 check_name(name, value, photographs, texts)
                 if isinstance(value, UploadFile):
                     result.photographs.setdefault(name, []).append(photograph(await value.read(), name))
+                elif name in result.texts:
+                    raise Refused(422, f"{name}: was sent twice; expected one value")
                 else:
                     result.texts[name] = value
         finally:
@@ -134,9 +136,23 @@ class Body:
 
 
 class InMemory(MultiPartParser):
-    """The parser would put large files on disk; `Body` bounds what is in memory."""
+    """The parser would put large files on disk; `Body` bounds what is in memory. And a form has to be whole."""
 
     spool_max_size = BODY_BYTES
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
+        super().__init__(headers, self._whole(stream), **limits)
+        self._ended = False
+
+    def on_end(self) -> None:
+        """The closing boundary."""
+        self._ended = True
+
+    async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._ended:  # the parser would drop the part that is cut off, and return the others
+            raise MultiPartException("it ends before its closing boundary")
 
 
 def check_name(name: str, value: object, photographs: Collection[str], texts: Collection[str]) -> None:

@@ -31,7 +31,7 @@ from adaptface_jax.core.errors import InputError, RunError, Stopped
 from adaptface_jax.core.files import write_text
 from adaptface_jax.core.json_io import parse_object, to_json
 from adaptface_jax.core.processors import cores
-from adaptface_jax.core.text import one_line
+from adaptface_jax.core.text import one_line, plural, shown
 from adaptface_jax.data.bad_records import FILE as BAD_RECORDS
 from adaptface_jax.data.witness import RECORDS, Seen, SeenRecords
 from adaptface_jax.training.fingerprint import leaf_names, make_fingerprint
@@ -85,6 +85,16 @@ class Evidence:
         self._seen(numbers, rows)
         if self._file is not None:
             self._file(numbers, rows)
+
+    def changed(self) -> str:
+        """A sentence on the images that had another content when the run read them before, each said once; or ""."""
+        if self._file is None or not self._file.changed:
+            return ""
+        numbers, self._file.changed = sorted(self._file.changed), set()
+        first = shown(self._plan.source.key(numbers[0]))
+        return f"{plural(len(numbers), 'training image')} changed since this run read them before: {first}" + (
+            " and others" if len(numbers) > 1 else ""
+        )
 
     def row(self, text: str) -> None:
         """Takes a line of `metrics.jsonl`."""

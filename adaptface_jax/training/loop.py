@@ -24,7 +24,7 @@ from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.evidence import Evidence
 from adaptface_jax.training.metric_log import MetricLog
-from adaptface_jax.training.monitor import Monitor
+from adaptface_jax.training.monitor import METRICS_FILE, Monitor
 from adaptface_jax.training.not_finite import not_finite
 from adaptface_jax.training.plan import Plan, due, placed_batches
 from adaptface_jax.training.profile import Profile
@@ -103,6 +103,8 @@ class Session:
         """Start saving a step; its row and its evidence are written first, since a killed run resumes after it."""
         self.evidence.note(step, state)
         self.evidence.flush()
+        if line := self.evidence.changed():
+            self.progress.write(line)
         self.checkpoints.save(step, state, score, self.course)
 
     def ended_early(self) -> str:
@@ -129,6 +131,8 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
         latest = checkpoints.latest()
         step = start = latest or 0
         if latest is None:
+            if (workdir / METRICS_FILE).is_file():
+                print(f"no complete checkpoint in {workdir / CHECKPOINTS}: training starts again", flush=True)
             state = begin_state(plan.trainable, optimizer, plan.statistics, plan.mesh)
         else:
             like = abstract_state(config.train, plan.trainable, plan.statistics, plan.mesh, plan.centers)

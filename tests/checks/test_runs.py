@@ -76,6 +76,25 @@ def test_a_valid_run_has_no_fault(run, tmp_path, capsys):
     assert sorted(path.name for path in run.rglob("*")) == before, "the doctor changes nothing"
 
 
+def test_checkpoints_that_are_not_those_of_the_run(run, tmp_path, capsys):
+    """A last step that is gone, and settings that no checkpoint has: what opens the run gets other values, or none."""
+    workdir = tmp_path / "run"
+    shutil.copytree(run, workdir)
+    record = json.loads((workdir / "run.json").read_text())
+    record["config"]["adapter"]["alpha"] += 1
+    (workdir / "run.json").write_text(json.dumps(record))
+    status, found = examined(workdir, tmp_path)
+    assert status == 1 and found["training", "checkpoints"] == "fault"
+    assert "config.adapter.alpha was" in capsys.readouterr().out
+    shutil.copy(run / "run.json", workdir)
+    steps = sorted((workdir / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    shutil.rmtree(steps[-1])
+    assert len(steps) > 1
+    status, found = examined(workdir, tmp_path)
+    assert status == 0 and found["training", "checkpoints"] == "warning"
+    assert f"but the run ended at step {steps[-1].name}" in capsys.readouterr().out
+
+
 def test_a_broken_run(run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(run, workdir)

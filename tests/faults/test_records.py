@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -82,3 +83,18 @@ def test_training_resumes_or_says_what_to_restore(run, tmp_path, capsys, name, c
         assert said.err.count("\n") == 1
     else:
         assert (workdir / "results.json").read_bytes()[:1] == b"{"
+
+
+def test_edited_baselines_are_measured_again(run, tmp_path, capsys):
+    """Else every gain in the report would be over the edited numbers."""
+    workdir = tmp_path / "run"
+    shutil.copytree(run, workdir)
+    path = workdir / "baselines.json"
+    before = json.loads(path.read_text())
+    edited = json.loads(path.read_text())
+    for entry in edited["results"]["frozen"].values():
+        entry["accuracy"] = 0.123
+    path.write_text(json.dumps(edited))
+    assert call(train, f"--config={run.parent / CONFIG}", f"--workdir={workdir}") == 0
+    assert "baselines.json: was changed since it was written (sha256 differs); not used" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == before

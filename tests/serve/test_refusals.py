@@ -69,6 +69,11 @@ BAD = {
         "the form cannot be read",
         {"content": b"--c\r\nnonsense", "headers": {"content-type": "multipart/form-data; boundary=b"}},
     ),
+    "two values of one": (
+        422,
+        "far: was sent twice",
+        {"files": [*PAIR.items(), ("far", (None, "1e-1")), ("far", (None, "1e-2"))]},
+    ),
     "many fields": (400, "Too many fields", {"files": PAIR, "data": {f"f{number}": "" for number in range(99)}}),
 }  # fmt: skip
 
@@ -92,6 +97,17 @@ def test_the_number_of_photographs_is_limited(ask):
     assert ask("POST", "/embed", files=[("image", SMALL)] * 40).status_code == 400
     assert ask("POST", "/embed", files=[("image", SMALL), ("image", b"text")]).status_code == 415
     assert ask("POST", "/search", files={"image": SMALL}, data={"top": "2.5"}).status_code == 422
+
+
+@pytest.mark.parametrize("left", [6, 100, 400])
+def test_a_form_that_ends_early_is_not_answered_in_part(ask, left):
+    """Its last photograph would be missing, and the others answered as if they were all."""
+    part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + SMALL + b"\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    whole = part * 2 + b"--b--\r\n"
+    assert len(ask("POST", "/embed", content=whole, headers=headers).json()["images"]) == 2
+    answer = ask("POST", "/embed", content=whole[:-left], headers=headers)
+    assert answer.status_code == 400 and "it ends before its closing boundary" in answer.json()["error"]
 
 
 def test_a_form_without_a_stated_length_is_bounded_too(ask):
@@ -127,7 +143,7 @@ def test_its_own_names_are_answered(ask, host):
 
 
 def test_a_page_from_another_site_is_refused(ask):
-    for origin in ("http://evil.example", "null", "https://127.0.0.1:9"):
+    for origin in ("http://evil.example", "null", "https://127.0.0.1:9", "http://[::1", "http://[b]"):
         answer = ask("POST", "/verify", files=PAIR, headers={"origin": origin})
         assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
     assert ask("POST", "/verify", files=PAIR, headers={"origin": "http://127.0.0.1"}).status_code == 200

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from adaptface_jax.checks.finding import Finding, Section, fault, note, ok, warning
 from adaptface_jax.checks.run import classification, history, outcome
 from adaptface_jax.checks.run.records import AnyRun, ClassificationRun, FaceRun
+from adaptface_jax.core.errors import InputError
+from adaptface_jax.core.text import one_line
 from adaptface_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from adaptface_jax.training.run import check_copy
 
 
 def check_records(run: AnyRun) -> Iterator[Section]:
@@ -63,7 +66,14 @@ def checkpoints(run: AnyRun) -> list[Finding]:
             *damaged,
             says if due else note("checkpoints", f"none yet, the first at step {run.config.checkpoint.every_steps:,}"),
         ]
+    try:
+        check_copy(folder / str(latest), run.record)
+    except InputError as error:
+        return [*damaged, fault("checkpoints", one_line(error, 1000), "train, evaluate and export refuse this run")]
     what = f"latest {latest:,}" + (f", best {best:,}" if best is not None else "")
+    if run.finished and latest < run.last_step and not damaged:
+        advice = "was its last checkpoint moved or deleted? what opens this run gets an older state than its results"
+        return [warning("checkpoints", f"{what}, but the run ended at step {run.last_step:,}", advice)]
     if run.last_step - latest > 2 * run.config.checkpoint.every_steps:
         return [
             *damaged,
