@@ -25,13 +25,26 @@ def integer(text: str) -> int:
 
 def finite(text: str) -> float:
     """What `type=float` of a command's flag is: also refuses nan and infinities."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{shortened(repr(text), 40)} is not a finite number")
     return value
+
+
+def positive(text: str) -> float:
+    """The `type` of a flag that is a finite number above 0."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{shortened(repr(text), 40)} is not a number above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def whole_number(most: int = LARGEST, unit: str = "", least: int = 1) -> Callable[[str], int]:

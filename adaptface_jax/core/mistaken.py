@@ -24,7 +24,7 @@ def mistaken_for(head: bytes) -> str | None:
         return "is empty (0 bytes); download it again"
     if head[257:262] == b"ustar":
         return f"is a tar archive; {_UNPACK}"
-    if head.lstrip().lower().startswith(_PAGES):
+    if head[:HEAD].lstrip().lower().startswith(_PAGES):
         return "is a web page, not the file; check the address and download again"
     if not head.strip(b"\0"):
         return "holds only zeros; copy or download it again"

@@ -17,6 +17,8 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
 def shown(name: str) -> str:
     """A key or a path as it is; what cannot be printed (line breaks, bytes that are not UTF-8) is escaped."""
+    if name.isprintable():  # as of millions of keys
+        return name
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)
 
 

@@ -28,6 +28,9 @@ from adaptface_jax.data.skipped_files import SkippedFiles
 # The largest image that is decoded (decode.MAX_PIXELS), uncompressed, fits.
 MAX_BYTES = 256 << 20
 
+# How many folders are looked into, on each level, for a dataset that is not where it was named.
+MOST_FOLDERS = 32
+
 # Folders that systems and network drives create next to images: thumbnails, trash, macOS metadata.
 SYSTEM_FOLDERS = {
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin",

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptface_jax.core.text import plural, shortened, shown
-from adaptface_jax.data.image_files import is_dir, is_file, is_no_ones
+from adaptface_jax.data.image_files import MOST_FOLDERS, is_dir, is_file, is_no_ones
 from adaptface_jax.data.image_formats import SUFFIXES
 
-# How many paths of a list are tried before it counts as written for another folder, and in how many folders it is then
-# tried, on each of two levels.
-_TRIED, _FOLDERS = 20, 32
+_TRIED = 20  # paths of a list, before it counts as written for another folder
 
 
 class _Listing(NamedTuple):
@@ -110,7 +108,7 @@ class Lookup:
     def _folders_in(self, inner: str) -> list[str]:
         names = self._listing(inner).folders.values()
         found = sorted(os.path.join(inner, name) for name in set(names) if not is_no_ones(name))
-        return found if len(found) <= _FOLDERS else []
+        return found if len(found) <= MOST_FOLDERS else []
 
     def _second_level(self) -> list[str]:
         return [inner for outer in self._folders_in("") for inner in self._folders_in(outer)]

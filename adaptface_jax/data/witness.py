@@ -76,13 +76,13 @@ class SeenRecords:
         """Add the records of a step; the row of one that could not be read stays as it was."""
         for number, row in zip(numbers.tolist(), rows, strict=True):
             if row["image"]:
-                before = os.pread(self._file, ROW.itemsize, number * ROW.itemsize)
-                if before == row.tobytes():
+                now, before = row.tobytes(), os.pread(self._file, ROW.itemsize, number * ROW.itemsize)
+                if now == before:
                     continue
                 if any(before):
                     self.changed.add(number)
                 # Not through a memory map: there a full disk would kill the process without a message.
-                os.pwrite(self._file, row.tobytes(), number * ROW.itemsize)
+                os.pwrite(self._file, now, number * ROW.itemsize)
 
     def close(self) -> None:
         """May be called once."""

@@ -18,6 +18,7 @@ import argparse
 from adaptface_jax.cli.command import run_command
 from adaptface_jax.cli.outputs import output_file
 from adaptface_jax.cli.parser import Parser
+from adaptface_jax.core.flag_values import positive, whole_number
 
 WINDOWS, SHARE, TOLERANCE = 5, 3.0, 1e-3
 
@@ -33,13 +34,15 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(__doc__ or "")
     result.add_argument("run", metavar="WORKDIR", help="the folder of a training run")
-    result.add_argument("--windows", type=_count, default=WINDOWS, metavar="N", help=f"at most this many [{WINDOWS}]")
+    result.add_argument(
+        "--windows", type=whole_number(), default=WINDOWS, metavar="N", help=f"at most this many [{WINDOWS}]"
+    )
     result.add_argument(
         "--share", type=_share, default=SHARE, metavar="PERCENT", help=f"of the steps, in total [{SHARE:g}]"
     )
-    result.add_argument("--seed", type=_count, default=1, help="for the choice of windows [1]")
+    result.add_argument("--seed", type=whole_number(), default=1, help="for the choice of windows [1]")
     result.add_argument(
-        "--tolerance", type=_positive, default=TOLERANCE, help=f"where bits may differ, relative [{TOLERANCE:g}]"
+        "--tolerance", type=positive, default=TOLERANCE, help=f"where bits may differ, relative [{TOLERANCE:g}]"
     )
     result.add_argument("--exported", metavar="DIR", help="compare this export (--format=peft) with the checkpoints")
     result.add_argument("--output", type=output_file, metavar="FILE.json", help="write the findings here")
@@ -47,26 +50,10 @@ def parser() -> Parser:
 
 
 def _share(text: str) -> float:
-    value = _positive(text)
+    value = positive(text)
     if value > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a percentage up to 100")
     return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from adaptface_jax.data.benchmarks.pair_csv import PAIRS as CSV_PAIRS
 from adaptface_jax.data.benchmarks.rfw import is_rfw, open_rfw
 from adaptface_jax.data.benchmarks.synthetic import open_synthetic_benchmark
 from adaptface_jax.data.domains import parse_domains
-from adaptface_jax.data.image_files import images_below, is_no_ones
+from adaptface_jax.data.image_files import MOST_FOLDERS, images_below, is_no_ones
 from adaptface_jax.data.skipped_files import SkippedFiles
 from adaptface_jax.data.sources.synthetic import PREFIX as SYNTHETIC
+from adaptface_jax.data.sources.unread import ARCHIVES
 
 # The prefix of a path that is not a file -> the function that opens it, given the path and `data.domains`. A new kind
 # of benchmark is a row here.
@@ -57,18 +58,15 @@ def open_benchmark(path: str, domains: str = "") -> Benchmark:
         benchmark = _open_listed(folder, listed)
         return with_labels(benchmark, folder, parse_domains(domains)) if domains else benchmark
     found = "is not a .bin, list or folder" if file.exists() else "does not exist"
-    if file.exists() and file.suffix.lower() in _ARCHIVES:
+    if file.exists() and file.suffix.lower() in ARCHIVES:
         found = "is an archive: unpack it, and name what is inside"
     raise InputError(f"benchmark: {path!r} {found}; expected {_BENCHMARKS}")
 
 
 PACKS = (".bin", ".pkl", ".pickle")
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 # The extensions of a list that is given without a folder.
 LISTS = (".csv", ".txt", ".tsv", ".lst", ".list")
-
-_MOST = 32  # folders that are looked into, on each level
 
 _BENCHMARKS = (
     "an InsightFace .bin pack, a folder with a pair list, CFP's Protocol or RFW's txts, FOLDER:LIST, a list "
@@ -115,7 +113,10 @@ def _nearby(folder: Path) -> str:
         return f", but {plural(len(packs), 'pack')}: name one, e.g. {shown(str(folder / packs[0]))}"
     inner = sorted(path for path in folder.glob("*/") if not is_no_ones(path.name))
     held = [path for path in inner if _is_benchmark(path)] or [
-        deeper for path in inner[:_MOST] for deeper in sorted(path.glob("*/"))[:_MOST] if _is_benchmark(deeper)
+        deeper
+        for path in inner[:MOST_FOLDERS]
+        for deeper in sorted(path.glob("*/"))[:MOST_FOLDERS]
+        if _is_benchmark(deeper)
     ]
     if held:
         return f", but {shown(str(held[0]))} does"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import shown
+from adaptface_jax.data.image_files import MOST_FOLDERS
 from adaptface_jax.data.record import Source
 from adaptface_jax.data.sources.celeba import ATTRIBUTES, is_celeba, open_celeba
 from adaptface_jax.data.sources.class_folders import has_class_folders, has_train, open_class_folders
@@ -16,7 +17,7 @@ from adaptface_jax.data.sources.parquet import has_parquet, open_parquet
 from adaptface_jax.data.sources.tfds import PREFIX as TFDS
 from adaptface_jax.data.sources.tfds import open_tfds_parts
 from adaptface_jax.data.sources.tiny_imagenet import CLASSES, is_tiny_imagenet, open_tiny_imagenet
-from adaptface_jax.data.sources.unread import advice
+from adaptface_jax.data.sources.unread import UNPACK, advice
 
 
 def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
@@ -30,11 +31,10 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
     if path.startswith(TFDS):
         return open_tfds_parts(path, attributes)
     folder = Path(path).expanduser()
-    what = advice(folder) if folder.exists() else ""
-    more = f"; {what}" if "unpack it" in what else ""  # the rest is about faces
     if not folder.is_dir():
         raise InputError(
-            f"data.path: {shown(path)!r} is not a folder; expected one with a dataset of images, or {TFDS}NAME{more}"
+            f"data.path: {shown(path)!r} is not a folder; expected one with a dataset of images, or {TFDS}NAME"
+            f"{_unpacking(folder)}"
         )
     if is_celeba(folder):
         return open_celeba(folder, attributes)
@@ -55,8 +55,14 @@ def open_parts(path: str, attributes: Sequence[str] = ()) -> dict[str, Source]:
         return open_class_folders(folder)
     raise InputError(
         f"data.path: {shown(path)} holds no dataset of images; expected {ATTRIBUTES}.txt (CelebA), {CLASSES} "
-        f"(Tiny-ImageNet), train-*.parquet, or one folder per class{more}"
+        f"(Tiny-ImageNet), train-*.parquet, or one folder per class{_unpacking(folder)}"
     )
+
+
+def _unpacking(folder: Path) -> str:
+    """What to do with archives, to follow an error; what else `advice` says is about faces."""
+    what = advice(folder) if folder.exists() else ""
+    return f"; {what}" if UNPACK in what else ""
 
 
 def _further_in(folder: Path) -> Path | None:
@@ -67,8 +73,5 @@ def _further_in(folder: Path) -> Path | None:
     if len(names) == 1 and holds_identities(folder / names[0], 2):
         return folder / names[0]
     forms = (is_celeba, is_tiny_imagenet, has_parquet, has_train)
-    held = [folder / name for name in names[:_MOST] if any(is_form(folder / name) for is_form in forms)]
+    held = [folder / name for name in names[:MOST_FOLDERS] if any(is_form(folder / name) for is_form in forms)]
     return held[0] if len(held) == 1 else None
-
-
-_MOST = 32  # folders that are looked into

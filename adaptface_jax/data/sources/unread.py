@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 
 from adaptface_jax.core.text import shown
-from adaptface_jax.data.image_files import entries_of, is_dir, is_no_ones
+from adaptface_jax.data.image_files import MOST_FOLDERS, entries_of, is_dir, is_no_ones
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+UNPACK = "unpack it, and name its folder"
 _FOLDERS = "write its images into one folder per identity"
 ADVICE = {
     ".bin": "a .bin pack is a benchmark: --benchmark NAME={path}",
-    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "unpack it, and name its folder"),
+    **dict.fromkeys(ARCHIVES, UNPACK),
     **dict.fromkeys((".tfrecord", ".tfrecords"), "prepare it with TFDS: tfds build --file_format=array_record"),
     **dict.fromkeys(
         (".arrow", ".beton", ".mdb", ".lmdb", ".h5", ".hdf5", ".npz", ".npy", ".mat", ".pkl", ".pickle"), _FOLDERS
@@ -24,7 +26,6 @@ ADVICE = {
 }
 # Names of lists of images and labels: label.txt, train.lst, labels.csv, identity_CelebA.txt, train_list.txt ...
 _LIST = re.compile(r"\.lst$|^(.*[_-])?(labels?|train|identity)([_-].*)?\.(txt|csv|tsv)$", re.IGNORECASE)
-_MOST = 32  # folders that are looked into
 _SHARDS = "dataset.json"
 _OF_FOLDERS = set(ADVICE) - {".bin", ".array_record", ".jpg", ".jpeg", ".png"}
 
@@ -40,7 +41,7 @@ def advice(path: Path) -> str:
     if found := [ending for ending in map(_ending, names) if ending in _OF_FOLDERS]:
         return f"it holds {found[0]} files: {ADVICE[found[0]]}"
     inner = [Path(entry.path) for entry in entries_of(str(path)) if is_dir(entry) and not is_no_ones(entry.name)]
-    for folder in inner[:_MOST]:
+    for folder in inner[:MOST_FOLDERS]:
         for file in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
             if file.name == _SHARDS or file.suffix == ".rec":
                 return f"its {shown(folder.name)}/ holds {shown(file.name)}: data.train={shown(str(folder))}"
