@@ -4,12 +4,12 @@
     python benchmarks/gpu.py --out benchmarks/results/NAME.json          all groups, as far as --deadline allows
     python benchmarks/gpu.py --groups s224 b224 --deadline 300           only these
 
-It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. First the device's matmul
-peak is measured, then groups of variants of one backbone, image size and batch, the most informative first. Within a
-group the variants run in their own processes, compiled and warm, and take turns: a ratio is the median over rounds of
-the quotient within a round. `share` is the matrix products of a step (`training/arithmetic.py`) over what the measured
-peak would do in its time; torch is given the same count. The file is written after every group; what did not fit the
-deadline, or the memory, is named in it.
+It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. Groups are variants of
+one backbone, image size and batch, the most informative first. The variants of a wave of groups compile side by side in
+their own processes; when all are warm, the device's matmul peak is measured, and within a group the variants take turns:
+a ratio is the median over rounds of the quotient within a round. `share` is the matrix products of a step
+(`training/arithmetic.py`) over what the measured peak would do in its time; torch is given the same count. The file is
+written after every group; what did not fit the deadline, or the memory, is named in it.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ GROUPS = {
     "s224_forward": Group("dinov2_vits14", 224, 256, ("frozen",)),
     "b224_512": Group("dinov2_vitb14", 224, 512, ("lora", "peft_compiled")),
 }
+
+
+# Groups that compile side by side and fit a memory of 80 GB together. Two variants of one wave do not disturb each
+# other's choice of kernels much: on Hopper GPUs only cuBLAS' are timed (`distributed/compiler.py`).
+WAVES = (("s224", "s224_128", "s224_forward"), ("b224", "s112"), ("b112", "s224_512"), ("s224_1024",), ("b224_512",))
 
 
 class Deadline:
@@ -103,24 +108,31 @@ class Deadline:
         return "cut off: the deadline" if self.left() <= self._reserve else f"ended with status {status} (memory?)"
 
 
-def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak: float) -> list[dict[str, Any]]:
-    """A row per variant; one that could not be measured gives the reason."""
-    started: dict[str, Worker | None] = {}
-    missing: dict[str, str] = {}
-    for variant in group.variants:
-        problem = Problem(
-            variant, group.backbone, group.image_size, classes=options.classes, dtype=options.dtype,
-            batch_size=min(group.batch_size, options.largest_batch),
-        )  # fmt: skip
-        started[variant] = deadline.start("peer.py" if variant in PEERS else "ours.py", problem)
-        if not options.together:
-            missing[variant] = deadline.warm(started[variant])
-    if options.together:
-        missing = {variant: deadline.warm(worker) for variant, worker in started.items()}
+def start(group: Group, options: argparse.Namespace, deadline: Deadline) -> dict[str, Worker | None]:
+    """A worker per variant, which compiles; None where the time is up."""
+    return {
+        variant: deadline.start(
+            "peer.py" if variant in PEERS else "ours.py",
+            Problem(
+                variant, group.backbone, group.image_size, classes=options.classes, dtype=options.dtype,
+                batch_size=min(group.batch_size, options.largest_batch),
+            ),
+        )
+        for variant in group.variants
+    }  # fmt: skip
+
+
+def measure(
+    group: Group, started: dict[str, Worker | None], missing: dict[str, str], options: argparse.Namespace,
+    deadline: Deadline, peak: float,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A row per variant; one that could not be measured gives the reason, as those in `missing` do."""
+    missing = dict(missing)
     workers = {variant: worker for variant, worker in started.items() if worker is not None and not missing[variant]}
+    steps = {variant: turn(worker, options, deadline) for variant, worker in workers.items()}
     for number in range(options.rounds):
         for variant in list(workers) if number % 2 == 0 else list(reversed(workers)):
-            if variant in workers and not deadline.run(workers[variant], options.steps):
+            if variant in workers and not deadline.run(workers[variant], steps[variant]):
                 missing[variant] = "cut off in its rounds"
                 if not workers[variant].seconds:
                     del workers[variant]
@@ -128,6 +140,22 @@ def measure(group: Group, options: argparse.Namespace, deadline: Deadline, peak:
         worker.close()
     needed = {v: w.facts["flops"] for v, w in workers.items() if "flops" in w.facts}
     return [row(group, variant, workers, missing[variant], needed, peak) for variant in group.variants]
+
+
+def turn(worker: Worker, options: argparse.Namespace, deadline: Deadline) -> int:
+    """The steps of a turn: half a second of them, at least five and at most --steps; after two that are not counted."""
+    deadline.run(worker, 2)
+    seconds = worker.seconds.pop() if worker.seconds else 1.0
+    return min(options.steps, max(5, round(0.5 / seconds)))
+
+
+def matmul_peak(worker: Worker | None, deadline: Deadline) -> float:
+    """Operations a second."""
+    why = deadline.warm(worker)
+    if worker is None or why or not deadline.run(worker, 5):
+        raise SystemExit(f"the matmul peak could not be measured: {why or 'the deadline'}")
+    worker.close()
+    return worker.facts["flops"] / min(worker.seconds)
 
 
 def row(
@@ -180,13 +208,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=Problem("lora").classes)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each variant")
-    parser.add_argument("--steps", type=int, default=20, help="steps in a turn")
-    parser.add_argument(
-        "--together",
-        action="store_true",
-        help="compile a group's variants side by side: quicker, but XLA's choice of kernels is timed beside others "
-        "then, unless it is loaded (XLA_FLAGS=--xla_gpu_load_autotune_results_from=FILE)",
-    )
+    parser.add_argument("--steps", type=int, default=20, help="steps in a turn, at most")
     parser.add_argument("--peak_size", type=int, default=Squares.size, help="of the matrices of the matmul peak")
     parser.add_argument("--deadline", type=float, default=570, help="seconds for everything")
     parser.add_argument("--reserve", type=float, default=40, help="of them, kept for the rounds of what is compiled")
@@ -197,31 +219,42 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     deadline, load = Deadline(options.deadline, options.reserve), os.getloadavg()[0]
-    squares = deadline.start("matmul_peak.py", Squares(size=options.peak_size))
-    why = deadline.warm(squares)
-    if squares is None or why or not deadline.run(squares, 5):
-        raise SystemExit(f"the matmul peak could not be measured: {why or 'the deadline'}")
-    squares.close()
-    peak = squares.facts["flops"] / min(squares.seconds)
+    squares, peak = deadline.start("matmul_peak.py", Squares(size=options.peak_size)), None
+    rows: list[dict[str, Any]] = []
+    for wave in WAVES:
+        started = {name: start(group, options, deadline) for name, group in chosen(wave, options)}
+        missing = {
+            name: {variant: deadline.warm(worker) for variant, worker in workers.items()}
+            for name, workers in started.items()
+        }
+        if started and peak is None:
+            peak = matmul_peak(squares, deadline)
+            heading(squares, peak, options)
+        for name, group in chosen(wave, options):
+            found = measure(group, started[name], missing[name], options, deadline, peak)
+            print("\n".join(map(line, found)), flush=True)
+            rows += found
+            if options.out is not None:
+                known = machine([squares.facts, *(each for each in rows if "versions" in each)], load)
+                bare = [{key: value for key, value in each.items() if key != "versions"} for each in rows]
+                result = {"machine": known, "matmul_peak": peak, "settings": vars(options), "results": bare}
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
+
+
+def chosen(wave: tuple[str, ...], options: argparse.Namespace) -> list[tuple[str, Group]]:
+    changes = {key: value for key in ("backbone", "image_size") if (value := getattr(options, key))}
+    if options.variants:
+        changes["variants"] = tuple(options.variants)
+    return [(name, dataclasses.replace(GROUPS[name], **changes)) for name in wave if name in options.groups]
+
+
+def heading(squares: Worker, peak: float, options: argparse.Namespace) -> None:
     print(f"{squares.facts['device']}: {peak / 1e12:.3f} TFLOP/s in bfloat16 products of {options.peak_size}")
     columns = ("images/s", "share", "/ lora", "/ peft", "/ compiled", "GB", "compile s")
     print(
         f"{'backbone':15}{'px':>5}{'batch':>6}  {'variant':15}{''.join(f'{name:>10}' for name in columns)}  attention"
     )
-    rows: list[dict[str, Any]] = []
-    for name in options.groups:
-        changes = {key: value for key in ("backbone", "image_size") if (value := getattr(options, key))}
-        if options.variants:
-            changes["variants"] = tuple(options.variants)
-        found = measure(dataclasses.replace(GROUPS[name], **changes), options, deadline, peak)
-        print("\n".join(map(line, found)), flush=True)
-        rows += found
-        if options.out is not None:
-            known = machine([squares.facts, *(each for each in rows if "versions" in each)], load)
-            bare = [{key: value for key, value in each.items() if key != "versions"} for each in rows]
-            result = {"machine": known, "matmul_peak": peak, "settings": vars(options), "results": bare}
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
 
 
 if __name__ == "__main__":

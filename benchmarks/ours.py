@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -73,8 +74,12 @@ def build(problem: Problem) -> Ready:
     spec, mesh = backbone_spec(problem.backbone), make_mesh(jax.devices()[:1])
     recognizer = Recognizer(spec, config, compute_dtype(problem.dtype), mesh)
     replicated, rows = sharding(mesh), sharding(mesh, "batch")
-    frozen, trainable = recognizer.init(random_params(spec, problem.image_size, config.seed), problem.classes)
-    frozen, trainable = jax.device_put((frozen, trainable), replicated)
+
+    @functools.partial(jax.jit, out_shardings=replicated)  # a single program: a GPU takes seconds to compile thirty
+    def drawn() -> Any:
+        return recognizer.init(random_params(spec, problem.image_size, config.seed), problem.classes)
+
+    frozen, trainable = drawn()
     rng = np.random.default_rng(0)
     shape = (problem.batch_size, problem.source_size, problem.source_size, 3)
     batch = {

@@ -36,6 +36,23 @@ def test_only_bfloat16_on_a_processor_that_multiplies_it_is_left_to_other_librar
     assert compiler.transformer_options(jnp.bfloat16) == compiler.transformer_options(jnp.float32)
 
 
+def test_on_a_hopper_gpu_nothing_is_searched_for_that_was_found_not_to_be_faster(monkeypatch):
+    asked = []
+
+    def known(options, platform):
+        asked.append((*options, platform))
+        return None if "fusion" in options[0][0] else dict(options)
+
+    monkeypatch.setattr(compiler, "_known", known)
+    monkeypatch.setattr(compiler, "is_hopper", lambda _: True)
+    assert compiler.transformer_options(jnp.float32) is None
+    assert compiler.transformer_options(jnp.bfloat16) == {"xla_gpu_enable_triton_gemm": False}
+    assert asked == [
+        (("xla_gpu_enable_triton_gemm", False), "gpu"),
+        (("xla_gpu_experimental_enable_fusion_autotuner", False), "gpu"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [("fpu avx2 fma", False), ("avx512f avx512_bf16", True), ("avx512f amx_bf16 amx_tile", True), (None, False)],

@@ -3,8 +3,10 @@
 
 General kernels work in tiles of 128 tokens, which the 257 of an image of 16 x 16 patches fill to 45%, and want q, k and
 v apart. Here tokens are split into whole blocks, without masks, and a tail of at most 16 tokens (the odd class and
-register tokens) with products of its own. In the backward pass a program makes the gradients of one block's keys and
-values, then of its queries: seven products, but many small programs, no atomics and nothing in between in memory.
+register tokens) with products of its own; a single one enters by plain sums. In the backward pass a program makes the
+gradients of one block's keys and values, then of its queries: seven products, but many small programs, no atomics and
+nothing in between in memory. (One program for all keys of an image, with five products and every exponential once, took
+487 us of 256 images with 6 heads on an H200, this 385, with products for the single token 422.)
 
 Sources: FlashAttention (arXiv 2205.14135); the order of its backward pass as in FlashAttention-2 (arXiv 2307.08691).
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,10 +26,9 @@ from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.arithmetic import cost, dot
 from adaptface_jax.models.kernels.split import on_rows
+from adaptface_jax.models.kernels.tokens import BLOCK, Head, Split
 from adaptface_jax.models.layers.remat import kept
 
-BLOCK = 64  # tokens: whole blocks are multiples of it
-TAIL = 16  # tokens that are handled apart, at most: the smallest side of a product
 LOWEST = -1e30  # of scores: finite, so that a tail of padding alone comes to 0
 LOG2E = math.log2(math.e)
 
@@ -64,51 +64,12 @@ class _Form(NamedTuple):
     def of(cls, qkv: jax.Array, heads: int, tokens: int | None, *rest: Any) -> _Form:
         return cls(heads, qkv.shape[2] // 3 // heads, tokens or qkv.shape[1], *rest)
 
-    def parts(self, *refs: Any) -> list[_Head]:
+    def parts(self, *refs: Any) -> list[Head]:
         """Of arrays [B, T, 3 D] three parts, of arrays [B, T, D] one."""
         width = self.heads * self.dim
-        return [_Head(ref, part, self) for ref in refs for part in range(ref.shape[2] // width)]
-
-
-class _Split(NamedTuple):
-    """whole: tokens in whole blocks, the first ones. tail: are there more. masked: are whole blocks not full.
-
-    Functions of tokens take their numbers and whether some are padding, `masked`.
-    """
-
-    whole: int
-    tail: bool
-    masked: bool
-
-    def programs(self, size: int) -> int:
-        """How many programs share the tokens, `size` in whole blocks, the tail in one more."""
-        return self.whole // math.gcd(self.whole, size) + self.tail
-
-    def of_program(self, size: int, function: Callable[[jax.Array, bool], None]) -> None:
-        """function(tokens, masked) of the tokens of this program."""
-        size, number = math.gcd(self.whole, size), pl.program_id(0)
-        if not self.tail:
-            function(_span(number * size, size), self.masked)
-            return
-        last = number == self.whole // size
-        pl.when(jnp.logical_not(last))(lambda: function(_span(number * size, size), False))
-        pl.when(last)(lambda: function(_span(self.whole, TAIL), True))
-
-    def over_all(self, size: int, add: Callable[[jax.Array, bool, Any], Any], start: Any) -> Any:
-        """The sum of add(tokens, masked, sum) over all tokens, the tail first, then `size` at a time."""
-        size = math.gcd(self.whole, size)
-        if self.tail:
-            start = add(_span(self.whole, TAIL), True, start)
-        return jax.lax.fori_loop(
-            0, self.whole // size, lambda i, total: add(_span(i * size, size), self.masked, total), start
-        )
-
-
-def _split(tokens: int, stored: int) -> _Split:
-    whole = tokens // BLOCK * BLOCK
-    if whole and stored - whole <= TAIL:
-        return _Split(whole, stored > whole, masked=False)
-    return _Split(-(-stored // BLOCK) * BLOCK, tail=False, masked=stored % BLOCK > 0 or tokens < stored)
+        return [
+            Head(ref, part, self.heads, self.dim, self.tokens) for ref in refs for part in range(ref.shape[2] // width)
+        ]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
@@ -146,30 +107,6 @@ def _backward(
 attend_packed.defvjp(_forward, _backward)
 
 
-class _Head:
-    """One image's rows and one head's columns of an array [B, T, parts * heads * d]."""
-
-    def __init__(self, ref: Any, part: int, form: _Form) -> None:
-        self.ref, self.tokens = ref, form.tokens
-        self.image = pl.program_id(2)
-        self.columns = _span((part * form.heads + pl.program_id(1)) * form.dim, form.dim)
-
-    def load(self, rows: jax.Array, masked: bool) -> jax.Array:
-        """[rows, d], 0 for padding."""
-        at = self.ref.at[self.image, rows[:, None], self.columns[None, :]]
-        if not masked:
-            return plgpu.load(at)
-        return plgpu.load(at, mask=(rows < self.tokens)[:, None], other=0)
-
-    def store(self, rows: jax.Array, values: jax.Array, masked: bool) -> None:
-        """values [rows, d]; 0 is written to padding."""
-        rows, mask = rows[:, None], None
-        if masked:
-            values = jnp.where(rows < self.tokens, values, 0.0)
-            mask = rows < self.ref.shape[1]
-        plgpu.store(self.ref.at[self.image, rows, self.columns[None, :]], values.astype(self.ref.dtype), mask=mask)
-
-
 def _exp2(x: jax.Array, factor: float, offset: jax.Array, interpret: bool) -> jax.Array:
     """2^(x * factor - offset) of x [rows, columns], offset [rows, 1] or [1, columns].
 
@@ -187,12 +124,8 @@ def _exp2(x: jax.Array, factor: float, offset: jax.Array, interpret: bool) -> ja
     return y
 
 
-def _span(start: Any, size: int) -> jax.Array:
-    return start + jnp.arange(size, dtype=jnp.int32)
-
-
 def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> None:
-    split = _split(form.tokens, qkv_ref.shape[1])
+    split = Split.of(form.tokens, qkv_ref.shape[1])
     head, image = pl.program_id(1), pl.program_id(2)
     queries, keys, values, attended = form.parts(qkv_ref, y_ref)
     scale = LOG2E / math.sqrt(form.dim)
@@ -214,6 +147,9 @@ def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> 
 
         size = len(rows)
         state: Any = (jnp.full((size,), LOWEST), jnp.zeros((size,)), jnp.zeros((size, form.dim)))
+        if split.single:
+            top = _scores(q, keys.vector(split.whole)) * scale
+            state = (top, jnp.ones((size,)), jnp.broadcast_to(values.vector(split.whole), (size, form.dim)))
         top, total, y = split.over_all(form.tiles.keys, block, state)
         attended.store(rows, y / total[:, None], masked)
         at = log_sum_ref.at[image, head, rows]
@@ -223,7 +159,7 @@ def _forward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any) -> 
 
 
 def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy_ref: Any, d_qkv_ref: Any) -> None:
-    split = _split(form.tokens, qkv_ref.shape[1])
+    split = Split.of(form.tokens, qkv_ref.shape[1])
     head, image = pl.program_id(1), pl.program_id(2)
     queries, keys, values, attended, d_attended = form.parts(qkv_ref, y_ref, dy_ref)
     d_queries, d_keys, d_values = form.parts(d_qkv_ref)
@@ -235,7 +171,17 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
         at = log_sum_ref.at[image, head, rows]
         # No probability for padding.
         log_sum = plgpu.load(at, mask=rows < form.tokens, other=jnp.inf) if masked else plgpu.load(at)
-        return q, dy, log_sum, jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), axis=1)
+        return q, dy, log_sum, _scores(dy, y)
+
+    def row_of_single() -> Any:
+        """The same of the single token, float32."""
+        q, dy, y = (part.vector(split.whole) for part in (queries, d_attended, attended))
+        return q, dy, plgpu.load(log_sum_ref.at[image, head, jnp.int32(split.whole)]), jnp.sum(dy * y)
+
+    def weights(scores: jax.Array, d_scores: jax.Array, log_sum: jax.Array, row_sum: jax.Array) -> Any:
+        """P and dS of a row or a column."""
+        p = jnp.exp2(scores * (LOG2E * scale) - log_sum)
+        return p, p * (d_scores - row_sum)
 
     def of_keys(columns: jax.Array, masked: bool) -> None:
         k, v = keys.load(columns, masked), values.load(columns, masked)
@@ -248,8 +194,12 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
             ds = (p * (dot(v, dy.T) - row_sum[None, :])).astype(k.dtype)
             return dk + dot(ds, q), dv
 
-        zeros = jnp.zeros((len(columns), form.dim))
-        dk, dv = split.over_all(form.tiles.step, add, (zeros, zeros))
+        start = (jnp.zeros((len(columns), form.dim)),) * 2
+        if split.single:
+            q, dy, log_sum, row_sum = row_of_single()
+            p, ds = weights(_scores(k, q), _scores(v, dy), log_sum, row_sum)
+            start = ds[:, None] * q, p[:, None] * dy
+        dk, dv = split.over_all(form.tiles.step, add, start)
         d_keys.store(columns, dk * scale, masked)
         d_values.store(columns, dv, masked)
 
@@ -264,14 +214,43 @@ def _backward_kernel(form: _Form, qkv_ref: Any, y_ref: Any, log_sum_ref: Any, dy
             ds = (p * (dot(dy, v.T) - row_sum[:, None])).astype(k.dtype)
             return dq + dot(ds, k)
 
-        dq = split.over_all(form.tiles.step, add, jnp.zeros((len(rows), form.dim)))
+        start = jnp.zeros((len(rows), form.dim))
+        if split.single:
+            k, v = keys.vector(split.whole), values.vector(split.whole)
+            start = weights(_scores(q, k), _scores(dy, v), log_sum, row_sum)[1][:, None] * k
+        dq = split.over_all(form.tiles.step, add, start)
         d_queries.store(rows, dq * scale, masked)
 
     def of_both(tokens: jax.Array, masked: bool) -> None:
         of_keys(tokens, masked)
         of_queries(tokens, masked)
 
-    split.of_program(form.tiles.block, of_both)
+    def of_single() -> None:
+        q1, dy1, log_sum1, row_sum1 = row_of_single()
+        k1, v1 = keys.vector(split.whole), values.vector(split.whole)
+
+        def add(tokens: jax.Array, _: bool, sums: Any) -> Any:
+            dq, dk, dv = sums
+            q, dy, log_sum, row_sum = rows_of(tokens, False)
+            p, ds = weights(_scores(q, k1), _scores(dy, v1), log_sum, row_sum)
+            dk, dv = dk + ds[:, None] * q, dv + p[:, None] * dy
+            k, v = keys.load(tokens, False), values.load(tokens, False)
+            _, ds = weights(_scores(k, q1), _scores(v, dy1), log_sum1, row_sum1)
+            return dq + ds[:, None] * k, dk, dv
+
+        zeros = (jnp.zeros((BLOCK, form.dim)),) * 3
+        dq, dk, dv = (jnp.sum(rows, axis=0) for rows in split.over_all(BLOCK, add, zeros))
+        p, ds = weights(jnp.sum(q1 * k1), jnp.sum(dy1 * v1), log_sum1, row_sum1)
+        d_queries.store_vector(split.whole, (dq + ds * k1) * scale)
+        d_keys.store_vector(split.whole, (dk + ds * q1) * scale)
+        d_values.store_vector(split.whole, dv + p * dy1)
+
+    split.of_program(form.tiles.block, of_both, of_single)
+
+
+def _scores(rows: jax.Array, other: jax.Array) -> jax.Array:
+    """The products of rows [n, d] with the rows of another array, or with a vector [d]: float32 [n]."""
+    return jnp.sum(rows.astype(jnp.float32) * other.astype(jnp.float32), axis=1)
 
 
 @functools.partial(jax.jit, static_argnums=1)  # here and in the other kernels: lowered once for all blocks
@@ -284,7 +263,7 @@ def _run_forward(qkv: jax.Array, form: _Form) -> tuple[jax.Array, jax.Array]:
         )
         return pl.pallas_call(
             functools.partial(_forward_kernel, form),
-            grid=(_split(form.tokens, stored).programs(form.tiles.queries), form.heads, batch),
+            grid=(Split.of(form.tokens, stored).programs(form.tiles.queries), form.heads, batch),
             out_shape=made,
             compiler_params=plgpu.CompilerParams(num_warps=form.tiles.warps, num_stages=form.tiles.stages),
             interpret=form.interpret,
@@ -302,7 +281,7 @@ def _run_backward(qkv: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Arra
         tiles = form.tiles
         return pl.pallas_call(
             functools.partial(_backward_kernel, form),
-            grid=(_split(form.tokens, stored).programs(tiles.block), form.heads, batch),
+            grid=(Split.of(form.tokens, stored).programs(tiles.block), form.heads, batch),
             out_shape=jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
             compiler_params=plgpu.CompilerParams(num_warps=tiles.backward_warps, num_stages=tiles.backward_stages),
             interpret=form.interpret,

@@ -2,7 +2,8 @@
 """Before kernels are used on a device, their results on it are compared with the plain form's.
 
 A kernel is compiled by the installed versions of jax and of the driver for the device at hand, which no test elsewhere
-has seen. The comparison takes seconds, once for each width in a process.
+has seen. The comparison takes seconds, once for each width in a process: kernels compile side by side, their plain
+forms for the CPU, and nothing else is compiled.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adaptface_jax.distributed.compiler import untuned_options
+from adaptface_jax.distributed.devices import is_hopper
 from adaptface_jax.models.kernels import attention, feed_forward, junction
-from adaptface_jax.models.layers.attend import attend_whole, capability
+from adaptface_jax.models.layers.attend import attend_whole
 from adaptface_jax.models.layers.mlp import ACTIVATIONS
 
 IMAGES, TOKENS, REAL, RANKS = 2, 66, 65, 24  # a whole block, an odd token and one of padding; ranks in two chunks
+REGISTERS = 4  # further tokens, which attention handles in another way than a single one
 ON_HOPPER, ROWS = "a product of Hopper GPUs", 200  # rows: three of its tiles and a piece
 EPS = 1e-6
 # Relative, in the L2 norm: what bfloat16 rounds is 2e-3 to 6e-3, and a wrong row, column or factor is far above.
@@ -39,8 +43,7 @@ def wrong(width: int, heads: int, hidden: int, interpret: bool = False) -> str:
 @functools.cache
 def wrong_on_hopper(width: int, hidden: int) -> str | None:
     """The same of the products of `hopper`; None where they are not used, at all or for these sizes."""
-    device = jax.devices()[0]
-    if device.platform != "gpu" or capability(device) != 9:
+    if not is_hopper(jax.devices()[0]):
         return None
     try:
         fits = feed_forward.Form("gelu", hopper=True).on_hopper((ROWS, width), hidden)
@@ -50,19 +53,20 @@ def wrong_on_hopper(width: int, hidden: int) -> str | None:
 
 
 def _first_wrong(comparisons: Callable[..., dict[str, tuple[Any, Any, tuple]]], *sizes: Any) -> str:
-    """In a thread that traces nothing: the caller may be traced."""
-    with ThreadPoolExecutor(1) as elsewhere:
-        return elsewhere.submit(lambda: _first_differing(comparisons(*sizes))).result()
+    """In threads that trace nothing: the caller may be traced."""
+    compared = comparisons(*sizes)
+    with ThreadPoolExecutor(len(compared)) as elsewhere:
+        return next(filter(None, elsewhere.map(_difference, compared, compared.values())), "")
 
 
-def _first_differing(comparisons: dict[str, tuple[Any, Any, tuple]]) -> str:
-    for name, (kernel, plain, arguments) in comparisons.items():
-        try:
-            farthest = _farthest(kernel, plain, arguments)
-        except Exception as error:  # whatever the compiler of an unknown version raises
-            return _uncompiled(name, error)
-        if not farthest < TOLERANCE:  # not a number is wrong, too
-            return f"{name} differs from its plain form by {farthest:.2g}, in the L2 norm"
+def _difference(name: str, comparison: tuple[Any, Any, tuple]) -> str:
+    """What is wrong with this kernel, or ""."""
+    try:
+        farthest = _farthest(*comparison)
+    except Exception as error:  # whatever the compiler of an unknown version raises
+        return _uncompiled(name, error)
+    if not farthest < TOLERANCE:  # not a number is wrong, too
+        return f"{name} differs from its plain form by {farthest:.2g}, in the L2 norm"
     return ""
 
 
@@ -71,15 +75,16 @@ def _uncompiled(name: str, error: Exception) -> str:
 
 
 def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[str, tuple[Any, Any, tuple]]:
-    """Name -> kernel, the same in plain operations, and arguments, all of which have gradients."""
+    """Name -> kernel, the same in plain operations, and arguments, all of which have gradients; arrays are numpy's."""
     rng, rows = np.random.default_rng(0), IMAGES * TOKENS
 
-    def of(*shape: int, size: float = 1.0) -> jax.Array:
-        return jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16)
+    def of(*shape: int, size: float = 1.0, mean: float = 0.0) -> np.ndarray:
+        return (mean + size * rng.standard_normal(shape)).astype(jnp.bfloat16)
 
     form = junction.Form(TOKENS, EPS, interpret=interpret)
-    bias, norm = of(width), junction.Norm(1 + of(width, size=0.1), of(width))
-    gate = jnp.asarray(rng.uniform(size=(IMAGES, RANKS)), jnp.float32)
+    bias, scale, shift = of(width), of(width, size=0.1, mean=1.0), of(width)
+    norm = junction.Norm(jnp.asarray(scale), jnp.asarray(shift))
+    gate = rng.uniform(size=(IMAGES, RANKS)).astype(np.float32)
 
     def joined(x: Any, p: Any, b: Any, a: Any, gate: Any) -> Any:
         update, projection = junction.Update(b, gate), junction.Projection(a, gate)
@@ -93,10 +98,16 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
         rest = jnp.zeros((rows, junction.extended(width, RANKS) - width - RANKS), n.dtype).at[:, 0].set(1)
         return s, jnp.concatenate([n, (n @ a) * gates, rest], axis=1)
 
-    def parts(qkv: Any) -> Any:
-        q, k, v = (each.reshape(IMAGES, REAL, heads, -1) for each in jnp.split(qkv[:, :REAL], 3, axis=-1))
-        y = attend_whole(q, k, v).reshape(IMAGES, REAL, width)
-        return jnp.pad(y, ((0, 0), (0, TOKENS - REAL), (0, 0)))
+    def attention_of(real: int, stored: int) -> tuple[Any, Any, tuple]:
+        def kernel(qkv: Any) -> Any:
+            return attention.attend_packed(qkv, heads, real, interpret=interpret)
+
+        def plain(qkv: Any) -> Any:
+            q, k, v = (each.reshape(IMAGES, real, heads, -1) for each in jnp.split(qkv[:, :real], 3, axis=-1))
+            y = attend_whole(q, k, v).reshape(IMAGES, real, width)
+            return jnp.pad(y, ((0, 0), (0, stored - real), (0, 0)))
+
+        return kernel, plain, (of(IMAGES, stored, 3 * width),)
 
     compared: dict[str, tuple[Any, Any, tuple]] = {
         "the kernel between two products": (
@@ -110,11 +121,8 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
                 gate,
             ),
         ),
-        "the kernel of attention": (
-            lambda qkv: attention.attend_packed(qkv, heads, REAL, interpret=interpret),
-            parts,
-            (of(IMAGES, TOKENS, 3 * width),),
-        ),
+        "the kernel of attention": attention_of(REAL, TOKENS),
+        "the kernel of attention with registers": attention_of(REAL + REGISTERS, TOKENS + REGISTERS),
     }
     if feed_forward.fits(width, hidden):
         halves = _feed_forward(feed_forward.Form("gelu", interpret), rows, width, hidden)
@@ -131,7 +139,7 @@ def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -
     rng = np.random.default_rng(2)
     shapes, sizes = ((width, hidden), (hidden,), (hidden, width), (rows, width)), (width**-0.5, 0.2, hidden**-0.5, 1.0)
     each = zip(shapes, sizes, strict=True)
-    w1, b1, w2, n = (jnp.asarray(size * rng.standard_normal(shape), jnp.bfloat16) for shape, size in each)
+    w1, b1, w2, n = ((size * rng.standard_normal(shape)).astype(jnp.bfloat16) for shape, size in each)
     return (
         lambda n: feed_forward.feed_forward(form, n, w1, b1, w2),
         lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,
@@ -141,18 +149,31 @@ def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -
 
 def _farthest(kernel: Any, plain: Any, arguments: tuple) -> float:
     """The largest relative distance of a value or a gradient."""
+    exact = jax.tree.map(lambda x: x.astype(np.float32), arguments)
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(plain, *exact)
+    cotangents = jax.tree.map(lambda s: rng.standard_normal(s.shape).astype(jnp.bfloat16), shapes)
+    with jax.default_matmul_precision("highest"):
+        expected = _value_and_gradients(plain, exact, cotangents, _exact_device())
+    found = _value_and_gradients(kernel, arguments, cotangents, jax.devices()[0])
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    return max(float(np.linalg.norm(a.astype(np.float32) - b) / np.linalg.norm(b)) for a, b in pairs)
 
-    @functools.partial(jax.jit, static_argnums=(0,))
-    def both(function: Any, arguments: tuple, cotangents: Any) -> Any:
+
+def _value_and_gradients(function: Any, arguments: tuple, cotangents: Any, device: jax.Device) -> Any:
+    """On this device, by a single program."""
+
+    def both(arguments: tuple, cotangents: Any) -> Any:
         values, pull = jax.vjp(function, *arguments)
         return values, pull(jax.tree.map(lambda c, value: c.astype(value.dtype), cotangents, values))
 
-    exact = jax.tree.map(lambda x: x.astype(jnp.float32), arguments)
-    rng = np.random.default_rng(1)
-    shapes = jax.eval_shape(plain, *exact)
-    cotangents = jax.tree.map(lambda s: jnp.asarray(rng.standard_normal(s.shape), jnp.bfloat16), shapes)
-    with jax.default_matmul_precision("highest"):
-        expected = both(plain, exact, cotangents)
-    found = both(kernel, arguments, cotangents)
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
-    return max(float(jnp.linalg.norm(a.astype(jnp.float32) - b) / jnp.linalg.norm(b)) for a, b in pairs)
+    given = jax.device_put((arguments, cotangents), device)
+    return jax.device_get(jax.jit(both, compiler_options=untuned_options(device.platform))(*given))
+
+
+def _exact_device() -> jax.Device:
+    """A CPU: it compiles in a fraction of the time. The default device where jax has only that one."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.devices()[0]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from adaptface_jax.core.errors import InputError
+from adaptface_jax.distributed.devices import capability, is_hopper
 from adaptface_jax.models.layers.attend_each import attend_each
 from adaptface_jax.models.layers.remat import kept
 
@@ -78,7 +79,7 @@ def chosen(name: str, head_dim: int, dtype: jax.typing.DTypeLike, unfit: str = "
         return "each" if jax.device_count() == 1 else "whole"
     if _no_flash(device, head_dim, dtype):
         return "whole"
-    return "cudnn" if unfit or _no_kernels(head_dim) or capability(device) != 9 else FUSED
+    return "cudnn" if unfit or _no_kernels(head_dim) or not is_hopper(device) else FUSED
 
 
 def _no_flash(device: jax.Device, head_dim: int, dtype: jax.typing.DTypeLike) -> str:
@@ -99,8 +100,3 @@ def _no_kernels(head_dim: int) -> str:
     if importlib.util.find_spec("jax.experimental.pallas.triton") is None:
         return f"jax {jax.__version__} no longer has the compiler of their kernels"
     return "" if head_dim == 64 else f"its heads have {head_dim} features, and 64 are needed"
-
-
-def capability(device: jax.Device) -> int:
-    """The first number of an NVIDIA GPU's compute capability."""
-    return int(str(device.compute_capability).partition(".")[0])

@@ -149,7 +149,7 @@ def test_the_proof_finds_a_wrong_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(hopper, "activated_product", plain)
     monkeypatch.setattr(hopper, "scaled_product", lambda x, w, factor, *_: (x @ w) * factor)
-    assert proof._first_differing(proof._on_hopper(64, 128)) == ""
+    assert proof._first_wrong(proof._on_hopper, 64, 128) == ""
     monkeypatch.setattr(hopper, "scaled_product", doubled)
     # Another width: the same one is not traced again.
-    assert "a product of Hopper GPUs differs from its plain form" in proof._first_differing(proof._on_hopper(128, 128))
+    assert "a product of Hopper GPUs differs from its plain form" in proof._first_wrong(proof._on_hopper, 128, 128)
