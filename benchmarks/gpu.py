@@ -6,7 +6,7 @@
 
 It needs jax, flax, optax, orbax, torch, transformers and peft, and the package as a checkout. Groups are variants of
 one backbone, image size and batch, the most informative first. The variants of a wave of groups compile side by side in
-their own processes; when all are warm, the device's matmul peak is measured, and within a group the variants take turns:
+their own processes; when all are warm, the matmul peak is measured, and within a group the variants take turns:
 a ratio is the median over rounds of the quotient within a round. `share` is the matrix products of a step
 (`training/arithmetic.py`) over what the measured peak would do in its time; torch is given the same count. The file is
 written after every group; what did not fit the deadline, or the memory, is named in it.
