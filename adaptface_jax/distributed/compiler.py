@@ -30,7 +30,7 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
 
     On Hopper GPUs, products of bfloat16 are cuBLAS', and of XLA's own forms of a fusion none is timed: a step of LoRA
     is as fast (23.0 ms on an H200, 22.8 to 23.2 with the fastest of all that XLA can time) and compiles in 20 s beside
-    four other programs on 16 cores, where looking for the fastest took minutes.
+    four other programs on 16 cores; looking for the fastest, none was ready after 105 s.
 
     On a CPU, the library's fusions of norms, GELU and sums with products are slower than plain products on an Intel
     Xeon with AVX-512 (4.3 s per step, 3.95 without them) and equal on an AMD EPYC with AVX2 (1.01 and 1.02x), where an

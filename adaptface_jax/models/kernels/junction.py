@@ -24,6 +24,7 @@ from jax.experimental.pallas import triton as plgpu
 from jax.sharding import Mesh
 
 from adaptface_jax.models.kernels.arithmetic import cost, dot, over_rows
+from adaptface_jax.models.kernels.gate_sums import gate_sums
 from adaptface_jax.models.kernels.split import on_rows
 from adaptface_jax.models.kernels.tile import SMALLEST, Pieces, Tile, chunks, numbers_of
 
@@ -99,7 +100,7 @@ def junction(
 def _forward(form: Form, x: Any, p: Any, bias: Any, update: Any, norm: Norm, projection: Any) -> Any:
     out = _run_forward(form, x, p, bias, update, norm, projection)
     s, n, low = out.get("s", x), out["n"], out.get("low")
-    ends = None if update is None else (update, p[:, x.shape[1] :], out["ended"])
+    ends = None if update is None else (update, out.get("ungated"), out["ended"])
     starts = None if projection is None else (projection, n, out.get("hidden"))
     return (s, n, low), (s, ends, starts, norm, p is None, bias)
 
@@ -112,17 +113,22 @@ def _backward(form: Form, residuals: Any, cotangents: Any) -> Any:
     out = _run_backward(form, ds, dn, s, update, norm, projection)
     d = out["d"]
     d_update, d_projection, width = None, None, s.shape[1]
+
+    def of_gate(d_hidden: jax.Array, hidden: jax.Array | None, first: int = 0) -> jax.Array | None:
+        """hidden: None without gates."""
+        if hidden is None:
+            return None
+        return gate_sums(d_hidden, hidden, first, form.tokens, form.interpret, form.mesh)
+
     if update is not None:
         _, hidden, ended = ends
-        d_gate = None if update.gate is None else _per_image(out["raw"], hidden, form.tokens)
+        d_gate = of_gate(out.get("raw"), hidden)
         d_update = Update(over_rows(ended, d).astype(update.b.dtype), d_gate)
     if projection is not None:
         _, n, hidden = starts
-        d_hidden, d_gate = dn[:, width : width + projection.a.shape[1]], None
-        if projection.gate is not None:
-            d_gate = _per_image(d_hidden, hidden, form.tokens)
         # Of all columns of n: cutting off the others would copy it.
-        d_projection = Projection(over_rows(n, out["d_low"])[:width].astype(projection.a.dtype), d_gate)
+        d_a = over_rows(n, out["d_low"])[:width].astype(projection.a.dtype)
+        d_projection = Projection(d_a, of_gate(dn, hidden, width))
     zero = jax.tree.map(jnp.zeros_like, (bias, norm))
     dp = None if first else out.get("d_ext", d)
     return d, dp, zero[0], d_update, zero[1], d_projection
@@ -135,12 +141,6 @@ def gated(hidden: jax.Array, gate: jax.Array, tokens: int) -> jax.Array:
     """hidden [B * tokens, R] times the gates of each row's image, [B, R], in plain operations."""
     by_image = hidden.reshape(-1, tokens, hidden.shape[1])
     return (by_image * gate[:, None].astype(hidden.dtype)).reshape(hidden.shape)
-
-
-def _per_image(a: jax.Array, b: jax.Array, tokens: int) -> jax.Array:
-    """sum over the tokens of a * b, float32 [B, R]."""
-    product = a.astype(jnp.float32) * b.astype(jnp.float32)
-    return jnp.sum(product.reshape(-1, tokens, a.shape[1]), axis=1)
 
 
 def _mean(pieces: Pieces, width: int) -> jax.Array:
@@ -173,6 +173,7 @@ def _forward_kernel(names: tuple[str, ...], form: Form, sizes: tuple[int, ...], 
         for span in chunks(ending):
             hidden = tile.narrow(ref["p"], width, span, ending)
             if "p_gate" in ref:
+                tile.store_narrow(ref["ungated"], 0, span, ending, hidden)
                 hidden = tile.gated(hidden, ref["p_gate"], form.tokens, span, ending)
             tile.store_narrow(ref["ended"], 0, span, ending, hidden)
             s = [a + dot(hidden, b) for a, b in zip(s, tile.turned(ref["b"], span, ending), strict=True)]
@@ -242,6 +243,8 @@ def _run_forward(
     if update is not None:
         given |= {"b": update.b.astype(x.dtype), "p_gate": update.gate}
         made["ended"] = ending
+        if update.gate is not None:
+            made["ungated"] = ending
     if projection is not None:
         given |= {"a": projection.a.astype(x.dtype), "a_gate": projection.gate}
         made["low"] = starting
