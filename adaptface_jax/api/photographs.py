@@ -96,13 +96,13 @@ class Cropper:
             pixels = decode(image, name)
         else:
             raise InputError(f"{name}: is a {type(image).__name__}; expected {EXPECTED}")
-        if align is False or (align == "auto" and pixels.shape in [(side, side, 3) for side in self._crops]):
+        if not align or (align == "auto" and pixels.shape in [(side, side, 3) for side in self._crops]):
             return Photograph(name, path, pixels, None)
         with self._lock:
             self._aligner = self._aligner or Aligner()
             crop = self._aligner(pixels)
         if crop is None:
-            crops = "" if align is True else f" of {' or '.join(f'{side}x{side}' for side in sorted({*self._crops}))}"
+            crops = "" if align != "auto" else f" of {' or '.join(f'{side}x{side}' for side in sorted({*self._crops}))}"
             raise InputError(
                 f"{shown(name)}: no face was found; expected a photograph of a face, or its aligned crop{crops}"
             )
@@ -115,7 +115,7 @@ class Cropper:
     def sees(self, image: object, align: Align) -> bool:
         """Whether the model sees an image as it is: pixels of the stored size that are not to be aligned."""
         side = self._stored
-        as_it_is = align is False or (align == "auto" and side in self._crops)
+        as_it_is = not align or (align == "auto" and side in self._crops)
         return as_it_is and is_pixels(image, side)
 
 
@@ -201,5 +201,6 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator
 
 def check_align(align: object) -> None:
     """Raise InputError for anything but an `Align`."""
-    if not (align == "auto" if isinstance(align, str) else isinstance(align, bool | int) and align in (True, False)):
+    yes_or_no = isinstance(align, bool | int | np.bool_) and align in (True, False)
+    if not (yes_or_no or (isinstance(align, str) and align == "auto")):
         raise InputError(f"align: {align!r} is not known; expected 'auto', True or False")

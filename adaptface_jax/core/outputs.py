@@ -32,6 +32,9 @@ def check_file(text: str) -> None:
         return
     if path.name in run_names.ALL and (path.parent / run_names.RUN_FILE).exists():
         raise InputError(f"{shown(text)}: belongs to the run in that folder; choose another name")
+    for folder in path.parents:
+        if folder.name in run_names.FOLDERS and (folder.parent / run_names.RUN_FILE).exists():
+            raise InputError(f"{shown(text)}: lies within a run's {folder.name}; choose another folder")
     _check_folder(text, path.parent)
     clear_remains(path)
 

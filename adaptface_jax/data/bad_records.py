@@ -8,10 +8,11 @@ import json
 import os
 from pathlib import Path
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.text import plural, shown
 
-FILE = "bad_records.jsonl"
+FILE = run_names.BAD_RECORDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptface_jax.core import run_names
 from adaptface_jax.core.arrays import read_arrays
 from adaptface_jax.core.errors import InputError
 from adaptface_jax.core.files import clear_remains_in, whole_file
 
-SCORES = "scores"  # the folder of a run with NAME.npz for each benchmark
+SCORES = run_names.SCORES  # in the folder of a run
 FROZEN = "frozen"  # and the folder within it with those of the unadapted backbone
 
 

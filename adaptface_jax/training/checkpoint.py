@@ -25,7 +25,7 @@ from typing import Any, Self
 import jax
 import orbax.checkpoint as ocp
 
-from adaptface_jax.core import manifest
+from adaptface_jax.core import manifest, run_names
 from adaptface_jax.core.errors import InputError, RunError
 from adaptface_jax.core.files import clear_remains_in, disk_is_full
 from adaptface_jax.core.manifest import Damaged, change_facts, read_manifest, verify, write_manifest
@@ -36,7 +36,7 @@ from adaptface_jax.training.early_stopping import Course
 from adaptface_jax.training.run import RUN_FILE, check_copy, read_record, write_record
 from adaptface_jax.training.step import TrainState
 
-CHECKPOINTS = "checkpoints"  # in the folder of a run
+CHECKPOINTS = run_names.CHECKPOINTS  # in the folder of a run
 SET_ASIDE = "set_aside"
 
 # Orbax reports a failed save with a traceback from its threads; here it is reported in one line.

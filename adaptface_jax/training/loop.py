@@ -139,7 +139,7 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
             for leaf in jax.tree.leaves(plan.trainable):
                 leaf.delete()  # as the first step would have, or the initial values would take memory to the end
             state = checkpoints.restore(latest, like)
-            print(f"resuming from step {start:,} of {plan.total_steps:,}", flush=True)
+            print(_resuming(start, plan.total_steps), flush=True)
         with stop.at_once():
             judge.begin()
         online = open_online(config.monitor.wandb and processes.primary(), workdir, plan.record)
@@ -181,6 +181,12 @@ def train(plan: Plan, workdir: Path, stop: StopSignals, judge: Judge, profile: i
         if (line := checkpoints.passed_over(best)) and processes.primary():
             print(line, flush=True)
     return Ending(step, best, session.ended_early() if step < plan.total_steps else "")
+
+
+def _resuming(start: int, total: int) -> str:
+    if start > total:
+        return f"the last checkpoint is of step {start:,}, these settings end at {total:,}: nothing is left to train"
+    return f"resuming from step {start:,} of {total:,}"
 
 
 @processes.losing_none()

