@@ -8,9 +8,8 @@ import jax
 
 def capability(device: jax.Device) -> int:
     """The first number of an NVIDIA GPU's compute capability; 0 of any other device."""
-    if device.platform != "gpu":
-        return 0
-    return int(str(device.compute_capability).partition(".")[0])
+    first = str(device.compute_capability).partition(".")[0] if device.platform == "gpu" else ""
+    return int(first) if first.isdecimal() else 0  # AMD's have names
 
 
 def is_hopper(device: jax.Device) -> bool:

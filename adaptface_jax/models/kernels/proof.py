@@ -54,8 +54,8 @@ def wrong_on_hopper(width: int, hidden: int) -> str | None:
 
 def _first_wrong(comparisons: Callable[..., dict[str, tuple[Any, Any, tuple]]], *sizes: Any) -> str:
     """In threads that trace nothing: the caller may be traced."""
-    compared = comparisons(*sizes)
-    with ThreadPoolExecutor(len(compared)) as elsewhere:
+    with ThreadPoolExecutor() as elsewhere:
+        compared = elsewhere.submit(comparisons, *sizes).result()
         return next(filter(None, elsewhere.map(_difference, compared, compared.values())), "")
 
 
