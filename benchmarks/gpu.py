@@ -44,22 +44,20 @@ class Group:
     variants: tuple[str, ...] = STEPS
 
 
-GROUPS = {
-    "s224": Group("dinov2_vits14", 224, 256),
-    "s224_1024": Group("dinov2_vits14", 224, 1024, ("lora", "peft_compiled")),
-    "b224": Group("dinov2_vitb14", 224, 256),
-    "s112": Group("dinov2_vits14", 112, 256),
-    "b112": Group("dinov2_vitb14", 112, 256),
-    "s224_128": Group("dinov2_vits14", 224, 128, ("lora", "peft_compiled")),
-    "s224_512": Group("dinov2_vits14", 224, 512, ("lora", "peft_compiled")),
-    "s224_forward": Group("dinov2_vits14", 224, 256, ("frozen",)),
-    "b224_512": Group("dinov2_vitb14", 224, 512, ("lora", "peft_compiled")),
-}
-
-
-# Groups that compile side by side and fit a memory of 80 GB together. Two variants of one wave do not disturb each
-# other's choice of kernels much: on Hopper GPUs only cuBLAS' are timed (`distributed/compiler.py`).
-WAVES = (("s224", "s224_128", "s224_forward"), ("b224", "s112"), ("b112", "s224_512"), ("s224_1024",), ("b224_512",))
+PAIR = ("lora", "peft_compiled")
+# The groups of a wave compile side by side and fit a memory of 80 GB together. Two variants do not disturb each other's
+# choice of kernels much: on Hopper GPUs only cuBLAS' are timed (`distributed/compiler.py`).
+WAVES: tuple[dict[str, Group], ...] = (
+    {
+        "s224": Group("dinov2_vits14", 224, 256),
+        "s224_128": Group("dinov2_vits14", 224, 128, PAIR),
+        "s224_forward": Group("dinov2_vits14", 224, 256, ("frozen",)),
+    },
+    {"b224": Group("dinov2_vitb14", 224, 256), "s112": Group("dinov2_vits14", 112, 256)},
+    {"b112": Group("dinov2_vitb14", 112, 256), "s224_512": Group("dinov2_vits14", 224, 512, PAIR)},
+    {"s224_1024": Group("dinov2_vits14", 224, 1024, PAIR)},
+    {"b224_512": Group("dinov2_vitb14", 224, 512, PAIR)},
+)
 
 
 class Deadline:
@@ -199,7 +197,7 @@ def line(found: dict[str, Any]) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = list(GROUPS)
+    names = [name for wave in WAVES for name in wave]
     parser.add_argument("--groups", nargs="+", choices=names, default=names, metavar="GROUP", help=", ".join(names))
     parser.add_argument("--variants", nargs="+", choices=(*STEPS, "peft", "frozen"), help="default: those of the group")
     parser.add_argument("--backbone", help="a row of specs.py in place of the groups' own, for a trial")
@@ -222,31 +220,36 @@ def main() -> None:
     squares, peak = deadline.start("matmul_peak.py", Squares(size=options.peak_size)), None
     rows: list[dict[str, Any]] = []
     for wave in WAVES:
-        started = {name: start(group, options, deadline) for name, group in chosen(wave, options)}
+        groups = chosen(wave, options)
+        started = {name: start(group, options, deadline) for name, group in groups.items()}
         missing = {
             name: {variant: deadline.warm(worker) for variant, worker in workers.items()}
             for name, workers in started.items()
         }
-        if started and peak is None:
+        if groups and peak is None:
             peak = matmul_peak(squares, deadline)
             heading(squares, peak, options)
-        for name, group in chosen(wave, options):
+        for name, group in groups.items():
             found = measure(group, started[name], missing[name], options, deadline, peak)
             print("\n".join(map(line, found)), flush=True)
             rows += found
             if options.out is not None:
-                known = machine([squares.facts, *(each for each in rows if "versions" in each)], load)
-                bare = [{key: value for key, value in each.items() if key != "versions"} for each in rows]
-                result = {"machine": known, "matmul_peak": peak, "settings": vars(options), "results": bare}
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
+                write(rows, squares, load, peak, options)
 
 
-def chosen(wave: tuple[str, ...], options: argparse.Namespace) -> list[tuple[str, Group]]:
+def chosen(wave: dict[str, Group], options: argparse.Namespace) -> dict[str, Group]:
     changes = {key: value for key in ("backbone", "image_size") if (value := getattr(options, key))}
     if options.variants:
         changes["variants"] = tuple(options.variants)
-    return [(name, dataclasses.replace(GROUPS[name], **changes)) for name in wave if name in options.groups]
+    return {name: dataclasses.replace(group, **changes) for name, group in wave.items() if name in options.groups}
+
+
+def write(rows: list[dict[str, Any]], squares: Worker, load: float, peak: float, options: argparse.Namespace) -> None:
+    known = machine([squares.facts, *(each for each in rows if "versions" in each)], load)
+    bare = [{key: value for key, value in each.items() if key != "versions"} for each in rows]
+    result = {"machine": known, "matmul_peak": peak, "settings": vars(options), "results": bare}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
 
 
 def heading(squares: Worker, peak: float, options: argparse.Namespace) -> None:

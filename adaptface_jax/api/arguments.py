@@ -29,10 +29,15 @@ def named_in_python() -> Iterator[None]:
         raise InputError(_FLAG.sub("", text[:end]) + text[end:]) from None
 
 
+def is_yes_or_no(value: object) -> bool:
+    """Whether it is True or False, also as 1 or 0 or NumPy's."""
+    return isinstance(value, bool | int | np.bool_) and value in (True, False)
+
+
 def check_yes_no(**given: object) -> None:
     """Raise InputError for arguments that are not True or False: any text would count as True."""
     for name, value in given.items():
-        if not isinstance(value, bool | int | np.bool_) or value not in (True, False):
+        if not is_yes_or_no(value):
             raise InputError(f"{name}: {value!r} is not known; expected True or False")
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from adaptface_jax.align.crop import Aligner
 from adaptface_jax.align.geometry import CROP_SIZE
+from adaptface_jax.api.arguments import is_yes_or_no
 from adaptface_jax.api.image_forms import (
     EXPECTED,
     ImageLike,
@@ -201,6 +202,5 @@ def parts(images: Images, size: int, cropper: Cropper, align: Align) -> Iterator
 
 def check_align(align: object) -> None:
     """Raise InputError for anything but an `Align`."""
-    yes_or_no = isinstance(align, bool | int | np.bool_) and align in (True, False)
-    if not (yes_or_no or (isinstance(align, str) and align == "auto")):
+    if not (is_yes_or_no(align) or (isinstance(align, str) and align == "auto")):
         raise InputError(f"align: {align!r} is not known; expected 'auto', True or False")

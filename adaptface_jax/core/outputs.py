@@ -32,9 +32,6 @@ def check_file(text: str) -> None:
         return
     if path.name in run_names.ALL and (path.parent / run_names.RUN_FILE).exists():
         raise InputError(f"{shown(text)}: belongs to the run in that folder; choose another name")
-    for folder in path.parents:
-        if folder.name in run_names.FOLDERS and (folder.parent / run_names.RUN_FILE).exists():
-            raise InputError(f"{shown(text)}: lies within a run's {folder.name}; choose another folder")
     _check_folder(text, path.parent)
     clear_remains(path)
 
@@ -89,6 +86,9 @@ def _absolute(text: str) -> Path:
 
 def _check_folder(text: str, folder: Path) -> None:
     """`folder` need not exist."""
+    for place in (folder, *folder.parents):
+        if place.name in run_names.FOLDERS and (place.parent / run_names.RUN_FILE).exists():
+            raise InputError(f"{shown(text)}: lies within a run's {place.name}; choose another folder")
     try:
         while not folder.exists():
             folder = folder.parent

@@ -40,6 +40,8 @@ def test_what_a_run_consists_of_is_not_an_output(tmp_path):
     for name in ("scores/lfw.npz", "scores/frozen/lfw.npz", "checkpoints/5/state"):
         with pytest.raises(InputError, match=f"{name}: lies within a run's {name.split('/')[0]}; choose another"):
             outputs.check_file(str(tmp_path / name))
+        with pytest.raises(InputError, match=f"{name}: lies within a run's {name.split('/')[0]}; choose another"):
+            outputs.check_folder(str(tmp_path / name))
 
 
 def test_a_full_disk_is_found_first(tmp_path, monkeypatch):

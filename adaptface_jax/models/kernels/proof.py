@@ -78,9 +78,7 @@ def _comparisons(width: int, heads: int, hidden: int, interpret: bool) -> dict[s
     """Name -> kernel, the same in plain operations, and arguments, all of which have gradients; arrays are numpy's."""
     rng, rows = np.random.default_rng(0), IMAGES * TOKENS
 
-    def of(*shape: int, size: float = 1.0, mean: float = 0.0) -> np.ndarray:
-        return (mean + size * rng.standard_normal(shape)).astype(jnp.bfloat16)
-
+    of = functools.partial(_normal, rng)
     form = junction.Form(TOKENS, EPS, interpret=interpret)
     bias, scale, shift = of(width), of(width, size=0.1, mean=1.0), of(width)
     norm = junction.Norm(jnp.asarray(scale), jnp.asarray(shift))
@@ -136,10 +134,9 @@ def _on_hopper(width: int, hidden: int) -> dict[str, tuple[Any, Any, tuple]]:
 
 
 def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -> tuple[Any, Any, tuple]:
-    rng = np.random.default_rng(2)
-    shapes, sizes = ((width, hidden), (hidden,), (hidden, width), (rows, width)), (width**-0.5, 0.2, hidden**-0.5, 1.0)
-    each = zip(shapes, sizes, strict=True)
-    w1, b1, w2, n = ((size * rng.standard_normal(shape)).astype(jnp.bfloat16) for shape, size in each)
+    of = functools.partial(_normal, np.random.default_rng(2))
+    w1, b1 = of(width, hidden, size=width**-0.5), of(hidden, size=0.2)
+    w2, n = of(hidden, width, size=hidden**-0.5), of(rows, width)
     return (
         lambda n: feed_forward.feed_forward(form, n, w1, b1, w2),
         lambda n: ACTIVATIONS["gelu"](n @ w1 + b1) @ w2,
@@ -147,12 +144,17 @@ def _feed_forward(form: feed_forward.Form, rows: int, width: int, hidden: int) -
     )
 
 
+def _normal(rng: np.random.Generator, *shape: int, size: float = 1.0, mean: float = 0.0) -> np.ndarray:
+    """Of bfloat16, made without a device: eager operations there would each be compiled."""
+    return (mean + size * rng.standard_normal(shape)).astype(jnp.bfloat16)
+
+
 def _farthest(kernel: Any, plain: Any, arguments: tuple) -> float:
     """The largest relative distance of a value or a gradient."""
     exact = jax.tree.map(lambda x: x.astype(np.float32), arguments)
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(plain, *exact)
-    cotangents = jax.tree.map(lambda s: rng.standard_normal(s.shape).astype(jnp.bfloat16), shapes)
+    cotangents = jax.tree.map(lambda s: _normal(rng, *s.shape), shapes)
     with jax.default_matmul_precision("highest"):
         expected = _value_and_gradients(plain, exact, cotangents, _exact_device())
     found = _value_and_gradients(kernel, arguments, cotangents, jax.devices()[0])
