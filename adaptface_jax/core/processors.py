@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -20,3 +21,10 @@ def told() -> list[str]:
         return CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
+
+
+@functools.cache  # a list of hundreds of cores takes the system milliseconds
+def flags() -> frozenset[str]:
+    """The instruction sets of an x86 processor, as Linux names them; empty elsewhere."""
+    lines = (line.partition(":") for line in told())
+    return frozenset(next((value.split() for name, _, value in lines if name.strip() == "flags"), ()))

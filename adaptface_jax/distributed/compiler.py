@@ -12,6 +12,7 @@ from adaptface_jax.core import processors
 from adaptface_jax.distributed.devices import is_hopper
 
 CompilerOptions = dict[str, str | bool | int]
+_Options = tuple[tuple[str, str | bool | int], ...]
 
 
 def convolution_options() -> CompilerOptions | None:
@@ -36,6 +37,10 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     Xeon with AVX-512 (4.3 s per step, 3.95 without them) and equal on an AMD EPYC with AVX2 (1.01 and 1.02x), where an
     inference pass takes 1.2x the time with them.
 
+    With AVX-512, XLA's own products lose an eighth when two cores share them, and its loops use half of a vector. Left
+    to the library one by one and with whole vectors, LoRA's step takes 1.14 s, not 1.23 (two cores of an AMD EPYC,
+    medians of four starts; with whole vectors alone 1.19).
+
     Plain products of bfloat16 are widened to float32. Where the processor has instructions for them, they are left to
     the library one by one, and those that it does not take to oneDNN, if jaxlib is built with it: on two cores of an
     Intel Xeon with AMX, LoRA's step processed 8.7 images/s, with oneDNN alone 7.8, widened 5.9, with the library alone
@@ -43,25 +48,22 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     """
     if is_hopper(jax.devices()[0]):
         return _without_search() if jnp.dtype(dtype) == jnp.bfloat16 else None
+    has = processors.flags()
+    wide = (("xla_cpu_prefer_vector_width", 512),) if "avx512f" in has else ()
+    if jnp.dtype(dtype) == jnp.float32 and wide:
+        return _left_to_library("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", wide)
     both = None
-    if jnp.dtype(dtype) == jnp.bfloat16 and processor_multiplies_bfloat16():
-        both = _by_library_and_onednn()
-    return both or _left_to_library("")
+    if jnp.dtype(dtype) == jnp.bfloat16 and not has.isdisjoint(("avx512_bf16", "amx_bf16")):
+        both = _by_library_and_onednn(wide)
+    return both or _left_to_library("", wide)
+
+
+def _left_to_library(kinds: str, others: _Options = ()) -> CompilerOptions | None:
+    return _known((("xla_cpu_experimental_ynn_fusion_type", kinds), *others))
 
 
 @functools.cache
-def processor_multiplies_bfloat16() -> bool:
-    """Whether an x86 processor has instructions for products of bfloat16, as Linux tells."""
-    flags = next((line.partition(":")[2].split() for line in processors.told() if line.startswith("flags")), [])
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
-
-
-def _left_to_library(kinds: str) -> CompilerOptions | None:
-    return _known((("xla_cpu_experimental_ynn_fusion_type", kinds),))
-
-
-@functools.cache
-def _by_library_and_onednn() -> CompilerOptions | None:
+def _by_library_and_onednn(others: _Options) -> CompilerOptions | None:
     """None also where the compiler knows the option but has no oneDNN, as jaxlib 0.10 on x86."""
     library, onednn = "xla_cpu_experimental_ynn_fusion_type", ("xla_cpu_experimental_onednn_custom_call", True)
     alone = _known(((library, ""), onednn))
@@ -71,7 +73,7 @@ def _by_library_and_onednn() -> CompilerOptions | None:
     product = jax.jit(jnp.matmul, compiler_options=alone).lower(square, square).compile()
     if "__onednn" not in (product.as_text() or ""):
         return None
-    return _known(((library, "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"), onednn))
+    return _known(((library, "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"), onednn, *others))
 
 
 def _without_search() -> CompilerOptions | None:
@@ -86,7 +88,7 @@ def untuned_options(platform: str) -> CompilerOptions | None:
 
 
 @functools.cache
-def _known(options: tuple[tuple[str, str | bool | int], ...], platform: str = "cpu") -> CompilerOptions | None:
+def _known(options: _Options, platform: str = "cpu") -> CompilerOptions | None:
     """The options for this platform; None elsewhere, and if the compiler does not know them."""
     if jax.default_backend() != platform:
         return None

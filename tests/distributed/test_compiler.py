@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiler options of transformers: those of bfloat16 only where the processor multiplies it, and all are accepted."""
+"""Compiler options of transformers: each only where the processor has its instructions, and all are accepted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ import pytest
 from adaptface_jax.core import processors
 from adaptface_jax.distributed import compiler
 
+PROCESSORS = {
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx2", "avx512f"},
+    "bfloat16": {"avx2", "avx512f", "avx512_bf16"},
+    "other": set(),  # no x86, or no Linux
+}
+
+
+@pytest.fixture(params=PROCESSORS)
+def processor(request, monkeypatch):
+    monkeypatch.setattr(processors, "flags", lambda: frozenset(PROCESSORS[request.param]))
+    return request.param
+
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("has", [False, True])
-def test_they_are_accepted_and_change_no_product(dtype, has, monkeypatch):
-    monkeypatch.setattr(compiler, "processor_multiplies_bfloat16", lambda: has)
+def test_they_are_accepted_and_change_no_product(dtype, processor):
     options = compiler.transformer_options(dtype)
+    assert options is not None
     a, b = (jnp.asarray(np.random.default_rng(i).normal(size=(64, 64)), dtype) for i in range(2))
     found = jax.jit(jnp.matmul, compiler_options=options)(a, b)
     np.testing.assert_allclose(
@@ -27,13 +39,16 @@ def test_they_are_accepted_and_change_no_product(dtype, has, monkeypatch):
     )
 
 
-def test_only_bfloat16_on_a_processor_that_multiplies_it_is_left_to_other_libraries(monkeypatch):
-    monkeypatch.setattr(compiler, "_by_library_and_onednn", lambda: {"other": True})
-    monkeypatch.setattr(compiler, "processor_multiplies_bfloat16", lambda: True)
-    assert compiler.transformer_options(jnp.bfloat16) == {"other": True}
-    assert compiler.transformer_options(jnp.float32) != {"other": True}
-    monkeypatch.setattr(compiler, "processor_multiplies_bfloat16", lambda: False)
-    assert compiler.transformer_options(jnp.bfloat16) == compiler.transformer_options(jnp.float32)
+def test_products_are_left_to_the_library_where_the_processor_is_faster_so(processor):
+    library, vectors = "xla_cpu_experimental_ynn_fusion_type", "xla_cpu_prefer_vector_width"
+    wide = {} if processor in ("avx2", "other") else {vectors: 512}
+    of_float32 = compiler.transformer_options(jnp.float32)
+    assert of_float32 == {library: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT" if wide else ""} | wide
+    of_bfloat16 = compiler.transformer_options(jnp.bfloat16)
+    if processor == "bfloat16" and of_bfloat16.pop("xla_cpu_experimental_onednn_custom_call", False):
+        assert of_bfloat16 == of_float32
+    else:  # the widened products, also where jaxlib has no oneDNN
+        assert of_bfloat16 == {library: ""} | wide
 
 
 def test_on_a_hopper_gpu_nothing_is_searched_for_that_was_found_not_to_be_faster(monkeypatch):
@@ -51,19 +66,3 @@ def test_on_a_hopper_gpu_nothing_is_searched_for_that_was_found_not_to_be_faster
         (("xla_gpu_enable_triton_gemm", False), "gpu"),
         (("xla_gpu_experimental_enable_fusion_autotuner", False), "gpu"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [("fpu avx2 fma", False), ("avx512f avx512_bf16", True), ("avx512f amx_bf16 amx_tile", True), (None, False)],
-)
-def test_what_linux_tells_of_the_processor(flags, expected, monkeypatch, tmp_path):
-    file = tmp_path / "cpuinfo"
-    if flags is not None:
-        file.write_text(f"processor\t: 0\nmodel name\t: made\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(processors, "CPUINFO", file)
-    compiler.processor_multiplies_bfloat16.cache_clear()
-    try:
-        assert compiler.processor_multiplies_bfloat16() is expected
-    finally:
-        compiler.processor_multiplies_bfloat16.cache_clear()

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptface_jax.core import processors
 from adaptface_jax.models.layers.product import competes, spread_product
+
+
+@pytest.fixture(autouse=True)
+def avx2(monkeypatch):
+    monkeypatch.setattr(processors, "flags", lambda: frozenset({"avx2"}))
 
 
 @pytest.mark.parametrize("width", [24, 1024, 1536])
@@ -29,6 +35,11 @@ def test_only_wide_products_of_whole_kilobytes_are_spread():
     assert [width for width in (384, 768, 1024, 1152, 1536, 2304, 3072, 4100) if competes(width)] == [
         1024, 1536, 2304, 3072
     ]  # fmt: skip
+
+
+def test_none_is_with_avx512(monkeypatch):
+    monkeypatch.setattr(processors, "flags", lambda: frozenset({"avx2", "avx512f"}))
+    assert not competes(1536)
 
 
 def test_what_is_stored_is_wider_in_both_passes():

@@ -4,13 +4,15 @@
 Rows that are a multiple of 1 KB apart compete for the same few sets of a cache. Where a product is that wide, the CPU's
 library of products stores to it at half to nine tenths of its speed: 4,112 tokens times [384, 1536] took 75 ms, with
 eight more columns 54 ms (2,056 times [768, 3072]: 228 and 110 ms; one core of an AMD EPYC). On two cores, which cut
-products into other pieces, no difference was seen.
+products into other pieces, no difference was seen, nor with AVX-512 on one.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+
+from adaptface_jax.core import processors
 
 SETS = 256  # float32 values: what rows are a multiple of when they compete
 NARROW = 1024  # below, nothing is lost
@@ -19,7 +21,7 @@ MORE = 8  # columns of zeros, a vector of AVX
 
 def competes(width: int) -> bool:
     """Whether the rows of a product of this width compete for a cache's sets."""
-    return width >= NARROW and width % SETS == 0
+    return width >= NARROW and width % SETS == 0 and "avx512f" not in processors.flags()
 
 
 @jax.custom_vjp
