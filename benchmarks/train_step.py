@@ -15,6 +15,7 @@ the median over rounds of the quotient within a round. On a CPU that other progr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,6 +23,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from intel_mkl import functions_for_intel
 from serving import Problem
 from workers import Worker, machine, take_turns
 
@@ -84,6 +86,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--backbone", default=defaults.backbone, help="a DINOv2 row of specs.py")
     parser.add_argument("--image_size", type=int, default=defaults.image_size)
     parser.add_argument("--classes", type=int, default=defaults.classes)
+    parser.add_argument("--mkl_of_intel", action="store_true", help="torch's products as on an Intel CPU, on any")
     parser.add_argument("--quick", action="store_true", help="float32, three rounds of one step")
     parser.add_argument("--out", type=Path, help="JSON file; default: printed only")
     return parser.parse_args(arguments)
@@ -106,8 +109,9 @@ def main() -> None:
             )
             for variant in variants
         ]  # fmt: skip
-        rows += measure(problems, rounds, steps)
-    found = machine(rows, load)
+        with functions_for_intel() if options.mkl_of_intel else contextlib.nullcontext():
+            rows += measure(problems, rounds, steps)
+    found = machine(rows, load) | {"mkl_of_intel": options.mkl_of_intel}
     problem = {k: v for k, v in dataclasses.asdict(problems[0]).items() if k not in ("variant", "dtype")}
     place = f"{found['processor']}, {found['cores']} cores, {', '.join(found['devices'])}"
     print(f"{problem['backbone']} at {problem['image_size']} px, batch {problem['batch_size']}, {place}")
