@@ -101,15 +101,15 @@ def main() -> None:
     variants = options.variants or [v for v in OURS + PEERS if gpu or v != "peft_compiled"]
     load = os.getloadavg()[0]
     rows: list[dict[str, Any]] = []
-    for dtype in dtypes:
-        problems = [
-            Problem(
-                variant, options.backbone, options.image_size, classes=options.classes,
-                batch_size=options.batch_size, dtype=dtype,
-            )
-            for variant in variants
-        ]  # fmt: skip
-        with functions_for_intel() if options.mkl_of_intel else contextlib.nullcontext():
+    with functions_for_intel() if options.mkl_of_intel else contextlib.nullcontext():
+        for dtype in dtypes:
+            problems = [
+                Problem(
+                    variant, options.backbone, options.image_size, classes=options.classes,
+                    batch_size=options.batch_size, dtype=dtype,
+                )
+                for variant in variants
+            ]  # fmt: skip
             rows += measure(problems, rounds, steps)
     found = machine(rows, load) | {"mkl_of_intel": options.mkl_of_intel}
     problem = {k: v for k, v in dataclasses.asdict(problems[0]).items() if k not in ("variant", "dtype")}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adaptface_jax.cli import command
+from adaptface_jax.training.checkpoint import CHECKPOINTS
 
 # The packaged backbone's shape at its smallest, with DA-LoRA; random weights unless the settings name some. The
 # schedule is part of the compiled step: constant, so that runs of any length share it.
@@ -32,6 +33,12 @@ def call(module: ModuleType, *words: object) -> int:
         with pytest.raises(SystemExit) as stop:
             command.run_command(module.main, module.parser())
     return stop.value.code
+
+
+def newest_checkpoint(workdir: Path) -> int:
+    """The step of the latest complete one of a run's folder, or 0."""
+    files = (workdir / CHECKPOINTS).glob("[0-9]*/manifest.json")
+    return max((int(file.parent.name) for file in files), default=0)
 
 
 def write_config(path: Path, settings: dict[str, Any]) -> Path:

@@ -64,8 +64,4 @@ def commit() -> str:
 
 def processor() -> str:
     """The model if the system reports it, else the architecture."""
-    for line in processors.told():
-        name, _, model = line.partition(":")
-        if name.strip() == "model name":
-            return model.strip()
-    return platform.processor() or platform.machine()
+    return processors.first("model name") or platform.processor() or platform.machine()

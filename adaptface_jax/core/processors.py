@@ -23,8 +23,13 @@ def told() -> list[str]:
         return []
 
 
+def first(name: str) -> str:
+    """The value of the first line of this name; "" if there is none."""
+    lines = (line.partition(":") for line in told())
+    return next((value.strip() for known, _, value in lines if known.strip() == name), "")
+
+
 @functools.cache  # a list of hundreds of cores takes the system milliseconds
 def flags() -> frozenset[str]:
     """The instruction sets of an x86 processor, as Linux names them; empty elsewhere."""
-    lines = (line.partition(":") for line in told())
-    return frozenset(next((value.split() for name, _, value in lines if name.strip() == "flags"), ()))
+    return frozenset(first("flags").split())

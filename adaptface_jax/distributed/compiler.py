@@ -14,6 +14,8 @@ from adaptface_jax.distributed.devices import is_hopper
 CompilerOptions = dict[str, str | bool | int]
 _Options = tuple[tuple[str, str | bool | int], ...]
 
+_EACH_PRODUCT = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+
 
 def convolution_options() -> CompilerOptions | None:
     """For networks of convolutions on a CPU; None elsewhere, and if the compiler does not know the option.
@@ -46,16 +48,15 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     Intel Xeon with AMX, LoRA's step processed 8.7 images/s, with oneDNN alone 7.8, widened 5.9, with the library alone
     5.0 (torch and PEFT: 11.4).
     """
+    bfloat16 = jnp.dtype(dtype) == jnp.bfloat16
     if is_hopper(jax.devices()[0]):
-        return _without_search() if jnp.dtype(dtype) == jnp.bfloat16 else None
+        return _without_search() if bfloat16 else None
     has = processors.flags()
     wide = (("xla_cpu_prefer_vector_width", 512),) if "avx512f" in has else ()
-    if jnp.dtype(dtype) == jnp.float32 and wide:
-        return _left_to_library("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", wide)
-    both = None
-    if jnp.dtype(dtype) == jnp.bfloat16 and not has.isdisjoint(("avx512_bf16", "amx_bf16")):
-        both = _by_library_and_onednn(wide)
-    return both or _left_to_library("", wide)
+    if not bfloat16:
+        return _left_to_library(_EACH_PRODUCT if wide else "", wide)
+    multiplies = not has.isdisjoint(("avx512_bf16", "amx_bf16"))
+    return (_by_library_and_onednn(wide) if multiplies else None) or _left_to_library("", wide)
 
 
 def _left_to_library(kinds: str, others: _Options = ()) -> CompilerOptions | None:
@@ -65,15 +66,15 @@ def _left_to_library(kinds: str, others: _Options = ()) -> CompilerOptions | Non
 @functools.cache
 def _by_library_and_onednn(others: _Options) -> CompilerOptions | None:
     """None also where the compiler knows the option but has no oneDNN, as jaxlib 0.10 on x86."""
-    library, onednn = "xla_cpu_experimental_ynn_fusion_type", ("xla_cpu_experimental_onednn_custom_call", True)
-    alone = _known(((library, ""), onednn))
+    onednn = ("xla_cpu_experimental_onednn_custom_call", True)
+    alone = _left_to_library("", (onednn,))
     if alone is None:
         return None
     square = jax.ShapeDtypeStruct((256, 256), jnp.float32)
     product = jax.jit(jnp.matmul, compiler_options=alone).lower(square, square).compile()
     if "__onednn" not in (product.as_text() or ""):
         return None
-    return _known(((library, "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"), onednn, *others))
+    return _left_to_library(_EACH_PRODUCT, (onednn, *others))
 
 
 def _without_search() -> CompilerOptions | None:

@@ -15,9 +15,8 @@ import pytest
 
 from adaptface_jax.core.files import locked
 from adaptface_jax.grid import __main__ as grid
-from adaptface_jax.training.checkpoint import CHECKPOINTS
 from tests.children import one_device, ran, started, until
-from tests.running import call, write_config
+from tests.running import call, newest_checkpoint, write_config
 
 SETTINGS = {
     "data.train": "synthetic:identities=4,images=12,seed=1",
@@ -210,15 +209,12 @@ def whole(command, tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
-
-    def newest() -> int:
-        files = (out / "seed=1" / CHECKPOINTS).glob("[0-9]*/manifest.json")
-        return max((int(file.parent.name) for file in files), default=0)
-
     for number in (signal.SIGTERM, signal.SIGKILL):
-        before = newest()  # of a step that is not known: a fast machine takes several before it stops
+        before = newest_checkpoint(
+            out / "seed=1"
+        )  # of a step that is not known: a fast machine takes several before it stops
         with started(*command, f"--out={out}", env=one_device()) as child:
-            until(lambda before=before: newest() > before, child)
+            until(lambda before=before: newest_checkpoint(out / "seed=1") > before, child)
             os.kill(child.process.pid, number)
             end = child.end()
             if number == signal.SIGTERM:

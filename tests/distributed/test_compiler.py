@@ -14,7 +14,8 @@ from adaptface_jax.distributed import compiler
 PROCESSORS = {
     "avx2": {"avx2", "fma"},
     "avx512": {"avx2", "avx512f"},
-    "bfloat16": {"avx2", "avx512f", "avx512_bf16"},
+    "avx512_bf16": {"avx2", "avx512f", "avx512_bf16"},
+    "amx": {"avx2", "avx512f", "amx_bf16", "amx_tile"},
     "other": set(),  # no x86, or no Linux
 }
 
@@ -39,16 +40,17 @@ def test_they_are_accepted_and_change_no_product(dtype, processor):
     )
 
 
-def test_products_are_left_to_the_library_where_the_processor_is_faster_so(processor):
+def test_products_are_left_to_the_library_where_the_processor_is_faster_so(processor, monkeypatch):
+    monkeypatch.setattr(compiler, "_by_library_and_onednn", lambda wide: {"other": True} | dict(wide))
     library, vectors = "xla_cpu_experimental_ynn_fusion_type", "xla_cpu_prefer_vector_width"
     wide = {} if processor in ("avx2", "other") else {vectors: 512}
-    of_float32 = compiler.transformer_options(jnp.float32)
-    assert of_float32 == {library: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT" if wide else ""} | wide
-    of_bfloat16 = compiler.transformer_options(jnp.bfloat16)
-    if processor == "bfloat16" and of_bfloat16.pop("xla_cpu_experimental_onednn_custom_call", False):
-        assert of_bfloat16 == of_float32
-    else:  # the widened products, also where jaxlib has no oneDNN
-        assert of_bfloat16 == {library: ""} | wide
+    plain = {library: ""} | wide  # products of bfloat16 are widened
+    products = {library: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"} | wide
+    assert compiler.transformer_options(jnp.float32) == (products if wide else plain)
+    multiplied = processor in ("avx512_bf16", "amx")
+    assert compiler.transformer_options(jnp.bfloat16) == ({"other": True} | wide if multiplied else plain)
+    monkeypatch.setattr(compiler, "_by_library_and_onednn", lambda wide: None)  # jaxlib has no oneDNN
+    assert compiler.transformer_options(jnp.bfloat16) == plain
 
 
 def test_on_a_hopper_gpu_nothing_is_searched_for_that_was_found_not_to_be_faster(monkeypatch):

@@ -23,7 +23,7 @@ from adaptface_jax.distributed import processes
 from adaptface_jax.distributed.liveness import listen_for_all
 from adaptface_jax.training.monitor import read_metrics
 from tests.children import Child, one_device, started, until
-from tests.running import write_config
+from tests.running import newest_checkpoint, write_config
 
 SETTINGS = {
     "backbone.weights": "builtin",
@@ -76,11 +76,6 @@ def free_port() -> int:
         port = 20_000 + secrets.randbelow(10_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-
-
-def last_checkpoint(workdir: Path) -> int:
-    """The step of the latest one in the folder, or 0."""
-    return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def own_lines(error: str) -> list[str]:
@@ -136,7 +131,7 @@ def test_a_lost_process_ends_the_other(config, tmp_path, lost):
 def test_a_run_resumes_after_a_lost_process(config, tmp_path):
     workdir, command = tmp_path / "run", "--config.train.steps=3000"
     with start_two(config, workdir, command) as pair:
-        until(lambda: last_checkpoint(workdir) >= 8, *pair)
+        until(lambda: newest_checkpoint(workdir) >= 8, *pair)
         lose(pair, 0)  # the one that writes
 
     with start_two(config, workdir, command) as pair:
