@@ -43,38 +43,21 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     to the library one by one and with whole vectors, LoRA's step takes 1.14 s, not 1.23 (two cores of an AMD EPYC,
     medians of four starts; with whole vectors alone 1.19).
 
-    Plain products of bfloat16 are widened to float32. Where the processor has instructions for them, they are left to
-    the library one by one, and those that it does not take to oneDNN, if jaxlib is built with it: on two cores of an
-    Intel Xeon with AMX, LoRA's step processed 8.7 images/s, with oneDNN alone 7.8, widened 5.9, with the library alone
-    5.0 (torch and PEFT: 11.4).
+    Where the processor multiplies bfloat16, so does the library, with AVX-512 (on that EPYC LoRA's step processes 23.7
+    images/s) and with AMX (not timed since); otherwise such products are widened to float32 (13.7). Not so beside
+    oneDNN, which XLA can use too: with it most are widened (14.7).
     """
     bfloat16 = jnp.dtype(dtype) == jnp.bfloat16
     if is_hopper(jax.devices()[0]):
         return _without_search() if bfloat16 else None
     has = processors.flags()
     wide = (("xla_cpu_prefer_vector_width", 512),) if "avx512f" in has else ()
-    if not bfloat16:
-        return _left_to_library(_EACH_PRODUCT if wide else "", wide)
-    multiplies = not has.isdisjoint(("avx512_bf16", "amx_bf16"))
-    return (_by_library_and_onednn(wide) if multiplies else None) or _left_to_library("", wide)
+    faster = {"avx512_bf16", "amx_bf16"} if bfloat16 else {"avx512f"}
+    return _left_to_library("" if has.isdisjoint(faster) else _EACH_PRODUCT, wide)
 
 
 def _left_to_library(kinds: str, others: _Options = ()) -> CompilerOptions | None:
     return _known((("xla_cpu_experimental_ynn_fusion_type", kinds), *others))
-
-
-@functools.cache
-def _by_library_and_onednn(others: _Options) -> CompilerOptions | None:
-    """None also where the compiler knows the option but has no oneDNN, as jaxlib 0.10 on x86."""
-    onednn = ("xla_cpu_experimental_onednn_custom_call", True)
-    alone = _left_to_library("", (onednn,))
-    if alone is None:
-        return None
-    square = jax.ShapeDtypeStruct((256, 256), jnp.float32)
-    product = jax.jit(jnp.matmul, compiler_options=alone).lower(square, square).compile()
-    if "__onednn" not in (product.as_text() or ""):
-        return None
-    return _left_to_library(_EACH_PRODUCT, (onednn, *others))
 
 
 def _without_search() -> CompilerOptions | None:

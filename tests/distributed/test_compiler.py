@@ -40,17 +40,14 @@ def test_they_are_accepted_and_change_no_product(dtype, processor):
     )
 
 
-def test_products_are_left_to_the_library_where_the_processor_is_faster_so(processor, monkeypatch):
-    monkeypatch.setattr(compiler, "_by_library_and_onednn", lambda wide: {"other": True} | dict(wide))
+def test_products_are_left_to_the_library_where_the_processor_is_faster_so(processor):
     library, vectors = "xla_cpu_experimental_ynn_fusion_type", "xla_cpu_prefer_vector_width"
     wide = {} if processor in ("avx2", "other") else {vectors: 512}
-    plain = {library: ""} | wide  # products of bfloat16 are widened
+    plain = {library: ""} | wide
     products = {library: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"} | wide
     assert compiler.transformer_options(jnp.float32) == (products if wide else plain)
-    multiplied = processor in ("avx512_bf16", "amx")
-    assert compiler.transformer_options(jnp.bfloat16) == ({"other": True} | wide if multiplied else plain)
-    monkeypatch.setattr(compiler, "_by_library_and_onednn", lambda wide: None)  # jaxlib has no oneDNN
-    assert compiler.transformer_options(jnp.bfloat16) == plain
+    multiplied = processor in ("avx512_bf16", "amx")  # elsewhere products of bfloat16 are widened
+    assert compiler.transformer_options(jnp.bfloat16) == (products if multiplied else plain)
 
 
 def test_on_a_hopper_gpu_nothing_is_searched_for_that_was_found_not_to_be_faster(monkeypatch):

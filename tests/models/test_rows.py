@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 
 from adaptface_jax.models.layers.norm import LayerNorm
-from adaptface_jax.models.layers.rows import COLUMNS, row_max, row_sum
+from adaptface_jax.models.layers.rows import COLUMNS, column_sum, row_max, row_sum
 
-SUM, MAX = jax.jit(row_sum), jax.jit(row_max)
+SUM, MAX, COLUMN_SUM = jax.jit(row_sum), jax.jit(row_max), jax.jit(column_sum)
 
 
 @hypothesis.settings(max_examples=20)
@@ -22,6 +22,10 @@ def test_they_are_the_sum_and_the_largest_value(width, seed):
     exact = x.astype(np.float64).sum(axis=-1, keepdims=True)
     assert np.abs(SUM(x) - exact).max() <= 3e-7 * np.abs(x).sum(axis=-1).max()
     np.testing.assert_array_equal(MAX(x), x.max(axis=-1, keepdims=True))
+    columns = np.moveaxis(np.stack([x, -x, 2 * x]), -1, -2)
+    by_column = COLUMN_SUM(columns)
+    assert by_column.shape == (3, 1, 3)
+    assert np.abs(by_column - np.stack([exact, -exact, 2 * exact]).swapaxes(-1, -2)).max() <= 6e-7 * np.abs(x).sum()
 
 
 @pytest.mark.parametrize("place", [0, 40, 255, 256])

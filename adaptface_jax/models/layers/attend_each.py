@@ -16,13 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.models.layers.product import turned
 from adaptface_jax.models.layers.remat import kept
 from adaptface_jax.models.layers.rows import row_max, row_sum
 
 ABREAST = 2  # 4 are no faster on two cores, and batching two images into the same operations is slower
 _ROWS_WITH_ROWS = (((2,), (2,)), ((0,), (0,)))  # a b' of each head
 _COLUMNS_WITH_ROWS = (((2,), (1,)), ((0,), (0,)))  # a b
-_COLUMNS_WITH_COLUMNS = (((1,), (1,)), ((0,), (0,)))  # a' b
 
 
 @jax.custom_vjp
@@ -67,29 +67,32 @@ def _each(function: Callable[..., tuple[jax.Array, ...]], *arrays: jax.Array) ->
 
 def _one_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """For one image [T, heads, d]: y, and log sum exp of each row's scores, float32 [heads, T]."""
-    q, k, v = map(_turned, (q, k, v))
+    q, k, v = (turned(x, 1, 0, 2) for x in (q, k, v))
     scores = _scores(q, k)
     top = row_max(scores)
-    exponentials = jnp.exp(scores - top)
-    total = row_sum(exponentials)
+    exponentials = jnp.exp(scores - top).astype(v.dtype)
+    total = row_sum(exponentials.astype(jnp.float32))
     # Divided after the product, where there are fewer values.
-    y = _product(exponentials.astype(v.dtype), v, _COLUMNS_WITH_ROWS) / total
-    return _turned(y.astype(v.dtype)), (top + jnp.log(total))[..., 0]
+    y = _product(exponentials, v, _COLUMNS_WITH_ROWS) / total
+    return y.astype(v.dtype).swapaxes(0, 1), (top + jnp.log(total))[..., 0]
 
 
 def _one_backward(
     q: jax.Array, k: jax.Array, v: jax.Array, y: jax.Array, log_sum: jax.Array, dy: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     dtype = q.dtype
-    q, k, v, y, dy = map(_turned, (q, k, v, y, dy))
-    probabilities = jnp.exp(_scores(q, k) - log_sum[..., None])
-    row_sums = row_sum(dy.astype(jnp.float32) * y.astype(jnp.float32))
-    d_scores = probabilities * (_product(dy, v, _ROWS_WITH_ROWS) - row_sums) / math.sqrt(q.shape[-1])
+    # All is transposed, [heads, T of k, T of q]: a product that is summed over the rows of its first factor is not left
+    # to the library, so that dq' = k' dS', of which k' is the smallest to write.
+    columns = turned(k, 1, 2, 0)
+    q, k, v, y, dy = (turned(x, 1, 0, 2) for x in (q, k, v, y, dy))
+    probabilities = jnp.exp(_scores(k, q) - log_sum[:, None, :])
+    row_sums = row_sum(dy.astype(jnp.float32) * y.astype(jnp.float32)).swapaxes(1, 2)
+    d_scores = probabilities * (_product(v, dy, _ROWS_WITH_ROWS) - row_sums) / math.sqrt(q.shape[-1])
     d_scores = d_scores.astype(dtype)
-    dq = _product(d_scores, k, _COLUMNS_WITH_ROWS)
-    dk = _product(d_scores, q, _COLUMNS_WITH_COLUMNS)
-    dv = _product(probabilities.astype(dtype), dy, _COLUMNS_WITH_COLUMNS)
-    return _turned(dq.astype(dtype)), _turned(dk.astype(dtype)), _turned(dv.astype(dtype))
+    dq = _product(columns, d_scores, _COLUMNS_WITH_ROWS).astype(dtype)
+    dk = _product(d_scores, q, _COLUMNS_WITH_ROWS).astype(dtype)
+    dv = _product(probabilities.astype(dtype), dy, _COLUMNS_WITH_ROWS).astype(dtype)
+    return dq.transpose(2, 0, 1), dk.swapaxes(0, 1), dv.swapaxes(0, 1)
 
 
 def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
@@ -98,8 +101,3 @@ def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
 
 def _product(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
     return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
-
-
-def _turned(x: jax.Array) -> jax.Array:
-    """[T, heads, d] <-> [heads, T, d]."""
-    return x.swapaxes(0, 1)

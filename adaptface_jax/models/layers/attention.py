@@ -41,22 +41,23 @@ class Attention(nnx.Module):
         rows: the number of first tokens to compute, [B, rows, D]; None: all.
         """
         batch, tokens, dim = x.shape
-        fused = self.qkv(x, adaptation, "qkv", attend == "each")
+        cpu = attend == "each"
+        fused = self.qkv(x, adaptation, "qkv", cpu)
         # By split, not by slices: its gradient is one concatenation, that of slices the sum of three padded arrays.
         parts = dict(zip("qkv", jnp.split(fused, 3, axis=-1), strict=True))
         if self.qv is not None:
             for name, shift in zip("qv", jnp.split(self.qv.bias[...].astype(x.dtype), 2), strict=True):
                 parts[name] = parts[name] + shift
         if adaptation is not None:
-            for name, delta in adaptation.deltas(x, ("q", "k", "v")).items():
-                parts[name] = parts[name] + delta
+            for name, delta in adaptation.deltas(x, ("q", "k", "v"), cpu).items():
+                parts[name] = (parts[name] + delta).astype(x.dtype)
         shape = (batch, tokens, self.heads, dim // self.heads)
         q, k, v = (kept(parts[name]).reshape(shape) for name in "qkv")
         if rotation is not None:
             q, k = rotation(q), rotation(k)
         # A few rows of scores are cheap on any machine.
         y = attend_whole(q[:, :rows], k, v) if rows else ATTEND[attend](q, k, v)
-        return self.proj(y.reshape(batch, -1, dim), adaptation, "proj")
+        return self.proj(y.reshape(batch, -1, dim), adaptation, "proj", cpu)
 
 
 class Shift(nnx.Module):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from adaptface_jax.models.layers.low_rank import Adaptation
-from adaptface_jax.models.layers.product import spread_product
+from adaptface_jax.models.layers.product import product
 from adaptface_jax.models.quantized import dequantize, quantize
 
 
@@ -32,13 +32,13 @@ class Dense(nnx.Module):
     ) -> jax.Array:
         """cpu: as for `LayerNorm`."""
         # By the function, not the operator: the ONNX converter maps the one to MatMul, the other to an einsum.
-        y = (spread_product if cpu else jnp.matmul)(x, self.weights(x.dtype))
+        y = (product if cpu else jnp.matmul)(x, self.weights(x.dtype))
         if self.bias is not None:
-            y = y + self.bias[...].astype(x.dtype)
+            y = y + self.bias[...].astype(y.dtype)
         if adaptation is not None:
-            for delta in adaptation.deltas(x, [name]).values():
+            for delta in adaptation.deltas(x, [name], cpu).values():
                 y = y + delta
-        return y
+        return y.astype(x.dtype)
 
     def quantize(self) -> None:
         """Store the kernel as `models.quantized` does."""

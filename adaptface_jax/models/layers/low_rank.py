@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from adaptface_jax.models.layers.product import product
 from adaptface_jax.models.layers.remat import kept
+from adaptface_jax.models.layers.rows import column_sum
 
 # {"a": [in, R], "b": [R, out]}, experts concatenated on the rank axis; [B, in, R], [B, R, out] if images differ.
 LowRank = Mapping[str, jax.Array]
@@ -64,10 +68,12 @@ class Adaptation:
 
         return [of(group) for group in range(groups)]
 
-    def deltas(self, x: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
+    def deltas(self, x: jax.Array, names: Sequence[str], cpu: bool = False) -> dict[str, jax.Array]:
         """scale * sum_k gate_k B_k A_k x of every adapted layer among `names`, which all read x [B, T, in].
 
         The experts share one product with A (and one dropout mask): `((x @ A) * gate) @ B`, whatever K is.
+        cpu: as for `LayerNorm`; what is returned is float32 then.
+
         Source: LoRA (arXiv 2106.09685), equation 3, with the gate on the rank axis.
         """
         present = [name for name in names if name in self.layers]
@@ -78,29 +84,27 @@ class Adaptation:
         if self.key is not None and self.dropout > 0:
             keep = jax.random.bernoulli(jax.random.fold_in(self.key, a.shape[-2]), 1 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1 - self.dropout), 0).astype(x.dtype)
-        hidden = kept(jnp.matmul(x, a.astype(x.dtype)) * jnp.asarray(self.scale, x.dtype))
-        result, start = {}, 0
-        for name, factor in zip(present, factors, strict=True):
-            width = factor["b"].shape[-2]
-            part = hidden[..., start : start + width]
-            if self.gate is not None:
-                part = part * self.gate[:, None, :].astype(x.dtype)
-            result[name] = _widened(part, factor["b"].astype(x.dtype))
-            start += width
-        return result
+        multiply = product if cpu else jnp.matmul
+        hidden = kept((multiply(x, a.astype(x.dtype)) * self.scale).astype(x.dtype))
+        if self.gate is not None:
+            hidden = _gated(hidden, jnp.tile(self.gate, len(present)), cpu)
+        # By split, not by slices, as in `Attention`.
+        ends = list(itertools.accumulate(factor["b"].shape[-2] for factor in factors))
+        parts = zip(present, jnp.split(hidden, ends[:-1], axis=-1), factors, strict=True)
+        return {name: multiply(part, factor["b"].astype(x.dtype)) for name, part, factor in parts}
 
 
-@jax.custom_vjp
-def _widened(hidden: jax.Array, b: jax.Array) -> jax.Array:
-    """hidden [B, T, R] @ b [R, out], or in forward passes only b [B, R, out]."""
-    return jnp.matmul(hidden, b)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _gated(hidden: jax.Array, gate: jax.Array, cpu: bool) -> jax.Array:
+    """hidden [B, T, R] times gate float32 [B, R]. cpu: as for `LayerNorm`."""
+    return hidden * gate[:, None, :].astype(hidden.dtype)
 
 
-def _widened_backward(residuals: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    hidden, b = residuals
-    rows = tuple(range(dy.ndim - 1))
-    # The narrow factor first: the CPU compiler copies the first one, transposed.
-    return jnp.matmul(dy, b.T), jax.lax.dot_general(hidden, dy, ((rows, rows), ((), ())))
+def _gated_backward(cpu: bool, residuals: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    hidden, gate = residuals
+    products = dy.astype(jnp.float32) * hidden.astype(jnp.float32)
+    d_gate = column_sum(products)[:, 0] if cpu else products.sum(1)
+    return _gated(dy, gate, cpu), d_gate
 
 
-_widened.defvjp(lambda hidden, b: (_widened(hidden, b), (hidden, b)), _widened_backward)
+_gated.defvjp(lambda hidden, gate, cpu: (_gated(hidden, gate, cpu), (hidden, gate)), _gated_backward)

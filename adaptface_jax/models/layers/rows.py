@@ -27,15 +27,22 @@ def row_max(x: jax.Array) -> jax.Array:
     return _reduced(x, jnp.maximum, jnp.max)
 
 
-def _reduced(x: jax.Array, pairwise: Callable[..., jax.Array], along: Callable[..., jax.Array]) -> jax.Array:
-    along = functools.partial(along, axis=-1, keepdims=True)
-    width = x.shape[-1]
+def column_sum(x: jax.Array) -> jax.Array:
+    """The sum of each column of float32 [..., n, m], [..., 1, m]."""
+    return _reduced(x, jnp.add, jnp.sum, -2)
+
+
+def _reduced(
+    x: jax.Array, pairwise: Callable[..., jax.Array], along: Callable[..., jax.Array], axis: int = -1
+) -> jax.Array:
+    along = functools.partial(along, axis=axis, keepdims=True)
+    width = x.shape[axis]
     whole = width - width % COLUMNS
     if whole <= COLUMNS:
         return along(x)
-    slices = [x[..., first : first + COLUMNS] for first in range(0, whole, COLUMNS)]
+    slices = [jax.lax.slice_in_dim(x, first, first + COLUMNS, axis=axis) for first in range(0, whole, COLUMNS)]
     while len(slices) > 1:  # as a tree, whose rounding grows with the logarithm of the width
         paired = [pairwise(*pair) for pair in zip(slices[::2], slices[1::2], strict=False)]
         slices = paired + slices[2 * len(paired) :]
     result = along(slices[0])
-    return result if whole == width else pairwise(result, along(x[..., whole:]))
+    return result if whole == width else pairwise(result, along(jax.lax.slice_in_dim(x, whole, width, axis=axis)))
