@@ -100,7 +100,9 @@ def check_batch(batch_size: int, grad_accum: int, mesh: Mesh) -> None:
     """Raise InputError unless every device gets the same number of rows of every part of a batch."""
     devices = mesh.size
     if batch_size % (devices * grad_accum):
+        ways = [f"over {devices} devices"] if devices > 1 else []
+        ways += [f"into {grad_accum} parts (train.grad_accum)"] if grad_accum > 1 else []
         raise InputError(
-            f"train.batch_size: {batch_size} does not split evenly over {devices} devices and "
-            f"{grad_accum} accumulated parts; use a multiple of {devices * grad_accum}"
+            f"train.batch_size: {batch_size} does not split evenly {' and '.join(ways)}; "
+            f"use a multiple of {devices * grad_accum}"
         )

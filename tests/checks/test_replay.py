@@ -297,6 +297,15 @@ def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
     assert "step 12 is damaged" in renamed + damaged and "contains the state after step 4, not 8" in renamed + damaged
 
 
+@pytest.mark.parametrize(
+    ("folder", "words"), [("run", "has no adapter_config.json"), ("run/run.json", "is not a folder")]
+)
+def test_what_is_no_exported_adapter_says_nothing_about_the_run(folder, words, root, capsys):
+    assert call(replay, "run", f"--exported={folder}") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error == f"error: --exported: {folder} {words}; expected the output of `adaptface export --format=peft`"
+
+
 def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
     recorded = read_recorded_run(Path("run"))
     replayer = Replayer(recorded, plan, 1e-3)

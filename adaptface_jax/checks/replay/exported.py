@@ -16,6 +16,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.training.fingerprint import leaf_names
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.recognition.plan import RecognitionPlan
+from adaptface_jax.weights.peft.files import CONFIG
 from adaptface_jax.weights.peft.start import start_from
 
 
@@ -23,14 +24,13 @@ def exported(folder: Path, plan: Plan, replayer: Replayer, steps: Sequence[int])
     """Compares a folder of `export --format=peft` with the checkpoints of `steps`, bit for bit; names the nearest one.
 
     What the folder does not contain, such as the class centers, is not compared.
-    Raises InputError for a run without an adapter or an intact checkpoint, and if there is no such folder.
+    Raises InputError for a run without an adapter or an intact checkpoint, and if the folder is no such export.
     """
     if not isinstance(plan, RecognitionPlan) or "adapter" not in plan.trainable:
         raise InputError("--exported: the run has no adapter, so none was exported")
-    if not folder.is_dir():
-        raise InputError(
-            f"--exported: {folder} is not a folder; expected the output of `adaptface export --format=peft`"
-        )
+    if not folder.is_dir() or not any(folder.rglob(CONFIG)):
+        problem = f"has no {CONFIG}" if folder.is_dir() else "is not a folder"
+        raise InputError(f"--exported: {folder} {problem}; expected the output of `adaptface export --format=peft`")
     if not steps:
         raise InputError("--exported: the run has no intact checkpoint to compare it with")
     config = plan.config
