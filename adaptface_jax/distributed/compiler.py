@@ -14,8 +14,6 @@ from adaptface_jax.distributed.devices import is_hopper
 CompilerOptions = dict[str, str | bool | int]
 _Options = tuple[tuple[str, str | bool | int], ...]
 
-_EACH_PRODUCT = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
-
 
 def convolution_options() -> CompilerOptions | None:
     """For networks of convolutions on a CPU; None elsewhere, and if the compiler does not know the option.
@@ -53,7 +51,7 @@ def transformer_options(dtype: jax.typing.DTypeLike = jnp.float32) -> CompilerOp
     has = processors.flags()
     wide = (("xla_cpu_prefer_vector_width", 512),) if "avx512f" in has else ()
     faster = {"avx512_bf16", "amx_bf16"} if bfloat16 else {"avx512f"}
-    return _left_to_library("" if has.isdisjoint(faster) else _EACH_PRODUCT, wide)
+    return _left_to_library("" if has.isdisjoint(faster) else "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", wide)
 
 
 def _left_to_library(kinds: str, others: _Options = ()) -> CompilerOptions | None:

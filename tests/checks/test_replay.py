@@ -297,9 +297,7 @@ def test_a_checkpoint_must_hold_the_state_of_the_training(root, plan):
     assert "step 12 is damaged" in renamed + damaged and "contains the state after step 4, not 8" in renamed + damaged
 
 
-@pytest.mark.parametrize(
-    ("folder", "words"), [("run", "has no adapter_config.json"), ("run/run.json", "is not a folder")]
-)
+@pytest.mark.parametrize(("folder", "words"), [("run", "holds no adapter"), ("run/run.json", "is not a folder")])
 def test_what_is_no_exported_adapter_says_nothing_about_the_run(folder, words, root, capsys):
     assert call(replay, "run", f"--exported={folder}") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -310,6 +308,12 @@ def test_an_exported_adapter_must_match_a_checkpoint(root, plan):
     recorded = read_recorded_run(Path("run"))
     replayer = Replayer(recorded, plan, 1e-3)
     assert wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])]) == []
+    config = Path("exported/domain_0/adapter_config.json")
+    kept = config.read_bytes()
+    config.unlink()
+    ((check, what),) = wrong([exported(Path("exported"), plan, replayer, [4, 8, 12])])
+    assert check == "exported" and "not from this run (exported/domain_0: has no adapter_config.json" in what
+    config.write_bytes(kept)
     file = next(Path("exported").rglob("domain_1/adapter_model.safetensors"))
     tensors = safetensors.numpy.load_file(file)
     name = next(name for name in sorted(tensors) if "lora_B" in name)

@@ -210,9 +210,8 @@ def whole(command, tmp_path_factory) -> Path:
 def test_a_grid_interrupted_twice_ends_with_the_same_table(command, whole, tmp_path):
     out = tmp_path / "grid"
     for number in (signal.SIGTERM, signal.SIGKILL):
-        before = newest_checkpoint(
-            out / "seed=1"
-        )  # of a step that is not known: a fast machine takes several before it stops
+        # Of a step that is not known: a fast machine takes several before it stops.
+        before = newest_checkpoint(out / "seed=1")
         with started(*command, f"--out={out}", env=one_device()) as child:
             until(lambda before=before: newest_checkpoint(out / "seed=1") > before, child)
             os.kill(child.process.pid, number)

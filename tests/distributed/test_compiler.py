@@ -8,21 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax.core import processors
 from adaptface_jax.distributed import compiler
-
-PROCESSORS = {
-    "avx2": {"avx2", "fma"},
-    "avx512": {"avx2", "avx512f"},
-    "avx512_bf16": {"avx2", "avx512f", "avx512_bf16"},
-    "amx": {"avx2", "avx512f", "amx_bf16", "amx_tile"},
-    "other": set(),  # no x86, or no Linux
-}
+from tests.made_processors import FLAGS, pretend
 
 
-@pytest.fixture(params=PROCESSORS)
+@pytest.fixture(params=FLAGS)
 def processor(request, monkeypatch):
-    monkeypatch.setattr(processors, "flags", lambda: frozenset(PROCESSORS[request.param]))
+    pretend(request.param, monkeypatch)
     return request.param
 
 

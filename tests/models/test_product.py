@@ -8,24 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptface_jax.core import processors
 from adaptface_jax.models.layers.attend_each import attend_each
 from adaptface_jax.models.layers.low_rank import Adaptation
 from adaptface_jax.models.layers.product import product, stored, turned
-
-PROCESSORS = {
-    "avx2": {"avx2"},
-    "avx512": {"avx2", "avx512f"},
-    "avx512_bf16": {"avx2", "avx512f", "avx512_bf16"},
-}
+from tests.made_processors import FLAGS, pretend
 
 
 @pytest.fixture
 def on(monkeypatch):
-    def processor(name):
-        monkeypatch.setattr(processors, "flags", lambda: frozenset(PROCESSORS[name]))
-
-    return processor
+    return lambda name: pretend(name, monkeypatch)
 
 
 def drawn(*shapes, dtype=np.float32):
@@ -33,7 +24,7 @@ def drawn(*shapes, dtype=np.float32):
     return [jnp.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("processor", FLAGS)
 @pytest.mark.parametrize("width", [3, 24, 1024, 1536])
 def test_the_product_and_its_gradients_are_those_of_matmul(width, processor, on):
     on(processor)

@@ -16,7 +16,7 @@ from adaptface_jax.core.errors import InputError
 from adaptface_jax.training.fingerprint import leaf_names
 from adaptface_jax.training.plan import Plan
 from adaptface_jax.training.recognition.plan import RecognitionPlan
-from adaptface_jax.weights.peft.files import CONFIG
+from adaptface_jax.weights.peft.files import is_adapter
 from adaptface_jax.weights.peft.start import start_from
 
 
@@ -28,8 +28,8 @@ def exported(folder: Path, plan: Plan, replayer: Replayer, steps: Sequence[int])
     """
     if not isinstance(plan, RecognitionPlan) or "adapter" not in plan.trainable:
         raise InputError("--exported: the run has no adapter, so none was exported")
-    if not folder.is_dir() or not any(folder.rglob(CONFIG)):
-        problem = f"has no {CONFIG}" if folder.is_dir() else "is not a folder"
+    if not folder.is_dir() or not any(map(is_adapter, (folder, *folder.iterdir()))):
+        problem = "holds no adapter" if folder.is_dir() else "is not a folder"
         raise InputError(f"--exported: {folder} {problem}; expected the output of `adaptface export --format=peft`")
     if not steps:
         raise InputError("--exported: the run has no intact checkpoint to compare it with")

@@ -65,12 +65,11 @@ def _backward(residuals: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[ja
 
 def _over_rows(x: jax.Array, dy: jax.Array) -> jax.Array:
     """x' dy [in, out]. The first factor is copied, transposed: it is the narrow one."""
-    x, dy = (array.reshape(-1, array.shape[-1]) for array in (x, dy))
-    if x.shape[-1] <= dy.shape[-1]:
-        return jnp.matmul(turned(x, 1, 0), dy, preferred_element_type=jnp.float32).astype(x.dtype)
+    pair = [array.reshape(-1, array.shape[-1]) for array in (x, dy)]
+    narrow, wide = sorted(pair, key=lambda array: array.shape[-1])
+    found = jnp.matmul(turned(narrow, 1, 0), wide, preferred_element_type=jnp.float32).astype(x.dtype)
     # Without the barrier, the transposed product is rewritten as that of the wide factor by the narrow one.
-    found = jnp.matmul(turned(dy, 1, 0), x, preferred_element_type=jnp.float32).astype(x.dtype)
-    return jax.lax.optimization_barrier(found).T
+    return found if narrow is pair[0] else jax.lax.optimization_barrier(found).T
 
 
 product.defvjp(_forward, _backward)

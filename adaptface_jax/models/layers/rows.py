@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums and largest values along the last axis, in a form that a CPU computes quickly.
+"""Sums and largest values of rows, and sums of columns, in a form that a CPU computes quickly.
 
-Slices of 32 columns are combined first, as vectors, and XLA reduces only the last 32 values. If it reduces whole rows,
+Slices of 32 are combined first, as vectors, and XLA reduces only the last 32 values. If it reduces whole rows,
 the LayerNorm of 4,112 tokens of width 384 takes 2.0 ms instead of 0.7, and attention over 16 images of 257 tokens a
 fifth more (two cores of an AMD EPYC). The result differs by rounding.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-COLUMNS = 32  # of a slice
+COLUMNS = 32  # of a slice, or rows
 
 
 def row_sum(x: jax.Array) -> jax.Array:
