@@ -62,7 +62,7 @@ class Processes:
     def __init__(self, count: int) -> None:
         self._count, self._all = count, list[_Process]()
         self._free: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._starting = threading.Lock()
+        self._starting, self._closed = threading.Lock(), False
 
     def __call__(self, images: Sequence[Encoded], names: Sequence[str], out: np.ndarray) -> Failures:
         """As `decoded`. Raises RunError if a process dies."""
@@ -74,15 +74,18 @@ class Processes:
         except BaseException:  # nobody knows what is left in its pipes, and others may wait for it
             process.end()
             with self._starting:
-                self._all.remove(process)
-                process = _Process()
-                self._all.append(process)
+                if not self._closed:
+                    self._all.remove(process)
+                    process = _Process()
+                    self._all.append(process)
             raise
         finally:
             self._free.put(process)
 
     def _taken(self) -> _Process:
         with self._starting:
+            if self._closed:  # a thread of a pipeline that nobody reads any more
+                raise RunError("the processes that decode images have ended")
             try:
                 return self._free.get_nowait()
             except queue.Empty:
@@ -92,7 +95,9 @@ class Processes:
         return self._free.get()
 
     def close(self) -> None:
-        """Ends all processes."""
+        """Ends all processes; none is started any more."""
+        with self._starting:
+            self._closed = True
         for process in self._all:
             process.end()
 

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -180,6 +181,27 @@ def test_a_process_that_is_killed_within_its_answer_ends_the_run_with_one_line(p
     processes._all.append(process)
     with pytest.raises(RunError, match="a process that decodes images ended with status 0"):
         processes([b"?"], ["x"], np.zeros((1, SIZE, SIZE, 3), np.uint8))
+
+
+def test_none_is_started_once_they_are_closed(processes):
+    process = decoding._Process()
+    processes._all.append(process)
+    processes._free.put(process)
+
+    def ask():
+        with pytest.raises(RunError):
+            both(processes)
+
+    within = threading.Thread(target=ask)
+    os.kill(process._process.pid, signal.SIGSTOP)  # so that the thread waits for an answer
+    within.start()
+    while not processes._free.empty():
+        time.sleep(0.01)
+    processes.close()
+    within.join()
+    assert processes._all == [process]
+    with pytest.raises(RunError, match="have ended"):
+        both(processes)
 
 
 def test_few_threads_decode_themselves_and_many_share_processes():
