@@ -132,7 +132,7 @@ class _Process:
             failures = pickle.load(answered)
             if answered.readinto(out.reshape(-1)) < out.size:
                 raise EOFError
-        except (OSError, *ENDED):
+        except (OSError, ValueError, *ENDED):  # ValueError: of a pipe that was closed meanwhile
             status = self._process.wait()
             raise RunError(
                 f"a process that decodes images ended with status {status} (out of memory?); run the same command to "
